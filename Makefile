@@ -1,0 +1,105 @@
+# Every target makes the .venv it needs, installs the package into it (editable: Python files are used where
+# they lie, C sources are rebuilt when they change) and the extra that the target asks for.
+#   PYTHON          interpreter to make the environment with
+#   FL_TEST_EXTRAS  more extras for `make test`, e.g. FL_TEST_EXTRAS=torch runs the comparison tests
+#   FL_BENCH_EXTRAS the same for `make bench`
+#   PYTEST_ARGS     e.g. make test PYTEST_ARGS="-x tests/ops -k matmul"
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?= -n 2 -q
+FL_TEST_EXTRAS ?=
+FL_BENCH_EXTRAS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+SAY := @printf '== %s\n'
+C_FILES := $(wildcard $(foreach d,include src src/cpu src/program tests examples cuda,$(addprefix cbackend/$d/*.,c h cu cuh)))
+BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt cbackend/build.py \
+	$(wildcard cbackend/include/* cbackend/src/*.[ch] cbackend/src/*/*.[ch] cbackend/src/*.def cbackend/src/*/*.def)
+TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
+BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
+
+.PHONY: all demo test bench lint format c-test wheel install clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+all: test
+
+# ---- what a user runs ----
+demo: $(VENV)/.package $(VENV)/.extra-demo
+	$(SAY) 'training on handwritten digits'
+	@$(BIN)/python examples/train_digits.py $(DEMO_ARGS)
+
+test: $(VENV)/.package $(TEST_STAMPS)
+	$(SAY) 'running the tests'
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# OPENBLAS_CORETYPE would pin OpenBLAS to another processor's kernels
+bench: $(VENV)/.package $(BENCH_STAMPS)
+	$(SAY) 'running the benchmarks'
+	@cd benchmarks && env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE \
+		$(abspath $(BIN))/asv machine --yes >/dev/null
+	@cd benchmarks && env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE \
+		$(abspath $(BIN))/asv run --python=same --quick --show-stderr $(BENCH_ARGS)
+
+# ---- checks ----
+lint: $(VENV)/.package $(VENV)/.extra-dev $(VENV)/.extra-test
+	$(SAY) 'ruff check'
+	@$(BIN)/ruff check --quiet --output-format=concise .
+	$(SAY) 'ruff format'
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --diff .; exit 1; }
+	$(SAY) 'pyright'
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	$(SAY) 'clang-format'
+	@$(if $(C_FILES),$(BIN)/clang-format --dry-run -Werror $(C_FILES))
+	$(SAY) 'layering'
+	@$(if $(wildcard tests/test_layers.py),$(BIN)/python -m pytest -q tests/test_layers.py)
+
+format: $(VENV)/.extra-dev
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@$(if $(C_FILES),$(BIN)/clang-format -i $(C_FILES))
+
+# The C core's own tests, under the address and undefined-behaviour sanitizers. CB_BLAS tells them where OpenBLAS lies.
+c-test: $(VENV)/.package $(VENV)/.extra-dev
+	$(SAY) 'building the C tests with sanitizers'
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/c-test -G Ninja --log-level=WARNING \
+		-DCB_TESTS=ON -DCB_PYTHON=OFF -DCB_WERROR=ON -DCB_SANITIZE=ON
+	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/c-test -- --quiet
+	$(SAY) 'running the C tests'
+	@CB_BLAS="$$($(BIN)/python -c 'import os, scipy_openblas32 as b; print(os.path.join(b.get_lib_dir(), b.get_library(fullname=True)))')" \
+		$(BIN)/ctest --test-dir build/c-test --output-on-failure --progress --no-tests=error
+
+wheel: $(VENV)/.extra-dev
+	$(SAY) 'building the sdist and the wheel'
+	@$(BIN)/python -m build --outdir dist . >build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@ls -lh dist
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis benchmarks/.asv demo.png demo.safetensors
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment ----
+install: $(VENV)/.package
+
+$(VENV)/.made:
+	$(SAY) 'making $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The build's requirements live in the environment, so that a changed C file costs its own compilation only.
+$(VENV)/.build-tools: $(VENV)/.made pyproject.toml
+	$(SAY) 'installing the build tools'
+	@$(PIP) install $$($(BIN)/python -c 'import re; text = open("pyproject.toml").read(); \
+		print(*re.findall("\"(.+?)\"", re.search(r"^requires = \[(.*?)\]", text, re.M | re.S)[1]))') \
+		'cmake>=3.20' ninja
+	@touch $@
+
+$(VENV)/.package: $(VENV)/.build-tools $(BUILD_FILES)
+	$(SAY) 'building and installing the package (a minute the first time)'
+	@PATH="$(abspath $(BIN)):$$PATH" $(PIP) install --no-build-isolation --editable .
+	@touch $@
+
+# The package is installed already, so pip adds just what the extra names.
+$(VENV)/.extra-%: pyproject.toml | $(VENV)/.package
+	$(SAY) 'installing what "$*" needs'
+	@$(PIP) install 'functorch-like[$*]'
+	@touch $@

@@ -1,0 +1,55 @@
+/* What the CPU kernel families share. Every file in this folder is compiled once per instruction-set level;
+ * CB_FN(name) gives exported functions the level's suffix, and backend.c collects them in one cb_backend. */
+#ifndef CB_CPU_H
+#define CB_CPU_H
+
+#include "../internal.h"
+
+#define CB_PASTE_(a, b) a##_##b
+#define CB_PASTE(a, b) CB_PASTE_(a, b)
+#define CB_FN(name) CB_PASTE(cb_##name, CB_LEVEL)
+#define CB_PASTE3_(a, b, c) a##_##b##_##c
+#define CB_PASTE3(a, b, c) CB_PASTE3_(a, b, c)
+/* the table of a family's kernels for one dtype (kernels_typed.h) */
+#define CB_TABLE(family, id) CB_PASTE3(cb_##family, id, CB_LEVEL)
+#define CB_INLINE static inline __attribute__((always_inline))
+
+/* Kernels work on contiguous tiles; this many elements of operands and result stay in L1. */
+enum { CB_TILE = 1024, CB_MAX_OPERANDS = 4 };
+
+#pragma GCC visibility push(hidden)
+
+typedef void (*cb_kernel)(int64_t n, void *out, const void *const *in);
+typedef void (*cb_cast_kernel)(int64_t n, void *out, const void *in);
+/* [from][to], contiguous (cast.c) */
+extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
+/* NULL where there is no kernel (elementwise.c) */
+cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
+
+/* An iteration space common to up to CB_MAX_OPERANDS operands (iterate.c): size-1 dimensions dropped, dimensions
+ * ordered by the first operand's strides, neighbours merged where all operands allow it. ndim is at least 1. */
+typedef struct cb_space {
+    int ndim, count;
+    int64_t numel;
+    int64_t shape[CB_MAX_NDIM];
+    int64_t strides[CB_MAX_OPERANDS][CB_MAX_NDIM]; /* elements */
+} cb_space;
+/* operands broadcast to the shape of the first */
+void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands);
+/* is operand k one unbroken run of memory over the space? */
+bool CB_FN(space_dense)(const cb_space *s, int k);
+/* copies items [begin, begin + n) of operand k between its memory and a contiguous tile */
+void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n, void *tile);
+void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t begin, int64_t n, const void *tile);
+/* n items apart by `stride` elements into a contiguous tile, and back */
+void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile);
+void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, const void *tile);
+
+int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src);
+int CB_FN(fill)(cb_tensor *dst, const cb_scalar *value);
+int CB_FN(arange)(cb_tensor *out, const cb_scalar *start, const cb_scalar *step);
+int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute);
+#include "families.h"
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,276 @@
+/* The reduction driver: splits any strided tensor into tiles of outputs and chunks of reduced items.
+ *
+ * Dimensions are split into kept and reduced, ordered by stride and merged. The kernel then takes rows (reduced
+ * innermost), columns (kept innermost), or tiles gathered to one of these forms. A long reduction with few outputs is
+ * cut into chunks whose states are merged in order: chunks depend on sizes only, and so do the results' bits. */
+#include "reduce.h"
+
+enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
+enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS };
+
+typedef struct dims {
+    int count;
+    int64_t size[CB_MAX_NDIM], stride[CB_MAX_NDIM], out[CB_MAX_NDIM];
+} dims;
+
+typedef struct plan {
+    const cb_reducer *reducer;
+    dims kept, reduced; /* the last of each is the innermost; both have at least one */
+    const char *data;
+    char *out[2];
+    int out_dtype[2], itemsize, form;
+    int64_t tile, tiles_inner, tiles; /* outputs a tile; tiles along the innermost kept dim, and in all */
+    int64_t chunk, chunks;            /* items of dim `split` a chunk */
+    int split;
+    int64_t count; /* items an output */
+    double parameter;
+    char *states;  /* of all tiles and chunks, when there are several chunks */
+} plan;
+
+static inline int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
+
+static void add_dim(dims *d, int64_t size, int64_t stride, int64_t out) {
+    int at = d->count++;
+    for (; at > 0 && magnitude(d->stride[at - 1]) < magnitude(stride); at--) {
+        d->size[at] = d->size[at - 1];
+        d->stride[at] = d->stride[at - 1];
+        d->out[at] = d->out[at - 1];
+    }
+    d->size[at] = size;
+    d->stride[at] = stride;
+    d->out[at] = out;
+}
+
+static void merge_dims(dims *d) {
+    int m = 0;
+    for (int i = 1; i < d->count; i++) {
+        if (d->stride[m] == d->stride[i] * d->size[i] && d->out[m] == d->out[i] * d->size[i]) {
+            d->size[m] *= d->size[i];
+        } else {
+            m++;
+            d->size[m] = d->size[i];
+        }
+        d->stride[m] = d->stride[i];
+        d->out[m] = d->out[i];
+    }
+    d->count = m + 1;
+}
+
+static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered) {
+    int64_t out = 1;
+    p->kept.count = p->reduced.count = 0;
+    for (int d = x->ndim - 1; d >= 0; d--) {
+        int64_t size = x->shape[d], stride = x->strides[d];
+        if (size == 1) continue;
+        if (mask >> d & 1) {
+            if (stride < 0 && !ordered) { /* direction does not matter: start at the other end */
+                p->data += (size - 1) * stride * p->itemsize;
+                stride = -stride;
+            }
+            add_dim(&p->reduced, size, stride, 0);
+            p->count *= size;
+        } else {
+            add_dim(&p->kept, size, stride, out);
+            out *= size;
+        }
+    }
+    if (p->kept.count == 0) add_dim(&p->kept, 1, 0, 1);
+    if (p->reduced.count == 0) add_dim(&p->reduced, 1, 0, 0);
+    if (p->kept.count > 1) merge_dims(&p->kept);
+    if (p->reduced.count > 1) merge_dims(&p->reduced);
+}
+
+static void choose(plan *p) {
+    int64_t width = p->kept.size[p->kept.count - 1], inner = p->reduced.size[p->reduced.count - 1];
+    int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
+    p->form = stride == 1                                           ? ROWS
+              : kept_stride == 1                                    ? COLUMNS
+              : width == 1 || magnitude(stride) < magnitude(kept_stride) ? GATHERED_ROWS
+                                                                    : GATHERED_COLUMNS;
+    int64_t most = p->form == ROWS              ? CB_MIN(CB_TILE, WORK / p->count)
+                   : p->form == COLUMNS         ? CB_TILE
+                   : p->form == GATHERED_ROWS   ? CB_TILE / inner
+                                                : GATHER_COLUMNS;
+    p->tile = CB_MIN(width, CB_MAX(most, 1));
+    p->tiles_inner = (width + p->tile - 1) / p->tile;
+    p->tiles = p->tiles_inner;
+    for (int d = 0; d < p->kept.count - 1; d++) p->tiles *= p->kept.size[d];
+    p->split = 0;
+    for (int d = 1; d < p->reduced.count; d++)
+        if (p->reduced.size[d] > p->reduced.size[p->split]) p->split = d;
+    int64_t work = p->tile * p->count, length = p->reduced.size[p->split];
+    p->chunk = length;
+    if (p->tiles < MANY_TILES && work >= 2 * WORK) p->chunk = CB_MAX(1, length / (work / WORK));
+    p->chunks = (length + p->chunk - 1) / p->chunk;
+}
+
+/* Folds `n` items at x into the tile's states; x is the innermost block of both lists of dims. */
+static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, const char *x, void *states) {
+    int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
+    _Alignas(64) char tile[CB_TILE * 16];
+    switch (p->form) {
+        case ROWS: p->reducer->rows(kept, n, kept_stride, first, x, states); break;
+        case COLUMNS: p->reducer->columns(kept, n, stride, first, x, states); break;
+        case GATHERED_ROWS:
+            for (int64_t i = 0; i < n; i += CB_TILE) { /* kept * n fits in a tile, or kept is 1 */
+                int64_t part = CB_MIN(CB_TILE, n - i);
+                for (int64_t r = 0; r < kept; r++)
+                    CB_FN(gather_run)(p->itemsize, x + (r * kept_stride + i * stride) * p->itemsize, stride, part,
+                                      tile + r * part * p->itemsize);
+                p->reducer->rows(kept, part, part, first + i, tile, states);
+            }
+            break;
+        default:
+            for (int64_t i = 0; i < n; i += GATHER_ROWS) {
+                int64_t part = CB_MIN(GATHER_ROWS, n - i);
+                for (int64_t r = 0; r < part; r++)
+                    CB_FN(gather_run)(p->itemsize, x + (i + r) * stride * p->itemsize, kept_stride, kept,
+                                      tile + r * kept * p->itemsize);
+                p->reducer->columns(kept, part, kept, first + i, tile, states);
+            }
+    }
+}
+
+typedef struct place {
+    int64_t kept; /* outputs in the tile */
+    int64_t x, out;
+} place;
+
+static place find_tile(const plan *p, int64_t t) {
+    const dims *k = &p->kept;
+    int last = k->count - 1;
+    int64_t begin = t % p->tiles_inner * p->tile, rest = t / p->tiles_inner;
+    place at = {CB_MIN(p->tile, k->size[last] - begin), begin * k->stride[last], begin * k->out[last]};
+    for (int d = last - 1; d >= 0; d--) {
+        int64_t i = rest % k->size[d];
+        rest /= k->size[d];
+        at.x += i * k->stride[d];
+        at.out += i * k->out[d];
+    }
+    return at;
+}
+
+/* One chunk of one tile, from nothing. */
+static void fold_tile(const plan *p, place at, int64_t c, void *states) {
+    const dims *r = &p->reduced;
+    int last = r->count - 1;
+    int64_t begin = c * p->chunk, size[CB_MAX_NDIM], index[CB_MAX_NDIM];
+    const char *x = p->data + (at.x + begin * r->stride[p->split]) * p->itemsize;
+    for (int d = 0; d <= last; d++) {
+        size[d] = r->size[d];
+        index[d] = 0;
+    }
+    size[p->split] = CB_MIN(p->chunk, r->size[p->split] - begin);
+    p->reducer->start(at.kept, states);
+    for (;;) {
+        fold(p, at.kept, size[last], begin, x, states);
+        int d = last - 1;
+        for (; d >= 0; d--) {
+            x += r->stride[d] * p->itemsize;
+            if (++index[d] < size[d]) break;
+            x -= size[d] * r->stride[d] * p->itemsize;
+            index[d] = 0;
+        }
+        if (d < 0) return;
+    }
+}
+
+static void store(const plan *p, place at, char *states) {
+    const cb_reducer *r = p->reducer;
+    int64_t step = p->kept.out[p->kept.count - 1];
+    if (r->finish) r->finish(at.kept, states, p->count, p->parameter);
+    for (int k = 0; k < 2; k++) {
+        if (!p->out[k]) continue;
+        _Alignas(64) char cast[CB_TILE * 16];
+        int from = r->dtype[k], to = p->out_dtype[k], size = cb_dtypes[to].size;
+        char *target = p->out[k] + at.out * size;
+        const char *values = states + k * at.kept * r->size;
+        if (from != to) {
+            void *landing = step == 1 ? target : cast;
+            CB_FN(cast_table)[from][to](at.kept, landing, values);
+            values = landing;
+        }
+        if (values != target) CB_FN(scatter_run)(size, target, step, at.kept, values);
+    }
+}
+
+static void run_tiles(void *context, int64_t begin, int64_t end) {
+    const plan *p = context;
+    _Alignas(64) char states[CB_TILE * CB_REDUCE_MAX_STATE];
+    for (int64_t t = begin; t < end; t++) {
+        place at = find_tile(p, t);
+        fold_tile(p, at, 0, states);
+        store(p, at, states);
+    }
+}
+
+static int64_t state_bytes(const plan *p) { return p->tile * p->reducer->size * p->reducer->components; }
+
+static void run_chunks(void *context, int64_t begin, int64_t end) {
+    const plan *p = context;
+    for (int64_t i = begin; i < end; i++)
+        fold_tile(p, find_tile(p, i / p->chunks), i % p->chunks, p->states + i * state_bytes(p));
+}
+
+static void merge_chunks(const plan *p) {
+    int64_t bytes = state_bytes(p);
+    for (int64_t t = 0; t < p->tiles; t++) {
+        char *first = p->states + t * p->chunks * bytes;
+        place at = find_tile(p, t);
+        for (int64_t c = 1; c < p->chunks; c++) p->reducer->merge(at.kept, first, first + c * bytes);
+        store(p, at, first);
+    }
+}
+
+static int run(plan *p) {
+    int64_t work = p->tile * p->count / p->chunks;
+    int64_t grain = CB_MAX(1, WORK / CB_MAX(work, 1));
+    if (p->chunks == 1) {
+        cb_parallel(p->tiles, grain, run_tiles, p);
+        return CB_OK;
+    }
+    int64_t nbytes = p->tiles * p->chunks * state_bytes(p);
+    p->states = cb_alloc(CB_CPU, nbytes);
+    if (!p->states) return cb_error_code();
+    cb_parallel(p->tiles * p->chunks, grain, run_chunks, p);
+    merge_chunks(p);
+    cb_free(CB_CPU, p->states, nbytes);
+    return CB_OK;
+}
+
+/* float64 sums of squares that left the range where squares are exact enough; zero may be an underflow */
+static bool unsafe(const cb_tensor *norms) {
+    const double *norm = norms->data;
+    bool found = false;
+    for (int64_t i = 0; i < norms->numel; i++) found |= !(norm[i] > 1e-140 && norm[i] < 1e140);
+    return found;
+}
+
+int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out) {
+    bool arg = op == CB_REDUCE_argmax || op == CB_REDUCE_argmin;
+    plan p = {.data = x->data, .itemsize = x->itemsize, .count = 1, .parameter = parameter};
+    p.reducer = arg                                             ? CB_FN(arg_reducer)(op, x->dtype)
+                : op == CB_REDUCE_logsumexp || op == CB_REDUCE_var ? CB_FN(moment_reducer)(op, x->dtype)
+                                                                : CB_FN(fold_reducer)(op, x->dtype);
+    if (!p.reducer) return cb_fail(CB_ERR_UNSUPPORTED, "reduce: no kernel for %s.", cb_dtypes[x->dtype].name);
+    for (int k = 0; k < 2; k++) {
+        p.out[k] = out[k] ? out[k]->data : NULL;
+        p.out_dtype[k] = out[k] ? out[k]->dtype : 0;
+    }
+    split_dims(&p, x, mask, arg);
+    if (x->numel == 0) { /* every output is the value of no items */
+        for (int d = 0; d < p.kept.count; d++)
+            if (p.kept.size[d] == 0) return CB_OK;
+        p.count = 0;
+        for (int d = 0; d < p.reduced.count; d++) p.reduced.size[d] = 0;
+        p.reduced.count = 1;
+        p.reduced.stride[0] = 1;
+    }
+    choose(&p);
+    CB_TRY(run(&p));
+    if (op == CB_REDUCE_norm2 && CB_FN(scaled_norm_reducer)(x->dtype) && unsafe(out[0])) {
+        p.reducer = CB_FN(scaled_norm_reducer)(x->dtype);
+        return run(&p);
+    }
+    return CB_OK;
+}

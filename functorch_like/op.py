@@ -1,0 +1,199 @@
+"""The Op record, the table of all ops, and the one way from a call to its evaluation.
+
+An op is one entry: the C kernel behind it and its rules. `Op.vjp` gives reverse mode, `Op.jvp` forward mode, `Op.batch`
+vmap; an entry without one of them must have `decompose`, its meaning as a function of other ops, which is used
+instead. Rules are written with public functions, so that they can be differentiated, mapped and staged again.
+
+Naming says what a reverse rule keeps alive: an argument `x` of the rule is the saved input, `x_spec` its shape and dtype
+only, `_x` nothing at all. `out` is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cbackend import lib, raise_error
+
+from .errors import TraceError
+from .trace import active, state
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+TABLE: dict[str, Op] = {}
+
+
+class NotDifferentiable:
+    """Stands where a derivative rule would: `NONDIFF("integer result")`."""
+
+    def __init__(self, reason: str):
+        self.reason = reason
+
+
+NONDIFF = NotDifferentiable
+
+
+class Spec:
+    """Shape, dtype and device of a tensor, without its data."""
+
+    __slots__ = ("device", "dtype", "shape")
+
+    def __init__(self, x: Tensor):
+        self.shape, self.dtype, self.device = x._shape, x.dtype, x.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Op:
+    """One entry of the table.
+
+    Args:
+      name: the public name; unique.
+      impl: C call on tensors with memory: `impl(*tensors, **params) -> handle`, or a tuple of handles.
+      vjp: `vjp(ct, out, *inputs, **params) -> gradients, one an input` (see the naming rule above; a rule with a keyword
+        `needs` is told which inputs want one). For several outputs ct and out are tuples.
+      jvp: `jvp(tangents, out, *inputs, **params) -> tangent of out`; None stands for a zero tangent.
+      batch: `batch(size, batched, *inputs, **params) -> out`, inputs and outputs with the mapped dimension in front where
+        `batched` says so; outputs all batched.
+      decompose: the op as a function of other ops.
+      view: does the result share memory with the first input?
+      random: does it draw random numbers? Then vmap decides how.
+    """
+
+    __slots__ = (
+        "_masks", "batch", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "name", "nouts",
+        "oracle", "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        impl: Callable[..., Any] | None,
+        *,
+        vjp: Callable[..., Any] | NotDifferentiable | None = None,
+        jvp: Callable[..., Any] | None = None,
+        batch: Callable[..., Any] | None = None,
+        decompose: Callable[..., Any] | None = None,
+        pull: Callable[..., Any] | None = None,
+        partials: Sequence[Any] = (),
+        nouts: int = 1,
+        view: bool = False,
+        random: bool = False,
+        family: str = "",
+    ):
+        if name in TABLE:
+            raise ValueError(f"op {name}: expected a new name, got one that is taken.")
+        self.differentiable = not isinstance(vjp, NotDifferentiable)
+        if impl is None and decompose is None:
+            raise ValueError(f"op {name}: expected an impl or a decomposition, got neither.")
+        missing = [rule for rule, given in (("vjp or pull", vjp or pull), ("jvp", jvp)) if not given] if self.differentiable else []
+        missing += [] if batch else ["batch"]
+        if missing and decompose is None:
+            raise ValueError(f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, got neither.")
+        self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
+        self.decompose, self.partials, self.nouts, self.view, self.random = decompose, partials, nouts, view, random
+        self.family = family
+        self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}
+        self.takes_needs = False
+        self.pull = pull
+        if pull is None and self.differentiable and vjp is not None:
+            code = vjp.__code__  # type: ignore[union-attr]
+            self.takes_needs = "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            self.pull = self._pull_with_needs if self.takes_needs else self._pull
+        TABLE[name] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *args: Tensor, **params: Any) -> Any:
+        """Evaluates the op on tensors, whatever they are and whatever is going on."""
+        if not active:
+            for a in args:
+                if a._m is not None:
+                    break
+            else:
+                return wrap(self.impl(*args, **params))  # type: ignore[misc]
+        return dispatch(self, args, params)
+
+    def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[int, ...], bool]:
+        """What the reverse rule keeps when the inputs in `needs` want gradients: for each input 0 nothing, 1 its Spec, 2 the
+        tensor itself; and whether it keeps the output."""
+        masks = self._masks.get(needs)
+        if masks is None:
+            n = len(needs)
+            if self.partials:
+                rules = [p for p, need in zip(self.partials, needs, strict=True) if need and callable(p)]
+                names = [rule.__code__.co_varnames[1 if getattr(rule, "chained", False) else 0 :][: n + 1] for rule in rules]
+                keep = [max((_keeps(one[i]) for one in names), default=0) for i in range(n)]
+                out = any(_keeps(one[n]) for one in names)
+            else:
+                code = self.vjp.__code__  # type: ignore[union-attr]
+                names = code.co_varnames[: code.co_argcount]
+                variadic = len(names) < n + 2  # vjp(ct, out, *inputs)
+                keep = [2] * n if variadic else [_keeps(names[2 + i]) for i in range(n)]
+                if variadic and code.co_varnames[code.co_argcount + code.co_kwonlyargcount].endswith("_specs"):
+                    keep = [1] * n
+                out = bool(_keeps(names[1]))
+            masks = self._masks[needs] = (tuple(keep), out)
+        return masks
+
+    def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
+        return self.vjp(ct, node.saved_out(), *node.args, **node.params)  # type: ignore[operator,misc]
+
+    def _pull_with_needs(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
+        return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)  # type: ignore[operator,misc]
+
+
+def _keeps(name: str) -> int:
+    return 0 if name.startswith("_") else 1 if name.endswith("_spec") else 2
+
+
+# Set by tensor.py and tape.py, which import this module.
+wrap: Callable[..., Any]
+record: Callable[..., Any]
+sync: Callable[[Any], Any]
+
+
+def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+    """Evaluates an op in the current context and puts it on the tape if an input requires grad."""
+    for a in args:
+        m = a._m
+        if m is not None and m.is_view:
+            sync(a)
+    trace = state.trace if active else None
+    if trace is not None:
+        out = trace.process(op, args, params)
+    elif op.impl is None:
+        return op.decompose(*args, **params)  # type: ignore[misc]
+    else:
+        handles = op.impl(*args, **params)
+        if not handles:
+            fail(op, args)
+        out = wrap(handles)
+    if op.differentiable and state.grad:
+        for a in args:
+            m = a._m
+            if m is not None and m.requires_grad:
+                out = record(op, args, params, out)
+                break
+    if op.view and type(out) is not tuple and out._m is not None:
+        out._m.is_view = True
+        out._b = (args[0], op, params, args[0]._m)
+    return out
+
+
+def fail(op: Op, args: tuple[Tensor, ...]) -> None:
+    """Raises for a C call that gave NULL: the C error, or the story of a tracer that outlived its trace."""
+    if lib.cb_error_code() == lib.CB_ERR_NULL:
+        for a in args:
+            value = a._m.value if a._m is not None else None
+            if value is not None:
+                trace = value.trace
+                raise TraceError(
+                    f"{op.name}: expected tensors of the current context, got a tracer of a {'finished ' if trace.finished else ''}"
+                    f"{trace.name} (called at {trace.made_at}). Return it from the function instead of storing it."
+                )
+    raise_error()

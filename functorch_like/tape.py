@@ -1,0 +1,262 @@
+"""Reverse mode: the graph of recorded operations and the pass back through it.
+
+A Node is made for every operation with an input that requires grad, by the imperative tape and by the vjp transform
+alike; the same pass serves both. A node is itself the meta of its (single) output, so recording costs one object. Nodes keep
+what their op's rule names, nothing else; an output is kept without its meta, so no reference cycles arise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from cbackend import lib
+
+from . import op as op_module
+from .errors import GradError, message
+from .op import Op, Spec
+from .trace import Leaf, Meta, Outside, clock, state
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+_sequence = count(1).__next__
+_new = object.__new__
+
+
+class Node(Meta):
+    """A recorded operation; the meta of its output when there is one output."""
+
+    requires_grad = True
+    args: Sequence[Any]
+    params: dict[str, Any]
+    needs: tuple[bool, ...]
+    edges: tuple[Meta | None, ...]
+    out: Any = None
+    specs: tuple[Spec, ...] | None = None  # of the inputs, when one of them differs in shape or dtype from the result
+    seq: int
+    clock: int
+    op: Op  # type: ignore[assignment]
+
+    def saved_out(self) -> Any:
+        """The result as the reverse rule sees it: connected to the graph when the tape records."""
+        out = self.out
+        if out is None or not state.grad:
+            return out
+        if type(out) is tuple:
+            return tuple(_reconnected(t, OutputMeta(self, i, t)) for i, t in enumerate(out))
+        return _reconnected(out, self)
+
+    def name(self) -> str:
+        """The name shown by printing, as in torch: `MulBackward0`."""
+        return "".join(word.capitalize() for word in self.op.name.split("_")) + "Backward0"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes of the inputs, as in torch."""
+        return tuple((getattr(e, "node", e), e.index or 0) if e is not None else (None, 0) for e in self.edges)
+
+    def release(self) -> None:
+        """Drops what was saved: a second backward is then an error instead of a leak."""
+        self.args = self.out = self.specs = None  # type: ignore[assignment]
+
+
+class OutputMeta(Meta):
+    """The meta of one output of an operation with several."""
+
+    requires_grad = True
+
+    def __init__(self, node: Node, index: int, tensor: Tensor):
+        self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
+        if tensor._m is not None and tensor._m.value is not None:
+            self.value = tensor._m.value
+
+    def name(self) -> str:
+        return self.node.name()
+
+    def __repr__(self) -> str:
+        return repr(self.node)
+
+
+def _reconnected(plain: Tensor, meta: Meta) -> Tensor:
+    t = plain._alias()
+    t._m = meta
+    return t
+
+
+def irregular(args: Sequence[Tensor], out: Tensor) -> bool:
+    """Does an input differ in shape or dtype from the result?"""
+    if out._v:
+        return bool(out._v.flags & 8)
+    shape, dtype = out._shape, out.dtype
+    return any(a._shape != shape or a.dtype is not dtype for a in args)
+
+
+def fill_node(node: Node, op: Op, args: Sequence[Tensor], params: dict[str, Any], out: Any, edges: tuple[Meta | None, ...]) -> None:
+    """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
+    node.op = op
+    node.params = params
+    node.edges = edges
+    node.needs = needs = tuple([e is not None for e in edges])
+    node.seq = _sequence()
+    node.clock = clock[0]
+    keep, keep_out = op.saved(needs)
+    node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keep)]  # noqa: B905 - hot
+    if op.partials and irregular(args, out):
+        node.specs = tuple([Spec(a) for a in args])
+    if keep_out:
+        node.out = out
+
+
+def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:
+    """Puts an operation on the tape: its output (or outputs) require grad from now on."""
+    node = _new(Node)
+    edges = tuple([m if (m := a._m) is not None and m.requires_grad else None for a in args])
+    fill_node(node, op, args, params, out, edges)
+    if type(out) is not tuple:
+        if out._m is not None:
+            node.value = out._m.value
+        if node.out is not None:
+            node.out = out._alias()
+        out._m = node
+        return out
+    if node.out is not None:
+        node.out = tuple(t._alias() for t in out)
+    for i, t in enumerate(out):
+        if t.dtype.is_inexact:
+            t._m = OutputMeta(node, i, t)
+    return out
+
+
+op_module.record = record
+
+
+def check_saved(node: Node) -> None:
+    """Finds the saved inputs as they were when the node was made, or says that they are gone."""
+    if node.args is None:
+        raise GradError(
+            message("backward", "a graph that still has its saved tensors", f"one that was freed by an earlier pass (at {node.name()})", "Pass retain_graph=True to the first backward.")
+        )
+    if clock[0] == node.clock:
+        return
+    for i, a in enumerate(node.args):
+        if a is None or type(a) is Spec:
+            continue
+        if a._m is not None and a._m.history is not None:
+            for when, earlier in a._m.history:
+                if when > node.clock:
+                    a = earlier
+                    break
+            node.args = [*node.args[:i], a, *node.args[i + 1 :]]
+        _check_unwritten(node, a, f"input {i}")
+    if node.out is not None:
+        for t in node.out if type(node.out) is tuple else (node.out,):
+            _check_unwritten(node, t, "the output")
+
+
+def _check_unwritten(node: Node, t: Tensor, which: str) -> None:
+    if t._v and lib.cb_last_write(t._v) > node.clock:
+        raise GradError(
+            message(
+                "backward",
+                f"{which} of {node.op.name} (shape {list(t._shape)}) as it was in the forward pass",
+                "a tensor that an in-place operation has changed since",
+                "Write to a clone(), or use the out-of-place form.",
+            )
+        )
+
+
+def run_backward(
+    roots: Sequence[tuple[Meta, Tensor]],
+    *,
+    wanted: set[Meta] | None = None,
+    retain_graph: bool = False,
+) -> dict[Meta, Tensor]:
+    """Carries cotangents from the roots to the leaves; returns those of leaves, or of the metas in `wanted`.
+
+    Nodes are visited newest first: by then every use of their output has contributed.
+    """
+    cts: dict[Meta, Any] = {}
+    found: dict[Meta, Tensor] = {}
+    heap: list[tuple[int, Any]] = []
+
+    def add(meta: Meta, ct: Tensor) -> None:
+        earlier = cts.get(meta)
+        if earlier is not None:
+            cts[meta] = earlier + ct
+            return
+        cts[meta] = ct
+        if meta.op is not None:
+            heappush(heap, (-meta.seq, id(meta), meta))  # type: ignore[attr-defined,misc]
+
+    for meta, ct in roots:
+        add(meta, ct)
+    outputs: dict[Node, list[Any]] = {}
+    while heap:
+        meta = heappop(heap)[2]  # type: ignore[misc]
+        ct = cts.pop(meta, None)
+        if ct is None:
+            continue
+        if meta.hooks is not None:
+            ct = run_hooks(meta, ct)
+        if wanted is not None and meta in wanted:
+            found[meta] = ct
+        if meta.retains_grad:
+            accumulate(meta, ct)
+        if meta.index is None:
+            node = meta
+        else:  # gather the cotangents of all outputs: they have the same seq, so all are due now
+            node = meta.node
+            slots = outputs.get(node)
+            if slots is None:
+                slots = outputs[node] = [None] * node.op.nouts
+                heappush(heap, (-node.seq, id(node) + (1 << 64), _Due(node)))  # type: ignore[misc]
+            slots[meta.index] = ct
+            continue
+        if type(node) is _Due:
+            node = node.node
+            ct = tuple(outputs.pop(node))
+        check_saved(node)
+        for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
+            if edge is not None and g is not None:
+                add(edge, g)
+        if not retain_graph:
+            node.release()
+    for meta, ct in cts.items():
+        if meta.hooks is not None:
+            ct = run_hooks(meta, ct)
+        if wanted is None or meta in wanted:
+            found[meta] = ct
+    return found
+
+
+class _Due:
+    """Marks on the heap that all outputs of a node have been gathered."""
+
+    hooks = index = None
+    retains_grad = False
+
+    def __init__(self, node: Node):
+        self.node = node
+
+
+def run_hooks(meta: Meta, ct: Tensor) -> Tensor:
+    """A hook may return a replacement for the gradient."""
+    for hook in list(meta.hooks or ()):
+        replacement = hook(ct)
+        if replacement is not None:
+            ct = replacement
+    return ct
+
+
+def accumulate(meta: Meta, ct: Tensor) -> None:
+    """grad += ct, without sharing memory with anything else."""
+    if meta.grad is None:
+        meta.grad = ct
+    else:
+        meta.grad = meta.grad + ct

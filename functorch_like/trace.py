@@ -1,0 +1,201 @@
+"""The current interpreter, and what hangs on a tensor that is more than memory.
+
+A transform runs a function under a Trace. Operations go to the calling thread's current trace, which unwraps its own
+tracers, evaluates the operation in its parent's context and wraps the result: context decides, there are no levels.
+`active` lists all entered traces of all threads, so that plain code pays one truth test for the whole machinery.
+Leaving a trace restores the parent, whatever happens inside, and ends the life of its tracers.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .op import Op
+    from .tensor import Tensor
+
+
+class _State(threading.local):
+    trace: Trace | None = None  # the current interpreter of this thread
+    grad = True  # does the tape record?
+
+
+state = _State()
+active: list[Trace] = []
+
+# Advanced by every write to a tensor. A tape node remembers the value at which it was made; a storage, the value at
+# which it was last written: that is how a saved tensor that was overwritten is noticed.
+clock = [0]
+
+
+class Meta:
+    """What a tensor carries besides memory. Plain tensors have none, and that is the fast path's only question.
+
+    The defaults stand on the class: most instances set a few of them.
+    """
+
+    requires_grad = False
+    value: TracerValue | None = None  # the tracer, when the tensor has no memory of its own
+    op: Op | None = None  # the operation that made it, on the tape
+    index: int | None = None  # which output of that operation
+    grad: Tensor | None = None
+    retains_grad = False
+    hooks: list[Any] | None = None  # called with the gradient
+    after_hooks: list[Any] | None = None  # called after accumulation
+    history: list[tuple[int, Tensor]] | None = None  # earlier values, with the clock at which each was replaced
+    is_view = False
+
+
+class Leaf(Meta):
+    """A tensor whose gradient was asked for by requires_grad."""
+
+    requires_grad = True
+
+    def __init__(self, value: TracerValue | None = None):
+        if value is not None:
+            self.value = value
+
+
+class TracerValue(Meta):
+    """A value of one trace. Subclasses add what the trace needs; all know their logical shape and dtype."""
+
+    trace: Trace
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def inner(self) -> Tensor:
+        """A tensor of the parent context with the same dtype and device."""
+        raise NotImplementedError
+
+
+class Trace:
+    """An interpreter: one run of a transformed function."""
+
+    name = "trace"
+
+    def __init__(self) -> None:
+        self.parent = state.trace
+        self.finished = False
+        self.made_at = _user_line()
+
+    def __enter__(self):
+        self.parent = state.trace
+        active.append(self)
+        state.trace = self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.trace = self.parent
+        active.remove(self)
+        self.finished = True
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        """Evaluates an operation on tensors, of which some are this trace's tracers."""
+        raise NotImplementedError
+
+    def within(self) -> str:
+        """The stack of transforms from the outermost in, for messages."""
+        names, trace = [], self
+        while trace is not None:
+            names.append(trace.name)
+            trace = trace.parent
+        return " of ".join(names)
+
+
+class Outside:
+    """Runs a block in the context of `trace`'s parent: where rules and backward passes are evaluated."""
+
+    __slots__ = ("saved", "trace")
+
+    def __init__(self, trace: Trace):
+        self.trace = trace
+
+    def __enter__(self) -> None:
+        self.saved = state.trace
+        state.trace = self.trace.parent
+
+    def __exit__(self, *exc: object) -> None:
+        state.trace = self.saved
+
+
+def _user_line() -> str:
+    """`file:line` of the nearest frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(("functorch_like", "contextlib")):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return "an unknown line"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+class _GradMode:
+    """Switches the tape; a context manager and a decorator."""
+
+    def __init__(self, enabled: bool):
+        self.enabled = enabled
+        self.saved: list[bool] = []
+
+    def __enter__(self):
+        self.saved.append(state.grad)
+        state.grad = self.enabled
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.grad = self.saved.pop()
+
+    def __call__(self, function: Any) -> Any:
+        from functools import wraps
+
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)() if type(self) is not set_grad_enabled else _GradMode(self.enabled):  # type: ignore[call-arg]
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_GradMode):  # noqa: N801 - the field's name for it
+    """The tape does not record inside. A context manager and a decorator.
+
+    Example:
+      >>> x = tensor([1.0], requires_grad=True)
+      >>> with no_grad():
+      ...     y = x * 2
+      >>> y.requires_grad
+      False
+    """
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(_GradMode):  # noqa: N801
+    """The tape records inside, also within no_grad. A context manager and a decorator."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+class inference_mode(no_grad):  # noqa: N801
+    """no_grad under torch's other name."""
+
+
+class set_grad_enabled(_GradMode):  # noqa: N801
+    """Switches the tape on or off, from the call on or for a `with` block."""
+
+    def __init__(self, mode: bool):
+        super().__init__(mode)
+        self.saved.append(state.grad)
+        state.grad = mode
+
+    def __enter__(self):
+        return self
+
+
+def is_grad_enabled() -> bool:
+    """Does the tape record?"""
+    return state.grad

@@ -1,0 +1,552 @@
+"""Module: a mutable tree of tensors with a forward function.
+
+Parameters, buffers and child modules are ordinary attributes: their values lie in the instance's __dict__, where
+reading them costs nothing extra, and _kinds remembers, in order, which names they are. functional.py holds what
+layers compute, stateless.py the bridge to the functional core (functional_call).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+import functorch_like as ft
+from nn.errors import locate
+from nn.hooks import RemovableHandle, add_hook, call_with_hooks, hooks_of
+from nn.parameter import Buffer, Parameter
+from nn.state_dict import IncompatibleKeys, load_into
+
+__all__ = ["Module"]
+
+# kinds of registered names; a transient buffer is not persistent: state_dict leaves it out
+PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
+_ANY_BUFFER = (BUFFER, TRANSIENT)
+_Self = TypeVar("_Self", bound="Module")
+
+
+class _Registry(MutableMapping[str, Any]):
+    """A module's registered names of one kind with their values: a live view, as torch's _parameters is."""
+
+    def __init__(self, module: Module, kind: str) -> None:
+        self._module, self._kind = module, kind
+
+    def __getitem__(self, name: str) -> Any:
+        if self._module._kinds.get(name) != self._kind:
+            raise KeyError(name)
+        return self._module.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._module._kinds[name] = self._kind
+        self._module.__dict__[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        del self._module._kinds[name], self._module.__dict__[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, kind in self._module._kinds.items() if kind == self._kind])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Module:
+    """Base class of all layers and models: assign Parameters and Modules in __init__, compute in forward.
+
+    Example:
+      >>> import functorch_like as ft, nn
+      >>> class Net(nn.Module):
+      ...     def __init__(self):
+      ...         super().__init__()
+      ...         self.hidden = nn.Linear(4, 8)
+      ...         self.out = nn.Linear(8, 2)
+      ...     def forward(self, x):
+      ...         return self.out(self.hidden(x).relu())
+      >>> net = Net()
+      >>> net(ft.zeros(3, 4)).shape
+      torch.Size([3, 2])
+      >>> [name for name, _ in net.named_parameters()]
+      ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
+    """
+
+    training: bool = True
+    _kinds: dict[str, str]
+    _hooks: dict[str, dict[int, Any]] | None = None
+
+    def __init__(self) -> None:
+        self.__dict__["_kinds"] = {}
+
+    # ---- calling ----
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The module's function; every subclass defines it."""
+        raise NotImplementedError(
+            f"{type(self).__name__}: expected a method forward(self, ...), got none. Define what the module computes."
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if self._hooks is None:
+                return self.forward(*args, **kwargs)
+            return call_with_hooks(self, args, kwargs)
+        except Exception as error:
+            located = locate(self, args, error)
+            if located is error:
+                raise
+            raise located from error
+
+    def _input_error(self, *args: Any) -> str | None:
+        """The rule of this layer that args break, as a message; None when they break none. Asked only after a failure."""
+        return None
+
+    # ---- attributes ----
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._register(name, PARAMETER, value)
+        elif isinstance(value, Module):
+            self._register(name, MODULE, value)
+        elif isinstance(value, Buffer):
+            self._register(name, BUFFER if value.persistent else TRANSIENT, value)
+        else:
+            kind = self.__dict__.get("_kinds", {}).get(name)
+            if kind is None:
+                object.__setattr__(self, name, value)
+                return
+            if value is not None and not (kind in _ANY_BUFFER and isinstance(value, ft.Tensor)):
+                expected = {PARAMETER: "a Parameter", MODULE: "a Module"}.get(kind, "a Tensor")
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: expected {expected} or None, got {_typename(value)}. "
+                    + ("Wrap it in nn.Parameter(...), or delete the attribute first."
+                       if kind == PARAMETER and isinstance(value, ft.Tensor) else "Delete the attribute first.")
+                )
+            self.__dict__[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if self.__dict__.get("_kinds", {}).pop(name, None) is None:
+            object.__delattr__(self, name)
+        else:
+            del self.__dict__[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in object.__dir__(self) if name.isidentifier())
+
+    def _register(self, name: str, kind: str, value: Any) -> None:
+        try:
+            kinds = self.__dict__["_kinds"]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__}: expected super().__init__() before the {kind} {name!r} is assigned, got none. "
+                "Call it first in __init__."
+            ) from None
+        if not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__}: expected a string as the {kind}'s name, got {_typename(name)}.")
+        if not name or "." in name:
+            raise KeyError(f"{type(self).__name__}: expected a {kind} name without dots and not empty, got {name!r}.")
+        if kinds.get(name) != kind:
+            if hasattr(Module, name):
+                raise KeyError(f"{type(self).__name__}: expected a free {kind} name, got {name!r}, which Module uses.")
+            kinds.pop(name, None)  # a name that changes its kind moves to the end, as in torch
+            kinds[name] = kind
+        self.__dict__[name] = value
+
+    def _check_free(self, name: str, kind: str) -> None:
+        kinds = self.__dict__.get("_kinds", {})
+        if kinds.get(name) != kind and isinstance(name, str) and hasattr(self, name):
+            raise KeyError(f"{type(self).__name__}: expected a free name for the {kind}, got {name!r}, which is taken.")
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter under a name; None keeps the place free (a layer without bias)."""
+        self._check_free(name, PARAMETER)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(
+                f"register_parameter: expected a Parameter or None for {name!r}, got {_typename(param)}. "
+                "Wrap it in nn.Parameter(...)."
+            )
+        self._register(name, PARAMETER, param)
+
+    def register_buffer(self, name: str, tensor: ft.Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is saved and moved with the module but not trained (running statistics, masks)."""
+        if not (self.__dict__.get("_kinds", {}).get(name) in _ANY_BUFFER):
+            self._check_free(name, BUFFER)
+        if tensor is not None and not isinstance(tensor, ft.Tensor):
+            raise TypeError(f"register_buffer: expected a Tensor or None for {name!r}, got {_typename(tensor)}.")
+        self._register(name, BUFFER if persistent else TRANSIENT, tensor)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a child module under a name."""
+        self._check_free(name, MODULE)
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: expected a Module or None for {name!r}, got {_typename(module)}.")
+        self._register(name, MODULE, module)
+
+    register_module = add_module
+
+    @property
+    def _parameters(self) -> _Registry:
+        return _Registry(self, PARAMETER)
+
+    @property
+    def _buffers(self) -> MutableMapping[str, Any]:
+        return _BufferRegistry(self, BUFFER)
+
+    @property
+    def _modules(self) -> _Registry:
+        return _Registry(self, MODULE)
+
+    # ---- walking the tree ----
+
+    def named_modules(
+        self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(name, module) of this module ("" or prefix) and all below it, parents first; shared ones once."""
+        seen = set() if memo is None else memo
+        if remove_duplicate:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
+        yield prefix, self
+        values = self.__dict__
+        for name, kind in list(self._kinds.items()):
+            if kind == MODULE and values[name] is not None:
+                yield from values[name].named_modules(seen, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of the modules directly below this one; shared ones once."""
+        seen = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly below this one."""
+        for _, module in self.named_children():
+            yield module
+
+    def _named_tensors(
+        self, kinds: tuple[str, ...], prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        members = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        for path, module in members:
+            values = module.__dict__
+            for name, kind in list(module._kinds.items()):
+                if kind in kinds:
+                    value = values[name]
+                    if value is None or (remove_duplicate and id(value) in seen):
+                        continue
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(name, parameter) of all parameters in order; tied ones once, under their first name."""
+        return self._named_tensors((PARAMETER,), prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters in order; tied ones once."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, ft.Tensor]]:
+        """(name, buffer) of all buffers in order."""
+        return self._named_tensors(_ANY_BUFFER, prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[ft.Tensor]:
+        """All buffers in order."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a dotted path below this one; "" is the module itself."""
+        module: Module = self
+        if target:
+            walked = type(self).__name__
+            for name in target.split("."):
+                if module._kinds.get(name) != MODULE or module.__dict__[name] is None:
+                    names = [key for key, kind in module._kinds.items() if kind == MODULE]
+                    raise AttributeError(
+                        f"get_submodule: expected a module at {target!r}, got no {name!r} in {walked}. "
+                        f"It has {', '.join(names) or 'no modules'}."
+                    )
+                module = module.__dict__[name]
+                walked += "." + name
+        return module
+
+    def _get_tensor(self, target: str, op: str, kinds: tuple[str, ...]) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if module._kinds.get(name) not in kinds:
+            names = [key for key, kind in module._kinds.items() if kind in kinds]
+            raise AttributeError(
+                f"{op}: expected a {kinds[0]} at {target!r}, got no {name!r} in {path or type(self).__name__}. "
+                f"It has {', '.join(names) or 'none'}."
+            )
+        return module.__dict__[name]
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a dotted path."""
+        return self._get_tensor(target, "get_parameter", (PARAMETER,))
+
+    def get_buffer(self, target: str) -> ft.Tensor:
+        """The buffer at a dotted path."""
+        return self._get_tensor(target, "get_buffer", _ANY_BUFFER)
+
+    def apply(self: _Self, fn: Callable[[Module], None]) -> _Self:
+        """Call fn on every module below this one, children first, then on itself."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    # ---- modes ----
+
+    def train(self: _Self, mode: bool = True) -> _Self:
+        """Switch training mode (Dropout drops, BatchNorm uses the batch) on or off, for all modules below too."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: expected True or False, got {mode!r}.")
+        self.training = mode
+        for module in self.children():
+            module.train(mode)
+        return self
+
+    def eval(self: _Self) -> _Self:
+        """Switch to evaluation mode: train(False)."""
+        return self.train(False)
+
+    def requires_grad_(self: _Self, requires_grad: bool = True) -> _Self:
+        """Freeze (False) or unfreeze all parameters."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = ft.zeros_like(parameter.grad)
+
+    # ---- dtype and device ----
+
+    def _apply(self: _Self, fn: Callable[[ft.Tensor], ft.Tensor]) -> _Self:
+        """Put fn(tensor) in place of every parameter's data and gradient and of every buffer; tied ones stay tied."""
+        done: dict[int, Any] = {}
+        for module in self.modules():
+            values = module.__dict__
+            for name, kind in module._kinds.items():
+                value = values[name]
+                if kind == MODULE or value is None:
+                    continue
+                if id(value) not in done:
+                    done[id(value)] = (_convert(value, fn) if kind == PARAMETER else fn(value), value)
+                values[name] = done[id(value)][0]
+        return self
+
+    def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
+        """Move parameters and buffers in place: to(device), to(dtype), to(device, dtype) or to(tensor).
+
+        dtype changes floating and complex ones only. Parameters stay the same objects, so an optimizer made
+        before still works.
+        """
+        device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
+        kwargs.pop("non_blocking", None), kwargs.pop("copy", None)
+        if kwargs:
+            raise TypeError(f"to: expected device and dtype, got {', '.join(kwargs)}.")
+        for arg in args:
+            if isinstance(arg, type(ft.float32)):
+                dtype = arg
+            elif isinstance(arg, ft.Tensor):
+                device, dtype = arg.device, arg.dtype
+            elif arg is not None and not isinstance(arg, bool):
+                device = arg
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+            raise TypeError(f"to: expected a floating or complex dtype, got {dtype}. Integer buffers keep their dtype.")
+        device = None if device is None else ft.device(device)
+
+        def convert(tensor: ft.Tensor) -> ft.Tensor:
+            if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
+                return tensor.to(dtype) if device is None else tensor.to(device, dtype)
+            return tensor if device is None else tensor.to(device)
+
+        return self._apply(convert)
+
+    def _to_float(self: _Self, dtype: Any) -> _Self:
+        return self._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+    def float(self: _Self) -> _Self:
+        """Cast floating parameters and buffers to float32."""
+        return self._to_float(ft.float32)
+
+    def double(self: _Self) -> _Self:
+        """Cast floating parameters and buffers to float64."""
+        return self._to_float(ft.float64)
+
+    def half(self: _Self) -> _Self:
+        """Cast floating parameters and buffers to float16."""
+        return self._to_float(ft.float16)
+
+    def bfloat16(self: _Self) -> _Self:
+        """Cast floating parameters and buffers to bfloat16."""
+        return self._to_float(ft.bfloat16)
+
+    def cpu(self: _Self) -> _Self:
+        """Move parameters and buffers to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self: _Self, device: int | str | None = None) -> _Self:
+        """Move parameters and buffers to a GPU."""
+        return self.to("cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device)
+
+    # ---- state dict ----
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Put this module's own tensors (not its children's) into destination."""
+        for kind in (PARAMETER, BUFFER):
+            for name, its_kind in self._kinds.items():
+                value = self.__dict__[name]
+                if its_kind == kind and value is not None:
+                    destination[prefix + name] = value if keep_vars else value.detach()
+
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
+        """Names and tensors of all parameters and persistent buffers; the tensors share memory with the module.
+
+        Args:
+          destination: a dict to fill; a new one by default.
+          prefix: put before every name.
+          keep_vars: give the Parameters themselves, not detached tensors.
+        Example:
+          >>> import nn
+          >>> {name: list(t.shape) for name, t in nn.Linear(3, 2).state_dict().items()}
+          {'weight': [2, 3], 'bias': [2]}
+        """
+        state: dict[str, Any] = {} if destination is None else destination
+        for hook, _ in hooks_of(self, "state_dict_pre"):
+            hook(self, prefix, keep_vars)
+        self._save_to_state_dict(state, prefix, keep_vars)
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook, _ in hooks_of(self, "state_dict"):
+            changed = hook(self, state, prefix, {})
+            state = state if changed is None else changed
+        return state
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
+        """Copy tensors into the parameters and buffers of the same names.
+
+        Args:
+          state_dict: names to tensors (ours, torch's or NumPy arrays); values are cast to the module's dtypes.
+          strict: names that are missing or unexpected are an error; shapes that differ always are.
+          assign: put the given tensors in place of the module's instead of copying.
+        Returns:
+          IncompatibleKeys(missing_keys, unexpected_keys).
+        Raises:
+          RuntimeError: lists all missing, unexpected and misshaped names; the module is unchanged.
+        """
+        return load_into(self, state_dict, strict, assign)
+
+    # ---- hooks ----
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """hook(module, args) before forward; what it returns replaces args. with_kwargs: hook(module, args, kwargs)."""
+        return add_hook(self, "forward_pre", hook, prepend, with_kwargs=with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
+        """hook(module, args, output) after forward; what it returns replaces output. with_kwargs adds kwargs after args."""
+        return add_hook(self, "forward", hook, prepend, with_kwargs=with_kwargs, always_call=always_call)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """hook(module, grad_output) when the gradients of the outputs are known; may return replacements."""
+        return add_hook(self, "backward_pre", hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """hook(module, grad_input, grad_output) when the gradients of the inputs are known; may return replacements."""
+        return add_hook(self, "backward", hook, prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """hook(module, prefix, keep_vars) before this module's state_dict is taken."""
+        return add_hook(self, "state_dict_pre", hook)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """hook(module, state_dict, prefix, {}) after this module's state_dict is taken; it may change state_dict."""
+        return add_hook(self, "state_dict", hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """hook(module, state_dict, prefix, {}, strict, missing, unexpected, errors) before loading; it may rename keys."""
+        return add_hook(self, "load_pre", hook)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """hook(module, incompatible_keys) after loading; it may edit the two lists."""
+        return add_hook(self, "load_post", hook)
+
+    # ---- printing ----
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of this module's repr; layers give their settings."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = self.extra_repr().split("\n") if self.extra_repr() else []
+        children = [f"({name}): " + _indent(repr(module)) for name, module in self._modules.items()]
+        if len(lines) == 1 and not children:
+            return f"{self._get_name()}({lines[0]})"
+        if not lines and not children:
+            return f"{self._get_name()}()"
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+
+class _BufferRegistry(_Registry):
+    """The view of a module's buffers: persistent or not."""
+
+    def __getitem__(self, name: str) -> Any:
+        if self._module._kinds.get(name) not in _ANY_BUFFER:
+            raise KeyError(name)
+        return self._module.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._module._kinds.setdefault(name, BUFFER)
+        self._module.__dict__[name] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([name for name, kind in self._module._kinds.items() if kind in _ANY_BUFFER])
+
+
+def _typename(value: Any) -> str:
+    return type(value).__name__
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n  ")
+
+
+def _convert(parameter: Parameter, fn: Callable[[ft.Tensor], ft.Tensor]) -> Parameter:
+    with ft.no_grad():
+        parameter.data = fn(parameter.data)
+        if parameter.grad is not None:
+            parameter.grad = fn(parameter.grad)
+    return parameter

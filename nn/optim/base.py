@@ -1,0 +1,347 @@
+"""Optimizers in two forms: pure transformations of gradients, and the stateful class around parameters.
+
+A subclass of Optimizer gives its formula once, as `rule`: gradient, state and parameter of one tensor in, change
+and new state out. From it come `pure()`, which works on pytrees inside grad, vmap and compile, and step(). A subclass
+may also override _step_group with an in-place form of the same formula over all parameters of a group: the place
+for one fused call. A test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import functorch_like as ft
+from functorch_like import Tensor, tree
+from nn.hooks import RemovableHandle
+
+__all__ = ["Optimizer", "Transformation", "apply_updates"]
+
+State = dict[str, Any]
+
+
+class Transformation(NamedTuple):
+    """An optimizer as two pure functions over pytrees of tensors.
+
+    init(params) -> state
+    update(grads, state, params) -> (updates, state); apply_updates adds updates to params.
+    """
+
+    init: Callable[[Any], State]
+    update: Callable[..., tuple[Any, State]]
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """params + updates, tensor by tensor.
+
+    Example:
+      >>> import functorch_like as ft
+      >>> apply_updates({"w": ft.tensor(1.0)}, {"w": ft.tensor(-0.5)})
+      {'w': tensor(0.5000)}
+    """
+    return tree.map(lambda param, change: param + change, params, updates)
+
+
+class Optimizer:
+    """Base class: parameter groups, state, and step().
+
+    Args:
+      params: parameters, (name, parameter) pairs, or dicts {"params": ..., option: value} with options of their own.
+      defaults: the options of groups that do not give them.
+    """
+
+    #: names of the state tensors that are counters: one for all parameters in the pure form, never cast on load
+    counters: ClassVar[tuple[str, ...]] = ("step",)
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: defaultdict[Any, State] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._pre_hooks: dict[int, Any] = {}
+        self._post_hooks: dict[int, Any] = {}
+        if isinstance(params, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}: expected an iterable of parameters or dicts, got one Tensor. Pass [tensor]."
+            )
+        groups = list(params)
+        if not groups:
+            raise ValueError(
+                f"{type(self).__name__}: expected at least one parameter, got none. Pass model.parameters()."
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    # ---- the formula ----
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for options out of range."""
+
+    @classmethod
+    def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
+        """The state of one parameter before the first step."""
+        raise NotImplementedError
+
+    @classmethod
+    def rule(cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]) -> tuple[Tensor, State]:
+        """(what to add to param, new state), without changing anything."""
+        raise NotImplementedError
+
+    @classmethod
+    def pure(cls, **options: Any) -> Transformation:
+        """This optimizer as a Transformation; options as the class's, numbers or tensors (one per vmap lane, say).
+
+        Example:
+          >>> import functorch_like as ft
+          >>> from nn.optim import SGD, apply_updates
+          >>> sgd = SGD.pure(lr=0.1)
+          >>> params = {"w": ft.tensor(1.0)}
+          >>> updates, state = sgd.update({"w": ft.tensor(2.0)}, sgd.init(params), params)
+          >>> apply_updates(params, updates)
+          {'w': tensor(0.8000)}
+        """
+        known = {
+            name: parameter.default
+            for name, parameter in inspect.signature(cls.__init__).parameters.items()
+            if name not in ("self", "params")
+        }
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            raise TypeError(f"{cls.__name__}.pure: expected options {', '.join(known)}, got {', '.join(unknown)}.")
+        chosen = {**known, **options}
+        cls.check(chosen)
+
+        def init(params: Any) -> State:
+            leaves, treedef = tree.flatten(params)
+            states = [cls.init_state(leaf.detach(), chosen) for leaf in leaves]
+            names = list(states[0]) if states else []
+            return {
+                name: states[0][name] if name in cls.counters else tree.unflatten(treedef, [s[name] for s in states])
+                for name in names
+            }
+
+        def update(grads: Any, state: State, params: Any) -> tuple[Any, State]:
+            leaves, treedef = tree.flatten(params)
+            gradients = tree.leaves(grads)
+            if len(gradients) != len(leaves):
+                raise ValueError(
+                    f"{cls.__name__}.update: expected a gradient for each of {len(leaves)} parameters, "
+                    f"got {len(gradients)}."
+                )
+            parts = {
+                name: [value] * len(leaves) if name in cls.counters else tree.leaves(value)
+                for name, value in state.items()
+            }
+            changes, states = [], []
+            for i, (leaf, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+                change, new = cls.rule(gradient, {name: values[i] for name, values in parts.items()}, leaf, chosen)
+                changes.append(change)
+                states.append(new)
+            new_state = {
+                name: states[0][name] if name in cls.counters else tree.unflatten(treedef, [s[name] for s in states])
+                for name in state
+                if states
+            }
+            return tree.unflatten(treedef, changes), new_state
+
+        return Transformation(init, update)
+
+    # ---- the class ----
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, with options of their own: {"params": [...], "lr": 1e-3}."""
+        name = type(self).__name__
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{name}: expected a dict with 'params', got {type(param_group).__name__}.")
+        group = dict(param_group)
+        params = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
+        if isinstance(params, set):
+            raise TypeError(f"{name}: expected parameters in a fixed order, got a set. Pass a list.")
+        params = list(params)
+        if params and all(isinstance(param, tuple) for param in params):
+            group["param_names"] = [param_name for param_name, _ in params]
+            params = [param for _, param in params]
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"{name}: expected Tensors as parameters, got {type(param).__name__}.")
+            if not param.is_leaf:
+                raise ValueError(f"{name}: expected leaf tensors, got the result of an operation. Optimize its inputs.")
+        for option, default in self.defaults.items():
+            group.setdefault(option, default)
+        type(self).check(group)
+        ids = [id(param) for param in params]
+        taken = {id(param) for other in self.param_groups for param in other["params"]}
+        if len(set(ids)) < len(ids) or taken & set(ids):
+            raise ValueError(f"{name}: expected every parameter once, got one of them twice.")
+        group["params"] = params
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or fill them with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if set_to_none:
+                    param.grad = None
+                elif param.grad is not None:
+                    param.grad = ft.zeros_like(param.grad)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient; returns the closure's loss.
+
+        Args:
+          closure: computes the loss anew (zero_grad, forward, backward) before the step.
+        """
+        for hook in list(self._pre_hooks.values()):
+            hook(self, (), {} if closure is None else {"closure": closure})
+        loss = None
+        if closure is not None:
+            with ft.enable_grad():
+                loss = closure()
+        with ft.no_grad():
+            for group in self.param_groups:
+                params, grads, states = [], [], []
+                for param in group["params"]:
+                    grad = param.grad
+                    if grad is not None:
+                        params.append(param)
+                        grads.append(grad)
+                        states.append(self.state[param])
+                if params:
+                    self._start(params, states, group)
+                    self._step_group(params, grads, states, group)
+        for hook in list(self._post_hooks.values()):
+            hook(self, (), {} if closure is None else {"closure": closure})
+        return loss
+
+    def _start(self, params: list[Tensor], states: list[State], group: dict[str, Any]) -> None:
+        """Give parameters that never took a step their state; those that start together share counters."""
+        counters: dict[str, Any] = {}
+        for param, state in zip(params, states, strict=True):
+            if not state:
+                state.update(self.init_state(param.detach(), group))
+                for name in self.counters:
+                    if name in state:
+                        state[name] = counters.setdefault(name, state[name])
+
+    def _step_group(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
+        """One step for parameters that share options; by the rule, unless a subclass has a faster way."""
+        for param, grad, state in zip(params, grads, states, strict=True):
+            change, new = self.rule(grad, state, param, group)
+            param.add_(change)
+            state.update(new)
+
+    def register_step_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """hook(optimizer, args, kwargs) before every step."""
+        handle = RemovableHandle(self._pre_hooks)
+        self._pre_hooks[handle.id] = hook
+        return handle
+
+    def register_step_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """hook(optimizer, args, kwargs) after every step."""
+        handle = RemovableHandle(self._post_hooks)
+        self._post_hooks[handle.id] = hook
+        return handle
+
+    # ---- saving ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {number: state}, "param_groups": [options and parameter numbers]}, in torch's format."""
+        number: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                number.setdefault(id(param), len(number))
+            options = {name: value for name, value in group.items() if name != "params"}
+            groups.append({**options, "params": [number[id(param)] for param in group["params"]]})
+        state = {
+            number[id(param)]: {
+                name: value.clone() if name in self.counters and isinstance(value, Tensor) else value
+                for name, value in values.items()
+            }
+            for param, values in self.state.items()
+            if id(param) in number
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over options and state from state_dict(); ours or torch's.
+
+        Raises:
+          ValueError: other numbers of groups or parameters, or state of another shape; nothing is changed.
+        """
+        name = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(f"{name}.load_state_dict: expected a dict with 'state' and 'param_groups'.")
+        saved = state_dict["param_groups"]
+        sizes, own = [len(g["params"]) for g in saved], [len(g["params"]) for g in self.param_groups]
+        if sizes != own:
+            raise ValueError(
+                f"{name}.load_state_dict: expected groups of {own} parameters, got {sizes}. "
+                "Build the optimizer with the same groups first."
+            )
+        params = dict(
+            zip(
+                [key for group in saved for key in group["params"]],
+                [param for group in self.param_groups for param in group["params"]],
+                strict=True,
+            )
+        )
+        state: defaultdict[Any, State] = defaultdict(dict)
+        for key, values in state_dict["state"].items():
+            if key in params:
+                param = params[key]
+                state[param] = {what: self._adopt(key, what, value, param) for what, value in values.items()}
+        groups = []
+        for group, old in zip(saved, self.param_groups, strict=True):
+            options = {what: value for what, value in group.items() if what not in ("params", "param_names")}
+            type(self).check({**old, **options})
+            groups.append({**old, **options})
+        self.state = state
+        self.param_groups = groups
+
+    def _adopt(self, key: Any, what: str, value: Any, param: Tensor) -> Any:
+        """A saved state value, copied, on the parameter's device and in its dtype."""
+        from nn.state_dict import as_tensor
+
+        if what in self.counters:
+            return ft.tensor(float(value), dtype=ft.float32)
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        tensor = as_tensor(value)
+        if tensor.ndim and tuple(tensor.shape) != tuple(param.shape):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: expected {what} of parameter {key} to be {list(param.shape)}, "
+                f"got {list(tensor.shape)}. The checkpoint belongs to another model."
+            )
+        return tensor.detach().to(param.device, param.dtype).clone()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> None:
+    """Raise ValueError for an option below its lowest value; tensors (batched ones, say) are not looked at."""
+    for name, low in lowest.items():
+        value = options[name]
+        if not isinstance(value, Tensor) and not value >= low:
+            raise ValueError(f"{cls.__name__}: expected {name} >= {low:g}, got {value}.")
+
+
+def advance(states: Iterable[State]) -> None:
+    """Add one to the step counter of every state; a shared counter counts once."""
+    seen: set[int] = set()
+    for state in states:
+        step = state["step"]
+        if id(step) not in seen:
+            seen.add(id(step))
+            step.add_(1)

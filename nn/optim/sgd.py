@@ -1,0 +1,82 @@
+"""Stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import functorch_like as ft
+from functorch_like import Tensor
+from nn.optim.base import Optimizer, State, check_at_least
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """param -= lr * grad, optionally with momentum.
+
+    Args:
+      params: parameters or groups of them.
+      lr: learning rate.
+      momentum: share of the last change that is kept.
+      dampening: share of the gradient that momentum leaves out.
+      weight_decay: L2 penalty, added to the gradient.
+      nesterov: look ahead along the momentum.
+      maximize: climb instead of descending.
+      foreach, differentiable, fused: accepted as torch does; updates are made all at once anyway, and pure() is the
+        differentiable form.
+    Raises:
+      ValueError: a negative option; nesterov without momentum or with dampening.
+    Reference: Sutskever et al. 2013 (in torch's form: lr multiplies the momentum buffer).
+    Example:
+      >>> import functorch_like as ft
+      >>> from nn.optim import SGD
+      >>> w = ft.tensor([1.0], requires_grad=True)
+      >>> optimizer = SGD([w], lr=0.5)
+      >>> (w * w).sum().backward()
+      >>> optimizer.step()
+      >>> w.detach()
+      tensor([0.])
+    """
+
+    counters = ()
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        defaults = dict(
+            lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
+            maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused,
+        )  # fmt: skip
+        super().__init__(params, defaults)
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for options out of range."""
+        check_at_least(cls, options, lr=0, momentum=0, weight_decay=0)
+        if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+            raise ValueError("SGD: expected momentum > 0 and dampening = 0 with nesterov, got others.")
+
+    @classmethod
+    def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
+        """The momentum buffer, and whether it holds something: the first step takes the gradient undampened."""
+        momentum = options["momentum"]
+        if not isinstance(momentum, Tensor) and momentum == 0:
+            return {}
+        return {"momentum_buffer": None}
+
+    @classmethod
+    def rule(cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]) -> tuple[Tensor, State]:
+        """One tensor's change."""
+        raise NotImplementedError

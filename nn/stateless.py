@@ -1,0 +1,156 @@
+"""functional_call and stack_module_state: modules as pure functions of their parameters and buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import functorch_like as ft
+from nn.module import MODULE, Module
+
+__all__ = ["functional_call", "stack_module_state"]
+
+
+def functional_call(
+    module: Module,
+    parameter_and_buffer_dicts: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    args: Any = None,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+    return_buffers: bool = False,
+) -> Any:
+    """What module(*args, **kwargs) gives with the named tensors in place of its own.
+
+    Args:
+      module: called once; its own tensors are back afterwards, also after an exception.
+      parameter_and_buffer_dicts: names to tensors, as from named_parameters; or several such dicts.
+      args: positional arguments; a single one need not be in a tuple.
+      kwargs: keyword arguments.
+      tie_weights: a tensor given for one name of a tied weight serves its other names too.
+      strict: every parameter and buffer must be given.
+      return_buffers: give (output, buffers), with all buffers as forward left them, and leave the given ones
+        alone. By default a buffer that forward replaces is replaced in the given dict, as in torch.
+    Returns:
+      forward's result.
+    Raises:
+      RuntimeError: a name that the module lacks; with strict also names not given.
+    Example:
+      >>> import functorch_like as ft, nn
+      >>> layer = nn.Linear(2, 1)
+      >>> params = {"weight": ft.ones(1, 2), "bias": ft.zeros(1)}
+      >>> nn.functional_call(layer, params, ft.tensor([3.0, 4.0]))
+      tensor([7.])
+      >>> loss = lambda params, x: nn.functional_call(layer, params, x).sum()
+      >>> ft.grad(loss)(params, ft.tensor([3.0, 4.0]))["weight"]
+      tensor([[3., 4.]])
+    """
+    if isinstance(parameter_and_buffer_dicts, Mapping):
+        dicts: Sequence[Mapping[str, Any]] = (parameter_and_buffer_dicts,)
+    else:
+        dicts = tuple(parameter_and_buffer_dicts)
+    given: dict[str, Any] = {}
+    for values in dicts:
+        for name in values:
+            if name in given:
+                raise ValueError(f"functional_call: expected every name once, got {name!r} in two dicts.")
+        given.update(values)
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    kwargs = {} if kwargs is None else kwargs
+
+    cells = _cells(module)
+    unknown = [name for name in given if name not in cells]
+    missing = [name for name in cells if name not in given] if strict else []
+    if tie_weights and missing:
+        served = {id(cells[name][0][cells[name][1]]) for name in given if name in cells}
+        missing = [name for name in missing if id(cells[name][0][cells[name][1]]) not in served]
+    if unknown or missing:
+        raise RuntimeError(
+            f"functional_call: expected names of parameters and buffers of {module._get_name()}, got "
+            + "; ".join(
+                [f"{what}: {', '.join(names)}" for what, names in (("unknown", unknown), ("not given", missing)) if names]
+            )
+            + ". named_parameters() and named_buffers() list them."
+        )
+
+    swaps = {name: given[name] for name in given}
+    if tie_weights:
+        owner = {id(cells[name][0][cells[name][1]]): value for name, value in given.items()}
+        for name, (values, key, _) in cells.items():
+            if name not in swaps and id(values[key]) in owner:
+                swaps[name] = owner[id(values[key])]
+    if return_buffers:
+        copies: dict[int, Any] = {}
+        for name, (values, key, kind) in cells.items():
+            if kind != "parameter":
+                value = swaps.get(name, values[key])
+                swaps[name] = copies.setdefault(id(value), value.clone())
+
+    saved = [(values, key, values[key]) for values, key, _ in (cells[name] for name in swaps)]
+    try:
+        for name, value in swaps.items():
+            cells[name][0][cells[name][1]] = value
+        result = module(*args, **kwargs)
+        if return_buffers:
+            return result, {name: values[key] for name, (values, key, kind) in cells.items() if kind != "parameter"}
+        for values in dicts:
+            for name in values:
+                now = cells[name][0].get(cells[name][1])
+                if now is not values[name] and isinstance(values, dict):
+                    values[name] = now
+        return result
+    finally:
+        for values, key, value in saved:
+            values[key] = value
+
+
+def _cells(root: Module) -> dict[str, tuple[dict[str, Any], str, str]]:
+    """Every parameter and buffer's full name -> (the __dict__ that holds it, its key there, its kind)."""
+    cells = {}
+    for path, module in root.named_modules(remove_duplicate=False):
+        values = module.__dict__
+        for name, kind in module._kinds.items():
+            if kind != MODULE and values[name] is not None:
+                cells[f"{path}.{name}" if path else name] = (values, name, kind)
+    return cells
+
+
+def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and buffers of equal models, stacked along a new first dimension: an ensemble for vmap.
+
+    Args:
+      models: at least one; all of one class, with the same names and shapes.
+    Returns:
+      (params, buffers): names to tensors [len(models), ...]; params are leaves that require grad.
+    Raises:
+      RuntimeError: no model, different classes or names, or some in training mode and some not.
+    Example:
+      >>> import functorch_like as ft, nn
+      >>> models = [nn.Linear(3, 2) for _ in range(4)]
+      >>> params, buffers = nn.stack_module_state(models)
+      >>> call = lambda p, x: nn.functional_call(models[0], p, x)
+      >>> ft.vmap(call, in_dims=(0, None))(params, ft.zeros(5, 3)).shape
+      torch.Size([4, 5, 2])
+    """
+    models = list(models)
+    if not models:
+        raise RuntimeError("stack_module_state: expected at least one model, got none.")
+    if len({type(model) for model in models}) > 1:
+        names = ", ".join(sorted({type(model).__name__ for model in models}))
+        raise RuntimeError(f"stack_module_state: expected models of one class, got {names}.")
+    if len({model.training for model in models}) > 1:
+        raise RuntimeError(
+            "stack_module_state: expected all models in the same mode, got some in training and some in evaluation. "
+            "Call train() or eval() on each."
+        )
+
+    def stacked(trees: list[dict[str, Any]]) -> dict[str, Any]:
+        if any(tree.keys() != trees[0].keys() for tree in trees):
+            raise RuntimeError("stack_module_state: expected the same names in all models, got different ones.")
+        return {name: ft.stack([tree[name].detach() for tree in trees]) for name in trees[0]}
+
+    params = stacked([dict(model.named_parameters()) for model in models])
+    for name, value in params.items():
+        params[name] = value.requires_grad_(models[0].get_parameter(name).requires_grad)
+    return params, stacked([dict(model.named_buffers()) for model in models])
