@@ -131,11 +131,11 @@ class Op:
                 out = any(_keeps(one[n]) for one in names)
             else:
                 code = self.vjp.__code__  # type: ignore[union-attr]
-                names = code.co_varnames[: code.co_argcount]
-                variadic = len(names) < n + 2  # vjp(ct, out, *inputs)
-                keep = [2] * n if variadic else [_keeps(names[2 + i]) for i in range(n)]
-                if variadic and code.co_varnames[code.co_argcount + code.co_kwonlyargcount].endswith("_specs"):
-                    keep = [1] * n
+                names = list(code.co_varnames[: code.co_argcount])
+                if len(names) < n + 2:  # vjp(ct, out, *inputs)
+                    variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+                    names += [variadic.removesuffix("s")] * (n + 2 - len(names))
+                keep = [_keeps(name) for name in names[2 : n + 2]]
                 out = bool(_keeps(names[1]))
             masks = self._masks[needs] = (tuple(keep), out)
         return masks
@@ -148,7 +148,7 @@ class Op:
 
 
 def _keeps(name: str) -> int:
-    return 0 if name.startswith("_") else 1 if name.endswith("_spec") else 2
+    return 1 if name.endswith("_spec") else 0 if name.startswith("_") else 2
 
 
 # Set by tensor.py and tape.py, which import this module.

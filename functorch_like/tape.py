@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cbackend import lib
@@ -17,12 +16,11 @@ from cbackend import lib
 from . import op as op_module
 from .errors import GradError, message
 from .op import Op, Spec
-from .trace import Leaf, Meta, Outside, clock, state
+from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_sequence = count(1).__next__
 _new = object.__new__
 
 
@@ -103,7 +101,7 @@ def fill_node(node: Node, op: Op, args: Sequence[Tensor], params: dict[str, Any]
     node.params = params
     node.edges = edges
     node.needs = needs = tuple([e is not None for e in edges])
-    node.seq = _sequence()
+    node.seq = next_sequence()
     node.clock = clock[0]
     keep, keep_out = op.saved(needs)
     node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keep)]  # noqa: B905 - hot
@@ -199,28 +197,25 @@ def run_backward(
     outputs: dict[Node, list[Any]] = {}
     while heap:
         meta = heappop(heap)[2]  # type: ignore[misc]
-        ct = cts.pop(meta, None)
-        if ct is None:
-            continue
-        if meta.hooks is not None:
-            ct = run_hooks(meta, ct)
-        if wanted is not None and meta in wanted:
-            found[meta] = ct
-        if meta.retains_grad:
-            accumulate(meta, ct)
-        if meta.index is None:
-            node = meta
-        else:  # gather the cotangents of all outputs: they have the same seq, so all are due now
+        if type(meta) is _Due:
             node = meta.node
-            slots = outputs.get(node)
-            if slots is None:
-                slots = outputs[node] = [None] * node.op.nouts
-                heappush(heap, (-node.seq, id(node) + (1 << 64), _Due(node)))  # type: ignore[misc]
-            slots[meta.index] = ct
-            continue
-        if type(node) is _Due:
-            node = node.node
             ct = tuple(outputs.pop(node))
+        else:
+            ct = cts.pop(meta)
+            if meta.hooks is not None:
+                ct = run_hooks(meta, ct)
+            if wanted is not None and meta in wanted:
+                found[meta] = ct
+            if meta.retains_grad:
+                accumulate(meta, ct)
+            if meta.index is not None:  # gather the cotangents of all outputs: they have one seq, all are due now
+                node = meta.node
+                if node not in outputs:
+                    outputs[node] = [None] * node.op.nouts
+                    heappush(heap, (-node.seq, id(node) + (1 << 64), _Due(node)))  # type: ignore[misc]
+                outputs[node][meta.index] = ct
+                continue
+            node = meta
         check_saved(node)
         for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
             if edge is not None and g is not None:
@@ -238,8 +233,7 @@ def run_backward(
 class _Due:
     """Marks on the heap that all outputs of a node have been gathered."""
 
-    hooks = index = None
-    retains_grad = False
+    __slots__ = ("node",)
 
     def __init__(self, node: Node):
         self.node = node

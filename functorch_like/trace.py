@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any
+
+from cbackend import lib
+
+from .errors import TraceError
 
 if TYPE_CHECKING:
     from .op import Op
@@ -23,6 +28,7 @@ class _State(threading.local):
 
 
 state = _State()
+next_sequence = count(1).__next__  # numbers recorded operations and traced values by age
 active: list[Trace] = []
 
 # Advanced by every write to a tensor. A tape node remembers the value at which it was made; a storage, the value at
@@ -62,6 +68,7 @@ class TracerValue(Meta):
     """A value of one trace. Subclasses add what the trace needs; all know their logical shape and dtype."""
 
     trace: Trace
+    seq: int  # later values have larger numbers
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,6 +91,8 @@ class Trace:
 
     def __enter__(self):
         self.parent = state.trace
+        self.first = next_sequence()
+        self.first_storage = lib.cb_storage_serial()
         active.append(self)
         state.trace = self
         return self
@@ -96,6 +105,19 @@ class Trace:
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         """Evaluates an operation on tensors, of which some are this trace's tracers."""
         raise NotImplementedError
+
+    def owns(self, t: Tensor) -> bool:
+        """Was the tensor made since this trace was entered?"""
+        if t._v:
+            return lib.cb_storage_born(t._v) >= self.first_storage
+        return t._m.value.seq >= self.first
+
+    def read(self, t: Tensor, how: str) -> Any:
+        """The Python value (bool or item) of a tracer."""
+        raise TraceError(
+            f"{how}: expected a tensor with one known value, got a tracer of {self.within()}. "
+            "Use where() instead of if, or move the decision outside the transform."
+        )
 
     def within(self) -> str:
         """The stack of transforms from the outermost in, for messages."""

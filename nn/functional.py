@@ -1,12 +1,11 @@
 """Pure functions of tensors: what the layers and losses compute, without their parameters.
 
-Fused operations come from functorch_like under their own names; the others are compositions, so that all of
-them work under every transform. Losses broadcast input against target without a warning: give equal shapes.
+Fused operations come from functorch_like under their own names; the others are compositions, so
+that all of them work under every transform. The losses stand in losses.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import functorch_like as ft
@@ -19,17 +18,70 @@ from functorch_like import (
     softmax,
     tanh,
 )
+from functorch_like.errors import ShapeError
+from nn.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 
 Size2 = int | tuple[int, int]
 
 __all__ = [
-    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "bilinear", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "celu", "conv2d", "cosine_similarity", "cross_entropy", "dropout", "elu",
-    "embedding", "flatten", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss",
-    "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool2d", "mish", "mse_loss", "nll_loss",
-    "normalize", "one_hot", "pad", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax",
-    "softmin", "softplus", "softsign", "tanh", "threshold",
-]  # fmt: skip
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "conv2d",
+    "cosine_similarity",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "flatten",
+    "gelu",
+    "glu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool2d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanh",
+    "threshold",
+]
 
 
 def _pair(op: str, name: str, value: Size2) -> tuple[int, int]:
@@ -60,9 +112,12 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """input limited to min_val..max_val."""
-    return input.clamp_(min_val, max_val) if inplace else input.clamp(min_val, max_val)
+def hardtanh(
+    input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
+) -> Tensor:
+    """input limited to min_val..max_val; at the limits the slope is 0, as relu's at 0."""
+    result = ft.where(input <= min_val, min_val, ft.where(input >= max_val, max_val, input))
+    return input.copy_(result) if inplace else result
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -77,21 +132,21 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """input where it is positive, weight * input elsewhere; weight [1] or [channels] for input [n, channels, ...]."""
+    """input where positive, weight * input elsewhere; weight [1] or [c] for input [n, c, ...]."""
     if weight.numel() > 1:
         weight = weight.reshape([-1] + [1] * (input.ndim - 2)) if input.ndim > 1 else weight
     return ft.where(input > 0, input, input * weight)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """input where it is positive, alpha * (exp(input) - 1) elsewhere. Reference: Clevert et al. 2015."""
+    """input where positive, alpha * (exp(input) - 1) elsewhere. Reference: Clevert et al. 2015."""
     positive = input > 0
     result = ft.where(positive, input, ft.expm1(ft.where(positive, 0.0, input)) * alpha)
     return input.copy_(result) if inplace else result
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """input where it is positive, alpha * (exp(input / alpha) - 1) elsewhere. Reference: Barron 2017."""
+    """input where positive, alpha * (exp(input / alpha) - 1) elsewhere. Reference: Barron 2017."""
     positive = input > 0
     result = ft.where(positive, input, ft.expm1(ft.where(positive, 0.0, input) / alpha) * alpha)
     return input.copy_(result) if inplace else result
@@ -104,7 +159,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """input * Phi(input), Phi the normal distribution function; approximate="tanh" for its tanh form."""
+    """input * Phi(input), Phi the normal distribution function; "tanh" for its tanh form."""
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}.")
     return ft.gelu(input, approximate=approximate)
@@ -123,7 +178,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6, elementwise."""
-    result = (input + 3.0).clamp(0.0, 6.0) / 6.0
+    result = hardtanh(input + 3.0, 0.0, 6.0) / 6.0
     return input.copy_(result) if inplace else result
 
 
@@ -169,12 +224,14 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     """First half of dim times sigmoid of the second half."""
     size = input.shape[dim]
     if size % 2:
-        raise ValueError(f"glu: expected an even size along dim {dim}, got {size} of shape {list(input.shape)}.")
+        raise ShapeError(
+            f"glu: expected an even size along dim {dim}, got {size} of shape {list(input.shape)}."
+        )
     return input.narrow(dim, 0, size // 2) * ft.sigmoid(input.narrow(dim, size // 2, size // 2))
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """input with each element zeroed with probability p and the others divided by 1 - p; input itself unless training."""
+    """input, elements zeroed with probability p, others divided by 1 - p; as is unless training."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: expected p within 0..1, got {p}.")
     if not training or p == 0.0:
@@ -190,7 +247,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """y[..., k] = sum_ij input1[..., i] weight[k, i, j] input2[..., j] + bias[k]."""
     out, n1, n2 = weight.shape
     left = input1.reshape(-1, n1) @ weight.permute(1, 0, 2).reshape(n1, out * n2)
-    result = (left.reshape(-1, out, n2) * input2.reshape(-1, 1, n2)).sum(-1).reshape([*input1.shape[:-1], out])
+    result = (
+        (left.reshape(-1, out, n2) * input2.reshape(-1, 1, n2))
+        .sum(-1)
+        .reshape([*input1.shape[:-1], out])
+    )
     return result if bias is None else result + bias
 
 
@@ -210,8 +271,8 @@ def conv2d(
       weight [out, c / groups, kh, kw]: filters.
       bias [out]: added to each output channel.
       stride, dilation: one number or (rows, columns).
-      padding: zeros on each side: a number, (rows, columns), "valid" (none), or "same" (output as large as
-        input; stride 1 only).
+      padding: zeros on each side: a number, (rows, columns), "valid" (none), or "same" (output as
+        large as input; stride 1 only).
       groups: channels are split into so many independent parts.
     Returns:
       [n, out, h', w'] or [out, h', w'].
@@ -227,9 +288,13 @@ def _resolve_padding(
     if padding == "valid":
         return input, (0, 0)
     if padding != "same":
-        raise ValueError(f"conv2d: expected padding as numbers, 'valid' or 'same', got {padding!r}.")
+        raise ValueError(
+            f"conv2d: expected padding as numbers, 'valid' or 'same', got {padding!r}."
+        )
     if _pair("conv2d", "stride", stride) != (1, 1):
-        raise ValueError(f"conv2d: expected stride 1 with padding='same', got {stride}. Give padding in numbers.")
+        raise ValueError(
+            f"conv2d: expected stride 1 with padding='same', got {stride}. Give padding in numbers."
+        )
     dilations = _pair("conv2d", "dilation", dilation)
     total = [step * (size - 1) for step, size in zip(dilations, weight.shape[-2:], strict=True)]
     if not any(size % 2 for size in total):
@@ -262,12 +327,14 @@ def avg_pool2d(
     sh, sw = (kh, kw) if stride is None or stride == [] else _pair("avg_pool2d", "stride", stride)
     ph, pw = _pair("avg_pool2d", "padding", padding)
     if ph > kh // 2 or pw > kw // 2:
-        raise ValueError(f"avg_pool2d: expected padding of at most half the kernel {[kh, kw]}, got {[ph, pw]}.")
+        raise ValueError(
+            f"avg_pool2d: expected padding of at most half the kernel {[kh, kw]}, got {[ph, pw]}."
+        )
     *lead, h, w = input.shape
     out_h, extra_h = _pooled(h, kh, sh, ph, ceil_mode)
     out_w, extra_w = _pooled(w, kw, sw, pw, ceil_mode)
     if out_h < 1 or out_w < 1:
-        raise ValueError(
+        raise ShapeError(
             f"avg_pool2d: expected images of at least {[kh - 2 * ph, kw - 2 * pw]}, got {[h, w]}. "
             "Take a smaller kernel or more padding."
         )
@@ -291,13 +358,15 @@ def _pooled(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) 
     """(windows along one dimension, zeros missing behind the last one)."""
     span = size + 2 * padding - kernel
     count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:  # the last window must start in the image or left of it
+    if (
+        ceil_mode and (count - 1) * stride >= size + padding
+    ):  # the last window must start in the image or left of it
         count -= 1
     return count, max(0, (count - 1) * stride - span)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """Mean over windows chosen so that the last two dimensions become output_size; None keeps a size."""
+    """Mean over windows that make the last two dimensions output_size; None keeps a size."""
     sizes = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     for dim, wanted in zip((-2, -1), sizes, strict=True):
         size = input.shape[dim]
@@ -307,19 +376,24 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) 
             input = input.mean(dim, keepdim=True)
         else:
             windows = [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
-            means = [input.narrow(dim, start, stop - start).mean(dim, keepdim=True) for start, stop in windows]
+            means = [
+                input.narrow(dim, start, stop - start).mean(dim, keepdim=True)
+                for start, stop in windows
+            ]
             input = ft.cat(means, dim)
     return input
 
 
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """input with its last dimensions made longer (or, for negative numbers, shorter).
 
     Args:
       input [...]: any dtype.
       pad: (before, after) of the last dimension, then of the one before it, and so on.
-      mode: "constant" puts value; "reflect" mirrors without the edge; "replicate" repeats the edge; "circular"
-        continues from the other side.
+      mode: "constant" puts value; "reflect" mirrors without the edge; "replicate" repeats the edge;
+        "circular" continues from the other side.
       value: for "constant"; 0 by default.
     Returns:
       [longer], same dtype.
@@ -329,10 +403,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     if len(pad) % 2 or len(pad) > 2 * input.ndim:
         raise ValueError(
-            f"pad: expected pairs (before, after) for at most {input.ndim} dimensions, got {len(pad)} numbers."
+            f"pad: expected pairs (before, after) for at most {input.ndim} dimensions, got "
+            f"{len(pad)} numbers."
         )
     if mode not in ("constant", "reflect", "replicate", "circular"):
-        raise ValueError(f"pad: expected mode constant, reflect, replicate or circular, got {mode!r}.")
+        raise ValueError(
+            f"pad: expected mode constant, reflect, replicate or circular, got {mode!r}."
+        )
     for i in range(len(pad) // 2):
         before, after = pad[2 * i], pad[2 * i + 1]
         dim = input.ndim - 1 - i
@@ -349,7 +426,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return input
 
 
-def _side(input: Tensor, dim: int, n: int, mode: str, value: float | None, before: bool) -> Tensor | None:
+def _side(
+    input: Tensor, dim: int, n: int, mode: str, value: float | None, before: bool
+) -> Tensor | None:
     """The n slices that pad puts before or after dimension dim."""
     if n == 0:
         return None
@@ -397,6 +476,11 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if tensor.numel() == 0:
             raise ValueError("one_hot: expected num_classes for an empty tensor, got -1.")
         num_classes = int(tensor.max()) + 1
+    if tensor.numel() and bool(((tensor < 0) | (tensor >= num_classes)).any()):
+        raise ValueError(
+            f"one_hot: expected classes 0..{num_classes - 1}, got "
+            f"{int(tensor.min())}..{int(tensor.max())}."
+        )
     result = tensor.unsqueeze(-1) == ft.arange(num_classes, device=tensor.device)
     return result.to(ft.int64)
 
@@ -456,8 +540,9 @@ def layer_norm(
     """
     shape = tuple(normalized_shape)
     if not shape or tuple(input.shape[-len(shape) :]) != shape:
-        raise ValueError(
-            f"layer_norm: expected input [..., {', '.join(map(str, shape))}], got {list(input.shape)}. "
+        raise ShapeError(
+            f"layer_norm: expected input [..., {', '.join(map(str, shape))}], got "
+            f"{list(input.shape)}. "
             "normalized_shape holds the sizes of the last dimensions."
         )
     dims = tuple(range(-len(shape), 0))
@@ -482,25 +567,27 @@ def batch_norm(
 
     Args:
       input [n, c, ...] floating.
-      running_mean, running_var [c]: used unless training; when training, moved in place towards the batch's mean
-        and unbiased variance by the share momentum.
+      running_mean, running_var [c]: used unless training; when training, moved in place towards the
+        batch's mean and unbiased variance by the share momentum.
       weight, bias [c].
       training: take the statistics from the batch.
       eps: added to the variance.
     Raises:
-      ValueError: training with one value per channel; no running statistics and not training.
+      ShapeError: training with one value per channel.   ValueError: no running statistics and not
+        training.
     Reference: Ioffe & Szegedy 2015.
     """
     if input.ndim < 2:
-        raise ValueError(f"batch_norm: expected input [n, c, ...], got {list(input.shape)}.")
+        raise ShapeError(f"batch_norm: expected input [n, c, ...], got {list(input.shape)}.")
     channels = input.shape[1]
     shape = [1, channels] + [1] * (input.ndim - 2)
     if training:
         dims = [0, *range(2, input.ndim)]
         count = input.numel() // max(channels, 1)
         if count <= 1:
-            raise ValueError(
-                f"batch_norm: expected more than one value per channel when training, got input {list(input.shape)}. "
+            raise ShapeError(
+                "batch_norm: expected more than one value per channel when training, got input "
+                f"{list(input.shape)}. "
                 "Take a larger batch, or call eval()."
             )
         mean = input.mean(dims, keepdim=True)
@@ -513,155 +600,11 @@ def batch_norm(
                 running_var.mul_(1 - momentum).add_(unbiased * momentum)
     else:
         if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: expected running_mean and running_var unless training, got None.")
+            raise ValueError(
+                "batch_norm: expected running_mean and running_var unless training, got None."
+            )
         centred = input - running_mean.reshape(shape)
         var = running_var.reshape(shape)
     scale = (var + eps).rsqrt()
     result = centred * (scale if weight is None else scale * weight.reshape(shape))
     return result if bias is None else result + bias.reshape(shape)
-
-
-# ---- losses ----
-
-
-def _reduce(op: str, loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{op}: expected reduction 'mean', 'sum' or 'none', got {reduction!r}.")
-
-
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Negative log-likelihood of the target classes under softmax(input).
-
-    Args:
-      input [n, c, ...] or [c] floating: logits.
-      target [n, ...] or [] int64: classes; or [same as input] floating: a probability for each class.
-      weight [c]: a factor for each class.
-      ignore_index: targets with this value count for nothing.
-      reduction: "mean" (weighted), "sum" or "none".
-      label_smoothing: share of the target spread evenly over all classes.
-    Returns:
-      [], or [n, ...] for "none".
-    Example:
-      >>> cross_entropy(ft.tensor([[0.0, 0.0]]), ft.tensor([1]))
-      tensor(0.6931)
-    """
-    return ft.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
-
-
-def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Tensor:
-    """-input at the target classes; input [n, c, ...] holds log-probabilities, target [n, ...] int64 classes."""
-    return ft.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
-    """(input - target) ** 2, averaged, summed, or elementwise ("none").
-
-    Example:
-      >>> mse_loss(ft.tensor([1.0, 2.0]), ft.tensor([1.0, 4.0]))
-      tensor(2.)
-    """
-    difference = input - target
-    loss = difference * difference
-    return _reduce("mse_loss", loss if weight is None else loss * weight, reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|, averaged, summed, or elementwise ("none")."""
-    return _reduce("l1_loss", (input - target).abs(), reduction)
-
-
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """Square / (2 beta) for differences below beta, |difference| - beta / 2 above. Reference: Girshick 2015."""
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}.")
-    difference = input - target
-    distance = difference.abs()
-    if beta > 0:
-        distance = ft.where(distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta)
-    return _reduce("smooth_l1_loss", distance, reduction)
-
-
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Square / 2 for differences up to delta, delta (|difference| - delta / 2) above. Reference: Huber 1964."""
-    if delta <= 0:
-        raise ValueError(f"huber_loss: expected delta > 0, got {delta}.")
-    difference = input - target
-    distance = difference.abs()
-    loss = ft.where(distance <= delta, difference * difference * 0.5, (distance - 0.5 * delta) * delta)
-    return _reduce("huber_loss", loss, reduction)
-
-
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
-) -> Tensor:
-    """-(target log(input) + (1 - target) log(1 - input)); logarithms are cut at -100.
-
-    Args:
-      input [...] floating: probabilities, 0..1.
-      target [same]: 0..1.
-      weight: a factor for each element.
-    Notes: At exactly 0 or 1 the gradient is that of the cut value; binary_cross_entropy_with_logits has no cut.
-    """
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(
-            f"binary_cross_entropy: expected equal shapes, got {list(input.shape)} and {list(target.shape)}."
-        )
-    tiny = math.exp(-100.0) if input.dtype == ft.float64 else 1e-38
-    floor = -100.0
-    # log of a value that is never 0, so that neither branch of `where` has an infinite slope
-    yes = ft.where(input > tiny, ft.log(input.clamp(min=tiny)), floor)
-    no = ft.where(input < 1, ft.log1p(-ft.where(input < 1, input, 0.0)), floor)
-    loss = -(target * yes + (1 - target) * no)
-    return _reduce("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
-
-
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
-    """binary_cross_entropy of sigmoid(input), without overflow; pos_weight multiplies the terms of target 1.
-
-    Example:
-      >>> binary_cross_entropy_with_logits(ft.tensor([0.0]), ft.tensor([1.0]))
-      tensor(0.6931)
-    """
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(
-            f"binary_cross_entropy_with_logits: expected equal shapes, got {list(input.shape)} "
-            f"and {list(target.shape)}."
-        )
-    log_yes = ft.logsigmoid(input)
-    if pos_weight is None:
-        loss = (1 - target) * input - log_yes
-    else:
-        loss = (1 - target) * input - log_yes * (1 + (pos_weight - 1) * target)
-    return _reduce("binary_cross_entropy_with_logits", loss if weight is None else loss * weight, reduction)
-
-
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """target (log(target) - input), input being log-probabilities; "batchmean" divides the sum by the batch size."""
-    if log_target:
-        loss = ft.exp(target) * (target - input)
-    else:
-        positive = target > 0
-        loss = ft.where(positive, target * ft.log(ft.where(positive, target, 1.0)), 0.0) - target * input
-    if reduction == "batchmean":
-        return loss.sum() / input.shape[0]
-    return _reduce("kl_div", loss, reduction)

@@ -1,7 +1,8 @@
 """Hooks of a Module: their storage, their removal, and the calls around forward and backward.
 
-A module without hooks has no table at all, so that calling it costs one attribute check. Backward hooks are
-tensor hooks on copies of the inputs and outputs, so that they see the gradients of this one call only.
+A module without hooks has no table at all, so that calling it costs one attribute check. Backward
+hooks are tensor hooks on copies of the inputs and outputs, so that they see the gradients of this
+one call only.
 """
 
 from __future__ import annotations
@@ -38,10 +39,14 @@ class RemovableHandle:
         self.remove()
 
 
-def add_hook(module: Module, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any) -> RemovableHandle:
+def add_hook(
+    module: Module, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any
+) -> RemovableHandle:
     """Store a hook in the module's table and return its handle."""
     if not callable(hook):
-        raise TypeError(f"{type(module).__name__}: expected a callable hook, got {type(hook).__name__}.")
+        raise TypeError(
+            f"{type(module).__name__}: expected a callable hook, got {type(hook).__name__}."
+        )
     tables = module.__dict__.get("_hooks")
     if tables is None:
         tables = module.__dict__["_hooks"] = {}
@@ -71,7 +76,8 @@ def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
                     raise TypeError(
-                        f"forward_pre_hook: expected None or a pair (args, kwargs), got {type(changed).__name__}."
+                        "forward_pre_hook: expected None or a pair (args, kwargs), got "
+                        f"{type(changed).__name__}."
                     )
                 args, kwargs = changed
         else:
@@ -87,20 +93,28 @@ def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any
     except BaseException:
         for hook, options in hooks_of(module, "forward"):
             if options["always_call"]:
-                hook(module, args, kwargs, None) if options["with_kwargs"] else hook(module, args, None)
+                hook(module, args, kwargs, None) if options["with_kwargs"] else hook(
+                    module, args, None
+                )
         raise
     for hook, options in hooks_of(module, "forward"):
-        changed = hook(module, args, kwargs, result) if options["with_kwargs"] else hook(module, args, result)
+        changed = (
+            hook(module, args, kwargs, result)
+            if options["with_kwargs"]
+            else hook(module, args, result)
+        )
         if changed is not None:
             result = changed
     return backward.watch_outputs(result) if backward.active else result
 
 
 class _BackwardHooks:
-    """The full backward hooks of one call: collects the gradients of outputs and inputs, then runs the hooks.
+    """The full backward hooks of one call: collects the gradients of outputs and inputs, then runs
+    the hooks.
 
-    The hooks run once all gradients have come. A gradient that a hook returns replaces the one that came last;
-    the others are on their way already, so replacing is meant for modules with one input and one output.
+    The hooks run once all gradients have come. A gradient that a hook returns replaces the one that
+    came last; the others are on their way already, so replacing is meant for modules with one input
+    and one output.
     """
 
     def __init__(self, module: Module) -> None:

@@ -1,8 +1,9 @@
 """Module: a mutable tree of tensors with a forward function.
 
-Parameters, buffers and child modules are ordinary attributes: their values lie in the instance's __dict__, where
-reading them costs nothing extra, and _kinds remembers, in order, which names they are. functional.py holds what
-layers compute, stateless.py the bridge to the functional core (functional_call).
+Parameters, buffers and child modules are ordinary attributes: their values lie in the instance's
+__dict__, where reading them costs nothing extra, and _kinds remembers, in order, which names they
+are. functional.py holds what layers compute, stateless.py the bridge to the functional core
+(functional_call).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _Self = TypeVar("_Self", bound="Module")
 
 
 class _Registry(MutableMapping[str, Any]):
-    """A module's registered names of one kind with their values: a live view, as torch's _parameters is."""
+    """A module's registered names of one kind with their values; live, as torch's _parameters."""
 
     def __init__(self, module: Module, kind: str) -> None:
         self._module, self._kind = module, kind
@@ -54,7 +55,8 @@ class _Registry(MutableMapping[str, Any]):
 
 
 class Module:
-    """Base class of all layers and models: assign Parameters and Modules in __init__, compute in forward.
+    """Base class of all layers and models: assign Parameters and Modules in __init__, compute in
+    forward.
 
     Example:
       >>> import functorch_like as ft, nn
@@ -66,8 +68,8 @@ class Module:
       ...     def forward(self, x):
       ...         return self.out(self.hidden(x).relu())
       >>> net = Net()
-      >>> net(ft.zeros(3, 4)).shape
-      torch.Size([3, 2])
+      >>> list(net(ft.zeros(3, 4)).shape)
+      [3, 2]
       >>> [name for name, _ in net.named_parameters()]
       ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
     """
@@ -84,7 +86,8 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The module's function; every subclass defines it."""
         raise NotImplementedError(
-            f"{type(self).__name__}: expected a method forward(self, ...), got none. Define what the module computes."
+            f"{type(self).__name__}: expected a method forward(self, ...), got none. Define what "
+            "the module computes."
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,7 +102,7 @@ class Module:
             raise located from error
 
     def _input_error(self, *args: Any) -> str | None:
-        """The rule of this layer that args break, as a message; None when they break none. Asked only after a failure."""
+        """The rule of this layer that args break, as a message. Asked only after a failure."""
         return None
 
     # ---- attributes ----
@@ -119,9 +122,13 @@ class Module:
             if value is not None and not (kind in _ANY_BUFFER and isinstance(value, ft.Tensor)):
                 expected = {PARAMETER: "a Parameter", MODULE: "a Module"}.get(kind, "a Tensor")
                 raise TypeError(
-                    f"{type(self).__name__}.{name}: expected {expected} or None, got {_typename(value)}. "
-                    + ("Wrap it in nn.Parameter(...), or delete the attribute first."
-                       if kind == PARAMETER and isinstance(value, ft.Tensor) else "Delete the attribute first.")
+                    f"{type(self).__name__}.{name}: expected {expected} or None, got "
+                    f"{_typename(value)}. "
+                    + (
+                        "Wrap it in nn.Parameter(...), or delete the attribute first."
+                        if kind == PARAMETER and isinstance(value, ft.Tensor)
+                        else "Delete the attribute first."
+                    )
                 )
             self.__dict__[name] = value
 
@@ -139,16 +146,26 @@ class Module:
             kinds = self.__dict__["_kinds"]
         except KeyError:
             raise AttributeError(
-                f"{type(self).__name__}: expected super().__init__() before the {kind} {name!r} is assigned, got none. "
+                f"{type(self).__name__}: expected super().__init__() before the {kind} {name!r} "
+                "is assigned, got none. "
                 "Call it first in __init__."
             ) from None
         if not isinstance(name, str):
-            raise TypeError(f"{type(self).__name__}: expected a string as the {kind}'s name, got {_typename(name)}.")
+            raise TypeError(
+                f"{type(self).__name__}: expected a string as the {kind}'s name, got "
+                f"{_typename(name)}."
+            )
         if not name or "." in name:
-            raise KeyError(f"{type(self).__name__}: expected a {kind} name without dots and not empty, got {name!r}.")
+            raise KeyError(
+                f"{type(self).__name__}: expected a {kind} name without dots and not empty, got "
+                f"{name!r}."
+            )
         if kinds.get(name) != kind:
             if hasattr(Module, name):
-                raise KeyError(f"{type(self).__name__}: expected a free {kind} name, got {name!r}, which Module uses.")
+                raise KeyError(
+                    f"{type(self).__name__}: expected a free {kind} name, got {name!r}, which "
+                    "Module uses."
+                )
             kinds.pop(name, None)  # a name that changes its kind moves to the end, as in torch
             kinds[name] = kind
         self.__dict__[name] = value
@@ -156,31 +173,39 @@ class Module:
     def _check_free(self, name: str, kind: str) -> None:
         kinds = self.__dict__.get("_kinds", {})
         if kinds.get(name) != kind and isinstance(name, str) and hasattr(self, name):
-            raise KeyError(f"{type(self).__name__}: expected a free name for the {kind}, got {name!r}, which is taken.")
+            raise KeyError(
+                f"{type(self).__name__}: expected a free name for the {kind}, got {name!r}, which "
+                "is taken."
+            )
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name; None keeps the place free (a layer without bias)."""
         self._check_free(name, PARAMETER)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"register_parameter: expected a Parameter or None for {name!r}, got {_typename(param)}. "
+                f"register_parameter: expected a Parameter or None for {name!r}, got "
+                f"{_typename(param)}. "
                 "Wrap it in nn.Parameter(...)."
             )
         self._register(name, PARAMETER, param)
 
     def register_buffer(self, name: str, tensor: ft.Tensor | None, persistent: bool = True) -> None:
-        """Add a tensor that is saved and moved with the module but not trained (running statistics, masks)."""
-        if not (self.__dict__.get("_kinds", {}).get(name) in _ANY_BUFFER):
+        """Add a tensor that is saved and moved with the module but not trained."""
+        if self.__dict__.get("_kinds", {}).get(name) not in _ANY_BUFFER:
             self._check_free(name, BUFFER)
         if tensor is not None and not isinstance(tensor, ft.Tensor):
-            raise TypeError(f"register_buffer: expected a Tensor or None for {name!r}, got {_typename(tensor)}.")
+            raise TypeError(
+                f"register_buffer: expected a Tensor or None for {name!r}, got {_typename(tensor)}."
+            )
         self._register(name, BUFFER if persistent else TRANSIENT, tensor)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under a name."""
         self._check_free(name, MODULE)
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"add_module: expected a Module or None for {name!r}, got {_typename(module)}.")
+            raise TypeError(
+                f"add_module: expected a Module or None for {name!r}, got {_typename(module)}."
+            )
         self._register(name, MODULE, module)
 
     register_module = add_module
@@ -202,7 +227,7 @@ class Module:
     def named_modules(
         self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """(name, module) of this module ("" or prefix) and all below it, parents first; shared ones once."""
+        """(name, module) of this module (prefix) and all below it, parents first; each once."""
         seen = set() if memo is None else memo
         if remove_duplicate:
             if id(self) in seen:
@@ -212,7 +237,9 @@ class Module:
         values = self.__dict__
         for name, kind in list(self._kinds.items()):
             if kind == MODULE and values[name] is not None:
-                yield from values[name].named_modules(seen, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+                yield from values[name].named_modules(
+                    seen, f"{prefix}.{name}" if prefix else name, remove_duplicate
+                )
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it."""
@@ -236,7 +263,11 @@ class Module:
         self, kinds: tuple[str, ...], prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
         seen = set()
-        members = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        members = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
         for path, module in members:
             values = module.__dict__
             for name, kind in list(module._kinds.items()):
@@ -278,7 +309,8 @@ class Module:
                 if module._kinds.get(name) != MODULE or module.__dict__[name] is None:
                     names = [key for key, kind in module._kinds.items() if kind == MODULE]
                     raise AttributeError(
-                        f"get_submodule: expected a module at {target!r}, got no {name!r} in {walked}. "
+                        f"get_submodule: expected a module at {target!r}, got no {name!r} in "
+                        f"{walked}. "
                         f"It has {', '.join(names) or 'no modules'}."
                     )
                 module = module.__dict__[name]
@@ -291,7 +323,8 @@ class Module:
         if module._kinds.get(name) not in kinds:
             names = [key for key, kind in module._kinds.items() if kind in kinds]
             raise AttributeError(
-                f"{op}: expected a {kinds[0]} at {target!r}, got no {name!r} in {path or type(self).__name__}. "
+                f"{op}: expected a {kinds[0]} at {target!r}, got no {name!r} in "
+                f"{path or type(self).__name__}. "
                 f"It has {', '.join(names) or 'none'}."
             )
         return module.__dict__[name]
@@ -314,7 +347,7 @@ class Module:
     # ---- modes ----
 
     def train(self: _Self, mode: bool = True) -> _Self:
-        """Switch training mode (Dropout drops, BatchNorm uses the batch) on or off, for all modules below too."""
+        """Training mode on or off: Dropout drops, BatchNorm uses the batch; below too."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: expected True or False, got {mode!r}.")
         self.training = mode
@@ -343,7 +376,7 @@ class Module:
     # ---- dtype and device ----
 
     def _apply(self: _Self, fn: Callable[[ft.Tensor], ft.Tensor]) -> _Self:
-        """Put fn(tensor) in place of every parameter's data and gradient and of every buffer; tied ones stay tied."""
+        """Put fn(tensor) for parameters' data and gradients and buffers; tied ones stay tied."""
         done: dict[int, Any] = {}
         for module in self.modules():
             values = module.__dict__
@@ -352,15 +385,19 @@ class Module:
                 if kind == MODULE or value is None:
                     continue
                 if id(value) not in done:
-                    done[id(value)] = (_convert(value, fn) if kind == PARAMETER else fn(value), value)
+                    done[id(value)] = (
+                        _convert(value, fn) if kind == PARAMETER else fn(value),
+                        value,
+                    )
                 values[name] = done[id(value)][0]
         return self
 
     def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
-        """Move parameters and buffers in place: to(device), to(dtype), to(device, dtype) or to(tensor).
+        """Move parameters and buffers in place: to(device), to(dtype), to(device, dtype) or
+        to(tensor).
 
-        dtype changes floating and complex ones only. Parameters stay the same objects, so an optimizer made
-        before still works.
+        dtype changes floating and complex ones only. Parameters stay the same objects, so an
+        optimizer made before still works.
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
         kwargs.pop("non_blocking", None), kwargs.pop("copy", None)
@@ -374,7 +411,10 @@ class Module:
             elif arg is not None and not isinstance(arg, bool):
                 device = arg
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            raise TypeError(f"to: expected a floating or complex dtype, got {dtype}. Integer buffers keep their dtype.")
+            raise TypeError(
+                f"to: expected a floating or complex dtype, got {dtype}. Integer buffers keep "
+                "their dtype."
+            )
         device = None if device is None else ft.device(device)
 
         def convert(tensor: ft.Tensor) -> ft.Tensor:
@@ -385,7 +425,9 @@ class Module:
         return self._apply(convert)
 
     def _to_float(self: _Self, dtype: Any) -> _Self:
-        return self._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        return self._apply(
+            lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        )
 
     def float(self: _Self) -> _Self:
         """Cast floating parameters and buffers to float32."""
@@ -409,11 +451,15 @@ class Module:
 
     def cuda(self: _Self, device: int | str | None = None) -> _Self:
         """Move parameters and buffers to a GPU."""
-        return self.to("cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device)
+        return self.to(
+            "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
+        )
 
     # ---- state dict ----
 
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
         """Put this module's own tensors (not its children's) into destination."""
         for kind in (PARAMETER, BUFFER):
             for name, its_kind in self._kinds.items():
@@ -422,9 +468,14 @@ class Module:
                     destination[prefix + name] = value if keep_vars else value.detach()
 
     def state_dict(
-        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+        self,
+        *,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
     ) -> dict[str, Any]:
-        """Names and tensors of all parameters and persistent buffers; the tensors share memory with the module.
+        """Names and tensors of all parameters and persistent buffers; the tensors share memory with
+        the module.
 
         Args:
           destination: a dict to fill; a new one by default.
@@ -453,7 +504,8 @@ class Module:
         """Copy tensors into the parameters and buffers of the same names.
 
         Args:
-          state_dict: names to tensors (ours, torch's or NumPy arrays); values are cast to the module's dtypes.
+          state_dict: names to tensors (ours, torch's or NumPy arrays); values are cast to the
+            module's dtypes.
           strict: names that are missing or unexpected are an error; shapes that differ always are.
           assign: put the given tensors in place of the module's instead of copying.
         Returns:
@@ -468,21 +520,32 @@ class Module:
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
-        """hook(module, args) before forward; what it returns replaces args. with_kwargs: hook(module, args, kwargs)."""
+        """hook(module, args[, kwargs]) before forward; may return replacements."""
         return add_hook(self, "forward_pre", hook, prepend, with_kwargs=with_kwargs)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
     ) -> RemovableHandle:
-        """hook(module, args, output) after forward; what it returns replaces output. with_kwargs adds kwargs after args."""
-        return add_hook(self, "forward", hook, prepend, with_kwargs=with_kwargs, always_call=always_call)
+        """hook(module, args[, kwargs], output) after forward; may return another output."""
+        return add_hook(
+            self, "forward", hook, prepend, with_kwargs=with_kwargs, always_call=always_call
+        )
 
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """hook(module, grad_output) when the gradients of the outputs are known; may return replacements."""
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(module, grad_output) before the module's backward; may return replacements."""
         return add_hook(self, "backward_pre", hook, prepend)
 
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """hook(module, grad_input, grad_output) when the gradients of the inputs are known; may return replacements."""
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(module, grad_input, grad_output) after it; may return another grad_input."""
         return add_hook(self, "backward", hook, prepend)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
@@ -490,11 +553,11 @@ class Module:
         return add_hook(self, "state_dict_pre", hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """hook(module, state_dict, prefix, {}) after this module's state_dict is taken; it may change state_dict."""
+        """hook(module, state_dict, prefix, {}) after state_dict is taken; may change it."""
         return add_hook(self, "state_dict", hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """hook(module, state_dict, prefix, {}, strict, missing, unexpected, errors) before loading; it may rename keys."""
+        """hook(module, state, prefix, {}, strict, missing, unexpected, errors) before loading."""
         return add_hook(self, "load_pre", hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:

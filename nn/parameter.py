@@ -1,7 +1,7 @@
 """Parameter and Buffer: tensors that a Module registers when they are assigned to it.
 
-Both are plain subclasses of Tensor that share memory with the tensor they are made from. Operations on them
-return Tensors. Unlike Tensor they carry a __dict__, so that training code may tag them.
+Both are plain subclasses of Tensor that share memory with the tensor they are made from. Operations
+on them return Tensors. Unlike Tensor they carry a __dict__, so that training code may tag them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ def _data_of(name: str, data: Any) -> ft.Tensor:
     if data is None:
         return ft.empty(0)
     if not isinstance(data, ft.Tensor):
-        raise TypeError(f"{name}: expected a Tensor, got {type(data).__name__}. Wrap it in tensor(...) first.")
+        raise TypeError(
+            f"{name}: expected a Tensor, got {type(data).__name__}. Wrap it in tensor(...) first."
+        )
     return data
 
 
@@ -50,7 +52,9 @@ class Parameter(ft.Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
-            memo[id(self)] = _rebuild(type(self), self.detach().clone(), self.requires_grad, self.__dict__)
+            memo[id(self)] = _rebuild(
+                type(self), self.detach().clone(), self.requires_grad, self.__dict__
+            )
         return memo[id(self)]
 
     def __reduce_ex__(self, protocol: Any) -> Any:

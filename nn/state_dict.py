@@ -1,4 +1,4 @@
-"""Loading a state dict into a module: compare everything first, then copy, so that an error changes nothing."""
+"""Loading a state dict: compare everything first, then copy, so that an error changes nothing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ __all__ = ["IncompatibleKeys", "load_into"]
 
 
 class IncompatibleKeys(NamedTuple):
-    """What load_state_dict returns: names that the state dict lacked, and names that the module lacks."""
+    """What load_state_dict returns: names the state dict lacked, and names the module lacks."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
-def load_into(root: Module, state_dict: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
+def load_into(
+    root: Module, state_dict: Mapping[str, Any], strict: bool, assign: bool
+) -> IncompatibleKeys:
     """Module.load_state_dict; described there."""
     if not isinstance(state_dict, Mapping):
         raise TypeError(
-            f"load_state_dict: expected a dict of tensors, got {type(state_dict).__name__}. Pass model.state_dict()."
+            f"load_state_dict: expected a dict of tensors, got {type(state_dict).__name__}. Pass "
+            "model.state_dict()."
         )
     state = dict(state_dict)
     missing: list[str] = []
@@ -40,7 +43,10 @@ def load_into(root: Module, state_dict: Mapping[str, Any], strict: bool, assign:
     plan: list[tuple[dict[str, Any], str, ft.Tensor]] = []
     known: set[str] = set()
     for path, module in members:
-        for name in [*module._parameters, *(n for n in module._buffers if module._kinds[n] == "buffer")]:
+        for name in [
+            *module._parameters,
+            *(n for n in module._buffers if module._kinds[n] == "buffer"),
+        ]:
             current = module.__dict__[name]
             if current is None:
                 continue
@@ -60,11 +66,17 @@ def load_into(root: Module, state_dict: Mapping[str, Any], strict: bool, assign:
                 plan.append((module.__dict__, name, value))
     unexpected += [key for key in state if key not in known]
     if wrong or (strict and (missing or unexpected)):
-        lines = [f"load_state_dict: expected the {len(known)} tensors of {type(root).__name__}, got other ones."]
+        lines = [
+            f"load_state_dict: expected the {len(known)} tensors of {type(root).__name__}, got "
+            "other ones."
+        ]
         lines += [f"  missing: {', '.join(missing)}"] if missing else []
         lines += [f"  unexpected: {', '.join(unexpected)}"] if unexpected else []
         lines += [f"  wrong shape: {line}" for line in wrong]
-        lines += ["Nothing was loaded. strict=False skips missing and unexpected names; shapes must always fit."]
+        lines += [
+            "Nothing was loaded. strict=False skips missing and unexpected names; shapes must "
+            "always fit."
+        ]
         raise RuntimeError("\n".join(lines))
 
     if not assign:  # a cast that fails must do so before the first copy

@@ -1,4 +1,4 @@
-"""functional_call and stack_module_state: modules as pure functions of their parameters and buffers."""
+"""functional_call and stack_module_state: modules as pure functions of their tensors."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def functional_call(
       kwargs: keyword arguments.
       tie_weights: a tensor given for one name of a tied weight serves its other names too.
       strict: every parameter and buffer must be given.
-      return_buffers: give (output, buffers), with all buffers as forward left them, and leave the given ones
-        alone. By default a buffer that forward replaces is replaced in the given dict, as in torch.
+      return_buffers: give (output, buffers), with all buffers as forward left them, and leave the
+        given ones alone. By default a buffer that forward replaces is replaced in the given dict,
+        as in torch.
     Returns:
       forward's result.
     Raises:
@@ -54,7 +55,9 @@ def functional_call(
     for values in dicts:
         for name in values:
             if name in given:
-                raise ValueError(f"functional_call: expected every name once, got {name!r} in two dicts.")
+                raise ValueError(
+                    f"functional_call: expected every name once, got {name!r} in two dicts."
+                )
         given.update(values)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     kwargs = {} if kwargs is None else kwargs
@@ -67,9 +70,14 @@ def functional_call(
         missing = [name for name in missing if id(cells[name][0][cells[name][1]]) not in served]
     if unknown or missing:
         raise RuntimeError(
-            f"functional_call: expected names of parameters and buffers of {module._get_name()}, got "
+            f"functional_call: expected names of parameters and buffers of {module._get_name()}, "
+            "got "
             + "; ".join(
-                [f"{what}: {', '.join(names)}" for what, names in (("unknown", unknown), ("not given", missing)) if names]
+                [
+                    f"{what}: {', '.join(names)}"
+                    for what, names in (("unknown", unknown), ("not given", missing))
+                    if names
+                ]
             )
             + ". named_parameters() and named_buffers() list them."
         )
@@ -93,7 +101,11 @@ def functional_call(
             cells[name][0][cells[name][1]] = value
         result = module(*args, **kwargs)
         if return_buffers:
-            return result, {name: values[key] for name, (values, key, kind) in cells.items() if kind != "parameter"}
+            return result, {
+                name: values[key]
+                for name, (values, key, kind) in cells.items()
+                if kind != "parameter"
+            }
         for values in dicts:
             for name in values:
                 now = cells[name][0].get(cells[name][1])
@@ -106,7 +118,7 @@ def functional_call(
 
 
 def _cells(root: Module) -> dict[str, tuple[dict[str, Any], str, str]]:
-    """Every parameter and buffer's full name -> (the __dict__ that holds it, its key there, its kind)."""
+    """Every parameter's and buffer's full name -> (the __dict__ that holds it, key there, kind)."""
     cells = {}
     for path, module in root.named_modules(remove_duplicate=False):
         values = module.__dict__
@@ -117,7 +129,8 @@ def _cells(root: Module) -> dict[str, tuple[dict[str, Any], str, str]]:
 
 
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and buffers of equal models, stacked along a new first dimension: an ensemble for vmap.
+    """Parameters and buffers of equal models, stacked along a new first dimension: an ensemble for
+    vmap.
 
     Args:
       models: at least one; all of one class, with the same names and shapes.
@@ -130,8 +143,8 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
       >>> models = [nn.Linear(3, 2) for _ in range(4)]
       >>> params, buffers = nn.stack_module_state(models)
       >>> call = lambda p, x: nn.functional_call(models[0], p, x)
-      >>> ft.vmap(call, in_dims=(0, None))(params, ft.zeros(5, 3)).shape
-      torch.Size([4, 5, 2])
+      >>> list(ft.vmap(call, in_dims=(0, None))(params, ft.zeros(5, 3)).shape)
+      [4, 5, 2]
     """
     models = list(models)
     if not models:
@@ -141,13 +154,16 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
         raise RuntimeError(f"stack_module_state: expected models of one class, got {names}.")
     if len({model.training for model in models}) > 1:
         raise RuntimeError(
-            "stack_module_state: expected all models in the same mode, got some in training and some in evaluation. "
+            "stack_module_state: expected all models in the same mode, got some in training and "
+            "some in evaluation. "
             "Call train() or eval() on each."
         )
 
     def stacked(trees: list[dict[str, Any]]) -> dict[str, Any]:
         if any(tree.keys() != trees[0].keys() for tree in trees):
-            raise RuntimeError("stack_module_state: expected the same names in all models, got different ones.")
+            raise RuntimeError(
+                "stack_module_state: expected the same names in all models, got different ones."
+            )
         return {name: ft.stack([tree[name].detach() for tree in trees]) for name in trees[0]}
 
     params = stacked([dict(model.named_parameters()) for model in models])

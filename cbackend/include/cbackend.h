@@ -96,6 +96,10 @@ int64_t cb_memory_cached(int device);           /* bytes kept for reuse */
 void cb_empty_cache(void);
 uint64_t cb_storage_id(const cb_tensor *x);     /* the same for all views of one storage */
 int64_t cb_storage_nbytes(const cb_tensor *x);
+int64_t cb_storage_serial(void);                /* the number the next storage gets */
+int64_t cb_storage_born(const cb_tensor *x);    /* the number its storage got */
+int cb_storage_users(const cb_tensor *x);       /* handles over its storage */
+int cb_is_sole_owner(const cb_tensor *x);       /* the only handle over a storage it fills element by element */
 int64_t cb_last_write(const cb_tensor *x);      /* clock value of the storage's last recorded write */
 void cb_mark_written(cb_tensor *x, int64_t clock);
 
@@ -153,16 +157,99 @@ int cb_ternary_into(int op, cb_tensor *x, cb_tensor *y, cb_tensor *z, cb_tensor 
 cb_tensor *cb_binary_sum_to(int op, cb_tensor *x, cb_tensor *y, cb_tensor *like);
 cb_tensor *cb_sum_to(cb_tensor *x, int ndim, const int64_t *shape);
 /* ---- reductions (src/reduce.c): op codes from cb_op_code("reduce" | "argreduce" | "scan", name) ---- */
+/* n = -1: all dims; dtype -1: the op's default (sums of integers are int64) */
+cb_tensor *cb_reduce(int op, cb_tensor *x, int n, const int64_t *dims, int keepdim, int dtype);
+cb_tensor *cb_var(cb_tensor *x, int n, const int64_t *dims, int keepdim, double correction);
+/* The first of equal items; dim INT64_MIN: over all items in row-major order. out: values, indices. */
+cb_tensor *cb_argreduce(int op, cb_tensor *x, int64_t dim, int keepdim);
+int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor **out);
+cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype);      /* cumsum cumprod logcumsumexp */
+int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out); /* cummax cummin: values, indices */
 
 /* ---- products (src/matmul.c) ---- */
+cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y);
+/* x [..., in] @ w [out, in] transposed, + b [out] when has_bias */
+cb_tensor *cb_linear(cb_tensor *x, cb_tensor *w, cb_tensor *b, int has_bias);
 
 /* ---- convolution and pooling (src/conv.c, src/pool.c) ---- */
+/* Cross-correlation over nd spatial dimensions: x [n, c, *s], w [o, c / groups, *k] -> [n, o, *s']. */
+cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                   int64_t groups);
+/* the transpose in x (also the forward of transposed convolution): ct [n, o, *s'] -> [n, c, *input_size] */
+cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t *input_size, const int64_t *stride,
+                              const int64_t *padding, const int64_t *dilation, int64_t groups);
+cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_t *kernel_size, const int64_t *stride,
+                               const int64_t *padding, const int64_t *dilation, int64_t groups);
+/* Pools the last nd dimensions. out: values and int64 flat indices into the plane. */
+int cb_max_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
+                const int64_t *dilation, int ceil_mode, cb_tensor **out);
+cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
+                              const int64_t *dilation, int ceil_mode);
+/* adds each ct to its index of the plane; its transpose picks x's plane values at the indices */
+cb_tensor *cb_max_pool_grad(cb_tensor *ct, cb_tensor *indices, int nd, const int64_t *input_size);
+cb_tensor *cb_pool_gather(cb_tensor *x, cb_tensor *indices, int nd);
+cb_tensor *cb_avg_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding, int ceil_mode,
+                       int count_include_pad, int64_t divisor_override);
+cb_tensor *cb_avg_pool_grad(cb_tensor *ct, int nd, const int64_t *input_size, const int64_t *kernel, const int64_t *stride,
+                            const int64_t *padding, int ceil_mode, int count_include_pad, int64_t divisor_override);
 
 /* ---- indexing (src/index.c), sorting (src/sort.c) ---- */
+/* x[..., indices, ...]: integer indices[d] apply to dimension d where present[d]; they broadcast together, wrap when
+ * negative, and their dimensions stand where the indexed ones stood if those are adjacent, else first. */
+cb_tensor *cb_index(cb_tensor *x, int n, cb_tensor *const *indices, const int *present);
+/* In place, values broadcast and cast. For one place named twice the last value wins, or all are added. */
+int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values, int accumulate,
+                 int64_t clock);
+cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index);  /* index of any rank replaces the dim */
+int cb_index_add(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock);
+cb_tensor *cb_take(cb_tensor *x, cb_tensor *index);                       /* from the flattened x */
+cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index);
+/* x.scatter_(dim, index, src); mode 0 assigns, 1 adds, 2 multiplies, 3 keeps the maximum, 4 the minimum */
+int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock);
+cb_tensor *cb_nonzero(cb_tensor *x);                                      /* int64 [count, ndim] in row-major order */
+cb_tensor *cb_masked_select(cb_tensor *x, cb_tensor *mask);               /* 1-d */
+cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim);
+cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim);
+cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps);           /* tiles; n >= ndim */
+cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims);
+cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims);  /* dims NULL: flattened, n = 1 */
+/* constant; pad holds n2 / 2 pairs (before, after) from the last dimension on, negative ones crop */
+cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value);
+cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper);             /* tril, or triu, of the last two dims */
+/* zeros(shape) with ct in place of the cb_index_basic view: the transpose of basic indexing */
+cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, const int64_t *spec);
+/* nan counts as the greatest; all sorts are stable. out: values, int64 indices */
+int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor **out);
+cb_tensor *cb_sort_values(cb_tensor *x, int64_t dim, int descending);     /* faster, without the indices */
+cb_tensor *cb_argsort(cb_tensor *x, int64_t dim, int descending, int stable);
+int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor **out);  /* always sorted */
+int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **out);          /* k counts from 1 */
+cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right);
+/* of the flattened x, sorted. out: values, inverse in x's shape, counts; NULL for those not asked for */
+int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **out);
+cb_tensor *cb_bincount(cb_tensor *x, cb_tensor *weights, int has_weights, int64_t minlength);
 
 /* ---- random (src/random.c) ---- */
+/* Counter-based (Philox4x32-10): value i of a draw depends on seed, offset and i only, in row-major order whatever
+ * the strides, threads or device. kind: 0 uniform on [a, b), 1 normal (mean a, standard deviation b), 2 bernoulli
+ * (1 with probability a), 3 exponential (rate a), 5 rademacher (-1 or 1); 4, integers, has its own function. */
+cb_tensor *cb_random(int kind, int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset,
+                     double a, double b);
+int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t clock);
+cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset,
+                         int64_t low, int64_t high);                      /* integers in [low, high) */
+cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset);
+/* what to add to offset after a draw of numel values; kind 4 for integers and permutations */
+uint64_t cb_random_counters(int kind, int dtype, int64_t numel);
+void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4);           /* for deriving keys; apart from all draws */
 
 /* ---- fused rows: softmax, losses, norms (src/softmax.c) ---- */
+cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype);
+cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log);   /* y: the forward's result */
+/* logits [N, C], labels [N]; out: losses [N] (0 where ignored) and log-sum-exps [N] (float32 for 16-bit logits) */
+int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor **out);
+cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *target, cb_tensor *logsumexp,
+                                 int64_t ignore_index);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -1,8 +1,10 @@
-/* Integer formulas of ops.def for operands of any width, signed or unsigned, without undefined behaviour or traps.
+/* Integer formulas of ops.def for operands of any width, signed or unsigned, without undefined behaviour
+ * or traps.
  *
- * The macros are expressions: values travel through 64-bit helpers and the assignment to the operand's type
- * wraps. uint64 alone does not fit int64 and has helpers of its own; CB_INT_IS_U64 sees it by size and by the
- * sign of x * 0 - 1 (narrow unsigned types promote to int, and int64 holds their values). A zero divisor gives 0. */
+ * The macros are expressions: values travel through 64-bit helpers and the assignment to the operand's
+ * type wraps. uint64 alone does not fit int64 and has helpers of its own; CB_INT_IS_U64 sees it by size
+ * and by the sign of x * 0 - 1 (narrow unsigned types promote to int, and int64 holds their values). A
+ * zero divisor gives 0. */
 #ifndef CB_INTMATH_H
 #define CB_INTMATH_H
 

@@ -1,7 +1,8 @@
 /* Complex functions for every C(f) in ops.def: <f>_c64 and <f>_c128, through C11's <complex.h>. CPU only.
  *
- * The types cb_complex64 and cb_complex128 are internal.h's. complex64 computes in double throughout: nothing
- * overflows on the way and the result is good to half an ulp, and these functions are not vector code anyway. */
+ * The types cb_complex64 and cb_complex128 are internal.h's. complex64 computes in double throughout:
+ * nothing overflows on the way and the result is good to half an ulp, and these functions are not vector
+ * code anyway. */
 #ifndef CB_VCOMPLEX_H
 #define CB_VCOMPLEX_H
 
@@ -24,16 +25,24 @@ static inline cb_complex128 cb_complex(double re, double im) {
 /* ---- real results ---- */
 static inline double abs_c128(cb_complex128 z) { return hypot(creal(z), cimag(z)); }
 static inline double angle_c128(cb_complex128 z) { return atan2(cimag(z), creal(z)); }
-static inline int isinf_c128(cb_complex128 z) { return fabs(creal(z)) == INFINITY || fabs(cimag(z)) == INFINITY; }
-static inline int isfinite_c128(cb_complex128 z) { return fabs(creal(z)) < INFINITY && fabs(cimag(z)) < INFINITY; }
+static inline int isinf_c128(cb_complex128 z) {
+    return fabs(creal(z)) == INFINITY || fabs(cimag(z)) == INFINITY;
+}
+static inline int isfinite_c128(cb_complex128 z) {
+    return fabs(creal(z)) < INFINITY && fabs(cimag(z)) < INFINITY;
+}
 static inline float abs_c64(cb_complex64 z) {
     double re = crealf(z), im = cimagf(z); /* the squares fit double: no scaling needed */
     double r = sqrt(re * re + im * im);
     return fabs(re) == INFINITY || fabs(im) == INFINITY ? INFINITY : (float)r;
 }
 static inline float angle_c64(cb_complex64 z) { return atan2f(cimagf(z), crealf(z)); }
-static inline int isinf_c64(cb_complex64 z) { return fabsf(crealf(z)) == INFINITY || fabsf(cimagf(z)) == INFINITY; }
-static inline int isfinite_c64(cb_complex64 z) { return fabsf(crealf(z)) < INFINITY && fabsf(cimagf(z)) < INFINITY; }
+static inline int isinf_c64(cb_complex64 z) {
+    return fabsf(crealf(z)) == INFINITY || fabsf(cimagf(z)) == INFINITY;
+}
+static inline int isfinite_c64(cb_complex64 z) {
+    return fabsf(crealf(z)) < INFINITY && fabsf(cimagf(z)) < INFINITY;
+}
 
 /* ---- arithmetic ---- */
 static inline cb_complex128 conj_c128(cb_complex128 z) { return conj(z); }
@@ -42,8 +51,8 @@ static inline cb_complex128 sgn_c128(cb_complex128 z) {
     double r = abs_c128(z);
     return r == 0 ? cb_complex(0, 0) : cb_complex(creal(z) / r, cimag(z) / r);
 }
-/* Smith's method (CACM 5, 1962) after scaling y to about 1, so that neither its square nor the products overflow
- * or vanish. By zero: each part is divided by 0, giving inf or nan as for reals; by infinity: 0. */
+/* Smith's method (CACM 5, 1962) after scaling y to about 1, so that neither its square nor the products
+ * overflow or vanish. By zero: each part is divided by 0, giving inf or nan as for reals; by infinity: 0. */
 static inline cb_complex128 div_c128(cb_complex128 x, cb_complex128 y) {
     double a = creal(x), b = cimag(x), c = creal(y), d = cimag(y);
     double larger = fabs(c) > fabs(d) ? fabs(c) : fabs(d);
@@ -89,7 +98,8 @@ static inline cb_complex128 exp2_c128(cb_complex128 z) {
 /* real part expm1(a) cos b - 2 sin^2(b/2): no cancellation at z = 0 */
 static inline cb_complex128 expm1_c128(cb_complex128 z) {
     double a = creal(z), b = cimag(z), s = sin(0.5 * b);
-    if (b == 0 || !isfinite_c128(z) || a > 40) return cexp(z) - (b == 0 && a <= 40 ? cexp(z) - expm1(a) : 1);
+    if (b == 0) return cb_complex(expm1(a), b);
+    if (!isfinite_c128(z) || a > 40) return cexp(z) - 1;
     return cb_complex(expm1(a) * cos(b) - 2 * s * s, exp(a) * sin(b));
 }
 static inline cb_complex128 log_c128(cb_complex128 z) { return clog(z); }

@@ -1,9 +1,10 @@
 /* Scalar math for the kernels' loops: <f>_f32(float) and <f>_f64(double) for every M(f) in ops.def.
  *
- * The functions are branch-free (polynomials, bit patterns, selects), so that the compiler turns a loop over
- * them into vector code at whatever width the target has: compile with -O3 -fno-math-errno -fno-trapping-math,
- * never with -ffast-math, as nan, inf, signed zeros and denormals are handled by ordinary IEEE arithmetic.
- * Accuracy bounds are asserted by tests/test_vmath.c. Also compiles as C++, and by nvcc for host and device. */
+ * The functions are branch-free (polynomials, bit patterns, selects), so that the compiler turns a loop
+ * over them into vector code at whatever width the target has: compile with -O3 -fno-math-errno -fno-
+ * trapping-math, never with -ffast-math, as nan, inf, signed zeros and denormals are handled by ordinary
+ * IEEE arithmetic. Accuracy bounds are asserted by tests/test_vmath.c. Also compiles as C++, and by nvcc
+ * for host and device. */
 #ifndef CB_VMATH_H
 #define CB_VMATH_H
 
@@ -77,6 +78,12 @@ CB_MATH double cb_from_bits_f64(uint64_t bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+/* yes ? x : y by masking: with ?: the compiler may move y's table look-ups under the condition, and then
+ * does not vectorise them */
+CB_MATH double cb_choose_f64(int yes, double x, double y) {
+    uint64_t mask = yes ? ~(uint64_t)0 : 0;
+    return cb_from_bits_f64((cb_bits_f64(x) & mask) | (cb_bits_f64(y) & ~mask));
+}
 
 /* ---- what the hardware does: one instruction each once inlined ---- */
 CB_MATH float inf_f32(void) { return cb_from_bits_f32(0x7f800000u); }
@@ -98,7 +105,8 @@ CB_MATH double copysign_f64(double x, double y) { return copysign(x, y); }
 CB_MATH int signbit_f32(float x) { return (int)(cb_bits_f32(x) >> 31); }
 CB_MATH int signbit_f64(double x) { return (int)(cb_bits_f64(x) >> 63); }
 
-/* The neighbour of x towards y, on the bit patterns: magnitude up or down by one unit, 0 steps to +-denorm_min. */
+/* The neighbour of x towards y, on the bit patterns: magnitude up or down by one unit, 0 steps to
+ * +-denorm_min. */
 #define CB_NEXTAFTER(T, U, f32, sign_bit)                                           \
     CB_MATH T nextafter_##f32(T x, T y) {                                           \
         U bits = cb_bits_##f32(x);                                                  \
@@ -114,7 +122,8 @@ CB_NEXTAFTER(double, uint64_t, f64, 0x8000000000000000u)
 #include "vmath_libm.h"
 #else
 #include "vmath_exp.h"
-#include "vmath_tmp.h"
+#include "vmath_trig.h"
+#include "vmath_special.h"
 #endif
 #include "vmath_gamma.h"
 
@@ -151,8 +160,9 @@ CB_MATH double fmod_f64(double x, double y) { return fmod(x, y); }
     /* log(exp x + exp y); two equal infinities would give inf - inf */                           \
     CB_MATH T logaddexp_##f32(T x, T y) {                                                         \
         T m = x > y ? x : y, d = fabs_##f32(x - y);                                               \
-        T sum = m + log1p_##f32(exp_##f32(-d));                                                   \
-        return x == y && fabs_##f32(x) == inf_##f32() ? x : sum;                                  \
+        T sum = m + cb_log1p_unit_##f32(exp_##f32(-d));                                           \
+        sum = x == y && fabs_##f32(x) == inf_##f32() ? x : sum;                                   \
+        return x != x || y != y ? x + y : sum;                                                    \
     }
 CB_COMPOSED(float, f32)
 CB_COMPOSED(double, f64)

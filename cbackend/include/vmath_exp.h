@@ -1,14 +1,15 @@
 /* Exponentials, logarithms, hyperbolic functions and powers, float and double.
  *
- * Polynomial coefficients are our own weighted minimax fits (Lawson-weighted least squares in 50 digits, rounded
- * one coefficient at a time); the bound beside each is the fit's error relative to the function. */
+ * Polynomial coefficients are our own weighted minimax fits (Lawson-weighted least squares in 50 digits,
+ * rounded one coefficient at a time); the bound beside each is the fit's error relative to the function. */
 #ifndef CB_VMATH_EXP_H
 #define CB_VMATH_EXP_H
 
 /* ---- exp(x) 2^shift, float ---- */
-/* x = n ln2 + r, |r| <= ln2/2. n comes out of the low bits of x log2(e) + 1.5 2^23; ln2 is split after 10 bits, so
- * that n times the first part is exact (Cody & Waite 1980). 2^n is applied as two factors, which
- * covers overflow and rounds denormal results once. The limits are past both ends; nan passes through them. */
+/* x = n ln2 + r, |r| <= ln2/2. n comes out of the low bits of x log2(e) + 1.5 2^23; ln2 is split after 10
+ * bits, so that n times the first part is exact (Cody & Waite 1980). 2^n is applied as two factors, which
+ * covers overflow and rounds denormal results once. The limits are past both ends; nan passes through
+ * them. */
 #define CB_MAGIC_F32 12582912.0f
 #define CB_MAGIC_F64 6755399441055744.0
 CB_MATH float cb_exp_shifted_f32(float x, int shift) {
@@ -36,12 +37,12 @@ CB_MATH double cb_exp_shifted_f64(double x, double low, int shift) {
     double r = CB_FMA_F64(n, -6.93147180369123816490e-01, x); /* the first 33 bits of ln2 */
     r = CB_FMA_F64(n, -1.90821492927058770002e-10, r) + low;
     /* (e^r - 1 - r) / r^2, 2^-63.8 */
-    double p = CB_HORNER_10(CB_FMA_F64, r, 0.5, 0.16666666666666682, 0.04166666666666647, 0.008333333333317608,
-                            0.0013888888889000079, 0.00019841269895274429, 2.480158709093244e-05,
-                            2.755723575766289e-06, 2.755747178002074e-07, 2.511177875631321e-08,
-                            2.0854773850863258e-09);
+    double p = CB_HORNER_10(CB_FMA_F64, r, 0.5, 0.16666666666666682, 0.04166666666666647,
+                            0.008333333333317608, 0.0013888888889000079, 0.00019841269895274429,
+                            2.480158709093244e-05, 2.755723575766289e-06, 2.755747178002074e-07,
+                            2.511177875631321e-08, 2.0854773850863258e-09);
     p = CB_FMA_F64(p, r * r, r) + 1.0;
-    uint64_t k = cb_bits_f64(t) - (0x4338000000000000u - 2048u) + (uint64_t)(int64_t)shift; /* n + shift + 2048 */
+    uint64_t k = cb_bits_f64(t) - (0x4338000000000000u - 2048u) + (uint64_t)(int64_t)shift; /* n + 2048 */
     uint64_t half = k >> 1;
     return p * cb_from_bits_f64((half - 1u) << 52) * cb_from_bits_f64((k - half - 1u) << 52);
 }
@@ -52,8 +53,8 @@ CB_MATH double cb_exp_lite(double x) {
     double t = CB_FMA_F64(x, 1.4426950408889634, CB_MAGIC_F64);
     double n = t - CB_MAGIC_F64;
     double r = CB_FMA_F64(n, -0.6931471805599453, x);
-    double p = CB_HORNER_5(CB_FMA_F64, r, 0.50000000793525, 0.1666666682495986, 0.04166626616518411, 0.008333272171894097,
-                            0.0013946303019898947, 0.00019914293470837954);
+    double p = CB_HORNER_5(CB_FMA_F64, r, 0.50000000793525, 0.1666666682495986, 0.04166626616518411,
+                           0.008333272171894097, 0.0013946303019898947, 0.00019914293470837954);
     p = CB_FMA_F64(p, r * r, r) + 1.0;
     return cb_from_bits_f64(cb_bits_f64(p) + (cb_bits_f64(t) << 52));
 }
@@ -110,10 +111,10 @@ CB_MATH double cb_half_expm1_f64(double x) {
     double n = t - CB_MAGIC_F64;
     double r = CB_FMA_F64(n, -6.93147180369123816490e-01, x);
     r = CB_FMA_F64(n, -1.90821492927058770002e-10, r);
-    double p = CB_HORNER_10(CB_FMA_F64, r, 0.5, 0.16666666666666682, 0.04166666666666647, 0.008333333333317608,
-                            0.0013888888889000079, 0.00019841269895274429, 2.480158709093244e-05,
-                            2.755723575766289e-06, 2.755747178002074e-07, 2.511177875631321e-08,
-                            2.0854773850863258e-09);
+    double p = CB_HORNER_10(CB_FMA_F64, r, 0.5, 0.16666666666666682, 0.04166666666666647,
+                            0.008333333333317608, 0.0013888888889000079, 0.00019841269895274429,
+                            2.480158709093244e-05, 2.755723575766289e-06, 2.755747178002074e-07,
+                            2.511177875631321e-08, 2.0854773850863258e-09);
     p = CB_FMA_F64(p, r * r, r);
     double s = cb_from_bits_f64((cb_bits_f64(t) + 1022u) << 52);
     return CB_FMA_F64(s, p, s - 0.5);
@@ -126,13 +127,14 @@ CB_MATH double expm1_f64(double x) {
 }
 
 /* ---- logarithms ---- */
-/* u + c = 2^e m, sqrt(1/2) <= m < sqrt(2); gives m - 1. c is what rounding took from u. */
-CB_MATH float cb_log_parts_f32(float u, float c, float *e) {
+/* u = 2^e m, sqrt(1/2) <= m < sqrt(2); gives m - 1, and 2^-e (0 for the largest e) for the rest of a sum u */
+CB_MATH float cb_log_parts_f32(float u, float *e, float *shrink) {
     uint32_t offset = cb_bits_f32(u) - 0x3f3504f3u; /* sqrt(1/2) */
     int32_t k = (int32_t)offset >> 23;
     float m = cb_from_bits_f32((offset & 0x007fffffu) + 0x3f3504f3u);
     *e = (float)k;
-    return CB_FMA_F32(c, cb_from_bits_f32((uint32_t)(127 - k) << 23), m - 1.0f);
+    *shrink = cb_from_bits_f32(k < 127 ? (uint32_t)(127 - k) << 23 : 0u);
+    return m - 1.0f;
 }
 /* log(1 + f) - f + f^2 / 2, 2^-30.3 */
 CB_MATH float cb_log_tail_f32(float f) {
@@ -142,19 +144,21 @@ CB_MATH float cb_log_tail_f32(float f) {
 }
 /* log(2^-scaling (u + c)) for normal positive u */
 CB_MATH float cb_log_sum_f32(float u, float c, float scaling) {
-    float e, f = cb_log_parts_f32(u, c, &e);
+    float e, shrink, f = cb_log_parts_f32(u, &e, &shrink);
+    f = CB_FMA_F32(c, shrink, f);
     e -= scaling;
     float tail = CB_FMA_F32(e, -2.12194440e-4f, cb_log_tail_f32(f));
     tail = CB_FMA_F32(-0.5f * f, f, tail);
     return CB_FMA_F32(e, 0.693359375f, f + tail);
 }
 /* e as a double without an integer conversion, which AVX2 lacks: put into the mantissa of 2^52 */
-CB_MATH double cb_log_parts_f64(double u, double c, double *e) {
+CB_MATH double cb_log_parts_f64(double u, double *e, double *shrink) {
     uint64_t offset = cb_bits_f64(u) - 0x3fe6a09e667f3bcdu;
     uint64_t k = (offset + 0x3ff0000000000000u) >> 52;
     double m = cb_from_bits_f64((offset & 0x000fffffffffffffu) + 0x3fe6a09e667f3bcdu);
     *e = cb_from_bits_f64(k | 0x4330000000000000u) - (4503599627370496.0 + 1023.0);
-    return CB_FMA_F64(c, cb_from_bits_f64((2046u - k) << 52), m - 1.0);
+    *shrink = cb_from_bits_f64(k < 2046u ? (2046u - k) << 52 : 0u);
+    return m - 1.0;
 }
 /* log(1 + f) - f + f^2 / 2 = s (f^2 / 2 + R(s^2)), s = f / (2 + f) (Tang 1990); R is good to 2^-58.5 */
 CB_MATH double cb_log_tail_f64(double f) {
@@ -164,18 +168,19 @@ CB_MATH double cb_log_tail_f64(double f) {
     return s * CB_FMA_F64(0.5 * f, f, z * p);
 }
 CB_MATH double cb_log_sum_f64(double u, double c, double scaling) {
-    double e, f = cb_log_parts_f64(u, c, &e);
+    double e, shrink, f = cb_log_parts_f64(u, &e, &shrink);
+    f = CB_FMA_F64(c, shrink, f);
     e -= scaling;
     double tail = CB_FMA_F64(e, 1.90821492927058770002e-10, cb_log_tail_f64(f));
     tail = CB_FMA_F64(-0.5 * f, f, tail);
     return CB_FMA_F64(e, 6.93147180369123816490e-01, f + tail);
 }
 
-/* Another base: log(1 + f) as hi + lo with few enough bits in hi for hi times the leading part of log_b(e) to be
- * exact, so that powers of the base come out exact (the scheme of FreeBSD's e_log10.c). */
+/* Another base: log(1 + f) as hi + lo with few enough bits in hi for hi times the leading part of log_b(e)
+ * to be exact, so that powers of the base come out exact (the scheme of FreeBSD's e_log10.c). */
 CB_MATH float cb_log_base_f32(float u, float scaling, float per_e_hi, float per_e_lo, float two_hi,
                                float two_lo) {
-    float e, f = cb_log_parts_f32(u, 0.0f, &e);
+    float e, shrink, f = cb_log_parts_f32(u, &e, &shrink);
     e -= scaling;
     float half_square = 0.5f * f * f;
     float hi = cb_from_bits_f32(cb_bits_f32(f - half_square) & 0xfffff000u);
@@ -187,7 +192,7 @@ CB_MATH float cb_log_base_f32(float u, float scaling, float per_e_hi, float per_
 }
 CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double per_e_lo, double two_hi,
                                 double two_lo) {
-    double e, f = cb_log_parts_f64(u, 0.0, &e);
+    double e, shrink, f = cb_log_parts_f64(u, &e, &shrink);
     e -= scaling;
     double half_square = 0.5 * f * f;
     double hi = cb_from_bits_f64(cb_bits_f64(f - half_square) & 0xffffffff00000000u);
@@ -198,7 +203,8 @@ CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double
     return sum + (v_lo + ((y_hi - sum) + v));
 }
 
-/* denormals are scaled up by 2^25 or 2^54 first; 0 gives -inf, negative numbers nan, inf and nan themselves */
+/* denormals are scaled up by 2^25 or 2^54 first; 0 gives -inf, negative numbers nan, inf and nan
+ * themselves */
 #define CB_LOG_FUNCTION(name, T, f32, value, smallest, exponent)                            \
     CB_MATH T name##_##f32(T x) {                                                           \
         T scaling = x < (smallest) ? (T)(exponent) : (T)0;                                  \
@@ -208,12 +214,15 @@ CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double
         return x > 0 && x < inf_##f32() ? y : special;                                      \
     }
 #define CB_LOG_FUNCTION_F32(name, value) CB_LOG_FUNCTION(name, float, f32, value, 1.17549435e-38f, 25)
-#define CB_LOG_FUNCTION_F64(name, value) CB_LOG_FUNCTION(name, double, f64, value, 2.2250738585072014e-308, 54)
+#define CB_LOG_FUNCTION_F64(name, value) \
+    CB_LOG_FUNCTION(name, double, f64, value, 2.2250738585072014e-308, 54)
 CB_LOG_FUNCTION_F32(log, cb_log_sum_f32(u, 0.0f, scaling))
 CB_LOG_FUNCTION_F64(log, cb_log_sum_f64(u, 0.0, scaling))
 CB_LOG_FUNCTION_F32(log2, cb_log_base_f32(u, scaling, 1.4423828125f, 0.0003122284f, 1.0f, 0.0f))
-CB_LOG_FUNCTION_F64(log2, cb_log_base_f64(u, scaling, 1.44269504072144627571, 1.67517131648865118353e-10, 1.0, 0.0))
-CB_LOG_FUNCTION_F32(log10, cb_log_base_f32(u, scaling, 0.4342041015625f, 9.038034e-05f, 0.301025390625f, 4.605039e-06f))
+CB_LOG_FUNCTION_F64(log2, cb_log_base_f64(u, scaling, 1.44269504072144627571, 1.67517131648865118353e-10,
+                                          1.0, 0.0))
+CB_LOG_FUNCTION_F32(log10, cb_log_base_f32(u, scaling, 0.4342041015625f, 9.038034e-05f,
+                                           0.301025390625f, 4.605039e-06f))
 CB_LOG_FUNCTION_F64(log10, cb_log_base_f64(u, scaling, 4.34294481878168880939e-01, 2.50829467116452752298e-11,
                                            3.01029995663611771306e-01, 3.69423907715893078616e-13))
 
@@ -231,24 +240,36 @@ CB_LOG_FUNCTION_F64(log10, cb_log_base_f64(u, scaling, 4.34294481878168880939e-0
     }
 CB_LOG1P(float, f32, 1e-8f)
 CB_LOG1P(double, f64, 1e-17)
+/* log(1 + x) for 0 <= x <= 1 only: no special cases, nan is the caller's */
+CB_MATH float cb_log1p_unit_f32(float x) {
+    float u = 1.0f + x;
+    return cb_log_sum_f32(u, x - (u - 1.0f), 0.0f);
+}
+CB_MATH double cb_log1p_unit_f64(double x) {
+    double u = 1.0 + x;
+    return cb_log_sum_f64(u, x - (u - 1.0), 0.0);
+}
 
 /* ---- sigmoid, tanh, sinh, cosh ---- */
 #define CB_HYPERBOLIC(T, f32, tanh_limit, sinh_polynomial)                                        \
-    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy */               \
+    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy. 1 / d is 1 - q     \
+     * or q; with it the quotient takes back what rounding dropped from d = 1 + e. */             \
     CB_MATH T sigmoid_##f32(T x) {                                                                \
-        T e = exp_##f32(-fabs_##f32(x));                                                          \
-        return (x < 0 ? e : (T)1) / (1 + e);                                                      \
+        T e = exp_##f32(-fabs_##f32(x)), d = 1 + e, dropped = e - (d - 1);                        \
+        T q = (x < 0 ? e : (T)1) / d;                                                             \
+        return q - q * dropped * (x < 0 ? 1 - q : q);                                             \
     }                                                                                             \
     CB_MATH T logsigmoid_##f32(T x) {                                                             \
-        T tail = log1p_##f32(exp_##f32(-fabs_##f32(x)));                                          \
+        T tail = cb_log1p_unit_##f32(exp_##f32(-fabs_##f32(x)));                                  \
         return (x < 0 ? x : (x != x ? x : (T)0)) - tail;                                          \
     }                                                                                             \
-    /* -m / (2 + m) with m = expm1(-2|x|); the limit is where tanh rounds to 1 */                 \
+    /* m / (1 + m) with m = expm1(2|x|) / 2; the limit is where tanh rounds to 1 */               \
     CB_MATH T tanh_##f32(T x) {                                                                   \
         T a = fabs_##f32(x);                                                                      \
         a = a > (tanh_limit) ? (tanh_limit) : a;                                                  \
-        T m = cb_half_expm1_##f32(-2 * a);                                                        \
-        return copysign_##f32(m / (1 + m), x);                                                    \
+        T m = cb_half_expm1_##f32(2 * a), d = 1 + m, dropped = m < 1 ? m - (d - 1) : 1 - (d - m); \
+        T q = m / d;                                                                              \
+        return copysign_##f32(q - q * dropped * (1 - q), x);                                      \
     }                                                                                             \
     /* w -+ 1 / (4 w) with w = e^|x| / 2, which overflows only where the result does */           \
     CB_MATH T cosh_##f32(T x) {                                                                   \
@@ -305,8 +326,8 @@ CB_MATH float acosh_f32(float x) { return (float)acosh_f64((double)x); }
 CB_MATH float atanh_f32(float x) { return (float)atanh_f64((double)x); }
 
 /* ---- pow ---- */
-/* x^y from the value at |x|: signs for odd integer y, nan for negative x and fractional y, and the cases where
- * y log|x| is a nan though IEEE 754 has x^0 = 1^y = (-1)^(+-inf) = 1. */
+/* x^y from the value at |x|: signs for odd integer y, nan for negative x and fractional y, and the cases
+ * where y log|x| is a nan though IEEE 754 has x^0 = 1^y = (-1)^(+-inf) = 1. */
 #define CB_POW(T, f32, magnitude)                                                                 \
     CB_MATH T pow_##f32(T x, T y) {                                                               \
         T a = fabs_##f32(x), half = (T)0.5 * y;                                                   \
@@ -320,7 +341,7 @@ CB_MATH float atanh_f32(float x) { return (float)atanh_f64((double)x); }
 
 /* e^(y log a) in double for float operands: log to 2^-36, exp to 2^-34 */
 CB_MATH float cb_pow_magnitude_f32(float a, float y) {
-    double e, f = cb_log_parts_f64((double)a, 0.0, &e);
+    double e, shrink, f = cb_log_parts_f64((double)a, &e, &shrink);
     double s = f / (2.0 + f), z = s * s;
     double p = CB_HORNER_3(CB_FMA_F64, z, 0.6666666564501184, 0.4000033526818711, 0.2853730447740591,
                            0.23582217950175452);
@@ -350,12 +371,12 @@ CB_MATH double cb_two_product(double x, double y, double *rest) {
 #endif
     return product;
 }
-/* log a as hi + lo to about 2^-66: 2 atanh(s) = 2s (1 + z/3 + z^2 Q(z)), s = f / (2 + f) and z = s^2 in two parts,
- * Q to 2^-66. The exponent of |y log a| < 1100 then costs no more than 2^-55. */
+/* log a as hi + lo to about 2^-66: 2 atanh(s) = 2s (1 + z/3 + z^2 Q(z)), s = f / (2 + f) and z = s^2 in
+ * two parts, Q to 2^-66. The exponent of |y log a| < 1100 then costs no more than 2^-55. */
 CB_MATH double cb_pow_magnitude_f64(double a, double y) {
     double scaling = a < 2.2250738585072014e-308 ? 54.0 : 0.0;
     double u = a < 2.2250738585072014e-308 ? a * 18014398509481984.0 : a;
-    double e, f = cb_log_parts_f64(u, 0.0, &e);
+    double e, shrink, f = cb_log_parts_f64(u, &e, &shrink);
     e -= scaling;
     double d_lo, d = cb_two_sum(2.0, f, &d_lo);
     double s = f / d, product_lo, product = cb_two_product(s, d, &product_lo);
@@ -363,7 +384,8 @@ CB_MATH double cb_pow_magnitude_f64(double a, double y) {
     double z_lo, z = cb_two_product(s, s, &z_lo);
     z_lo += 2.0 * s * s_lo;
     double q = CB_HORNER_6(CB_FMA_F64, z, 0.20000000000001128, 0.14285714285049866, 0.11111111259937852,
-                           0.09090892186288857, 0.07693378514673908, 0.06628412901905546, 0.06598122625862865);
+                           0.09090892186288857, 0.07693378514673908, 0.06628412901905546,
+                           0.06598122625862865);
     /* b = 1 + z/3 + z^2 q; a third in two parts */
     double third_lo, third = cb_two_product(z, 0.3333333333333333, &third_lo);
     third_lo += z * 1.850371707708594e-17 + z_lo * 0.3333333333333333 + z * z * q;

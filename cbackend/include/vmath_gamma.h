@@ -1,6 +1,6 @@
-/* Gamma functions and the inverse error function.
+/* Gamma functions and the inverse error function; the float versions compute in double.
  *
- * digamma and lgamma are ordinary scalar code with branches; the float versions compute in double. */
+ * digamma and lgamma are ordinary scalar code with branches. */
 #ifndef CB_VMATH_GAMMA_H
 #define CB_VMATH_GAMMA_H
 
@@ -50,8 +50,8 @@ CB_MATH double digamma_f64(double x) {
     double result = 0;
     if (x == 0) return copysign(inf_f64(), -x);
     if (x < 0) {
-        /* reflection, DLMF 5.5.4; the fraction first, so that pi x is not rounded at large x */
-        double fraction = x - trunc(x);
+        /* reflection, DLMF 5.5.4; the fraction first, so that poles and large x stay accurate */
+        double fraction = x - rint(x);
         if (fraction == 0 || x == -inf_f64()) return inf_f64() - inf_f64();
         result = -3.14159265358979323846 / tan(3.14159265358979323846 * fraction);
         x = 1 - x;
@@ -79,67 +79,39 @@ CB_MATH float digamma_f32(float x) { return (float)digamma_f64((double)x); }
 /* PPND16 of Wichura, Algorithm AS241, Applied Statistics 37 (1988): relative error about 1e-16 for the normal
  * quantile z(p) with p = (1 - |x|) / 2; erfinv(x) = z((1 + x) / 2) / sqrt(2). */
 CB_MATH double erfinv_f64(double x) {
-    double a = fabs_f64(x), q = 0.5 * x, r, num, den;
-    if (!(a <= 1)) return inf_f64() - inf_f64();
-    if (a <= 0.85) {
-        r = 0.180625 - q * q;
-        num = 2.5090809287301226727e+3;
-        num = CB_FMA_F64(num, r, 3.3430575583588128105e+4);
-        num = CB_FMA_F64(num, r, 6.7265770927008700853e+4);
-        num = CB_FMA_F64(num, r, 4.5921953931549871457e+4);
-        num = CB_FMA_F64(num, r, 1.3731693765509461125e+4);
-        num = CB_FMA_F64(num, r, 1.9715909503065514427e+3);
-        num = CB_FMA_F64(num, r, 1.3314166789178437745e+2);
-        num = CB_FMA_F64(num, r, 3.3871328727963666080e+0);
-        den = 5.2264952788528545610e+3;
-        den = CB_FMA_F64(den, r, 2.8729085735721942674e+4);
-        den = CB_FMA_F64(den, r, 3.9307895800092710610e+4);
-        den = CB_FMA_F64(den, r, 2.1213794301586595867e+4);
-        den = CB_FMA_F64(den, r, 5.3941960214247511077e+3);
-        den = CB_FMA_F64(den, r, 6.8718700749205790830e+2);
-        den = CB_FMA_F64(den, r, 4.2313330701600911252e+1);
-        den = CB_FMA_F64(den, r, 1.0);
-        return 0.70710678118654752440 * q * (num / den);
-    }
-    r = sqrt_f64(-log(0.5 * (1 - a)));
-    if (r <= 5) {
-        r = r - 1.6;
-        num = 7.74545014278341407640e-4;
-        num = CB_FMA_F64(num, r, 2.27238449892691845833e-2);
-        num = CB_FMA_F64(num, r, 2.41780725177450611770e-1);
-        num = CB_FMA_F64(num, r, 1.27045825245236838258e+0);
-        num = CB_FMA_F64(num, r, 3.64784832476320460504e+0);
-        num = CB_FMA_F64(num, r, 5.76949722146069140550e+0);
-        num = CB_FMA_F64(num, r, 4.63033784615654529590e+0);
-        num = CB_FMA_F64(num, r, 1.42343711074968357734e+0);
-        den = 1.05075007164441684324e-9;
-        den = CB_FMA_F64(den, r, 5.47593808499534494600e-4);
-        den = CB_FMA_F64(den, r, 1.51986665636164571966e-2);
-        den = CB_FMA_F64(den, r, 1.48103976427480074590e-1);
-        den = CB_FMA_F64(den, r, 6.89767334985100004550e-1);
-        den = CB_FMA_F64(den, r, 1.67638483018380384940e+0);
-        den = CB_FMA_F64(den, r, 2.05319162663775882187e+0);
-        den = CB_FMA_F64(den, r, 1.0);
-    } else {
-        r = r - 5;
-        num = 2.01033439929228813265e-7;
-        num = CB_FMA_F64(num, r, 2.71155556874348757815e-5);
-        num = CB_FMA_F64(num, r, 1.24266094738807843860e-3);
-        num = CB_FMA_F64(num, r, 2.65321895265761230930e-2);
-        num = CB_FMA_F64(num, r, 2.96560571828504891230e-1);
-        num = CB_FMA_F64(num, r, 1.78482653991729133580e+0);
-        num = CB_FMA_F64(num, r, 5.46378491116411436990e+0);
-        num = CB_FMA_F64(num, r, 6.65790464350110377720e+0);
-        den = 2.04426310338993978564e-15;
-        den = CB_FMA_F64(den, r, 1.42151175831644588870e-7);
-        den = CB_FMA_F64(den, r, 1.84631831751005468180e-5);
-        den = CB_FMA_F64(den, r, 7.86869131145613259100e-4);
-        den = CB_FMA_F64(den, r, 1.48753612908506148525e-2);
-        den = CB_FMA_F64(den, r, 1.36929880922737805310e-1);
-        den = CB_FMA_F64(den, r, 5.99832206555887937690e-1);
-        den = CB_FMA_F64(den, r, 1.0);
-    }
-    return a == 1 ? copysign(inf_f64(), x) : copysign(0.70710678118654752440 * (num / den), x);
+    double a = fabs_f64(x), q = 0.5 * x, u = 0.180625 - q * q;
+    double num = CB_HORNER_7(CB_FMA_F64, u, 3.3871328727963666080e+0, 1.3314166789178437745e+2,
+                        1.9715909503065514427e+3, 1.3731693765509461125e+4, 4.5921953931549871457e+4,
+                        6.7265770927008700853e+4, 3.3430575583588128105e+4, 2.5090809287301226727e+3);
+    double den = CB_HORNER_7(CB_FMA_F64, u, 1.0, 4.2313330701600911252e+1, 6.8718700749205790830e+2,
+                        5.3941960214247511077e+3, 2.1213794301586595867e+4, 3.9307895800092710610e+4,
+                        2.8729085735721942674e+4, 5.2264952788528545610e+3);
+    double centre = 0.70710678118654752440 * q * (num / den);
+    /* tails, in sqrt(-log p); two pairs of polynomials, from 5 on the second */
+    double r = sqrt_f64(-log_f64(0.5 - 0.5 * a));
+    int far = r > 5.0;
+    r = r - (far ? 5.0 : 1.6);
+    num = CB_HORNER_7(CB_FMA_F64, r,
+                      far ? 6.65790464350110377720e+0 : 1.42343711074968357734e+0,
+                      far ? 5.46378491116411436990e+0 : 4.63033784615654529590e+0,
+                      far ? 1.78482653991729133580e+0 : 5.76949722146069140550e+0,
+                      far ? 2.96560571828504891230e-1 : 3.64784832476320460504e+0,
+                      far ? 2.65321895265761230930e-2 : 1.27045825245236838258e+0,
+                      far ? 1.24266094738807843860e-3 : 2.41780725177450611770e-1,
+                      far ? 2.71155556874348757815e-5 : 2.27238449892691845833e-2,
+                      far ? 2.01033439929228813265e-7 : 7.74545014278341407640e-4);
+    den = CB_HORNER_7(CB_FMA_F64, r,
+                      far ? 1.0 : 1.0,
+                      far ? 5.99832206555887937690e-1 : 2.05319162663775882187e+0,
+                      far ? 1.36929880922737805310e-1 : 1.67638483018380384940e+0,
+                      far ? 1.48753612908506148525e-2 : 6.89767334985100004550e-1,
+                      far ? 7.86869131145613259100e-4 : 1.48103976427480074590e-1,
+                      far ? 1.84631831751005468180e-5 : 1.51986665636164571966e-2,
+                      far ? 1.42151175831644588870e-7 : 5.47593808499534494600e-4,
+                      far ? 2.04426310338993978564e-15 : 1.05075007164441684324e-9);
+    double tail = copysign_f64(0.70710678118654752440 * (num / den), x);
+    tail = a == 1 ? copysign_f64(inf_f64(), x) : tail;
+    return a <= 0.85 ? centre : tail; /* nan beyond 1, from log */
 }
 CB_MATH float erfinv_f32(float x) { return (float)erfinv_f64((double)x); }
 

@@ -37,13 +37,18 @@ CB_LIBM_BINARY(pow)
 CB_LIBM_BINARY(atan2)
 CB_LIBM_BINARY(hypot)
 
+CB_MATH float cb_log1p_unit_f32(float x) { return log1pf(x); }
+CB_MATH double cb_log1p_unit_f64(double x) { return log1p(x); }
+
 /* exp(-|x|) never overflows, and 1 - sigmoid(-x) is not formed: the small tail keeps its relative accuracy */
 #define CB_LIBM_DERIVED(T, f32)                                                                   \
     CB_MATH T sigmoid_##f32(T x) {                                                                \
         T e = exp_##f32(-fabs_##f32(x));                                                          \
         return (x < 0 ? e : 1) / (1 + e);                                                         \
     }                                                                                             \
-    CB_MATH T logsigmoid_##f32(T x) { return (x < 0 ? x : 0) - log1p_##f32(exp_##f32(-fabs_##f32(x))); } \
+    CB_MATH T logsigmoid_##f32(T x) {                                                             \
+        return (x < 0 ? x : (x != x ? x : (T)0)) - log1p_##f32(exp_##f32(-fabs_##f32(x)));        \
+    }                                                                                             \
     /* x Phi(x); erfc keeps the negative tail accurate */                                         \
     CB_MATH T gelu_##f32(T x) {                                                                   \
         T tail = (T)0.5 * erfc_##f32((T)-0.70710678118654752440 * x);                             \

@@ -118,16 +118,14 @@ static cb_tensor *prepared_values(const char *op, cb_tensor *x, cb_tensor *value
     return wide;
 }
 
-/* In-place sums of 16-bit floats run over a float copy, so that many small terms are not lost. */
-static bool needs_wide_sum(const cb_tensor *x, int64_t terms) { return cb_is_16bit_float(x->dtype) && terms > 1; }
-
 static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *values, int accumulate, int64_t clock) {
     CB_TRY(cb_check_writable(op, x));
     cb_tensor *operands[2] = {x, values};
     if (cb_common_device(op, 2, operands) < 0) return cb_error_code();
     int64_t terms = cb_numel_of(p->ndim, p->shape);
     cb_tensor *target = NULL;
-    if (accumulate && needs_wide_sum(x, terms) && !cb_is_meta(x)) {
+    /* sums of 16-bit floats run over a float copy, so that many small terms are not lost */
+    if (accumulate && cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
         target = cb_cast(x, CB_F32);
         if (!target) return cb_error_code();
     }

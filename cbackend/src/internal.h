@@ -63,6 +63,7 @@ struct cb_storage {
     int64_t nbytes;
     void *data;
     int64_t last_write;
+    int64_t serial; /* counts storages: later ones have larger numbers */
     void (*deleter)(void *context); /* borrowed memory; NULL when the allocator owns it */
     void *context;
 };
@@ -106,6 +107,8 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t b
 
 /* ---- BLAS and LAPACK (blas.c): function pointers, loaded at first use, one thread each ---- */
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */
+
+#include "products.h"
 
 /* ---- what a device must provide ---- */
 typedef struct cb_backend {

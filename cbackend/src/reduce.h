@@ -26,4 +26,15 @@ enum {
 #undef ENTRY
 };
 
+extern const char *const cb_reduce_names[], *const cb_argreduce_names[], *const cb_scan_names[];
+
+#pragma GCC visibility push(hidden)
+/* dims as a bit mask; n = -1: all. Repeated ones are an error. */
+int cb_reduced_dims(const char *op, const cb_tensor *x, int n, const int64_t *dims, uint32_t *mask);
+/* an uninitialised result: x without the reduced dims, or with size 1 in their place */
+cb_tensor *cb_reduced_empty(const cb_tensor *x, uint32_t mask, int keepdim, int dtype);
+/* an error when a reduced dim has size 0: for ops without a value of no items */
+int cb_check_reduced_sizes(const char *op, const cb_tensor *x, uint32_t mask);
+#pragma GCC visibility pop
+
 #endif

@@ -11,6 +11,7 @@ enum { SMALL_NDIM = 6, RECYCLED_MAX = 256 };
 
 static _Thread_local cb_tensor *recycled;
 static _Thread_local int recycled_count;
+static atomic_llong next_serial;
 
 /* ---- storage ---- */
 
@@ -20,7 +21,8 @@ cb_storage *cb_storage_new(int device, int64_t nbytes) {
         cb_fail(CB_ERR_MEMORY, "empty: the system has no memory left.");
         return NULL;
     }
-    *s = (cb_storage){.refcount = 1, .device = device, .nbytes = nbytes};
+    *s = (cb_storage){.refcount = 1, .device = device, .nbytes = nbytes,
+                      .serial = atomic_fetch_add_explicit(&next_serial, 1, memory_order_relaxed)};
     if ((device & 255) != CB_META && nbytes > 0) {
         s->data = cb_alloc(device, nbytes);
         if (!s->data) {
@@ -43,6 +45,9 @@ void cb_storage_release(cb_storage *s) {
 uint64_t cb_storage_id(const cb_tensor *x) { return (uint64_t)(uintptr_t)x->storage; }
 int64_t cb_storage_nbytes(const cb_tensor *x) { return x->storage->nbytes; }
 int64_t cb_last_write(const cb_tensor *x) { return x->storage->last_write; }
+int64_t cb_storage_serial(void) { return atomic_load_explicit(&next_serial, memory_order_relaxed); }
+int64_t cb_storage_born(const cb_tensor *x) { return x->storage->serial; }
+int cb_storage_users(const cb_tensor *x) { return x->storage->refcount; }
 void cb_mark_written(cb_tensor *x, int64_t clock) { x->storage->last_write = clock; }
 
 /* ---- handles ---- */
@@ -230,6 +235,10 @@ int cb_check_writable(const char *op, const cb_tensor *out) {
             return cb_fail(CB_ERR_VALUE, "%s: expected one memory location an element, got an expanded tensor of shape %s. Write to a clone().",
                            op, cb_shape_of(out));
     return CB_OK;
+}
+
+int cb_is_sole_owner(const cb_tensor *x) {
+    return x->storage->refcount == 1 && x->storage->deleter == NULL && cb_is_contiguous(x);
 }
 
 static void byte_range(const cb_tensor *x, int64_t *low, int64_t *high) {

@@ -10,10 +10,30 @@ from nn.module import Module
 from nn.parameter import Parameter
 
 __all__ = [
-    "CELU", "ELU", "GELU", "GLU", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "LogSoftmax",
-    "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus", "Softsign", "Tanh",
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmin",
+    "Softplus",
+    "Softsign",
+    "Tanh",
     "Threshold",
-]  # fmt: skip
+]
 
 
 class _InPlace(Module):
@@ -155,13 +175,17 @@ class LeakyReLU(Module):
 
 
 class PReLU(Module):
-    """x where it is positive, weight * x elsewhere, with a learned weight: one, or one per channel."""
+    """x where it is positive, weight * x elsewhere, with one learned weight or one per channel."""
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
-        self.weight = Parameter(ft.full((num_parameters,), init, device=device, dtype=dtype or ft.get_default_dtype()))
+        self.weight = Parameter(
+            ft.full((num_parameters,), init, device=device, dtype=dtype or ft.get_default_dtype())
+        )
 
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] -> [n, c, ...]."""
@@ -203,7 +227,9 @@ class Hardtanh(Module):
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         if not max_val > min_val:
-            raise ValueError(f"Hardtanh: expected max_val above min_val, got {max_val} and {min_val}.")
+            raise ValueError(
+                f"Hardtanh: expected max_val above min_val, got {max_val} and {min_val}."
+            )
         self.min_val = min_val
         self.max_val = max_val
         self.inplace = inplace
@@ -214,7 +240,9 @@ class Hardtanh(Module):
 
     def extra_repr(self) -> str:
         """Settings for repr."""
-        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (
+            ", inplace=True" if self.inplace else ""
+        )
 
 
 class Softplus(Module):
@@ -249,7 +277,9 @@ class Threshold(Module):
 
     def extra_repr(self) -> str:
         """Settings for repr."""
-        return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
+        return f"threshold={self.threshold}, value={self.value}" + (
+            ", inplace=True" if self.inplace else ""
+        )
 
 
 class _AlongDim(Module):
@@ -258,7 +288,10 @@ class _AlongDim(Module):
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         if dim is None:
-            raise ValueError(f"{type(self).__name__}: expected dim, got None. Classes usually lie along dim=1 or -1.")
+            raise ValueError(
+                f"{type(self).__name__}: expected dim, got None. Classes usually lie along dim=1 "
+                "or -1."
+            )
         self.dim = dim
 
     def extra_repr(self) -> str:

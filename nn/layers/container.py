@@ -1,4 +1,4 @@
-"""Modules that hold modules or parameters: Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
+"""Modules that hold modules or parameters: Sequential, and lists and dicts of either."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class _Listed(Module):
         names = list(self._modules)
         index = operator.index(index)
         if not -len(names) <= index < len(names):
-            raise IndexError(f"{type(self).__name__}: expected an index within {len(names)} modules, got {index}.")
+            raise IndexError(
+                f"{type(self).__name__}: expected an index within {len(names)} modules, got "
+                f"{index}."
+            )
         return names[index]
 
     def _renumber(self, modules: Iterable[Module]) -> None:
@@ -86,8 +89,8 @@ class Sequential(_Listed):
     Example:
       >>> import functorch_like as ft, nn
       >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-      >>> model(ft.zeros(3, 4)).shape
-      torch.Size([3, 2])
+      >>> list(model(ft.zeros(3, 4)).shape)
+      [3, 2]
       >>> model[1]
       ReLU()
       >>> len(model[:2])
@@ -151,7 +154,9 @@ class ModuleList(_Listed):
 class ModuleDict(Module):
     """A dict of modules that the module it is assigned to knows about."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+    def __init__(
+        self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None
+    ) -> None:
         super().__init__()
         if modules is not None:
             self.update(modules)
@@ -197,17 +202,24 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace modules."""
-        for name, module in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
+        for name, module in (
+            modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
+        ):
             self[name] = module
 
 
 def _as_parameter(value: Any) -> Any:
     """Tensors become Parameters, as in torch's parameter containers; other values stay."""
-    return Parameter(value) if isinstance(value, ft.Tensor) and not isinstance(value, Parameter) else value
+    return (
+        Parameter(value)
+        if isinstance(value, ft.Tensor) and not isinstance(value, Parameter)
+        else value
+    )
 
 
 class ParameterList(Module):
-    """A list of parameters that the module it is assigned to knows about; tensors put in become Parameters.
+    """A list of parameters that the module it is assigned to knows about; tensors put in become
+    Parameters.
 
     Example:
       >>> import functorch_like as ft, nn
@@ -226,7 +238,9 @@ class ParameterList(Module):
     def _key(self, index: int) -> str:
         index = operator.index(index)
         if not -self._size <= index < self._size:
-            raise IndexError(f"ParameterList: expected an index within {self._size} parameters, got {index}.")
+            raise IndexError(
+                f"ParameterList: expected an index within {self._size} parameters, got {index}."
+            )
         return str(index % self._size)
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -261,9 +275,11 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """A dict of parameters that the module it is assigned to knows about; tensors put in become Parameters."""
+    """A dict of parameters that the module it belongs to knows; tensors become Parameters."""
 
-    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None
+    ) -> None:
         super().__init__()
         self._keys: dict[str, None] = {}
         if parameters is not None:
@@ -276,7 +292,10 @@ class ParameterDict(Module):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key not in self._keys and hasattr(self, key):
-            raise KeyError(f"ParameterDict: expected a name that is not a method or setting of Module, got {key!r}.")
+            raise KeyError(
+                "ParameterDict: expected a name that is not a method or setting of Module, got "
+                f"{key!r}."
+            )
         setattr(self, key, _as_parameter(value))
         self._keys[key] = None
 
@@ -317,7 +336,9 @@ class ParameterDict(Module):
 
     def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         """Add or replace parameters."""
-        for key, value in parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters:
+        for key, value in (
+            parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters
+        ):
             self[key] = value
 
     def extra_repr(self) -> str:

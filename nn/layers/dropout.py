@@ -10,7 +10,8 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Module):
-    """In training mode, zeroes each element with probability p and divides the others by 1 - p; else its input.
+    """In training mode, zeroes each element with probability p and divides the others by 1 - p;
+    else its input.
 
     Args:
       p: probability, 0..1.

@@ -20,11 +20,12 @@ class Embedding(Module):
       num_embeddings, embedding_dim: the table's rows and columns.
       padding_idx: this row starts at zero and is not trained.
       device, dtype: of the table.
-    Shapes: input [...] integer, output [..., embedding_dim]; weight [num_embeddings, embedding_dim], drawn normally.
+    Shapes: input [...] integer, output [..., embedding_dim]; weight [num_embeddings,
+      embedding_dim], drawn normally.
     Example:
       >>> import functorch_like as ft, nn
-      >>> nn.Embedding(10, 3)(ft.tensor([[1, 2], [4, 5]])).shape
-      torch.Size([2, 2, 3])
+      >>> list(nn.Embedding(10, 3)(ft.tensor([[1, 2], [4, 5]])).shape)
+      [2, 2, 3]
     """
 
     def __init__(
@@ -44,24 +45,29 @@ class Embedding(Module):
         super().__init__()
         if max_norm is not None or scale_grad_by_freq or sparse:
             raise NotImplementedError(
-                "Embedding: expected max_norm=None, scale_grad_by_freq=False and sparse=False. Others are not supported yet."
+                "Embedding: expected max_norm=None, scale_grad_by_freq=False and sparse=False. "
+                "Others are not supported yet."
             )
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(
-                    f"Embedding: expected padding_idx within {num_embeddings} rows, got {padding_idx}."
+                    f"Embedding: expected padding_idx within {num_embeddings} rows, got "
+                    f"{padding_idx}."
                 )
             padding_idx %= num_embeddings
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
         if _weight is None:
-            self.weight = Parameter(ft.empty(num_embeddings, embedding_dim, device=device, dtype=dtype), not _freeze)
+            self.weight = Parameter(
+                ft.empty(num_embeddings, embedding_dim, device=device, dtype=dtype), not _freeze
+            )
             self.reset_parameters()
         else:
             if list(_weight.shape) != [num_embeddings, embedding_dim]:
                 raise ValueError(
-                    f"Embedding: expected a table {[num_embeddings, embedding_dim]}, got {list(_weight.shape)}."
+                    f"Embedding: expected a table {[num_embeddings, embedding_dim]}, got "
+                    f"{list(_weight.shape)}."
                 )
             self.weight = Parameter(_weight, not _freeze)
 
@@ -71,7 +77,9 @@ class Embedding(Module):
     ) -> Embedding:
         """A layer over a given table [rows, columns], not trained unless freeze=False."""
         if embeddings.ndim != 2:
-            raise ValueError(f"from_pretrained: expected a table [rows, columns], got {list(embeddings.shape)}.")
+            raise ValueError(
+                f"from_pretrained: expected a table [rows, columns], got {list(embeddings.shape)}."
+            )
         rows, columns = embeddings.shape
         return cls(rows, columns, padding_idx, _weight=embeddings, _freeze=freeze)
 

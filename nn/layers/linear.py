@@ -32,22 +32,30 @@ class Linear(Module):
       in_features, out_features: sizes of the last dimension before and after.
       bias: add one.
       device, dtype: of the parameters.
-    Shapes: input [..., in_features], output [..., out_features]; weight [out_features, in_features], bias
-      [out_features], both drawn evenly from -1/sqrt(in_features)..1/sqrt(in_features).
+    Shapes: input [..., in_features], output [..., out_features]; weight [out_features,
+      in_features], bias [out_features], both drawn evenly from
+      -1/sqrt(in_features)..1/sqrt(in_features).
     Example:
       >>> import functorch_like as ft, nn
-      >>> nn.Linear(3, 2)(ft.zeros(5, 3)).shape
-      torch.Size([5, 2])
+      >>> list(nn.Linear(3, 2)(ft.zeros(5, 3)).shape)
+      [5, 2]
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(ft.empty(out_features, in_features, device=device, dtype=dtype))
-        self.register_parameter("bias", Parameter(ft.empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.register_parameter(
+            "bias", Parameter(ft.empty(out_features, device=device, dtype=dtype)) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -65,13 +73,15 @@ class Linear(Module):
         if input.ndim < 1 or input.shape[-1] != self.in_features:
             return (
                 f"Linear: expected input [..., {self.in_features}], got {list(input.shape)}. "
-                f"in_features={self.in_features} must equal the input's last size; flatten or transpose the input?"
+                f"in_features={self.in_features} must equal the input's last size; flatten or "
+                "transpose the input?"
             )
         return None
 
     def extra_repr(self) -> str:
         """Settings for repr."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        bias = self.bias is not None
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"
 
 
 class Bilinear(Module):
@@ -95,8 +105,12 @@ class Bilinear(Module):
         self.in1_features = in1_features
         self.in2_features = in2_features
         self.out_features = out_features
-        self.weight = Parameter(ft.empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
-        self.register_parameter("bias", Parameter(ft.empty(out_features, device=device, dtype=dtype)) if bias else None)
+        self.weight = Parameter(
+            ft.empty(out_features, in1_features, in2_features, device=device, dtype=dtype)
+        )
+        self.register_parameter(
+            "bias", Parameter(ft.empty(out_features, device=device, dtype=dtype)) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -114,7 +128,8 @@ class Bilinear(Module):
         sizes = [self.in1_features, self.in2_features]
         if [input1.shape[-1], input2.shape[-1]] != sizes or input1.shape[:-1] != input2.shape[:-1]:
             return (
-                f"Bilinear: expected inputs [..., {sizes[0]}] and [..., {sizes[1]}] with equal leading sizes, "
+                f"Bilinear: expected inputs [..., {sizes[0]}] and [..., {sizes[1]}] with equal "
+                "leading sizes, "
                 f"got {list(input1.shape)} and {list(input2.shape)}."
             )
         return None

@@ -7,9 +7,16 @@ from nn import functional as F
 from nn.module import Module
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "NLLLoss",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
     "SmoothL1Loss",
-]  # fmt: skip
+]
 
 
 class _Loss(Module):
@@ -57,13 +64,16 @@ class CrossEntropyLoss(_WeightedLoss):
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] and [n, ...] -> [] or [n, ...]."""
-        return ft.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+        return F.cross_entropy(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
 
     def _input_error(self, input: ft.Tensor, target: ft.Tensor) -> str | None:
         if target.is_floating_point():
             if list(target.shape) != list(input.shape):
                 return (
-                    f"CrossEntropyLoss: expected probabilities {list(input.shape)}, got {list(target.shape)}. "
+                    f"CrossEntropyLoss: expected probabilities {list(input.shape)}, got "
+                    f"{list(target.shape)}. "
                     "Classes must be int64: cast with .long()."
                 )
             return None
@@ -77,7 +87,8 @@ class CrossEntropyLoss(_WeightedLoss):
         counted = target[target != self.ignore_index]
         if counted.numel() and (int(counted.min()) < 0 or int(counted.max()) >= classes):
             return (
-                f"CrossEntropyLoss: expected classes 0..{classes - 1}, got {int(counted.min())}..{int(counted.max())}. "
+                f"CrossEntropyLoss: expected classes 0..{classes - 1}, got "
+                f"{int(counted.min())}..{int(counted.max())}. "
                 "The last layer needs one output per class."
             )
         return None
@@ -86,7 +97,9 @@ class CrossEntropyLoss(_WeightedLoss):
 class NLLLoss(_WeightedLoss):
     """functional.nll_loss: the negative log-probability of the target classes."""
 
-    def __init__(self, weight: ft.Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: ft.Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
         super().__init__(weight, reduction)
         self.ignore_index = ignore_index
 
@@ -155,14 +168,19 @@ class BCEWithLogitsLoss(_WeightedLoss):
     pos_weight: ft.Tensor | None
 
     def __init__(
-        self, weight: ft.Tensor | None = None, reduction: str = "mean", pos_weight: ft.Tensor | None = None
+        self,
+        weight: ft.Tensor | None = None,
+        reduction: str = "mean",
+        pos_weight: ft.Tensor | None = None,
     ) -> None:
         super().__init__(weight, reduction)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+        return F.binary_cross_entropy_with_logits(
+            input, target, self.weight, self.reduction, self.pos_weight
+        )
 
 
 class KLDivLoss(_Loss):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import functorch_like as ft
+from functorch_like.errors import ShapeError
 from nn import functional as F
 from nn import init
 from nn.module import Module
@@ -39,11 +40,17 @@ class LayerNorm(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            value = Parameter(ft.empty(self.normalized_shape, device=device, dtype=dtype)) if wanted else None
+            value = (
+                Parameter(ft.empty(self.normalized_shape, device=device, dtype=dtype))
+                if wanted
+                else None
+            )
             self.register_parameter(name, value)
         self.reset_parameters()
 
@@ -60,7 +67,11 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         """Settings for repr."""
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, "
+            f"elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class _BatchNorm(Module):
@@ -78,6 +89,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -85,13 +98,21 @@ class _BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name in ("weight", "bias"):
-            value = Parameter(ft.empty(num_features, device=device, dtype=dtype)) if affine else None
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            value = (
+                Parameter(ft.empty(num_features, device=device, dtype=dtype)) if wanted else None
+            )
             self.register_parameter(name, value)
         tracked = track_running_stats
-        self.register_buffer("running_mean", ft.zeros(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ft.ones(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", ft.tensor(0, dtype=ft.int64, device=device) if tracked else None)
+        self.register_buffer(
+            "running_mean", ft.zeros(num_features, device=device, dtype=dtype) if tracked else None
+        )
+        self.register_buffer(
+            "running_var", ft.ones(num_features, device=device, dtype=dtype) if tracked else None
+        )
+        self.register_buffer(
+            "num_batches_tracked", ft.tensor(0, dtype=ft.int64, device=device) if tracked else None
+        )
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
@@ -104,15 +125,16 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Set the initial values again."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] -> [n, c, ...]."""
         if input.ndim not in self.ranks or input.shape[1] != self.num_features:
             expected = self.expected.replace("c", str(self.num_features))
-            raise ValueError(
+            raise ShapeError(
                 f"{type(self).__name__}: expected input {expected}, got {list(input.shape)}. "
                 f"num_features={self.num_features} must equal the input's size along dim 1."
             )
@@ -138,7 +160,7 @@ class _BatchNorm(Module):
         """Settings for repr."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -148,8 +170,9 @@ class BatchNorm1d(_BatchNorm):
     Args:
       num_features: channels, c.
       eps: added to the variance.
-      momentum: share by which running statistics move towards each batch's; None averages all batches.
-      affine: have weight (1) and bias (0) [c].
+      momentum: share by which running statistics move towards each batch's; None averages all
+        batches.
+      affine: have weight (1) and bias (0) [c]; bias=False drops the bias only.
       track_running_stats: keep running_mean, running_var [c] and num_batches_tracked [] for eval().
     Shapes: input and output [n, c] or [n, c, length].
     """
@@ -163,8 +186,8 @@ class BatchNorm2d(_BatchNorm):
 
     Example:
       >>> import functorch_like as ft, nn
-      >>> nn.BatchNorm2d(3)(ft.rand(4, 3, 5, 5)).shape
-      torch.Size([4, 3, 5, 5])
+      >>> list(nn.BatchNorm2d(3)(ft.rand(4, 3, 5, 5)).shape)
+      [4, 3, 5, 5]
     """
 
     ranks = (4,)

@@ -39,7 +39,9 @@ class MaxPool2d(Module):
     ) -> None:
         super().__init__()
         if return_indices:
-            raise NotImplementedError("MaxPool2d: expected return_indices=False, got True. It is not supported yet.")
+            raise NotImplementedError(
+                "MaxPool2d: expected return_indices=False, got True. It is not supported yet."
+            )
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -48,7 +50,9 @@ class MaxPool2d(Module):
 
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[n, c, h, w] -> [n, c, h', w']."""
-        return ft.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return ft.max_pool2d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        )
 
     def _input_error(self, input: ft.Tensor) -> str | None:
         if input.ndim not in (3, 4):
@@ -95,9 +99,14 @@ class AvgPool2d(Module):
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[n, c, h, w] -> [n, c, h', w']."""
         return F.avg_pool2d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
             self.divisor_override,
-        )  # fmt: skip
+        )
 
     def extra_repr(self) -> str:
         """Settings for repr."""

@@ -15,8 +15,8 @@ class Flatten(Module):
 
     Example:
       >>> import functorch_like as ft, nn
-      >>> nn.Flatten()(ft.zeros(2, 3, 4)).shape
-      torch.Size([2, 12])
+      >>> list(nn.Flatten()(ft.zeros(2, 3, 4)).shape)
+      [2, 12]
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -32,7 +32,8 @@ class Flatten(Module):
         n = input.ndim
         for name, dim in (("start_dim", self.start_dim), ("end_dim", self.end_dim)):
             if not -n <= dim < n:
-                return f"Flatten: expected {name} within the input's {n} dimensions, got {dim} for {list(input.shape)}."
+                shape = list(input.shape)
+                return f"Flatten: expected {name} within {n} dimensions, got {dim} for {shape}."
         return None
 
     def extra_repr(self) -> str:
@@ -55,7 +56,8 @@ class Unflatten(Module):
 
     def _input_error(self, input: ft.Tensor) -> str | None:
         return (
-            f"Unflatten: expected a size along dim {self.dim} that splits into {list(self.unflattened_size)}, "
+            f"Unflatten: expected a size along dim {self.dim} that splits into "
+            f"{list(self.unflattened_size)}, "
             f"got input {list(input.shape)}."
         )
 

@@ -1,14 +1,14 @@
-"""Optimizers in two forms: pure transformations of gradients, and the stateful class around parameters.
+"""Optimizers in two forms: pure transformations of gradients, and the stateful class around
+parameters.
 
-A subclass of Optimizer gives its formula once, as `rule`: gradient, state and parameter of one tensor in, change
-and new state out. From it come `pure()`, which works on pytrees inside grad, vmap and compile, and step(). A subclass
-may also override _step_group with an in-place form of the same formula over all parameters of a group: the place
-for one fused call. A test holds the two equal.
+A subclass of Optimizer gives its formula once, as `rule`: gradient, state and parameter of one
+tensor in, change and new state out. From it come `pure()`, which works on pytrees inside grad, vmap
+and compile, and step(). A subclass may also override _step_group with an in-place form of the same
+formula over all parameters of a group: the place for one fused call. A test holds the two equal.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -48,11 +48,13 @@ class Optimizer:
     """Base class: parameter groups, state, and step().
 
     Args:
-      params: parameters, (name, parameter) pairs, or dicts {"params": ..., option: value} with options of their own.
+      params: parameters, (name, parameter) pairs, or dicts {"params": ..., option: value} with
+        options of their own.
       defaults: the options of groups that do not give them.
     """
 
-    #: names of the state tensors that are counters: one for all parameters in the pure form, never cast on load
+    # : names of the state tensors that are counters: one for all parameters in the pure form, never
+    # cast on load
     counters: ClassVar[tuple[str, ...]] = ("step",)
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -63,12 +65,14 @@ class Optimizer:
         self._post_hooks: dict[int, Any] = {}
         if isinstance(params, Tensor):
             raise TypeError(
-                f"{type(self).__name__}: expected an iterable of parameters or dicts, got one Tensor. Pass [tensor]."
+                f"{type(self).__name__}: expected an iterable of parameters or dicts, got one "
+                "Tensor. Pass [tensor]."
             )
         groups = list(params)
         if not groups:
             raise ValueError(
-                f"{type(self).__name__}: expected at least one parameter, got none. Pass model.parameters()."
+                f"{type(self).__name__}: expected at least one parameter, got none. Pass "
+                "model.parameters()."
             )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
@@ -87,13 +91,16 @@ class Optimizer:
         raise NotImplementedError
 
     @classmethod
-    def rule(cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]) -> tuple[Tensor, State]:
+    def rule(
+        cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]
+    ) -> tuple[Tensor, State]:
         """(what to add to param, new state), without changing anything."""
         raise NotImplementedError
 
     @classmethod
     def pure(cls, **options: Any) -> Transformation:
-        """This optimizer as a Transformation; options as the class's, numbers or tensors (one per vmap lane, say).
+        """This optimizer as a Transformation; options as the class's, numbers or tensors (one per
+        vmap lane, say).
 
         Example:
           >>> import functorch_like as ft
@@ -104,14 +111,13 @@ class Optimizer:
           >>> apply_updates(params, updates)
           {'w': tensor(0.8000)}
         """
-        known = {
-            name: parameter.default
-            for name, parameter in inspect.signature(cls.__init__).parameters.items()
-            if name not in ("self", "params")
-        }
+        known = cls._defaults()
         unknown = [name for name in options if name not in known]
         if unknown:
-            raise TypeError(f"{cls.__name__}.pure: expected options {', '.join(known)}, got {', '.join(unknown)}.")
+            raise TypeError(
+                f"{cls.__name__}.pure: expected options {', '.join(known)}, got "
+                f"{', '.join(unknown)}."
+            )
         chosen = {**known, **options}
         cls.check(chosen)
 
@@ -120,7 +126,9 @@ class Optimizer:
             states = [cls.init_state(leaf.detach(), chosen) for leaf in leaves]
             names = list(states[0]) if states else []
             return {
-                name: states[0][name] if name in cls.counters else tree.unflatten(treedef, [s[name] for s in states])
+                name: states[0][name]
+                if name in cls.counters
+                else tree.unflatten(treedef, [s[name] for s in states])
                 for name in names
             }
 
@@ -129,7 +137,8 @@ class Optimizer:
             gradients = tree.leaves(grads)
             if len(gradients) != len(leaves):
                 raise ValueError(
-                    f"{cls.__name__}.update: expected a gradient for each of {len(leaves)} parameters, "
+                    f"{cls.__name__}.update: expected a gradient for each of {len(leaves)} "
+                    "parameters, "
                     f"got {len(gradients)}."
                 )
             parts = {
@@ -138,11 +147,15 @@ class Optimizer:
             }
             changes, states = [], []
             for i, (leaf, gradient) in enumerate(zip(leaves, gradients, strict=True)):
-                change, new = cls.rule(gradient, {name: values[i] for name, values in parts.items()}, leaf, chosen)
+                change, new = cls.rule(
+                    gradient, {name: values[i] for name, values in parts.items()}, leaf, chosen
+                )
                 changes.append(change)
                 states.append(new)
             new_state = {
-                name: states[0][name] if name in cls.counters else tree.unflatten(treedef, [s[name] for s in states])
+                name: states[0][name]
+                if name in cls.counters
+                else tree.unflatten(treedef, [s[name] for s in states])
                 for name in state
                 if states
             }
@@ -150,26 +163,46 @@ class Optimizer:
 
         return Transformation(init, update)
 
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """The options of __init__ with their defaults; from its signature, without `inspect`."""
+        function: Any = cls.__init__
+        code, values = function.__code__, function.__defaults__ or ()
+        names = code.co_varnames[: code.co_argcount]
+        return {
+            **dict(zip(names[len(names) - len(values) :], values, strict=True)),
+            **(function.__kwdefaults__ or {}),
+        }
+
     # ---- the class ----
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, with options of their own: {"params": [...], "lr": 1e-3}."""
         name = type(self).__name__
         if not isinstance(param_group, dict) or "params" not in param_group:
-            raise TypeError(f"{name}: expected a dict with 'params', got {type(param_group).__name__}.")
+            raise TypeError(
+                f"{name}: expected a dict with 'params', got {type(param_group).__name__}."
+            )
         group = dict(param_group)
         params = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
         if isinstance(params, set):
-            raise TypeError(f"{name}: expected parameters in a fixed order, got a set. Pass a list.")
+            raise TypeError(
+                f"{name}: expected parameters in a fixed order, got a set. Pass a list."
+            )
         params = list(params)
         if params and all(isinstance(param, tuple) for param in params):
             group["param_names"] = [param_name for param_name, _ in params]
             params = [param for _, param in params]
         for param in params:
             if not isinstance(param, Tensor):
-                raise TypeError(f"{name}: expected Tensors as parameters, got {type(param).__name__}.")
+                raise TypeError(
+                    f"{name}: expected Tensors as parameters, got {type(param).__name__}."
+                )
             if not param.is_leaf:
-                raise ValueError(f"{name}: expected leaf tensors, got the result of an operation. Optimize its inputs.")
+                raise ValueError(
+                    f"{name}: expected leaf tensors, got the result of an operation. Optimize its "
+                    "inputs."
+                )
         for option, default in self.defaults.items():
             group.setdefault(option, default)
         type(self).check(group)
@@ -218,7 +251,7 @@ class Optimizer:
         return loss
 
     def _start(self, params: list[Tensor], states: list[State], group: dict[str, Any]) -> None:
-        """Give parameters that never took a step their state; those that start together share counters."""
+        """Make the state of parameters at their first step; together, they share counters."""
         counters: dict[str, Any] = {}
         for param, state in zip(params, states, strict=True):
             if not state:
@@ -230,7 +263,7 @@ class Optimizer:
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
-        """One step for parameters that share options; by the rule, unless a subclass has a faster way."""
+        """One step for parameters that share options; by the rule, unless a subclass is faster."""
         for param, grad, state in zip(params, grads, states, strict=True):
             change, new = self.rule(grad, state, param, group)
             param.add_(change)
@@ -251,7 +284,7 @@ class Optimizer:
     # ---- saving ----
 
     def state_dict(self) -> dict[str, Any]:
-        """{"state": {number: state}, "param_groups": [options and parameter numbers]}, in torch's format."""
+        """{"state": {number: state}, "param_groups": [options, parameter numbers]}, as torch's."""
         number: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -261,7 +294,9 @@ class Optimizer:
             groups.append({**options, "params": [number[id(param)] for param in group["params"]]})
         state = {
             number[id(param)]: {
-                name: value.clone() if name in self.counters and isinstance(value, Tensor) else value
+                name: value.clone()
+                if name in self.counters and isinstance(value, Tensor)
+                else value
                 for name, value in values.items()
             }
             for param, values in self.state.items()
@@ -273,13 +308,19 @@ class Optimizer:
         """Take over options and state from state_dict(); ours or torch's.
 
         Raises:
-          ValueError: other numbers of groups or parameters, or state of another shape; nothing is changed.
+          ValueError: other numbers of groups or parameters, or state of another shape; nothing is
+            changed.
         """
         name = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError(f"{name}.load_state_dict: expected a dict with 'state' and 'param_groups'.")
+            raise ValueError(
+                f"{name}.load_state_dict: expected a dict with 'state' and 'param_groups'."
+            )
         saved = state_dict["param_groups"]
-        sizes, own = [len(g["params"]) for g in saved], [len(g["params"]) for g in self.param_groups]
+        sizes, own = (
+            [len(g["params"]) for g in saved],
+            [len(g["params"]) for g in self.param_groups],
+        )
         if sizes != own:
             raise ValueError(
                 f"{name}.load_state_dict: expected groups of {own} parameters, got {sizes}. "
@@ -296,10 +337,16 @@ class Optimizer:
         for key, values in state_dict["state"].items():
             if key in params:
                 param = params[key]
-                state[param] = {what: self._adopt(key, what, value, param) for what, value in values.items()}
+                state[param] = {
+                    what: self._adopt(key, what, value, param) for what, value in values.items()
+                }
         groups = []
         for group, old in zip(saved, self.param_groups, strict=True):
-            options = {what: value for what, value in group.items() if what not in ("params", "param_names")}
+            options = {
+                what: value
+                for what, value in group.items()
+                if what not in ("params", "param_names")
+            }
             type(self).check({**old, **options})
             groups.append({**old, **options})
         self.state = state
@@ -316,7 +363,8 @@ class Optimizer:
         tensor = as_tensor(value)
         if tensor.ndim and tuple(tensor.shape) != tuple(param.shape):
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: expected {what} of parameter {key} to be {list(param.shape)}, "
+                f"{type(self).__name__}.load_state_dict: expected {what} of parameter {key} to be "
+                f"{list(param.shape)}, "
                 f"got {list(tensor.shape)}. The checkpoint belongs to another model."
             )
         return tensor.detach().to(param.device, param.dtype).clone()
@@ -330,7 +378,7 @@ class Optimizer:
 
 
 def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> None:
-    """Raise ValueError for an option below its lowest value; tensors (batched ones, say) are not looked at."""
+    """Raise ValueError for an option below its lowest value; tensors are not looked at."""
     for name, low in lowest.items():
         value = options[name]
         if not isinstance(value, Tensor) and not value >= low:

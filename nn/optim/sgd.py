@@ -23,8 +23,8 @@ class SGD(Optimizer):
       weight_decay: L2 penalty, added to the gradient.
       nesterov: look ahead along the momentum.
       maximize: climb instead of descending.
-      foreach, differentiable, fused: accepted as torch does; updates are made all at once anyway, and pure() is the
-        differentiable form.
+      foreach, differentiable, fused: accepted as torch does; updates are made all at once anyway,
+        and pure() is the differentiable form.
     Raises:
       ValueError: a negative option; nesterov without momentum or with dampening.
     Reference: Sutskever et al. 2013 (in torch's form: lr multiplies the momentum buffer).
@@ -38,8 +38,6 @@ class SGD(Optimizer):
       >>> w.detach()
       tensor([0.])
     """
-
-    counters = ()
 
     def __init__(
         self,
@@ -56,9 +54,16 @@ class SGD(Optimizer):
         fused: bool | None = None,
     ) -> None:
         defaults = dict(
-            lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-            maximize=maximize, foreach=foreach, differentiable=differentiable, fused=fused,
-        )  # fmt: skip
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+            foreach=foreach,
+            differentiable=differentiable,
+            fused=fused,
+        )
         super().__init__(params, defaults)
 
     @classmethod
@@ -66,17 +71,58 @@ class SGD(Optimizer):
         """Raise ValueError for options out of range."""
         check_at_least(cls, options, lr=0, momentum=0, weight_decay=0)
         if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
-            raise ValueError("SGD: expected momentum > 0 and dampening = 0 with nesterov, got others.")
+            raise ValueError(
+                "SGD: expected momentum > 0 and dampening = 0 with nesterov, got others."
+            )
 
     @classmethod
     def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
-        """The momentum buffer, and whether it holds something: the first step takes the gradient undampened."""
-        momentum = options["momentum"]
-        if not isinstance(momentum, Tensor) and momentum == 0:
+        """The momentum buffer, and the number of steps: the first takes the gradient undampened."""
+        if not isinstance(options["momentum"], Tensor) and options["momentum"] == 0:
             return {}
-        return {"momentum_buffer": None}
+        return {"step": ft.zeros(()), "momentum_buffer": ft.zeros_like(param)}
 
     @classmethod
-    def rule(cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]) -> tuple[Tensor, State]:
-        """One tensor's change."""
-        raise NotImplementedError
+    def rule(
+        cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]
+    ) -> tuple[Tensor, State]:
+        """One tensor's change: -lr times the gradient, or times the momentum buffer."""
+        if options["maximize"]:
+            grad = -grad
+        grad = grad + options["weight_decay"] * param
+        if not state:
+            return grad * -options["lr"], state
+        momentum, step = options["momentum"], state["step"]
+        share = ft.where(step == 0, 1.0, 1.0 - options["dampening"]).to(grad.dtype)
+        buffer = momentum * state["momentum_buffer"] + share * grad
+        grad = grad + momentum * buffer if options["nesterov"] else buffer
+        return grad * -options["lr"], {"step": step + 1, "momentum_buffer": buffer}
+
+    def _start(self, params: list[Tensor], states: list[State], group: dict[str, Any]) -> None:
+        """Nothing: as in torch, the class's state is the momentum buffer alone, made by step()."""
+
+    def _step_group(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
+        """The rule, in place."""
+        lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
+        share, nesterov, maximize = 1.0 - group["dampening"], group["nesterov"], group["maximize"]
+        numbers = not isinstance(lr, Tensor) and not isinstance(weight_decay, Tensor)
+        for param, grad, state in zip(params, grads, states, strict=True):
+            if maximize:
+                grad = -grad
+            if numbers and weight_decay:
+                grad = grad.add(param, alpha=weight_decay)
+            elif not numbers:
+                grad = grad + weight_decay * param
+            if momentum:
+                buffer = state.get("momentum_buffer")
+                if buffer is None:
+                    buffer = state["momentum_buffer"] = grad.detach().clone()
+                else:
+                    buffer.mul_(momentum).add_(grad, alpha=share)
+                grad = grad.add(buffer, alpha=momentum) if nesterov else buffer
+            if numbers:
+                param.add_(grad, alpha=-lr)
+            else:
+                param.sub_(grad * lr)

@@ -87,11 +87,14 @@ static void choose(plan *p) {
               : kept_stride == 1                                    ? COLUMNS
               : width == 1 || magnitude(stride) < magnitude(kept_stride) ? GATHERED_ROWS
                                                                     : GATHERED_COLUMNS;
-    int64_t most = p->form == ROWS              ? CB_MIN(CB_TILE, WORK / p->count)
+    int64_t most = p->form == ROWS              ? CB_MIN(CB_TILE, WORK / CB_MAX(p->count, 1))
                    : p->form == COLUMNS         ? CB_TILE
                    : p->form == GATHERED_ROWS   ? CB_TILE / inner
                                                 : GATHER_COLUMNS;
-    p->tile = CB_MIN(width, CB_MAX(most, 1));
+    most = CB_MAX(most, 1);
+    p->tiles_inner = (width + most - 1) / most;
+    p->tile = (width + p->tiles_inner - 1) / p->tiles_inner;
+    if (p->tile > 64) p->tile = CB_MIN(most, (p->tile + 63) & ~(int64_t)63);
     p->tiles_inner = (width + p->tile - 1) / p->tile;
     p->tiles = p->tiles_inner;
     for (int d = 0; d < p->kept.count - 1; d++) p->tiles *= p->kept.size[d];
@@ -101,7 +104,7 @@ static void choose(plan *p) {
     int64_t work = p->tile * p->count, length = p->reduced.size[p->split];
     p->chunk = length;
     if (p->tiles < MANY_TILES && work >= 2 * WORK) p->chunk = CB_MAX(1, length / (work / WORK));
-    p->chunks = (length + p->chunk - 1) / p->chunk;
+    p->chunks = length > 0 ? (length + p->chunk - 1) / p->chunk : 1;
 }
 
 /* Folds `n` items at x into the tile's states; x is the innermost block of both lists of dims. */

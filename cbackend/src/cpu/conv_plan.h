@@ -1,0 +1,200 @@
+/* The geometry of a convolution or of its input gradient, turned into correlations with stride 1.
+ *
+ * The input is copied once into padded planes. With a stride, each phase of it (positions equal modulo the stride)
+ * becomes a plane of its own, called a source; the input gradient instead has one source and one part per phase of its
+ * result. In both cases result (z, y, x) of a part is the sum over taps of plane[offset(tap) + flat(z, y, x)] with unit
+ * stride, where flat uses the planes' pitch: sums over whole padded rows need no index arithmetic at all.
+ * Columns between the rows' ends are computed too and dropped. */
+#ifndef CB_CONV_PLAN_H
+#define CB_CONV_PLAN_H
+
+#include "cpu.h"
+
+enum { MAX_TAPS = 64, MAX_STRIDE = 16 };
+
+typedef struct conv_part {
+    int64_t taps;
+    int64_t first[3], step[3], count[3]; /* the results it computes */
+    int32_t *tap;                        /* index of each tap in the kernel */
+    int32_t *offsets;                    /* [channels * taps] into the padded copy */
+    const void *weights;                 /* [groups][rows][channels * taps] */
+} conv_part;
+
+typedef struct conv_plan {
+    int64_t groups, channels, rows; /* per group: channels read, rows of the result */
+    int64_t in[3], out[3];
+    int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
+    int64_t channel_size, flat;     /* elements of a channel's planes; of the longest flat row of results */
+    int64_t (*start)[3];            /* per source: input position of the plane's first element */
+    conv_part *part;
+    int sources, parts, band_dim;
+    int64_t band, bands;            /* results along band_dim computed from one copy */
+    void *memory;
+    int64_t nbytes;
+} conv_plan;
+
+typedef struct conv_run {
+    const conv_plan *plan;
+    const void *in;
+    void *out;
+    int status;
+} conv_run;
+
+/* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded to `width`),
+ * the input being turned so that a position's channels are neighbours. Images and bands are summed in chunks. */
+typedef struct weight_run {
+    const conv_plan *plan;
+    const void *in, *ct;
+    void *out, *sums;           /* sums: [chunks][groups][rows * row_size] */
+    bool lanes;
+    int64_t width, row_size;
+    int64_t units, chunk, chunks; /* bands of images; units a chunk */
+    int64_t block, blocks;      /* filters a piece */
+    int status;
+} weight_run;
+
+static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+static inline int64_t size3(const int64_t v[3]) { return v[0] * v[1] * v[2]; }
+static inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+/* One dimension: which phase, source and shift belong to each tap. */
+typedef struct conv_axis {
+    int phases;                    /* parts along this dimension */
+    int sources;
+    int64_t first[MAX_STRIDE], count[MAX_STRIDE];
+    int64_t start[MAX_STRIDE];
+    int phase[MAX_TAPS], source[MAX_TAPS];
+    int64_t shift[MAX_TAPS], most; /* most: the largest shift */
+} conv_axis;
+
+static inline void forward_axis(const cb_conv_shape *s, int d, conv_axis *a) {
+    int source_of[MAX_STRIDE];
+    a->phases = 1;
+    a->sources = 0;
+    a->first[0] = 0;
+    a->count[0] = s->out[d];
+    for (int r = 0; r < MAX_STRIDE; r++) source_of[r] = -1;
+    a->most = 0;
+    for (int64_t k = 0; k < s->kernel[d]; k++) {
+        int r = (int)(k * s->dilation[d] % s->stride[d]);
+        if (source_of[r] < 0) {
+            source_of[r] = a->sources;
+            a->start[a->sources++] = r - s->padding[d];
+        }
+        a->phase[k] = 0;
+        a->source[k] = source_of[r];
+        a->shift[k] = k * s->dilation[d] / s->stride[d];
+        a->most = CB_MAX(a->most, a->shift[k]);
+    }
+}
+
+static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) {
+    int64_t step = s->stride[d], begin[MAX_STRIDE], low = INT64_MAX;
+    a->phases = (int)step;
+    a->sources = 1;
+    for (int64_t r = 0; r < step; r++) { /* positions i with (i + padding) % step == r; i + padding = q * step + r */
+        begin[r] = -floor_div(r - s->padding[d], step);
+        a->first[r] = begin[r] * step + r - s->padding[d];
+        a->count[r] = CB_MAX(0, floor_div(s->in[d] - 1 + s->padding[d] - r, step) - begin[r] + 1);
+    }
+    for (int64_t k = 0; k < s->kernel[d]; k++) {
+        int r = (int)(k * s->dilation[d] % step);
+        a->phase[k] = r;
+        a->source[k] = 0;
+        a->shift[k] = begin[r] + (r - k * s->dilation[d]) / step; /* exact; index of the cotangent for the first result */
+        low = CB_MIN(low, a->shift[k]);
+    }
+    a->most = 0;
+    a->start[0] = low;
+    for (int64_t k = 0; k < s->kernel[d]; k++) {
+        a->shift[k] -= low;
+        a->most = CB_MAX(a->most, a->shift[k]);
+    }
+}
+
+static inline bool plan_possible(const cb_conv_shape *s) {
+    for (int d = 0; d < 3; d++)
+        if (s->kernel[d] > MAX_TAPS || s->stride[d] > MAX_STRIDE) return false;
+    return true;
+}
+
+/* Makes the plan; free p->memory after use. CB_ERR_UNSUPPORTED: sizes beyond 32-bit offsets, without an error message. */
+static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_grad, int64_t itemsize) {
+    conv_axis axis[3];
+    int64_t most[3], taps = size3(s->kernel);
+    p->groups = s->groups;
+    p->channels = input_grad ? s->oc : s->ic;
+    p->rows = input_grad ? s->ic : s->oc;
+    p->sources = p->parts = 1;
+    for (int d = 0; d < 3; d++) {
+        (input_grad ? input_grad_axis : forward_axis)(s, d, &axis[d]);
+        p->in[d] = input_grad ? s->out[d] : s->in[d];
+        p->out[d] = input_grad ? s->in[d] : s->out[d];
+        p->step[d] = input_grad ? 1 : s->stride[d];
+        p->sources *= axis[d].sources;
+        p->parts *= axis[d].phases;
+        most[d] = 0;
+        for (int r = 0; r < axis[d].phases; r++) most[d] = CB_MAX(most[d], axis[d].count[r]);
+    }
+    /* bands: a copy that stays in L2, and enough pieces to share */
+    p->band_dim = most[0] > 1 ? 0 : 1;
+    int b = p->band_dim;
+    int64_t line = p->channels * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
+    for (int d = b + 1; d < 3; d++) line *= most[d] + axis[d].most;
+    int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
+    for (int d = b + 1; d < 3; d++) work *= most[d];
+    p->band = CB_MAX(1, CB_MIN(budget / CB_MAX(line, 1) - axis[b].most, most_work / CB_MAX(work, 1)));
+    p->band = CB_MAX(p->band, CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
+    p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
+    p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
+    for (int d = 0; d < 3; d++) p->size[d] = (d == b ? p->band : most[d]) + axis[d].most;
+    int64_t plane = size3(p->size);
+    p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];
+    p->channel_size = p->sources * plane;
+    if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels > INT32_MAX) return CB_ERR_UNSUPPORTED;
+
+    /* tables in one allocation: parts, starts, taps, offsets */
+    int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part), start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
+    p->nbytes = part_bytes + start_bytes + (taps + taps * p->channels) * (int64_t)sizeof(int32_t);
+    p->memory = cb_alloc(CB_CPU, p->nbytes);
+    if (!p->memory) return CB_ERR_MEMORY;
+    p->part = p->memory;
+    p->start = (int64_t(*)[3])((char *)p->memory + part_bytes);
+    int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps;
+    for (int u = 0; u < p->sources; u++) {
+        int rest = u;
+        for (int d = 2; d >= 0; d--) {
+            p->start[u][d] = axis[d].start[rest % axis[d].sources];
+            rest /= axis[d].sources;
+        }
+    }
+    for (int q = 0; q < p->parts; q++) {
+        conv_part *part = &p->part[q];
+        int phase[3], rest = q;
+        for (int d = 2; d >= 0; d--) {
+            phase[d] = rest % axis[d].phases;
+            rest /= axis[d].phases;
+            part->first[d] = axis[d].first[phase[d]];
+            part->count[d] = axis[d].count[phase[d]];
+            part->step[d] = input_grad ? s->stride[d] : 1;
+        }
+        part->taps = 0;
+        part->tap = tap;
+        part->offsets = offsets;
+        part->weights = NULL;
+        for (int64_t k0 = 0, t = 0; k0 < s->kernel[0]; k0++)
+            for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
+                for (int64_t k2 = 0; k2 < s->kernel[2]; k2++, t++) {
+                    const conv_axis *a = axis;
+                    if (a[0].phase[k0] != phase[0] || a[1].phase[k1] != phase[1] || a[2].phase[k2] != phase[2]) continue;
+                    int64_t u = ((int64_t)a[0].source[k0] * a[1].sources + a[1].source[k1]) * a[2].sources + a[2].source[k2];
+                    offsets[part->taps] = (int32_t)(u * plane + (a[0].shift[k0] * p->size[1] + a[1].shift[k1]) * p->size[2] + a[2].shift[k2]);
+                    tap[part->taps++] = (int32_t)t;
+                }
+        for (int64_t i = part->taps; i < part->taps * p->channels; i++) offsets[i] = offsets[i - part->taps] + (int32_t)p->channel_size;
+        tap += part->taps;
+        offsets += part->taps * p->channels;
+    }
+    return CB_OK;
+}
+#endif

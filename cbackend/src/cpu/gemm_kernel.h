@@ -1,0 +1,107 @@
+/* The inner kernels of matrix products and convolutions for one type: include with `real` and NAME(x) defined.
+ *
+ * A tile of MR x NV vectors of the result stays in registers; each step multiplies one column of a (broadcast
+ * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. */
+#if defined(__AVX512F__)
+enum { NAME(bytes) = 64, NAME(mr) = 8, NAME(nv) = 3 };
+#elif defined(__AVX__)
+enum { NAME(bytes) = 32, NAME(mr) = 4, NAME(nv) = 3 };
+#elif defined(__aarch64__)
+enum { NAME(bytes) = 16, NAME(mr) = 8, NAME(nv) = 3 };
+#else
+enum { NAME(bytes) = 16, NAME(mr) = 4, NAME(nv) = 2 };
+#endif
+enum { NAME(vl) = NAME(bytes) / sizeof(real), NAME(nr) = NAME(nv) * NAME(vl) };
+typedef real NAME(vec) __attribute__((vector_size(NAME(bytes))));
+/* the same, at any address */
+typedef real NAME(vecu) __attribute__((vector_size(NAME(bytes)), aligned(sizeof(real)), may_alias));
+
+/* c[i][0..nv) = init[i] + sum over k of a[i][k] * b[k]. Rows from `rows` on are computed twice over and not stored.
+ * Row k of b begins at b + offsets[k], or at b + k * b_row without offsets. init: NULL for zeros; init_row 0 repeats
+ * one row (a bias). Nothing is taken to be aligned. */
+CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,
+                          int64_t b_row, const int32_t *offsets, const real *init, int64_t init_row, real *c, int64_t c_row) {
+    NAME(vec) sum[NAME(mr)][NAME(nv)];
+    const real *row[NAME(mr)];
+    for (int i = 0; i < mr; i++) {
+        int64_t clamped = CB_MIN(i, rows - 1);
+        row[i] = a + clamped * a_row;
+        for (int v = 0; v < nv; v++) {
+            if (init) sum[i][v] = *(const NAME(vecu) *)(init + clamped * init_row + v * NAME(vl));
+            else sum[i][v] = (NAME(vec)){0};
+        }
+    }
+    int64_t at = 0;
+    for (; k > 0; k--) {
+        NAME(vec) right[NAME(nv)];
+        const real *from = offsets ? b + *offsets++ : b;
+        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from + v * NAME(vl));
+        for (int i = 0; i < mr; i++) {
+            real left = row[i][at];
+            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
+        }
+        at += a_col;
+        b += b_row;
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+        if (i < rows)
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + i * c_row + v * NAME(vl)) = sum[i][v];
+}
+
+/* one tile with constant sizes for every (mr, nv) */
+static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                           const real *init, int64_t init_row, real *c, int64_t c_row) {
+#define TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
+#define TILES(nv)                                      \
+    if (NAME(mr) > 4 && rows > 4) TILE(NAME(mr), nv);  \
+    else if (rows > 2) TILE(4, nv);                    \
+    else if (rows == 2) TILE(2, nv);                   \
+    else TILE(1, nv)
+    if (nv == 1) {
+        TILES(1);
+    } else if (nv == 2) {
+        TILES(2);
+    } else {
+        TILES(NAME(nv));
+    }
+#undef TILES
+#undef TILE
+}
+
+/* 4 x 4 numbers: columns of four strided rows become rows of `width` numbers */
+typedef real NAME(vec4) __attribute__((vector_size(4 * sizeof(real))));
+typedef real NAME(vec4u) __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, int64_t to_row) {
+    NAME(vec4) r0 = *(const NAME(vec4u) *)from, r1 = *(const NAME(vec4u) *)(from + from_row);
+    NAME(vec4) r2 = *(const NAME(vec4u) *)(from + 2 * from_row), r3 = *(const NAME(vec4u) *)(from + 3 * from_row);
+    NAME(vec4) a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    NAME(vec4) c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    *(NAME(vec4u) *)to = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    *(NAME(vec4u) *)(to + to_row) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    *(NAME(vec4u) *)(to + 2 * to_row) = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    *(NAME(vec4u) *)(to + 3 * to_row) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+/* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
+static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col, real *to) {
+    int64_t done = 0; /* columns packed by transposition */
+    if (b_row == 1 && b_col != 1) {
+        for (; done + 4 <= n; done += 4) {
+            int64_t r = 0;
+            for (; r + 4 <= k; r += 4) NAME(transpose4)(b + r + done * b_col, b_col, to + r * width + done, width);
+            for (; r < k; r++)
+                for (int64_t j = done; j < done + 4; j++) to[r * width + j] = b[r + j * b_col];
+        }
+    }
+    for (int64_t r = 0; r < k; r++) {
+        real *row = to + r * width;
+        const real *from = b + r * b_row;
+        if (b_col == 1)
+            for (int64_t j = done; j < n; j++) row[j] = from[j];
+        else
+            for (int64_t j = done; j < n; j++) row[j] = from[j * b_col];
+        for (int64_t j = n; j < width; j++) row[j] = 0;
+    }
+}

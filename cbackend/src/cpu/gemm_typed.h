@@ -1,0 +1,166 @@
+/* Matrix products of one real type: include with `real` and NAME(x) defined. See matmul.c for the plan.
+ *
+ * Blocks read a in place (or from a copied block) and b in place where its rows are contiguous; a panel of b that is
+ * transposed, strided or narrower than a vector is packed, padded with zeros, KC rows at a time. */
+#include "gemm_kernel.h"
+
+enum { NAME(kc) = 256 };
+
+/* c [m, n] = a @ b (+ bias), one thread, no blocking of m */
+static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                        int64_t b_col, const real *bias, real *c, int64_t c_row, bool accumulate, bool pack_all) {
+    enum { VL = NAME(vl), NR = NAME(nr), MR = NAME(mr) };
+    _Alignas(64) real panel[NAME(kc) * NR], edge[MR * NR], edge_init[MR * NR];
+    for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += NAME(kc)) {
+        int64_t kn = CB_MIN(NAME(kc), k - k0);
+        bool add = accumulate || k0 > 0;
+        for (int64_t j = 0; j < n;) {
+            int64_t left = n - j;
+            int nv = (int)CB_MIN(NAME(nv), (left + VL - 1) / VL);
+            if (NAME(nv) == 3 && left > NR && left <= NR + VL) nv = 2; /* 4 vectors are better as 2 + 2 */
+            int64_t width = nv * VL, cols = CB_MIN(width, left);
+            const real *right = b + k0 * b_row + j * b_col;
+            int64_t right_row = b_row;
+            if (b_col != 1 || cols < width || pack_all) {
+                NAME(pack)(kn, cols, width, right, b_row, b_col, panel);
+                right = panel;
+                right_row = width;
+            }
+            for (int64_t i = 0; i < m; i += MR) {
+                int64_t rows = CB_MIN(MR, m - i);
+                real *to = c + i * c_row + j;
+                const real *left_block = a + i * a_row + k0 * a_col;
+                if (cols == width) {
+                    const real *init = add ? to : bias ? bias + j : NULL;
+                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row, init, add ? c_row : 0, to, c_row);
+                } else { /* through a full tile on the stack */
+                    for (int64_t r = 0; r < rows; r++)
+                        for (int64_t v = 0; v < cols; v++)
+                            edge_init[r * width + v] = add ? to[r * c_row + v] : bias ? bias[j + v] : 0;
+                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row, add || bias ? edge_init : NULL, width, edge, width);
+                    for (int64_t r = 0; r < rows; r++)
+                        for (int64_t v = 0; v < cols; v++) to[r * c_row + v] = edge[r * width + v];
+                }
+            }
+            j += cols;
+        }
+    }
+}
+
+/* The same for a block of a large product: a is copied out of memory whose rows may share cache sets. */
+static int NAME(large_block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                             int64_t b_col, const real *bias, real *c, int64_t c_row) {
+    int64_t by_rows = a_row == 1 ? 0 : 1, pitch = (by_rows ? NAME(kc) : m) + 16, lines = by_rows ? m : NAME(kc);
+    int64_t nbytes = pitch * lines * (int64_t)sizeof(real);
+    real *copy = cb_alloc(CB_CPU, nbytes);
+    if (!copy) return CB_ERR_MEMORY;
+    for (int64_t k0 = 0; k0 < k; k0 += NAME(kc)) {
+        int64_t kn = CB_MIN(NAME(kc), k - k0), length = by_rows ? kn : m;
+        lines = by_rows ? m : kn;
+        const real *from = a + k0 * a_col;
+        for (int64_t i = 0; i < lines; i++)
+            CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? a_row : a_col), by_rows ? a_col : 1, length, copy + i * pitch);
+        NAME(block)(m, n, kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch, b + k0 * b_row, b_row, b_col, k0 ? NULL : bias, c, c_row,
+                    k0 > 0, true);
+    }
+    cb_free(CB_CPU, copy, nbytes);
+    return CB_OK;
+}
+
+/* ---- thin products ---- */
+
+CB_INLINE real NAME(vec_sum)(NAME(vec) v) {
+    real lanes[NAME(vl)];
+    memcpy(lanes, &v, sizeof v);
+    for (int half = NAME(vl) / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* rows x cols dot products of contiguous runs */
+CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b, int64_t b_col, const real *bias,
+                              real *c, int64_t c_row) {
+    NAME(vec) sum[4][4], more[4][4];
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) sum[i][j] = more[i][j] = (NAME(vec)){0};
+    int64_t at = 0;
+    bool twice = rows * cols <= 4; /* a second set of sums hides the latency of few */
+    if (twice)
+        for (; at + 2 * NAME(vl) <= k; at += 2 * NAME(vl))
+            for (int i = 0; i < rows; i++)
+                for (int j = 0; j < cols; j++) {
+                    const real *x = a + i * a_row + at, *y = b + j * b_col + at;
+                    sum[i][j] += *(const NAME(vecu) *)x * *(const NAME(vecu) *)y;
+                    more[i][j] += *(const NAME(vecu) *)(x + NAME(vl)) * *(const NAME(vecu) *)(y + NAME(vl));
+                }
+    for (; at + NAME(vl) <= k; at += NAME(vl))
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < cols; j++)
+                sum[i][j] += *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            real total = NAME(vec_sum)(twice ? sum[i][j] + more[i][j] : sum[i][j]);
+            for (int64_t r = at; r < k; r++) total += a[i * a_row + r] * b[j * b_col + r];
+            c[i * c_row + j] = bias ? total + bias[j] : total;
+        }
+}
+
+static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, const real *b, int64_t b_col, const real *bias,
+                       real *c, int64_t c_row) {
+#define DOTS(rows, cols) NAME(dot_tile)(rows, cols, k, a + i * a_row, a_row, b + j * b_col, b_col, bias ? bias + j : NULL, c + i * c_row + j, c_row)
+#define COLUMNS(rows)                                        \
+    {                                                        \
+        int64_t j = 0;                                       \
+        for (; j + 4 <= n; j += 4) DOTS(rows, 4);            \
+        for (; j < n; j++) DOTS(rows, 1);                    \
+    }
+    int64_t i = 0;
+    for (; i + 4 <= m; i += 4) COLUMNS(4)
+    for (; i < m; i++) COLUMNS(1)
+#undef COLUMNS
+#undef DOTS
+}
+
+/* A few rows times a matrix with contiguous rows, read once in the order of memory. */
+static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                             const real *bias, real *c, int64_t c_row) {
+    enum { STRIP = 2048 };
+    for (int64_t j0 = 0; j0 < n; j0 += STRIP)
+        for (int64_t i = 0; i < m; i++) {
+            int64_t cols = CB_MIN(STRIP, n - j0), r = 0;
+            real *restrict to = c + i * c_row + j0;
+            for (int64_t j = 0; j < cols; j++) to[j] = bias ? bias[j0 + j] : 0;
+            for (; r + 8 <= k; r += 8) {
+                const real *x = a + i * a_row + r * a_col, *restrict y = b + r * b_row + j0;
+                real x0 = x[0], x1 = x[a_col], x2 = x[2 * a_col], x3 = x[3 * a_col];
+                real x4 = x[4 * a_col], x5 = x[5 * a_col], x6 = x[6 * a_col], x7 = x[7 * a_col];
+                for (int64_t j = 0; j < cols; j++) {
+                    const real *z = y + j;
+                    to[j] += ((x0 * z[0] + x1 * z[b_row]) + (x2 * z[2 * b_row] + x3 * z[3 * b_row])) +
+                             ((x4 * z[4 * b_row] + x5 * z[5 * b_row]) + (x6 * z[6 * b_row] + x7 * z[7 * b_row]));
+                }
+            }
+            for (; r < k; r++) {
+                real x = a[i * a_row + r * a_col];
+                const real *restrict y = b + r * b_row + j0;
+                for (int64_t j = 0; j < cols; j++) to[j] += x * y[j];
+            }
+        }
+}
+
+/* One block of one product, by the kernel that suits its shape. */
+static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row,
+                         int64_t b_col, const void *bias, void *c, int64_t c_row, bool large) {
+    if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
+        NAME(dots)(m, n, k, a, a_row, b, b_col, bias, c, c_row);
+    } else if (b_col == 1 && m <= 2 && n >= NAME(vl)) {
+        NAME(rows_times)(m, n, k, a, a_row, a_col, b, b_row, bias, c, c_row);
+    } else if (a_row == 1 && n == 1 && c_row == 1 && m >= NAME(vl) && !bias) { /* the transposed problem */
+        NAME(rows_times)(1, m, k, b, 0, b_row, a, a_col, NULL, c, 0);
+    } else if (large) {
+        return NAME(large_block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row);
+    } else {
+        NAME(block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, false, false);
+    }
+    return CB_OK;
+}

@@ -1,0 +1,197 @@
+/* Matrix products on the CPU: the plan of blocks and batches; kernels are in gemm_typed.h.
+ *
+ * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and each is
+ * computed whole by one thread, so results do not depend on the number of threads. float and double have their own
+ * kernels (as fast as OpenBLAS, without its cost per call or its dependence on environment variables); large complex
+ * products go to OpenBLAS, integers and the rest to matmul_plain.c. */
+#include "cpu.h"
+
+#define real float
+#define NAME(x) CB_PASTE(f32, x)
+#include "gemm_typed.h"
+#undef real
+#undef NAME
+#define real double
+#define NAME(x) CB_PASTE(f64, x)
+#include "gemm_typed.h"
+#undef real
+#undef NAME
+
+enum { ROWS = 256, COLUMNS = 384, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
+
+typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t, int64_t, const void *, void *,
+                       int64_t, bool);
+
+typedef struct gemm_run {
+    const cb_gemm *g;
+    product multiply;
+    int64_t size, rows, columns, row_blocks, column_blocks;
+    bool large;
+    int status;
+} gemm_run;
+
+static void blocks(void *context, int64_t begin, int64_t end) {
+    gemm_run *r = context;
+    const cb_gemm *g = r->g;
+    int64_t per_item = r->row_blocks * r->column_blocks;
+    for (int64_t p = begin; p < end; p++) {
+        int64_t item = p / per_item, i = p % per_item / r->column_blocks * r->rows, j = p % r->column_blocks * r->columns;
+        int64_t a = i * g->a_row, b = j * g->b_col, rest = item;
+        for (int d = g->nbatch - 1; d >= 0; d--) {
+            int64_t index = rest % g->batch_shape[d];
+            rest /= g->batch_shape[d];
+            a += index * g->a_batch[d];
+            b += index * g->b_batch[d];
+        }
+        char *c = g->c + ((item * g->m + i) * g->n + j) * r->size;
+        int status = r->multiply(CB_MIN(r->rows, g->m - i), CB_MIN(r->columns, g->n - j), g->k, g->a + a * r->size, g->a_row, g->a_col,
+                                 g->b + b * r->size, g->b_row, g->b_col, g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n, r->large);
+        if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
+    }
+}
+
+/* Moves inner batch dimensions that b does not have into the rows of a. */
+static void fold(cb_gemm *g) {
+    while (g->nbatch > 0) {
+        int d = g->nbatch - 1;
+        int64_t count = g->batch_shape[d];
+        if (count != 1) {
+            if (g->b_batch[d] != 0) return;
+            if (g->m == 1) g->a_row = g->a_batch[d];
+            else if (g->a_batch[d] != g->m * g->a_row) return;
+            g->m *= count;
+            g->batch /= count;
+        }
+        g->nbatch--;
+    }
+}
+
+static int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+/* Long dot products: fixed pieces summed apart, then in order. */
+enum { DOT_PIECE = 32768 };
+typedef struct dot_run {
+    const cb_gemm *g;
+    product multiply;
+    int64_t size;
+    char *parts;
+} dot_run;
+
+static void dot_pieces(void *context, int64_t begin, int64_t end) {
+    dot_run *r = context;
+    const cb_gemm *g = r->g;
+    r->multiply(1, 1, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col, g->b + begin * g->b_row * r->size, g->b_row, 0, NULL,
+                r->parts + begin / DOT_PIECE * r->size, 1, false);
+}
+
+static int long_dot(const cb_gemm *g, product multiply, int64_t size) {
+    int64_t pieces = (g->k + DOT_PIECE - 1) / DOT_PIECE;
+    dot_run r = {g, multiply, size, cb_alloc(CB_CPU, pieces * size)};
+    if (!r.parts) return CB_ERR_MEMORY;
+    cb_parallel(g->k, DOT_PIECE, dot_pieces, &r);
+    if (g->dtype == CB_F32) {
+        float sum = g->bias ? *(const float *)g->bias : 0;
+        for (int64_t p = 0; p < pieces; p++) sum += ((float *)r.parts)[p];
+        *(float *)g->c = sum;
+    } else {
+        double sum = g->bias ? *(const double *)g->bias : 0;
+        for (int64_t p = 0; p < pieces; p++) sum += ((double *)r.parts)[p];
+        *(double *)g->c = sum;
+    }
+    cb_free(CB_CPU, r.parts, pieces * size);
+    return CB_OK;
+}
+
+/* ---- complex, through OpenBLAS ---- */
+
+typedef void (*complex_gemm)(int order, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int lda, const void *b, int ldb,
+                             const void *beta, void *c, int ldc);
+
+static int complex_product(complex_gemm gemm, int64_t m, int64_t n, int64_t k, const char *a, int64_t lda, int ta, const char *b, int64_t ldb,
+                           int tb, const void *bias, char *c, int64_t ldc, int64_t size) {
+    cb_complex128 one16 = 1, zero16 = 0;
+    cb_complex64 one8 = 1, zero8 = 0;
+    bool wide = size == 16;
+    const void *one = wide ? (void *)&one16 : (void *)&one8, *zero = wide ? (void *)&zero16 : (void *)&zero8;
+    if (bias)
+        for (int64_t i = 0; i < m; i++) memcpy(c + i * ldc * size, bias, (size_t)(n * size));
+    enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
+    gemm(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, one, a, (int)lda, b, (int)ldb, bias ? one : zero, c,
+         (int)ldc);
+    return CB_OK;
+}
+
+static complex_gemm cgemm, zgemm;
+
+/* how BLAS takes a matrix of these strides: its leading dimension, or 0 when it must be copied */
+static int64_t leading(int64_t rows, int64_t cols, int64_t row, int64_t col, int *transposed) {
+    *transposed = col != 1 && row == 1;
+    int64_t ld = *transposed ? col : row, length = *transposed ? rows : cols;
+    if (*transposed ? cols == 1 : rows == 1) ld = CB_MAX(length, 1);
+    return (col == 1 || row == 1) && ld >= CB_MAX(length, 1) && ld <= INT32_MAX ? ld : 0;
+}
+
+static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row,
+                          int64_t b_col, const void *bias, void *c, int64_t c_row, int64_t size) {
+    int ta, tb;
+    int64_t lda = leading(m, k, a_row, a_col, &ta), ldb = leading(k, n, b_row, b_col, &tb);
+    int64_t a_bytes = m * k * size, b_bytes = k * n * size;
+    char *a_copy = NULL, *b_copy = NULL;
+    int status = CB_OK;
+    if (!lda && (a_copy = cb_alloc(CB_CPU, a_bytes))) {
+        for (int64_t i = 0; i < m; i++) CB_FN(gather_run)((int)size, (const char *)a + i * a_row * size, a_col, k, a_copy + i * k * size);
+        a = a_copy, lda = k, ta = 0;
+    }
+    if (!ldb && (b_copy = cb_alloc(CB_CPU, b_bytes))) {
+        for (int64_t i = 0; i < k; i++) CB_FN(gather_run)((int)size, (const char *)b + i * b_row * size, b_col, n, b_copy + i * n * size);
+        b = b_copy, ldb = n, tb = 0;
+    }
+    status = lda && ldb ? complex_product(size == 16 ? zgemm : cgemm, m, n, k, a, lda, ta, b, ldb, tb, bias, c, c_row, size) : CB_ERR_MEMORY;
+    if (a_copy) cb_free(CB_CPU, a_copy, a_bytes);
+    if (b_copy) cb_free(CB_CPU, b_copy, b_bytes);
+    return status;
+}
+
+static int product_c64(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row, int64_t b_col,
+                       const void *bias, void *c, int64_t c_row, bool large) {
+    (void)large;
+    return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 8);
+}
+static int product_c128(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row, int64_t b_col,
+                        const void *bias, void *c, int64_t c_row, bool large) {
+    (void)large;
+    return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 16);
+}
+
+static bool blas_fits(const cb_gemm *g) {
+    if (g->m * g->n * g->k < 32768 || g->k > INT32_MAX || g->n > INT32_MAX) return false;
+    complex_gemm *slot = g->dtype == CB_C64 ? &cgemm : &zgemm;
+    if (!*slot) *slot = (complex_gemm)cb_blas_symbol(g->dtype == CB_C64 ? "cblas_cgemm" : "cblas_zgemm");
+    return *slot != NULL; /* without OpenBLAS the plain loops do it */
+}
+
+int CB_FN(gemm)(const cb_gemm *given) {
+    cb_gemm g = *given;
+    fold(&g);
+    bool is_complex = cb_is_complex(g.dtype);
+    if (is_complex ? !blas_fits(&g) : !cb_is_float(g.dtype)) return CB_FN(gemm_plain)(&g);
+    product multiply = g.dtype == CB_F32 ? f32_product : g.dtype == CB_F64 ? f64_product : g.dtype == CB_C64 ? product_c64 : product_c128;
+    int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
+    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && !is_complex) return long_dot(&g, multiply, size);
+    gemm_run r = {.g = &g, .multiply = multiply, .size = size, .rows = g.m, .columns = g.n, .row_blocks = 1, .column_blocks = 1};
+    int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
+    if (work > 4 * SMALL) { /* split each product */
+        r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k >= 64;
+        r.rows = CB_MIN(ROWS, round_up(g.m, 8));
+        r.columns = CB_MIN(COLUMNS, round_up(g.n, 48));
+        while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES && r.rows * r.columns * g.k > 2 * SMALL) {
+            if (r.rows >= r.columns / 4 && r.rows > 16) r.rows = round_up(r.rows / 2, 8);
+            else if (r.columns > 48) r.columns = round_up(r.columns / 2, 48);
+            else break;
+        }
+        r.row_blocks = (g.m + r.rows - 1) / r.rows;
+        r.column_blocks = (g.n + r.columns - 1) / r.columns;
+    }
+    cb_parallel(g.batch * r.row_blocks * r.column_blocks, grain, blocks, &r);
+    return r.status;
+}

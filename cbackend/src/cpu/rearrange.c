@@ -1,0 +1,40 @@
+/* Lower and upper triangles of batches of matrices. */
+#include "cpu.h"
+
+enum { WORK = 32768 };
+
+typedef struct tri_run {
+    const cb_tensor *out, *x;
+    int64_t rows, columns, diagonal;
+    bool upper;
+} tri_run;
+
+/* Rows [begin, end) of the batch laid end to end: the kept part is copied, the rest is zero in all dtypes' bits. */
+static void tri_rows(void *context, int64_t begin, int64_t end) {
+    const tri_run *t = context;
+    const cb_tensor *x = t->x;
+    int last = x->ndim - 1;
+    int64_t size = x->itemsize, stride = x->strides[last], columns = t->columns;
+    for (int64_t r = begin; r < end; r++) {
+        int64_t row = r % t->rows, rest = r, offset = 0;
+        for (int d = last - 1; d >= 0; d--) {
+            offset += rest % x->shape[d] * x->strides[d];
+            rest /= x->shape[d];
+        }
+        /* kept: columns [low, high) */
+        int64_t edge = CB_MAX(0, CB_MIN(columns, t->upper ? row + t->diagonal : row + t->diagonal + 1));
+        int64_t low = t->upper ? edge : 0, high = t->upper ? columns : edge;
+        char *to = (char *)t->out->data + r * columns * size;
+        const char *from = (const char *)x->data + offset * size;
+        memset(to, 0, (size_t)(low * size));
+        if (high > low) CB_FN(gather_run)((int)size, from + low * stride * size, stride, high - low, to + low * size);
+        memset(to + high * size, 0, (size_t)((columns - high) * size));
+    }
+}
+
+int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
+    tri_run t = {.out = out, .x = x, .rows = x->shape[x->ndim - 2], .columns = x->shape[x->ndim - 1], .upper = upper};
+    t.diagonal = CB_MAX(-t.rows - 1, CB_MIN(diagonal, t.columns + 1)); /* far away is as good as outside */
+    cb_parallel(out->numel / t.columns, CB_MAX(WORK / t.columns, 1), tri_rows, &t);
+    return CB_OK;
+}

@@ -1,0 +1,280 @@
+/* Results made of pieces of their operands: cat, stack, repeat, roll, flip, pad, tril and triu, and the transpose
+ * of basic indexing. Most are strided copies into views of one fresh result. */
+#include "index_views.h"
+#include "internal.h"
+
+/* copies src into dst[..., begin : begin + length, ...] along dim */
+static int copy_slab(cb_tensor *dst, int dim, int64_t begin, int64_t length, const cb_tensor *src) {
+    if (src->numel == 0) return CB_OK;
+    cb_stack_view view;
+    cb_part_view(&view, dst, 0, dst->ndim);
+    view.shape[dim] = length;
+    view.tensor.offset += begin * view.strides[dim];
+    cb_view_finish(&view);
+    return cb_backend_of(dst)->copy(&view.tensor, src);
+}
+
+static cb_tensor *finished(cb_tensor *out, int status) {
+    if (!status) return out;
+    cb_release(out);
+    return NULL;
+}
+
+/* ---- cat and stack ---- */
+
+static bool skipped(const cb_tensor *x) { return x->ndim == 1 && x->shape[0] == 0; }
+
+/* one dtype, or the promoted one; with cb_result_type's rules, since it has no common type for some integers */
+static int joined_dtype(int n, cb_tensor *const *xs) {
+    for (int i = 1; i < n; i++)
+        if (xs[i]->dtype != xs[0]->dtype) return cb_result_type(n, xs);
+    return xs[0]->dtype;
+}
+
+cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
+    if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "cat: no tensor");
+    if (n == 0) return cb_fail_null(CB_ERR_VALUE, "cat: expected at least one tensor, got none.");
+    int device = cb_common_device("cat", n, xs), dtype = device < 0 ? -1 : joined_dtype(n, xs);
+    if (dtype < 0) return NULL;
+    const cb_tensor *first = xs[0]; /* the first that is not an empty vector: those join anything, as in torch */
+    for (int i = 1; i < n && skipped(first); i++) first = xs[i];
+    int d = cb_wrap_dim("cat", dim, first->ndim);
+    if (d < 0) return NULL;
+    if (first->ndim == 0) return cb_fail_null(CB_ERR_SHAPE, "cat: expected tensors of at least one dimension, got shape []. Use stack.");
+    int64_t shape[CB_MAX_NDIM];
+    memcpy(shape, first->shape, (size_t)first->ndim * sizeof *shape);
+    shape[d] = 0;
+    for (int i = 0; i < n; i++) {
+        if (skipped(xs[i])) continue;
+        bool fits = xs[i]->ndim == first->ndim;
+        for (int k = 0; k < first->ndim && fits; k++) fits = k == d || xs[i]->shape[k] == shape[k];
+        if (!fits)
+            return cb_fail_null(CB_ERR_SHAPE, "cat: expected shapes equal apart from dim %d, got %s and %s (operand %d).", d, cb_shape_of(first),
+                                cb_shape_of(xs[i]), i);
+        shape[d] += xs[i]->shape[d];
+    }
+    cb_tensor *out = cb_empty(dtype, device, first->ndim, shape);
+    if (!out || cb_is_meta(out)) return out;
+    int status = CB_OK;
+    int64_t at = 0;
+    for (int i = 0; i < n && !status; i++) {
+        if (skipped(xs[i])) continue;
+        status = copy_slab(out, d, at, xs[i]->shape[d], xs[i]);
+        at += xs[i]->shape[d];
+    }
+    return finished(out, status);
+}
+
+cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim) {
+    if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "stack: no tensor");
+    if (n == 0) return cb_fail_null(CB_ERR_VALUE, "stack: expected at least one tensor, got none.");
+    const cb_tensor *first = xs[0];
+    int device = cb_common_device("stack", n, xs), dtype = device < 0 ? -1 : joined_dtype(n, xs);
+    int d = dtype < 0 ? -1 : cb_wrap_dim("stack", dim, first->ndim + 1);
+    if (d < 0) return NULL;
+    for (int i = 1; i < n; i++)
+        if (!cb_same_shape(xs[i], first))
+            return cb_fail_null(CB_ERR_SHAPE, "stack: expected tensors of one shape, got %s and %s (operand %d).", cb_shape_of(first),
+                                cb_shape_of(xs[i]), i);
+    int64_t shape[CB_MAX_NDIM + 1];
+    for (int k = 0; k < first->ndim; k++) shape[k + (k >= d)] = first->shape[k];
+    shape[d] = n;
+    cb_tensor *out = cb_empty(dtype, device, first->ndim + 1, shape);
+    if (!out || cb_is_meta(out)) return out;
+    int status = CB_OK;
+    cb_stack_view place; /* out[..., i, ...] */
+    int order[CB_MAX_NDIM];
+    for (int k = 0; k < first->ndim; k++) order[k] = k + (k >= d);
+    cb_permuted_view(&place, out, first->ndim, order);
+    for (int i = 0; i < n && !status && place.tensor.numel; i++) {
+        place.tensor.offset = i * out->strides[d];
+        cb_view_finish(&place);
+        status = cb_backend_of(out)->copy(&place.tensor, xs[i]);
+    }
+    return finished(out, status);
+}
+
+/* ---- repeat, flip, roll ---- */
+
+cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "repeat: no tensor");
+    if (n < x->ndim || n > CB_MAX_NDIM)
+        return cb_fail_null(CB_ERR_SHAPE, "repeat: expected between %d and %d repeats for shape %s, got %d.", x->ndim, CB_MAX_NDIM, cb_shape_of(x), n);
+    /* out seen as [repeat, size, repeat, size, ...] without repeats of 1, so that a copy fills it */
+    int64_t shape[CB_MAX_NDIM], split[2 * CB_MAX_NDIM], from[2 * CB_MAX_NDIM];
+    int parts = 0, lead = n - x->ndim;
+    for (int d = 0; d < n; d++) {
+        int64_t size = d < lead ? 1 : x->shape[d - lead];
+        if (reps[d] < 0) return cb_fail_null(CB_ERR_VALUE, "repeat: expected repeats of at least 0, got %s.", cb_shape_text(n, reps));
+        if (__builtin_mul_overflow(size, reps[d], &shape[d]))
+            return cb_fail_null(CB_ERR_MEMORY, "repeat: expected a result that fits in memory, got repeats %s.", cb_shape_text(n, reps));
+        if (reps[d] != 1) {
+            split[parts] = reps[d];
+            from[parts++] = 0;
+        }
+        if (size != 1) {
+            split[parts] = size;
+            from[parts++] = x->strides[d - lead];
+        }
+    }
+    if (parts > CB_MAX_NDIM) return cb_fail_null(CB_ERR_SHAPE, "repeat: expected fewer repeated dimensions, got repeats %s.", cb_shape_text(n, reps));
+    cb_tensor *out = cb_empty(x->dtype, x->device, n, shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    cb_stack_view to, source;
+    cb_part_view(&to, out, 0, 0);
+    cb_part_view(&source, x, 0, 0);
+    to.tensor.ndim = source.tensor.ndim = parts;
+    int64_t stride = 1;
+    for (int d = parts - 1; d >= 0; d--) {
+        to.shape[d] = source.shape[d] = split[d];
+        to.strides[d] = stride;
+        source.strides[d] = from[d];
+        stride *= split[d];
+    }
+    cb_view_finish(&to);
+    cb_view_finish(&source);
+    return finished(out, cb_backend_of(out)->copy(&to.tensor, &source.tensor));
+}
+
+cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "flip: no tensor");
+    bool seen[CB_MAX_NDIM] = {false};
+    cb_stack_view view;
+    cb_part_view(&view, x, 0, x->ndim);
+    for (int i = 0; i < n; i++) {
+        int d = cb_wrap_dim("flip", dims[i], x->ndim);
+        if (d < 0) return NULL;
+        if (seen[d]) return cb_fail_null(CB_ERR_DIM, "flip: expected each dim once, got %s.", cb_shape_text(CB_MIN(n, 16), dims));
+        seen[d] = true;
+        if (x->ndim == 0 || x->shape[d] == 0) continue;
+        view.tensor.offset += (x->shape[d] - 1) * x->strides[d];
+        view.strides[d] = -x->strides[d];
+    }
+    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    cb_view_finish(&view);
+    return finished(out, cb_backend_of(out)->copy(out, &view.tensor));
+}
+
+/* copies x into out, rotated by shifts[d] in [0, size): two blocks for each dimension that moves */
+static int roll_blocks(cb_stack_view to, cb_stack_view from, int dim, const int64_t *shifts) {
+    for (; dim < to.tensor.ndim; dim++) {
+        int64_t shift = shifts[dim], size = to.shape[dim];
+        if (shift == 0) continue;
+        cb_stack_view part[2] = {to, from};
+        for (int k = 0; k < 2; k++) {
+            part[k].tensor.shape = part[k].shape;
+            part[k].tensor.strides = part[k].strides;
+        }
+        part[0].shape[dim] = part[1].shape[dim] = size - shift; /* the front of x goes to the back */
+        part[0].tensor.offset += shift * to.strides[dim];
+        CB_TRY(roll_blocks(part[0], part[1], dim + 1, shifts));
+        part[0].shape[dim] = part[1].shape[dim] = shift;
+        part[0].tensor.offset -= shift * to.strides[dim];
+        part[1].tensor.offset += (size - shift) * from.strides[dim];
+        return roll_blocks(part[0], part[1], dim + 1, shifts);
+    }
+    to.tensor.shape = to.shape;
+    to.tensor.strides = to.strides;
+    from.tensor.shape = from.shape;
+    from.tensor.strides = from.strides;
+    cb_view_finish(&to);
+    cb_view_finish(&from);
+    return cb_backend_of(&to.tensor)->copy(&to.tensor, &from.tensor);
+}
+
+cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "roll: no tensor");
+    if (!dims) { /* over the flattened tensor */
+        if (n != 1) return cb_fail_null(CB_ERR_VALUE, "roll: expected one shift when no dims are given, got %d. Name a dim for each.", n);
+        cb_tensor *flat = cb_reshape(x, 1, &(int64_t){-1});
+        cb_tensor *rolled = flat ? cb_roll(flat, 1, shifts, &(int64_t){0}) : NULL;
+        cb_tensor *out = rolled ? cb_view(rolled, x->ndim, x->shape) : NULL;
+        cb_release(rolled);
+        cb_release(flat);
+        return out;
+    }
+    int64_t shift[CB_MAX_NDIM] = {0};
+    for (int i = 0; i < n; i++) {
+        int d = cb_wrap_dim("roll", dims[i], x->ndim);
+        if (d < 0) return NULL;
+        int64_t size = x->ndim ? x->shape[d] : 1;
+        if (size == 0) continue;
+        int64_t total = shift[d] + shifts[i] % size;
+        shift[d] = (total % size + size) % size;
+    }
+    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    cb_stack_view to, from;
+    cb_part_view(&to, out, 0, out->ndim);
+    cb_part_view(&from, x, 0, x->ndim);
+    return finished(out, roll_blocks(to, from, 0, shift));
+}
+
+/* ---- pad, tril and triu, the transpose of basic indexing ---- */
+
+cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "pad: no tensor");
+    if (n2 % 2 || n2 / 2 > x->ndim)
+        return cb_fail_null(CB_ERR_VALUE, "pad: expected pairs (before, after) for at most %d dimensions, last first, got %d numbers.", x->ndim, n2);
+    int64_t shape[CB_MAX_NDIM];
+    cb_stack_view from; /* what is left of x */
+    cb_part_view(&from, x, 0, x->ndim);
+    int64_t before[CB_MAX_NDIM] = {0};
+    bool grows = false;
+    memcpy(shape, x->shape, (size_t)x->ndim * sizeof *shape);
+    for (int k = 0; k < n2 / 2; k++) {
+        int d = x->ndim - 1 - k;
+        int64_t low = pad[2 * k], high = pad[2 * k + 1];
+        if (__builtin_add_overflow(shape[d], low, &shape[d]) || __builtin_add_overflow(shape[d], high, &shape[d]) || shape[d] < 0)
+            return cb_fail_null(CB_ERR_SHAPE, "pad: expected sizes of at least 0 in the result, got pad (%lld, %lld) for dim %d of size %lld.",
+                                (long long)low, (long long)high, d, (long long)x->shape[d]);
+        int64_t length = x->shape[d] + CB_MIN(low, 0) + CB_MIN(high, 0);
+        from.shape[d] = CB_MAX(length, 0);
+        if (low < 0 && length > 0) from.tensor.offset -= low * x->strides[d];
+        before[d] = CB_MAX(low, 0);
+        grows |= low > 0 || high > 0;
+    }
+    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    int status = CB_OK;
+    if (grows) status = cb_backend_of(out)->fill(out, value);
+    cb_view_finish(&from);
+    if (!status && from.tensor.numel) {
+        cb_stack_view to;
+        cb_part_view(&to, out, 0, out->ndim);
+        for (int d = 0; d < out->ndim; d++) {
+            to.shape[d] = from.shape[d];
+            to.tensor.offset += before[d] * to.strides[d];
+        }
+        cb_view_finish(&to);
+        status = cb_backend_of(out)->copy(&to.tensor, &from.tensor);
+    }
+    return finished(out, status);
+}
+
+cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper) {
+    const char *op = upper ? "triu" : "tril";
+    if (!x) return cb_fail_null(CB_ERR_NULL, "%s: no tensor", op);
+    if (x->ndim < 2) return cb_fail_null(CB_ERR_SHAPE, "%s: expected at least 2 dimensions, got shape %s.", op, cb_shape_of(x));
+    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    return finished(out, cb_backend_of(out)->tri(out, x, diagonal, upper));
+}
+
+cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, const int64_t *spec) {
+    if (!ct) return cb_fail_null(CB_ERR_NULL, "index_embed: no tensor");
+    cb_tensor *out = cb_empty(ct->dtype, ct->device, ndim, shape);
+    cb_tensor *place = out ? cb_index_basic(out, n, spec) : NULL;
+    int status = CB_OK;
+    if (!place) {
+        status = out ? cb_error_code() : CB_OK;
+    } else if (!cb_same_shape(place, ct)) {
+        status = cb_fail(CB_ERR_SHAPE, "index_embed: expected a cotangent of shape %s, got %s.", cb_shape_of(place), cb_shape_of(ct));
+    } else if (!cb_is_meta(out) && out->numel) {
+        if (place->numel < out->numel) status = cb_backend_of(out)->fill(out, &(cb_scalar){.kind = 'i', .i = 0});
+        if (!status && place->numel) status = cb_backend_of(out)->copy(place, ct);
+    }
+    cb_release(place);
+    return finished(out, status);
+}

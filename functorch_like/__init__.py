@@ -1,0 +1,33 @@
+"""functorch_like: tensors with define-by-run autograd and composable function transforms, on a plain C core."""
+
+from . import autograd, cuda, tree
+from ._version import __version__
+from .dtypes import (
+    bfloat16, bool_, can_cast, cdouble, cfloat, complex64, complex128, device, double, dtype, finfo, float16, float32, float64,
+    get_default_dtype, half, iinfo, int8, int16, int32, int64, long, promote_types, set_default_dtype, short, uint8, uint16,
+    uint32, uint64,
+)  # fmt: skip
+from .errors import (
+    DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError, ShapeError, TraceError,
+)  # fmt: skip
+from .ops.binary import *
+from .ops.complex import *
+from .ops.conv import *
+from .ops.creation import *
+from .ops.family import result_type
+from .ops.index import *
+from .ops.join import *
+from .ops.matmul import *
+from .ops.pool import *
+from .ops.random import *
+from .ops.reduce import *
+from .ops.softmax import *
+from .ops.ternary import *
+from .ops.unary import *
+from .ops.views import *
+from .interop import from_dlpack, from_numpy
+from .memory import empty_cache, get_num_threads, max_memory_allocated, memory_allocated, memory_cached, reset_peak_memory, set_num_threads
+from .printing import set_printoptions
+from .tensor import Size, Tensor
+from .trace import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap

@@ -1,0 +1,125 @@
+"""The imperative tape's entry points: backward() and autograd.grad()."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cbackend import lib
+
+from .errors import GradError, ShapeError, message
+from .tape import run_backward
+from .tensor import Tensor
+from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
+
+
+def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[tuple[Meta, Tensor]]:
+    from .ops.creation import ones
+
+    roots = []
+    for t, g in zip(tensors, gradients, strict=True):
+        m = t._m
+        if m is None or not m.requires_grad:
+            raise GradError(message(op, "a tensor that requires grad", "one that does not", "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between."))
+        if g is None:
+            if t.numel() != 1:
+                raise GradError(message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."))
+            g = ones(t._shape, dtype=t.dtype, device=t.device)
+        elif g._shape != t._shape:
+            raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
+        roots.append((m, g))
+    return roots
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradients of the tensors to the .grad of every leaf they depend on. See Tensor.backward."""
+    if isinstance(tensors, Tensor):
+        tensors, grad_tensors = [tensors], [grad_tensors]
+    elif grad_tensors is None:
+        grad_tensors = [None] * len(tensors)
+    roots = _roots("backward", tensors, grad_tensors)
+    wanted = None
+    if inputs is not None:
+        wanted = {t._m for t in ([inputs] if isinstance(inputs, Tensor) else inputs) if t._m is not None}
+    saved, state.grad = state.grad, create_graph
+    try:
+        found = run_backward(roots, wanted=wanted, retain_graph=create_graph if retain_graph is None else retain_graph)
+        given: set[int] = {id(g) for _, g in roots}
+        for meta, g in found.items():
+            if meta.requires_grad:
+                _accumulate(meta, g, given, create_graph)
+    finally:
+        state.grad = saved
+
+
+def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> None:
+    """meta.grad += g, where meta.grad shares no memory with anything else."""
+    earlier = meta.grad
+    if earlier is None:
+        shared = id(g) in given or (g._m is None and not lib.cb_is_sole_owner(g._v))
+        given.add(id(g))
+        meta.grad = g.clone() if shared and not create_graph else g  # type: ignore[attr-defined]
+    elif create_graph or earlier._m is not None or g._m is not None or not earlier._v:
+        meta.grad = earlier + g  # type: ignore[operator]
+    else:
+        earlier.add_(g)  # type: ignore[attr-defined]
+    for hook in meta.after_hooks or ():
+        hook(meta)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the outputs with respect to the inputs, as a tuple; no .grad is touched.
+
+    Args:
+      create_graph: record this pass, for higher derivatives.
+      allow_unused: give None for an input the outputs do not depend on, instead of an error.
+      materialize_grads: give zeros instead of None.
+    Raises:
+      GradError: an input does not require grad, or is not used.
+    Example:
+      >>> x = tensor(3.0, requires_grad=True)
+      >>> (g,) = autograd.grad(x**2, x, create_graph=True)
+      >>> autograd.grad(g, x)
+      (tensor(2.),)
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif isinstance(grad_outputs, Tensor):
+        grad_outputs = [grad_outputs]
+    for i, t in enumerate(sources):
+        if not t.requires_grad:
+            raise GradError(message("grad", "inputs that require grad", f"input {i} that does not", "Call requires_grad_() before computing the outputs."))
+    roots = _roots("grad", outputs, grad_outputs)
+    metas = [t._m for t in sources]
+    with enable_grad() if create_graph else no_grad():
+        found = run_backward(roots, wanted=set(metas), retain_graph=create_graph if retain_graph is None else retain_graph)  # type: ignore[arg-type]
+    results = []
+    for i, (t, m) in enumerate(zip(sources, metas, strict=True)):
+        g = found.get(m)  # type: ignore[arg-type]
+        if g is None and materialize_grads:
+            from .ops.creation import zeros_like
+
+            g = zeros_like(t)
+        elif g is None and not allow_unused:
+            raise GradError(message("grad", "inputs that the outputs depend on", f"input {i} that they do not", "Pass allow_unused=True to get None for it."))
+        results.append(g)
+    return tuple(results)
+
+
+__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]

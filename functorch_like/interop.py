@@ -1,0 +1,125 @@
+"""Sharing memory with NumPy and, through it, DLPack; pickling. NumPy is imported on first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib
+
+from .dtypes import as_dtype
+from .errors import DeviceError, DTypeError, message
+from .op import wrap
+from .tensor import Tensor
+
+_borrowed: dict[int, Any] = {}  # objects whose memory a storage uses, by the address given to the deleter
+
+
+class _Memory:
+    """Keeps a tensor alive for the NumPy array over its memory."""
+
+    def __init__(self, tensor: Tensor, interface: dict[str, Any]):
+        self.tensor, self.__array_interface__ = tensor, interface
+
+
+def to_numpy(x: Tensor) -> Any:
+    """A NumPy array over the tensor's memory."""
+    import numpy
+
+    v = x._memory("numpy")
+    if x.is_meta or x.is_cuda:
+        raise DeviceError(message("numpy", "a tensor in main memory", f"one on {x.device}", "Call .cpu() first."))
+    d = x.dtype
+    if d.name == "bfloat16":
+        raise DTypeError(message("numpy", "a dtype NumPy has", "bfloat16", "Cast with .float() first."))
+    if x.numel() == 0:
+        return numpy.empty(x._shape, dtype=d.name)
+    array_type = numpy.dtype(d.name)
+    interface = {
+        "version": 3,
+        "shape": x._shape,
+        "typestr": array_type.str,
+        "strides": tuple(s * d.itemsize for s in x.stride()),
+        "data": (x.data_ptr(), bool(v.flags & 4)),
+    }
+    return numpy.asarray(_Memory(x, interface))
+
+
+@ffi.callback("void(void *)")
+def _give_back(address: Any) -> None:
+    _borrowed.pop(int(ffi.cast("uintptr_t", address)), None)
+
+
+def from_array(source: Any, copy: bool = False) -> Tensor:
+    """A tensor over (or with a copy of) the memory of a NumPy array or a DLPack exporter in main memory."""
+    import numpy
+
+    array = source if isinstance(source, numpy.ndarray) else numpy.from_dlpack(source) if hasattr(source, "__dlpack__") and not hasattr(source, "__array_interface__") else numpy.asarray(source)
+    if array.dtype.name not in _NUMPY_NAMES:
+        raise DTypeError(message("from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype()."))
+    if array.dtype.byteorder == ">" or any(s % array.itemsize for s in array.strides):
+        array = array.astype(array.dtype.newbyteorder("="))
+    code = as_dtype(array.dtype.name).code
+    if copy or array.size == 0:
+        array = numpy.ascontiguousarray(array).reshape(array.shape)
+        return wrap(lib.cb_from_bytes(ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape))
+    holder = ffi.new("char[1]")
+    key = int(ffi.cast("uintptr_t", holder))
+    _borrowed[key] = (array, holder)
+    data = ffi.cast("void *", array.__array_interface__["data"][0])
+    strides = [s // array.itemsize for s in array.strides]
+    t = wrap(lib.cb_from_memory(data, code, array.ndim, array.shape, strides, not array.flags.writeable, _give_back, holder))
+    return t
+
+
+_NUMPY_NAMES = {
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
+    "complex64", "complex128",
+}  # fmt: skip
+
+
+def from_numpy(array: Any) -> Tensor:
+    """A tensor over a NumPy array's memory: both see later writes.
+
+    Raises:
+      TypeError: not a NumPy array. DTypeError: it does not hold numbers.
+    """
+    import numpy
+
+    if not isinstance(array, numpy.ndarray):
+        raise TypeError(message("from_numpy", "a NumPy array", type(array).__name__, "Use tensor()."))
+    return from_array(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor over the memory of another library's array, through the DLPack protocol.
+
+    Raises:
+      TypeError: the object does not speak DLPack.
+    """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(message("from_dlpack", "an object with __dlpack__", type(source).__name__))
+    if isinstance(source, Tensor):
+        return source._alias()
+    import numpy
+
+    return from_array(numpy.from_dlpack(source))
+
+
+def to_bytes(x: Tensor) -> bytes:
+    """The elements in row-major order."""
+    c = x.detach().contiguous()
+    v = c._memory("pickle")
+    return bytes(ffi.buffer(v.data, v.numel * v.itemsize)) if v.numel else b""
+
+
+def from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...]) -> Tensor:
+    """A tensor with a copy of the bytes."""
+    return wrap(lib.cb_from_bytes(ffi.from_buffer(data) if data else ffi.NULL, as_dtype(dtype).code, len(shape), shape))
+
+
+def rebuild(cls: type, data: bytes, dtype: str, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+    """Unpickles a tensor."""
+    t = from_bytes(data, dtype, shape)
+    if cls is not Tensor:
+        return Tensor._make_subclass(cls, t, requires_grad)
+    return t.requires_grad_(requires_grad)

@@ -1,0 +1,69 @@
+"""The forward-mode interpreter: carries a tangent beside each value. A missing tangent stands for zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .op import Op, dispatch
+from .tensor import Tensor, traced
+from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+
+class JvpValue(TracerValue):
+    """A primal and its tangent, both of the parent context."""
+
+    def __init__(self, trace: JvpTrace, primal: Tensor, tangent: Tensor):
+        self.trace, self.primal, self.tangent = trace, primal, tangent
+        self.seq = next_sequence()
+
+    @property
+    def value(self):  # type: ignore[override]
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.primal._shape
+
+    def inner(self) -> Tensor:
+        return self.primal
+
+
+class JvpTrace(Trace):
+    """Pushes tangents forward."""
+
+    name = "jvp"
+
+    def leaf(self, x: Tensor, tangent: Tensor) -> Tensor:
+        """A tracer for an input."""
+        return traced(JvpValue(self, x, tangent))
+
+    def unpack(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Primal and tangent of any tensor; the tangent of a constant is None."""
+        m = x._m
+        value = None if m is None else m.value
+        if value is not None and value.trace is self:
+            return value.primal, value.tangent
+        return x, None
+
+    def read(self, t: Tensor, how: str) -> Any:
+        with Outside(self):
+            primal = t._m.value.primal  # type: ignore[union-attr]
+            return bool(primal) if how == "bool" else primal.item()
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        pairs = [self.unpack(a) for a in args]
+        moving = op.differentiable and any(t is not None for _, t in pairs)
+        if moving and op.jvp is None:
+            return op.decompose(*args, **params)  # type: ignore[misc]
+        primals = tuple([p for p, _ in pairs])
+        state.trace = self.parent
+        try:
+            out = dispatch(op, primals, params)
+            if not moving:
+                return out
+            tangents = op.jvp([t for _, t in pairs], out, *primals, **params)  # type: ignore[misc]
+        finally:
+            state.trace = self
+        if type(out) is not tuple:
+            return traced(JvpValue(self, out, tangents))
+        return tuple([y if t is None else traced(JvpValue(self, y, t)) for y, t in zip(out, tangents, strict=True)])

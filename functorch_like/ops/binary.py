@@ -1,0 +1,241 @@
+"""Elementwise ops of two operands: arithmetic, powers, comparison, logic, bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..op import NONDIFF
+from ..tensor import Tensor
+from .family import binary, chain, operand
+
+_ANY = {"kinds": "int float complex"}
+_REAL = {"kinds": "float"}
+_NUMBERS = {"kinds": "int float"}
+_BOOLEAN = NONDIFF("boolean result")
+_INTEGER = NONDIFF("integer result")
+
+# ---- arithmetic ----
+_add = binary("add", (1, 1), "The sum: x + y.", dunder="add", oracle="numpy.add", samples=_ANY)
+_sub = binary("sub", (1, -1), "The difference: x - y.", dunder="sub", oracle="numpy.subtract", samples=_ANY)
+mul = binary("mul", (lambda _x, y, _out: y, lambda x, _y, _out: x), "The product: x * y.", dunder="mul", oracle="numpy.multiply", samples=_ANY)
+_div = binary(
+    "div",
+    (lambda _x, y, _out: 1 / y, lambda _x, y, out: -out / y),
+    "The quotient: x / y; integers give the default floating dtype.",
+    dunder="truediv",
+    oracle="numpy.divide",
+    samples={"low": 0.2, "high": 4.0, "kinds": "float complex"},
+)
+multiply = mul
+
+
+def add(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+    """The sum: x + alpha * y, elementwise with broadcasting.
+
+    Example:
+      >>> add(tensor([1.0, 2.0]), 10)
+      tensor([11., 12.])
+    """
+    return _add(x, y) if alpha == 1 else _add(x, operand("add", y) * alpha)
+
+
+def sub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+    """The difference: x - alpha * y, elementwise with broadcasting."""
+    return _sub(x, y) if alpha == 1 else _sub(x, operand("sub", y) * alpha)
+
+
+def rsub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+    """The difference the other way round: y - alpha * x."""
+    return sub(operand("rsub", y), x, alpha=alpha)
+
+
+def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """The quotient: x / y, rounded as rounding_mode says: None, "trunc" (towards zero) or "floor".
+
+    Example:
+      >>> div(tensor([7, -7]), 2, rounding_mode="floor")
+      tensor([ 3, -4])
+    """
+    if rounding_mode is None:
+        return _div(x, y)
+    return floor_divide(x, y) if rounding_mode == "floor" else trunc_divide(x, y)
+
+
+def _in_place(op: Any) -> Any:
+    plain = getattr(Tensor, op.__name__ + "_")
+
+    def in_place(x: Tensor, y: Any, **options: Any) -> Tensor:
+        if options.get("alpha", 1) != 1:
+            y = operand(op.__name__, y) * options["alpha"]
+        elif options.get("rounding_mode"):
+            return x.copy_(op(x, y, **options))  # type: ignore[attr-defined]
+        return plain(x, y)
+
+    in_place.__name__ = op.__name__ + "_"
+    return in_place
+
+
+for _function in (add, sub, div):
+    setattr(Tensor, _function.__name__ + "_", _in_place(_function))
+    setattr(Tensor, _function.__name__, _function)
+true_divide = divide = div
+subtract = sub
+floor_divide = binary("floor_divide", NONDIFF("piecewise constant"), "The largest integer not above x / y.", dunder="floordiv", oracle="numpy.floor_divide", samples={"low": 1, "high": 9, **_NUMBERS})
+trunc_divide = binary("trunc_divide", NONDIFF("piecewise constant"), "x / y without its fractional part.", method=False, samples={"low": 1, "high": 9, **_NUMBERS})
+remainder = binary(
+    "remainder",
+    (1, chain(lambda t, x, y, _out: -t * floor_divide(x, y))),
+    "What floor division leaves; it has the sign of y, as in Python.",
+    dunder="mod",
+    oracle="numpy.remainder",
+    samples={"low": 1, "high": 9, **_NUMBERS},
+)
+fmod = binary("fmod", (1, chain(lambda t, x, y, _out: -t * trunc_divide(x, y))), "What truncated division leaves; it has the sign of x, as in C.", oracle="numpy.fmod", samples={"low": 1, "high": 9, **_NUMBERS})
+pow = binary(  # noqa: A001 - torch's name
+    "pow",
+    (lambda x, y, _out: _pow_by_base(x, y), lambda x, y, out: _pow_by_exponent(x, y, out)),
+    "x to the power y.",
+    dunder="pow",
+    oracle="numpy.power",
+    samples={"low": 0.2, "high": 3.0, "kinds": "float complex"},
+)
+
+
+def _pow_by_base(x: Tensor, y: Tensor) -> Tensor:
+    """y x^(y-1), and 0 where y is 0, also at x = 0."""
+    if y._v and y.ndim == 0 and not y.requires_grad:
+        exponent = y.item()
+        if exponent == 2:
+            return 2 * x
+        return x * 0 if exponent == 0 else exponent * pow(x, exponent - 1)
+    from .ternary import where
+
+    return where(y == 0, 0, y * pow(x, y - 1))
+
+
+def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
+    """x^y log x, and 0 where x is 0 and y is not negative."""
+    from .ternary import where
+    from .unary import log
+
+    at_zero = x == 0 if y.dtype.is_complex else (x == 0) & (y >= 0)
+    return where(at_zero, 0, out * log(where(at_zero, 1, x)))
+
+
+def _larger(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """t where x wins against y; on ties each side gets half, as in torch."""
+    from .ternary import where
+
+    return where(x == y, t / 2, where((x > y) | (x != x), t, 0))
+
+
+maximum = binary(
+    "maximum",
+    (chain(lambda t, x, y, _out: _larger(t, x, y)), chain(lambda t, x, y, _out: _larger(t, y, x))),
+    "The larger of x and y; nan where either is. On ties the gradient is split evenly.",
+    inplace=False,
+    oracle="numpy.maximum",
+    samples=_NUMBERS,
+)
+minimum = binary(
+    "minimum",
+    (chain(lambda t, x, y, _out: _larger(t, -x, -y)), chain(lambda t, x, y, _out: _larger(t, -y, -x))),
+    "The smaller of x and y; nan where either is. On ties the gradient is split evenly.",
+    inplace=False,
+    oracle="numpy.minimum",
+    samples=_NUMBERS,
+)
+fmax = binary("fmax", (chain(lambda t, x, y, _out: _wins(t, (x >= y) | (y != y))), chain(lambda t, x, y, _out: _wins(t, ~((x >= y) | (y != y))))), "The larger of x and y; the other one where one is nan.", inplace=False, oracle="numpy.fmax", samples=_NUMBERS)
+fmin = binary("fmin", (chain(lambda t, x, y, _out: _wins(t, (x <= y) | (y != y))), chain(lambda t, x, y, _out: _wins(t, ~((x <= y) | (y != y))))), "The smaller of x and y; the other one where one is nan.", inplace=False, oracle="numpy.fmin", samples=_NUMBERS)
+
+
+def _wins(t: Tensor, mask: Tensor) -> Tensor:
+    from .ternary import where
+
+    return where(mask, t, 0)
+
+
+atan2 = binary(
+    "atan2",
+    (lambda x, y, _out: y / (x * x + y * y), lambda x, y, _out: -x / (x * x + y * y)),
+    "The angle of the point (y, x), in radians: the arc tangent of x / y in the right quadrant.",
+    oracle="numpy.arctan2",
+    samples=_REAL,
+)
+arctan2 = atan2
+hypot = binary("hypot", (lambda x, _y, out: x / out, lambda _x, y, out: y / out), "sqrt(x^2 + y^2), without overflow.", oracle="numpy.hypot", samples=_REAL)
+copysign = binary("copysign", (chain(lambda t, x, y, _out: _copysign_rule(t, x, y)), chain(lambda t, _x, _y, _out: t * 0)), "The size of x with the sign of y.", oracle="numpy.copysign", samples=_REAL)
+nextafter = binary("nextafter", NONDIFF("a step of one unit in the last place"), "The next number after x towards y.", oracle="numpy.nextafter", samples=_REAL)
+logaddexp = binary("logaddexp", (lambda x, _y, out: _exp(x - out), lambda _x, y, out: _exp(y - out)), "log(exp(x) + exp(y)), without overflow.", inplace=False, oracle="numpy.logaddexp", samples=_REAL)
+xlogy = binary("xlogy", (lambda x, y, _out: _xlogy_by_x(x, y), lambda x, y, _out: x / y), "x * log(y), and 0 where x is 0.", oracle="scipy.special.xlogy", samples={"low": 0.2, "high": 3.0, **_REAL})
+
+
+def _copysign_rule(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    from .unary import sign
+
+    return t * (sign(x) * copysign(1.0, y))
+
+
+def _exp(x: Tensor) -> Tensor:
+    from .unary import exp
+
+    return exp(x)
+
+
+def _xlogy_by_x(x: Tensor, y: Tensor) -> Tensor:
+    from .ternary import where
+    from .unary import log
+
+    return where((x == 0) & (y <= 0), 0, log(y))
+
+
+# ---- comparison, logic, bits ----
+eq = binary("eq", _BOOLEAN, "Is x equal to y?", inplace=False, oracle="numpy.equal", samples=_ANY)
+ne = binary("ne", _BOOLEAN, "Is x different from y?", inplace=False, oracle="numpy.not_equal", samples=_ANY)
+lt = binary("lt", _BOOLEAN, "Is x less than y?", inplace=False, oracle="numpy.less", samples=_NUMBERS)
+le = binary("le", _BOOLEAN, "Is x at most y?", inplace=False, oracle="numpy.less_equal", samples=_NUMBERS)
+gt = binary("gt", _BOOLEAN, "Is x greater than y?", inplace=False, oracle="numpy.greater", samples=_NUMBERS)
+ge = binary("ge", _BOOLEAN, "Is x at least y?", inplace=False, oracle="numpy.greater_equal", samples=_NUMBERS)
+for _name, _op in (("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
+    setattr(Tensor, f"__{_name}__", _op)
+
+
+def _equality(op: Any) -> Any:
+    def compare(x: Tensor, y: Any) -> Any:
+        """Elementwise; NotImplemented for what cannot be compared, so that `x == None` is False."""
+        return op(x, y) if isinstance(y, (Tensor, bool, int, float, complex)) or hasattr(y, "__array__") else NotImplemented
+
+    return compare
+
+
+Tensor.__eq__ = _equality(eq)  # type: ignore[method-assign]
+Tensor.__ne__ = _equality(ne)  # type: ignore[method-assign]
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+_LOGIC = {"kinds": "bool int"}
+logical_and = binary("logical_and", _BOOLEAN, "Are both nonzero?", oracle="numpy.logical_and", samples=_LOGIC)
+logical_or = binary("logical_or", _BOOLEAN, "Is either nonzero?", oracle="numpy.logical_or", samples=_LOGIC)
+logical_xor = binary("logical_xor", _BOOLEAN, "Is exactly one nonzero?", oracle="numpy.logical_xor", samples=_LOGIC)
+bitwise_and = binary("bitwise_and", _INTEGER, "The bits set in both.", dunder="and", oracle="numpy.bitwise_and", samples=_LOGIC)
+bitwise_or = binary("bitwise_or", _INTEGER, "The bits set in either.", dunder="or", oracle="numpy.bitwise_or", samples=_LOGIC)
+bitwise_xor = binary("bitwise_xor", _INTEGER, "The bits set in exactly one.", dunder="xor", oracle="numpy.bitwise_xor", samples=_LOGIC)
+bitwise_left_shift = binary("bitwise_left_shift", _INTEGER, "x shifted left by y bits.", dunder="lshift", oracle="numpy.left_shift", samples={"kinds": "int", "low": 0, "high": 5})
+bitwise_right_shift = binary("bitwise_right_shift", _INTEGER, "x shifted right by y bits, keeping the sign.", dunder="rshift", oracle="numpy.right_shift", samples={"kinds": "int", "low": 0, "high": 5})
+gcd = binary("gcd", _INTEGER, "The greatest common divisor.", oracle="numpy.gcd", samples={"kinds": "int", "low": 1, "high": 30})
+lcm = binary("lcm", _INTEGER, "The least common multiple.", oracle="numpy.lcm", samples={"kinds": "int", "low": 1, "high": 30})
+
+# ---- derivatives with a kernel of their own: linear in x ----
+relu_grad = binary("relu_grad", (chain(lambda t, _x, y, _out: relu_grad(t, y)), chain(lambda t, _x, _y, _out: t * 0)), "x where y is positive, else 0.", method=False, samples=_REAL)
+sigmoid_grad = binary(
+    "sigmoid_grad",
+    (chain(lambda t, _x, y, _out: sigmoid_grad(t, y)), lambda x, y, _out: x * (1 - 2 * y)),
+    "x * y * (1 - y): a (co)tangent through sigmoid with result y.",
+    method=False,
+    samples=_REAL,
+)
+tanh_grad = binary(
+    "tanh_grad",
+    (chain(lambda t, _x, y, _out: tanh_grad(t, y)), lambda x, y, _out: -2 * x * y),
+    "x * (1 - y^2): a (co)tangent through tanh with result y.",
+    method=False,
+    samples=_REAL,
+)

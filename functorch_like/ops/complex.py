@@ -1,0 +1,55 @@
+"""Complex numbers: parts, conjugates, construction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Tensor
+from .family import operand
+from .unary import angle, conj_physical
+from .views import view_as_complex, view_as_real
+
+
+def real(x: Tensor) -> Tensor:
+    """The real part, a view; a real tensor itself."""
+    return view_as_real(x)[..., 0] if x.dtype.is_complex else x  # type: ignore[index]
+
+
+def imag(x: Tensor) -> Tensor:
+    """The imaginary part, a view; zeros for a real tensor."""
+    from .creation import zeros_like
+
+    return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)  # type: ignore[index]
+
+
+def conj(x: Tensor) -> Tensor:
+    """The complex conjugate; a real tensor itself."""
+    return conj_physical(x) if x.dtype.is_complex else x
+
+
+resolve_conj = conj
+
+
+def complex(real: Any, imag: Any) -> Tensor:  # noqa: A001 - torch's name
+    """The complex tensor with these parts, which broadcast.
+
+    Example:
+      >>> complex(tensor([1.0]), tensor([2.0]))
+      tensor([1.+2.j])
+    """
+    from .join import stack
+    from .views import broadcast_tensors
+
+    return view_as_complex(stack(broadcast_tensors(operand("complex", real), operand("complex", imag)), -1))
+
+
+def polar(abs: Any, angle: Any) -> Tensor:  # noqa: A002 - torch's names
+    """The complex tensor with this modulus and argument, in radians."""
+    return complex(abs * angle.cos(), abs * angle.sin())
+
+
+Tensor.real = property(real, doc=real.__doc__)  # type: ignore[attr-defined]
+Tensor.imag = property(imag, doc=imag.__doc__)  # type: ignore[attr-defined]
+Tensor.conj = conj  # type: ignore[attr-defined]
+Tensor.resolve_conj = conj  # type: ignore[attr-defined]
+__all__ = ["angle", "complex", "conj", "imag", "polar", "real", "resolve_conj"]

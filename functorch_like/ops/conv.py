@@ -1,0 +1,227 @@
+"""Convolution and its two transposes: three bilinear ops, each the derivative of the others, so all orders close.
+
+Batching folds the mapped dimension away: into the images when the weights are shared, into the groups when they are not,
+which makes per-sample weight gradients one grouped convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cbackend import lib
+
+from ..errors import ShapeError, message
+from ..op import Op
+from ..tensor import Tensor
+from .matmul import _sum_of
+from .views import _reshape
+
+_FAMILY = "conv"
+Ints = tuple[int, ...]
+
+
+def _fold(x: Tensor, dim: int) -> Tensor:
+    """The mapped dimension 0 merged into (in front of) logical dimension `dim`."""
+    shape = x._shape
+    x = x.movedim(0, dim) if dim else x  # type: ignore[attr-defined]
+    return _reshape(x, shape=(*shape[1 : dim + 1], shape[0] * shape[dim + 1], *shape[dim + 2 :]))
+
+
+def _unfold(y: Tensor, dim: int, size: int) -> Tensor:
+    """Splits the mapped dimension out of dimension `dim` again, to the front."""
+    shape = y._shape
+    y = _reshape(y, shape=(*shape[:dim], size, shape[dim] // size, *shape[dim + 1 :]))
+    return y.movedim(dim, 0) if dim else y  # type: ignore[attr-defined]
+
+
+def _conv_vjp(
+    ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *, stride: Ints, padding: Ints, dilation: Ints, groups: int, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    p = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    gx = _input_grad(ct, _conj(w), input_size=x._shape[2:], **p) if needs[0] else None
+    gw = _weight_grad(ct, _conj(x), kernel_size=w._shape[2:], **p) if needs[1] else None
+    return gx, gw
+
+
+def _conj(x: Tensor) -> Tensor:
+    return x.conj() if x.dtype.is_complex else x  # type: ignore[attr-defined]
+
+
+def _conv_batch(size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
+    bx, bw = batched
+    if not bw:
+        return _unfold(_conv(_fold(x, 0), w, groups=groups, **p), 0, size)
+    if not bx and groups == 1:
+        return _unfold(_conv(x, _fold(w, 0), groups=1, **p), 1, size)
+    if not bx:
+        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+    return _unfold(_conv(_fold(x, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
+
+
+_conv = Op(
+    "convolution",
+    lambda x, w, *, stride, padding, dilation, groups: lib.cb_conv(x._v, w._v, len(stride), stride, padding, dilation, groups),
+    vjp=_conv_vjp,
+    jvp=lambda tangents, _out, x, w, **p: _sum_of(
+        None if tangents[0] is None else _conv(tangents[0], w, **p), None if tangents[1] is None else _conv(x, tangents[1], **p)
+    ),
+    batch=_conv_batch,
+    family=_FAMILY,
+)
+
+
+def _input_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
+    bc, bw = batched
+    if not bw:
+        return _unfold(_input_grad(_fold(ct, 0), w, groups=groups, **p), 0, size)
+    if not bc:
+        ct = ct.unsqueeze(0).expand((size, *ct._shape))  # type: ignore[attr-defined]
+    return _unfold(_input_grad(_fold(ct, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
+
+
+_input_grad = Op(
+    "convolution_input_grad",
+    lambda ct, w, *, input_size, stride, padding, dilation, groups: lib.cb_conv_input_grad(
+        ct._v, w._v, len(stride), input_size, stride, padding, dilation, groups
+    ),
+    vjp=lambda g, _out, ct, w, *, input_size, needs, **p: (
+        _conv(g, _conj(w), **p) if needs[0] else None,
+        _weight_grad(_conj(ct), g, kernel_size=w._shape[2:], **p) if needs[1] else None,
+    ),
+    jvp=lambda tangents, _out, ct, w, **p: _sum_of(
+        None if tangents[0] is None else _input_grad(tangents[0], w, **p), None if tangents[1] is None else _input_grad(ct, tangents[1], **p)
+    ),
+    batch=_input_grad_batch,
+    family=_FAMILY,
+)
+
+
+def _weight_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, x: Tensor, *, groups: int, **p: Any) -> Tensor:
+    bc, bx = batched
+    if bc and not bx and groups == 1:
+        return _unfold(_weight_grad(_fold(ct, 1), x, groups=1, **p), 0, size)
+    if not bc:
+        ct = ct.unsqueeze(0).expand((size, *ct._shape))  # type: ignore[attr-defined]
+    if not bx:
+        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+    return _unfold(_weight_grad(_fold(ct, 1), _fold(x, 1), groups=groups * size, **p), 0, size)
+
+
+_weight_grad = Op(
+    "convolution_weight_grad",
+    lambda ct, x, *, kernel_size, stride, padding, dilation, groups: lib.cb_conv_weight_grad(
+        ct._v, x._v, len(stride), kernel_size, stride, padding, dilation, groups
+    ),
+    vjp=lambda g, _out, ct, x, *, kernel_size, needs, **p: (
+        _conv(_conj(x), g, **p)[(slice(None), slice(None), *[slice(0, n) for n in ct._shape[2:]])] if needs[0] else None,
+        _input_grad(_conj(ct), g, input_size=x._shape[2:], **p) if needs[1] else None,
+    ),
+    jvp=lambda tangents, _out, ct, x, **p: _sum_of(
+        None if tangents[0] is None else _weight_grad(tangents[0], x, **p), None if tangents[1] is None else _weight_grad(ct, tangents[1], **p)
+    ),
+    batch=_weight_grad_batch,
+    family=_FAMILY,
+)
+
+
+def spread(op: str, value: Any, nd: int) -> Ints:
+    """An int or a sequence as one number a spatial dimension."""
+    if isinstance(value, int):
+        return (value,) * nd
+    value = tuple(value)
+    if len(value) == 1:
+        return value * nd
+    if len(value) != nd:
+        raise ValueError(message(op, f"an int or {nd} of them", value))
+    return value
+
+
+def _convolve(op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    if weight.ndim != nd + 2 or x.ndim not in (nd + 1, nd + 2):
+        raise ShapeError(
+            message(op, f"input [N, C, *{nd} sizes] (N may be missing) and weight [O, C/groups, *{nd} sizes]", f"shapes {list(x._shape)} and {list(weight._shape)}")
+        )
+    single = x.ndim == nd + 1
+    if single:
+        x = x.unsqueeze(0)  # type: ignore[attr-defined]
+    stride, dilation = spread(op, stride, nd), spread(op, dilation, nd)
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        if any(s != 1 for s in stride):
+            raise ValueError(message(op, "stride 1 with padding='same'", f"stride {stride}"))
+        total = [d * (k - 1) for d, k in zip(dilation, weight._shape[2:], strict=True)]
+        if any(t % 2 for t in total):
+            from .join import pad
+
+            x = pad(x, [n for t in reversed(total) for n in (0, t % 2)])
+        padding = [t // 2 for t in total]
+    y = _conv(x, weight, stride=stride, padding=spread(op, padding, nd), dilation=dilation, groups=groups)
+    if bias is not None:
+        y = y + bias.reshape((-1, *[1] * nd))  # type: ignore[attr-defined]
+    return y.squeeze(0) if single else y  # type: ignore[attr-defined]
+
+
+def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Cross-correlation over the last dimension. Arguments as conv2d."""
+    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Cross-correlation over the last two dimensions.
+
+    Args:
+      x [N, C, H, W] or [C, H, W]. weight [O, C / groups, h, w]. bias [O].
+      stride, dilation: an int or two, in elements. padding: likewise, or "same" or "valid".
+    Returns:
+      [N, O, H', W'], H' = (H + 2 padding - dilation (h - 1) - 1) // stride + 1
+    Raises:
+      ShapeError: channels, groups or sizes do not fit.
+    Example:
+      >>> conv2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2)).shape
+      Size([1, 1, 2, 2])
+    """
+    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+    """Cross-correlation over the last three dimensions. Arguments as conv2d."""
+    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _transposed(
+    op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> Tensor:
+    single = x.ndim == nd + 1
+    if single:
+        x = x.unsqueeze(0)  # type: ignore[attr-defined]
+    if x.ndim != nd + 2 or weight.ndim != nd + 2 or x._shape[1] != weight._shape[0]:
+        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] and weight [C, O/groups, *{nd} sizes]", f"shapes {list(x._shape)} and {list(weight._shape)}"))
+    s, p, e, d = (spread(op, v, nd) for v in (stride, padding, output_padding, dilation))
+    size = tuple((n - 1) * s[i] - 2 * p[i] + d[i] * (weight._shape[2 + i] - 1) + e[i] + 1 for i, n in enumerate(x._shape[2:]))
+    y = _input_grad(x, weight, input_size=size, stride=s, padding=p, dilation=d, groups=groups)
+    if bias is not None:
+        y = y + bias.reshape((-1, *[1] * nd))  # type: ignore[attr-defined]
+    return y.squeeze(0) if single else y  # type: ignore[attr-defined]
+
+
+def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+    """The transpose of conv1d as an operator. Arguments as conv_transpose2d."""
+    return _transposed("conv_transpose1d", 1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+    """The transpose of conv2d as an operator.
+
+    Args:
+      x [N, C, H, W] or [C, H, W]. weight [C, O / groups, h, w]. bias [O].
+    Returns:
+      [N, O, H', W'], H' = (H - 1) stride - 2 padding + dilation (h - 1) + output_padding + 1
+    """
+    return _transposed("conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+    """The transpose of conv3d as an operator. Arguments as conv_transpose2d."""
+    return _transposed("conv_transpose3d", 3, x, weight, bias, stride, padding, output_padding, groups, dilation)

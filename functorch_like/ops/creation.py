@@ -1,0 +1,463 @@
+"""Making tensors: from data, filled, ranges; and the copies and casts between dtypes, layouts and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib
+
+from ..dtypes import DTYPES, as_device, as_dtype, bool_, complex64, get_default_dtype, int64
+from ..errors import DeviceError, DTypeError, ShapeError, message
+from ..op import NONDIFF, Op, Spec, wrap
+from ..tensor import Tensor
+from .family import number
+
+_C_ARRAYS = {"bool": "unsigned char", "int64": "int64_t", "float32": "float", "float64": "double"}
+
+
+def sizes(op: str, args: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape from `f(2, 3)`, `f((2, 3))`, `f([2, 3])` or `f(size)`."""
+    if len(args) == 1 and not isinstance(args[0], int):
+        args = tuple(args[0]) if isinstance(args[0], (tuple, list)) else args
+    try:
+        return tuple([a if type(a) is int else a.__index__() for a in args])
+    except (AttributeError, TypeError):
+        raise TypeError(message(op, "sizes that are integers", repr(args))) from None
+
+
+def _data_shape(data: Any) -> tuple[int, ...]:
+    shape = []
+    while isinstance(data, (list, tuple)):
+        shape.append(len(data))
+        if not data:
+            break
+        data = data[0]
+    return tuple(shape)
+
+
+def _flatten(data: Any, shape: tuple[int, ...], out: list[Any]) -> None:
+    if not shape:
+        if isinstance(data, (list, tuple)):
+            raise ShapeError(message("tensor", "nested lists of equal lengths", f"{data!r} among numbers"))
+        out.append(data)
+        return
+    if not isinstance(data, (list, tuple)) or len(data) != shape[0]:
+        got = f"length {len(data)}" if isinstance(data, (list, tuple)) else repr(data)
+        raise ShapeError(message("tensor", f"nested lists of equal lengths ({shape[0]} here)", got))
+    if len(shape) == 1:
+        out.extend(data)
+        return
+    for item in data:
+        _flatten(item, shape[1:], out)
+
+
+def _natural_dtype(items: list[Any]) -> Any:
+    kinds = set(map(type, items))
+    if complex in kinds:
+        return complex64 if get_default_dtype().itemsize <= 4 else as_dtype("complex128")
+    if float in kinds or not kinds:
+        return get_default_dtype()
+    if kinds == {bool}:
+        return bool_
+    if kinds <= {int, bool}:
+        return int64
+    return None
+
+
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of the data.
+
+    Args:
+      data: a number, nested lists of numbers, a NumPy array, or a tensor.
+      dtype: default: int64 for ints, bool for bools, the default floating dtype for floats, an array's own.
+    Raises:
+      ShapeError: lists of unequal lengths.
+      DTypeError: something that is not a number.
+    Example:
+      >>> tensor([[1, 2], [3, 4]], dtype=float32)
+      tensor([[1., 2.],
+              [3., 4.]])
+    """
+    target = None if dtype is None else as_dtype(dtype)
+    if isinstance(data, Tensor):
+        t = data.detach().clone()
+    elif hasattr(data, "__array_interface__") or hasattr(data, "__dlpack__"):
+        from ..interop import from_array
+
+        t = from_array(data, copy=True)
+    else:
+        t = _from_lists(data, target)
+    if target is not None and t.dtype is not target:
+        t = t.to(target)
+    if device is not None:
+        t = t.to(as_device(device))
+    return t.requires_grad_() if requires_grad else t
+
+
+def _from_lists(data: Any, target: Any) -> Tensor:
+    shape = _data_shape(data)
+    items: list[Any] = []
+    if isinstance(data, range):
+        data, shape = list(data), (len(data),)
+    _flatten(data, shape, items)
+    natural = _natural_dtype(items)
+    if natural is None:
+        return _from_mixed(items, shape)
+    if natural.is_complex:
+        flat = [part for item in items for part in (complex(item).real, complex(item).imag)]
+        pairs = _filled(flat, "float64", (*shape, 2))
+        return wrap(lib.cb_view_as_complex(pairs._v)).to(target or natural)
+    store = natural if natural.name in _C_ARRAYS else as_dtype("float64")
+    if target is not None and target.name in _C_ARRAYS and not (target.name == "bool" or (target.name == "int64" and store.is_floating_point)):
+        store = target
+    t = _filled(items, store.name, shape)
+    return t if store is natural or store is target else t.to(natural)
+
+
+def _filled(items: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:
+    try:
+        array = ffi.new(_C_ARRAYS[name] + "[]", items)
+    except OverflowError:
+        if name != "int64":
+            raise
+        array, name = ffi.new("uint64_t[]", items), "uint64"
+    return wrap(lib.cb_from_bytes(array, as_dtype(name).code, len(shape), shape))
+
+
+def _from_mixed(items: list[Any], shape: tuple[int, ...]) -> Tensor:
+    """Items that are 0-d tensors, NumPy numbers or arrays among plain numbers."""
+    from .join import stack
+
+    parts = []
+    for item in items:
+        if isinstance(item, Tensor):
+            parts.append(item.detach())
+        elif hasattr(item, "__array__") or hasattr(item, "dtype"):
+            parts.append(tensor(item) if getattr(item, "shape", ()) else tensor(item.item(), dtype=item.dtype))
+        elif isinstance(item, (bool, int, float, complex)):
+            parts.append(tensor(item))
+        else:
+            raise DTypeError(message("tensor", "numbers", f"{type(item).__name__} ({item!r})"))
+    joined = stack(parts)
+    return joined.reshape(shape + joined._shape[1:])
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The data as a tensor: itself, or sharing a NumPy array's memory, where nothing has to change."""
+    if not isinstance(data, Tensor) and hasattr(data, "__array_interface__") and dtype is None:
+        from ..interop import from_array
+
+        data = from_array(data, copy=False)
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype) if dtype is not None or device is not None else data
+    return tensor(data, dtype=dtype, device=device)
+
+
+# ---- filled ----
+
+
+def _scalar(value: Any) -> Any:
+    s = ffi.new("cb_scalar *")
+    if isinstance(value, bool):
+        s.kind, s.i = 98, value
+    elif isinstance(value, int):
+        if -(1 << 63) <= value < 1 << 63:
+            s.kind, s.i = 105, value
+        else:
+            s.kind, s.u = 117, value
+    elif isinstance(value, complex):
+        s.kind, s.re, s.im = 99, value.real, value.imag
+    else:
+        s.kind, s.re = 102, float(value)
+    return s
+
+
+def _made(handle: Any, requires_grad: bool) -> Tensor:
+    t = wrap(handle)
+    return t.requires_grad_() if requires_grad else t
+
+
+def _kind(dtype: Any) -> int:
+    return (get_default_dtype() if dtype is None else as_dtype(dtype)).code
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with whatever was in memory.
+
+    Raises:
+      OutOfMemoryError: there is not that much memory.
+    """
+    shape = sizes("empty", size)
+    return _made(lib.cb_empty(_kind(dtype), as_device(device).code, len(shape), shape), requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with one value everywhere; the dtype follows the value unless given.
+
+    Example:
+      >>> full((2,), 7)
+      tensor([7, 7])
+    """
+    shape = sizes("full", (size,) if not isinstance(size, int) else (size,))
+    if isinstance(fill_value, Tensor):
+        t = fill_value.expand(shape).clone()
+        return t if dtype is None else t.to(as_dtype(dtype))
+    if dtype is None:
+        dtype = _natural_dtype([fill_value]) or get_default_dtype()
+    return _made(lib.cb_full(as_dtype(dtype).code, as_device(device).code, len(shape), shape, _scalar(fill_value)), requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros.
+
+    Example:
+      >>> zeros(2, 2)
+      tensor([[0., 0.],
+              [0., 0.]])
+    """
+    shape = sizes("zeros", size)
+    return _made(lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ZERO), requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    shape = sizes("ones", size)
+    return _made(lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ONE), requires_grad)
+
+
+_ZERO, _ONE = _scalar(0), _scalar(1)
+
+
+def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the same shape, with whatever was in memory."""
+    return empty(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros of the same shape, dtype and device."""
+    return zeros(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones of the same shape, dtype and device."""
+    return ones(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of one value, of the same shape, dtype and device."""
+    return full(x._shape, fill_value, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """The numbers start, start + step, ... below end. `arange(n)` counts from 0.
+
+    Raises:
+      ValueError: step is 0, or has the wrong sign for the bounds.
+    Example:
+      >>> arange(1, 2, 0.5)
+      tensor([1.0000, 1.5000])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if step == 0 or (end - start) * step < 0:
+        raise ValueError(message("arange", "a nonzero step towards end", f"start {start}, end {end}, step {step}"))
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    d = (int64 if whole else get_default_dtype()) if dtype is None else as_dtype(dtype)
+    place = as_device(device).code
+    if whole:
+        n = -((start - end) // step)
+        return _made(lib.cb_arange_int(d.code, place, start, step, n), requires_grad)
+    import math
+
+    n = math.ceil((end - start) / step)
+    return _made(lib.cb_arange(d.code, place, float(start), float(step), n), requires_grad)
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """`steps` evenly spaced numbers from start to end, both included.
+
+    Example:
+      >>> linspace(0, 1, 3)
+      tensor([0.0000, 0.5000, 1.0000])
+    """
+    if steps < 0:
+        raise ValueError(message("linspace", "steps of at least 0", steps))
+    return _made(lib.cb_linspace(_kind(dtype), as_device(device).code, float(start), float(end), steps), requires_grad)
+
+
+def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """`steps` numbers from base**start to base**end, evenly spaced on a logarithmic scale."""
+    return (number(base) ** linspace(start, end, steps, dtype="float64", device=device)).to(as_dtype(dtype) if dtype else get_default_dtype())
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A matrix with ones on the diagonal and zeros elsewhere."""
+    return _made(lib.cb_eye(_kind(dtype), as_device(device).code, n, n if m is None else m), requires_grad)
+
+
+def _new_method(function: Any) -> Any:
+    def method(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any) -> Tensor:
+        return function(*args, dtype=dtype or self.dtype, device=device or self.device, **options)
+
+    method.__name__ = "new_" + function.__name__
+    method.__doc__ = f"{function.__name__}() with this tensor's dtype and device as defaults."
+    return method
+
+
+for _f in (empty, full, zeros, ones, tensor):
+    setattr(Tensor, "new_" + _f.__name__, _new_method(_f))
+
+
+# ---- copies and casts ----
+
+
+def _identity_batch(op_name: str) -> Any:
+    def batch(_size: int, _batched: Any, x: Tensor, **params: Any) -> Tensor:
+        from ..op import TABLE
+
+        return TABLE[op_name](x, **params)
+
+    return batch
+
+
+_cast = Op(
+    "to_dtype",
+    lambda x, *, code: lib.cb_cast(x._v, code),
+    vjp=lambda ct, _out, x_spec, *, code: (_real_part(ct, x_spec),),
+    jvp=lambda tangents, _out, _x, *, code: _cast(tangents[0], code=code),
+    batch=_identity_batch("to_dtype"),
+    family="cast",
+)
+
+
+def _real_part(ct: Tensor, x_spec: Spec) -> Tensor:
+    if ct.dtype.is_complex and not x_spec.dtype.is_complex:
+        ct = ct.real  # type: ignore[attr-defined]
+    return ct.to(x_spec.dtype)  # type: ignore[attr-defined]
+
+
+_cast_flat = Op("to_integer", lambda x, *, code: lib.cb_cast(x._v, code), vjp=NONDIFF("integer result"), batch=_identity_batch("to_integer"), family="cast")
+_clone = Op(
+    "clone",
+    lambda x: lib.cb_clone(x._v),
+    vjp=lambda ct, _out, _x: (ct,),
+    jvp=lambda tangents, _out, _x: _clone(tangents[0]),
+    batch=_identity_batch("clone"),
+    family="copy",
+)
+_contiguous = Op(
+    "contiguous",
+    lambda x: lib.cb_contiguous(x._v),
+    vjp=lambda ct, _out, _x: (ct,),
+    jvp=lambda tangents, _out, _x: _contiguous(tangents[0]),
+    batch=_identity_batch("contiguous"),
+    family="copy",
+)
+_to_device = Op(
+    "to_device",
+    lambda x, *, code: lib.cb_to_device(x._v, code),
+    vjp=lambda ct, _out, x_spec, *, code: (_to_device(ct, code=x_spec.device.code),),
+    jvp=lambda tangents, _out, _x, *, code: _to_device(tangents[0], code=code),
+    batch=_identity_batch("to_device"),
+    family="copy",
+)
+_detach = Op("detach", lambda x: lib.cb_alias(x._v), vjp=NONDIFF("cuts the graph"), batch=_identity_batch("detach"), family="copy")
+
+
+def clone(x: Tensor) -> Tensor:
+    """A copy with its own memory; gradients pass through."""
+    return _clone(x)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """The tensor in row-major order: itself if it is already."""
+    if x._v and x._v.flags & 2:
+        return x
+    return _contiguous(x)
+
+
+def detach(x: Tensor) -> Tensor:
+    """The same memory, cut from the graph: no gradient flows through."""
+    return _detach(x)
+
+
+def _detach_(x: Tensor) -> Tensor:
+    """Cuts the tensor itself from the graph."""
+    m = x._m
+    if m is not None:
+        x._m = None if m.value is None else _detach(x)._m
+    return x
+
+
+def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False) -> Tensor:
+    """The tensor with another dtype or device, or both; itself when nothing changes.
+
+    `x.to(float64)`, `x.to("cuda")`, `x.to(device, dtype)`, `x.to(other)` work as in torch.
+
+    Raises:
+      DeviceError: the device is not there.
+    """
+    for a in args:
+        if isinstance(a, Tensor):
+            dtype, device = a.dtype, a.device
+        elif isinstance(a, (str, as_device(None).__class__)) and not (isinstance(a, str) and a in _DTYPE_NAMES):
+            device = a
+        elif isinstance(a, bool):
+            continue
+        elif a is not None:
+            dtype = a
+    before = x
+    if device is not None and (place := as_device(device)).code != x.device.code:
+        _reachable(place)
+        x = _to_device(x, code=place.code)
+    if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:
+        x = (_cast if d.is_inexact else _cast_flat)(x, code=d.code)
+    return _clone(x) if copy and x is before else x
+
+
+_DTYPE_NAMES = {d.name for d in DTYPES}
+
+
+def _reachable(place: Any) -> None:
+    if place.type == "cuda":
+        from .. import cuda
+
+        if not cuda.is_available():
+            raise DeviceError(message("to", "a device that is there", f"'{place}', but no CUDA device can be used", "Use device='cpu', or check functorch_like.cuda.is_available()."))
+
+
+def _cast_method(name: str, target: Any) -> Any:
+    def method(x: Tensor) -> Tensor:
+        return to(x, dtype=target)
+
+    method.__name__ = name
+    method.__doc__ = f"The tensor as {target}."
+    return method
+
+
+for _name, _target in {
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32",
+    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
+}.items():  # fmt: skip
+    setattr(Tensor, _name, _cast_method(_name, as_dtype(_target)))
+
+
+def _cpu(x: Tensor) -> Tensor:
+    """The tensor in main memory."""
+    return to(x, device="cpu")
+
+
+def _cuda(x: Tensor, device: Any = "cuda") -> Tensor:
+    """The tensor on a GPU."""
+    return to(x, device=device if not isinstance(device, int) else f"cuda:{device}")
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """The tensor with the other's dtype."""
+    return to(x, dtype=other.dtype)
+
+
+Tensor.cpu, Tensor.cuda, Tensor.detach_ = _cpu, _cuda, _detach_  # type: ignore[attr-defined]
+for _f in (clone, contiguous, detach, to, type_as):
+    setattr(Tensor, _f.__name__, _f)

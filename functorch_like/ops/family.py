@@ -1,0 +1,360 @@
+"""Constructors of elementwise ops: one call makes the C binding, the fast path, all rules, the Tensor methods and the entry.
+
+A derivative is given once an input, as `partials`: functions of the inputs and the output (`lambda x, y, out: y`), the
+numbers 1 and -1, or `chain(...)` around a function that takes the tangent first and applies the derivative to it
+itself, where one kernel does that. Both modes and all orders follow.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cbackend import ffi, lib
+
+from .. import op as op_module
+from ..dtypes import DTYPES
+from ..errors import DTypeError, message
+from ..op import NotDifferentiable, Op, Spec, dispatch
+
+from ..tensor import Tensor
+from ..trace import active, clock
+
+_new = object.__new__
+_INT64 = range(-(1 << 63), 1 << 63)
+
+
+class chain:  # noqa: N801 - reads as a word in the tables
+    """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`."""
+
+    chained = True
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.__code__ = function.__code__
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+def number(value: Any) -> Tensor:
+    """A 0-d tensor for a Python number; it takes part in promotion by category only, as in torch."""
+    s = ffi.new("cb_scalar *")
+    if isinstance(value, bool):
+        s.kind, s.i = ord("b"), value
+    elif isinstance(value, int):
+        if value in _INT64:
+            s.kind, s.i = ord("i"), value
+        elif 0 <= value < 1 << 64:
+            s.kind, s.u = ord("u"), value
+        else:
+            raise OverflowError(message("tensor", "an integer of at most 64 bits", value, "Use a float."))
+    elif isinstance(value, float):
+        s.kind, s.re = ord("f"), value
+    elif isinstance(value, complex):
+        s.kind, s.re, s.im = ord("c"), value.real, value.imag
+    else:
+        raise DTypeError(message("tensor", "a number", type(value).__name__))
+    return op_module.wrap(lib.cb_scalar_tensor(s, -1))
+
+
+def operand(op: str, value: Any) -> Tensor:
+    """A tensor from whatever may stand beside one in an expression.
+
+    Raises:
+      DTypeError: it is neither a tensor, a number nor an array.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float, complex)):
+        return number(value)
+    if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
+        from .creation import as_tensor
+
+        return as_tensor(value) if getattr(value, "ndim", 1) or not hasattr(value, "item") else number(value.item())
+    raise DTypeError(message(op, "a tensor or a number", type(value).__name__, "Convert it with tensor()."))
+
+
+# ---- rules shared by all elementwise ops ----
+
+
+def _scaled(t: Tensor, partial: Any, args: Sequence[Any], out: Any, conjugate: bool) -> Tensor:
+    """The tangent or cotangent `t` times one partial derivative."""
+    if type(partial) is int:
+        return t if partial == 1 else -t
+    if partial.__class__ is chain:
+        return partial.function(t, *args, out)
+    factor = partial(*args, out)
+    if conjugate and factor.dtype.is_complex:
+        factor = factor.conj()
+    return t * factor
+
+
+def sum_to(ct: Tensor, spec: Spec) -> Tensor:
+    """A cotangent brought to the shape and dtype of the input it belongs to."""
+    shape = ct._shape
+    if shape != spec.shape:
+        lead = len(shape) - len(spec.shape)
+        dims = tuple(d for d in range(len(shape)) if d < lead or (spec.shape[d - lead] == 1 and shape[d] != 1))
+        ct = ct.sum(dims, keepdim=True) if dims else ct
+        if lead:
+            ct = ct.reshape(spec.shape)
+    dtype = ct.dtype
+    if dtype is not spec.dtype:
+        if dtype.is_complex and not spec.dtype.is_complex:
+            ct = ct.real
+        ct = ct.to(spec.dtype)
+    return ct
+
+
+def _pull(node: Any, ct: Tensor) -> list[Tensor | None]:
+    args, specs = node.args, node.specs
+    out = node.saved_out()
+    grads: list[Tensor | None] = []
+    for i, partial in enumerate(node.op.partials):
+        if not node.needs[i]:
+            grads.append(None)
+            continue
+        g = _scaled(ct, partial, args, out, True)
+        grads.append(g if specs is None else sum_to(g, specs[i]))
+    return grads
+
+
+def _jvp(op: Op) -> Callable[..., Any]:
+    def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Tensor) -> Tensor:
+        total = None
+        for t, partial in zip(tangents, op.partials, strict=True):
+            if t is not None:
+                term = _scaled(t, partial, args, out, False)
+                total = term if total is None else total + term
+        assert total is not None
+        if total._shape != out._shape:
+            total = total.expand(out._shape)
+        return total if total.dtype is out.dtype else total.to(out.dtype)
+
+    return jvp
+
+
+def _batch(op: Op) -> Callable[..., Any]:
+    def batch(size: int, batched: Sequence[bool], *args: Tensor) -> Any:
+        return op(*align(batched, args))
+
+    return batch
+
+
+def align(batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
+    """Mapped operands whose logical ranks differ, made to broadcast with the mapped dimension in front."""
+    ranks = [a.ndim - b for a, b in zip(args, batched, strict=True)]
+    rank = max(ranks)
+    aligned = []
+    for a, b, r in zip(args, batched, ranks, strict=True):
+        if b and r < rank:
+            shape = a._shape
+            a = a.reshape((shape[0],) + (1,) * (rank - r) + shape[1:])
+        aligned.append(a)
+    return aligned
+
+
+def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: str) -> Op:
+    if isinstance(partials, NotDifferentiable):
+        op = Op(name, impl, vjp=partials, batch=lambda *_: None, family=family)
+    else:
+        op = Op(name, impl, pull=_pull, jvp=lambda *_: None, batch=lambda *_: None, partials=partials, family=family)
+        op.jvp = _jvp(op)
+    op.batch = _batch(op)
+    return op
+
+
+# ---- in-place forms ----
+
+
+def assign(target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]) -> Tensor:
+    """target = op(*args), in place: in memory where nobody can notice, by rebinding where something records."""
+    from ..mutation import rebind, writes_memory
+
+    if writes_memory(op.name + "_", target, args):
+        clock[0] += 1
+        if in_memory(target._v, clock[0]):
+            op_module.fail(op, args)
+        return target
+    rebind(op.name + "_", target, op(*args))
+    return target
+
+
+# ---- public constructors ----
+
+
+def _finish(fn: Any, op: Op, doc: str, signature: str, method: bool, extra: Sequence[str] = ()) -> None:
+    fn.__name__ = fn.__qualname__ = op.name
+    fn.__doc__ = doc
+    fn.__module__ = "functorch_like"
+    fn.op = op
+    op.doc = doc
+    parameters = [inspect.Parameter(p, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in signature.split()]
+    fn.__signature__ = inspect.Signature(parameters)
+    if method:
+        for name in (op.name, *extra):
+            setattr(Tensor, name, fn)
+
+
+def unary(
+    name: str,
+    deriv: Any,
+    doc: str,
+    *,
+    method: bool = True,
+    inplace: bool = True,
+    samples: dict[str, Any] | None = None,
+    oracle: str | None = None,
+) -> Callable[[Any], Tensor]:
+    """An op of one operand, with the C kernel of the same name.
+
+    Args:
+      deriv: dy/dx as a function of x and y, a `chain`, or NONDIFF(reason).
+      samples: where to test: low, high (default -4 and 4) and dtypes ("float", "int", "bool", "complex" kinds).
+      oracle: dotted name of the reference, imported by tests only.
+    """
+    code = lib.cb_op_code(b"unary", name.encode())
+    if code < 0:
+        raise ImportError(f"op {name}: expected a unary kernel of that name in ops.def, got none.")
+    call, into = lib.cb_unary, lib.cb_unary_into
+
+    def impl(x: Tensor) -> Any:
+        return call(code, x._v)
+
+    op = _elementwise_op(name, impl, deriv if isinstance(deriv, NotDifferentiable) else (deriv,), "unary")
+    op.samples, op.oracle = samples or {}, oracle
+
+    def function(x: Any) -> Tensor:
+        if type(x) is Tensor and x._m is None and not active:
+            h = call(code, x._v)
+            if h:
+                t = _new(Tensor)
+                t._v = h
+                t._m = None
+                return t
+        x = operand(name, x)
+        return dispatch(op, (x,), {})
+
+    _finish(function, op, doc, "x", method)
+    if method and inplace:
+
+        def in_place(x: Tensor) -> Tensor:
+            return assign(x, op, (x,), lambda out, now: into(code, x._v, out, now))
+
+        in_place.__name__ = name + "_"
+        in_place.__doc__ = f"In-place {name}()."
+        setattr(Tensor, name + "_", in_place)
+    return function
+
+
+def binary(
+    name: str,
+    partials: Any,
+    doc: str,
+    *,
+    method: bool = True,
+    inplace: bool = True,
+    dunder: str | None = None,
+    samples: dict[str, Any] | None = None,
+    oracle: str | None = None,
+) -> Callable[[Any, Any], Tensor]:
+    """An op of two operands that broadcast, with the C kernel of the same name; numbers may stand for either.
+
+    Args:
+      partials: the derivatives by x and by y (see the top of this file), or NONDIFF(reason).
+      dunder: the operator's method name without underscores: "add" gives __add__, __radd__ and __iadd__.
+    """
+    code = lib.cb_op_code(b"binary", name.encode())
+    if code < 0:
+        raise ImportError(f"op {name}: expected a binary kernel of that name in ops.def, got none.")
+    call, call_float, call_int, into = lib.cb_binary, lib.cb_binary_float, lib.cb_binary_int, lib.cb_binary_into
+
+    def impl(x: Tensor, y: Tensor) -> Any:
+        return call(code, x._v, y._v)
+
+    op = _elementwise_op(name, impl, partials, "binary")
+    op.samples, op.oracle = samples or {}, oracle
+
+    def function(x: Any, y: Any) -> Tensor:
+        if not active and type(x) is Tensor and x._m is None:
+            kind = type(y)
+            if kind is Tensor:
+                h = call(code, x._v, y._v) if y._m is None else None
+            elif kind is float:
+                h = call_float(code, x._v, y, 0)
+            elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
+                h = call_int(code, x._v, y, 0)
+            else:
+                h = None
+            if h:
+                t = _new(Tensor)
+                t._v = h
+                t._m = None
+                return t
+        return dispatch(op, (operand(name, x), operand(name, y)), {})
+
+    def reflected(x: Tensor, y: Any) -> Any:
+        if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
+            return NotImplemented
+        if not active and x._m is None:
+            kind = type(y)
+            h = call_float(code, x._v, y, 1) if kind is float else None
+            if kind is int and -9223372036854775808 <= y <= 9223372036854775807:
+                h = call_int(code, x._v, y, 1)
+            if h:
+                t = _new(Tensor)
+                t._v = h
+                t._m = None
+                return t
+        return dispatch(op, (operand(name, y), x), {})
+
+    _finish(function, op, doc, "x y", method)
+    if method and inplace:
+
+        def in_place(x: Tensor, y: Any) -> Tensor:
+            other = operand(name, y)
+            return assign(x, op, (x, other), lambda out, now: into(code, x._v, other._v, out, now))
+
+        in_place.__name__ = name + "_"
+        in_place.__doc__ = f"In-place {name}()."
+        setattr(Tensor, name + "_", in_place)
+        if dunder:
+            setattr(Tensor, f"__i{dunder}__", in_place)
+    if dunder:
+        setattr(Tensor, f"__{dunder}__", function)
+        setattr(Tensor, f"__r{dunder}__", reflected)
+    return function
+
+
+def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) -> Op:
+    """An op of three operands that broadcast, with the C kernel of the same name. The public function is written beside it."""
+    code = lib.cb_op_code(b"ternary", name.encode())
+    if code < 0:
+        raise ImportError(f"op {name}: expected a ternary kernel of that name in ops.def, got none.")
+    call = lib.cb_ternary
+
+    def impl(x: Tensor, y: Tensor, z: Tensor) -> Any:
+        return call(code, x._v, y._v, z._v)
+
+    op = _elementwise_op(name, impl, partials, "ternary")
+    op.samples, op.oracle = samples or {}, None
+    return op
+
+
+def result_type(*operands: Any) -> Any:
+    """The dtype an expression of these tensors and numbers has.
+
+    Example:
+      >>> result_type(tensor([1]), 1.5)
+      float32
+    """
+    tensors = [operand("result_type", x) for x in operands]
+    code = lib.cb_result_type(len(tensors), [t._concrete for t in tensors])
+    if code < 0:
+        op_module.raise_error()
+    return DTYPES[code]
+
+
+__all__ = ["align", "binary", "chain", "number", "operand", "result_type", "sum_to", "ternary", "unary"]

@@ -1,0 +1,322 @@
+"""Joining and splitting, and the ops that move elements: cat, stack, split, pad, flip, roll, repeat, tril, triu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cbackend import lib
+
+from ..errors import ShapeError, message
+from ..op import Op
+from ..tensor import Tensor, wrap_dim
+from .creation import _scalar, sizes
+from .family import operand
+
+_FAMILY = "join"
+
+
+def _handles(xs: Sequence[Tensor]) -> Any:
+    return [x._v for x in xs]
+
+
+def _unmapped(size: int, batched: Sequence[bool], xs: Sequence[Tensor]) -> list[Tensor]:
+    """All operands with the mapped dimension in front."""
+    return [x if b else x.unsqueeze(0).expand((size, *x._shape)) for x, b in zip(xs, batched, strict=True)]  # type: ignore[attr-defined]
+
+
+def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
+    pieces, at = [], 0
+    for spec in _specs:
+        n = spec.shape[dim] if spec.shape != (0,) or ct.ndim == 1 else 0
+        piece = ct.narrow(dim, at, n)  # type: ignore[attr-defined]
+        if spec.shape == (0,) and ct.ndim != 1:
+            piece = piece.reshape((0,))
+        pieces.append(piece if piece.dtype is spec.dtype else piece.to(spec.dtype))
+        at += n
+    return pieces
+
+
+def _stack_tangents(op: Any) -> Any:
+    def jvp(tangents: Sequence[Tensor | None], _out: Tensor, *xs: Tensor, dim: int) -> Tensor:
+        from .creation import zeros_like
+
+        return op()(*[zeros_like(x) if t is None else t for t, x in zip(tangents, xs, strict=True)], dim=dim)
+
+    return jvp
+
+
+_cat = Op(
+    "cat",
+    lambda *xs, dim: lib.cb_cat(len(xs), _handles(xs), dim),
+    vjp=_cat_vjp,
+    jvp=_stack_tangents(lambda: _cat),
+    batch=lambda size, batched, *xs, dim: _cat(*_unmapped(size, batched, xs), dim=dim + 1),
+    family=_FAMILY,
+)
+_stack = Op(
+    "stack",
+    lambda *xs, dim: lib.cb_stack(len(xs), _handles(xs), dim),
+    vjp=lambda ct, _out, *_specs, dim: [
+        g if g.dtype is s.dtype else g.to(s.dtype) for g, s in zip([ct.select(dim, i) for i in range(len(_specs))], _specs, strict=True)
+    ],
+    jvp=_stack_tangents(lambda: _stack),
+    batch=lambda size, batched, *xs, dim: _stack(*_unmapped(size, batched, xs), dim=dim + 1),
+    family=_FAMILY,
+)
+
+
+def _list(op: str, tensors: Any) -> list[Tensor]:
+    xs = [operand(op, x) for x in tensors]
+    if not xs:
+        raise ValueError(message(op, "at least one tensor", "none"))
+    return xs
+
+
+def cat(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
+    """The tensors one after the other along a dim; other sizes must agree.
+
+    Raises:
+      ShapeError: sizes differ. ValueError: no tensors.
+    Example:
+      >>> cat([tensor([1, 2]), tensor([3])])
+      tensor([1, 2, 3])
+    """
+    xs = _list("cat", tensors)
+    rank = max(x.ndim for x in xs)
+    if rank == 0:
+        raise ShapeError(message("cat", "tensors with at least one dimension", "0-d tensors", "Use stack."))
+    return _cat(*xs, dim=wrap_dim("cat", options.get("axis", dim), rank))
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
+    """The tensors, of one shape, along a new dim.
+
+    Example:
+      >>> stack([tensor([1, 2]), tensor([3, 4])])
+      tensor([[1, 2],
+              [3, 4]])
+    """
+    xs = _list("stack", tensors)
+    return _stack(*xs, dim=wrap_dim("stack", options.get("axis", dim), xs[0].ndim + 1))
+
+
+def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of a size (the last one may be smaller), or of the given sizes, along a dim; views.
+
+    Raises:
+      ShapeError: the sizes do not add up.
+    """
+    d = wrap_dim("split", dim, x.ndim)
+    n = x._shape[d]
+    if isinstance(split_size_or_sections, int):
+        size = split_size_or_sections
+        if size <= 0 and n:
+            raise ValueError(message("split", "a size above 0", size))
+        lengths = [min(size, n - at) for at in range(0, n, size)] if n else [0]
+    else:
+        lengths = list(split_size_or_sections)
+        if sum(lengths) != n or min(lengths, default=0) < 0:
+            raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
+    pieces, at = [], 0
+    for length in lengths:
+        pieces.append(x.narrow(d, at, length))  # type: ignore[attr-defined]
+        at += length
+    return tuple(pieces)
+
+
+split_with_sizes = split
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` pieces of equal size (the last one may be smaller) along a dim; views."""
+    d = wrap_dim("chunk", dim, x.ndim)
+    if chunks <= 0:
+        raise ValueError(message("chunk", "at least 1 chunk", chunks))
+    return split(x, max(1, -(-x._shape[d] // chunks)), d)
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along a dim, without it; views."""
+    d = wrap_dim("unbind", dim, x.ndim)
+    return tuple(x.select(d, i) for i in range(x._shape[d]))  # type: ignore[attr-defined]
+
+
+def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """`length` places of a dim from `start` on; a view.
+
+    Raises:
+      DimError: they are not all inside.
+    """
+    from ..errors import DimError
+
+    d = wrap_dim("narrow", dim, x.ndim)
+    n = x._shape[d]
+    start = start + n if start < 0 else start
+    if not (0 <= start and length >= 0 and start + length <= n):
+        raise DimError(message("narrow", f"start and length inside a dimension of size {n}", f"start {start} and length {length}"))
+    return x[(slice(None),) * d + (slice(start, start + length),)]
+
+
+def select(x: Tensor, dim: int, index: int) -> Tensor:
+    """The slice at a place of a dim, without it; a view."""
+    d = wrap_dim("select", dim, x.ndim)
+    return x[(slice(None),) * d + (index,)]
+
+
+# ---- movers: linear ops with a C kernel ----
+_flip = Op(
+    "flip",
+    lambda x, *, dims: lib.cb_flip(x._v, len(dims), dims),
+    vjp=lambda ct, _out, _x, *, dims: (_flip(ct, dims=dims),),
+    jvp=lambda tangents, _out, _x, *, dims: _flip(tangents[0], dims=dims),
+    batch=lambda _size, _batched, x, *, dims: _flip(x, dims=tuple([d + 1 for d in dims])),
+    family=_FAMILY,
+)
+_roll = Op(
+    "roll",
+    lambda x, *, shifts, dims: lib.cb_roll(x._v, len(dims), shifts, dims),
+    vjp=lambda ct, _out, _x, *, shifts, dims: (_roll(ct, shifts=tuple([-s for s in shifts]), dims=dims),),
+    jvp=lambda tangents, _out, _x, **p: _roll(tangents[0], **p),
+    batch=lambda _size, _batched, x, *, shifts, dims: _roll(x, shifts=shifts, dims=tuple([d + 1 for d in dims])),
+    family=_FAMILY,
+)
+_repeat = Op(
+    "repeat",
+    lambda x, *, reps: lib.cb_repeat(x._v, len(reps), reps),
+    vjp=lambda ct, _out, x_spec, *, reps: (_unrepeat(ct, x_spec.shape, reps),),
+    jvp=lambda tangents, _out, _x, *, reps: _repeat(tangents[0], reps=reps),
+    batch=lambda _size, _batched, x, *, reps: _repeat(
+        x.reshape((x._shape[0], *[1] * (len(reps) + 1 - x.ndim), *x._shape[1:])), reps=(1, *reps)
+    ),
+    family=_FAMILY,
+)
+_tri = Op(
+    "tri",
+    lambda x, *, diagonal, upper: lib.cb_tri(x._v, diagonal, upper),
+    vjp=lambda ct, _out, _x, **p: (_tri(ct, **p),),
+    jvp=lambda tangents, _out, _x, **p: _tri(tangents[0], **p),
+    batch=lambda _size, _batched, x, **p: _tri(x, **p),
+    family=_FAMILY,
+)
+_pad = Op(
+    "constant_pad",
+    lambda x, *, pad, value: lib.cb_pad(x._v, len(pad), pad, _scalar(value)),
+    vjp=lambda ct, _out, _x, *, pad, value: (_pad(ct, pad=tuple([-p for p in pad]), value=0),),
+    jvp=lambda tangents, _out, _x, *, pad, value: _pad(tangents[0], pad=pad, value=0),
+    batch=lambda _size, _batched, x, *, pad, value: _pad(x, pad=pad, value=value),
+    family=_FAMILY,
+)
+
+
+def _unrepeat(ct: Tensor, shape: tuple[int, ...], reps: tuple[int, ...]) -> Tensor:
+    """Sums the copies that repeat() made."""
+    full = (1,) * (len(reps) - len(shape)) + shape
+    split_shape = tuple([part for r, s in zip(reps, full, strict=True) for part in (r, s)])
+    return ct.reshape(split_shape).sum(tuple(range(0, 2 * len(reps), 2))).reshape(shape)  # type: ignore[attr-defined]
+
+
+def flip(x: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse order along dims; a copy."""
+    dims = sizes("flip", dims)
+    return _flip(x, dims=tuple([wrap_dim("flip", d, x.ndim) for d in dims]))
+
+
+def fliplr(x: Tensor) -> Tensor:
+    """Columns in reverse order."""
+    return flip(x, 1)
+
+
+def flipud(x: Tensor) -> Tensor:
+    """Rows in reverse order."""
+    return flip(x, 0)
+
+
+def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements shifted around along dims; without dims, in the flattened tensor.
+
+    Example:
+      >>> roll(tensor([1, 2, 3]), 1)
+      tensor([3, 1, 2])
+    """
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    if dims is None:
+        return _roll(x.reshape((-1,)), shifts=shifts, dims=(0,)).reshape(x._shape)  # type: ignore[attr-defined]
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(dims) != len(shifts):
+        raise ValueError(message("roll", "as many shifts as dims", f"{shifts} and {dims}"))
+    return _roll(x, shifts=shifts, dims=tuple([wrap_dim("roll", d, x.ndim) for d in dims]))
+
+
+def repeat(x: Tensor, *repeats: Any) -> Tensor:
+    """The tensor repeated along each dimension, and new ones in front.
+
+    Example:
+      >>> repeat(tensor([1, 2]), 2, 2)
+      tensor([[1, 2, 1, 2],
+              [1, 2, 1, 2]])
+    """
+    reps = sizes("repeat", repeats)
+    if len(reps) < x.ndim:
+        raise ShapeError(message("repeat", f"at least {x.ndim} repeats", list(reps)))
+    return _repeat(x, reps=reps)
+
+
+def tile(x: Tensor, *dims: Any) -> Tensor:
+    """repeat() that counts from the last dimension."""
+    reps = sizes("tile", dims)
+    return _repeat(x, reps=(1,) * (x.ndim - len(reps)) + reps)
+
+
+def tril(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two dimensions, zeros elsewhere."""
+    return _tri(x, diagonal=diagonal, upper=False)
+
+
+def triu(x: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of the last two dimensions, zeros elsewhere."""
+    return _tri(x, diagonal=diagonal, upper=True)
+
+
+def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+    """Padding by pairs (before, after) from the last dimension on; negative amounts crop.
+
+    Args:
+      mode: "constant" (with value, 0 by default), "reflect", "replicate" or "circular".
+    Example:
+      >>> pad(tensor([1, 2]), (1, 0))
+      tensor([0, 1, 2])
+    """
+    amounts = sizes("pad", (tuple(pad),))
+    if len(amounts) % 2 or len(amounts) > 2 * x.ndim:
+        raise ShapeError(message("pad", f"pairs for at most {x.ndim} dimensions", list(amounts)))
+    if mode == "constant":
+        return _pad(x, pad=amounts, value=0 if value is None else value)
+    from .creation import arange
+
+    for k in range(0, len(amounts), 2):
+        d = x.ndim - 1 - k // 2
+        before, after, n = amounts[k], amounts[k + 1], x._shape[d]
+        if before == after == 0:
+            continue
+        at = arange(-before, n + after, device=x.device)
+        if mode == "replicate":
+            at = at.clamp(0, n - 1)  # type: ignore[attr-defined]
+        elif mode == "circular":
+            at = at % n
+        elif mode == "reflect":
+            if max(before, after) >= n:
+                raise ShapeError(message("pad", f"reflections shorter than the dimension ({n})", f"{before} and {after}"))
+            at = (n - 1) - ((n - 1) - at.abs()).abs()  # type: ignore[attr-defined]
+        else:
+            raise ValueError(message("pad", 'mode "constant", "reflect", "replicate" or "circular"', repr(mode)))
+        x = x.index_select(d, at)  # type: ignore[attr-defined]
+    return x
+
+
+for _f in (split, chunk, unbind, narrow, select, flip, fliplr, flipud, roll, repeat, tile, tril, triu):
+    setattr(Tensor, _f.__name__, _f)
+Tensor.split_with_sizes = split  # type: ignore[attr-defined]

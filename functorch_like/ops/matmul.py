@@ -1,0 +1,249 @@
+"""Matrix products: matmul and what reduces to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import lib
+
+from ..errors import ShapeError, message
+from ..op import Op
+from ..tensor import Tensor
+from .family import sum_to
+from .views import _reshape, _transpose
+
+_FAMILY = "matmul"
+
+
+def _mT(x: Tensor) -> Tensor:  # noqa: N802
+    n = x.ndim
+    y = _transpose(x, a=n - 2, b=n - 1)
+    return y.conj() if x.dtype.is_complex else y  # type: ignore[attr-defined]
+
+
+def _matmul_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor, *, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
+    gx = gy = None
+    if x.ndim == 1 or y.ndim == 1:
+        return _vector_vjp(ct, x, y, needs)
+    if needs[0]:
+        gx = _matmul(ct, _mT(y))
+        gx = gx if gx.ndim == x.ndim and gx._shape == x._shape else sum_to(gx, _spec(x))
+    if needs[1]:
+        if y.ndim == 2 and x.ndim > 2:  # one weight for the whole batch: one product over all rows
+            rows, columns = x._shape[-1], ct._shape[-1]
+            gy = _matmul(_mT(_reshape(x, shape=(-1, rows))), _reshape(ct, shape=(-1, columns)))
+        else:
+            gy = _matmul(_mT(x), ct)
+            gy = gy if gy._shape == y._shape else sum_to(gy, _spec(y))
+    return gx, gy
+
+
+def _spec(x: Tensor) -> Any:
+    from ..op import Spec
+
+    return Spec(x)
+
+
+def _vector_vjp(ct: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
+    """A 1-d operand: as a row or a column matrix."""
+    row, column = x.ndim == 1, y.ndim == 1
+    xm = x.unsqueeze(0) if row else x  # type: ignore[attr-defined]
+    ym = y.unsqueeze(1) if column else y  # type: ignore[attr-defined]
+    ct = ct.unsqueeze(-1) if column else ct  # type: ignore[attr-defined]
+    ct = ct.unsqueeze(-2) if row else ct  # type: ignore[attr-defined]
+    gx, gy = _matmul_vjp(ct, ct, xm, ym, needs=needs)
+    if gx is not None and row:
+        gx = gx.squeeze(-2)  # type: ignore[attr-defined]
+    if gy is not None and column:
+        gy = gy.squeeze(-1)  # type: ignore[attr-defined]
+    return gx, gy
+
+
+def _matmul_batch(_size: int, batched: Any, x: Tensor, y: Tensor) -> Tensor:
+    bx, by = batched
+    rx, ry = x.ndim - bx, y.ndim - by
+    if not by and ry <= 2 and rx >= 1:  # rows of x against one matrix, or one vector
+        if rx == 1 and ry == 1:
+            return _matmul(x, y)
+        return _matmul(x, y)
+    if rx == 1:  # a vector a lane: a row matrix
+        x = x.unsqueeze(-2)  # type: ignore[attr-defined]
+    if ry == 1:
+        y = y.unsqueeze(-1)  # type: ignore[attr-defined]
+    inner_x, inner_y = x.ndim - bx, y.ndim - by
+    rank = max(inner_x, inner_y)
+    if bx and inner_x < rank:
+        x = x.reshape((x._shape[0], *[1] * (rank - inner_x), *x._shape[1:]))  # type: ignore[attr-defined]
+    if by and inner_y < rank:
+        y = y.reshape((y._shape[0], *[1] * (rank - inner_y), *y._shape[1:]))  # type: ignore[attr-defined]
+    out = _matmul(x, y)
+    if rx == 1:
+        out = out.squeeze(-2)
+    if ry == 1:
+        out = out.squeeze(-1)
+    return out
+
+
+_matmul = Op(
+    "matmul",
+    lambda x, y: lib.cb_matmul(x._v, y._v),
+    vjp=_matmul_vjp,
+    jvp=lambda tangents, _out, x, y: _sum_of(
+        None if tangents[0] is None else _matmul(tangents[0], y), None if tangents[1] is None else _matmul(x, tangents[1])
+    ),
+    batch=_matmul_batch,
+    family=_FAMILY,
+)
+
+
+def _sum_of(*terms: Tensor | None) -> Tensor:
+    total = None
+    for term in terms:
+        if term is not None:
+            total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """The matrix product, with broadcasting over leading dimensions; 1-d operands are a row or a column.
+
+    Args:
+      x [..., n, k], y [..., k, m]: one dtype.
+    Returns:
+      [..., n, m]
+    Raises:
+      ShapeError: inner sizes differ. DTypeError: dtypes differ.
+    Example:
+      >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
+      tensor([[11.]])
+    """
+    return _matmul(x, y)
+
+
+
+def mm(x: Tensor, y: Tensor) -> Tensor:
+    """The product of two matrices."""
+    if x.ndim != 2 or y.ndim != 2:
+        raise ShapeError(message("mm", "two matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+    return _matmul(x, y)
+
+
+def bmm(x: Tensor, y: Tensor) -> Tensor:
+    """The products of two batches of matrices."""
+    if x.ndim != 3 or y.ndim != 3 or x._shape[0] != y._shape[0]:
+        raise ShapeError(message("bmm", "two batches of as many matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+    return _matmul(x, y)
+
+
+def mv(x: Tensor, y: Tensor) -> Tensor:
+    """A matrix times a vector."""
+    if x.ndim != 2 or y.ndim != 1:
+        raise ShapeError(message("mv", "a matrix and a vector", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+    return _matmul(x, y)
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """The sum of the products of two vectors' elements.
+
+    Example:
+      >>> dot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))
+      tensor(11.)
+    """
+    if x.ndim != 1 or y.ndim != 1:
+        raise ShapeError(message("dot", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul, or (x * y).sum()."))
+    return _matmul(x, y)
+
+
+def vdot(x: Tensor, y: Tensor) -> Tensor:
+    """dot() with the first vector conjugated."""
+    return dot(x.conj(), y)  # type: ignore[attr-defined]
+
+
+def outer(x: Tensor, y: Tensor) -> Tensor:
+    """The products of all pairs: [n], [m] -> [n, m]."""
+    if x.ndim != 1 or y.ndim != 1:
+        raise ShapeError(message("outer", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}"))
+    return x.unsqueeze(1) * y  # type: ignore[attr-defined]
+
+
+ger = outer
+
+
+def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * x + alpha * (a @ b)."""
+    product = mm(a, b)
+    return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
+
+
+def addmv(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * x + alpha * (a @ b), with b a vector."""
+    product = mv(a, b)
+    return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
+
+
+def baddbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * x + alpha * (a @ b), for batches of matrices."""
+    product = bmm(a, b)
+    return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
+
+
+# ---- linear ----
+
+
+def _linear_meaning(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
+    y = _matmul(x, _transpose(w, a=0, b=1))
+    return y + bias[0] if bias else y
+
+
+def _linear_vjp(ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    gx = _matmul(ct, w) if needs[0] else None
+    rows = ct if ct.ndim == 2 else _reshape(ct, shape=(-1, ct._shape[-1]))
+    gw = None
+    if needs[1]:
+        inputs = x if x.ndim == 2 else _reshape(x, shape=(-1, x._shape[-1]))
+        gw = _matmul(_mT(rows), inputs.conj() if x.dtype.is_complex else inputs)  # type: ignore[attr-defined]
+    if len(needs) == 2:
+        return gx, gw
+    return gx, gw, rows.sum(0) if needs[2] else None  # type: ignore[attr-defined]
+
+
+def _linear_batch(size: int, batched: Any, x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
+    if not batched[1] and not (bias and batched[2]):
+        return _linear(x, w, *bias)
+    y = _matmul_batch(size, (batched[0], batched[1]), x, _transpose(w, a=w.ndim - 2, b=w.ndim - 1))
+    if not bias:
+        return y
+    b = bias[0]
+    if batched[2]:
+        b = b.reshape((size, *[1] * (y.ndim - 2), -1))  # type: ignore[attr-defined]
+    return y + b
+
+
+_linear = Op(
+    "linear",
+    lambda x, w, b=None: lib.cb_linear(x._v, w._v, w._v if b is None else b._v, b is not None),
+    vjp=_linear_vjp,
+    batch=_linear_batch,
+    decompose=_linear_meaning,
+    family=_FAMILY,
+)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight.T + bias.
+
+    Args:
+      x [..., in], weight [out, in], bias [out]: one dtype.
+    Returns:
+      [..., out]
+    Raises:
+      ShapeError: sizes do not fit.
+    """
+    return _linear(x, weight) if bias is None else _linear(x, weight, bias)
+
+
+Tensor.__matmul__ = lambda x, y: _matmul(x, y) if isinstance(y, Tensor) else NotImplemented  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda x, y: NotImplemented  # type: ignore[attr-defined]
+for _f in (matmul, mm, bmm, mv, dot, vdot, outer, ger, addmm, addmv, baddbmm):
+    setattr(Tensor, _f.__name__, _f)

@@ -1,0 +1,158 @@
+"""Pooling over the last one to three dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib
+
+from ..errors import ShapeError, message
+from ..op import Op
+from ..tensor import Tensor
+from .conv import spread
+
+_FAMILY = "pool"
+
+
+def _pool_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Any:
+    out = ffi.new("cb_tensor *[2]")
+    if lib.cb_max_pool(x._v, len(kernel), kernel, stride, padding, dilation, ceil_mode, out):
+        return ()
+    return out[0], out[1]
+
+
+# C pools the last dimensions of a tensor of any rank: a mapped dimension in front needs nothing.
+_max_pool = Op(
+    "max_pool",
+    _pool_impl,
+    vjp=lambda ct, out, x_spec, **_p: (_max_pool_grad(ct[0], out[1], input_size=x_spec.shape[-len(_p["kernel"]) :]),),
+    jvp=lambda tangents, out, _x, **p: (_pool_gather(tangents[0], out[1], nd=len(p["kernel"])), None),
+    batch=lambda _size, _batched, x, **p: _max_pool(x, **p),
+    nouts=2,
+    family=_FAMILY,
+)
+
+
+def _both(size: int, batched: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    fronted = [t if m else t.unsqueeze(0).expand((size, *t._shape)) for t, m in zip((a, b), batched, strict=True)]  # type: ignore[attr-defined]
+    return fronted[0], fronted[1]
+
+
+_max_pool_grad = Op(
+    "max_pool_grad",
+    lambda ct, indices, *, input_size: lib.cb_max_pool_grad(ct._v, indices._v, len(input_size), input_size),
+    vjp=lambda g, _out, _ct, indices, *, input_size: (_pool_gather(g, indices, nd=len(input_size)), None),
+    jvp=lambda tangents, _out, _ct, indices, *, input_size: _max_pool_grad(tangents[0], indices, input_size=input_size),
+    batch=lambda size, batched, ct, indices, **p: _max_pool_grad(*_both(size, batched, ct, indices), **p),
+    family=_FAMILY,
+)
+_pool_gather = Op(
+    "pool_gather",
+    lambda x, indices, *, nd: lib.cb_pool_gather(x._v, indices._v, nd),
+    vjp=lambda ct, _out, x_spec, indices, *, nd: (_max_pool_grad(ct, indices, input_size=x_spec.shape[-nd:]), None),
+    jvp=lambda tangents, _out, _x, indices, *, nd: _pool_gather(tangents[0], indices, nd=nd),
+    batch=lambda size, batched, x, indices, **p: _pool_gather(*_both(size, batched, x, indices), **p),
+    family=_FAMILY,
+)
+
+
+def _avg_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int) -> Any:
+    return lib.cb_avg_pool(x._v, len(kernel), kernel, stride, padding, ceil_mode, include_pad, divisor)
+
+
+_avg_pool = Op(
+    "avg_pool",
+    _avg_impl,
+    vjp=lambda ct, _out, x_spec, **p: (_avg_pool_grad(ct, input_size=x_spec.shape[-len(p["kernel"]) :], **p),),
+    jvp=lambda tangents, _out, _x, **p: _avg_pool(tangents[0], **p),
+    batch=lambda _size, _batched, x, **p: _avg_pool(x, **p),
+    family=_FAMILY,
+)
+_avg_pool_grad = Op(
+    "avg_pool_grad",
+    lambda ct, *, input_size, kernel, stride, padding, ceil_mode, include_pad, divisor: lib.cb_avg_pool_grad(
+        ct._v, len(kernel), input_size, kernel, stride, padding, ceil_mode, include_pad, divisor
+    ),
+    vjp=lambda g, _out, _ct, *, input_size, **p: (_avg_pool(g, **p),),
+    jvp=lambda tangents, _out, _ct, **p: _avg_pool_grad(tangents[0], **p),
+    batch=lambda _size, _batched, ct, **p: _avg_pool_grad(ct, **p),
+    family=_FAMILY,
+)
+
+
+def _max(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool) -> Any:
+    if x.ndim not in (nd + 1, nd + 2):
+        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape)))
+    kernel = spread(op, kernel_size, nd)
+    values, indices = _max_pool(
+        x,
+        kernel=kernel,
+        stride=spread(op, stride, nd) if stride not in (None, ()) else kernel,
+        padding=spread(op, padding, nd),
+        dilation=spread(op, dilation, nd),
+        ceil_mode=bool(ceil_mode),
+    )
+    return (values, indices) if return_indices else values
+
+
+def max_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each window over the last dimension. Arguments as max_pool2d."""
+    return _max("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each window over the last two dimensions.
+
+    Args:
+      x [N, C, H, W] or [C, H, W]. kernel_size, stride (default kernel_size), padding (at most half the kernel), dilation:
+        an int or two, in elements.
+      ceil_mode: also windows that reach over the edge. return_indices: also their places in the plane.
+    Example:
+      >>> max_pool2d(arange(16.0).reshape(1, 1, 4, 4), 2)
+      tensor([[[[ 5.,  7.],
+                [13., 15.]]]])
+    """
+    return _max("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+    """The largest element of each window over the last three dimensions. Arguments as max_pool2d."""
+    return _max("max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, divisor: int | None) -> Tensor:
+    if x.ndim not in (nd + 1, nd + 2):
+        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape)))
+    kernel = spread(op, kernel_size, nd)
+    return _avg_pool(
+        x,
+        kernel=kernel,
+        stride=spread(op, stride, nd) if stride not in (None, ()) else kernel,
+        padding=spread(op, padding, nd),
+        ceil_mode=bool(ceil_mode),
+        include_pad=bool(count_include_pad),
+        divisor=divisor or 0,
+    )
+
+
+def avg_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
+    """The mean of each window over the last dimension. Arguments as avg_pool2d."""
+    return _avg("avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+) -> Tensor:
+    """The mean of each window over the last two dimensions.
+
+    Args:
+      count_include_pad: does padding count as elements? divisor_override: divide by this instead.
+    """
+    return _avg("avg_pool2d", 2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+) -> Tensor:
+    """The mean of each window over the last three dimensions. Arguments as avg_pool2d."""
+    return _avg("avg_pool3d", 3, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)

@@ -1,0 +1,573 @@
+"""Reductions and scans: sum, mean, prod, var, max, argmax, all, any, logsumexp, cumsum and the like.
+
+Params hold non-negative, sorted dims; an empty tuple of dims means none. `dim` may be an int, a tuple or None (all);
+`axis` and `keepdims` are accepted for it and `keepdim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cbackend import ffi, lib
+
+from ..dtypes import as_dtype
+from ..errors import DTypeError, message
+from ..op import NONDIFF, Op, Spec
+from ..tensor import Tensor, wrap_dim
+from .ternary import where
+from .views import _expand, _reshape
+
+
+def _code(name: str, family: bytes = b"reduce") -> int:
+    code = lib.cb_op_code(family, name.encode())
+    if code < 0:
+        raise ImportError(f"op {name}: expected a {family.decode()} kernel of that name, got none.")
+    return code
+
+
+def _dims(op: str, x: Tensor, dim: Any) -> tuple[int, ...]:
+    """All reduced dims, non-negative and sorted."""
+    n = x.ndim
+    if dim is None or (type(dim) is not int and len(dim) == 0):
+        return tuple(range(n))
+    if type(dim) is int:
+        return (wrap_dim(op, dim, n),) if n else (wrap_dim(op, dim, n),)[:0]
+    dims = tuple(sorted([wrap_dim(op, d, n) for d in dim]))
+    if len(set(dims)) < len(dims):
+        raise ValueError(message(op, "each dim once", dim))
+    return dims if n else ()
+
+
+def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([1 if d in dims else s for d, s in enumerate(shape)])
+
+
+def _spread(y: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A reduced tensor expanded back over the reduced dims."""
+    if not keepdim:
+        y = _reshape(y, shape=_kept_shape(shape, dims))
+    return _expand(y, shape=shape)
+
+
+def _kept(y: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A reduced tensor with its reduced dims as size 1: it broadcasts against x."""
+    return y if keepdim else _reshape(y, shape=_kept_shape(x.shape, dims))
+
+
+def _size(shape: tuple[int, ...], dims: tuple[int, ...]) -> int:
+    n = 1
+    for d in dims:
+        n *= shape[d]
+    return n
+
+
+def _up(dims: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([d + 1 for d in dims])
+
+
+def _reduction(name: str, *, vjp: Any, jvp: Any = None) -> Op:
+    code = _code(name)
+    call = lib.cb_reduce
+    op = Op(
+        name,
+        lambda x, *, dims, keepdim: call(code, x._v, len(dims), dims, keepdim, -1),
+        vjp=vjp,
+        jvp=jvp,
+        batch=lambda _size, _batched, x, *, dims, keepdim: op(x, dims=_up(dims), keepdim=keepdim),
+        family="reduce",
+    )
+    return op
+
+
+def _linear_jvp(get: Callable[[], Op]) -> Callable[..., Tensor]:
+    return lambda tangents, _out, _x, **params: get()(tangents[0], **params)
+
+
+def _public(op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, options: dict[str, Any]) -> tuple[Tensor, tuple[int, ...], bool]:
+    if options:
+        dim, keepdim = options.pop("axis", dim), options.pop("keepdims", keepdim)
+        if options:
+            raise TypeError(message(op_name, "dim, keepdim and dtype", ", ".join(options)))
+    if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:
+        x = x.to(d)  # type: ignore[attr-defined]
+    return x, _dims(op_name, x, dim), bool(keepdim)
+
+
+# ---- sum, mean ----
+_sum = _reduction(
+    "sum",
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
+    jvp=_linear_jvp(lambda: _sum),
+)
+_mean = _reduction(
+    "mean",
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct / max(_size(x_spec.shape, dims), 1), x_spec.shape, dims, keepdim),),
+    jvp=_linear_jvp(lambda: _mean),
+)
+_pymax = max
+
+
+def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:  # noqa: A001
+    """The sum over dims; integers and bools are summed in int64.
+
+    Args:
+      x [...]: any dtype.
+      dim: a dim, several, or None for all.
+      keepdim: keep reduced dims with size 1.
+    Notes: floats are summed pairwise; the result does not depend on the number of threads.
+    Example:
+      >>> sum(tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+      tensor([4., 6.])
+    """
+    x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
+    return _sum(x, dims=dims, keepdim=keepdim)
+
+
+def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The mean over dims, of floating or complex tensors.
+
+    Raises:
+      DTypeError: integers: cast, or pass dtype.
+    Example:
+      >>> mean(tensor([1.0, 2.0, 6.0]))
+      tensor(3.)
+    """
+    x, dims, keepdim = _public("mean", x, dim, keepdim, dtype, options)
+    return _mean(x, dims=dims, keepdim=keepdim)
+
+
+def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The sum over dims with nan counted as 0."""
+    return sum(where(x != x, 0, x), dim, keepdim, dtype=dtype, **options)
+
+
+def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The mean over dims of what is not nan."""
+    valid = x == x
+    return nansum(x, dim, keepdim, dtype=dtype, **options) / sum(valid, dim, keepdim, **options)
+
+
+# ---- prod ----
+_prod = _reduction(
+    "prod",
+    vjp=lambda ct, _out, x, *, dims, keepdim: (_spread(ct, x._shape, dims, keepdim) * _product_of_others(x, dims).conj(),),
+    jvp=lambda tangents, _out, x, *, dims, keepdim: _sum(tangents[0] * _product_of_others(x, dims), dims=dims, keepdim=keepdim),
+)
+
+
+def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """For each element the product of all others along dims, exact also where some are zero."""
+    from .join import cat
+
+    shape = x._shape
+    kept = [d for d in range(len(shape)) if d not in dims]
+    order = (*kept, *dims)
+    flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))  # type: ignore[attr-defined]
+    if flat.shape[-1] == 0:
+        return x
+    edge = flat[..., :1] * 0 + 1
+    before = cumprod(cat([edge, flat[..., :-1]], -1), -1)
+    after = cumprod(cat([edge, flat.flip(-1)[..., :-1]], -1), -1).flip(-1)  # type: ignore[attr-defined]
+    others = (before * after).reshape([shape[d] for d in order])  # type: ignore[attr-defined]
+    return others.permute([order.index(d) for d in range(len(shape))])
+
+
+def prod(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The product over dims; integers and bools are multiplied in int64."""
+    x, dims, keepdim = _public("prod", x, dim, keepdim, dtype, options)
+    return _prod(x, dims=dims, keepdim=keepdim)
+
+
+# ---- amax, amin, all, any, count ----
+
+
+def _extreme_vjp(ct: Tensor, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool) -> tuple[Tensor]:
+    mask, share = _ties(out, x, dims, keepdim)
+    return (where(mask, _kept(ct, x, dims, keepdim) / share, 0),)
+
+
+def _extreme_jvp(tangents: Any, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    mask, share = _ties(out, x, dims, keepdim)
+    return _sum(where(mask, tangents[0] / share, 0), dims=dims, keepdim=keepdim)
+
+
+def _ties(out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> tuple[Tensor, Tensor]:
+    """Where x attains the extreme, and how many elements do."""
+    extreme = _kept(out, x, dims, keepdim)
+    mask = (x == extreme) | ((x != x) & (extreme != extreme))
+    return mask, _sum(mask, dims=dims, keepdim=True).to(x.dtype)  # type: ignore[attr-defined]
+
+
+_amax = _reduction("amax", vjp=_extreme_vjp, jvp=_extreme_jvp)
+_amin = _reduction("amin", vjp=_extreme_vjp, jvp=_extreme_jvp)
+_all = _reduction("all", vjp=NONDIFF("boolean result"))
+_any = _reduction("any", vjp=NONDIFF("boolean result"))
+_count_nonzero = _reduction("count_nonzero", vjp=NONDIFF("integer result"))
+
+
+def amax(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """The largest element over dims; nan if there is one. On ties the gradient is split evenly."""
+    x, dims, keepdim = _public("amax", x, dim, keepdim, None, options)
+    return _amax(x, dims=dims, keepdim=keepdim)
+
+
+def amin(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """The smallest element over dims; nan if there is one. On ties the gradient is split evenly."""
+    x, dims, keepdim = _public("amin", x, dim, keepdim, None, options)
+    return _amin(x, dims=dims, keepdim=keepdim)
+
+
+def all(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:  # noqa: A001
+    """Are all elements over dims nonzero? True for none."""
+    x, dims, keepdim = _public("all", x, dim, keepdim, None, options)
+    return _all(x, dims=dims, keepdim=keepdim)
+
+
+def any(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:  # noqa: A001
+    """Is any element over dims nonzero? False for none."""
+    x, dims, keepdim = _public("any", x, dim, keepdim, None, options)
+    return _any(x, dims=dims, keepdim=keepdim)
+
+
+def count_nonzero(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
+    """How many elements over dims are nonzero."""
+    x, dims, _ = _public("count_nonzero", x, dim, False, None, options)
+    return _count_nonzero(x, dims=dims, keepdim=False)
+
+
+# ---- logsumexp, norms ----
+_logsumexp = _reduction(
+    "logsumexp",
+    vjp=lambda ct, out, x, *, dims, keepdim: (_kept(ct, x, dims, keepdim) * _share(x, out, dims, keepdim),),
+    jvp=lambda tangents, out, x, *, dims, keepdim: _sum(tangents[0] * _share(x, out, dims, keepdim), dims=dims, keepdim=keepdim),
+)
+
+
+def _share(x: Tensor, out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """softmax: exp(x - logsumexp), and 0 in rows of -inf only."""
+    total = _kept(out, x, dims, keepdim)
+    return (x - where(total == -float("inf"), 0, total)).exp()  # type: ignore[attr-defined]
+
+
+def logsumexp(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """log(sum(exp(x))) over dims, without overflow."""
+    if not x.dtype.is_inexact:
+        x = x.float()  # type: ignore[attr-defined]
+    x, dims, keepdim = _public("logsumexp", x, dim, keepdim, None, options)
+    return _logsumexp(x, dims=dims, keepdim=keepdim)
+
+
+_norm2 = _reduction(
+    "norm2",
+    vjp=lambda ct, out, x, *, dims, keepdim: (x * _safe_ratio(_kept(ct, x, dims, keepdim), _kept(out, x, dims, keepdim)),),
+    jvp=lambda tangents, out, x, *, dims, keepdim: _safe_ratio(_sum(_real(x.conj() * tangents[0]), dims=dims, keepdim=keepdim), out),
+)
+
+
+def _real(x: Tensor) -> Tensor:
+    return x.real if x.dtype.is_complex else x  # type: ignore[attr-defined]
+
+
+def _safe_ratio(a: Tensor, b: Tensor) -> Tensor:
+    """a / b, and 0 where b is 0: the subgradient a norm has there."""
+    zero = b == 0
+    return where(zero, 0, a / where(zero, 1, b))
+
+
+# ---- var, std ----
+
+
+def _var_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> tuple[Tensor]:
+    n = _size(x._shape, dims)
+    scale = 2.0 / (n - correction) if n > correction else float("nan")
+    return (_kept(ct, x, dims, keepdim) * scale * (x - _mean(x, dims=dims, keepdim=True)),)
+
+
+def _var_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> Tensor:
+    n = _size(x._shape, dims)
+    scale = 2.0 / (n - correction) if n > correction else float("nan")
+    return _sum(_real((x - _mean(x, dims=dims, keepdim=True)).conj() * tangents[0]), dims=dims, keepdim=keepdim) * scale
+
+
+_var = Op(
+    "var",
+    lambda x, *, dims, keepdim, correction: lib.cb_var(x._v, len(dims), dims, keepdim, correction),
+    vjp=_var_vjp,
+    jvp=_var_jvp,
+    batch=lambda _size, _batched, x, *, dims, keepdim, correction: _var(x, dims=_up(dims), keepdim=keepdim, correction=correction),
+    family="reduce",
+)
+
+
+def var(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None, **options: Any) -> Tensor:
+    """The variance over dims, divided by n - correction (1 by default: unbiased).
+
+    Example:
+      >>> var(tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+      tensor(2.5000)
+    """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    x, dims, keepdim = _public("var", x, dim, keepdim, None, options)
+    return _var(x, dims=dims, keepdim=keepdim, correction=float(int(unbiased) if correction is None else correction))
+
+
+def std(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None, **options: Any) -> Tensor:
+    """The standard deviation over dims: the root of var()."""
+    return var(x, dim, unbiased, keepdim, correction=correction, **options).sqrt()  # type: ignore[attr-defined]
+
+
+def var_mean(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+    """The variance and the mean over dims."""
+    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+def std_mean(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean over dims."""
+    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+# ---- extremes with their places ----
+_FLAT = -(1 << 63)
+
+
+def _arg_reduction(name: str) -> Op:
+    code = _code(name, b"argreduce")
+
+    def batch(_size: int, _batched: Any, x: Tensor, *, dim: int, keepdim: bool) -> Tensor:
+        if dim == _FLAT:
+            flat = op(x.reshape((x._shape[0], -1)), dim=1, keepdim=False)  # type: ignore[attr-defined]
+            return flat.reshape((x._shape[0], *[1] * (x.ndim - 1))) if keepdim else flat
+        return op(x, dim=dim + 1, keepdim=keepdim)
+
+    op = Op(name, lambda x, *, dim, keepdim: lib.cb_argreduce(code, x._v, dim, keepdim), vjp=NONDIFF("integer result"), batch=batch, family="reduce")
+    return op
+
+
+_argmax, _argmin = _arg_reduction("argmax"), _arg_reduction("argmin")
+
+
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """The place of the largest element along dim, or in the flattened tensor; the first one on ties.
+
+    Example:
+      >>> argmax(tensor([[1, 5], [7, 2]]), dim=1)
+      tensor([1, 0])
+    """
+    dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
+    return _argmax(x, dim=_FLAT if dim is None else wrap_dim("argmax", dim, x.ndim), keepdim=keepdim)
+
+
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
+    """The place of the smallest element along dim, or in the flattened tensor; the first one on ties."""
+    dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
+    return _argmin(x, dim=_FLAT if dim is None else wrap_dim("argmin", dim, x.ndim), keepdim=keepdim)
+
+
+def _two(function: Callable[..., int]) -> tuple[Any, Any]:
+    out = ffi.new("cb_tensor *[2]")
+    if function(out):
+        return ()  # type: ignore[return-value]
+    return out[0], out[1]
+
+
+def _picked(x: Tensor, indices: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """The elements of x at the places found along dim."""
+    if x.ndim == 0:
+        return x
+    at = indices if keepdim else indices.unsqueeze(dim)  # type: ignore[attr-defined]
+    y = x.gather(dim, at)  # type: ignore[attr-defined]
+    return y if keepdim else y.squeeze(dim)
+
+
+def _indexed_vjp(ct: Any, out: Any, x_spec: Spec, *, dim: int, keepdim: bool) -> tuple[Tensor]:
+    g, indices = ct[0], out[1]
+    if not x_spec.shape:
+        return (g,)
+    if not keepdim:
+        g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
+    from .creation import zeros
+
+    return (zeros(x_spec.shape, dtype=g.dtype, device=g.device).scatter(dim, indices, g),)  # type: ignore[attr-defined]
+
+
+def _with_index(name: str, arg: str) -> Op:
+    code = _code(arg, b"argreduce")
+    call = lib.cb_reduce_with_index
+    op = Op(
+        name,
+        lambda x, *, dim, keepdim: _two(lambda out: call(code, x._v, dim, keepdim, out)),
+        vjp=_indexed_vjp,
+        jvp=lambda tangents, out, _x, *, dim, keepdim: (_picked(tangents[0], out[1], dim, keepdim), None),
+        batch=lambda _size, _batched, x, *, dim, keepdim: _batched_with_index(op, x, dim, keepdim),
+        nouts=2,
+        family="reduce",
+    )
+    return op
+
+
+def _batched_with_index(op: Op, x: Tensor, dim: int, keepdim: bool) -> Any:
+    if x.ndim == 1:  # a 0-d tensor a lane
+        from .creation import zeros
+
+        return x, zeros(x._shape, dtype="int64", device=x.device)
+    return op(x, dim=dim + 1, keepdim=keepdim)
+
+
+_max_dim, _min_dim = _with_index("max_dim", "argmax"), _with_index("min_dim", "argmin")
+
+
+class _Pair(tuple):
+    """Values and indices, by position and by name."""
+
+    __slots__ = ()
+    values = property(lambda self: self[0])
+    indices = property(lambda self: self[1])
+
+    def __repr__(self) -> str:
+        return f"(values={self[0]!r}, indices={self[1]!r})"
+
+
+def pair(values: Tensor, indices: Tensor) -> Any:
+    """The result of reductions that also tell the place."""
+    return _Pair((values, indices))
+
+
+def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:  # noqa: A001
+    """The largest element; with dim, (values, indices) along it; with another tensor, the elementwise maximum.
+
+    Example:
+      >>> max(tensor([[1.0, 5.0], [7.0, 2.0]]), dim=1).values
+      tensor([5., 7.])
+    """
+    if isinstance(dim, Tensor):
+        from .binary import maximum
+
+        return maximum(x, dim)
+    dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
+    if dim is None:
+        return _amax(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+    return pair(*_max_dim(x, dim=wrap_dim("max", dim, x.ndim), keepdim=keepdim))
+
+
+def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:  # noqa: A001
+    """The smallest element; with dim, (values, indices) along it; with another tensor, the elementwise minimum."""
+    if isinstance(dim, Tensor):
+        from .binary import minimum
+
+        return minimum(x, dim)
+    dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
+    if dim is None:
+        return _amin(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+    return pair(*_min_dim(x, dim=wrap_dim("min", dim, x.ndim), keepdim=keepdim))
+
+
+def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest element."""
+    return amin(x, dim, keepdim), amax(x, dim, keepdim)
+
+
+# ---- scans ----
+
+
+def _scan(name: str, *, vjp: Any, jvp: Any) -> Op:
+    code = _code(name, b"scan")
+    op = Op(
+        name,
+        lambda x, *, dim: lib.cb_scan(code, x._v, dim, -1),
+        vjp=vjp,
+        jvp=jvp,
+        batch=lambda _size, _batched, x, *, dim: x if x.ndim == 1 else op(x, dim=dim + 1),
+        family="scan",
+    )
+    return op
+
+
+def _reversed_sum(x: Tensor, dim: int) -> Tensor:
+    return _cumsum(x.flip(dim), dim=dim).flip(dim) if x.ndim else x  # type: ignore[attr-defined]
+
+
+_cumsum = _scan(
+    "cumsum",
+    vjp=lambda ct, _out, _x, *, dim: (_reversed_sum(ct, dim),),
+    jvp=lambda tangents, _out, _x, *, dim: _cumsum(tangents[0], dim=dim),
+)
+
+
+def _cumprod_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dim: int) -> Tensor:
+    return _sum(_cumprod_jacobian(x, dim) * tangents[0].movedim(dim, -1).unsqueeze(-2), dims=(x.ndim,), keepdim=False).movedim(-1, dim) if x.ndim else tangents[0]
+
+
+def _cumprod_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
+    if not x.ndim:
+        return (ct,)
+    weights = _cumprod_jacobian(x, dim).conj()  # type: ignore[attr-defined]
+    return (_sum(weights * ct.movedim(dim, -1).unsqueeze(-1), dims=(x.ndim - 1,), keepdim=False).movedim(-1, dim),)  # type: ignore[attr-defined]
+
+
+def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
+    """d out[i] / d x[j] as [..., i, j]: the product of x[k], k <= i, k != j. Quadratic in the length, exact at zeros."""
+    from .creation import eye, ones
+
+    rows = x.movedim(dim, -1)  # type: ignore[attr-defined]
+    n = rows.shape[-1]
+    identity = eye(n, dtype="bool", device=x.device)
+    others = where(identity, 1, rows.unsqueeze(-2))  # [..., j, k]: row j has a 1 in place of x[j]
+    products = _cumprod(others, dim=others.ndim - 1).transpose(-1, -2)  # [..., i, j]
+    lower = ones(n, n, dtype="bool", device=x.device).tril()  # type: ignore[attr-defined]
+    return where(lower, products, 0)
+
+
+_cumprod = _scan("cumprod", vjp=_cumprod_vjp, jvp=_cumprod_jvp)
+
+
+def cumsum(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The sums of the elements up to each place along dim.
+
+    Example:
+      >>> cumsum(tensor([1, 2, 3]), dim=0)
+      tensor([1, 3, 6])
+    """
+    dim = options.get("axis", dim)
+    x = x if dtype is None else x.to(as_dtype(dtype))  # type: ignore[attr-defined]
+    return _cumsum(x, dim=wrap_dim("cumsum", 0 if dim is None else dim, x.ndim))
+
+
+def cumprod(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The products of the elements up to each place along dim."""
+    dim = options.get("axis", dim)
+    x = x if dtype is None else x.to(as_dtype(dtype))  # type: ignore[attr-defined]
+    return _cumprod(x, dim=wrap_dim("cumprod", 0 if dim is None else dim, x.ndim))
+
+
+def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None, **options: Any) -> Tensor:
+    """The p-norm over dims of the elements as one vector: p a number, inf, -inf or "fro" (2).
+
+    The gradient where the norm is 0 is 0.
+
+    Raises:
+      DTypeError: integers: cast first.
+    """
+    x, dims, keepdim = _public("norm", x, dim, keepdim, dtype, options)
+    if not x.dtype.is_inexact:
+        raise DTypeError(message("norm", "a floating or complex tensor", x.dtype, "Cast with .float()."))
+    if p in ("fro", 2, 2.0, None):
+        return _norm2(x, dims=dims, keepdim=keepdim)
+    size = x.abs()  # type: ignore[attr-defined]
+    if p == float("inf"):
+        return _amax(size, dims=dims, keepdim=keepdim)
+    if p == -float("inf"):
+        return _amin(size, dims=dims, keepdim=keepdim)
+    if p == 0:
+        return _sum((size != 0).to(size.dtype), dims=dims, keepdim=keepdim)
+    if p == 1:
+        return _sum(size, dims=dims, keepdim=keepdim)
+    return _sum(size**p, dims=dims, keepdim=keepdim) ** (1.0 / p)
+
+
+for _f in (
+    sum, mean, nansum, nanmean, prod, amax, amin, all, any, count_nonzero, logsumexp, var, std, argmax, argmin, max, min,
+    aminmax, cumsum, cumprod, norm,
+):  # fmt: skip
+    setattr(Tensor, _f.__name__, _f)

@@ -1,0 +1,298 @@
+"""softmax, log_softmax and cross entropy: fused kernels forward and for the first pass back, composites beyond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib
+
+from ..dtypes import as_dtype
+from ..errors import DTypeError, ShapeError, message
+from ..op import Op
+from ..tensor import Tensor, wrap_dim
+from .reduce import _expand, _logsumexp, _sum
+
+_FAMILY = "softmax"
+
+
+def _rows_sum(x: Tensor, dim: int) -> Tensor:
+    return _sum(x, dims=(dim,), keepdim=True) if x.ndim else x
+
+
+def _forward(name: str, log: bool, jvp: Any) -> Op:
+    op = Op(
+        name,
+        lambda x, *, dim: lib.cb_softmax(x._v, dim, log, -1),
+        vjp=lambda ct, out, _x, *, dim: (_softmax_grad(ct, out, dim=dim, log=log),),
+        jvp=jvp,
+        batch=lambda _size, _batched, x, *, dim: _mapped(op, x, dim),
+        family=_FAMILY,
+    )
+    return op
+
+
+def _mapped(op: Op, x: Tensor, dim: int) -> Tensor:
+    if x.ndim == 1:  # 0-d lanes
+        return op(x.unsqueeze(1), dim=1).squeeze(1)  # type: ignore[attr-defined]
+    return op(x, dim=dim + 1)
+
+
+_softmax = _forward("softmax", False, lambda tangents, out, _x, *, dim: _softmax_grad(tangents[0], out, dim=dim, log=False))
+_log_softmax = _forward("log_softmax", True, lambda tangents, out, _x, *, dim: tangents[0] - _rows_sum(tangents[0] * out.exp(), dim))
+
+
+def _grad_meaning(ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
+    if log:
+        return ct - y.exp() * _rows_sum(ct, dim)  # type: ignore[attr-defined]
+    scaled = ct * y
+    return scaled - y * _rows_sum(scaled, dim)
+
+
+def _grad_batch(size: int, batched: Any, ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
+    ct, y = (a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip((ct, y), batched, strict=True))  # type: ignore[attr-defined]
+    if ct.ndim == 1:
+        return _softmax_grad(ct.unsqueeze(1), y.unsqueeze(1), dim=1, log=log).squeeze(1)  # type: ignore[attr-defined]
+    return _softmax_grad(ct, y, dim=dim + 1, log=log)
+
+
+_softmax_grad = Op(
+    "softmax_grad",
+    lambda ct, y, *, dim, log: lib.cb_softmax_grad(ct._v, y._v, dim, log),
+    batch=_grad_batch,
+    decompose=_grad_meaning,
+    family=_FAMILY,
+)
+
+
+def _prepared(op: str, x: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, int]:
+    if dtype is not None:
+        x = x.to(as_dtype(dtype))  # type: ignore[attr-defined]
+    if not x.dtype.is_floating_point:
+        raise DTypeError(message(op, "a floating tensor", x.dtype, "Pass dtype=float32, or cast."))
+    if dim is None:
+        raise TypeError(message(op, "a dim", "none", "Name the dimension of the classes, as in dim=-1."))
+    return x, wrap_dim(op, dim, x.ndim)
+
+
+def softmax(x: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
+    """exp(x - max) / sum along a dim.
+
+    Args:
+      x [..., n, ...] floating: logits.
+      dim: the dimension of size n.
+    Returns:
+      [same as x]; sums to 1 along dim.
+    Raises:
+      DTypeError: x is not floating. DimError: dim out of range.
+    Notes: 16-bit floats accumulate in float32. Differentiable any number of times.
+    Reference: Bridle 1990; stabilised form as in Blanchard, Higham & Higham 2021.
+    Example:
+      >>> softmax(tensor([0.0, 0.0]), dim=0)
+      tensor([0.5000, 0.5000])
+    """
+    x, d = _prepared("softmax", x, dim, dtype)
+    return _softmax(x, dim=d)
+
+
+def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
+    """log(softmax(x)), without overflow."""
+    x, d = _prepared("log_softmax", x, dim, dtype)
+    return _log_softmax(x, dim=d)
+
+
+# ---- cross entropy of rows of logits with class labels ----
+
+
+def _entropy_impl(x: Tensor, target: Tensor, *, ignore_index: int) -> Any:
+    out = ffi.new("cb_tensor *[2]")
+    if lib.cb_cross_entropy(x._v, target._v, ignore_index, out):
+        return ()
+    return out[0], out[1]
+
+
+def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
+    from .ternary import where
+
+    total = _logsumexp(x, dims=(1,), keepdim=False)
+    kept = target != ignore_index
+    picked = x.gather(1, where(kept, target, 0).unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined]
+    return where(kept, total - picked, 0), total
+
+
+def _entropy_vjp(ct: Any, out: Any, x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Any, None]:
+    g = None
+    if ct[0] is not None:
+        g = _entropy_grad(ct[0], x, target, out[1], ignore_index=ignore_index)
+    if ct[1] is not None:
+        total = (x - out[1].unsqueeze(1)).exp() * ct[1].unsqueeze(1)  # type: ignore[attr-defined]
+        g = total if g is None else g + total
+    return g, None
+
+
+def _rows_batch(op: Any, nouts: int) -> Any:
+    """Folds the mapped dimension into the rows."""
+
+    def batch(size: int, batched: Any, *args: Tensor, **params: Any) -> Any:
+        fronted = [a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip(args, batched, strict=True)]  # type: ignore[attr-defined]
+        rows = fronted[0]._shape[1]
+        out = op()(*[a.reshape((size * rows, *a._shape[2:])) for a in fronted], **params)  # type: ignore[attr-defined]
+        if nouts == 1:
+            return out.reshape((size, rows, *out._shape[1:]))
+        return tuple(y.reshape((size, rows, *y._shape[1:])) for y in out)
+
+    return batch
+
+
+_entropy = Op(
+    "cross_entropy_rows",
+    _entropy_impl,
+    vjp=_entropy_vjp,
+    batch=_rows_batch(lambda: _entropy, 2),
+    decompose=_entropy_meaning,
+    nouts=2,
+    family=_FAMILY,
+)
+
+
+def _entropy_grad_meaning(ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int) -> Tensor:
+    from .creation import arange
+    from .ternary import where
+
+    classes = arange(x._shape[1], device=x.device)
+    hit = classes == target.unsqueeze(1)  # type: ignore[attr-defined]
+    share = (x - total.unsqueeze(1)).exp() - hit.to(x.dtype)  # type: ignore[attr-defined]
+    return where((target != ignore_index).unsqueeze(1), share * ct.unsqueeze(1), 0)  # type: ignore[attr-defined]
+
+
+_entropy_grad = Op(
+    "cross_entropy_rows_grad",
+    lambda ct, x, target, total, *, ignore_index: lib.cb_cross_entropy_grad(ct._v, x._v, target._v, total._v, ignore_index),
+    batch=_rows_batch(lambda: _entropy_grad, 1),
+    decompose=_entropy_grad_meaning,
+    family=_FAMILY,
+)
+
+
+def cross_entropy(
+    input: Tensor,  # noqa: A002 - torch's name
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross entropy between logits and classes.
+
+    Args:
+      input [N, C], [C] or [N, C, d1, ...] floating: logits.
+      target [N], [] or [N, d1, ...] integer labels, or probabilities of the input's shape.
+      weight [C]: a factor for each class.
+      ignore_index: a label that counts for nothing.
+      reduction: "mean" (weighted), "sum" or "none".
+      label_smoothing: the share of a uniform distribution in the target, in [0, 1].
+    Raises:
+      DimError: a label out of range. ShapeError: shapes do not fit.
+    Example:
+      >>> cross_entropy(zeros(2, 4), tensor([0, 3]))
+      tensor(1.3863)
+    """
+    _check_reduction("cross_entropy", reduction)
+    single = input.ndim == 1
+    if single:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)  # type: ignore[attr-defined]  # noqa: A001
+    if not input.dtype.is_floating_point:
+        raise DTypeError(message("cross_entropy", "floating logits", input.dtype))
+    if input.ndim > 2:  # classes last, everything else rows
+        moved = input.movedim(1, -1)  # type: ignore[attr-defined]
+        lead = moved._shape[:-1]
+        rows = moved.reshape((-1, moved._shape[-1]))
+        soft = target.dtype.is_floating_point
+        labels = target.movedim(1, -1).reshape(rows._shape) if soft else target.reshape((-1,))  # type: ignore[attr-defined]
+    else:
+        rows, lead, labels = input, input._shape[:1], target
+    if labels.dtype.is_floating_point:
+        losses, scale = _soft_losses(rows, labels, weight, label_smoothing), None
+    else:
+        if labels._shape != rows._shape[:1]:
+            raise ShapeError(message("cross_entropy", f"labels of shape {list(lead)} for logits of shape {list(input._shape)}", list(target._shape)))
+        losses, scale = _hard_losses(rows, labels, weight, ignore_index, label_smoothing)
+    if reduction == "none":
+        return losses.reshape(lead if not single else ())  # type: ignore[attr-defined]
+    total = losses.sum()  # type: ignore[attr-defined]
+    if reduction == "sum":
+        return total
+    if scale is None:
+        return total / rows._shape[0]
+    return total / scale
+
+
+def _hard_losses(rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float) -> tuple[Tensor, Any]:
+    """The losses and what "mean" divides by (None: the number of rows)."""
+    losses, totals = _entropy(rows, labels, ignore_index=ignore_index)
+    if weight is None and smoothing == 0.0:
+        return losses, None if not _has(labels, ignore_index) else (labels != ignore_index).sum()  # type: ignore[attr-defined]
+    from .ternary import where
+
+    kept = labels != ignore_index
+    safe = where(kept, labels, 0)
+    factor = kept.to(rows.dtype)  # type: ignore[attr-defined]
+    picked = factor if weight is None else weight.index_select(0, safe) * factor  # type: ignore[attr-defined]
+    losses = losses * picked if weight is not None else losses
+    if smoothing:
+        log_p = rows - totals.unsqueeze(1)  # type: ignore[attr-defined]
+        uniform = -(log_p if weight is None else log_p * weight).sum(1) * factor / rows._shape[1]
+        losses = losses * (1 - smoothing) + uniform * smoothing
+    return losses, picked.sum()
+
+
+def _has(labels: Tensor, ignore_index: int) -> bool:
+    """Might a label be the ignored one? Traced labels might."""
+    return not labels._v or bool((labels == ignore_index).any())
+
+
+def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+    if p._shape != rows._shape:
+        raise ShapeError(message("cross_entropy", f"probabilities of shape {list(rows._shape)}", list(p._shape)))
+    if smoothing:
+        p = p * (1 - smoothing) + smoothing / rows._shape[1]
+    log_p = _log_softmax(rows, dim=1)
+    return -(log_p * p if weight is None else log_p * p * weight).sum(1)
+
+
+def _check_reduction(op: str, reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(message(op, 'reduction "mean", "sum" or "none"', repr(reduction)))
+
+
+def nll_loss(
+    input: Tensor,  # noqa: A002
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log likelihood: minus the log-probabilities (input [N, C, ...]) of the labels (target [N, ...])."""
+    from .ternary import where
+
+    _check_reduction("nll_loss", reduction)
+    if input.ndim == 1:
+        picked = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction)  # type: ignore[attr-defined]
+        return picked.squeeze(0) if picked.ndim else picked  # type: ignore[attr-defined]
+    kept = target != ignore_index
+    safe = where(kept, target, 0)
+    losses = -input.gather(1, safe.unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined]
+    factor = kept.to(input.dtype)  # type: ignore[attr-defined]
+    if weight is not None:
+        factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)  # type: ignore[attr-defined]
+    losses = losses * factor
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / factor.sum()
+
+
+Tensor.softmax = softmax  # type: ignore[attr-defined]
+Tensor.log_softmax = log_softmax  # type: ignore[attr-defined]

@@ -1,0 +1,468 @@
+"""View ops: no data move, memory is shared; reshape copies only where no view exists.
+
+Params hold non-negative dims, so a batching rule is a shift by one. A view's transpose writes a cotangent back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import lib
+
+from ..errors import ShapeError, message
+from ..mutation import VIEW_WRITES
+from ..op import Op, Spec
+from ..tensor import Size, Tensor, wrap_dim
+from .creation import sizes
+
+_FAMILY = "view"
+
+
+def _shift(dims: tuple[int, ...]) -> tuple[int, ...]:
+    return (0, *[d + 1 for d in dims])
+
+
+def _resolved(op: str, numel: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with its -1 replaced."""
+    if -1 not in shape:
+        return shape
+    known = 1
+    for s in shape:
+        known *= s if s != -1 else 1
+    if shape.count(-1) > 1 or known == 0 or numel % known:
+        raise ShapeError(message(op, f"one -1 and sizes whose product divides {numel}", list(shape)))
+    return tuple(numel // known if s == -1 else s for s in shape)
+
+
+# ---- permute, transpose ----
+_permute = Op(
+    "permute",
+    lambda x, *, dims: lib.cb_permute(x._v, len(dims), dims),
+    vjp=lambda ct, _out, _x, *, dims: (_permute(ct, dims=_inverse(dims)),),
+    jvp=lambda tangents, _out, _x, *, dims: _permute(tangents[0], dims=dims),
+    batch=lambda _size, _batched, x, *, dims: _permute(x, dims=_shift(dims)),
+    view=True,
+    family=_FAMILY,
+)
+_transpose = Op(
+    "transpose",
+    lambda x, *, a, b: lib.cb_transpose(x._v, a, b),
+    vjp=lambda ct, _out, _x, *, a, b: (_transpose(ct, a=a, b=b),),
+    jvp=lambda tangents, _out, _x, *, a, b: _transpose(tangents[0], a=a, b=b),
+    batch=lambda _size, _batched, x, *, a, b: _transpose(x, a=a + 1, b=b + 1),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
+    inverse = [0] * len(dims)
+    for i, d in enumerate(dims):
+        inverse[d] = i
+    return tuple(inverse)
+
+
+def permute(x: Tensor, *dims: Any) -> Tensor:
+    """The dimensions in another order; a view.
+
+    Raises:
+      DimError: dims do not name every dimension once.
+    Example:
+      >>> permute(zeros(2, 3, 4), 2, 0, 1).shape
+      Size([4, 2, 3])
+    """
+    dims = sizes("permute", dims)
+    n = x.ndim
+    wrapped = tuple([wrap_dim("permute", d, n) for d in dims])
+    return _permute(x, dims=wrapped)
+
+
+def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped; a view."""
+    n = x.ndim
+    a, b = wrap_dim("transpose", dim0, n), wrap_dim("transpose", dim1, n)
+    return _transpose(x, a=a, b=b) if n else _alias(x)
+
+
+swapaxes = swapdims = transpose
+
+
+def t(x: Tensor) -> Tensor:
+    """A matrix transposed; vectors and 0-d tensors as they are."""
+    if x.ndim > 2:
+        raise ShapeError(message("t", "at most 2 dimensions", f"{x.ndim}", "Use transpose() or permute()."))
+    return _transpose(x, a=0, b=1) if x.ndim == 2 else _alias(x)
+
+
+def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other positions, the rest in order; a view.
+
+    Example:
+      >>> movedim(zeros(2, 3, 4), 0, -1).shape
+      Size([3, 4, 2])
+    """
+    n = x.ndim
+    sources = [wrap_dim("movedim", d, n) for d in ((source,) if isinstance(source, int) else source)]
+    targets = [wrap_dim("movedim", d, n) for d in ((destination,) if isinstance(destination, int) else destination)]
+    if len(sources) != len(targets) or len(set(sources)) < len(sources) or len(set(targets)) < len(targets):
+        raise ValueError(message("movedim", "as many distinct sources as destinations", f"{source} and {destination}"))
+    order = [d for d in range(n) if d not in sources]
+    for to, d in sorted(zip(targets, sources, strict=True)):
+        order.insert(to, d)
+    return _permute(x, dims=tuple(order))
+
+
+moveaxis = movedim
+
+# ---- reshape, view ----
+
+
+def _reshape_write(base: Tensor, value: Tensor, *, shape: tuple[int, ...]) -> Tensor:
+    return _reshape(value, shape=base._shape)
+
+
+_reshape = Op(
+    "reshape",
+    lambda x, *, shape: lib.cb_reshape(x._v, len(shape), shape),
+    vjp=lambda ct, _out, x_spec, *, shape: (_reshape(ct, shape=x_spec.shape),),
+    jvp=lambda tangents, _out, _x, *, shape: _reshape(tangents[0], shape=shape),
+    batch=lambda size, _batched, x, *, shape: _reshape(x, shape=(size, *shape)),
+    view=True,
+    family=_FAMILY,
+)
+_view = Op(
+    "view",
+    lambda x, *, shape: lib.cb_view(x._v, len(shape), shape),
+    vjp=lambda ct, _out, x_spec, *, shape: (_reshape(ct, shape=x_spec.shape),),
+    jvp=lambda tangents, _out, _x, *, shape: _reshape(tangents[0], shape=shape),
+    batch=lambda size, _batched, x, *, shape: _reshape(x, shape=(size, *shape)),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1. A view where possible, else a copy.
+
+    Raises:
+      ShapeError: the product of the sizes differs from the number of elements.
+    Example:
+      >>> reshape(arange(6), 2, -1)
+      tensor([[0, 1, 2],
+              [3, 4, 5]])
+    """
+    shape = sizes("reshape", shape)
+    return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)
+
+
+def view(x: Tensor, *shape: Any) -> Tensor:
+    """The same memory in another shape, or (given a dtype) its bytes read as another dtype.
+
+    Raises:
+      ShapeError: no such view exists: use reshape.
+    """
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
+        from ..dtypes import as_dtype
+
+        return _view_dtype(x, as_dtype(shape[0]))
+    shape = sizes("view", shape)
+    return _view(x, shape=_resolved("view", x.numel(), shape) if -1 in shape else shape)
+
+
+def _view_dtype(x: Tensor, dtype: Any) -> Tensor:
+    from ..op import wrap
+
+    return wrap(lib.cb_view_dtype(x._memory("view"), dtype.code))
+
+
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim to end_dim merged into one.
+
+    Example:
+      >>> flatten(zeros(2, 3, 4), 1).shape
+      Size([2, 12])
+    """
+    shape = x._shape
+    n = len(shape)
+    a, b = wrap_dim("flatten", start_dim, n), wrap_dim("flatten", end_dim, n)
+    if a > b:
+        raise ValueError(message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}"))
+    return _reshape(x, shape=(*shape[:a], Size(shape[a : b + 1]).numel(), *shape[b + 1 :]))
+
+
+def ravel(x: Tensor) -> Tensor:
+    """All elements in one dimension."""
+    return _reshape(x, shape=(x.numel(),))
+
+
+def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
+    """One dimension split into several; one size may be -1."""
+    shape = x._shape
+    d = wrap_dim("unflatten", dim, len(shape))
+    return _reshape(x, shape=(*shape[:d], *_resolved("unflatten", shape[d], tuple(sizes)), *shape[d + 1 :]))
+
+
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """A view of the other's shape."""
+    return view(x, other._shape)
+
+
+def reshape_as(x: Tensor, other: Tensor) -> Tensor:
+    """The elements in the other's shape."""
+    return reshape(x, other._shape)
+
+
+# ---- expand, squeeze ----
+_expand = Op(
+    "expand",
+    lambda x, *, shape: lib.cb_expand(x._v, len(shape), shape),
+    vjp=lambda ct, _out, x_spec, *, shape: (_unexpand(ct, x_spec),),
+    jvp=lambda tangents, _out, _x, *, shape: _expand(tangents[0], shape=shape),
+    batch=lambda size, _batched, x, *, shape: _expand(_with_ones(x, 1, len(shape) + 1), shape=(size, *shape)),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def _with_ones(x: Tensor, at: int, ndim: int) -> Tensor:
+    """Size-1 dimensions inserted at position `at` until there are ndim."""
+    shape = x._shape
+    missing = ndim - len(shape)
+    return _reshape(x, shape=(*shape[:at], *[1] * missing, *shape[at:])) if missing else x
+
+
+def _unexpand(ct: Tensor, spec: Spec) -> Tensor:
+    from .family import sum_to
+
+    return sum_to(ct, spec)
+
+
+def expand(x: Tensor, *size: Any) -> Tensor:
+    """Size-1 dimensions repeated, and new ones added in front, without copying; -1 keeps a size.
+
+    Raises:
+      ShapeError: a dimension of another size than 1 would have to change.
+    Example:
+      >>> expand(tensor([[1], [2]]), 2, 3)
+      tensor([[1, 1, 1],
+              [2, 2, 2]])
+    """
+    shape = sizes("expand", size)
+    own = x._shape
+    lead = len(shape) - len(own)
+    if -1 in shape:
+        shape = tuple([own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(shape)])
+    return x if shape == own else _expand(x, shape=shape)
+
+
+def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """Expanded to the other's shape."""
+    return expand(x, other._shape)
+
+
+def broadcast_to(x: Tensor, size: Any) -> Tensor:
+    """Expanded to a shape."""
+    return expand(x, size)
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape that these broadcast to.
+
+    Raises:
+      ShapeError: they do not broadcast.
+    """
+    result: list[int] = []
+    for shape in shapes:
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        result = [1] * (len(shape) - len(result)) + result
+        for i in range(1, len(shape) + 1):
+            if shape[-i] != 1:
+                if result[-i] not in (1, shape[-i]):
+                    raise ShapeError(message("broadcast_shapes", "shapes that broadcast", list(shapes)))
+                result[-i] = shape[-i]
+    return Size(result)
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors expanded to their common shape."""
+    shape = broadcast_shapes(*[x._shape for x in tensors])
+    return tuple(expand(x, shape) for x in tensors)
+
+
+_unsqueeze = Op(
+    "unsqueeze",
+    lambda x, *, dim: lib.cb_unsqueeze(x._v, dim),
+    vjp=lambda ct, _out, _x, *, dim: (_squeeze(ct, dims=(dim,)),),
+    jvp=lambda tangents, _out, _x, *, dim: _unsqueeze(tangents[0], dim=dim),
+    batch=lambda _size, _batched, x, *, dim: _unsqueeze(x, dim=dim + 1),
+    view=True,
+    family=_FAMILY,
+)
+_squeeze = Op(
+    "squeeze",
+    lambda x, *, dims: lib.cb_squeeze(x._v, len(dims), dims),
+    vjp=lambda ct, _out, x_spec, *, dims: (_reshape(ct, shape=x_spec.shape),),
+    jvp=lambda tangents, _out, _x, *, dims: _squeeze(tangents[0], dims=dims),
+    batch=lambda _size, _batched, x, *, dims: _squeeze(x, dims=tuple([d + 1 for d in dims])),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def unsqueeze(x: Tensor, dim: int) -> Tensor:
+    """A new dimension of size 1 at position dim."""
+    return _unsqueeze(x, dim=wrap_dim("unsqueeze", dim, x.ndim + 1))
+
+
+def squeeze(x: Tensor, dim: Any = None) -> Tensor:
+    """Dimensions of size 1 removed: all of them, or those named that have size 1."""
+    shape = x._shape
+    if dim is None:
+        dims = tuple([d for d, s in enumerate(shape) if s == 1])
+    else:
+        named = [wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)]
+        dims = tuple([d for d in named if d < len(shape) and shape[d] == 1])
+    return _squeeze(x, dims=dims)
+
+
+# ---- alias, diagonal, unfold ----
+_alias = Op(
+    "alias",
+    lambda x: lib.cb_alias(x._v),
+    vjp=lambda ct, _out, _x: (ct,),
+    jvp=lambda tangents, _out, _x: _alias(tangents[0]),
+    batch=lambda _size, _batched, x: _alias(x),
+    view=True,
+    family=_FAMILY,
+)
+_diagonal = Op(
+    "diagonal",
+    lambda x, *, offset, a, b: lib.cb_diagonal(x._v, offset, a, b),
+    vjp=lambda ct, _out, x_spec, *, offset, a, b: (_diagonal_embed(ct, shape=x_spec.shape, offset=offset, a=a, b=b),),
+    jvp=lambda tangents, _out, _x, *, offset, a, b: _diagonal(tangents[0], offset=offset, a=a, b=b),
+    batch=lambda _size, _batched, x, *, offset, a, b: _diagonal(x, offset=offset, a=a + 1, b=b + 1),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def _embed_diagonal(x: Tensor, *, shape: tuple[int, ...], offset: int, a: int, b: int) -> Any:
+    from cbackend import raise_error
+
+    from .creation import _ZERO
+
+    base = lib.cb_full(x._v.dtype, x._v.device, len(shape), shape, _ZERO)
+    if not base:
+        raise_error()
+    target = lib.cb_diagonal(base, offset, a, b)
+    status = lib.cb_copy_into(target, x._v, 0) if target else 1
+    lib.cb_release(target)
+    if status:
+        lib.cb_release(base)
+        raise_error()
+    return base
+
+
+_diagonal_embed = Op(
+    "diagonal_embed",
+    lambda x, **p: _embed_diagonal(x, **p),
+    vjp=lambda ct, _out, _x, *, shape, offset, a, b: (_diagonal(ct, offset=offset, a=a, b=b),),
+    jvp=lambda tangents, _out, _x, **p: _diagonal_embed(tangents[0], **p),
+    batch=lambda size, _batched, x, *, shape, offset, a, b: _diagonal_embed(x, shape=(size, *shape), offset=offset, a=a + 1, b=b + 1),
+    family=_FAMILY,
+)
+
+
+def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal over two dimensions, as a last dimension; a view.
+
+    Example:
+      >>> diagonal(tensor([[1, 2], [3, 4]]))
+      tensor([1, 4])
+    """
+    n = x.ndim
+    return _diagonal(x, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n))
+
+
+def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The last dimension as the diagonal over two dimensions of a new tensor of zeros."""
+    n = x.ndim + 1
+    a, b = wrap_dim("diag_embed", dim1, n), wrap_dim("diag_embed", dim2, n)
+    length = x._shape[-1] + abs(offset)
+    shape = list(x._shape[:-1])
+    for d in sorted((a, b)):
+        shape.insert(d, length)
+    return _diagonal_embed(x, shape=tuple(shape), offset=offset, a=a, b=b)
+
+
+def diag(x: Tensor, diagonal: int = 0) -> Tensor:
+    """A vector as the diagonal of a matrix, or the diagonal of a matrix."""
+    if x.ndim == 1:
+        return diag_embed(x, diagonal)
+    return _diagonal(x, offset=diagonal, a=0, b=1)
+
+
+# ---- complex views ----
+_as_real = Op(
+    "view_as_real",
+    lambda x: lib.cb_view_as_real(x._v),
+    vjp=lambda ct, _out, _x: (_as_complex(ct.contiguous()),),
+    jvp=lambda tangents, _out, _x: _as_real(tangents[0]),
+    batch=lambda _size, _batched, x: _as_real(x),
+    view=True,
+    family=_FAMILY,
+)
+_as_complex = Op(
+    "view_as_complex",
+    lambda x: lib.cb_view_as_complex(x._v),
+    vjp=lambda ct, _out, _x: (_as_real(ct),),
+    jvp=lambda tangents, _out, _x: _as_complex(tangents[0].contiguous()),
+    batch=lambda _size, _batched, x: _as_complex(x),
+    view=True,
+    family=_FAMILY,
+)
+
+
+def view_as_real(x: Tensor) -> Tensor:
+    """A complex tensor's memory as real numbers, with a last dimension of size 2."""
+    return _as_real(x)
+
+
+def view_as_complex(x: Tensor) -> Tensor:
+    """Pairs along a last dimension of size 2, read as complex numbers."""
+    return _as_complex(x)
+
+
+# ---- writing through views: base and the value written to the view of it -> the new base ----
+def _diagonal_write(base: Tensor, value: Tensor, *, offset: int, a: int, b: int) -> Tensor:
+    from .creation import ones
+    from .ternary import where
+
+    mask = _diagonal_embed(ones(value._shape, dtype="bool", device=base.device), shape=base._shape, offset=offset, a=a, b=b)
+    return where(mask, _diagonal_embed(value, shape=base._shape, offset=offset, a=a, b=b), base)
+
+
+VIEW_WRITES.update(
+    permute=lambda base, value, *, dims: _permute(value, dims=_inverse(dims)),
+    transpose=lambda base, value, *, a, b: _transpose(value, a=a, b=b),
+    reshape=_reshape_write,
+    view=_reshape_write,
+    unsqueeze=lambda base, value, *, dim: _squeeze(value, dims=(dim,)),
+    squeeze=lambda base, value, *, dims: _reshape(value, shape=base._shape),
+    alias=lambda base, value: _alias(value),
+    diagonal=_diagonal_write,
+    view_as_real=lambda base, value: _as_complex(value.contiguous()),  # type: ignore[attr-defined]
+    view_as_complex=lambda base, value: _as_real(value),
+)
+
+Tensor.T = property(lambda x: _permute(x, dims=tuple(range(x.ndim - 1, -1, -1))), doc="All dimensions reversed.")  # type: ignore[attr-defined]
+Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two dimensions swapped.")  # type: ignore[attr-defined]
+Tensor.mH = property(lambda x: transpose(x, -2, -1).conj(), doc="The last two dimensions swapped and conjugated.")  # type: ignore[attr-defined]
+Tensor.H = Tensor.mH  # type: ignore[attr-defined]
+for _f in (
+    permute, transpose, t, movedim, reshape, view, flatten, ravel, unflatten, view_as, reshape_as, expand, expand_as,
+    broadcast_to, unsqueeze, squeeze, diagonal, diag_embed, diag,
+):  # fmt: skip
+    setattr(Tensor, _f.__name__, _f)
+Tensor.swapaxes = Tensor.swapdims = transpose  # type: ignore[attr-defined]
+Tensor.moveaxis = movedim  # type: ignore[attr-defined]

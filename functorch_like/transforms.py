@@ -1,0 +1,466 @@
+"""The function transforms, as compositions of the three interpreters: grad, vjp, jvp, vmap, jacrev, jacfwd, hessian.
+
+All take and return functions of pytrees and nest in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from . import tree
+from .errors import DTypeError, GradError, ShapeError, message
+from .jvp import JvpTrace
+from .tensor import Tensor
+from .vjp import VjpTrace
+from .vmap import VmapTrace
+
+Argnums = int | Sequence[int]
+
+
+def _selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]:
+    """The argument positions, checked and made non-negative."""
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    n = len(args)
+    for p in positions:
+        if not -n <= p < n:
+            raise ValueError(message(op, f"argnums in [{-n}, {n - 1}]", p, f"The function was called with {n} positional arguments."))
+    return tuple(p % n for p in positions)
+
+
+def _tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
+    """The leaves to differentiate: tensors, or Python floats made tensors."""
+    out = []
+    for leaf in leaves:
+        if isinstance(leaf, (float, complex)):
+            from .ops.creation import tensor
+
+            leaf = tensor(leaf)
+        if not isinstance(leaf, Tensor):
+            raise TypeError(message(op, "tensors at the leaves of the arguments to differentiate", type(leaf).__name__, "Choose others with argnums."))
+        if not leaf.dtype.is_inexact:
+            raise DTypeError(message(op, "floating or complex inputs", leaf.dtype, "Cast with .float()."))
+        out.append(leaf)
+    return out
+
+
+def _split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
+    if not has_aux:
+        return out, None
+    if not (isinstance(out, tuple) and len(out) == 2):
+        raise TypeError(message(op, "a function that returns (output, aux), since has_aux=True", type(out).__name__))
+    return out
+
+
+def _lowered(trace: Any, aux: Any) -> Any:
+    return tree.map(lambda x: trace.lower(x) if isinstance(x, Tensor) else x, aux)
+
+
+def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that gives `(value, gradient)` of a scalar function; `((value, aux), gradient)` with has_aux.
+
+    Args:
+      argnums: the argument, or the arguments, to differentiate; pytrees. A tuple of argnums gives a tuple of gradients.
+      has_aux: the function returns (output, aux); aux is passed through.
+    Raises:
+      GradError, ShapeError: the output is not a scalar tensor.
+      DTypeError: an input is not floating or complex.
+    Example:
+      >>> value_and_grad(lambda x: (x**2).sum())(tensor([1.0, 2.0]))
+      (tensor(5.), tensor([2., 4.]))
+    """
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        positions = _selected("grad", args, argnums)
+        call = list(args)
+        with VjpTrace() as trace:
+            inputs: list[Tensor] = []
+            slots = []
+            for p in positions:
+                leaves, definition = tree.flatten(args[p])
+                tracers = [trace.leaf(x) for x in _tensors_of("grad", leaves)]
+                slots.append((len(tracers), definition))
+                inputs += tracers
+                call[p] = tree.unflatten(definition, tracers)
+            out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
+            if not isinstance(out, Tensor):
+                raise GradError(message("grad", "a function that returns a scalar tensor", type(out).__name__, "Return the loss itself; pass other results with has_aux=True."))
+            if out._shape != ():
+                raise ShapeError(message("grad", "a scalar result", f"shape {list(out._shape)}", "Reduce it, or use jacrev."))
+            if not out.dtype.is_floating_point:
+                raise DTypeError(message("grad", "a real floating result", out.dtype, "For complex results use vjp."))
+        value = trace.lower(out)
+        flat = trace.pull_back([out], [_one_like(value)], inputs, False)
+        aux = _lowered(trace, aux) if has_aux else None
+        grads = []
+        at = 0
+        for count, definition in slots:
+            some = [g if g is not None else _zeros_like(trace.lower(x)) for g, x in zip(flat[at : at + count], inputs[at : at + count], strict=True)]
+            grads.append(tree.unflatten(definition, some))
+            at += count
+        result = grads[0] if isinstance(argnums, int) else tuple(grads)
+        return ((value, aux) if has_aux else value), result
+
+    return wrapped
+
+
+def _one_like(x: Tensor) -> Tensor:
+    from .ops.creation import ones
+
+    return ones((), dtype=x.dtype, device=x.device)
+
+
+def _zeros_like(x: Tensor) -> Tensor:
+    from .ops.creation import zeros
+
+    return zeros(x._shape, dtype=x.dtype, device=x.device)
+
+
+def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that gives the gradient of a scalar function; `(gradient, aux)` with has_aux.
+
+    Arguments and errors as value_and_grad.
+
+    Example:
+      >>> grad(grad(lambda x: x**3))(tensor(2.0))
+      tensor(12.)
+    """
+    both = value_and_grad(function, argnums, has_aux)
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return wrapped
+
+
+def grad_and_value(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """value_and_grad with torch.func's order of results: `(gradient, value)`."""
+    both = value_and_grad(function, argnums, has_aux)
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return gradient, value
+
+    return wrapped
+
+
+def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """The function's value at the primals, and a function from a cotangent of the value to those of the primals.
+
+    Returns:
+      (output, vjp_fn), and aux with has_aux. vjp_fn may be called any number of times; it returns one cotangent for a
+      single primal, a tuple for several.
+    Example:
+      >>> y, back = vjp(lambda x: x * x, tensor([1.0, 3.0]))
+      >>> back(tensor([1.0, 1.0]))
+      tensor([2., 6.])
+    """
+    flat, definition = tree.flatten(primals)
+    with VjpTrace() as trace:
+        inputs = [trace.leaf(x) for x in _tensors_of("vjp", flat)]
+        out, aux = _split_aux("vjp", function(*tree.unflatten(definition, inputs)), has_aux)
+        out_leaves, out_definition = tree.flatten(out)
+        for leaf in out_leaves:
+            if not isinstance(leaf, Tensor):
+                raise TypeError(message("vjp", "tensors in the function's result", type(leaf).__name__))
+        values = [trace.lower(x) for x in out_leaves]
+        aux = _lowered(trace, aux) if has_aux else None
+
+    def vjp_fn(ct: Any, retain_graph: bool = True) -> Any:
+        """Pulls a cotangent, of the structure of the function's value, back to the primals."""
+        cts, given = tree.flatten(ct)
+        if len(cts) != len(values):
+            raise ValueError(message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}"))
+        for c, v in zip(cts, values, strict=True):
+            if c._shape != v._shape:
+                raise ShapeError(message("vjp", f"a cotangent of shape {list(v._shape)}", list(c._shape)))
+        grads = trace.pull_back(out_leaves, cts, inputs, retain_graph)
+        filled = [g if g is not None else _zeros_like(trace.lower(x)) for g, x in zip(grads, inputs, strict=True)]
+        result = tree.unflatten(definition, filled)
+        return result[0] if len(primals) == 1 else result
+
+    value = tree.unflatten(out_definition, values)
+    return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
+
+
+def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
+    """The function's value at the primals and its directional derivative along the tangents, in one forward pass.
+
+    Returns:
+      (output, tangent), and aux with has_aux.
+    Raises:
+      ShapeError: a tangent differs in shape from its primal.
+    Example:
+      >>> jvp(lambda x: x * x, (tensor(3.0),), (tensor(1.0),))
+      (tensor(9.), tensor(6.))
+    """
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
+        raise TypeError(message("jvp", "tuples of primals and tangents", f"{type(primals).__name__} and {type(tangents).__name__}", "Write (x,) for one argument."))
+    flat, definition = tree.flatten(tuple(primals))
+    directions, given = tree.flatten(tuple(tangents))
+    if len(flat) != len(directions):
+        raise ValueError(message("jvp", f"tangents of the primals' structure {definition}", f"{given}"))
+    with JvpTrace() as trace:
+        inputs = []
+        for x, t in zip(_tensors_of("jvp", flat), directions, strict=True):
+            if t._shape != x._shape:
+                raise ShapeError(message("jvp", f"a tangent of shape {list(x._shape)}", list(t._shape)))
+            inputs.append(trace.leaf(x, t))
+        out, aux = _split_aux("jvp", function(*tree.unflatten(definition, inputs)), has_aux)
+        out_leaves, out_definition = tree.flatten(out)
+        pairs = [trace.unpack(y) for y in out_leaves]
+        if has_aux:
+            aux = tree.map(lambda x: trace.unpack(x)[0] if isinstance(x, Tensor) else x, aux)
+    value = tree.unflatten(out_definition, [p for p, _ in pairs])
+    tangent = tree.unflatten(out_definition, [t if t is not None else _zeros_like(p) for p, t in pairs])
+    return (value, tangent, aux) if has_aux else (value, tangent)
+
+
+def vmap(
+    function: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "different",
+    *,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:
+    """A function that maps over a dimension of its arguments, in one pass.
+
+    Args:
+      in_dims: the dimension to map over for each argument: an int, None (not mapped), or a pytree of them, also a prefix.
+      out_dims: where the mapped dimension goes in each result.
+      randomness: "different" draws for each lane, "same" draws once, "error" forbids random operations.
+      chunk_size: how many lanes to compute at once; None: all.
+    Raises:
+      ValueError: in_dims out of range or of another structure, no mapped argument, sizes that differ.
+    Example:
+      >>> vmap(lambda x: x.sum())(tensor([[1.0, 2.0], [3.0, 4.0]]))
+      tensor([3., 7.])
+    """
+    if randomness not in ("different", "same", "error"):
+        raise ValueError(message("vmap", 'randomness "different", "same" or "error"', repr(randomness)))
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        flat, definition = tree.flatten(args)
+        dims = _in_dims(in_dims, args, flat)
+        size = _mapped_size(flat, dims)
+        fronted = [x if d is None else x if d == 0 else x.movedim(d, 0) for x, d in zip(flat, dims, strict=True)]
+        if chunk_size is None or chunk_size >= size:
+            return run(size, fronted, dims, definition, kwargs)
+        pieces = []
+        for start in range(0, size, chunk_size):
+            stop = min(start + chunk_size, size)
+            some = [x if d is None else x[start:stop] for x, d in zip(fronted, dims, strict=True)]
+            pieces.append(run(stop - start, some, dims, definition, kwargs))
+        return _joined(pieces, out_dims)
+
+    def run(size: int, leaves: list[Any], dims: list[int | None], definition: Any, kwargs: dict[str, Any]) -> Any:
+        with VmapTrace(size, randomness) as trace:
+            inputs = [x if d is None else trace.leaf(x) for x, d in zip(leaves, dims, strict=True)]
+            out = function(*tree.unflatten(definition, inputs), **kwargs)
+            out_leaves, out_definition = tree.flatten(out)
+            pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in out_leaves]
+        where_to = tree.broadcast_prefix(out_dims, out, "vmap: out_dims")
+        results = [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)]
+        return tree.unflatten(out_definition, results)
+
+    return wrapped
+
+
+def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int | None]:
+    """One checked, non-negative dim (or None) a leaf."""
+    if isinstance(in_dims, list):
+        in_dims = tuple(in_dims)
+    if isinstance(in_dims, tuple) and len(in_dims) != len(args):
+        raise ValueError(message("vmap", f"one entry of in_dims an argument ({len(args)})", f"{len(in_dims)}: {in_dims}"))
+    dims = tree.broadcast_prefix(in_dims, args, "vmap: in_dims")
+    checked: list[int | None] = []
+    for i, (x, d) in enumerate(zip(flat, dims, strict=True)):
+        if not isinstance(x, Tensor):
+            if d is not None and in_dims != 0:
+                raise ValueError(message("vmap", f"None in in_dims for leaf {i}, which is not a tensor", d))
+            checked.append(None)
+            continue
+        if d is not None and not -x.ndim <= d < x.ndim:
+            raise ValueError(f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} ({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped.")
+        checked.append(None if d is None else d % x.ndim)
+    return checked
+
+
+def _mapped_size(flat: list[Any], dims: list[int | None]) -> int:
+    sizes = {x._shape[d] for x, d in zip(flat, dims, strict=True) if d is not None}
+    if not sizes:
+        raise ValueError(message("vmap", "at least one mapped tensor argument", "none", "Check in_dims."))
+    if len(sizes) > 1:
+        listed = [(list(x._shape), d) for x, d in zip(flat, dims, strict=True) if d is not None]
+        raise ValueError(message("vmap", "mapped dimensions of one size", f"sizes {sorted(sizes)} (shapes and in_dims: {listed})"))
+    return sizes.pop()
+
+
+def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
+    """A result with its mapped dimension where out_dims wants it."""
+    if dim is None:
+        if batched:
+            raise ValueError(message("vmap", "an unmapped result where out_dims is None", "a mapped one"))
+        return y
+    if not isinstance(y, Tensor):
+        raise TypeError(message("vmap", "tensors in the function's result", type(y).__name__, "Return tensors only."))
+    if not batched:
+        y = y.unsqueeze(0).expand((size, *y._shape))
+    n = y.ndim
+    if not -n <= dim < n:
+        raise ValueError(message("vmap", f"out_dims in [{-n}, {n - 1}]", dim))
+    return y if dim == 0 else y.movedim(0, dim)
+
+
+def _joined(pieces: list[Any], out_dims: Any) -> Any:
+    from .ops.join import cat
+
+    where_to = tree.broadcast_prefix(out_dims, pieces[0], "vmap: out_dims")
+    flats = [tree.flatten(p) for p in pieces]
+    definition = flats[0][1]
+    joined = [f[0] if d is None else cat(f, d) for d, *f in zip(where_to, *[leaves for leaves, _ in flats], strict=True)]
+    return tree.unflatten(definition, joined)
+
+
+# ---- Jacobians ----
+
+
+def _basis(leaves: list[Tensor]) -> tuple[list[Tensor], int]:
+    """The unit vectors of the flattened leaves, stacked: for each leaf a tensor [total, *shape]."""
+    from .ops.creation import eye
+
+    sizes = [x.numel() for x in leaves]
+    total = sum(sizes)
+    blocks = []
+    at = 0
+    for x, size in zip(leaves, sizes, strict=True):
+        unit = eye(total, dtype=x.dtype, device=x.device)
+        blocks.append(unit[:, at : at + size].reshape((total, *x._shape)))
+        at += size
+    return blocks, total
+
+
+def _rows(stacked: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+    """Splits dimension 0, which runs over the flattened leaves, into one tensor [*leaf shape, ...] a leaf."""
+    pieces = []
+    at = 0
+    for x in leaves:
+        size = x.numel()
+        piece = stacked if size == stacked._shape[0] else stacked[at : at + size]
+        pieces.append(piece.reshape((*x._shape, *stacked._shape[1:])))
+        at += size
+    return pieces
+
+
+def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Callable[..., Any]:
+    """A function that gives the Jacobian by reverse mode: best when there are fewer outputs than inputs.
+
+    Returns:
+      For each output leaf and each chosen argument leaf a tensor [*output shape, *input shape], nested as the output and
+      then as the argument; `(jacobian, aux)` with has_aux.
+    Example:
+      >>> jacrev(lambda x: x * x)(tensor([1.0, 2.0]))
+      tensor([[2., 0.],
+              [0., 4.]])
+    """
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        positions = _selected("jacrev", args, argnums)
+
+        def of_chosen(*chosen: Any) -> Any:
+            call = list(args)
+            for p, value in zip(positions, chosen, strict=True):
+                call[p] = value
+            return function(*call, **kwargs)
+
+        value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
+        out_leaves, out_definition = tree.flatten(value)
+        basis, _ = _basis(out_leaves)
+        stacked = vmap(lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size)(*basis)
+        flat, definition = tree.flatten(stacked)
+        rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
+        jacobian = tree.unflatten(out_definition, [_nested([rows[i][o] for i in range(len(flat))], definition) for o in range(len(out_leaves))])
+        if not isinstance(argnums, int) and len(positions) == 1:
+            jacobian = tree.unflatten(out_definition, [(leaf,) for leaf in tree.flatten(jacobian)[0]])
+        return (jacobian, aux[0]) if has_aux else jacobian
+
+    return wrapped
+
+
+def _nested(leaves: list[Tensor], definition: Any) -> Any:
+    return tree.unflatten(definition, leaves)
+
+
+def jacfwd(
+    function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *, randomness: str = "different", chunk_size: int | None = None
+) -> Callable[..., Any]:
+    """A function that gives the Jacobian by forward mode: best when there are fewer inputs than outputs.
+
+    Results as jacrev.
+
+    Example:
+      >>> jacfwd(lambda x: x * x)(tensor([1.0, 2.0]))
+      tensor([[2., 0.],
+              [0., 4.]])
+    """
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        positions = _selected("jacfwd", args, argnums)
+        chosen = tuple(args[p] for p in positions)
+        flat, definition = tree.flatten(chosen)
+        flat = _tensors_of("jacfwd", flat)
+        seen: dict[str, Any] = {}
+
+        def along(*directions: Tensor) -> Any:
+            def of_chosen(*values: Tensor) -> Any:
+                call = list(args)
+                for p, value in zip(positions, tree.unflatten(definition, list(values)), strict=True):
+                    call[p] = value
+                return function(*call, **kwargs)
+
+            value, tangent, *aux = jvp(of_chosen, tuple(flat), directions, has_aux=has_aux)
+            seen["value"] = value
+            return (tangent, aux[0]) if has_aux else tangent
+
+        basis, _ = _basis(flat)
+        out_dims: Any = (-1, None) if has_aux else -1
+        pushed = vmap(along, out_dims=out_dims, randomness=randomness, chunk_size=chunk_size)(*basis)
+        columns, aux = pushed if has_aux else (pushed, None)
+        out_leaves, out_definition = tree.flatten(columns)
+        blocks = []
+        for leaf in out_leaves:  # [*output shape, total]
+            at, parts = 0, []
+            for x in flat:
+                size = x.numel()
+                part = leaf if size == leaf._shape[-1] else leaf[..., at : at + size]
+                parts.append(part.reshape((*leaf._shape[:-1], *x._shape)))
+                at += size
+            nested = tree.unflatten(definition, parts)
+            blocks.append(nested[0] if isinstance(argnums, int) else nested)
+        jacobian = tree.unflatten(out_definition, blocks)
+        return (jacobian, aux) if has_aux else jacobian
+
+    return wrapped
+
+
+def hessian(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """A function that gives the matrix of second derivatives of a scalar function, forward over reverse.
+
+    Example:
+      >>> hessian(lambda x: (x**3).sum())(tensor([1.0, 2.0]))
+      tensor([[ 6.,  0.],
+              [ 0., 12.]])
+    """
+    return jacfwd(jacrev(function, argnums), argnums)
+
+
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "value_and_grad", "vjp", "vmap"]

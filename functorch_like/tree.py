@@ -1,0 +1,91 @@
+"""Pytrees: nested tuples, lists, dicts, named tuples and registered classes with tensors at the leaves.
+
+The work is optree's; single tensors and flat tuples of tensors, the usual case, are handled here without it.
+None is a tree without leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .tensor import Tensor
+
+_LEAF = object()  # the definition of a tree that is one leaf
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves in order, and a definition to rebuild the tree from.
+
+    Example:
+      >>> flatten({"a": 1, "b": (2, 3)})[0]
+      [1, 2, 3]
+    """
+    if isinstance(tree, Tensor):
+        return [tree], _LEAF
+    if type(tree) is tuple:
+        for item in tree:
+            if not isinstance(item, Tensor):
+                break
+        else:
+            return list(tree), len(tree)
+    import optree
+
+    return optree.tree_flatten(tree)  # type: ignore[return-value]
+
+
+def unflatten(definition: Any, leaves: Any) -> Any:
+    """The tree with new leaves."""
+    if definition is _LEAF:
+        (leaf,) = leaves
+        return leaf
+    if type(definition) is int:
+        return tuple(leaves)
+    return definition.unflatten(leaves)
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The leaves in order."""
+    return flatten(tree)[0]
+
+
+def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:  # noqa: A001
+    """The tree of `function(leaf, *matching leaves of the other trees)`.
+
+    Raises:
+      ValueError: the trees differ in structure.
+    Example:
+      >>> map(lambda a, b: a + b, {"x": 1}, {"x": 2})
+      {'x': 3}
+    """
+    if not rest and isinstance(tree, Tensor):
+        return function(tree)
+    import optree
+
+    return optree.tree_map(function, tree, *rest)
+
+
+def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
+    """One entry of `prefix` for each leaf of `tree`: a prefix may stop early and stand for a whole subtree.
+
+    None counts as an entry. Raises ValueError naming `what` when the structures differ.
+    """
+    n = len(flatten(tree)[0])
+    if prefix is None or isinstance(prefix, (int, str)):
+        return [prefix] * n
+    import optree
+
+    none_is_leaf = {"none_is_leaf": True}
+    try:
+        spread = optree.tree_map(
+            lambda entry, sub: [entry] * len(flatten(sub)[0]), prefix, tree, is_leaf=lambda x: x is None, **none_is_leaf
+        )
+    except ValueError as error:
+        raise ValueError(f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. {error}") from None
+    flat: list[Any] = []
+    for entry in optree.tree_leaves(spread, is_leaf=lambda x: isinstance(x, list) and all(not isinstance(i, list) for i in x), **none_is_leaf):
+        flat.extend(entry if isinstance(entry, list) else [])
+    return flat
+
+
+__all__ = ["broadcast_prefix", "flatten", "leaves", "map", "unflatten"]

@@ -1,0 +1,118 @@
+"""The reverse-mode interpreter: records what a function does to its tracers, in the parent's terms.
+
+The graph is tape.py's: a tracer's value is the node that made it, saved tensors are values of the parent context, and
+rules run there. So the backward pass of an inner grad is ordinary code of the outer one, which can differentiate it
+again, and the perturbations of the two cannot be confused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .op import Op, dispatch
+from .tape import Node, fill_node, run_backward
+from .tensor import Tensor, traced
+from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+_new = object.__new__
+
+
+class VjpValue(Node, TracerValue):
+    """A value of a VjpTrace: its primal in the parent context, and the operation that made it."""
+
+    requires_grad = False  # to the imperative tape
+    op = None  # type: ignore[assignment]
+    primal: Tensor
+
+    @property
+    def value(self):  # type: ignore[override]
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.primal._shape
+
+    def inner(self) -> Tensor:
+        return self.primal
+
+    def saved_out(self) -> Any:
+        return self.out
+
+
+class VjpOutput(VjpValue):
+    """One output of an operation with several."""
+
+    def __init__(self, trace: VjpTrace, node: VjpValue, index: int, primal: Tensor):
+        self.trace, self.node, self.index, self.primal = trace, node, index, primal
+        self.op, self.seq = node.op, node.seq
+
+
+class VjpTrace(Trace):
+    """Records operations on tracers for a pass back."""
+
+    name = "grad"
+
+    def leaf(self, x: Tensor) -> Tensor:
+        """A tracer for an input."""
+        value = _new(VjpValue)
+        value.trace, value.primal, value.seq = self, x, next_sequence()
+        return traced(value)
+
+    def value_of(self, x: Any) -> VjpValue | None:
+        """This trace's value behind a tensor, if there is one."""
+        m = x._m
+        value = None if m is None else m.value
+        return value if value is not None and value.trace is self else None
+
+    def lower(self, x: Tensor) -> Tensor:
+        """A tensor of the parent context for a tracer; other tensors are that already."""
+        value = self.value_of(x)
+        return x if value is None else value.primal
+
+    def read(self, t: Tensor, how: str) -> Any:
+        with Outside(self):
+            primal = t._m.value.primal  # type: ignore[union-attr]
+            return bool(primal) if how == "bool" else primal.item()
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        primals: list[Tensor] = []
+        edges: list[VjpValue | None] = []
+        traced_any = False
+        for a in args:
+            m = a._m
+            value = None if m is None else m.value
+            if value is not None and value.trace is self:
+                primals.append(value.primal)
+                edges.append(value)
+                traced_any = True
+            else:
+                primals.append(a)
+                edges.append(None)
+        if traced_any and op.pull is None and op.differentiable:
+            return op.decompose(*args, **params)  # type: ignore[misc]
+        state.trace = self.parent
+        try:
+            out = dispatch(op, tuple(primals), params)
+            if not traced_any or not op.differentiable:
+                return out
+            node = _new(VjpValue)
+            fill_node(node, op, primals, params, out, tuple(edges))
+        finally:
+            state.trace = self
+        node.trace = self
+        if type(out) is not tuple:
+            node.primal = out
+            return traced(node)
+        return tuple([traced(VjpOutput(self, node, i, t)) if t.dtype.is_inexact else t for i, t in enumerate(out)])
+
+    def pull_back(self, outputs: Sequence[Tensor], cts: Sequence[Tensor | None], inputs: Sequence[Tensor], retain_graph: bool) -> list[Tensor | None]:
+        """Gradients for the inputs, from cotangents of the outputs. Called after the trace has been left."""
+        roots = []
+        for out, ct in zip(outputs, cts, strict=True):
+            value = self.value_of(out)
+            if value is not None and ct is not None:
+                roots.append((value, ct))
+        leaves = [self.value_of(x) for x in inputs]
+        found = run_backward(roots, wanted=set(leaves), retain_graph=retain_graph)  # type: ignore[arg-type]
+        return [found.get(leaf) for leaf in leaves]  # type: ignore[arg-type]

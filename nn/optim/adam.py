@@ -1,0 +1,204 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import functorch_like as ft
+from functorch_like import Tensor
+from nn.optim.base import Optimizer, State, advance, check_at_least
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Steps of about lr, scaled by running means of the gradient and of its square.
+
+    Args:
+      params: parameters or groups of them.
+      lr: learning rate.
+      betas: shares of the running means that are kept in each step.
+      eps: added to the denominator.
+      weight_decay: L2 penalty, added to the gradient; with decoupled_weight_decay taken off the
+        parameter instead.
+      amsgrad: divide by the largest running mean of the square so far.
+      maximize: climb instead of descending.
+      foreach, capturable, differentiable, fused: accepted as torch does; updates are made all at
+        once anyway, and pure() is the differentiable form.
+    Raises:
+      ValueError: a negative option; a beta outside 0..1.
+    Reference: Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018; decoupled: Loshchilov & Hutter
+      2019.
+    Example:
+      >>> import functorch_like as ft
+      >>> from nn.optim import Adam
+      >>> w = ft.tensor([1.0], requires_grad=True)
+      >>> optimizer = Adam([w], lr=0.5)
+      >>> (w * w).sum().backward()
+      >>> optimizer.step()
+      >>> w.detach()
+      tensor([0.5000])
+    """
+
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        defaults = dict(
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
+        super().__init__(params, defaults)
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for options out of range."""
+        check_at_least(cls, options, lr=0, eps=0, weight_decay=0)
+        for i, beta in enumerate(options["betas"]):
+            if not isinstance(beta, Tensor) and not 0.0 <= beta < 1.0:
+                raise ValueError(
+                    f"{cls.__name__}: expected betas[{i}] within 0..1, below 1, got {beta}."
+                )
+
+    @classmethod
+    def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
+        """The number of steps and the running means."""
+        state = {
+            "step": ft.zeros(()),
+            "exp_avg": ft.zeros_like(param),
+            "exp_avg_sq": ft.zeros_like(param),
+        }
+        if options["amsgrad"]:
+            state["max_exp_avg_sq"] = ft.zeros_like(param)
+        return state
+
+    @classmethod
+    def rule(
+        cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]
+    ) -> tuple[Tensor, State]:
+        """One tensor's change: -lr times the mean gradient, by the root of the mean square."""
+        lr, (beta1, beta2), decay = options["lr"], options["betas"], options["weight_decay"]
+        decoupled = options.get("decoupled_weight_decay", cls._decoupled)
+        step = state["step"] + 1
+        if options["maximize"]:
+            grad = -grad
+        if not decoupled:
+            grad = grad + decay * param
+        mean = beta1 * state["exp_avg"] + (1 - beta1) * grad
+        square = beta2 * state["exp_avg_sq"] + (1 - beta2) * (grad * grad)
+        new = {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+        if options["amsgrad"]:
+            square = new["max_exp_avg_sq"] = ft.maximum(state["max_exp_avg_sq"], square)
+        count = step.to(param.dtype) if param.dtype == ft.float64 else step
+        root = ft.sqrt(square / _correction(beta2, count).to(square.dtype))
+        change = mean / (root + options["eps"]) * (-lr / _correction(beta1, count)).to(mean.dtype)
+        return change - lr * decay * param if decoupled else change, new
+
+    def _step_group(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
+        """The rule, in place."""
+        lr, (beta1, beta2), eps, decay = (
+            group["lr"],
+            group["betas"],
+            group["eps"],
+            group["weight_decay"],
+        )
+        if any(isinstance(option, Tensor) for option in (lr, beta1, beta2)):
+            super()._step_group(params, grads, states, group)
+            return
+        decoupled = group.get("decoupled_weight_decay", self._decoupled)
+        amsgrad, maximize = group["amsgrad"], group["maximize"]
+        advance(states)
+        last, step_size, root_correction = None, 0.0, 1.0
+        for param, grad, state in zip(params, grads, states, strict=True):
+            if state["step"] is not last:
+                last = state["step"]
+                count = last.item()
+                step_size = -lr / (1 - beta1**count)
+                root_correction = math.sqrt(1 - beta2**count)
+            if maximize:
+                grad = -grad
+            if decay:
+                if decoupled:
+                    param.mul_(1 - lr * decay)
+                else:
+                    grad = grad.add(param, alpha=decay)
+            mean, square = state["exp_avg"], state["exp_avg_sq"]
+            mean.lerp_(grad, 1 - beta1)
+            square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            if amsgrad:
+                square = state["max_exp_avg_sq"].copy_(ft.maximum(state["max_exp_avg_sq"], square))
+            param.addcdiv_(mean, square.sqrt().div_(root_correction).add_(eps), value=step_size)
+
+
+class AdamW(Adam):
+    """Adam with weight decay taken off the parameters, not added to the gradient; arguments as
+    Adam's.
+
+    Reference: Loshchilov & Hutter 2019.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )
+
+
+def _correction(beta: Any, count: Tensor) -> Tensor:
+    """1 - beta ** count, without cancellation: after one step with beta 0.999 it is 0.001."""
+    if isinstance(beta, Tensor):
+        return -ft.expm1(count * ft.log(beta))
+    return ft.ones_like(count) if beta == 0 else -ft.expm1(count * math.log(beta))
