@@ -9,13 +9,11 @@ from cbackend import lib
 
 from .errors import GradError, ShapeError, message
 from .tape import run_backward
-from .tensor import Tensor
+from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
 
 
 def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[tuple[Meta, Tensor]]:
-    from .ops.creation import ones
-
     roots = []
     for t, g in zip(tensors, gradients, strict=True):
         m = t._m
@@ -24,7 +22,7 @@ def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None
         if g is None:
             if t.numel() != 1:
                 raise GradError(message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."))
-            g = ones(t._shape, dtype=t.dtype, device=t.device)
+            g = ones_of(t)
         elif g._shape != t._shape:
             raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
         roots.append((m, g))

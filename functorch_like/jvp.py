@@ -17,10 +17,6 @@ class JvpValue(TracerValue):
         self.seq = next_sequence()
 
     @property
-    def value(self):  # type: ignore[override]
-        return self
-
-    @property
     def shape(self) -> tuple[int, ...]:
         return self.primal._shape
 
@@ -40,14 +36,14 @@ class JvpTrace(Trace):
     def unpack(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Primal and tangent of any tensor; the tangent of a constant is None."""
         m = x._m
-        value = None if m is None else m.value
-        if value is not None and value.trace is self:
+        if m is not None and m.trace is self:
+            value = m.tracer or m
             return value.primal, value.tangent
         return x, None
 
     def read(self, t: Tensor, how: str) -> Any:
         with Outside(self):
-            primal = t._m.value.primal  # type: ignore[union-attr]
+            primal = self.unpack(t)[0]
             return bool(primal) if how == "bool" else primal.item()
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:

@@ -37,7 +37,7 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
         )
     if m is None and trace is None:
         for a in args:
-            if a._m is not None and (a._m.value is not None or (a._m.requires_grad and state.grad)):
+            if a._m is not None and (a._m.trace is not None or (a._m.requires_grad and state.grad)):
                 return False
         return True
     if m is not None and m.is_view:
@@ -50,10 +50,10 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
                 message(name, "a tensor that is not a leaf requiring grad (or a view of one)", "such a leaf", "Wrap the write in no_grad(), or use the out-of-place form.")
             )
         return False
-    if m is not None and m.value is not None:
+    if m is not None and m.trace is not None:
         return False
     for a in args:
-        if a is not target and a._m is not None and (a._m.value is not None or (a._m.requires_grad and state.grad)):
+        if a is not target and a._m is not None and (a._m.trace is not None or (a._m.requires_grad and state.grad)):
             return False
     return True
 

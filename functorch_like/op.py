@@ -189,9 +189,8 @@ def fail(op: Op, args: tuple[Tensor, ...]) -> None:
     """Raises for a C call that gave NULL: the C error, or the story of a tracer that outlived its trace."""
     if lib.cb_error_code() == lib.CB_ERR_NULL:
         for a in args:
-            value = a._m.value if a._m is not None else None
-            if value is not None:
-                trace = value.trace
+            trace = a._m.trace if a._m is not None else None
+            if trace is not None:
                 raise TraceError(
                     f"{op.name}: expected tensors of the current context, got a tracer of a {'finished ' if trace.finished else ''}"
                     f"{trace.name} (called at {trace.made_at}). Return it from the function instead of storing it."

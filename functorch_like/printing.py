@@ -122,7 +122,7 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
     """The repr of a tensor."""
     m = x._m
     if not x._v:
-        value = m.value
+        value = m.tracer or m
         inner = getattr(value, "primal", None) or getattr(value, "physical", None)
         tail = f", within {value.trace.within()}"
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""

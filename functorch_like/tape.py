@@ -33,7 +33,7 @@ class Node(Meta):
     needs: tuple[bool, ...]
     edges: tuple[Meta | None, ...]
     out: Any = None
-    specs: tuple[Spec, ...] | None = None  # of the inputs, when one of them differs in shape or dtype from the result
+    specs: tuple[Spec | None, ...] | None = None  # of the inputs, when one of them differs in shape or dtype from the result
     seq: int
     clock: int
     op: Op  # type: ignore[assignment]
@@ -59,10 +59,6 @@ class Node(Meta):
         """The nodes of the inputs, as in torch."""
         return tuple((getattr(e, "node", e), e.index or 0) if e is not None else (None, 0) for e in self.edges)
 
-    def release(self) -> None:
-        """Drops what was saved: a second backward is then an error instead of a leak."""
-        self.args = self.out = self.specs = None  # type: ignore[assignment]
-
 
 class OutputMeta(Meta):
     """The meta of one output of an operation with several."""
@@ -71,8 +67,7 @@ class OutputMeta(Meta):
 
     def __init__(self, node: Node, index: int, tensor: Tensor):
         self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
-        if tensor._m is not None and tensor._m.value is not None:
-            self.value = tensor._m.value
+        self.stand_on(tensor._m)
 
     def name(self) -> str:
         return self.node.name()
@@ -118,7 +113,7 @@ def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -
     fill_node(node, op, args, params, out, edges)
     if type(out) is not tuple:
         if out._m is not None:
-            node.value = out._m.value
+            node.stand_on(out._m)
         if node.out is not None:
             node.out = out._alias()
         out._m = node
@@ -140,10 +135,8 @@ def check_saved(node: Node) -> None:
         raise GradError(
             message("backward", "a graph that still has its saved tensors", f"one that was freed by an earlier pass (at {node.name()})", "Pass retain_graph=True to the first backward.")
         )
-    if clock[0] == node.clock:
-        return
     for i, a in enumerate(node.args):
-        if a is None or type(a) is Spec:
+        if a is None or type(a) is Spec or not hasattr(a, "_m"):
             continue
         if a._m is not None and a._m.history is not None:
             for when, earlier in a._m.history:
@@ -181,22 +174,24 @@ def run_backward(
     """
     cts: dict[Meta, Any] = {}
     found: dict[Meta, Tensor] = {}
-    heap: list[tuple[int, Any]] = []
-
-    def add(meta: Meta, ct: Tensor) -> None:
-        earlier = cts.get(meta)
-        if earlier is not None:
-            cts[meta] = earlier + ct
-            return
-        cts[meta] = ct
-        if meta.op is not None:
-            heappush(heap, (-meta.seq, id(meta), meta))  # type: ignore[attr-defined,misc]
+    outputs: dict[Node, list[Any]] = {}
+    heap: list[tuple[int, int, Any]] = []
+    only: Any = None  # the one node due, while there is one: chains never touch the heap
 
     for meta, ct in roots:
-        add(meta, ct)
-    outputs: dict[Node, list[Any]] = {}
-    while heap:
-        meta = heappop(heap)[2]  # type: ignore[misc]
+        if meta in cts:
+            cts[meta] = cts[meta] + ct
+            continue
+        cts[meta] = ct
+        if meta.op is not None:
+            heappush(heap, (-meta.seq, id(meta), meta))  # type: ignore[attr-defined]
+    while True:
+        if only is not None:
+            meta, only = only, None
+        elif heap:
+            meta = heappop(heap)[2]
+        else:
+            break
         if type(meta) is _Due:
             node = meta.node
             ct = tuple(outputs.pop(node))
@@ -212,16 +207,31 @@ def run_backward(
                 node = meta.node
                 if node not in outputs:
                     outputs[node] = [None] * node.op.nouts
-                    heappush(heap, (-node.seq, id(node) + (1 << 64), _Due(node)))  # type: ignore[misc]
+                    heappush(heap, (-node.seq, id(node) + (1 << 64), _Due(node)))
                 outputs[node][meta.index] = ct
                 continue
             node = meta
-        check_saved(node)
+        if node.args is None or clock[0] != node.clock:
+            check_saved(node)
         for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
-            if edge is not None and g is not None:
-                add(edge, g)
+            if edge is None or g is None:
+                continue
+            earlier = cts.get(edge)
+            if earlier is not None:
+                cts[edge] = earlier + g
+                continue
+            cts[edge] = g
+            if edge.op is None:
+                continue
+            if only is None and not heap:
+                only = edge
+                continue
+            if only is not None:
+                heappush(heap, (-only.seq, id(only), only))
+                only = None
+            heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph:
-            node.release()
+            node.args = node.out = node.specs = None
     for meta, ct in cts.items():
         if meta.hooks is not None:
             ct = run_hooks(meta, ct)

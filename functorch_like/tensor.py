@@ -81,7 +81,7 @@ class Tensor:
         if m.is_view:
             sync(self)
             m = self._m
-        return m.value
+        return m.tracer or m
 
     @property
     def shape(self) -> Size:
@@ -213,7 +213,7 @@ class Tensor:
         t = _new(Tensor)
         t._v = lib.cb_retain(self._v)
         m = self._m
-        t._m = None if m is None else m.value
+        t._m = None if m is None or m.trace is None else m.tracer or m
         return t
 
     # ---- gradient ----
@@ -241,11 +241,12 @@ class Tensor:
         if not requires_grad:
             if m.op is not None:  # type: ignore[union-attr]
                 raise GradError(message("requires_grad_", "a leaf to switch off", "a result of recorded operations", "Use detach()."))
-            self._m = m.value  # type: ignore[union-attr]
+            self._m = m.tracer  # type: ignore[union-attr]
             return self
         if not self.dtype.is_inexact:
             raise DTypeError(message("requires_grad_", "a floating or complex tensor", self.dtype, "Cast with .float()."))
-        self._m = leaf = Leaf(m.value if m is not None else None)
+        self._m = leaf = Leaf()
+        leaf.stand_on(m)
         if m is not None and m.grad is not None:
             leaf.grad = m.grad
         return self
@@ -559,6 +560,18 @@ def wrap(handles: Any) -> Any:
     return t
 
 
+_ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
+
+
+def ones_of(x: Tensor) -> Tensor:
+    """Ones of x's shape, dtype and device: where a backward pass starts."""
+    v = x._v
+    if v:
+        return wrap(lib.cb_full(v.dtype, v.device, v.ndim, v.shape, _ONE))
+    c, shape = x._concrete, x._shape
+    return wrap(lib.cb_full(c.dtype, c.device, len(shape), shape, _ONE))
+
+
 def traced(value: TracerValue) -> Tensor:
     """A tensor for a tracer's value."""
     t = _new(Tensor)
@@ -596,4 +609,4 @@ def sync(t: Tensor) -> None:
 
 op_module.wrap = wrap
 op_module.sync = sync
-__all__ = ["HookHandle", "Size", "Tensor", "traced", "wrap", "wrap_dim"]
+__all__ = ["HookHandle", "Size", "Tensor", "ones_of", "traced", "wrap", "wrap_dim"]

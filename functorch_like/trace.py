@@ -8,6 +8,7 @@ Leaving a trace restores the parent, whatever happens inside, and ends the life 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from itertools import count
@@ -43,7 +44,8 @@ class Meta:
     """
 
     requires_grad = False
-    value: TracerValue | None = None  # the tracer, when the tensor has no memory of its own
+    trace: Trace | None = None  # the trace the tensor belongs to, when it is a tracer
+    tracer: TracerValue | None = None  # the tracer under a tape's meta; a TracerValue is its own
     op: Op | None = None  # the operation that made it, on the tape
     index: int | None = None  # which output of that operation
     grad: Tensor | None = None
@@ -53,15 +55,16 @@ class Meta:
     history: list[tuple[int, Tensor]] | None = None  # earlier values, with the clock at which each was replaced
     is_view = False
 
+    def stand_on(self, other: Meta | None) -> None:
+        """Becomes the tape's meta of a tensor that had `other`."""
+        if other is not None and other.trace is not None:
+            self.trace, self.tracer = other.trace, other.tracer or other  # type: ignore[assignment]
+
 
 class Leaf(Meta):
     """A tensor whose gradient was asked for by requires_grad."""
 
     requires_grad = True
-
-    def __init__(self, value: TracerValue | None = None):
-        if value is not None:
-            self.value = value
 
 
 class TracerValue(Meta):
@@ -87,7 +90,7 @@ class Trace:
     def __init__(self) -> None:
         self.parent = state.trace
         self.finished = False
-        self.made_at = _user_line()
+        self.site = _user_site()
 
     def __enter__(self):
         self.parent = state.trace
@@ -106,11 +109,20 @@ class Trace:
         """Evaluates an operation on tensors, of which some are this trace's tracers."""
         raise NotImplementedError
 
+    @property
+    def made_at(self) -> str:
+        """`file:line` of the call that started this trace."""
+        if self.site is None:
+            return "an unknown line"
+        code, instruction = self.site
+        line = next((n for start, end, n in code.co_lines() if start <= instruction < end), None)
+        return f"{code.co_filename}:{line}"
+
     def owns(self, t: Tensor) -> bool:
         """Was the tensor made since this trace was entered?"""
         if t._v:
             return lib.cb_storage_born(t._v) >= self.first_storage
-        return t._m.value.seq >= self.first
+        return (t._m.tracer or t._m).seq >= self.first
 
     def read(self, t: Tensor, how: str) -> Any:
         """The Python value (bool or item) of a tracer."""
@@ -144,14 +156,15 @@ class Outside:
         state.trace = self.saved
 
 
-def _user_line() -> str:
-    """`file:line` of the nearest frame outside this package."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(("functorch_like", "contextlib")):
+_PACKAGE = os.path.dirname(__file__)
+
+
+def _user_site() -> Any:
+    """Code and instruction of the nearest frame outside this package: cheap to take, resolved when a message needs it."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return "an unknown line"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 class _GradMode:

@@ -12,7 +12,7 @@ from typing import Any
 from . import tree
 from .errors import DTypeError, GradError, ShapeError, message
 from .jvp import JvpTrace
-from .tensor import Tensor
+from .tensor import Tensor, ones_of
 from .vjp import VjpTrace
 from .vmap import VmapTrace
 
@@ -92,7 +92,7 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
             if not out.dtype.is_floating_point:
                 raise DTypeError(message("grad", "a real floating result", out.dtype, "For complex results use vjp."))
         value = trace.lower(out)
-        flat = trace.pull_back([out], [_one_like(value)], inputs, False)
+        flat = trace.pull_back([out], [ones_of(value)], inputs, False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []
         at = 0
@@ -104,12 +104,6 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
         return ((value, aux) if has_aux else value), result
 
     return wrapped
-
-
-def _one_like(x: Tensor) -> Tensor:
-    from .ops.creation import ones
-
-    return ones((), dtype=x.dtype, device=x.device)
 
 
 def _zeros_like(x: Tensor) -> Tensor:

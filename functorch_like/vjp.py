@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .op import Op, dispatch
+from .op import Op, dispatch, fail
 from .tape import Node, fill_node, run_backward
-from .tensor import Tensor, traced
+from .tensor import Tensor, traced, wrap
 from .trace import Outside, Trace, TracerValue, next_sequence, state
 
 _new = object.__new__
@@ -24,10 +24,6 @@ class VjpValue(Node, TracerValue):
     requires_grad = False  # to the imperative tape
     op = None  # type: ignore[assignment]
     primal: Tensor
-
-    @property
-    def value(self):  # type: ignore[override]
-        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,8 +58,7 @@ class VjpTrace(Trace):
     def value_of(self, x: Any) -> VjpValue | None:
         """This trace's value behind a tensor, if there is one."""
         m = x._m
-        value = None if m is None else m.value
-        return value if value is not None and value.trace is self else None
+        return (m.tracer or m) if m is not None and m.trace is self else None
 
     def lower(self, x: Tensor) -> Tensor:
         """A tensor of the parent context for a tracer; other tensors are that already."""
@@ -72,28 +67,41 @@ class VjpTrace(Trace):
 
     def read(self, t: Tensor, how: str) -> Any:
         with Outside(self):
-            primal = t._m.value.primal  # type: ignore[union-attr]
+            primal = self.lower(t)
             return bool(primal) if how == "bool" else primal.item()
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         primals: list[Tensor] = []
         edges: list[VjpValue | None] = []
         traced_any = False
+        parent = self.parent
+        plain = parent is None  # may the kernel be called without asking anyone?
         for a in args:
             m = a._m
-            value = None if m is None else m.value
-            if value is not None and value.trace is self:
-                primals.append(value.primal)
-                edges.append(value)
-                traced_any = True
+            if m is not None:
+                if m.trace is self:
+                    value = m.tracer or m
+                    a = value.primal
+                    edges.append(value)
+                    traced_any = True
+                    plain = plain and a._m is None
+                else:
+                    edges.append(None)
+                    plain = False
             else:
-                primals.append(a)
                 edges.append(None)
+            primals.append(a)
         if traced_any and op.pull is None and op.differentiable:
             return op.decompose(*args, **params)  # type: ignore[misc]
-        state.trace = self.parent
+        state.trace = parent
         try:
-            out = dispatch(op, tuple(primals), params)
+            if plain and op.impl is not None:
+                handles = op.impl(*primals, **params)
+                if not handles:
+                    fail(op, args)
+                out = wrap(handles)
+            else:
+                out = dispatch(op, tuple(primals), params)
             if not traced_any or not op.differentiable:
                 return out
             node = _new(VjpValue)

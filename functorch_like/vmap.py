@@ -22,10 +22,6 @@ class BatchedValue(TracerValue):
         self.seq = next_sequence()
 
     @property
-    def value(self):  # type: ignore[override]
-        return self
-
-    @property
     def shape(self) -> tuple[int, ...]:
         return self.physical._shape[1:]
 
@@ -49,9 +45,8 @@ class VmapTrace(Trace):
     def unpack(self, x: Tensor) -> tuple[Tensor, bool]:
         """The physical tensor behind x, and whether its dimension 0 is mapped."""
         m = x._m
-        value = None if m is None else m.value
-        if value is not None and value.trace is self:
-            return value.physical, True
+        if m is not None and m.trace is self:
+            return (m.tracer or m).physical, True
         return x, False
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
@@ -60,9 +55,8 @@ class VmapTrace(Trace):
         mapped = False
         for a in args:
             m = a._m
-            value = None if m is None else m.value
-            if value is not None and value.trace is self:
-                physical.append(value.physical)
+            if m is not None and m.trace is self:
+                physical.append((m.tracer or m).physical)
                 batched.append(True)
                 mapped = True
             else:

@@ -5,7 +5,7 @@ Laid out as torch.nn, with torch.optim as nn.optim and torch.utils.data as nn.da
 model does not need are imported at first use.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nn import functional, init
 from nn.layers.activation import (
@@ -121,6 +121,10 @@ __all__ = [
     "stack_module_state",
     "utils",
 ]
+
+if TYPE_CHECKING:
+    from nn import data, optim, utils
+    from nn.serialization import load, save
 
 _LAZY = {
     "data": "nn.data",

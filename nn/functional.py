@@ -500,7 +500,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         return rows
     if padding_idx < 0:
         padding_idx += weight.shape[0]
-    return ft.where((input == padding_idx).unsqueeze(-1), rows.detach(), rows)
+    is_padding = ft.eq(input, padding_idx).unsqueeze(-1)
+    return ft.where(is_padding, rows.detach(), rows)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

@@ -400,7 +400,8 @@ class Module:
         optimizer made before still works.
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
-        kwargs.pop("non_blocking", None), kwargs.pop("copy", None)
+        for name in ("non_blocking", "copy"):
+            kwargs.pop(name, None)
         if kwargs:
             raise TypeError(f"to: expected device and dtype, got {', '.join(kwargs)}.")
         for arg in args:

@@ -206,10 +206,8 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
             try:
                 array = np.empty(entry.shape, stored)
                 file.seek(start + entry.begin)
-                if (
-                    array.size
-                    and file.readinto(memoryview(array.reshape(-1)).cast("B")) != array.nbytes
-                ):
+                space = memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""  # type: ignore[arg-type]
+                if array.size and file.readinto(space) != array.nbytes:  # type: ignore[arg-type]
                     raise ValueError("the file ended early; was it changed meanwhile?")
                 tensor = _from_array(array, kind, name in pairs)
             except (ValueError, TypeError, RuntimeError, OverflowError) as error:

@@ -250,6 +250,16 @@ cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log);  
 int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor **out);
 cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *target, cb_tensor *logsumexp,
                                  int64_t ignore_index);
+/* Normalise the last n_normalized dims. has_affine: bit 0 a weight, bit 1 a bias is given; a NULL handle without its
+ * bit is none. out: y, mean, rstd; statistics [leading dims, 1...] in the compute dtype. Gradients: dx, dweight,
+ * dbias, the last two NULL where has_affine lacks the bit. RMS norm has no mean and no bias: out: y, rstd. */
+int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine, double eps,
+                  cb_tensor **out);
+int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
+                       cb_tensor *weight, int has_affine, cb_tensor **out);
+int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps, cb_tensor **out);
+int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
+                     int has_affine, cb_tensor **out);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -7,6 +7,9 @@ int (*softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out);
 int (*softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out);
 int (*cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses, cb_tensor *totals);
 int (*cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels, const cb_tensor *totals, int64_t ignore, cb_tensor *out);
+/* n items are normalised together; out: y, rstd and mean (NULL: no centring); gradient: dx, dweight, dbias or NULL */
+int (*norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps, cb_tensor *const *out);
+int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
 int (*conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);

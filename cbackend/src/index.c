@@ -224,7 +224,7 @@ cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index) {
     }
     cb_release(source);
     if (out && x->ndim == 0 && out->numel == 1) {
-        cb_tensor *scalar = cb_view_new(out, 0, NULL, NULL, out->offset);
+        cb_tensor *scalar = cb_view_new(out, 0, x->shape, x->strides, out->offset);
         cb_release(out);
         return scalar;
     }

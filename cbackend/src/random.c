@@ -14,14 +14,14 @@ void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4) {
     cb_philox_block((uint32_t)seed, (uint32_t)(seed >> 32), out4);
 }
 
-/* Does a value take two words? Counts of complex values are doubled before they come here. */
+/* Does a value, or a part of a complex one, take two words? */
 static bool takes_64_bits(int kind, int dtype) {
     return kind == INTEGERS || (cb_real_dtype(dtype) == CB_F64 && kind != BERNOULLI && kind != RADEMACHER);
 }
 
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel) {
     uint64_t values = (uint64_t)numel, group = takes_64_bits(kind, dtype) ? 2 * CB_PHILOX_LANES : 4 * CB_PHILOX_LANES;
-    if (cb_is_complex(dtype)) values *= 2;
+    if (cb_is_complex(dtype) && kind != BERNOULLI && kind != RADEMACHER) values *= 2;
     return (values + group - 1) / group * CB_PHILOX_LANES;
 }
 

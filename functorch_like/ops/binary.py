@@ -101,10 +101,10 @@ pow = binary(  # noqa: A001 - torch's name
 )
 
 
-def _pow_by_base(x: Tensor, y: Tensor) -> Tensor:
+def _pow_by_base(x: Tensor, y: Any) -> Tensor:
     """y x^(y-1), and 0 where y is 0, also at x = 0."""
-    if y._v and y.ndim == 0 and not y.requires_grad:
-        exponent = y.item()
+    if not isinstance(y, Tensor) or (y._v and y.ndim == 0 and not y.requires_grad):
+        exponent = y.item() if isinstance(y, Tensor) else y
         if exponent == 2:
             return 2 * x
         return x * 0 if exponent == 0 else exponent * pow(x, exponent - 1)

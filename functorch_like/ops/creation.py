@@ -386,7 +386,7 @@ def _detach_(x: Tensor) -> Tensor:
     """Cuts the tensor itself from the graph."""
     m = x._m
     if m is not None:
-        x._m = None if m.value is None else _detach(x)._m
+        x._m = None if m.trace is None else _detach(x)._m
     return x
 
 

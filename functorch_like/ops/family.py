@@ -19,7 +19,8 @@ from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
 
 from ..tensor import Tensor
-from ..trace import active, clock
+from ..tape import Node
+from ..trace import active, clock, next_sequence, state
 
 _new = object.__new__
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -79,16 +80,14 @@ def operand(op: str, value: Any) -> Tensor:
 # ---- rules shared by all elementwise ops ----
 
 
-def _scaled(t: Tensor, partial: Any, args: Sequence[Any], out: Any, conjugate: bool) -> Tensor:
-    """The tangent or cotangent `t` times one partial derivative."""
+def _scaled(t: Tensor, partial: Any, args: Sequence[Any], out: Any, reverse: bool) -> Tensor:
+    """The tangent (or, in reverse, cotangent) `t` times one partial derivative (or its conjugate)."""
     if type(partial) is int:
         return t if partial == 1 else -t
     if partial.__class__ is chain:
         return partial.function(t, *args, out)
     factor = partial(*args, out)
-    if conjugate and factor.dtype.is_complex:
-        factor = factor.conj()
-    return t * factor
+    return mul_conj(t, factor) if reverse and isinstance(factor, Tensor) else t * factor
 
 
 def sum_to(ct: Tensor, spec: Spec) -> Tensor:
@@ -110,7 +109,7 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
 
 def _pull(node: Any, ct: Tensor) -> list[Tensor | None]:
     args, specs = node.args, node.specs
-    out = node.saved_out()
+    out = None if node.out is None else node.saved_out()
     grads: list[Tensor | None] = []
     for i, partial in enumerate(node.op.partials):
         if not node.needs[i]:
@@ -164,6 +163,51 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
         op.jvp = _jvp(op)
     op.batch = _batch(op)
     return op
+
+
+# ---- recording on the imperative tape, without the detour over dispatch ----
+_ONE_EDGE = (True,)
+_NOTHING1, _NOTHING2 = (None,), (None, None)
+_NO_PARAMS: dict[str, Any] = {}
+
+
+def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
+    """The result of a kernel call on operands with memory, recorded if one of them requires grad.
+
+    The same node as tape.record makes; a number stays a Python number.
+    """
+    t = _new(Tensor)
+    t._v = h
+    t._m = None
+    if not (state.grad and op.differentiable):
+        return t
+    edge_x = mx if mx is not None and mx.requires_grad else None
+    edge_y = my if my is not None and my.requires_grad else None
+    if edge_x is None and edge_y is None:
+        return t
+    node = _new(Node)
+    node.op = op
+    node.params = _NO_PARAMS
+    node.seq = next_sequence()
+    node.clock = clock[0]
+    if arity == 1:
+        node.edges = (edge_x,)
+        node.needs = needs = _ONE_EDGE
+        (keep_x,), keep_out = op._masks.get(needs) or op.saved(needs)
+        node.args = (x,) if keep_x else _NOTHING1
+        if h.flags & 8:
+            node.specs = (Spec(x),)
+    else:
+        node.edges = (edge_x, edge_y)
+        node.needs = needs = (edge_x is not None, edge_y is not None)
+        (keep_x, keep_y), keep_out = op._masks.get(needs) or op.saved(needs)
+        node.args = (x if keep_x else None, y if keep_y else None) if keep_x or keep_y else _NOTHING2
+        if h.flags & 8:
+            node.specs = (Spec(x) if edge_x is not None else None, Spec(y) if edge_y is not None else None)
+    if keep_out:
+        node.out = t._alias()
+    t._m = node
+    return t
 
 
 # ---- in-place forms ----
@@ -227,15 +271,18 @@ def unary(
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any) -> Tensor:
-        if type(x) is Tensor and x._m is None and not active:
-            h = call(code, x._v)
-            if h:
-                t = _new(Tensor)
-                t._v = h
-                t._m = None
-                return t
-        x = operand(name, x)
-        return dispatch(op, (x,), {})
+        if not active and isinstance(x, Tensor):
+            m = x._m
+            if m is None or (m.trace is None and not m.is_view):
+                h = call(code, x._v)
+                if h:
+                    if m is not None:
+                        return _recorded(op, h, x, None, m, None, 1)
+                    t = _new(Tensor)
+                    t._v = h
+                    t._m = None
+                    return t
+        return dispatch(op, (operand(name, x),), {})
 
     _finish(function, op, doc, "x", method)
     if method and inplace:
@@ -278,32 +325,40 @@ def binary(
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any, y: Any) -> Tensor:
-        if not active and type(x) is Tensor and x._m is None:
-            kind = type(y)
-            if kind is Tensor:
-                h = call(code, x._v, y._v) if y._m is None else None
-            elif kind is float:
-                h = call_float(code, x._v, y, 0)
-            elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
-                h = call_int(code, x._v, y, 0)
-            else:
-                h = None
-            if h:
-                t = _new(Tensor)
-                t._v = h
-                t._m = None
-                return t
+        if not active and isinstance(x, Tensor):
+            m = x._m
+            if m is None or (m.trace is None and not m.is_view):
+                kind = type(y)
+                n = None
+                if kind is float:
+                    h = call_float(code, x._v, y, 0)
+                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
+                    h = call_int(code, x._v, y, 0)
+                elif isinstance(y, Tensor) and ((n := y._m) is None or (n.trace is None and not n.is_view)):
+                    h = call(code, x._v, y._v)
+                else:
+                    h = None
+                if h:
+                    if m is not None or n is not None:
+                        return _recorded(op, h, x, y, m, n, 2)
+                    t = _new(Tensor)
+                    t._v = h
+                    t._m = None
+                    return t
         return dispatch(op, (operand(name, x), operand(name, y)), {})
 
     def reflected(x: Tensor, y: Any) -> Any:
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
-        if not active and x._m is None:
+        m = x._m
+        if not active and (m is None or (m.trace is None and not m.is_view)):
             kind = type(y)
             h = call_float(code, x._v, y, 1) if kind is float else None
             if kind is int and -9223372036854775808 <= y <= 9223372036854775807:
                 h = call_int(code, x._v, y, 1)
             if h:
+                if m is not None:
+                    return _recorded(op, h, y, x, None, m, 2)
                 t = _new(Tensor)
                 t._v = h
                 t._m = None
@@ -341,6 +396,39 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
     op = _elementwise_op(name, impl, partials, "ternary")
     op.samples, op.oracle = samples or {}, None
     return op
+
+
+def _mul_conj_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return ct * y, mul_conj(x, ct)
+
+
+_code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
+_mul_conj = Op(
+    "mul_conj",
+    lambda x, y: lib.cb_binary(_code_mul_conj, x._v, y._v),
+    vjp=_mul_conj_vjp,
+    jvp=lambda tangents, _out, x, y: _terms(
+        None if tangents[0] is None else mul_conj(tangents[0], y), None if tangents[1] is None else mul_conj(x, tangents[1])
+    ),
+    batch=lambda _size, batched, x, y: mul_conj(*align(batched, (x, y))),
+    family="binary",
+)
+
+
+def _terms(a: Tensor | None, b: Tensor | None) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+def mul_conj(x: Tensor, y: Tensor) -> Tensor:
+    """x * conj(y), for operands of one shape and dtype: a cotangent through a factor y."""
+    if not active and x._m is None and y._m is None:
+        h = lib.cb_binary(_code_mul_conj, x._v, y._v)
+        if h:
+            t = _new(Tensor)
+            t._v = h
+            t._m = None
+            return t
+    return dispatch(_mul_conj, (x, y), {})
 
 
 def result_type(*operands: Any) -> Any:

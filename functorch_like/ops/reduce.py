@@ -120,6 +120,8 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
       >>> sum(tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
       tensor([4., 6.])
     """
+    if dim is None and dtype is None and not options:
+        return _sum(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
     x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
     return _sum(x, dims=dims, keepdim=keepdim)
 

@@ -133,9 +133,8 @@ class ConcatDataset(Dataset[Any]):
             raise TypeError(
                 "ConcatDataset: expected data sets with indices, got an IterableDataset."
             )
-        self.cumulative_sizes = list(
-            itertools.accumulate(len(dataset) for dataset in self.datasets)
-        )  # type: ignore[arg-type]
+        sizes: Any = self.datasets
+        self.cumulative_sizes = list(itertools.accumulate(map(len, sizes)))
 
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]

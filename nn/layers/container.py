@@ -40,7 +40,7 @@ class _Listed(Module):
         return self._modules[self._key(index)]
 
     def _slice(self, index: slice) -> Any:
-        return type(self)(list(self)[index])
+        return type(self)(list(self)[index])  # type: ignore[call-arg]
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._key(index), module)
@@ -202,10 +202,9 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace modules."""
-        for name, module in (
-            modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
-        ):
-            self[name] = module
+        pairs: Any = modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
+        for key, value in pairs:
+            self[key] = value
 
 
 def _as_parameter(value: Any) -> Any:
@@ -336,9 +335,10 @@ class ParameterDict(Module):
 
     def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         """Add or replace parameters."""
-        for key, value in (
+        pairs: Any = (
             parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters
-        ):
+        )
+        for key, value in pairs:
             self[key] = value
 
     def extra_repr(self) -> str:

@@ -36,6 +36,8 @@ class Conv2d(Module):
       [2, 4, 8, 8]
     """
 
+    bias: Parameter | None
+
     def __init__(
         self,
         in_channels: int,

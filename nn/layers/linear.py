@@ -41,6 +41,8 @@ class Linear(Module):
       [5, 2]
     """
 
+    bias: Parameter | None
+
     def __init__(
         self,
         in_features: int,
@@ -91,6 +93,8 @@ class Bilinear(Module):
       in1_features, in2_features, out_features: last sizes of the two inputs and the output.
       bias: add one.
     """
+
+    bias: Parameter | None
 
     def __init__(
         self,

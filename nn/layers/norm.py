@@ -30,6 +30,9 @@ class LayerNorm(Module):
       [-1.0, 1.0]
     """
 
+    weight: Parameter | None
+    bias: Parameter | None
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -80,6 +83,12 @@ class _BatchNorm(Module):
     ranks: tuple[int, ...] = ()
     expected = ""
 
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: ft.Tensor | None
+    running_var: ft.Tensor | None
+    num_batches_tracked: ft.Tensor | None
+
     def __init__(
         self,
         num_features: int,
@@ -117,10 +126,14 @@ class _BatchNorm(Module):
 
     def reset_running_stats(self) -> None:
         """Forget the running statistics."""
-        if self.track_running_stats:
-            self.running_mean.fill_(0.0)
-            self.running_var.fill_(1.0)
-            self.num_batches_tracked.fill_(0)
+        for name, value in (
+            ("running_mean", 0.0),
+            ("running_var", 1.0),
+            ("num_batches_tracked", 0),
+        ):
+            buffer = getattr(self, name)
+            if buffer is not None:
+                buffer.fill_(value)
 
     def reset_parameters(self) -> None:
         """Set the initial values again."""

@@ -21,15 +21,38 @@
 enum { PIECE = 1 << 18 }; /* multiplications */
 
 static int correlate(const cb_conv_shape *s, const conv_plan *p, const void *in, void *out) {
-    conv_run r = {p, in, out, CB_OK};
-    int64_t work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands;
-    cb_parallel(s->n * s->groups * p->bands, CB_MAX(1, PIECE / CB_MAX(work, 1)), s->dtype == CB_F32 ? f32_correlate : f64_correlate, &r);
+    int64_t size = cb_dtypes[s->dtype].size, work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands;
+    conv_run r = {.plan = p, .in = in, .out = out, .units = s->n * s->groups * p->bands, .together = 1, .block = p->rows, .blocks = 1};
+    if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
+        r.together = CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
+        r.block = CB_MIN(p->rows, 64);
+        r.blocks = (p->rows + r.block - 1) / r.block;
+        work = CB_MAX(1, work * r.together / r.blocks);
+    }
+    cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
+                s->dtype == CB_F32 ? f32_correlate : f64_correlate, &r);
     return r.status;
 }
 
 static bool planned(const cb_conv_shape *s) { return (s->dtype == CB_F32 || s->dtype == CB_F64) && plan_possible(s); }
 
+/* Kernels of one tap without stride or padding are matrix products: y[image][group] = w[group] @ x[image][group]. */
+static bool is_product(const cb_conv_shape *s) {
+    for (int d = 0; d < 3; d++)
+        if (s->kernel[d] != 1 || s->stride[d] != 1 || s->padding[d] != 0) return false;
+    return s->dtype == CB_F32 || s->dtype == CB_F64;
+}
+
+static int as_product(const cb_conv_shape *s, void *out, const void *in, const void *w, bool input_grad) {
+    int64_t n = size3(s->in), rows = input_grad ? s->ic : s->oc, k = input_grad ? s->oc : s->ic;
+    cb_gemm g = {.dtype = s->dtype, .nbatch = 2, .m = rows, .n = n, .k = k, .batch = s->n * s->groups, .a = w, .b = in, .c = out,
+                 .a_row = input_grad ? 1 : s->ic, .a_col = input_grad ? s->ic : 1, .b_row = n, .b_col = 1,
+                 .batch_shape = {s->n, s->groups}, .a_batch = {0, s->oc * s->ic}, .b_batch = {s->groups * k * n, k * n}};
+    return CB_FN(gemm)(&g);
+}
+
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
+    if (is_product(s)) return as_product(s, y, x, w, false);
     conv_plan p;
     int status = planned(s) ? plan_init(&p, s, false, cb_dtypes[s->dtype].size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_plain)(s, y, x, w);
@@ -41,6 +64,7 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
 }
 
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w) {
+    if (is_product(s)) return as_product(s, x, y, w, true);
     conv_plan p;
     int64_t size = cb_dtypes[s->dtype].size;
     int status = planned(s) ? plan_init(&p, s, true, size) : CB_ERR_UNSUPPORTED;
@@ -75,14 +99,21 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     r.width = round_up(s->ic, vl);
     r.lanes = s->ic * 4 < r.width * 3;
     r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
+    /* about 16 pieces: blocks of 64 filters where there are as many, chunks of units for the rest */
     int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE));
-    r.chunks = CB_MAX(1, CB_MIN(r.units, (wanted + s->groups - 1) / s->groups));
+    if (!r.lanes && s->oc >= 128 && wanted > s->groups) {
+        r.block = round_up(s->oc / CB_MIN(s->oc / 64, wanted), 8);
+        r.blocks = (s->oc + r.block - 1) / r.block;
+    }
+    r.chunks = CB_MAX(1, CB_MIN(r.units, (wanted + s->groups * r.blocks - 1) / (s->groups * r.blocks)));
     r.chunk = CB_MAX(1, (r.units + r.chunks - 1) / r.chunks);
     r.chunks = CB_MAX(1, (r.units + r.chunk - 1) / r.chunk);
-    if (r.chunks * s->groups < wanted) { /* few images: share the filters instead */
+    if (r.blocks == 1 && r.chunks * s->groups < wanted) { /* few images: share the filters instead */
         r.block = CB_MIN(s->oc, round_up(s->oc * r.chunks * s->groups / wanted + 1, 8));
         r.blocks = (s->oc + r.block - 1) / r.block;
     }
+    int64_t unit = (p.channel_size * r.width + r.block * p.flat_pitch * s->out[0]) * size;
+    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (512 << 10) / unit));
     int64_t nbytes = r.chunks * s->groups * s->oc * r.row_size * size;
     r.sums = cb_alloc(CB_CPU, nbytes);
     if (r.sums) {

@@ -10,7 +10,7 @@
 
 #include "cpu.h"
 
-enum { MAX_TAPS = 64, MAX_STRIDE = 16 };
+enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16 };
 
 typedef struct conv_part {
     int64_t taps;
@@ -25,6 +25,8 @@ typedef struct conv_plan {
     int64_t in[3], out[3];
     int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
     int64_t channel_size, flat;     /* elements of a channel's planes; of the longest flat row of results */
+    int64_t flat_pitch;             /* flat, rounded up to a cache line */
+    int64_t shared;                 /* zeros after a row that are those before the next: as many must follow the last */
     int64_t (*start)[3];            /* per source: input position of the plane's first element */
     conv_part *part;
     int sources, parts, band_dim;
@@ -33,10 +35,13 @@ typedef struct conv_plan {
     int64_t nbytes;
 } conv_plan;
 
+/* A piece computes `block` rows of the results of `together` units (bands of images): large weights are then read
+ * once for several images. */
 typedef struct conv_run {
     const conv_plan *plan;
     const void *in;
     void *out;
+    int64_t units, together, block, blocks;
     int status;
 } conv_run;
 
@@ -50,6 +55,7 @@ typedef struct weight_run {
     int64_t width, row_size;
     int64_t units, chunk, chunks; /* bands of images; units a chunk */
     int64_t block, blocks;      /* filters a piece */
+    int64_t together;           /* units held at a time: sums are then visited once for all of them */
     int status;
 } weight_run;
 
@@ -148,8 +154,18 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
     for (int d = 0; d < 3; d++) p->size[d] = (d == b ? p->band : most[d]) + axis[d].most;
+    /* zeros right of a row can be those left of the next one */
+    int64_t shared = INT64_MAX;
+    for (int u = 0; u < axis[2].sources; u++) {
+        int64_t start = axis[2].start[u], left = start < 0 ? -floor_div(start, p->step[2]) : 0;
+        int64_t end = start < p->in[2] ? floor_div(p->in[2] - 1 - start, p->step[2]) + 1 : 0;
+        shared = CB_MIN(shared, CB_MAX(0, CB_MIN(CB_MIN(left, p->size[2]), p->size[2] - CB_MAX(end, 0))));
+    }
+    p->shared = CB_MIN(shared, p->size[2] - most[2]);
+    p->size[2] -= p->shared;
     int64_t plane = size3(p->size);
     p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];
+    p->flat_pitch = round_up(p->flat, 64 / itemsize);
     p->channel_size = p->sources * plane;
     if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels > INT32_MAX) return CB_ERR_UNSUPPORTED;
 

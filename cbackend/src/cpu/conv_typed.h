@@ -1,36 +1,32 @@
 /* Convolutions of one real type: include with `real` and NAME(x) defined, after conv_plan.h. See conv.c for the plan. */
 #include "gemm_kernel.h"
 
-static void NAME(conv_tile)(int nv, int64_t rows, int64_t k, const real *w, int64_t w_row, const int32_t *offsets, const real *x, real *c,
-                            int64_t c_row) {
-#define TILE(mr, nv) NAME(tile)(mr, nv, rows, k, w, w_row, 1, x, 0, offsets, NULL, 0, c, c_row)
-#define TILES(nv)                                      \
-    if (NAME(mr) > 4 && rows > 4) TILE(NAME(mr), nv);  \
-    else if (rows > 2) TILE(4, nv);                    \
-    else if (rows == 2) TILE(2, nv);                   \
-    else TILE(1, nv)
-    if (nv == 1) {
-        TILES(1);
-    } else if (nv == 2) {
-        TILES(2);
-    } else {
-        TILES(NAME(nv));
-    }
-#undef TILES
-#undef TILE
-}
-
+/* n numbers, in pieces of fixed size that may overlap: rows are short, and a call of memcpy each would cost more */
 CB_INLINE void NAME(copy_run)(real *to, const real *from, int64_t n) {
-    enum { VL = NAME(vl) };
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) *(NAME(vecu) *)(to + i) = *(const NAME(vecu) *)(from + i);
-    if (i < n && n >= VL) *(NAME(vecu) *)(to + n - VL) = *(const NAME(vecu) *)(from + n - VL);
-    else
-        for (; i < n; i++) to[i] = from[i];
+    enum { VL = NAME(vl), HALF = VL / 2, QUARTER = VL >= 4 ? VL / 4 : 1 };
+#define MOVE(size, at) memcpy(to + (at), from + (at), (size) * sizeof(real))
+    if (n >= VL) {
+        for (int64_t i = 0; i + VL < n; i += VL) MOVE(VL, i);
+        MOVE(VL, n - VL);
+    } else if (n >= HALF) {
+        MOVE(HALF, 0);
+        MOVE(HALF, n - HALF);
+    } else if (n >= QUARTER) {
+        MOVE(QUARTER, 0);
+        MOVE(QUARTER, n - QUARTER);
+    } else {
+        for (int64_t i = 0; i < n; i++) to[i] = from[i];
+    }
+#undef MOVE
 }
 
-/* The padded (and phase-split) copy of one image's channels, for the outputs from `band` on. */
-static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, real *to) {
+CB_INLINE void NAME(zero_run)(real *to, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = 0;
+}
+
+/* The padded (and phase-split) copy of one image's channels, for the results from `band` on. The padding stays as it is
+ * from one image to the next, so `padded` says that it is there already. */
+static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, bool padded, real *to) {
     int64_t plane = p->in[0] * p->in[1] * p->in[2];
     for (int64_t c = 0; c < p->channels; c++)
         for (int u = 0; u < p->sources; u++) {
@@ -44,74 +40,84 @@ static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, real 
                 for (int64_t y = 0; y < p->size[1]; y++, to += p->size[2]) {
                     int64_t iz = start[0] + z * p->step[0], iy = start[1] + y * p->step[1];
                     if (iz < 0 || iz >= p->in[0] || iy < 0 || iy >= p->in[1]) {
-                        memset(to, 0, (size_t)p->size[2] * sizeof *to);
+                        if (!padded) NAME(zero_run)(to, p->size[2]);
                         continue;
                     }
                     const real *from = x + c * plane + (iz * p->in[1] + iy) * p->in[2] + start[2];
-                    for (int64_t i = 0; i < left; i++) to[i] = 0;
+                    if (!padded) NAME(zero_run)(to, left);
                     if (step == 1) NAME(copy_run)(to + left, from + left, right - left);
                     else if (step == 2)
                         for (int64_t i = left; i < right; i++) to[i] = from[2 * i];
                     else
                         for (int64_t i = left; i < right; i++) to[i] = from[i * step];
-                    for (int64_t i = right; i < p->size[2]; i++) to[i] = 0;
+                    if (!padded) NAME(zero_run)(to + right, p->size[2] - right);
                 }
         }
 }
 
-/* items: (image, group, band) */
+/* One part, rows [row0, row0 + rows) of one unit, from its padded copy. rows <= MR. */
+static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band, const real *buffer, int64_t rows,
+                                 real *flat, int64_t pitch, real *out) {
+    enum { VL = NAME(vl) };
+    int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
+    for (int d = 0; d < 3; d++) {
+        int64_t skip = d == p->band_dim ? band : 0;
+        count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
+        first[d] = part->first[d] + skip * part->step[d];
+        if (count[d] <= 0) return;
+    }
+    int64_t length = (count[1] - 1) * p->size[2] + count[2];
+    for (int64_t z = 0; z < count[0]; z++) {
+        const real *x = buffer + z * p->size[1] * p->size[2];
+        for (int64_t f = 0; f < length;) {
+            int64_t left = (length - f + VL - 1) / VL;
+            int nv = (int)CB_MIN(NAME(nv), left);
+            if (NAME(nv) == 3 && left == 4) nv = 2; /* 2 + 2 keep the multipliers busier than 3 + 1 */
+            NAME(offset_tile)(nv, rows, k, weights, k, part->offsets, x + f, flat + f, pitch);
+            f += nv * VL;
+        }
+        for (int64_t row = 0; row < rows; row++) {
+            real *to = out + row * out_plane + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            const real *from = flat + row * pitch;
+            int64_t to_row = part->step[1] * p->out[2];
+            for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2]) {
+                if (hop == 1) NAME(copy_run)(to, from, count[2]);
+                else
+                    for (int64_t i = 0; i < count[2]; i++) to[i * hop] = from[i];
+            }
+        }
+    }
+}
+
+/* items: (several units, block of rows) */
 static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
-    enum { NR = NAME(nr), VL = NAME(vl), MR = NAME(mr) };
+    enum { NR = NAME(nr), MR = NAME(mr) };
     conv_run *r = context;
     const conv_plan *p = r->plan;
-    int64_t pitch = round_up(p->flat, NR), held = p->channels * p->channel_size + NR;
-    int64_t nbytes = (held + MR * pitch) * (int64_t)sizeof(real);
-    real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + held;
+    int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size, held = round_up(planes + p->shared + NR, 64 / sizeof(real));
+    int64_t nbytes = (r->together * held + MR * pitch) * (int64_t)sizeof(real);
+    real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + r->together * held;
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer + held - NR, 0, NR * sizeof(real)); /* read past the last row, never used */
-    int64_t in_plane = p->in[0] * p->in[1] * p->in[2], out_plane = p->out[0] * p->out[1] * p->out[2];
+    for (int64_t u = 0; u < r->together; u++) NAME(zero_run)(buffer + u * held + planes, held - planes); /* read past the last row, unused */
+    int64_t in_plane = size3(p->in), out_plane = size3(p->out), padded = 0;
     for (int64_t item = begin; item < end; item++) {
-        int64_t image = item / p->bands, band = item % p->bands * p->band, group = image % p->groups;
-        real *out = (real *)r->out + image * p->rows * out_plane;
-        NAME(prepare)(p, (const real *)r->in + image * p->channels * in_plane, band, buffer);
-        for (int q = 0; q < p->parts; q++) {
-            const conv_part *part = &p->part[q];
-            int64_t count[3], first[3], k = part->taps * p->channels;
-            bool any = true;
-            for (int d = 0; d < 3; d++) {
-                int64_t skip = d == p->band_dim ? band : 0;
-                count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
-                first[d] = part->first[d] + skip * part->step[d];
-                any &= count[d] > 0;
-            }
-            if (!any) continue;
-            int64_t length = (count[1] - 1) * p->size[2] + count[2];
-            const real *weights = (const real *)part->weights + group * p->rows * k;
-            for (int64_t i = 0; i < p->rows; i += MR) {
-                int64_t rows = CB_MIN(MR, p->rows - i);
-                for (int64_t z = 0; z < count[0]; z++) {
-                    const real *x = buffer + z * p->size[1] * p->size[2];
-                    for (int64_t f = 0; f < length;) {
-                        int nv = (int)CB_MIN(NAME(nv), (length - f + VL - 1) / VL);
-                        NAME(conv_tile)(nv, rows, k, weights + i * k, k, part->offsets, x + f, flat + f, pitch);
-                        f += nv * VL;
-                    }
-                    for (int64_t row = 0; row < rows; row++) {
-                        real *to = out + (i + row) * out_plane + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
-                        const real *from = flat + row * pitch;
-                        int64_t hop = part->step[2], to_row = part->step[1] * p->out[2];
-                        for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2]) {
-                            if (hop == 1) NAME(copy_run)(to, from, count[2]);
-                            else
-                                for (int64_t x2 = 0; x2 < count[2]; x2++) to[x2 * hop] = from[x2];
-                        }
-                    }
+        int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together, units = CB_MIN(r->together, r->units - first);
+        for (int64_t u = 0; u < units; u++)
+            NAME(prepare)(p, (const real *)r->in + (first + u) / p->bands * p->channels * in_plane, (first + u) % p->bands * p->band,
+                          p->bands == 1 && u < padded, buffer + u * held);
+        padded = CB_MAX(padded, units);
+        for (int q = 0; q < p->parts; q++)
+            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += MR)
+                for (int64_t u = 0; u < units; u++) {
+                    int64_t image = (first + u) / p->bands, rows = CB_MIN(MR, p->rows - i); /* image: of all groups */
+                    const conv_part *part = &p->part[q];
+                    NAME(correlate_rows)(p, part, (const real *)part->weights + (image % p->groups * p->rows + i) * part->taps * p->channels,
+                                         (first + u) % p->bands * p->band, buffer + u * held, rows, flat, pitch,
+                                         (real *)r->out + (image * p->rows + i) * out_plane);
                 }
-            }
-        }
     }
     cb_free(CB_CPU, buffer, nbytes);
 }

@@ -51,102 +51,131 @@ static void NAME(lane_block)(int64_t rows, int64_t cols, int64_t n, const real *
 #undef LANES
 }
 
-/* items: (chunk of bands of images, group, block of filters) */
-static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
+/* One band of the cotangent of `rows` filters as flat rows with the planes' pitch, zero between the rows' ends and up to
+ * `room`. Returns the length of a flat row. */
+static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t first[3], const int64_t count[3], int64_t rows, int64_t zs,
+                             int64_t room, real *to) {
+    int64_t length = (count[1] - 1) * p->size[2] + count[2];
+    for (int64_t f = 0; f < rows; f++, from += size3(p->out))
+        for (int64_t z = 0; z < count[0]; z++) {
+            real *row = to + (f * zs + z) * room;
+            const real *line = from + ((z + first[0]) * p->out[1] + first[1]) * p->out[2];
+            for (int64_t y = 0; y < count[1]; y++, line += p->out[2]) {
+                NAME(copy_run)(row + y * p->size[2], line, count[2]);
+                int64_t end = y + 1 < count[1] ? (y + 1) * p->size[2] : room;
+                NAME(zero_run)(row + y * p->size[2] + count[2], end - y * p->size[2] - count[2]);
+            }
+        }
+    return length;
+}
+
+/* Sums over one or more units whose turned inputs and flat cotangents lie side by side. */
+static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length, const int64_t *depth, int64_t rows, const real *ct,
+                                int64_t ct_row, int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
     enum { VL = NAME(vl), MR = NAME(mr) };
+    const conv_plan *p = r->plan;
+    const conv_part *part = p->part;
+    for (int64_t f = 0; f < rows; f += MR)
+        for (int64_t t = 0; t < part->taps; t++) {
+            real *to = sums + (t * p->rows + f) * r->width;
+            for (int64_t c = 0; c < r->width;) {
+                int64_t left = (r->width - c) / VL;
+                int nv = (int)CB_MIN(left, NAME(nv));
+                if (NAME(nv) == 3 && left == 4) nv = 2;
+                for (int64_t u = 0; u < units; u++)
+                    for (int64_t z = 0; z < depth[u]; z++)
+                        NAME(run_tile)(nv, CB_MIN(MR, rows - f), length[u], ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row, 1,
+                                       x + u * x_unit + (part->offsets[t] + z * p->size[1] * p->size[2]) * r->width + c, r->width, to + c,
+                                       r->width, to + c, r->width);
+                c += nv * VL;
+            }
+        }
+}
+
+/* items: (chunk of units, group, block of filters); a unit is one band of one image */
+static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
+    enum { VL = NAME(vl) };
     weight_run *r = context;
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
     int64_t in_plane = size3(p->in), out_plane = size3(p->out), channels = p->channels, zs = p->band_dim == 0 ? p->band : part->count[0];
-    int64_t pitch = round_up(p->flat, VL), held = round_up(channels * p->channel_size + VL, VL), turned = r->lanes ? 0 : p->channel_size * r->width;
-    int64_t nbytes = (held + turned + r->block * zs * pitch) * (int64_t)sizeof(real);
-    real *buffer = cb_alloc(CB_CPU, nbytes), *last = buffer + held, *ct = last + turned;
+    int64_t planes = channels * p->channel_size, held = round_up(planes + p->shared + VL, VL), ct_row = zs * p->flat_pitch;
+    int64_t turned = r->lanes ? 0 : (p->channel_size + p->shared) * r->width, ct_unit = r->block * ct_row;
+    int64_t nbytes = (held + r->together * (turned + ct_unit)) * (int64_t)sizeof(real);
+    real *buffer = cb_alloc(CB_CPU, nbytes), *x = buffer + held, *ct = x + r->together * turned;
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer + channels * p->channel_size, 0, (size_t)(held - channels * p->channel_size) * sizeof(real));
+    memset(buffer + planes, 0, (size_t)(held - planes) * sizeof(real)); /* read past the last row, times zero */
+    for (int64_t u = 0; u < r->together && !r->lanes; u++) NAME(zero_run)(x + u * turned + p->channel_size * r->width, p->shared * r->width);
+    bool padded = false;
     for (int64_t item = begin; item < end; item++) {
         int64_t block = item % r->blocks, group = item / r->blocks % p->groups, chunk = item / r->blocks / p->groups;
         int64_t f0 = block * r->block, rows = CB_MIN(r->block, p->rows - f0);
-        real *sums = (real *)r->sums + (chunk * p->groups + group) * p->rows * r->row_size;
-        if (r->lanes) sums += f0 * r->row_size;
-        for (int64_t f = 0; f < rows; f++)
-            if (r->lanes) memset(sums + f * r->row_size, 0, (size_t)r->row_size * sizeof(real));
-        if (!r->lanes)
-            for (int64_t t = 0; t < part->taps; t++)
-                memset(sums + (t * p->rows + f0) * r->width, 0, (size_t)(rows * r->width) * sizeof(real));
-        for (int64_t unit = chunk * r->chunk; unit < CB_MIN((chunk + 1) * r->chunk, r->units); unit++) {
-            int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3], skip[3] = {0};
+        real *sums = (real *)r->sums + (chunk * p->groups + group) * p->rows * r->row_size + f0 * (r->lanes ? r->row_size : r->width);
+        for (int64_t t = 0; t < (r->lanes ? 1 : part->taps); t++)
+            memset(sums + t * p->rows * r->width, 0, (size_t)(rows * (r->lanes ? r->row_size : r->width)) * sizeof(real));
+        int64_t length[MAX_TOGETHER], depth[MAX_TOGETHER], waiting = 0, stop = CB_MIN((chunk + 1) * r->chunk, r->units);
+        for (int64_t unit = chunk * r->chunk; unit < stop; unit++) {
+            int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3], first[3] = {0};
             for (int d = 0; d < 3; d++) count[d] = part->count[d];
             count[p->band_dim] = CB_MIN(p->band, count[p->band_dim] - band);
-            skip[p->band_dim] = band;
-            if (count[p->band_dim] <= 0) continue;
-            int64_t length = (count[1] - 1) * p->size[2] + count[2];
-            NAME(prepare)(p, (const real *)r->in + image * channels * in_plane, band, buffer);
-            for (int64_t f = 0; f < rows; f++)
-                for (int64_t z = 0; z < count[0]; z++) {
-                    real *to = ct + (f * zs + z) * pitch;
-                    const real *from = (const real *)r->ct + (image * p->rows + f0 + f) * out_plane +
-                                       ((z + skip[0]) * p->out[1] + skip[1]) * p->out[2];
-                    for (int64_t y = 0; y < count[1]; y++) {
-                        NAME(copy_run)(to + y * p->size[2], from + y * p->out[2], count[2]);
-                        int64_t zero_end = y + 1 < count[1] ? (y + 1) * p->size[2] : round_up(length, VL);
-                        for (int64_t j = y * p->size[2] + count[2]; j < zero_end; j++) to[j] = 0;
-                    }
+            first[p->band_dim] = band;
+            if (count[p->band_dim] > 0) {
+                NAME(prepare)(p, (const real *)r->in + image * channels * in_plane, band, padded, buffer);
+                padded = p->bands == 1;
+                length[waiting] = NAME(flatten)(p, (const real *)r->ct + (image * p->rows + f0) * out_plane, first, count, rows, zs,
+                                                p->flat_pitch, ct + waiting * ct_unit);
+                depth[waiting] = count[0];
+                if (r->lanes) {
+                    for (int64_t z = 0; z < count[0]; z++)
+                        NAME(lane_block)(rows, part->taps * channels, length[0], ct + z * p->flat_pitch, ct_row,
+                                         buffer + z * p->size[1] * p->size[2], part->offsets, sums);
+                } else {
+                    NAME(pack)(p->channel_size, channels, r->width, buffer, 1, p->channel_size, x + waiting * turned);
+                    waiting++;
                 }
-            if (r->lanes) {
-                for (int64_t z = 0; z < count[0]; z++)
-                    NAME(lane_block)(rows, part->taps * channels, length, ct + z * pitch, zs * pitch, buffer + z * p->size[1] * p->size[2],
-                                     part->offsets, sums);
-                continue;
             }
-            NAME(pack)(p->channel_size, channels, r->width, buffer, 1, p->channel_size, last);
-            for (int64_t z = 0; z < count[0]; z++)
-                for (int64_t f = 0; f < rows; f += MR)
-                    for (int64_t t = 0; t < part->taps; t++) {
-                        const real *x = last + (part->offsets[t] + z * p->size[1] * p->size[2]) * r->width;
-                        real *to = sums + (t * p->rows + f0 + f) * r->width;
-                        for (int64_t c = 0; c < r->width;) {
-                            int64_t left = (r->width - c) / VL;
-                            int nv = (int)CB_MIN(left, NAME(nv));
-                            if (NAME(nv) == 3 && left == 4) nv = 2;
-                            NAME(run_tile)(nv, CB_MIN(MR, rows - f), length, ct + (f * zs + z) * pitch, zs * pitch, 1, x + c, r->width, to + c,
-                                           r->width, to + c, r->width);
-                            c += nv * VL;
-                        }
-                    }
+            if (waiting == r->together || (waiting && unit + 1 == stop)) {
+                NAME(channel_block)(r, waiting, length, depth, rows, ct, ct_row, ct_unit, x, turned, sums);
+                waiting = 0;
+            }
         }
     }
     cb_free(CB_CPU, buffer, nbytes);
 }
 
-/* items: filters of all groups. Adds up the chunks in order. */
+/* items: filters of all groups. Adds up the chunks in order, then lanes, and brings taps innermost. */
 static void NAME(weight_sums)(void *context, int64_t begin, int64_t end) {
-    enum { VL = NAME(vl) };
+    enum { VL = NAME(vl), STRIP = 1024 };
     const weight_run *r = context;
     const conv_plan *p = r->plan;
     int64_t taps = p->part->taps, channels = p->channels, chunk_size = p->groups * p->rows * r->row_size;
+    /* a filter's sums lie in runs: [channel][tap][lane], or [channel] for each tap */
+    int64_t runs = r->lanes ? 1 : taps, run = r->lanes ? r->row_size : r->width;
+    _Alignas(64) real total[STRIP];
     for (int64_t item = begin; item < end; item++) {
         int64_t group = item / p->rows, f = item % p->rows;
         real *out = (real *)r->out + item * channels * taps;
-        const real *sums = (const real *)r->sums + group * p->rows * r->row_size;
-        for (int64_t c = 0; c < channels; c++)
-            for (int64_t t = 0; t < taps; t++) {
-                real total = 0;
-                for (int64_t k = 0; k < r->chunks; k++) {
-                    const real *from = sums + k * chunk_size;
-                    if (r->lanes) {
-                        real lanes[VL];
-                        memcpy(lanes, from + f * r->row_size + (c * taps + t) * VL, sizeof lanes);
-                        for (int half = VL / 2; half > 0; half /= 2)
-                            for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-                        total += lanes[0];
-                    } else {
-                        total += from[(t * p->rows + f) * r->width + c];
-                    }
+        for (int64_t t = 0; t < runs; t++) {
+            const real *sums = (const real *)r->sums + group * p->rows * r->row_size + (t * p->rows + f) * run;
+            for (int64_t j0 = 0; j0 < run; j0 += STRIP) {
+                int64_t n = CB_MIN(STRIP, run - j0);
+                for (int64_t j = 0; j < n; j++) total[j] = sums[j0 + j];
+                for (int64_t k = 1; k < r->chunks; k++) {
+                    const real *more = sums + k * chunk_size + j0;
+                    for (int64_t j = 0; j < n; j++) total[j] += more[j];
                 }
-                out[c * taps + t] = total;
+                if (r->lanes)
+                    for (int64_t j = 0; j < n; j += VL) {
+                        for (int half = VL / 2; half > 0; half /= 2)
+                            for (int i = 0; i < half; i++) total[j + i] += total[j + i + half];
+                        out[(j0 + j) / VL] = total[j];
+                    }
+                else
+                    for (int64_t c = j0; c < CB_MIN(j0 + n, channels); c++) out[c * taps + t] = total[c - j0];
             }
+        }
     }
 }

@@ -7,6 +7,8 @@ int CB_FN(softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out);
 int CB_FN(softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out);
 int CB_FN(cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses, cb_tensor *totals);
 int CB_FN(cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels, const cb_tensor *totals, int64_t ignore, cb_tensor *out);
+int CB_FN(norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps, cb_tensor *const *out);
+int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling */
 int CB_FN(gemm)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);

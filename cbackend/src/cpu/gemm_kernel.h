@@ -50,25 +50,35 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
             for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + i * c_row + v * NAME(vl)) = sum[i][v];
 }
 
-/* one tile with constant sizes for every (mr, nv) */
-static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                           const real *init, int64_t init_row, real *c, int64_t c_row) {
-#define TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
-#define TILES(nv)                                      \
-    if (NAME(mr) > 4 && rows > 4) TILE(NAME(mr), nv);  \
-    else if (rows > 2) TILE(4, nv);                    \
-    else if (rows == 2) TILE(2, nv);                   \
-    else TILE(1, nv)
-    if (nv == 1) {
-        TILES(1);
-    } else if (nv == 2) {
-        TILES(2);
-    } else {
-        TILES(NAME(nv));
+/* the tile with constant sizes for every (mr, nv) */
+#define CB_TILES(nv)                                          \
+    if (NAME(mr) > 4 && rows > 4) CB_ONE_TILE(NAME(mr), nv);  \
+    else if (rows > 2) CB_ONE_TILE(4, nv);                    \
+    else if (rows == 2) CB_ONE_TILE(2, nv);                   \
+    else CB_ONE_TILE(1, nv)
+#define CB_ALL_TILES               \
+    if (nv == 1) {                 \
+        CB_TILES(1);               \
+    } else if (nv == 2) {          \
+        CB_TILES(2);               \
+    } else {                       \
+        CB_TILES(NAME(nv));        \
     }
-#undef TILES
-#undef TILE
+__attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,
+                                                   int64_t b_row, const real *init, int64_t init_row, real *c, int64_t c_row) {
+#define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
+    CB_ALL_TILES
+#undef CB_ONE_TILE
 }
+/* rows of b at offsets, a contiguous along k, nothing to begin with */
+__attribute__((unused)) static void NAME(offset_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, const int32_t *offsets,
+                                                      const real *b, real *c, int64_t c_row) {
+#define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, 1, b, 0, offsets, NULL, 0, c, c_row)
+    CB_ALL_TILES
+#undef CB_ONE_TILE
+}
+#undef CB_ALL_TILES
+#undef CB_TILES
 
 /* 4 x 4 numbers: columns of four strided rows become rows of `width` numbers */
 typedef real NAME(vec4) __attribute__((vector_size(4 * sizeof(real))));

@@ -4,6 +4,22 @@
 #ifndef CB_LANES_H
 #define CB_LANES_H
 
+/* the larger, or smaller, of two; nan wins, and the first nan stays. Two selects: one with || stays scalar. */
+#define CB_GREATER(a, b)                                                                    \
+    ({                                                                                      \
+        __auto_type a_ = (a);                                                               \
+        __auto_type b_ = (b);                                                               \
+        __auto_type m_ = b_ > a_ ? b_ : a_;                                                 \
+        b_ != b_ ? b_ : m_;                                                                 \
+    })
+#define CB_LESS(a, b)                                                                       \
+    ({                                                                                      \
+        __auto_type a_ = (a);                                                               \
+        __auto_type b_ = (b);                                                               \
+        __auto_type m_ = b_ < a_ ? b_ : a_;                                                 \
+        b_ != b_ ? b_ : m_;                                                                 \
+    })
+
 #define CB_HALVE(count, lane, width, OP)                                                    \
     if ((count) > (width))                                                                  \
         for (int j_ = 0; j_ < (width); j_++) lane[j_] = OP(lane[j_], lane[j_ + (width)])

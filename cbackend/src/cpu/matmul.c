@@ -181,7 +181,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
     gemm_run r = {.g = &g, .multiply = multiply, .size = size, .rows = g.m, .columns = g.n, .row_blocks = 1, .column_blocks = 1};
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     if (work > 4 * SMALL) { /* split each product */
-        r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k >= 64;
+        r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k > 256;
         r.rows = CB_MIN(ROWS, round_up(g.m, 8));
         r.columns = CB_MIN(COLUMNS, round_up(g.n, 48));
         while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES && r.rows * r.columns * g.k > 2 * SMALL) {

@@ -82,11 +82,8 @@ static void NAME(sort_buckets)(void *context, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
         int64_t first = p->bounds[k], n = p->bounds[k + 1] - first;
         if (n < 2 || p->shift <= p->low) continue;
-        int64_t *counts = n < RADIX_LARGE ? NULL : cb_alloc(CB_CPU, radix_room(n) * 8);
-        ITEM *a = p->to + first, *sorted;
-        /* without memory for tables, or among them, the pass over all digits still sorts */
-        if (n < RADIX_LARGE || counts) sorted = NAME(sort_items)(a, p->from + first, n, p->low, p->shift, counts);
-        else sorted = NAME(radix_small)(a, p->from + first, n, p->low, p->shift);
+        int64_t *counts = radix_room(n) ? cb_alloc(CB_CPU, radix_room(n) * 8) : NULL; /* NULL is slower, not wrong */
+        ITEM *a = p->to + first, *sorted = NAME(sort_items)(a, p->from + first, n, p->low, p->shift, counts);
         if (sorted != a) memcpy(a, sorted, (size_t)n * sizeof *a);
         if (counts) cb_free(CB_CPU, counts, radix_room(n) * 8);
     }
@@ -124,7 +121,9 @@ static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, in
         NAME(insertion)(a, n);
         return a;
     }
-    return n < RADIX_LARGE ? NAME(radix_small)(a, b, n, low, high) : NAME(radix_large)(a, b, n, low, high, counts);
+    /* many digits: splitting until little is left moves items less often than passing over each digit */
+    bool splits = counts && n >= (high - low > 32 ? RADIX_DEEP : RADIX_LARGE);
+    return splits ? NAME(radix_large)(a, b, n, low, high, counts) : NAME(radix_small)(a, b, n, low, high);
 }
 
 #undef ITEM

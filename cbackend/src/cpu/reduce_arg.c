@@ -16,12 +16,10 @@ enum { BLOCK = 1024 };
 #define BFLOAT(v) bfloat_to_float(v)
 #define ABOVE(a, b) ((a) > (b))
 #define BELOW(a, b) ((a) < (b))
-#define BETTER_ABOVE(a, b) (ABOVE(b, a) | ((b) != (b)) ? (b) : (a))
-#define BETTER_BELOW(a, b) (BELOW(b, a) | ((b) != (b)) ? (b) : (a))
 /* is b better than a? An item equal to itself is no nan. */
 #define BEATS(b, a, OVER) (OVER(b, a) || ((b) != (b) && (a) == (a)))
 
-#define ARG(name, T, F, ID, WORST, LOAD, OVER)                                                               \
+#define ARG(name, T, F, ID, WORST, LOAD, OVER, BEST)                                                         \
     CB_INLINE F best_##name(int64_t n, const T *x) {                                                         \
         enum { LANES = 256 / sizeof(F) };                                                                    \
         F lane[LANES];                                                                                       \
@@ -30,13 +28,13 @@ enum { BLOCK = 1024 };
         for (; i + LANES <= n; i += LANES)                                                                   \
             for (int j = 0; j < LANES; j++) {                                                                \
                 F v = LOAD(x[i + j]);                                                                        \
-                lane[j] = OVER(v, lane[j]) | (v != v) ? v : lane[j];                                         \
+                lane[j] = BEST(lane[j], v);                                                                  \
             }                                                                                                \
         for (int j = 0; i < n; i++, j++) {                                                                   \
             F v = LOAD(x[i]);                                                                                \
-            lane[j] = OVER(v, lane[j]) | (v != v) ? v : lane[j];                                             \
+            lane[j] = BEST(lane[j], v);                                                                      \
         }                                                                                                    \
-        CB_FOLD_LANES(LANES, lane, BETTER_##OVER);                                                           \
+        CB_FOLD_LANES(LANES, lane, BEST);                                                                    \
         return lane[0];                                                                                      \
     }                                                                                                        \
     static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,          \
@@ -99,8 +97,8 @@ static void start(int64_t kept, void *states) {
 }
 
 #define BOTH(id, T, F, ID, LOW, HIGH, LOAD)                                                                  \
-    ARG(argmax_##id, T, F, ID, LOW, LOAD, ABOVE)                                                             \
-    ARG(argmin_##id, T, F, ID, HIGH, LOAD, BELOW)
+    ARG(argmax_##id, T, F, ID, LOW, LOAD, ABOVE, CB_GREATER)                                                 \
+    ARG(argmin_##id, T, F, ID, HIGH, LOAD, BELOW, CB_LESS)
 BOTH(U8, uint8_t, uint8_t, U8, 0, UINT8_MAX, SAME)
 BOTH(I8, int8_t, int8_t, I8, INT8_MIN, INT8_MAX, SAME)
 BOTH(U16, uint16_t, uint16_t, U16, 0, UINT16_MAX, SAME)

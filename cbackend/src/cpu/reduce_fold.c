@@ -13,9 +13,6 @@ enum { BLOCK = 4096, SHORT = 24 };
 #define ADD(a, b) ((a) + (b))
 #define MULTIPLY(a, b) ((a) * (b))
 #define OR(a, b) ((a) | (b))
-/* nan wins, and the first nan stays; | and not ||, which would keep the loops scalar */
-#define GREATER(a, b) (((b) > (a)) | ((b) != (b)) ? (b) : (a))
-#define LESS(a, b) (((b) < (a)) | ((b) != (b)) ? (b) : (a))
 
 /* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE */
 #define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                                    \
@@ -71,7 +68,7 @@ enum { BLOCK = 4096, SHORT = 24 };
         for (; i + 8 <= n; i += 8, x += 8 * stride)                                                          \
             _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
                 LANE a = VALUE(x[j]), b = VALUE(x[j + stride]), c = VALUE(x[j + 2 * stride]),                \
-                     d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]), f = VALUE(x[j + 5 * stride]), \
+                     d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]), f = VALUE(x[j + 5 * stride]),\
                      g = VALUE(x[j + 6 * stride]), h = VALUE(x[j + 7 * stride]);                             \
                 a = OP(a, b);                                                                                \
                 c = OP(c, d);                                                                                \
@@ -119,11 +116,11 @@ static void finish_norm(int64_t kept, void *states, int64_t count, double parame
     static const cb_reducer reducer_mean_##id = {sizeof(STATE), 1, {CB_##STATE_ID, 0}, rows_sum_##id,        \
                                                  columns_sum_##id, start_sum_##id, merge_sum_##id, FINISH};
 /* states tell whether an item was zero; the result is whether none was */
-#define FINISH_ALL(bits)                                                                                    \
-    static void finish_all_##bits(int64_t kept, void *states, int64_t count, double parameter) {            \
-        (void)count, (void)parameter;                                                                       \
-        uint##bits##_t *state = states;                                                                     \
-        for (int64_t j = 0; j < kept; j++) state[j] = !state[j];                                            \
+#define FINISH_ALL(bits)                                                                                     \
+    static void finish_all_##bits(int64_t kept, void *states, int64_t count, double parameter) {             \
+        (void)count, (void)parameter;                                                                        \
+        uint##bits##_t *state = states;                                                                      \
+        for (int64_t j = 0; j < kept; j++) state[j] = !state[j];                                             \
     }
 FINISH_ALL(8)
 FINISH_ALL(16)
@@ -139,7 +136,7 @@ FINISH_ALL(64)
 #define HALF_NONZERO(v) (((v) & 0x7fff) != 0)
 #define HALF_ZERO(v) (((v) & 0x7fff) == 0)
 
-#define FLOATS(id, T, F, COMPUTE_ID, LOAD, BITS, NONZERO, ZERO)                                                          \
+#define FLOATS(id, T, F, COMPUTE_ID, LOAD, BITS, NONZERO, ZERO)                                              \
     CB_INLINE F square_##id(T v) { F f = LOAD(v); return f * f; }                                            \
     CB_INLINE F number_##id(T v) { F f = LOAD(v); return f == f ? f : 0; }                                   \
     CB_INLINE double wide_##id(T v) { return (double)LOAD(v); }                                              \
@@ -150,8 +147,8 @@ FINISH_ALL(64)
     FOLD(sum_squares_##id, T, F, double, F64, 0, ADD, square_##id, NULL)                                     \
     FOLD(norm2_##id, T, double, double, F64, 0, ADD, wide_square_##id, finish_norm)                          \
     FOLD(prod_##id, T, double, double, F64, 1, MULTIPLY, wide_##id, NULL)                                    \
-    FOLD(amax_##id, T, F, F, COMPUTE_ID, -(F)INFINITY, GREATER, LOAD, NULL)                                \
-    FOLD(amin_##id, T, F, F, COMPUTE_ID, (F)INFINITY, LESS, LOAD, NULL)                                    \
+    FOLD(amax_##id, T, F, F, COMPUTE_ID, -(F)INFINITY, CB_GREATER, LOAD, NULL)                               \
+    FOLD(amin_##id, T, F, F, COMPUTE_ID, (F)INFINITY, CB_LESS, LOAD, NULL)                                   \
     FOLD(count_nonzero_##id, T, uint##BITS##_t, int64_t, I64, 0, ADD, NONZERO, NULL)                         \
     FOLD(any_##id, T, uint##BITS##_t, uint##BITS##_t, U##BITS, 0, OR, NONZERO, NULL)                         \
     FOLD(all_##id, T, uint##BITS##_t, uint##BITS##_t, U##BITS, 0, OR, ZERO, finish_all_##BITS)
@@ -181,11 +178,11 @@ COMPLEX(C128, cb_complex128, double)
 /* ---- integers: narrow ones are summed in int32 lanes, which a block cannot overflow; sums wrap ---- */
 #define WRAP_SQUARE(v) ((uint64_t)(v) * (uint64_t)(v))
 #define INTEGERS(id, T, LANE, LOW, HIGH)                                                                     \
-    FOLD(sum_##id, T, LANE, uint64_t, I64, 0, ADD, SAME, NULL)                                                \
-    FOLD(sum_squares_##id, T, uint64_t, uint64_t, I64, 0, ADD, WRAP_SQUARE, NULL)                              \
-    FOLD(prod_##id, T, uint64_t, uint64_t, I64, 1, MULTIPLY, SAME, NULL)                                       \
-    FOLD(amax_##id, T, T, T, id, LOW, GREATER, SAME, NULL)                                                   \
-    FOLD(amin_##id, T, T, T, id, HIGH, LESS, SAME, NULL)
+    FOLD(sum_##id, T, LANE, uint64_t, I64, 0, ADD, SAME, NULL)                                               \
+    FOLD(sum_squares_##id, T, uint64_t, uint64_t, I64, 0, ADD, WRAP_SQUARE, NULL)                            \
+    FOLD(prod_##id, T, uint64_t, uint64_t, I64, 1, MULTIPLY, SAME, NULL)                                     \
+    FOLD(amax_##id, T, T, T, id, LOW, CB_GREATER, SAME, NULL)                                                \
+    FOLD(amin_##id, T, T, T, id, HIGH, CB_LESS, SAME, NULL)
 INTEGERS(U8, uint8_t, int32_t, 0, UINT8_MAX)
 INTEGERS(I8, int8_t, int32_t, INT8_MIN, INT8_MAX)
 INTEGERS(U16, uint16_t, int32_t, 0, UINT16_MAX)
@@ -211,7 +208,7 @@ TRUTH(64, int64_t)
      [CB_REDUCE_all] = &reducer_all_##bits, [CB_REDUCE_any] = &reducer_any_##bits,                           \
      [CB_REDUCE_count_nonzero] = &reducer_count_nonzero_##bits}
 #define COMMON(id)                                                                                           \
-    [CB_REDUCE_sum] = &reducer_sum_##id, [CB_REDUCE_mean] = &reducer_mean_##id,                               \
+    [CB_REDUCE_sum] = &reducer_sum_##id, [CB_REDUCE_mean] = &reducer_mean_##id,                              \
     [CB_REDUCE_prod] = &reducer_prod_##id, [CB_REDUCE_norm2] = &reducer_norm2_##id,                          \
     [CB_REDUCE_sum_squares] = &reducer_sum_squares_##id, [CB_REDUCE_all] = &reducer_all_##id,                \
     [CB_REDUCE_any] = &reducer_any_##id, [CB_REDUCE_count_nonzero] = &reducer_count_nonzero_##id

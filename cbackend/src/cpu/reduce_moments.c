@@ -15,7 +15,6 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8 };
 #define HALF(v) half_to_float(v)
 #define BFLOAT(v) bfloat_to_float(v)
 #define ADD(a, b) ((a) + (b))
-#define MAXIMUM(a, b) (((b) > (a)) | ((b) != (b)) ? (b) : (a))
 
 /* ---- helpers over one contiguous block, in the dtype of computation ---- */
 #define BLOCKS(F, f)                                                                                         \
@@ -28,9 +27,9 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8 };
         int64_t i = 0;                                                                                       \
         for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                              \
         for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) lane[j] = MAXIMUM(lane[j], x[i + j]);                            \
-        for (int j = 0; i < n; i++, j++) lane[j] = MAXIMUM(lane[j], x[i]);                                   \
-        CB_FOLD_LANES(LANES, lane, MAXIMUM);                                                                 \
+            for (int j = 0; j < LANES; j++) lane[j] = CB_GREATER(lane[j], x[i + j]);                         \
+        for (int j = 0; i < n; i++, j++) lane[j] = CB_GREATER(lane[j], x[i]);                                \
+        CB_FOLD_LANES(LANES, lane, CB_GREATER);                                                              \
         return lane[0];                                                                                      \
     }                                                                                                        \
     CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                                       \
@@ -97,7 +96,7 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 int64_t count = CB_MIN(BLOCK, n - b);                                                        \
                 const F *x = block_##id(count, (const T *)x_ + r * stride + b, buffer);                      \
                 double old = maximum[r], top = (double)block_max_##f(count, x);                              \
-                top = MAXIMUM(old, top);                                                                     \
+                top = CB_GREATER(old, top);                                                                  \
                 double shift = shift_of(top);                                                                \
                 double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                               \
                 sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                           \
@@ -118,7 +117,7 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 for (int64_t r = 0; r < rows; r++)                                                           \
                     for (int j = 0; j < width; j++) {                                                        \
                         F value = LOAD(x[r * stride + b + j]);                                               \
-                        top[j] = MAXIMUM(top[j], value);                                                     \
+                        top[j] = CB_GREATER(top[j], value);                                                  \
                     }                                                                                        \
                 for (int j = 0; j < width; j++) {                                                            \
                     shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                 \
@@ -126,7 +125,7 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                     maximum[b + j] = (double)top[j];                                                         \
                 }                                                                                            \
                 for (int64_t r = 0; r < rows; r++)                                                           \
-                    for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + b + j]) - shift[j]); \
+                    for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + b + j]) - shift[j]);\
                 for (int j = 0; j < width; j++) sum[b + j] = (double)total[j];                               \
             }                                                                                                \
         }                                                                                                    \
@@ -181,7 +180,7 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
         }                                                                                                    \
         for (int64_t j = 0; j < kept; j++) counts[j] = count;                                                \
     }                                                                                                        \
-    static const cb_reducer logsumexp_##id = {8, 2, {CB_F64, 0}, rows_logsumexp_##id, columns_logsumexp_##id, \
+    static const cb_reducer logsumexp_##id = {8, 2, {CB_F64, 0}, rows_logsumexp_##id, columns_logsumexp_##id,\
                                               start_logsumexp, merge_logsumexp, finish_logsumexp};           \
     static const cb_reducer var_##id = {8, 3, {CB_F64, 0}, rows_var_##id, columns_var_##id,                  \
                                         start_var, merge_var, finish_var};
@@ -197,7 +196,7 @@ static void merge_logsumexp(int64_t kept, void *into, const void *from) {
     double *maximum = into, *sum = maximum + kept;
     const double *more = from, *more_sum = more + kept;
     for (int64_t j = 0; j < kept; j++) {
-        double top = MAXIMUM(maximum[j], more[j]), shift = shift_of(top);
+        double top = CB_GREATER(maximum[j], more[j]), shift = shift_of(top);
         sum[j] = sum[j] * exp(maximum[j] - shift) + more_sum[j] * exp(more[j] - shift);
         maximum[j] = top;
     }

@@ -1,15 +1,15 @@
 /* Softmax, log-softmax, cross-entropy and their gradients on contiguous tensors.
  *
  * A row (or a tile of columns) passes three times through the first-level caches: maximum, exponentials with their
- * sum, scaling. Loops run over whole vectors of LANES; the rest of a row goes through a padded one, so that no
- * exponential is computed alone. 16-bit floats are widened into scratch a row or tile at a time. */
+ * sum, scaling. Loops run over whole vectors of LANES; the rest of a row goes through a padded one, and short rows
+ * are turned into columns, so that no exponential is computed alone. 16-bit floats are widened into scratch a row or tile at a time. */
 #include <math.h>
 
 #include "cpu.h"
 #include "lanes.h"
 #include "vmath.h"
 
-enum { LANES = 32, WIDTH = 64, WORK = 16384 };
+enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384 };
 
 #define ADD(a, b) ((a) + (b))
 #define LARGER(a, b) ((a) > (b) ? (a) : (b)) /* a nan reaches the result through its exponential */
@@ -43,14 +43,14 @@ enum { LANES = 32, WIDTH = 64, WORK = 16384 };
         for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                              \
         EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                     \
                     for (int j = 0; j < LANES; j++) lane[j] = LARGER(v[j], lane[j]););                       \
-        CB_FOLD_LANES(LANES, lane, LARGER);                                                                                  \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                                  \
         return lane[0];                                                                                      \
     }                                                                                                        \
     CB_INLINE F row_sum_exp_##f(int64_t n, const F *x, F shift) {                                            \
         F lane[LANES] = {0};                                                                                 \
         EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                     \
                     for (int j = 0; j < LANES; j++) lane[j] += exp_##f(v[j] - shift););                      \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
         return lane[0];                                                                                      \
     }                                                                                                        \
     static void row_softmax_##f(int64_t n, const F *x, F *out) {                                             \
@@ -60,7 +60,7 @@ enum { LANES = 32, WIDTH = 64, WORK = 16384 };
             to[j] = e;                                                                                       \
             lane[j] += e;                                                                                    \
         });                                                                                                  \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
         F scale = 1 / lane[0];                                                                               \
         for (int64_t i = 0; i < n; i++) out[i] *= scale;                                                     \
     }                                                                                                        \
@@ -71,16 +71,16 @@ enum { LANES = 32, WIDTH = 64, WORK = 16384 };
     static void row_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                           \
         F lane[LANES] = {0};                                                                                 \
         EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j] * w[j];);     \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
         F dot = lane[0];                                                                                     \
         for (int64_t i = 0; i < n; i++) out[i] = y[i] * (ct[i] - dot);                                       \
     }                                                                                                        \
     static void row_log_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                       \
         F lane[LANES] = {0};                                                                                 \
         EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j];);            \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
         F total = lane[0];                                                                                   \
-        EACH_VECTOR(F, n, ct, y, out, 0, for (int j = 0; j < LANES; j++) to[j] = v[j] - exp_##f(w[j]) * total;); \
+        EACH_VECTOR(F, n, ct, y, out, 0, for (int j = 0; j < LANES; j++) to[j] = v[j] - exp_##f(w[j]) * total;);\
     }                                                                                                        \
     /* `width` at most WIDTH neighbouring columns, rows `stride` apart */                                    \
     static void columns_softmax_##f(int64_t n, int width, int64_t stride, bool log, const F *x, F *out) {    \
@@ -129,6 +129,25 @@ enum { LANES = 32, WIDTH = 64, WORK = 16384 };
             }                                                                                                \
         }                                                                                                    \
     }                                                                                                        \
+    static void columns_logsumexp_##f(int64_t n, int width, int64_t stride, const F *x, F *total) {          \
+        F top[WIDTH], sum[WIDTH] = {0};                                                                      \
+        for (int j = 0; j < width; j++) top[j] = x[j];                                                       \
+        for (int64_t i = 1; i < n; i++)                                                                      \
+            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                      \
+        for (int j = 0; j < width; j++) top[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];               \
+        for (int64_t i = 0; i < n; i++)                                                                      \
+            for (int j = 0; j < width; j++) sum[j] += exp_##f(x[i * stride + j] - top[j]);                   \
+        for (int j = 0; j < width; j++) total[j] = top[j] + log_##f(sum[j]);                                 \
+    }                                                                                                        \
+    /* `rows` at most WIDTH short rows to columns WIDTH apart, and back */                                   \
+    static void turn_##f(int64_t n, int rows, const F *x, F *columns) {                                      \
+        for (int j = 0; j < rows; j++)                                                                       \
+            for (int64_t i = 0; i < n; i++) columns[i * WIDTH + j] = x[j * n + i];                           \
+    }                                                                                                        \
+    static void turn_back_##f(int64_t n, int rows, const F *columns, F *x) {                                 \
+        for (int j = 0; j < rows; j++)                                                                       \
+            for (int64_t i = 0; i < n; i++) x[j * n + i] = columns[i * WIDTH + j];                           \
+    }                                                                                                        \
     static void row_cross_entropy_##f(int64_t n, const F *x, int64_t label, F *loss, F *total) {             \
         F shift = row_max_##f(n, x);                                                                         \
         F finite = fabs_##f(shift) == (F)INFINITY ? 0 : shift;                                               \
@@ -136,7 +155,7 @@ enum { LANES = 32, WIDTH = 64, WORK = 16384 };
         *loss = label < 0 ? 0 : *total - x[label];                                                           \
     }                                                                                                        \
     static void row_cross_entropy_grad_##f(int64_t n, F ct, const F *x, int64_t label, F total, F *out) {    \
-        EACH_VECTOR(F, n, x, x, out, 0, for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;); \
+        EACH_VECTOR(F, n, x, x, out, 0, for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;);\
         out[label] -= ct;                                                                                    \
     }
 ROWS(float, f32)
@@ -146,8 +165,9 @@ typedef struct run {
     const char *in[2]; /* x; or ct and y */
     char *out;
     int dtype, itemsize;
-    bool log, grad;
-    int64_t n, inner, tiles; /* along the dim; behind it; tiles of columns */
+    bool log, grad, failed;
+    int64_t outer, n, inner;    /* before the dim, along it, behind it */
+    int64_t width, tiles, rows; /* columns a tile, tiles of columns; short rows a tile */
 } run;
 
 static bool wide(const run *r) { return r->dtype == CB_F64; }
@@ -172,70 +192,85 @@ static void columns(const run *r, int width, int64_t stride, const void *const *
                 : columns_softmax_f32(n, width, stride, r->log, in[0], out);
 }
 
-/* Pieces count rows (inner = 1) or tiles of columns. Scratch is a tile of each operand, made once a piece. */
-static void run_tiles(void *context, int64_t begin, int64_t end) {
-    const run *r = context;
-    int compute = cb_compute_dtype(r->dtype), size = cb_dtypes[compute].size, operands = r->grad ? 2 : 1;
-    bool convert = compute != r->dtype, narrow = r->inner > 1 && r->inner < LANES / 2;
-    int64_t most = CB_MIN(WIDTH, r->inner), part = r->n * most * size;
-    char small[32768] __attribute__((aligned(64)));
-    int64_t nbytes = convert || narrow ? 2 * part : 0;
-    char *scratch = nbytes <= (int64_t)sizeof small ? small : cb_alloc(CB_CPU, nbytes);
-    if (!scratch) return;
-    for (int64_t t = begin; t < end; t++) {
-        int64_t column = t % r->tiles * WIDTH, offset = t / r->tiles * r->n * r->inner + column;
-        int width = (int)CB_MIN(most, r->inner - column);
-        const void *in[2];
-        void *out = r->out + offset * r->itemsize;
-        for (int k = 0; k < operands; k++) in[k] = r->in[k] + offset * r->itemsize;
-        if (convert) {
-            for (int k = 0; k < operands; k++) {
-                if (r->inner == width)
-                    CB_FN(cast_table)[r->dtype][compute](r->n * width, scratch + k * part, in[k]);
-                else
-                    for (int64_t i = 0; i < r->n; i++)
-                        CB_FN(cast_table)[r->dtype][compute](width, scratch + k * part + i * width * size,
-                                                             (const char *)in[k] + i * r->inner * r->itemsize);
-                in[k] = scratch + k * part;
-            }
-            if (r->inner == 1) row(r, in, scratch);
-            else columns(r, width, width, in, scratch);
-            if (r->inner == width)
-                CB_FN(cast_table)[compute][r->dtype](r->n * width, out, scratch);
-            else
-                for (int64_t i = 0; i < r->n; i++)
-                    CB_FN(cast_table)[compute][r->dtype](width, (char *)out + i * r->inner * r->itemsize,
-                                                         scratch + i * width * size);
-        } else if (narrow) { /* too few columns for a vector: each becomes a row */
-            for (int j = 0; j < width; j++) {
-                const void *gathered[2];
-                for (int k = 0; k < operands; k++) {
-                    CB_FN(gather_run)(size, (const char *)in[k] + j * size, r->inner, r->n, scratch + k * part);
-                    gathered[k] = scratch + k * part;
-                }
-                row(r, gathered, scratch);
-                CB_FN(scatter_run)(size, (char *)out + j * size, r->inner, r->n, scratch);
-            }
-        } else if (r->inner == 1) {
-            row(r, in, out);
-        } else {
-            columns(r, width, r->inner, in, out);
+/* A tile of `width` columns whose rows are `stride` apart, in the compute dtype; scratch holds as much, twice. */
+static void tile(const run *r, int width, int64_t stride, const void *const *in, void *out, char *scratch) {
+    int size = wide(r) ? 8 : 4, operands = r->grad ? 2 : 1;
+    if (stride == 1) {
+        row(r, in, out);
+    } else if (width >= LANES / 2) {
+        columns(r, width, stride, in, out);
+    } else { /* too few columns for a vector: each becomes a row */
+        char *rows[2] = {scratch, scratch + r->n * size};
+        for (int j = 0; j < width; j++) {
+            for (int k = 0; k < operands; k++)
+                CB_FN(gather_run)(size, (const char *)in[k] + j * size, stride, r->n, rows[k]);
+            row(r, (const void *const *)rows, scratch);
+            CB_FN(scatter_run)(size, (char *)out + j * size, stride, r->n, scratch);
         }
+    }
+}
+
+/* Up to WIDTH short rows, in the compute dtype. */
+static void short_rows(const run *r, int rows, const void *const *in, void *out) {
+    double turned[2][SHORT * WIDTH];
+    const void *operands[2] = {turned[0], turned[1]};
+    for (int k = 0; k < (r->grad ? 2 : 1); k++)
+        wide(r) ? turn_f64(r->n, rows, in[k], turned[k]) : turn_f32(r->n, rows, in[k], (float *)turned[k]);
+    columns(r, rows, WIDTH, operands, turned[0]);
+    wide(r) ? turn_back_f64(r->n, rows, turned[0], out) : turn_back_f32(r->n, rows, (float *)turned[0], out);
+}
+
+/* rows of `width` items, `from_stride` and `to_stride` apart, with a cast */
+static void cast_tile(int from, int to, int64_t rows, int64_t width, const char *x, int64_t x_stride, char *out, int64_t out_stride) {
+    if (x_stride == width && out_stride == width) width *= rows, rows = 1;
+    for (int64_t i = 0; i < rows; i++)
+        CB_FN(cast_table)[from][to](width, out + i * out_stride * cb_dtypes[to].size, x + i * x_stride * cb_dtypes[from].size);
+}
+
+/* Pieces count tiles: of `rows` short rows, of one row, or of columns. Scratch holds a tile of each operand twice:
+ * cast, and turned. */
+static void run_tiles(void *context, int64_t begin, int64_t end) {
+    run *r = context;
+    int compute = cb_compute_dtype(r->dtype), size = cb_dtypes[compute].size, operands = r->grad ? 2 : 1;
+    int64_t part = r->n * r->width * r->rows * size, nbytes = 2 * part + 2 * r->n * size;
+    char small[32768] __attribute__((aligned(64)));
+    char *scratch = nbytes <= (int64_t)sizeof small ? small : cb_alloc(CB_CPU, nbytes);
+    if (!scratch) {
+        r->failed = true;
+        return;
+    }
+    for (int64_t t = begin; t < end; t++) {
+        int64_t column = t % r->tiles * r->width, group = t / r->tiles * r->rows, offset = group * r->n * r->inner + column;
+        int width = (int)CB_MIN(r->width, r->inner - column), rows = (int)CB_MIN(r->rows, r->outer - group);
+        int64_t stride = r->inner, height = r->n * rows;
+        const void *in[2];
+        char *target = r->out + offset * r->itemsize, *out = target;
+        for (int k = 0; k < operands; k++) {
+            in[k] = r->in[k] + offset * r->itemsize;
+            if (compute == r->dtype) continue;
+            cast_tile(r->dtype, compute, height, width, in[k], stride, scratch + k * part, width);
+            in[k] = scratch + k * part;
+        }
+        if (compute != r->dtype) stride = width, out = scratch;
+        if (r->rows > 1) short_rows(r, rows, in, out);
+        else tile(r, width, stride, in, out, scratch + 2 * part);
+        if (compute != r->dtype) cast_tile(compute, r->dtype, height, width, out, width, target, r->inner);
     }
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
 }
 
 static int start(run *r, const cb_tensor *x, int dim, cb_tensor *out) {
-    int64_t outer = 1;
-    r->n = r->inner = 1;
+    r->n = r->inner = r->outer = 1;
     r->dtype = x->dtype;
     r->itemsize = x->itemsize;
     r->out = out->data;
-    for (int d = 0; d < x->ndim; d++) *(d < dim ? &outer : d == dim ? &r->n : &r->inner) *= x->shape[d];
-    r->tiles = (r->inner + WIDTH - 1) / WIDTH;
-    int64_t work = r->n * CB_MIN(WIDTH, r->inner);
-    cb_parallel(outer * r->tiles, CB_MAX(1, WORK / work), run_tiles, r);
-    return CB_OK;
+    for (int d = 0; d < x->ndim; d++) *(d < dim ? &r->outer : d == dim ? &r->n : &r->inner) *= x->shape[d];
+    r->width = CB_MIN(WIDTH, r->inner);
+    r->tiles = (r->inner + r->width - 1) / r->width;
+    r->rows = r->inner == 1 && r->n <= SHORT ? WIDTH : 1;
+    int64_t work = r->n * r->width * r->rows, groups = (r->outer + r->rows - 1) / r->rows;
+    cb_parallel(groups * r->tiles, CB_MAX(1, WORK / work), run_tiles, r);
+    return r->failed ? cb_fail(CB_ERR_MEMORY, "softmax: the system has no memory left.") : CB_OK;
 }
 
 int CB_FN(softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out) {
@@ -252,7 +287,8 @@ int CB_FN(softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int lo
 
 typedef struct entropy {
     int dtype;
-    int64_t n, ignore;
+    bool failed;
+    int64_t count, n, ignore, rows; /* rows in all; classes; rows a batch */
     const char *x;
     const int64_t *labels;
     const char *ct;  /* gradient: in the compute dtype, as `totals` */
@@ -260,56 +296,89 @@ typedef struct entropy {
     char *out;       /* losses, or the gradient */
 } entropy;
 
+/* Losses of up to WIDTH short rows: x in the compute dtype. */
+static void short_losses(const entropy *e, int64_t first, int rows, const void *x, double *losses) {
+    double turned[SHORT * WIDTH];
+    bool wide = e->dtype == CB_F64;
+    char *totals = e->totals + first * (wide ? 8 : 4);
+    if (wide) {
+        turn_f64(e->n, rows, x, turned);
+        columns_logsumexp_f64(e->n, rows, WIDTH, turned, (double *)totals);
+    } else {
+        turn_f32(e->n, rows, x, (float *)turned);
+        columns_logsumexp_f32(e->n, rows, WIDTH, (float *)turned, (float *)totals);
+    }
+    for (int j = 0; j < rows; j++) {
+        int64_t label = e->labels[first + j], at = j * e->n + label;
+        if (label == e->ignore) losses[j] = 0;
+        else if (wide) losses[j] = ((double *)totals)[j] - ((const double *)x)[at];
+        else losses[j] = (double)(((float *)totals)[j] - ((const float *)x)[at]);
+    }
+}
+
+/* One row: its loss, or its gradient into `to`. */
+static double entropy_row(const entropy *e, int64_t i, const void *x, void *to) {
+    int64_t label = e->labels[i] == e->ignore ? -1 : e->labels[i];
+    if (e->dtype == CB_F64) {
+        double loss = 0, *total = (double *)e->totals + i;
+        if (!e->ct) row_cross_entropy_f64(e->n, x, label, &loss, total);
+        else if (label < 0) memset(to, 0, (size_t)e->n * sizeof(double));
+        else row_cross_entropy_grad_f64(e->n, ((const double *)e->ct)[i], x, label, *total, to);
+        return loss;
+    }
+    float loss = 0, *total = (float *)e->totals + i;
+    if (!e->ct) row_cross_entropy_f32(e->n, x, label, &loss, total);
+    else if (label < 0) memset(to, 0, (size_t)e->n * sizeof(float));
+    else row_cross_entropy_grad_f32(e->n, ((const float *)e->ct)[i], x, label, *total, to);
+    return (double)loss;
+}
+
+/* Pieces count batches of `rows` rows. */
 static void entropy_rows(void *context, int64_t begin, int64_t end) {
-    const entropy *e = context;
-    int compute = cb_compute_dtype(e->dtype), size = cb_dtypes[compute].size, itemsize = cb_dtypes[e->dtype].size;
+    entropy *e = context;
+    int compute = cb_compute_dtype(e->dtype), itemsize = cb_dtypes[e->dtype].size;
     bool convert = compute != e->dtype;
     char small[32768] __attribute__((aligned(64)));
-    int64_t nbytes = convert ? e->n * size : 0;
+    double losses[WIDTH];
+    int64_t nbytes = convert ? e->n * e->rows * cb_dtypes[compute].size : 0;
     char *scratch = nbytes <= (int64_t)sizeof small ? small : cb_alloc(CB_CPU, nbytes);
-    if (!scratch) return;
-    for (int64_t i = begin; i < end; i++) {
-        const void *x = e->x + i * e->n * itemsize;
-        int64_t label = e->labels[i] == e->ignore ? -1 : e->labels[i];
-        char *total = e->totals + i * size;
-        double loss;
+    if (!scratch) {
+        e->failed = true;
+        return;
+    }
+    for (int64_t b = begin; b < end; b++) {
+        int64_t first = b * e->rows, offset = first * e->n * itemsize;
+        int rows = (int)CB_MIN(e->rows, e->count - first);
+        const void *x = e->x + offset;
+        char *to = e->ct ? e->out + offset : NULL, *landing = convert ? scratch : to;
         if (convert) {
-            CB_FN(cast_table)[e->dtype][compute](e->n, scratch, x);
+            CB_FN(cast_table)[e->dtype][compute](rows * e->n, scratch, x);
             x = scratch;
         }
-        if (!e->ct) {
-            void *to = convert ? (void *)&loss : e->out + i * itemsize;
-            if (compute == CB_F64) row_cross_entropy_f64(e->n, x, label, to, (double *)total);
-            else row_cross_entropy_f32(e->n, x, label, to, (float *)total);
-            if (convert) CB_FN(cast_table)[compute][e->dtype](1, e->out + i * itemsize, to);
-            continue;
-        }
-        char *to = e->out + i * e->n * itemsize, *landing = convert ? scratch : to;
-        if (label < 0) memset(landing, 0, (size_t)(e->n * size));
-        else if (compute == CB_F64)
-            row_cross_entropy_grad_f64(e->n, ((const double *)e->ct)[i], x, label, *(double *)total, (double *)landing);
-        else
-            row_cross_entropy_grad_f32(e->n, ((const float *)e->ct)[i], x, label, *(float *)total, (float *)landing);
-        if (convert) CB_FN(cast_table)[compute][e->dtype](e->n, to, scratch);
+        if (e->rows > 1) short_losses(e, first, rows, x, losses);
+        else losses[0] = entropy_row(e, first, x, landing);
+        if (!e->ct) CB_FN(cast_table)[CB_F64][e->dtype](rows, e->out + first * itemsize, losses);
+        else if (convert) CB_FN(cast_table)[compute][e->dtype](e->n, to, scratch);
     }
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
 }
 
 static int run_entropy(entropy *e, const cb_tensor *logits, const cb_tensor *labels, int64_t ignore) {
-    int64_t rows = logits->shape[0];
+    e->count = logits->shape[0];
     e->dtype = logits->dtype;
     e->n = logits->shape[1];
     e->ignore = ignore;
     e->x = logits->data;
     e->labels = labels->data;
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < e->count; i++) {
         int64_t label = e->labels[i];
         if ((label < 0 || label >= e->n) && label != ignore)
             return cb_fail(CB_ERR_INDEX, "cross_entropy: expected labels in [0, %lld), got %lld in row %lld. Mark rows to skip with ignore_index.",
                            (long long)e->n, (long long)label, (long long)i);
     }
-    cb_parallel(rows, CB_MAX(1, WORK / CB_MAX(e->n, 1)), entropy_rows, e);
-    return CB_OK;
+    e->rows = e->n > 0 && e->n <= SHORT && !e->ct ? WIDTH : 1;
+    cb_parallel((e->count + e->rows - 1) / e->rows, CB_MAX(1, WORK / CB_MAX(e->n * e->rows, 1)), entropy_rows, e);
+    return e->failed ? cb_fail(CB_ERR_MEMORY, "cross_entropy: the system has no memory left.") : CB_OK;
 }
 
 int CB_FN(cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses,

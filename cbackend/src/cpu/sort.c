@@ -8,11 +8,12 @@
 #include "half.h"
 #include "cpu.h"
 
-enum { RADIX_BITS = 11, RADIX_BUCKETS = 1 << RADIX_BITS, INSERTION_MAX = 32, RADIX_LARGE = 1 << 16, WORK = 4096, STACK = 32768 };
+enum { RADIX_BITS = 11, RADIX_BUCKETS = 1 << RADIX_BITS, INSERTION_MAX = 32, RADIX_LARGE = 1 << 16, RADIX_DEEP = 1 << 12, WORK = 4096, STACK = 32768,
+       SELECT_TILE = 128 };
 
 /* chunks of a long array: enough for many threads, few enough for small tables */
 static int64_t radix_chunk(int64_t n) { return CB_MAX(1 << 15, (n + 255) / 256); }
-static int64_t radix_room(int64_t n) { return n < RADIX_LARGE ? 0 : ((n + radix_chunk(n) - 1) / radix_chunk(n)) << RADIX_BITS; }
+static int64_t radix_room(int64_t n) { return n < RADIX_DEEP ? 0 : ((n + radix_chunk(n) - 1) / radix_chunk(n)) << RADIX_BITS; }
 
 typedef struct pair {
     uint64_t key;
@@ -190,10 +191,10 @@ static void *select_items(const sort_run *s, const void *row, void *a, void *b, 
     int bits = key_bits(s->x->dtype);
     int64_t held = 0;
     uint64_t limit = ~(uint64_t)0; /* keys (of plain items: the items) at or above it are out */
-    uint64_t tile[CB_TILE];
-    pair pair_tile[CB_TILE];
-    for (int64_t i = 0; i < s->n; i += CB_TILE) {
-        int64_t n = CB_MIN(CB_TILE, s->n - i);
+    uint64_t tile[SELECT_TILE];
+    pair pair_tile[SELECT_TILE];
+    for (int64_t i = 0; i < s->n; i += SELECT_TILE) {
+        int64_t n = CB_MIN(SELECT_TILE, s->n - i);
         make_items(s, row, i, n, pairs ? (void *)pair_tile : tile, pairs);
         if (held + n > room) {
             void *sorted = sort_items(a, b, held, bits, pairs, NULL);
@@ -228,7 +229,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     bool pairs = s->indices && (bits == 64 || n > UINT32_MAX), keys_only = !s->indices;
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
     /* a buffer of candidates is worth it when few are wanted */
-    int64_t room = CB_MAX(4 * s->k, 4 * CB_TILE) + CB_TILE;
+    int64_t room = CB_MAX(4 * s->k, SELECT_TILE) + SELECT_TILE;
     bool selects = !keys_only && s->k <= n / 8 && room < n && room < RADIX_LARGE;
     int64_t items = selects ? room : n, n_counts = selects ? 0 : radix_room(n);
     int64_t row_bytes = stride == 1 ? 0 : (n * size + 63) / 64 * 64, items_bytes = (items * item + 63) / 64 * 64;
@@ -296,20 +297,32 @@ typedef struct search_run {
     bool shared, right;
 } search_run;
 
-/* The first position whose item is not before the value; halving without branches. nan is before nothing. */
-#define SEARCH(type, load)                                                                                      \
-    static void search_##type(const search_run *s, const void *row_, const void *value_, int64_t *out) {        \
-        const type *row = row_;                                                                                 \
-        __auto_type v = load(*(const type *)value_);                                                            \
-        int64_t low = 0, length = s->n;                                                                         \
-        while (length > 0) {                                                                                    \
-            int64_t half = length >> 1;                                                                         \
-            __auto_type item = load(row[low + half]);                                                           \
-            bool before = s->right ? !(item > v) : !(item >= v);                                                \
-            low = before ? low + half + 1 : low;                                                                \
-            length = before ? length - half - 1 : half;                                                         \
-        }                                                                                                       \
-        *out = low;                                                                                             \
+/* Positions of `count` values in one row, LANES searches abreast: each step is a load that misses the cache, and
+ * these overlap. The order is that of sorting: nan comes after everything, so it is before nothing but nan. */
+enum { LANES = 16 };
+#define SEARCH(type, load)                                                                                       \
+    static void search_##type(const search_run *s, const void *row_, const void *values_, int64_t count, int64_t *out) { \
+        const type *row = row_, *values = values_;                                                               \
+        for (int64_t i = 0; i < count; i += LANES) {                                                             \
+            int64_t low[LANES] = {0}, length = s->n;                                                             \
+            int lanes = (int)CB_MIN(LANES, count - i);                                                           \
+            __typeof__(+load(row[0])) wanted[LANES] = {0}; /* + drops const */                                   \
+            bool all[LANES] = {false}; /* is every number before this value? */                                  \
+            for (int j = 0; j < lanes; j++) {                                                                    \
+                wanted[j] = load(values[i + j]);                                                                 \
+                all[j] = wanted[j] != wanted[j];                                                                 \
+            }                                                                                                    \
+            while (length > 0) {                                                                                 \
+                int64_t half = (length + 1) >> 1;                                                                \
+                for (int j = 0; j < lanes; j++) {                                                                \
+                    __auto_type item = load(row[low[j] + half - 1]);                                             \
+                    bool before = s->right ? item <= wanted[j] || all[j] : item < wanted[j] || (all[j] && item == item); \
+                    low[j] += before ? half : 0;                                                                 \
+                }                                                                                                \
+                length -= half;                                                                                  \
+            }                                                                                                    \
+            for (int j = 0; j < lanes; j++) out[i + j] = low[j];                                                 \
+        }                                                                                                        \
     }
 #define PLAIN(v) (v)
 SEARCH(uint8_t, PLAIN)
@@ -326,16 +339,19 @@ SEARCH(cb_half, half_to_float)
 SEARCH(cb_bfloat, bfloat_to_float)
 
 static void search_values(void *context, int64_t begin, int64_t end) {
-    static void (*const searches[CB_DTYPE_COUNT])(const search_run *, const void *, const void *, int64_t *) = {
+    static void (*const searches[CB_DTYPE_COUNT])(const search_run *, const void *, const void *, int64_t, int64_t *) = {
         [CB_BOOL] = search_uint8_t, [CB_U8] = search_uint8_t, [CB_I8] = search_int8_t, [CB_U16] = search_uint16_t,
         [CB_I16] = search_int16_t, [CB_U32] = search_uint32_t, [CB_I32] = search_int32_t, [CB_U64] = search_uint64_t,
         [CB_I64] = search_int64_t, [CB_F16] = search_cb_half, [CB_BF16] = search_cb_bfloat, [CB_F32] = search_float,
         [CB_F64] = search_double};
     const search_run *s = context;
     int64_t size = s->values->itemsize;
-    for (int64_t i = begin; i < end; i++)
-        searches[s->values->dtype](s, (const char *)s->sorted->data + (s->shared ? 0 : i / s->m * s->n) * size,
-                                   (const char *)s->values->data + i * size, s->out + i);
+    for (int64_t i = begin; i < end;) {
+        int64_t row = s->shared ? 0 : i / s->m, count = s->shared ? end - i : CB_MIN(end, (row + 1) * s->m) - i;
+        searches[s->values->dtype](s, (const char *)s->sorted->data + row * s->n * size, (const char *)s->values->data + i * size, count,
+                                   s->out + i);
+        i += count;
+    }
 }
 
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right) {

@@ -1,0 +1,63 @@
+"""Where an op is tested: each entry of the table carries its sample inputs, its oracle and its tolerance.
+
+Samples are functions of a `make` (testing.Make), which gives random tensors, so that one list serves all dtypes and as many
+lanes of vmap as wanted. Nothing here runs unless tests ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .op import Op
+
+
+class Samples:
+    """The samples of an op that is not elementwise.
+
+    Args:
+      make: `make(make) -> [(tensors, params), ...]`: calls of the op.
+      kinds: which dtypes it takes: words of "bool int float complex".
+      unmapped: why vmap cannot map it (then it raises TraceError), or None.
+      data_dependent: does the shape of the result depend on values? Then it has no meaning on the meta device.
+    """
+
+    __slots__ = ("data_dependent", "kinds", "make", "unmapped")
+
+    def __init__(self, make: Callable[[Any], list[Any]], kinds: str, unmapped: str | None, data_dependent: bool):
+        self.make, self.kinds, self.unmapped, self.data_dependent = make, kinds, unmapped, data_dependent
+
+    def __call__(self, make: Any) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        return self.make(make)
+
+
+def call(*tensors: Any, **params: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """One sample: the op's operands and params as they are passed to it."""
+    return tensors, params
+
+
+def sampled(
+    op: Op,
+    make: Callable[[Any], list[Any]],
+    *,
+    kinds: str = "float",
+    oracle: Any = None,
+    unmapped: str | None = None,
+    data_dependent: bool = False,
+) -> Op:
+    """Gives an op its samples.
+
+    Args:
+      oracle: `oracle(numpy, *arrays, **params)`, the expected result from NumPy.
+    """
+    op.samples = Samples(make, kinds, unmapped, data_dependent)  # type: ignore[attr-defined]
+    op.oracle = oracle  # type: ignore[attr-defined]
+    return op
+
+
+def tolerance(op: Any, reason: str, **bounds: tuple[float, float]) -> None:
+    """Gives an op tolerances of its own: `tolerance(erfinv, "reason", float32=(rtol, atol))`."""
+    getattr(op, "op", op).tolerance = {"reason": reason, **bounds}
+
+
+__all__ = ["Samples", "call", "sampled", "tolerance"]
