@@ -64,7 +64,7 @@ class Op:
     """
 
     __slots__ = (
-        "_masks", "batch", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "name", "nouts",
+        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "name", "nouts",
         "oracle", "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
@@ -96,6 +96,7 @@ class Op:
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts, self.view, self.random = decompose, partials, nouts, view, random
         self.family = family
+        self.changes_dtype = True
         self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}
         self.takes_needs = False
         self.pull = pull

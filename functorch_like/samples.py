@@ -19,13 +19,15 @@ class Samples:
       make: `make(make) -> [(tensors, params), ...]`: calls of the op.
       kinds: which dtypes it takes: words of "bool int float complex".
       unmapped: why vmap cannot map it (then it raises TraceError), or None.
+      layout: why it works for some layouts of memory only, or None.
       data_dependent: does the shape of the result depend on values? Then it has no meaning on the meta device.
     """
 
-    __slots__ = ("data_dependent", "kinds", "make", "unmapped")
+    __slots__ = ("data_dependent", "kinds", "layout", "make", "unmapped")
 
-    def __init__(self, make: Callable[[Any], list[Any]], kinds: str, unmapped: str | None, data_dependent: bool):
-        self.make, self.kinds, self.unmapped, self.data_dependent = make, kinds, unmapped, data_dependent
+    def __init__(self, make: Callable[[Any], list[Any]], kinds: str, unmapped: str | None, layout: str | None, data_dependent: bool):
+        self.make, self.kinds, self.unmapped, self.layout = make, kinds, unmapped, layout
+        self.data_dependent = data_dependent
 
     def __call__(self, make: Any) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         return self.make(make)
@@ -43,6 +45,7 @@ def sampled(
     kinds: str = "float",
     oracle: Any = None,
     unmapped: str | None = None,
+    layout: str | None = None,
     data_dependent: bool = False,
 ) -> Op:
     """Gives an op its samples.
@@ -50,7 +53,7 @@ def sampled(
     Args:
       oracle: `oracle(numpy, *arrays, **params)`, the expected result from NumPy.
     """
-    op.samples = Samples(make, kinds, unmapped, data_dependent)  # type: ignore[attr-defined]
+    op.samples = Samples(make, kinds, unmapped, layout, data_dependent)  # type: ignore[attr-defined]
     op.oracle = oracle  # type: ignore[attr-defined]
     return op
 

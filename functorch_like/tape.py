@@ -29,7 +29,7 @@ class Node(Meta):
 
     requires_grad = True
     args: Sequence[Any]
-    params: dict[str, Any]
+    params: dict[str, Any] = {}  # noqa: RUF012 - never written
     needs: tuple[bool, ...]
     edges: tuple[Meta | None, ...]
     out: Any = None
@@ -64,6 +64,7 @@ class OutputMeta(Meta):
     """The meta of one output of an operation with several."""
 
     requires_grad = True
+    watched = True
 
     def __init__(self, node: Node, index: int, tensor: Tensor):
         self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
@@ -192,7 +193,12 @@ def run_backward(
             meta = heappop(heap)[2]
         else:
             break
-        if type(meta) is _Due:
+        if not meta.watched:
+            node = meta
+            ct = cts.pop(meta)
+            if wanted is not None and meta in wanted:
+                found[meta] = ct
+        elif type(meta) is _Due:
             node = meta.node
             ct = tuple(outputs.pop(node))
         else:
@@ -231,7 +237,7 @@ def run_backward(
                 only = None
             heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph:
-            node.args = node.out = node.specs = None
+            node.args = node.out = None
     for meta, ct in cts.items():
         if meta.hooks is not None:
             ct = run_hooks(meta, ct)
@@ -244,6 +250,7 @@ class _Due:
     """Marks on the heap that all outputs of a node have been gathered."""
 
     __slots__ = ("node",)
+    watched = True
 
     def __init__(self, node: Node):
         self.node = node

@@ -289,7 +289,7 @@ class Tensor:
         if not self.requires_grad:
             raise GradError(message("retain_grad", "a tensor that requires grad", "one that does not"))
         if self._m.op is not None:
-            self._m.retains_grad = True
+            self._m.retains_grad = self._m.watched = True
 
     def register_hook(self, hook: Any) -> Any:
         """Calls `hook(grad)` when the gradient of this tensor is complete; a returned tensor replaces it.
@@ -300,6 +300,7 @@ class Tensor:
         if not self.requires_grad:
             raise GradError(message("register_hook", "a tensor that requires grad", "one that does not", "Call requires_grad_() first."))
         m = self._m
+        m.watched = True
         m.hooks = m.hooks or []
         m.hooks.append(hook)
         return HookHandle(m, "hooks", hook)

@@ -54,6 +54,7 @@ class Meta:
     after_hooks: list[Any] | None = None  # called after accumulation
     history: list[tuple[int, Tensor]] | None = None  # earlier values, with the clock at which each was replaced
     is_view = False
+    watched = False  # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
 
     def stand_on(self, other: Meta | None) -> None:
         """Becomes the tape's meta of a tensor that had `other`."""

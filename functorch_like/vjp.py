@@ -39,6 +39,8 @@ class VjpValue(Node, TracerValue):
 class VjpOutput(VjpValue):
     """One output of an operation with several."""
 
+    watched = True
+
     def __init__(self, trace: VjpTrace, node: VjpValue, index: int, primal: Tensor):
         self.trace, self.node, self.index, self.primal = trace, node, index, primal
         self.op, self.seq = node.op, node.seq

@@ -1,8 +1,9 @@
 /* Advanced indexing, gather and scatter, masks.
  *
- * The frame resolves broadcasting, dtypes and the place of the index dimensions, and hands the backend views in
- * canonical order: indexed dimensions first in x, index dimensions first in the result. Indices reach the backend
- * as int64; it wraps negative ones and refuses those out of range before anything is written in place. */
+ * The frame resolves broadcasting, dtypes and the place of the index dimensions, and hands the backend views
+ * in canonical order: indexed dimensions first in x, index dimensions first in the result. Indices reach the
+ * backend as int64; it wraps negative ones and refuses those out of range before anything is written in
+ * place. */
 #include "index_views.h"
 #include "internal.h"
 
@@ -11,8 +12,10 @@ enum { ASSIGN, ADD, MULTIPLY, MAXIMUM, MINIMUM, MODES };
 /* int64 indices; x itself, retained, when it is that already */
 static cb_tensor *integer_index(const char *op, cb_tensor *index) {
     if (!cb_is_integer(index->dtype))
-        return cb_fail_null(CB_ERR_DTYPE, "%s: expected an integer index, got %s. Turn a bool mask into indices with nonzero().", op,
-                            cb_dtypes[index->dtype].name);
+        return cb_fail_null(
+            CB_ERR_DTYPE,
+            "%s: expected an integer index, got %s. Turn a bool mask into indices with nonzero().", op,
+            cb_dtypes[index->dtype].name);
     return index->dtype == CB_I64 ? cb_retain(index) : cb_cast(index, CB_I64);
 }
 
@@ -34,10 +37,12 @@ static void plan_release(plan *p) {
     for (int k = 0; k < p->count; k++) cb_release(p->indices[k]);
 }
 
-static int plan_make(plan *p, const char *op, cb_tensor *x, int n, cb_tensor *const *indices, const int *present) {
+static int plan_make(plan *p, const char *op, cb_tensor *x, int n, cb_tensor *const *indices,
+                     const int *present) {
     p->count = 0;
     if (n > x->ndim)
-        return cb_fail(CB_ERR_INDEX, "%s: expected at most %d indices for shape %s, got %d. Remove an index.", op, x->ndim, cb_shape_of(x), n);
+        return cb_fail(CB_ERR_INDEX, "%s: expected at most %d indices for shape %s, got %d. Remove an index.",
+                       op, x->ndim, cb_shape_of(x), n);
     for (int d = 0; d < n; d++) {
         if (!present[d]) continue;
         if (!indices[d]) {
@@ -62,7 +67,8 @@ static int plan_make(plan *p, const char *op, cb_tensor *x, int n, cb_tensor *co
     }
     p->ndim = p->index_ndim + x->ndim - p->count;
     if (!status && p->ndim > CB_MAX_NDIM)
-        status = cb_fail(CB_ERR_SHAPE, "%s: expected at most %d dimensions in the result, got %d.", op, CB_MAX_NDIM, p->ndim);
+        status = cb_fail(CB_ERR_SHAPE, "%s: expected at most %d dimensions in the result, got %d.", op,
+                         CB_MAX_NDIM, p->ndim);
     if (status) {
         plan_release(p);
         return status;
@@ -97,7 +103,8 @@ static int plan_get(const plan *p, const char *op, cb_tensor *x, cb_tensor *out)
 }
 
 /* values broadcast to the result's shape, cast to x's dtype and apart from x's memory: a new reference */
-static cb_tensor *prepared_values(const char *op, cb_tensor *x, cb_tensor *values, int ndim, const int64_t *shape) {
+static cb_tensor *prepared_values(const char *op, cb_tensor *x, cb_tensor *values, int ndim,
+                                  const int64_t *shape) {
     cb_tensor *cast = cb_cast(values, x->dtype);
     if (!cast) return NULL;
     if (cast->storage == x->storage) {
@@ -113,12 +120,14 @@ static cb_tensor *prepared_values(const char *op, cb_tensor *x, cb_tensor *value
     cb_part_view(&view, cast, extra, cast->ndim - extra);
     cb_tensor *wide = cb_expand(&view.tensor, ndim, shape);
     if (!wide)
-        cb_fail(CB_ERR_SHAPE, "%s: expected values that broadcast to %s, got shape %s.", op, cb_shape_text(ndim, shape), cb_shape_of(values));
+        cb_fail(CB_ERR_SHAPE, "%s: expected values that broadcast to %s, got shape %s.", op,
+                cb_shape_text(ndim, shape), cb_shape_of(values));
     cb_release(cast);
     return wide;
 }
 
-static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *values, int accumulate, int64_t clock) {
+static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *values, int accumulate,
+                    int64_t clock) {
     CB_TRY(cb_check_writable(op, x));
     cb_tensor *operands[2] = {x, values};
     if (cb_common_device(op, 2, operands) < 0) return cb_error_code();
@@ -139,14 +148,16 @@ static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *valu
         /* x may itself be an index: its values must not change on the way */
         cb_tensor *indices[CB_MAX_NDIM];
         for (int k = 0; k < p->count && !status; k++) {
-            indices[k] = p->indices[k]->storage == x->storage ? cb_clone(p->indices[k]) : cb_retain(p->indices[k]);
+            indices[k] =
+                p->indices[k]->storage == x->storage ? cb_clone(p->indices[k]) : cb_retain(p->indices[k]);
             if (!indices[k]) status = cb_error_code();
         }
         cb_stack_view to, from;
         cb_permuted_view(&to, target ? target : x, x->ndim, p->x_order);
         cb_permuted_view(&from, wide, p->ndim, p->result_order);
         if (!status)
-            status = cb_backend_of(x)->index_put(&to.tensor, &from.tensor, op, p->count, indices, p->dims, accumulate);
+            status = cb_backend_of(x)->index_put(&to.tensor, &from.tensor, op, p->count, indices, p->dims,
+                                                 accumulate);
         for (int k = 0; k < p->count && indices[k]; k++) cb_release(indices[k]);
         if (!status && target) status = cb_backend_of(x)->copy(x, target);
         if (!status) x->storage->last_write = clock;
@@ -160,7 +171,8 @@ static cb_tensor *indexed(const plan *p, const char *op, cb_tensor *x) {
     cb_tensor *out = cb_empty(x->dtype, x->device, p->ndim, p->shape);
     if (!out || cb_is_meta(out) || out->numel == 0) {
         /* an empty result still refuses bad indices */
-        if (out && !cb_is_meta(out) && cb_backend_of(out)->index_check(x, op, p->count, p->indices, p->dims)) {
+        if (out && !cb_is_meta(out) &&
+            cb_backend_of(out)->index_check(x, op, p->count, p->indices, p->dims)) {
             cb_release(out);
             return NULL;
         }
@@ -182,8 +194,8 @@ cb_tensor *cb_index(cb_tensor *x, int n, cb_tensor *const *indices, const int *p
     return out;
 }
 
-int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values, int accumulate,
-                 int64_t clock) {
+int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values,
+                 int accumulate, int64_t clock) {
     if (!x || !values) return cb_fail(CB_ERR_NULL, "index_put_: no tensor");
     plan p;
     CB_TRY(plan_make(&p, "index_put_", x, n, indices, present));
@@ -259,19 +271,25 @@ cb_tensor *cb_take(cb_tensor *x, cb_tensor *index) {
 
 /* ---- gather and scatter along one dimension ---- */
 
-/* Checks torch's rule: same rank, index no larger than x but along dim (and, with src, no larger than src at all). */
-static int check_along(const char *op, const cb_tensor *x, int d, const cb_tensor *index, const cb_tensor *src) {
+/* Checks torch's rule: same rank, index no larger than x but along dim (and, with src, no larger than src at
+ * all). */
+static int check_along(const char *op, const cb_tensor *x, int d, const cb_tensor *index,
+                       const cb_tensor *src) {
     bool fits = x->ndim == index->ndim || (index->numel == 0 && !src);
-    for (int i = 0; i < index->ndim && fits && index->numel; i++) fits = i == d || index->shape[i] <= x->shape[i];
+    for (int i = 0; i < index->ndim && fits && index->numel; i++)
+        fits = i == d || index->shape[i] <= x->shape[i];
     if (!fits)
-        return cb_fail(CB_ERR_SHAPE, "%s: expected an index of rank %d, no larger than %s apart from dim %d, got shape %s.", op, x->ndim,
-                       cb_shape_of(x), d, cb_shape_of(index));
+        return cb_fail(CB_ERR_SHAPE,
+                       "%s: expected an index of rank %d, no larger than %s apart from dim %d, got shape %s.",
+                       op, x->ndim, cb_shape_of(x), d, cb_shape_of(index));
     if (!src) return CB_OK;
     fits = src->ndim == index->ndim;
     for (int i = 0; i < index->ndim && fits; i++) fits = index->shape[i] <= src->shape[i];
     if (!fits)
-        return cb_fail(CB_ERR_SHAPE, "%s: expected a source at least as large as the index %s in each dimension, got %s. Expand it.", op,
-                       cb_shape_of(index), cb_shape_of(src));
+        return cb_fail(
+            CB_ERR_SHAPE,
+            "%s: expected a source at least as large as the index %s in each dimension, got %s. Expand it.",
+            op, cb_shape_of(index), cb_shape_of(src));
     return CB_OK;
 }
 
@@ -285,7 +303,8 @@ cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index) {
     cb_tensor *places = integer_index("gather", index);
     if (places) out = cb_empty(x->dtype, device, index->ndim, index->shape);
     if (out && !cb_is_meta(out) && out->numel) {
-        cb_stack_view from, to, at; /* 0-d operands become 1-d, so that there is a dimension to gather along */
+        cb_stack_view from, to,
+            at; /* 0-d operands become 1-d, so that there is a dimension to gather along */
         cb_part_view(&from, x, 0, x->ndim);
         cb_part_view(&to, out, 0, out->ndim);
         cb_part_view(&at, places, 0, places->ndim);
@@ -301,9 +320,11 @@ cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index) {
 
 int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock) {
     if (!x || !index || !src) return cb_fail(CB_ERR_NULL, "scatter_: no tensor");
-    if (mode < 0 || mode >= MODES) return cb_fail(CB_ERR_VALUE, "scatter_: expected a mode in [0, %d], got %d.", MODES - 1, mode);
+    if (mode < 0 || mode >= MODES)
+        return cb_fail(CB_ERR_VALUE, "scatter_: expected a mode in [0, %d], got %d.", MODES - 1, mode);
     if (mode >= MAXIMUM && cb_is_complex(x->dtype))
-        return cb_fail(CB_ERR_DTYPE, "scatter_: expected real numbers for amax and amin, got %s.", cb_dtypes[x->dtype].name);
+        return cb_fail(CB_ERR_DTYPE, "scatter_: expected real numbers for amax and amin, got %s.",
+                       cb_dtypes[x->dtype].name);
     int d = cb_wrap_dim("scatter_", dim, x->ndim);
     if (d < 0) return cb_error_code();
     cb_tensor *operands[3] = {x, index, src};
@@ -365,7 +386,9 @@ static cb_tensor *dense_mask(cb_tensor *mask, int ndim, const int64_t *shape) {
     return dense;
 }
 
-static int64_t mask_pieces(const cb_tensor *mask) { return (mask->numel + CB_MASK_PIECE - 1) / CB_MASK_PIECE; }
+static int64_t mask_pieces(const cb_tensor *mask) {
+    return (mask->numel + CB_MASK_PIECE - 1) / CB_MASK_PIECE;
+}
 
 /* counts of true items before each piece, and in all at the end; freed with free_starts */
 static int64_t *mask_starts(cb_tensor *mask) {
@@ -382,7 +405,9 @@ static void free_starts(const cb_tensor *mask, int64_t *starts) {
 }
 
 static cb_tensor *fail_meta(const char *op) {
-    return cb_fail_null(CB_ERR_UNSUPPORTED, "%s: expected a tensor with data, got one on meta. The size of the result depends on values.", op);
+    return cb_fail_null(
+        CB_ERR_UNSUPPORTED,
+        "%s: expected a tensor with data, got one on meta. The size of the result depends on values.", op);
 }
 
 cb_tensor *cb_nonzero(cb_tensor *x) {
@@ -401,11 +426,15 @@ cb_tensor *cb_nonzero(cb_tensor *x) {
 cb_tensor *cb_masked_select(cb_tensor *x, cb_tensor *mask) {
     if (!x || !mask) return cb_fail_null(CB_ERR_NULL, "masked_select: no tensor");
     if (mask->dtype != CB_BOOL)
-        return cb_fail_null(CB_ERR_DTYPE, "masked_select: expected a bool mask, got %s. Compare first, as in x > 0.", cb_dtypes[mask->dtype].name);
+        return cb_fail_null(CB_ERR_DTYPE,
+                            "masked_select: expected a bool mask, got %s. Compare first, as in x > 0.",
+                            cb_dtypes[mask->dtype].name);
     cb_tensor *operands[2] = {x, mask}, *out = NULL;
     int64_t shape[CB_MAX_NDIM];
     int ndim;
-    if (cb_common_device("masked_select", 2, operands) < 0 || cb_broadcast_shapes("masked_select", 2, operands, &ndim, shape)) return NULL;
+    if (cb_common_device("masked_select", 2, operands) < 0 ||
+        cb_broadcast_shapes("masked_select", 2, operands, &ndim, shape))
+        return NULL;
     if (cb_is_meta(x) || cb_is_meta(mask)) return fail_meta("masked_select");
     cb_tensor *wide = cb_expand(x, ndim, shape), *source = wide ? cb_contiguous(wide) : NULL;
     cb_tensor *truth = source ? dense_mask(mask, ndim, shape) : NULL;

@@ -1,10 +1,11 @@
 /* Philox4x32-10: Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
  *
- * A counter block of four words and a key of two give four random words; there is no other state. How draws use it,
- * the same on every device: value i of a draw with 32-bit values takes word (i / 16) % 4 of the block with counter
- * offset + i / 64 * 16 + i % 16, so that 16 neighbours are the same word of 16 neighbouring blocks and vector code
- * needs no shuffles; a 64-bit value joins words 2w and 2w + 1 in the same way. Word 3 of a draw's counter is 1:
- * keys derived by cb_philox have 0 there, so that numbers and keys never come from one block. */
+ * A counter block of four words and a key of two give four random words; there is no other state. How draws
+ * use it, the same on every device: value i of a draw with 32-bit values takes word (i / 16) % 4 of the block
+ * with counter offset + i / 64 * 16 + i % 16, so that 16 neighbours are the same word of 16 neighbouring
+ * blocks and vector code needs no shuffles; a 64-bit value joins words 2w and 2w + 1 in the same way. Word 3
+ * of a draw's counter is 1: keys derived by cb_philox have 0 there, so that numbers and keys never come from
+ * one block. */
 #ifndef CB_PHILOX_H
 #define CB_PHILOX_H
 

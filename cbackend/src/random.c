@@ -5,7 +5,8 @@
 #include "philox.h"
 
 enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER, KINDS };
-static const char *const names[KINDS] = {"uniform", "normal", "bernoulli", "exponential", "randint", "rademacher"};
+static const char *const names[KINDS] = {"uniform",     "normal",  "bernoulli",
+                                         "exponential", "randint", "rademacher"};
 
 void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4) {
     out4[0] = (uint32_t)offset;
@@ -20,29 +21,36 @@ static bool takes_64_bits(int kind, int dtype) {
 }
 
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel) {
-    uint64_t values = (uint64_t)numel, group = takes_64_bits(kind, dtype) ? 2 * CB_PHILOX_LANES : 4 * CB_PHILOX_LANES;
+    uint64_t values = (uint64_t)numel,
+             group = takes_64_bits(kind, dtype) ? 2 * CB_PHILOX_LANES : 4 * CB_PHILOX_LANES;
     if (cb_is_complex(dtype) && kind != BERNOULLI && kind != RADEMACHER) values *= 2;
     return (values + group - 1) / group * CB_PHILOX_LANES;
 }
 
 static int check(int kind, int dtype, double a, double b) {
     if (kind < 0 || kind >= KINDS || kind == INTEGERS)
-        return cb_fail(CB_ERR_VALUE, "random: expected a kind in [0, %d] other than %d, got %d.", KINDS - 1, INTEGERS, kind);
+        return cb_fail(CB_ERR_VALUE, "random: expected a kind in [0, %d] other than %d, got %d.", KINDS - 1,
+                       INTEGERS, kind);
     const char *op = names[kind];
     bool discrete = kind == BERNOULLI || kind == RADEMACHER;
     if (!discrete && !cb_is_inexact(dtype))
-        return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Use randint for integers.", op, cb_dtypes[dtype].name);
+        return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Use randint for integers.", op,
+                       cb_dtypes[dtype].name);
     if (kind == EXPONENTIAL && cb_is_complex(dtype))
         return cb_fail(CB_ERR_DTYPE, "%s: expected a real dtype, got %s.", op, cb_dtypes[dtype].name);
     if (kind == RADEMACHER && (dtype == CB_BOOL || cb_dtypes[dtype].kind == 'U'))
         return cb_fail(CB_ERR_DTYPE, "%s: expected a signed dtype, got %s.", op, cb_dtypes[dtype].name);
     if (kind == UNIFORM && !(a <= b && b - a <= 1.7976931348623157e308))
         return cb_fail(CB_ERR_VALUE, "%s: expected low <= high, both finite, got %g and %g.", op, a, b);
-    if (kind == NORMAL && !(b >= 0)) return cb_fail(CB_ERR_VALUE, "%s: expected a standard deviation of at least 0, got %g.", op, b);
+    if (kind == NORMAL && !(b >= 0))
+        return cb_fail(CB_ERR_VALUE, "%s: expected a standard deviation of at least 0, got %g.", op, b);
     if (kind == NORMAL && cb_is_complex(dtype) && a != 0)
-        return cb_fail(CB_ERR_VALUE, "%s: expected mean 0 for complex values, got %g. Add the mean afterwards.", op, a);
-    if (kind == BERNOULLI && !(a >= 0 && a <= 1)) return cb_fail(CB_ERR_VALUE, "%s: expected a probability in [0, 1], got %g.", op, a);
-    if (kind == EXPONENTIAL && !(a > 0)) return cb_fail(CB_ERR_VALUE, "%s: expected a rate above 0, got %g.", op, a);
+        return cb_fail(CB_ERR_VALUE,
+                       "%s: expected mean 0 for complex values, got %g. Add the mean afterwards.", op, a);
+    if (kind == BERNOULLI && !(a >= 0 && a <= 1))
+        return cb_fail(CB_ERR_VALUE, "%s: expected a probability in [0, 1], got %g.", op, a);
+    if (kind == EXPONENTIAL && !(a > 0))
+        return cb_fail(CB_ERR_VALUE, "%s: expected a rate above 0, got %g.", op, a);
     return CB_OK;
 }
 
@@ -52,7 +60,8 @@ static int draw(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double
     /* real and imaginary part in turn; a complex normal has half the variance in each */
     cb_tensor *parts = cb_view_as_real(out);
     if (!parts) return cb_error_code();
-    int status = cb_backend_of(out)->random(kind, parts, seed, offset, a, kind == NORMAL ? b * 0.70710678118654752440 : b);
+    int status = cb_backend_of(out)->random(kind, parts, seed, offset, a,
+                                            kind == NORMAL ? b * 0.70710678118654752440 : b);
     cb_release(parts);
     return status;
 }
@@ -63,14 +72,16 @@ static cb_tensor *finished(cb_tensor *out, int status) {
     return NULL;
 }
 
-cb_tensor *cb_random(int kind, int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset, double a, double b) {
+cb_tensor *cb_random(int kind, int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
+                     uint64_t offset, double a, double b) {
     if (check(kind, dtype, a, b)) return NULL;
     cb_tensor *out = cb_empty(dtype, device, ndim, shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     return finished(out, draw(kind, out, seed, offset, a, b));
 }
 
-int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t clock) {
+int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b,
+                   int64_t clock) {
     if (!out) return cb_fail(CB_ERR_NULL, "random: no tensor");
     CB_TRY(check(kind, out->dtype, a, b));
     CB_TRY(cb_check_writable(names[kind], out));
@@ -80,26 +91,36 @@ int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, dou
     return CB_OK;
 }
 
-cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset, int64_t low, int64_t high) {
-    if (cb_is_complex(dtype)) return cb_fail_null(CB_ERR_DTYPE, "randint: expected a real dtype, got %s.", cb_dtypes[dtype].name);
-    if (low >= high) return cb_fail_null(CB_ERR_VALUE, "randint: expected low < high, got %lld and %lld.", (long long)low, (long long)high);
+cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
+                         uint64_t offset, int64_t low, int64_t high) {
+    if (cb_is_complex(dtype))
+        return cb_fail_null(CB_ERR_DTYPE, "randint: expected a real dtype, got %s.", cb_dtypes[dtype].name);
+    if (low >= high)
+        return cb_fail_null(CB_ERR_VALUE, "randint: expected low < high, got %lld and %lld.", (long long)low,
+                            (long long)high);
     int bits = 8 * cb_dtypes[dtype].size;
     if (dtype == CB_BOOL || (cb_is_integer(dtype) && dtype != CB_I64)) {
         bool is_signed = cb_dtypes[dtype].kind == 'I';
         int64_t least = is_signed ? -((int64_t)1 << (bits - 1)) : 0;
-        int64_t most = dtype == CB_BOOL ? 1 : bits == 64 ? INT64_MAX : is_signed ? -least - 1 : ((int64_t)1 << bits) - 1;
+        int64_t most = dtype == CB_BOOL ? 1
+                       : bits == 64     ? INT64_MAX
+                       : is_signed      ? -least - 1
+                                        : ((int64_t)1 << bits) - 1;
         if (low < least || high - 1 > most)
-            return cb_fail_null(CB_ERR_VALUE, "randint: expected bounds in the range of %s, got [%lld, %lld).", cb_dtypes[dtype].name,
-                                (long long)low, (long long)high);
+            return cb_fail_null(CB_ERR_VALUE,
+                                "randint: expected bounds in the range of %s, got [%lld, %lld).",
+                                cb_dtypes[dtype].name, (long long)low, (long long)high);
     }
     cb_tensor *out = cb_empty(dtype, device, ndim, shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
-    return finished(out, cb_backend_of(out)->random_int(out, seed, offset, low, (uint64_t)high - (uint64_t)low));
+    return finished(out,
+                    cb_backend_of(out)->random_int(out, seed, offset, low, (uint64_t)high - (uint64_t)low));
 }
 
 cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset) {
     if (cb_is_complex(dtype) || dtype == CB_BOOL)
-        return cb_fail_null(CB_ERR_DTYPE, "randperm: expected an integer or floating dtype, got %s.", cb_dtypes[dtype].name);
+        return cb_fail_null(CB_ERR_DTYPE, "randperm: expected an integer or floating dtype, got %s.",
+                            cb_dtypes[dtype].name);
     cb_tensor *out = cb_empty(dtype, device, 1, &n);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     return finished(out, cb_backend_of(out)->random_perm(out, seed, offset));

@@ -1,5 +1,5 @@
-/* Results made of pieces of their operands: cat, stack, repeat, roll, flip, pad, tril and triu, and the transpose
- * of basic indexing. Most are strided copies into views of one fresh result. */
+/* Results made of pieces of their operands: cat, stack, repeat, roll, flip, pad, tril and triu, and the
+ * transpose of basic indexing. Most are strided copies into views of one fresh result. */
 #include "index_views.h"
 #include "internal.h"
 
@@ -24,7 +24,8 @@ static cb_tensor *finished(cb_tensor *out, int status) {
 
 static bool skipped(const cb_tensor *x) { return x->ndim == 1 && x->shape[0] == 0; }
 
-/* one dtype, or the promoted one; with cb_result_type's rules, since it has no common type for some integers */
+/* one dtype, or the promoted one; with cb_result_type's rules, since it has no common type for some integers
+ */
 static int joined_dtype(int n, cb_tensor *const *xs) {
     for (int i = 1; i < n; i++)
         if (xs[i]->dtype != xs[0]->dtype) return cb_result_type(n, xs);
@@ -36,11 +37,14 @@ cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
     if (n == 0) return cb_fail_null(CB_ERR_VALUE, "cat: expected at least one tensor, got none.");
     int device = cb_common_device("cat", n, xs), dtype = device < 0 ? -1 : joined_dtype(n, xs);
     if (dtype < 0) return NULL;
-    const cb_tensor *first = xs[0]; /* the first that is not an empty vector: those join anything, as in torch */
+    const cb_tensor *first =
+        xs[0]; /* the first that is not an empty vector: those join anything, as in torch */
     for (int i = 1; i < n && skipped(first); i++) first = xs[i];
     int d = cb_wrap_dim("cat", dim, first->ndim);
     if (d < 0) return NULL;
-    if (first->ndim == 0) return cb_fail_null(CB_ERR_SHAPE, "cat: expected tensors of at least one dimension, got shape []. Use stack.");
+    if (first->ndim == 0)
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "cat: expected tensors of at least one dimension, got shape []. Use stack.");
     int64_t shape[CB_MAX_NDIM];
     memcpy(shape, first->shape, (size_t)first->ndim * sizeof *shape);
     shape[d] = 0;
@@ -49,8 +53,9 @@ cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
         bool fits = xs[i]->ndim == first->ndim;
         for (int k = 0; k < first->ndim && fits; k++) fits = k == d || xs[i]->shape[k] == shape[k];
         if (!fits)
-            return cb_fail_null(CB_ERR_SHAPE, "cat: expected shapes equal apart from dim %d, got %s and %s (operand %d).", d, cb_shape_of(first),
-                                cb_shape_of(xs[i]), i);
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "cat: expected shapes equal apart from dim %d, got %s and %s (operand %d).",
+                                d, cb_shape_of(first), cb_shape_of(xs[i]), i);
         shape[d] += xs[i]->shape[d];
     }
     cb_tensor *out = cb_empty(dtype, device, first->ndim, shape);
@@ -74,8 +79,9 @@ cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim) {
     if (d < 0) return NULL;
     for (int i = 1; i < n; i++)
         if (!cb_same_shape(xs[i], first))
-            return cb_fail_null(CB_ERR_SHAPE, "stack: expected tensors of one shape, got %s and %s (operand %d).", cb_shape_of(first),
-                                cb_shape_of(xs[i]), i);
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "stack: expected tensors of one shape, got %s and %s (operand %d).",
+                                cb_shape_of(first), cb_shape_of(xs[i]), i);
     int64_t shape[CB_MAX_NDIM + 1];
     for (int k = 0; k < first->ndim; k++) shape[k + (k >= d)] = first->shape[k];
     shape[d] = n;
@@ -99,15 +105,20 @@ cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim) {
 cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "repeat: no tensor");
     if (n < x->ndim || n > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_SHAPE, "repeat: expected between %d and %d repeats for shape %s, got %d.", x->ndim, CB_MAX_NDIM, cb_shape_of(x), n);
+        return cb_fail_null(CB_ERR_SHAPE, "repeat: expected between %d and %d repeats for shape %s, got %d.",
+                            x->ndim, CB_MAX_NDIM, cb_shape_of(x), n);
     /* out seen as [repeat, size, repeat, size, ...] without repeats of 1, so that a copy fills it */
     int64_t shape[CB_MAX_NDIM], split[2 * CB_MAX_NDIM], from[2 * CB_MAX_NDIM];
     int parts = 0, lead = n - x->ndim;
     for (int d = 0; d < n; d++) {
         int64_t size = d < lead ? 1 : x->shape[d - lead];
-        if (reps[d] < 0) return cb_fail_null(CB_ERR_VALUE, "repeat: expected repeats of at least 0, got %s.", cb_shape_text(n, reps));
+        if (reps[d] < 0)
+            return cb_fail_null(CB_ERR_VALUE, "repeat: expected repeats of at least 0, got %s.",
+                                cb_shape_text(n, reps));
         if (__builtin_mul_overflow(size, reps[d], &shape[d]))
-            return cb_fail_null(CB_ERR_MEMORY, "repeat: expected a result that fits in memory, got repeats %s.", cb_shape_text(n, reps));
+            return cb_fail_null(CB_ERR_MEMORY,
+                                "repeat: expected a result that fits in memory, got repeats %s.",
+                                cb_shape_text(n, reps));
         if (reps[d] != 1) {
             split[parts] = reps[d];
             from[parts++] = 0;
@@ -117,7 +128,9 @@ cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps) {
             from[parts++] = x->strides[d - lead];
         }
     }
-    if (parts > CB_MAX_NDIM) return cb_fail_null(CB_ERR_SHAPE, "repeat: expected fewer repeated dimensions, got repeats %s.", cb_shape_text(n, reps));
+    if (parts > CB_MAX_NDIM)
+        return cb_fail_null(CB_ERR_SHAPE, "repeat: expected fewer repeated dimensions, got repeats %s.",
+                            cb_shape_text(n, reps));
     cb_tensor *out = cb_empty(x->dtype, x->device, n, shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     cb_stack_view to, source;
@@ -144,7 +157,9 @@ cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims) {
     for (int i = 0; i < n; i++) {
         int d = cb_wrap_dim("flip", dims[i], x->ndim);
         if (d < 0) return NULL;
-        if (seen[d]) return cb_fail_null(CB_ERR_DIM, "flip: expected each dim once, got %s.", cb_shape_text(CB_MIN(n, 16), dims));
+        if (seen[d])
+            return cb_fail_null(CB_ERR_DIM, "flip: expected each dim once, got %s.",
+                                cb_shape_text(CB_MIN(n, 16), dims));
         seen[d] = true;
         if (x->ndim == 0 || x->shape[d] == 0) continue;
         view.tensor.offset += (x->shape[d] - 1) * x->strides[d];
@@ -186,7 +201,10 @@ static int roll_blocks(cb_stack_view to, cb_stack_view from, int dim, const int6
 cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "roll: no tensor");
     if (!dims) { /* over the flattened tensor */
-        if (n != 1) return cb_fail_null(CB_ERR_VALUE, "roll: expected one shift when no dims are given, got %d. Name a dim for each.", n);
+        if (n != 1)
+            return cb_fail_null(
+                CB_ERR_VALUE, "roll: expected one shift when no dims are given, got %d. Name a dim for each.",
+                n);
         cb_tensor *flat = cb_reshape(x, 1, &(int64_t){-1});
         cb_tensor *rolled = flat ? cb_roll(flat, 1, shifts, &(int64_t){0}) : NULL;
         cb_tensor *out = rolled ? cb_view(rolled, x->ndim, x->shape) : NULL;
@@ -216,7 +234,10 @@ cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *di
 cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "pad: no tensor");
     if (n2 % 2 || n2 / 2 > x->ndim)
-        return cb_fail_null(CB_ERR_VALUE, "pad: expected pairs (before, after) for at most %d dimensions, last first, got %d numbers.", x->ndim, n2);
+        return cb_fail_null(
+            CB_ERR_VALUE,
+            "pad: expected pairs (before, after) for at most %d dimensions, last first, got %d numbers.",
+            x->ndim, n2);
     int64_t shape[CB_MAX_NDIM];
     cb_stack_view from; /* what is left of x */
     cb_part_view(&from, x, 0, x->ndim);
@@ -226,8 +247,11 @@ cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *val
     for (int k = 0; k < n2 / 2; k++) {
         int d = x->ndim - 1 - k;
         int64_t low = pad[2 * k], high = pad[2 * k + 1];
-        if (__builtin_add_overflow(shape[d], low, &shape[d]) || __builtin_add_overflow(shape[d], high, &shape[d]) || shape[d] < 0)
-            return cb_fail_null(CB_ERR_SHAPE, "pad: expected sizes of at least 0 in the result, got pad (%lld, %lld) for dim %d of size %lld.",
+        if (__builtin_add_overflow(shape[d], low, &shape[d]) ||
+            __builtin_add_overflow(shape[d], high, &shape[d]) || shape[d] < 0)
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "pad: expected sizes of at least 0 in the result, got pad (%lld, %lld) for "
+                                "dim %d of size %lld.",
                                 (long long)low, (long long)high, d, (long long)x->shape[d]);
         int64_t length = x->shape[d] + CB_MIN(low, 0) + CB_MIN(high, 0);
         from.shape[d] = CB_MAX(length, 0);
@@ -256,7 +280,9 @@ cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *val
 cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper) {
     const char *op = upper ? "triu" : "tril";
     if (!x) return cb_fail_null(CB_ERR_NULL, "%s: no tensor", op);
-    if (x->ndim < 2) return cb_fail_null(CB_ERR_SHAPE, "%s: expected at least 2 dimensions, got shape %s.", op, cb_shape_of(x));
+    if (x->ndim < 2)
+        return cb_fail_null(CB_ERR_SHAPE, "%s: expected at least 2 dimensions, got shape %s.", op,
+                            cb_shape_of(x));
     cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, x->shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     return finished(out, cb_backend_of(out)->tri(out, x, diagonal, upper));
@@ -270,9 +296,11 @@ cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, 
     if (!place) {
         status = out ? cb_error_code() : CB_OK;
     } else if (!cb_same_shape(place, ct)) {
-        status = cb_fail(CB_ERR_SHAPE, "index_embed: expected a cotangent of shape %s, got %s.", cb_shape_of(place), cb_shape_of(ct));
+        status = cb_fail(CB_ERR_SHAPE, "index_embed: expected a cotangent of shape %s, got %s.",
+                         cb_shape_of(place), cb_shape_of(ct));
     } else if (!cb_is_meta(out) && out->numel) {
-        if (place->numel < out->numel) status = cb_backend_of(out)->fill(out, &(cb_scalar){.kind = 'i', .i = 0});
+        if (place->numel < out->numel)
+            status = cb_backend_of(out)->fill(out, &(cb_scalar){.kind = 'i', .i = 0});
         if (!status && place->numel) status = cb_backend_of(out)->copy(place, ct);
     }
     cb_release(place);

@@ -1,17 +1,19 @@
 /* Sorting, selection, searching, unique values and counts: shapes, dtypes and allocation.
  *
- * The order is torch's: nan is greater than every number, equal items keep their order (all sorts are stable), and
- * descending reverses the comparison, not the result. Complex numbers have no order. */
+ * The order is torch's: nan is greater than every number, equal items keep their order (all sorts are
+ * stable), and descending reverses the comparison, not the result. Complex numbers have no order. */
 #include "index_views.h"
 #include "internal.h"
 
 static int need_order(const char *op, const cb_tensor *x) {
     if (!cb_is_complex(x->dtype)) return CB_OK;
-    return cb_fail(CB_ERR_DTYPE, "%s: expected real numbers, got %s. Sort by abs() or by the real part.", op, cb_dtypes[x->dtype].name);
+    return cb_fail(CB_ERR_DTYPE, "%s: expected real numbers, got %s. Sort by abs() or by the real part.", op,
+                   cb_dtypes[x->dtype].name);
 }
 
 /* The k first items along dim: values where out[0] is wanted, indices where out[1] is. */
-static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, int64_t k, bool want_values, bool want_indices, cb_tensor **out) {
+static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, int64_t k, bool want_values,
+                   bool want_indices, cb_tensor **out) {
     if (!x) return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
     CB_TRY(need_order(op, x));
     int d = cb_wrap_dim(op, dim, x->ndim);
@@ -38,7 +40,8 @@ static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, in
             if (values) cb_view_add_dim(&to_values);
             if (indices) cb_view_add_dim(&to_indices);
         }
-        status = cb_backend_of(x)->sort(values ? &to_values.tensor : NULL, indices ? &to_indices.tensor : NULL, &from.tensor, d, descending, k);
+        status = cb_backend_of(x)->sort(values ? &to_values.tensor : NULL,
+                                        indices ? &to_indices.tensor : NULL, &from.tensor, d, descending, k);
     }
     if (status) {
         cb_release(values);
@@ -75,7 +78,8 @@ int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_te
     if (d < 0) return cb_error_code();
     int64_t n = x->ndim ? x->shape[d] : 1;
     if (k < 0 || k > n)
-        return cb_fail(CB_ERR_VALUE, "topk: expected k in [0, %lld] for dim %d of shape %s, got %lld.", (long long)n, d, cb_shape_of(x), (long long)k);
+        return cb_fail(CB_ERR_VALUE, "topk: expected k in [0, %lld] for dim %d of shape %s, got %lld.",
+                       (long long)n, d, cb_shape_of(x), (long long)k);
     return ordered("topk", x, dim, largest, k, true, true, out);
 }
 
@@ -85,7 +89,8 @@ int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **o
     if (d < 0) return cb_error_code();
     int64_t n = x->ndim ? x->shape[d] : 1;
     if (k < 1 || k > n)
-        return cb_fail(CB_ERR_VALUE, "kthvalue: expected k in [1, %lld] for dim %d of shape %s, got %lld.", (long long)n, d, cb_shape_of(x), (long long)k);
+        return cb_fail(CB_ERR_VALUE, "kthvalue: expected k in [1, %lld] for dim %d of shape %s, got %lld.",
+                       (long long)n, d, cb_shape_of(x), (long long)k);
     bool from_top = n - k + 1 < k; /* sort the shorter part */
     int64_t count = from_top ? n - k + 1 : k;
     cb_tensor *pair[2];
@@ -100,7 +105,8 @@ int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **o
             shape[ndim] = e == d ? 1 : y->shape[e];
             strides[ndim++] = y->strides[e];
         }
-        cb_tensor *last = cb_view_new(y, ndim, shape, strides, y->ndim ? y->offset + (count - 1) * y->strides[d] : y->offset);
+        cb_tensor *last = cb_view_new(y, ndim, shape, strides,
+                                      y->ndim ? y->offset + (count - 1) * y->strides[d] : y->offset);
         if (last) result = cb_is_meta(last) ? cb_empty(y->dtype, y->device, ndim, shape) : cb_clone(last);
         cb_release(last);
         cb_release(y);
@@ -128,7 +134,9 @@ cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right) {
     bool fits = sorted->ndim == 1 || (sorted->ndim > 1 && sorted->ndim == values->ndim);
     for (int d = 0; d + 1 < sorted->ndim && fits; d++) fits = sorted->shape[d] == values->shape[d];
     if (!fits)
-        return cb_fail_null(CB_ERR_SHAPE, "searchsorted: expected a vector of bounds, or bounds and values equal in all but the last dimension, got %s and %s.",
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "searchsorted: expected a vector of bounds, or bounds and values equal in all "
+                            "but the last dimension, got %s and %s.",
                             cb_shape_of(sorted), cb_shape_of(values));
     cb_tensor *out = cb_empty(CB_I64, device, values->ndim, values->shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
@@ -145,7 +153,9 @@ cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right) {
 int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **out) {
     if (!x) return cb_fail(CB_ERR_NULL, "unique: no tensor");
     CB_TRY(need_order("unique", x));
-    if (cb_is_meta(x)) return cb_fail(CB_ERR_UNSUPPORTED, "unique: expected a tensor with data, got one on meta. The size of the result depends on values.");
+    if (cb_is_meta(x))
+        return cb_fail(CB_ERR_UNSUPPORTED, "unique: expected a tensor with data, got one on meta. The size "
+                                           "of the result depends on values.");
     out[0] = out[1] = out[2] = NULL;
     cb_tensor *flat = cb_reshape(x, 1, &(int64_t){-1}), *pair[2] = {NULL, NULL};
     uint8_t *starts = NULL;
@@ -158,8 +168,10 @@ int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **o
         out[0] = cb_empty(x->dtype, x->device, 1, &count);
         if (return_inverse) out[1] = cb_empty(CB_I64, x->device, x->ndim, x->shape);
         if (return_counts) out[2] = cb_empty(CB_I64, x->device, 1, &count);
-        if (!out[0] || (return_inverse && !out[1]) || (return_counts && !out[2])) status = cb_error_code();
-        else backend->unique_runs(pair[0], pair[1], starts, out[0], out[1], out[2]);
+        if (!out[0] || (return_inverse && !out[1]) || (return_counts && !out[2]))
+            status = cb_error_code();
+        else
+            backend->unique_runs(pair[0], pair[1], starts, out[0], out[1], out[2]);
     }
     if (starts) cb_free(CB_CPU, starts, flat->numel + 1);
     cb_release(pair[0]);
@@ -176,19 +188,30 @@ int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **o
 cb_tensor *cb_bincount(cb_tensor *x, cb_tensor *weights, int has_weights, int64_t minlength) {
     if (!x || (has_weights && !weights)) return cb_fail_null(CB_ERR_NULL, "bincount: no tensor");
     if (cb_is_inexact(x->dtype) || x->ndim != 1)
-        return cb_fail_null(CB_ERR_DTYPE, "bincount: expected a vector of integers, got %s of shape %s.", cb_dtypes[x->dtype].name, cb_shape_of(x));
-    if (minlength < 0) return cb_fail_null(CB_ERR_VALUE, "bincount: expected minlength of at least 0, got %lld.", (long long)minlength);
+        return cb_fail_null(CB_ERR_DTYPE, "bincount: expected a vector of integers, got %s of shape %s.",
+                            cb_dtypes[x->dtype].name, cb_shape_of(x));
+    if (minlength < 0)
+        return cb_fail_null(CB_ERR_VALUE, "bincount: expected minlength of at least 0, got %lld.",
+                            (long long)minlength);
     if (has_weights && (!cb_same_shape(x, weights) || cb_is_complex(weights->dtype)))
-        return cb_fail_null(CB_ERR_SHAPE, "bincount: expected real weights of shape %s, got %s of shape %s.", cb_shape_of(x),
-                            cb_dtypes[weights->dtype].name, cb_shape_of(weights));
-    if (cb_is_meta(x)) return cb_fail_null(CB_ERR_UNSUPPORTED, "bincount: expected a tensor with data, got one on meta. The size of the result depends on values.");
-    cb_tensor *bins = dense_cast(x, CB_I64), *mass = bins && has_weights ? dense_cast(weights, CB_F64) : NULL, *out = NULL;
+        return cb_fail_null(CB_ERR_SHAPE, "bincount: expected real weights of shape %s, got %s of shape %s.",
+                            cb_shape_of(x), cb_dtypes[weights->dtype].name, cb_shape_of(weights));
+    if (cb_is_meta(x))
+        return cb_fail_null(CB_ERR_UNSUPPORTED, "bincount: expected a tensor with data, got one on meta. The "
+                                                "size of the result depends on values.");
+    cb_tensor *bins = dense_cast(x, CB_I64), *mass = bins && has_weights ? dense_cast(weights, CB_F64) : NULL,
+              *out = NULL;
     int64_t low = 0, high = -1;
     if (bins && (mass || !has_weights)) {
         if (bins->numel) cb_backend_of(x)->int_range(bins, &low, &high);
-        if (low < 0) cb_fail(CB_ERR_VALUE, "bincount: expected integers of at least 0, got %lld.", (long long)low);
-        else if (high == INT64_MAX) cb_fail(CB_ERR_MEMORY, "bincount: expected counts that fit in memory, got a value of %lld.", (long long)high);
-        else out = cb_full(has_weights ? CB_F64 : CB_I64, x->device, 1, (int64_t[]){CB_MAX(high + 1, minlength)}, &(cb_scalar){.kind = 'i'});
+        if (low < 0)
+            cb_fail(CB_ERR_VALUE, "bincount: expected integers of at least 0, got %lld.", (long long)low);
+        else if (high == INT64_MAX)
+            cb_fail(CB_ERR_MEMORY, "bincount: expected counts that fit in memory, got a value of %lld.",
+                    (long long)high);
+        else
+            out = cb_full(has_weights ? CB_F64 : CB_I64, x->device, 1,
+                          (int64_t[]){CB_MAX(high + 1, minlength)}, &(cb_scalar){.kind = 'i'});
     }
     if (out && bins->numel) cb_backend_of(out)->bincount(out, bins, mass);
     if (out && has_weights && weights->dtype == CB_F32) { /* summed in double, rounded once */

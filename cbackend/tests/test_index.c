@@ -8,13 +8,13 @@
 #include "internal.h"
 
 static int failures;
-#define CHECK(condition, ...)                                              \
-    do {                                                                   \
-        if (!(condition) && failures++ < 40) {                             \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);         \
-            printf(__VA_ARGS__);                                           \
-            printf(" [%s]\n", cb_error_message());                         \
-        }                                                                  \
+#define CHECK(condition, ...)                                      \
+    do {                                                           \
+        if (!(condition) && failures++ < 40) {                     \
+            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+            printf(__VA_ARGS__);                                   \
+            printf(" [%s]\n", cb_error_message());                 \
+        }                                                          \
     } while (0)
 #define EACH_DTYPE(d) for (int d = 0; d < CB_DTYPE_COUNT; d++)
 enum { LAYOUTS = 4, MAX = 4096 };
@@ -26,9 +26,11 @@ static int64_t draw(int64_t n) {
 }
 static double value_for(int dtype) { return (double)(dtype == CB_BOOL ? draw(2) : draw(7)); }
 
-/* a tensor with the given logical values: layout 0 contiguous, 1 dims reversed in memory, 2 every second, 3 backwards */
+/* a tensor with the given logical values: layout 0 contiguous, 1 dims reversed in memory, 2 every second, 3
+ * backwards */
 static cb_tensor *make(int dtype, int ndim, const int64_t *shape, int layout, const double *values) {
-    int64_t room[CB_MAX_NDIM], reversed[CB_MAX_NDIM], strides[CB_MAX_NDIM], offset = 0, n = cb_numel_of(ndim, shape), stride = 1;
+    int64_t room[CB_MAX_NDIM], reversed[CB_MAX_NDIM], strides[CB_MAX_NDIM],
+        offset = 0, n = cb_numel_of(ndim, shape), stride = 1;
     for (int d = 0; d < ndim; d++) room[d] = layout == 2 ? 2 * shape[d] : shape[d];
     for (int d = 0; d < ndim; d++) reversed[d] = room[layout == 1 ? ndim - 1 - d : d];
     cb_tensor *base = cb_full(dtype, CB_CPU, ndim, reversed, &(cb_scalar){.kind = 'i', .i = 1});
@@ -56,7 +58,8 @@ static void read_values(cb_tensor *x, double *values) {
     cb_release(wide);
 }
 
-static void expect(cb_tensor *got, int ndim, const int64_t *shape, const double *want, const char *format, ...) {
+static void expect(cb_tensor *got, int ndim, const int64_t *shape, const double *want, const char *format,
+                   ...) {
     char what[200];
     va_list args;
     va_start(args, format);
@@ -72,7 +75,8 @@ static void expect(cb_tensor *got, int ndim, const int64_t *shape, const double 
     read_values(got, values);
     for (int64_t i = 0; i < got->numel; i++)
         if (values[i] != want[i]) {
-            CHECK(values[i] == want[i], "%s: item %lld is %g, not %g", what, (long long)i, values[i], want[i]);
+            CHECK(values[i] == want[i], "%s: item %lld is %g, not %g", what, (long long)i, values[i],
+                  want[i]);
             return;
         }
 }
@@ -99,7 +103,11 @@ static int64_t wrapped(double v, int64_t size) { return (int64_t)v < 0 ? (int64_
 /* ---- index, index_put ---- */
 
 static double combine(int mode, int dtype, double old, double new) {
-    double r = mode == 0 ? new : mode == 1 ? old + new : mode == 2 ? old * new : mode == 3 ? (new > old ? new : old) : (new < old ? new : old);
+    double r = mode == 0   ? new
+               : mode == 1 ? old + new
+               : mode == 2 ? old * new
+               : mode == 3 ? (new > old ? new : old)
+                           : (new < old ? new : old);
     return dtype == CB_BOOL ? r != 0 : r;
 }
 
@@ -135,8 +143,10 @@ static void test_index(int dtype, int layout, int mask, int shape_kind) {
         int64_t position[5], place[3], where[2];
         unravel(i, ndim, result, position);
         for (int d = 0; d < ndim; d++) {
-            if (order[d] >= 0) place[order[d]] = position[d];
-            else where[-1 - order[d]] = position[d];
+            if (order[d] >= 0)
+                place[order[d]] = position[d];
+            else
+                where[-1 - order[d]] = position[d];
         }
         for (int d = 0; d < 3; d++)
             if (present[d]) place[d] = wrapped(indices[d][ravel(index_ndim, index_shape, where)], shape[d]);
@@ -144,16 +154,19 @@ static void test_index(int dtype, int layout, int mask, int shape_kind) {
         want[i] = values[from[i]];
     }
     cb_tensor *y = cb_index(x, last + 1, handles, present);
-    expect(y, ndim, result, want, "index %s layout %d mask %d shape %d", cb_dtypes[dtype].name, layout, mask, shape_kind);
+    expect(y, ndim, result, want, "index %s layout %d mask %d shape %d", cb_dtypes[dtype].name, layout, mask,
+           shape_kind);
     cb_release(y);
     for (int accumulate = 0; accumulate < 2; accumulate++) {
         double added[1024];
         fill_values(dtype, n, added);
         read_values(x, values);
-        for (int64_t i = 0; i < n; i++) values[from[i]] = combine(accumulate, dtype, values[from[i]], added[i]);
+        for (int64_t i = 0; i < n; i++)
+            values[from[i]] = combine(accumulate, dtype, values[from[i]], added[i]);
         cb_tensor *v = make(dtype, ndim, result, draw(LAYOUTS), added);
         CHECK(!cb_index_put(x, last + 1, handles, present, v, accumulate, 5), "index_put");
-        expect(x, 3, shape, values, "index_put %s layout %d mask %d shape %d accumulate %d", cb_dtypes[dtype].name, layout, mask, shape_kind, accumulate);
+        expect(x, 3, shape, values, "index_put %s layout %d mask %d shape %d accumulate %d",
+               cb_dtypes[dtype].name, layout, mask, shape_kind, accumulate);
         cb_release(v);
     }
     CHECK(cb_last_write(x) == 5, "clock");
@@ -170,7 +183,8 @@ static void test_along(int dtype, int layout, int dim) {
     int64_t n = cb_numel_of(3, sub), places[200];
     fill_values(dtype, 60, values);
     fill_indices(n, shape[dim], indices);
-    cb_tensor *x = make(dtype, 3, shape, layout, values), *index = make(CB_I64, 3, sub, draw(LAYOUTS), indices);
+    cb_tensor *x = make(dtype, 3, shape, layout, values),
+              *index = make(CB_I64, 3, sub, draw(LAYOUTS), indices);
     for (int64_t i = 0; i < n; i++) {
         int64_t position[3];
         unravel(i, 3, sub, position);
@@ -195,10 +209,12 @@ static void test_along(int dtype, int layout, int dim) {
             for (int64_t i = 0; i < n; i++) {
                 int64_t position[3];
                 unravel(i, 3, sub, position);
-                before[places[i]] = combine(mode, dtype, before[places[i]], source[ravel(3, large, position)]);
+                before[places[i]] =
+                    combine(mode, dtype, before[places[i]], source[ravel(3, large, position)]);
             }
             CHECK(!cb_scatter(x, dim, index, src, mode, 0), "scatter");
-            expect(x, 3, shape, before, "scatter %s layout %d dim %d mode %d", cb_dtypes[dtype].name, layout, dim, mode);
+            expect(x, 3, shape, before, "scatter %s layout %d dim %d mode %d", cb_dtypes[dtype].name, layout,
+                   dim, mode);
         }
         cb_release(src);
     }
@@ -277,7 +293,11 @@ static void test_rearrange(int dtype, int layout) {
     for (int dim = 0; dim < 3; dim++) { /* cat, and stack at the same place */
         for (int stack = 0; stack < 2; stack++) {
             int ndim = 3 + stack;
-            for (int d = 0; d < ndim; d++) result[d] = stack ? (d < dim ? shape[d] : d == dim ? 2 : shape[d - 1]) : shape[d] * (d == dim ? 2 : 1);
+            for (int d = 0; d < ndim; d++)
+                result[d] = stack ? (d < dim    ? shape[d]
+                                     : d == dim ? 2
+                                                : shape[d - 1])
+                                  : shape[d] * (d == dim ? 2 : 1);
             for (int64_t i = 0; i < 48; i++) {
                 int64_t position[4], place[3];
                 unravel(i, ndim, result, position);
@@ -287,7 +307,8 @@ static void test_rearrange(int dtype, int layout) {
                 want[i] = (second ? other : values)[ravel(3, shape, place)];
             }
             y = (stack ? cb_stack : cb_cat)(2, (cb_tensor *[]){x, z}, dim);
-            expect(y, ndim, result, want, "%s %s layout %d dim %d", stack ? "stack" : "cat", cb_dtypes[dtype].name, layout, dim);
+            expect(y, ndim, result, want, "%s %s layout %d dim %d", stack ? "stack" : "cat",
+                   cb_dtypes[dtype].name, layout, dim);
             cb_release(y);
         }
     }
@@ -303,7 +324,9 @@ static void test_rearrange(int dtype, int layout) {
             memcpy(from, position, sizeof from);
             for (int k = 0; k < n; k++) from[dims[k]] = shape[dims[k]] - 1 - position[dims[k]];
             want[i] = values[ravel(3, shape, from)];
-            for (int k = 0; k < n; k++) from[dims[k]] = ((position[dims[k]] - shifts[k]) % shape[dims[k]] + shape[dims[k]]) % shape[dims[k]];
+            for (int k = 0; k < n; k++)
+                from[dims[k]] =
+                    ((position[dims[k]] - shifts[k]) % shape[dims[k]] + shape[dims[k]]) % shape[dims[k]];
             rolled[i] = values[ravel(3, shape, from)];
         }
         y = cb_flip(x, n, dims);
@@ -340,8 +363,8 @@ static void test_rearrange(int dtype, int layout) {
             bool inside = position[1] >= 0 && position[1] < 4 && position[2] >= 0 && position[2] < 3;
             want[i] = inside ? values[ravel(3, shape, position)] : 1;
         }
-        expect(y, 3, padded, want, "pad %s layout %d: %lld %lld %lld %lld", cb_dtypes[dtype].name, layout, (long long)pad[0], (long long)pad[1],
-               (long long)pad[2], (long long)pad[3]);
+        expect(y, 3, padded, want, "pad %s layout %d: %lld %lld %lld %lld", cb_dtypes[dtype].name, layout,
+               (long long)pad[0], (long long)pad[1], (long long)pad[2], (long long)pad[3]);
         cb_release(y);
     }
     for (int64_t diagonal = -6; diagonal <= 6; diagonal++)
@@ -349,11 +372,13 @@ static void test_rearrange(int dtype, int layout) {
             for (int64_t i = 0; i < 24; i++) {
                 int64_t position[3];
                 unravel(i, 3, shape, position);
-                bool kept = upper ? position[2] - position[1] >= diagonal : position[2] - position[1] <= diagonal;
+                bool kept =
+                    upper ? position[2] - position[1] >= diagonal : position[2] - position[1] <= diagonal;
                 want[i] = kept ? values[i] : 0;
             }
             y = cb_tri(x, diagonal, upper);
-            expect(y, 3, shape, want, "tri %s layout %d diagonal %lld upper %d", cb_dtypes[dtype].name, layout, (long long)diagonal, upper);
+            expect(y, 3, shape, want, "tri %s layout %d diagonal %lld upper %d", cb_dtypes[dtype].name,
+                   layout, (long long)diagonal, upper);
             cb_release(y);
         }
     /* zeros([2, 9, 3])[:, 1::2] = x */
@@ -374,11 +399,11 @@ static void test_rearrange(int dtype, int layout) {
 
 /* ---- edges ---- */
 
-#define FAILS(code, call)                                                              \
-    do {                                                                               \
-        cb_tensor *result_ = (call);                                                   \
-        CHECK(!result_ && cb_error_code() == (code), "expected error %d", (code));     \
-        cb_release(result_);                                                           \
+#define FAILS(code, call)                                                          \
+    do {                                                                           \
+        cb_tensor *result_ = (call);                                               \
+        CHECK(!result_ && cb_error_code() == (code), "expected error %d", (code)); \
+        cb_release(result_);                                                       \
     } while (0)
 #define STATUS(code, call) CHECK((call) == (code), "expected status %d", (code))
 
@@ -387,9 +412,12 @@ static void test_edges(void) {
     double values[12], nothing[1] = {0}, bad[2] = {0, 3}, low[2] = {-4, 0}, fine[2] = {2, -3};
     fill_values(CB_F32, 12, values);
     cb_tensor *x = make(CB_F32, 2, shape, 0, values), *empty = make(CB_I64, 1, (int64_t[]){0}, 0, nothing);
-    cb_tensor *over = make(CB_I64, 1, (int64_t[]){2}, 0, bad), *under = make(CB_I64, 1, (int64_t[]){2}, 0, low);
-    cb_tensor *good = make(CB_I64, 1, (int64_t[]){2}, 0, fine), *real = make(CB_F32, 1, (int64_t[]){2}, 0, fine);
-    cb_tensor *meta = cb_empty(CB_F32, CB_META, 2, shape), *meta_index = cb_empty(CB_I64, CB_META, 1, (int64_t[]){5});
+    cb_tensor *over = make(CB_I64, 1, (int64_t[]){2}, 0, bad),
+              *under = make(CB_I64, 1, (int64_t[]){2}, 0, low);
+    cb_tensor *good = make(CB_I64, 1, (int64_t[]){2}, 0, fine),
+              *real = make(CB_F32, 1, (int64_t[]){2}, 0, fine);
+    cb_tensor *meta = cb_empty(CB_F32, CB_META, 2, shape),
+              *meta_index = cb_empty(CB_I64, CB_META, 1, (int64_t[]){5});
     int one[1] = {1}, two[2] = {1, 1};
     FAILS(CB_ERR_INDEX, cb_index(x, 1, &over, one));
     FAILS(CB_ERR_INDEX, cb_index(x, 1, &under, one));
@@ -424,7 +452,9 @@ static void test_edges(void) {
     y = cb_index(meta, 2, (cb_tensor *[]){NULL, meta_index}, (int[]){0, 1});
     CHECK(y && y->ndim == 2 && y->shape[0] == 3 && y->shape[1] == 5 && cb_is_meta(y), "meta");
     cb_release(y);
-    STATUS(CB_OK, cb_index_put(meta, 1, &meta_index, one, meta_index, 0, 0) == CB_ERR_SHAPE ? CB_OK : CB_ERR_INTERNAL);
+    STATUS(CB_OK, cb_index_put(meta, 1, &meta_index, one, meta_index, 0, 0) == CB_ERR_SHAPE
+                      ? CB_OK
+                      : CB_ERR_INTERNAL);
     y = cb_pad(meta, 2, (int64_t[]){1, 2}, &(cb_scalar){.kind = 'i'});
     CHECK(y && y->shape[1] == 7, "meta pad");
     cb_release(y);
@@ -457,10 +487,12 @@ static void test_threads(void) {
     for (int t = 0; t < 2; t++) {
         cb_set_num_threads(t ? 3 : 1);
         for (int k = 0; k < 2; k++) {
-            cb_tensor *sum = sums[t][k] = cb_full(CB_F32, CB_CPU, 2, (int64_t[]){TABLE, WIDTH}, &(cb_scalar){.kind = 'i'});
+            cb_tensor *sum = sums[t][k] =
+                cb_full(CB_F32, CB_CPU, 2, (int64_t[]){TABLE, WIDTH}, &(cb_scalar){.kind = 'i'});
             STATUS(CB_OK, k ? cb_scatter(sum, 0, wide, src, 1, 0) : cb_index_add(sum, 0, index, src, 0));
         }
-        CHECK(!memcmp(sums[t][0]->data, sums[t][1]->data, TABLE * WIDTH * 4), "index_add and scatter add in the same order");
+        CHECK(!memcmp(sums[t][0]->data, sums[t][1]->data, TABLE * WIDTH * 4),
+              "index_add and scatter add in the same order");
     }
     CHECK(!memcmp(sums[0][0]->data, sums[1][0]->data, TABLE * WIDTH * 4), "index_add depends on threads");
     float *reference = calloc(TABLE * WIDTH, sizeof *reference);

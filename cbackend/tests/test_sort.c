@@ -1,5 +1,5 @@
-/* Sorting, selection and searching against a stable insertion-order reference, for all real dtypes, layouts and
- * lengths on both sides of every change of algorithm; nan, infinities and both zeros among the values. */
+/* Sorting, selection and searching against a stable insertion-order reference, for all real dtypes, layouts
+ * and lengths on both sides of every change of algorithm; nan, infinities and both zeros among the values. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,13 +7,13 @@
 #include "internal.h"
 
 static int failures;
-#define CHECK(condition, ...)                                              \
-    do {                                                                   \
-        if (!(condition) && failures++ < 40) {                             \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);         \
-            printf(__VA_ARGS__);                                           \
-            printf(" [%s]\n", cb_error_message());                         \
-        }                                                                  \
+#define CHECK(condition, ...)                                      \
+    do {                                                           \
+        if (!(condition) && failures++ < 40) {                     \
+            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+            printf(__VA_ARGS__);                                   \
+            printf(" [%s]\n", cb_error_message());                 \
+        }                                                          \
     } while (0)
 
 static uint64_t state = 88172645463325252u;
@@ -91,8 +91,8 @@ static void test_sort(int dtype, int64_t rows, int64_t n, bool few, bool transpo
     bool fine = true;
     for (int64_t i = 0; i < rows * n && fine; i++) {
         double want = values[i / n * n + order[i]];
-        fine = same(((double *)v->data)[i], want) && same(((double *)w->data)[i], want) && ((int64_t *)out[1]->data)[i] == order[i] &&
-               ((int64_t *)places->data)[i] == order[i];
+        fine = same(((double *)v->data)[i], want) && same(((double *)w->data)[i], want) &&
+               ((int64_t *)out[1]->data)[i] == order[i] && ((int64_t *)places->data)[i] == order[i];
     }
     CHECK(fine, WHAT);
     int64_t ks[] = {1, 3, n / 20, n / 2, n};
@@ -105,11 +105,14 @@ static void test_sort(int dtype, int64_t rows, int64_t n, bool few, bool transpo
         cb_tensor *t = as_double(top[0]), *q = as_double(kth[0]);
         fine = true;
         for (int64_t i = 0; i < rows * k && fine; i++)
-            fine = ((int64_t *)top[1]->data)[i] == order[i / k * n + i % k] && same(((double *)t->data)[i], values[i / k * n + order[i / k * n + i % k]]);
+            fine = ((int64_t *)top[1]->data)[i] == order[i / k * n + i % k] &&
+                   same(((double *)t->data)[i], values[i / k * n + order[i / k * n + i % k]]);
         CHECK(fine, "topk %lld " WHAT_FORMAT, (long long)k, WHAT_ARGS);
         for (int64_t r = 0; r < rows && !descending; r++) {
             double want = values[r * n + order[r * n + k - 1]];
-            CHECK(same(((double *)q->data)[r], want) && same(values[r * n + ((int64_t *)kth[1]->data)[r]], want), "kthvalue %lld", (long long)k);
+            CHECK(same(((double *)q->data)[r], want) &&
+                      same(values[r * n + ((int64_t *)kth[1]->data)[r]], want),
+                  "kthvalue %lld", (long long)k);
         }
         cb_tensor *all[] = {top[0], top[1], kth[0], kth[1], t, q};
         for (int i = 0; i < 6; i++) cb_release(all[i]);
@@ -126,7 +129,8 @@ static void test_search_and_unique(int dtype) {
     for (int i = 0; i < N; i++) values[i] = value_for(dtype, true);
     for (int i = 0; i < M; i++) sorted[i] = value_for(dtype, true);
     cb_tensor *a = cb_from_bytes(values, CB_F64, 2, (int64_t[]){20, 15}), *x = cb_cast(a, dtype);
-    cb_tensor *b = cb_from_bytes(sorted, CB_F64, 1, (int64_t[]){M}), *unordered = cb_cast(b, dtype), *s = cb_sort_values(unordered, 0, 0);
+    cb_tensor *b = cb_from_bytes(sorted, CB_F64, 1, (int64_t[]){M}), *unordered = cb_cast(b, dtype),
+              *s = cb_sort_values(unordered, 0, 0);
     cb_tensor *bounds = as_double(s);
     for (int right = 0; right < 2; right++) {
         cb_tensor *y = cb_searchsorted(s, x, right);
@@ -134,8 +138,11 @@ static void test_search_and_unique(int dtype) {
             int64_t want = 0;
             const double *v = bounds->data;
             double wanted = values[i]; /* nan stands after everything */
-            while (want < M && (right ? v[want] <= wanted || wanted != wanted : v[want] < wanted || (wanted != wanted && v[want] == v[want]))) want++;
-            CHECK(((int64_t *)y->data)[i] == want, "searchsorted %s of %g: %lld, not %lld", cb_dtypes[dtype].name, values[i], (long long)((int64_t *)y->data)[i], (long long)want);
+            while (want < M && (right ? v[want] <= wanted || wanted != wanted
+                                      : v[want] < wanted || (wanted != wanted && v[want] == v[want])))
+                want++;
+            CHECK(((int64_t *)y->data)[i] == want, "searchsorted %s of %g: %lld, not %lld",
+                  cb_dtypes[dtype].name, values[i], (long long)((int64_t *)y->data)[i], (long long)want);
         }
         cb_release(y);
     }
@@ -145,25 +152,33 @@ static void test_search_and_unique(int dtype) {
     int64_t total = 0;
     for (int64_t k = 0; k < u->numel; k++) {
         total += ((int64_t *)out[2]->data)[k];
-        CHECK(k == 0 || !(((double *)u->data)[k] <= ((double *)u->data)[k - 1]), "unique values of %s rise", cb_dtypes[dtype].name);
+        CHECK(k == 0 || !(((double *)u->data)[k] <= ((double *)u->data)[k - 1]), "unique values of %s rise",
+              cb_dtypes[dtype].name);
     }
-    CHECK(total == N && out[1]->ndim == 2 && out[1]->shape[1] == 15, "unique counts of %s", cb_dtypes[dtype].name);
-    for (int i = 0; i < N; i++) CHECK(same(((double *)u->data)[((int64_t *)out[1]->data)[i]], values[i]), "inverse of %s", cb_dtypes[dtype].name);
+    CHECK(total == N && out[1]->ndim == 2 && out[1]->shape[1] == 15, "unique counts of %s",
+          cb_dtypes[dtype].name);
+    for (int i = 0; i < N; i++)
+        CHECK(same(((double *)u->data)[((int64_t *)out[1]->data)[i]], values[i]), "inverse of %s",
+              cb_dtypes[dtype].name);
     cb_tensor *all[] = {a, x, b, unordered, s, bounds, u, out[0], out[1], out[2]};
     for (int i = 0; i < 10; i++) cb_release(all[i]);
 }
 
 static void test_edges(void) {
     int64_t zero[2] = {3, 0};
-    cb_tensor *empty = cb_empty(CB_F32, CB_CPU, 2, zero), *complex = cb_empty(CB_C64, CB_CPU, 1, (int64_t[]){3}), *out[3];
-    cb_tensor *meta = cb_empty(CB_F32, CB_META, 2, (int64_t[]){3, 9}), *number = cb_full(CB_F32, CB_CPU, 0, zero, &(cb_scalar){.kind = 'i', .i = 3});
+    cb_tensor *empty = cb_empty(CB_F32, CB_CPU, 2, zero),
+              *complex = cb_empty(CB_C64, CB_CPU, 1, (int64_t[]){3}), *out[3];
+    cb_tensor *meta = cb_empty(CB_F32, CB_META, 2, (int64_t[]){3, 9}),
+              *number = cb_full(CB_F32, CB_CPU, 0, zero, &(cb_scalar){.kind = 'i', .i = 3});
     CHECK(!cb_sort(empty, 1, 0, 0, out) && out[0]->shape[0] == 3 && out[1]->numel == 0, "sort of nothing");
     cb_release(out[0]);
     cb_release(out[1]);
     CHECK(!cb_unique(empty, 0, 1, out) && out[0]->numel == 0 && !out[1], "unique of nothing");
     cb_release(out[0]);
     cb_release(out[2]);
-    CHECK(!cb_sort(number, 0, 0, 0, out) && out[0]->ndim == 0 && *(float *)out[0]->data == 3 && *(int64_t *)out[1]->data == 0, "sort of a scalar");
+    CHECK(!cb_sort(number, 0, 0, 0, out) && out[0]->ndim == 0 && *(float *)out[0]->data == 3 &&
+              *(int64_t *)out[1]->data == 0,
+          "sort of a scalar");
     cb_release(out[0]);
     cb_release(out[1]);
     CHECK(!cb_topk(meta, 4, 1, 1, 1, out) && out[0]->shape[1] == 4 && cb_is_meta(out[1]), "topk on meta");
@@ -183,10 +198,14 @@ static void test_edges(void) {
     /* bincount */
     int64_t bins[6] = {1, 4, 1, 0, 4, 4}, negative[1] = {-1};
     float weights[6] = {0.5, 1, 2, 3, 4, 5};
-    cb_tensor *x = cb_from_bytes(bins, CB_I64, 1, (int64_t[]){6}), *w = cb_from_bytes(weights, CB_F32, 1, (int64_t[]){6});
-    cb_tensor *bad = cb_from_bytes(negative, CB_I64, 1, (int64_t[]){1}), *counts = cb_bincount(x, NULL, 0, 7), *sums = cb_bincount(x, w, 1, 0);
-    CHECK(counts && counts->numel == 7 && !memcmp(counts->data, (int64_t[]){1, 2, 0, 0, 3, 0, 0}, 56), "bincount");
-    CHECK(sums && sums->dtype == CB_F32 && !memcmp(sums->data, (float[]){3, 2.5, 0, 0, 10}, 20), "bincount with weights");
+    cb_tensor *x = cb_from_bytes(bins, CB_I64, 1, (int64_t[]){6}),
+              *w = cb_from_bytes(weights, CB_F32, 1, (int64_t[]){6});
+    cb_tensor *bad = cb_from_bytes(negative, CB_I64, 1, (int64_t[]){1}), *counts = cb_bincount(x, NULL, 0, 7),
+              *sums = cb_bincount(x, w, 1, 0);
+    CHECK(counts && counts->numel == 7 && !memcmp(counts->data, (int64_t[]){1, 2, 0, 0, 3, 0, 0}, 56),
+          "bincount");
+    CHECK(sums && sums->dtype == CB_F32 && !memcmp(sums->data, (float[]){3, 2.5, 0, 0, 10}, 20),
+          "bincount with weights");
     CHECK(!cb_bincount(bad, NULL, 0, 0) && cb_error_code() == CB_ERR_VALUE, "bincount of a negative number");
     CHECK(!cb_bincount(w, NULL, 0, 0) && cb_error_code() == CB_ERR_DTYPE, "bincount of floats");
     CHECK(!cb_bincount(x, bad, 1, 0) && cb_error_code() == CB_ERR_SHAPE, "bincount with short weights");
@@ -201,7 +220,8 @@ int main(void) {
     for (int dtype = 0; dtype < CB_DTYPE_COUNT; dtype++) {
         if (cb_is_complex(dtype)) continue;
         for (int k = 0; k < 6; k++)
-            for (int flags = 0; flags < 8; flags++) test_sort(dtype, sizes[k][0], sizes[k][1], flags & 1, flags & 2, flags & 4);
+            for (int flags = 0; flags < 8; flags++)
+                test_sort(dtype, sizes[k][0], sizes[k][1], flags & 1, flags & 2, flags & 4);
         test_search_and_unique(dtype);
     }
     static const int large[] = {CB_U8, CB_I16, CB_F32, CB_F64, CB_I64};

@@ -13,6 +13,7 @@ from cbackend import lib
 
 from ..errors import ShapeError, message
 from ..op import Op
+from ..samples import call, sampled
 from ..tensor import Tensor
 from .matmul import _sum_of
 from .views import _reshape
@@ -69,6 +70,21 @@ _conv = Op(
     batch=_conv_batch,
     family=_FAMILY,
 )
+_GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}  # the last row of 6 is not used
+_PLAIN: dict[str, Any] = {"stride": (1,), "padding": (0,), "dilation": (1,), "groups": 1}
+_CUBE: dict[str, Any] = {"stride": (1, 2, 1), "padding": (0, 1, 0), "dilation": (1, 1, 1), "groups": 1}
+sampled(
+    _conv,
+    lambda make: [
+        call(make(2, 4, 6, 5), make(2, 2, 3, 2), **_GEOMETRY),
+        call(make(1, 2, 5), make(3, 2, 2), **_PLAIN),
+        call(make(1, 2, 3, 3, 3), make(2, 2, 2, 2, 2), **_CUBE),
+        call(make(0, 2, 5), make(3, 2, 2), **_PLAIN),
+        call(make(2, 3, 4, 4), make(3, 1, 3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=3),
+        call(make(2, 3, 4, 4), make(2, 3, 1, 1), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1),
+    ],
+    kinds="float complex",
+)
 
 
 def _input_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
@@ -94,6 +110,16 @@ _input_grad = Op(
     ),
     batch=_input_grad_batch,
     family=_FAMILY,
+)
+sampled(
+    _input_grad,
+    lambda make: [
+        call(make(2, 2, 3, 3), make(2, 2, 3, 2), input_size=(6, 5), **_GEOMETRY),
+        call(make(1, 3, 4), make(3, 2, 2), input_size=(5,), **_PLAIN),
+        call(make(1, 2, 2, 2, 2), make(2, 2, 2, 2, 2), input_size=(3, 3, 3), **_CUBE),
+        call(make(0, 3, 4), make(3, 2, 2), input_size=(5,), **_PLAIN),
+    ],
+    kinds="float complex",
 )
 
 
@@ -122,6 +148,16 @@ _weight_grad = Op(
     ),
     batch=_weight_grad_batch,
     family=_FAMILY,
+)
+sampled(
+    _weight_grad,
+    lambda make: [
+        call(make(2, 2, 3, 3), make(2, 4, 6, 5), kernel_size=(3, 2), **_GEOMETRY),
+        call(make(1, 3, 4), make(1, 2, 5), kernel_size=(2,), **_PLAIN),
+        call(make(1, 2, 2, 2, 2), make(1, 2, 3, 3, 3), kernel_size=(2, 2, 2), **_CUBE),
+        call(make(0, 3, 4), make(0, 2, 5), kernel_size=(2,), **_PLAIN),
+    ],
+    kinds="float complex",
 )
 
 

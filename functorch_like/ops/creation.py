@@ -9,6 +9,7 @@ from cbackend import ffi, lib
 from ..dtypes import DTYPES, as_device, as_dtype, bool_, complex64, get_default_dtype, int64
 from ..errors import DeviceError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, wrap
+from ..samples import call, sampled
 from ..tensor import Tensor
 from .family import number
 
@@ -329,6 +330,12 @@ _cast = Op(
     batch=_identity_batch("to_dtype"),
     family="cast",
 )
+sampled(
+    _cast,
+    lambda make: [call(make(2, 3), code=as_dtype("complex128").code), call(make(), code=as_dtype("complex128").code), call(make(0, 2), code=as_dtype("complex128").code)],
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, code: x.astype(DTYPES[code].name),
+)
 
 
 def _real_part(ct: Tensor, x_spec: Spec) -> Tensor:
@@ -338,6 +345,20 @@ def _real_part(ct: Tensor, x_spec: Spec) -> Tensor:
 
 
 _cast_flat = Op("to_integer", lambda x, *, code: lib.cb_cast(x._v, code), vjp=NONDIFF("integer result"), batch=_identity_batch("to_integer"), family="cast")
+sampled(
+    _cast_flat,
+    lambda make: [call(make(2, 3), code=int64.code), call(make(2), code=as_dtype("int8").code), call(make(), code=bool_.code)],
+    kinds="bool int float",
+    oracle=lambda np, x, *, code: x.astype(DTYPES[code].name),
+)
+
+
+def _simple(make: Any) -> list[Any]:
+    return [call(make(2, 3)), call(make()), call(make(0, 2)), call(make(2, 3).transpose(0, 1))]
+
+
+def _same(np: Any, x: Any) -> Any:
+    return x
 _clone = Op(
     "clone",
     lambda x: lib.cb_clone(x._v),
@@ -346,6 +367,7 @@ _clone = Op(
     batch=_identity_batch("clone"),
     family="copy",
 )
+sampled(_clone, _simple, kinds="bool int float complex", oracle=_same)
 _contiguous = Op(
     "contiguous",
     lambda x: lib.cb_contiguous(x._v),
@@ -354,6 +376,7 @@ _contiguous = Op(
     batch=_identity_batch("contiguous"),
     family="copy",
 )
+sampled(_contiguous, _simple, kinds="bool int float complex", oracle=_same)
 _to_device = Op(
     "to_device",
     lambda x, *, code: lib.cb_to_device(x._v, code),
@@ -362,7 +385,9 @@ _to_device = Op(
     batch=_identity_batch("to_device"),
     family="copy",
 )
+sampled(_to_device, lambda make: [call(make(2, 3), code=as_device("cpu").code), call(make(), code=as_device("cpu").code)], kinds="bool int float complex")
 _detach = Op("detach", lambda x: lib.cb_alias(x._v), vjp=NONDIFF("cuts the graph"), batch=_identity_batch("detach"), family="copy")
+sampled(_detach, _simple, kinds="bool int float complex", oracle=_same)
 
 
 def clone(x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ itself, where one kernel does that. Both modes and all orders follow.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,12 +26,16 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 class chain:  # noqa: N801 - reads as a word in the tables
-    """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`."""
+    """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`.
+
+    Args:
+      holomorphic: the plain partial, for complex operands: forward and reverse mode differ there by a conjugate.
+    """
 
     chained = True
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
+    def __init__(self, function: Callable[..., Any], holomorphic: Callable[..., Any] | None = None):
+        self.function, self.holomorphic = function, holomorphic
         self.__code__ = function.__code__
 
     def __call__(self, *args: Any) -> Any:
@@ -80,14 +83,13 @@ def operand(op: str, value: Any) -> Tensor:
 # ---- rules shared by all elementwise ops ----
 
 
-def _scaled(t: Tensor, partial: Any, args: Sequence[Any], out: Any, reverse: bool) -> Tensor:
-    """The tangent (or, in reverse, cotangent) `t` times one partial derivative (or its conjugate)."""
+def _pushed(t: Tensor, partial: Any, args: Sequence[Any], out: Any) -> Tensor:
+    """A tangent times one partial derivative."""
     if type(partial) is int:
         return t if partial == 1 else -t
     if partial.__class__ is chain:
         return partial.function(t, *args, out)
-    factor = partial(*args, out)
-    return mul_conj(t, factor) if reverse and isinstance(factor, Tensor) else t * factor
+    return t * partial(*args, out)
 
 
 def sum_to(ct: Tensor, spec: Spec) -> Tensor:
@@ -107,17 +109,53 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
     return ct
 
 
-def _pull(node: Any, ct: Tensor) -> list[Tensor | None]:
-    args, specs = node.args, node.specs
-    out = None if node.out is None else node.saved_out()
-    grads: list[Tensor | None] = []
-    for i, partial in enumerate(node.op.partials):
-        if not node.needs[i]:
-            grads.append(None)
-            continue
-        g = _scaled(ct, partial, args, out, True)
-        grads.append(g if specs is None else sum_to(g, specs[i]))
-    return grads
+def _puller(partial: Any) -> Callable[..., Tensor]:
+    """`pull(ct, args, out)` for one input: the cotangent times the conjugate of its partial derivative."""
+    if partial == 1:
+        return lambda ct, _args, _out: ct
+    if partial == -1:
+        return lambda ct, _args, _out: -ct
+    if partial.__class__ is chain:
+        apply = partial.function
+        return lambda ct, args, out: apply(ct, *args, out)
+
+    def pull(ct: Tensor, args: Any, out: Any) -> Tensor:
+        factor = partial(*args, out)
+        return mul_conj(ct, factor) if factor.__class__ is Tensor else ct * factor
+
+    return pull
+
+
+def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tensor | None]]:
+    """The reverse rule of an elementwise op, from its partial derivatives."""
+    pullers = [None if partial == 0 else _puller(partial) for partial in partials]
+    if len(pullers) == 1:
+        (only,) = pullers
+        assert only is not None
+
+        def pull_one(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+            out = node.out
+            g = only(ct, node.args, node.saved_out() if out is not None and state.grad else out)
+            specs = node.specs
+            return (g if specs is None else sum_to(g, specs[0]),)
+
+        return pull_one
+
+    def pull(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        out = node.out
+        if out is not None and state.grad:
+            out = node.saved_out()
+        args, specs = node.args, node.specs
+        grads: list[Tensor | None] = []
+        for i, need in enumerate(node.needs):
+            if need:
+                g = pullers[i](ct, args, out)  # type: ignore[misc]
+                grads.append(g if specs is None else sum_to(g, specs[i]))
+            else:
+                grads.append(None)
+        return grads
+
+    return pull
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
@@ -125,7 +163,7 @@ def _jvp(op: Op) -> Callable[..., Any]:
         total = None
         for t, partial in zip(tangents, op.partials, strict=True):
             if t is not None:
-                term = _scaled(t, partial, args, out, False)
+                term = _pushed(t, partial, args, out)
                 total = term if total is None else total + term
         assert total is not None
         if total._shape != out._shape:
@@ -159,7 +197,7 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
     if isinstance(partials, NotDifferentiable):
         op = Op(name, impl, vjp=partials, batch=lambda *_: None, family=family)
     else:
-        op = Op(name, impl, pull=_pull, jvp=lambda *_: None, batch=lambda *_: None, partials=partials, family=family)
+        op = Op(name, impl, pull=_pull_all(partials), jvp=lambda *_: None, batch=lambda *_: None, partials=partials, family=family)
         op.jvp = _jvp(op)
     op.batch = _batch(op)
     return op
@@ -168,7 +206,6 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 # ---- recording on the imperative tape, without the detour over dispatch ----
 _ONE_EDGE = (True,)
 _NOTHING1, _NOTHING2 = (None,), (None, None)
-_NO_PARAMS: dict[str, Any] = {}
 
 
 def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
@@ -187,7 +224,6 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         return t
     node = _new(Node)
     node.op = op
-    node.params = _NO_PARAMS
     node.seq = next_sequence()
     node.clock = clock[0]
     if arity == 1:
@@ -195,7 +231,7 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         node.needs = needs = _ONE_EDGE
         (keep_x,), keep_out = op._masks.get(needs) or op.saved(needs)
         node.args = (x,) if keep_x else _NOTHING1
-        if h.flags & 8:
+        if op.changes_dtype and h.flags & 8:
             node.specs = (Spec(x),)
     else:
         node.edges = (edge_x, edge_y)
@@ -229,17 +265,14 @@ def assign(target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable
 # ---- public constructors ----
 
 
-def _finish(fn: Any, op: Op, doc: str, signature: str, method: bool, extra: Sequence[str] = ()) -> None:
+def _finish(fn: Any, op: Op, doc: str, method: bool) -> None:
     fn.__name__ = fn.__qualname__ = op.name
     fn.__doc__ = doc
     fn.__module__ = "functorch_like"
     fn.op = op
     op.doc = doc
-    parameters = [inspect.Parameter(p, inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in signature.split()]
-    fn.__signature__ = inspect.Signature(parameters)
     if method:
-        for name in (op.name, *extra):
-            setattr(Tensor, name, fn)
+        setattr(Tensor, op.name, fn)
 
 
 def unary(
@@ -249,6 +282,7 @@ def unary(
     *,
     method: bool = True,
     inplace: bool = True,
+    changes_dtype: bool = False,
     samples: dict[str, Any] | None = None,
     oracle: str | None = None,
 ) -> Callable[[Any], Tensor]:
@@ -256,6 +290,7 @@ def unary(
 
     Args:
       deriv: dy/dx as a function of x and y, a `chain`, or NONDIFF(reason).
+      changes_dtype: can a result that has a gradient differ in dtype from x?
       samples: where to test: low, high (default -4 and 4) and dtypes ("float", "int", "bool", "complex" kinds).
       oracle: dotted name of the reference, imported by tests only.
     """
@@ -268,23 +303,29 @@ def unary(
         return call(code, x._v)
 
     op = _elementwise_op(name, impl, deriv if isinstance(deriv, NotDifferentiable) else (deriv,), "unary")
+    op.changes_dtype = changes_dtype
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any) -> Tensor:
-        if not active and isinstance(x, Tensor):
-            m = x._m
-            if m is None or (m.trace is None and not m.is_view):
+        if not active:
+            try:
+                m = x._m
+            except AttributeError:
+                return dispatch(op, (operand(name, x),), {})
+            if m is None:
                 h = call(code, x._v)
                 if h:
-                    if m is not None:
-                        return _recorded(op, h, x, None, m, None, 1)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
                     return t
+            elif m.trace is None and not m.is_view:
+                h = call(code, x._v)
+                if h:
+                    return _recorded(op, h, x, None, m, None, 1)
         return dispatch(op, (operand(name, x),), {})
 
-    _finish(function, op, doc, "x", method)
+    _finish(function, op, doc, method)
     if method and inplace:
 
         def in_place(x: Tensor) -> Tensor:
@@ -325,12 +366,18 @@ def binary(
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any, y: Any) -> Tensor:
-        if not active and isinstance(x, Tensor):
-            m = x._m
+        if not active:
+            try:
+                m = x._m
+            except AttributeError:
+                return dispatch(op, (operand(name, x), operand(name, y)), {})
             if m is None or (m.trace is None and not m.is_view):
                 kind = type(y)
                 n = None
-                if kind is float:
+                if kind is Tensor:
+                    n = y._m
+                    h = call(code, x._v, y._v) if n is None or (n.trace is None and not n.is_view) else None
+                elif kind is float:
                     h = call_float(code, x._v, y, 0)
                 elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
                     h = call_int(code, x._v, y, 0)
@@ -365,7 +412,7 @@ def binary(
                 return t
         return dispatch(op, (operand(name, y), x), {})
 
-    _finish(function, op, doc, "x y", method)
+    _finish(function, op, doc, method)
     if method and inplace:
 
         def in_place(x: Tensor, y: Any) -> Tensor:
@@ -399,7 +446,7 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
 
 
 def _mul_conj_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return ct * y, mul_conj(x, ct)
+    return sum_to(ct * y, Spec(x)), sum_to(mul_conj(x, ct), Spec(y))
 
 
 _code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
@@ -413,6 +460,7 @@ _mul_conj = Op(
     batch=lambda _size, batched, x, y: mul_conj(*align(batched, (x, y))),
     family="binary",
 )
+_mul_conj.samples, _mul_conj.oracle = {"kinds": "int float complex"}, None
 
 
 def _terms(a: Tensor | None, b: Tensor | None) -> Any:

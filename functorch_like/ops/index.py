@@ -15,6 +15,7 @@ from .. import mutation
 from ..dtypes import bool_, int64, uint8
 from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, dispatch, fail, wrap
+from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, clock
 from .creation import _scalar
@@ -22,6 +23,7 @@ from .family import align, operand
 from .views import _reshape
 
 _FAMILY = "index"
+_ANY = "bool int float complex"
 _new = object.__new__
 _MISSING = -(1 << 63)
 _FULL = (1, _MISSING, _MISSING, 1)
@@ -50,6 +52,34 @@ _embed = Op(
     batch=lambda size, _batched, x, *, shape, spec: _embed(x, shape=(size, *shape), spec=_lifted(spec)),
     family=_FAMILY,
 )
+
+
+# shape and index of the samples of basic indexing
+_BASIC: list[tuple[tuple[int, ...], Any]] = [
+    ((3, 4), (1,)),
+    ((3, 4), (slice(None), slice(1, None, 2))),
+    ((2, 3, 4), (..., -1, None)),
+    ((5,), (slice(-3, -1),)),
+    ((), (None,)),
+    ((3, 4), (slice(3, 3), 2)),
+    ((0, 3), (slice(None), 1)),
+]
+
+
+def _spec_of(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
+    from .creation import empty
+
+    return tuple(_parse(empty(shape), index)[0])
+
+
+def _indexed_shape(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
+    from .creation import empty
+
+    return empty(shape)[index]._shape  # type: ignore[index]
+
+
+sampled(_basic, lambda make: [call(make(*shape), spec=_spec_of(shape, i)) for shape, i in _BASIC], kinds=_ANY)
+sampled(_embed, lambda make: [call(make(*_indexed_shape(shape, i)), shape=shape, spec=_spec_of(shape, i)) for shape, i in _BASIC], kinds=_ANY)
 
 
 def _slice_write(x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Any:
@@ -105,6 +135,16 @@ _write = Op(
     ),
     batch=_write_batch,
     family=_FAMILY,
+)
+sampled(
+    _write,
+    lambda make: [
+        *[call(make(*shape), make(*_indexed_shape(shape, i)), spec=_spec_of(shape, i)) for shape, i in _BASIC],
+        call(make(3, 4), make(), spec=_spec_of((3, 4), (1,))),
+        call(make(2, 3, 4), make(4), spec=_spec_of((2, 3, 4), (slice(None), slice(1, 3)))),
+        call(make(2, 3, 4), make(2, 1), spec=_spec_of((2, 3, 4), (1, slice(1, 3)))),
+    ],
+    kinds=_ANY,
 )
 mutation.VIEW_WRITES["getitem"] = _write
 
@@ -190,6 +230,22 @@ _gather = Op(
     batch=_gather_batch,
     family=_FAMILY,
 )
+sampled(
+    _gather,
+    lambda make: [
+        call(make(4, 3), make.index(4, 5), dims=(0,)),
+        call(make(3, 4), make.index(4, 2, 2), dims=(1,)),
+        call(make(3, 4), make.index(3, 5), make.index(4, 5), dims=(0, 1)),
+        call(make(2, 3, 4), make.index(3, 2, 1), make.index(4, 3), dims=(1, 2)),
+        call(make(2, 3, 4), make.index(2, 3), make.index(4), dims=(0, 2)),
+        call(make(2, 3, 4, 2), make.index(3, 2, 2), make.index(2, 2), dims=(1, 3)),
+        call(make(4, 3), make.index(4), dims=(0,)),
+        call(make(4, 3), make.index(4, 0), dims=(0,)),
+        call(make(4, 3), make.index(4, 3) - 4, dims=(0,)),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, *indices, dims: x[tuple([indices[dims.index(d)] if d in dims else slice(None) for d in range(x.ndim)])],
+)
 
 
 def _zeros_put(ct: Tensor, spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
@@ -245,6 +301,25 @@ def _put_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *in
 
 
 _put = Op("index_put", _put_impl, vjp=_put_vjp, jvp=_put_jvp, batch=_put_batch, family=_FAMILY)
+sampled(
+    _put,
+    lambda make: [
+        call(make(*shape), make(*value), *[make.index(shape[d], *i) for d, i in zip(dims, indices, strict=True)], dims=dims, accumulate=accumulate)
+        for accumulate in (False, True)
+        for shape, value, indices, dims in (
+            ((4, 3), (5, 3), [(5,)], (0,)),
+            ((4, 3), (), [(2,)], (0,)),
+            ((3, 4), (3, 2, 2), [(2, 2)], (1,)),
+            ((3, 4), (2,), [(2,)], (1,)),
+            ((3, 4), (5,), [(5,), (5,)], (0, 1)),
+            ((2, 3, 4), (2, 2, 3), [(2, 1), (3,)], (1, 2)),
+            ((2, 3, 4), (3, 3), [(3,), ()], (0, 2)),
+            ((4, 3), (3,), [()], (0,)),
+            ((4, 3), (0, 3), [(0,)], (0,)),
+        )
+    ],
+    kinds="int float complex",
+)
 
 # ---- x[index] ----
 
@@ -356,7 +431,11 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     if kind is int:
         spec: Any = (0, index, 0, 0)
     elif kind is slice:
-        spec = (1, *_bounds(index))
+        start, stop, step = index.start, index.stop, index.step
+        if type(start) is int and type(stop) is int and step is None:
+            spec = (1, start, stop, 1)
+        else:
+            spec = (1, *_bounds(index))
     else:
         spec, tensors, dims = _parse(x, index)
         if tensors:
@@ -461,6 +540,13 @@ _gather_dim = Op(
     batch=_along_batch(lambda: _gather_dim),
     family=_FAMILY,
 )
+_ALONG: list[tuple[tuple[int, ...], int, tuple[int, ...]]] = [((3, 4), 0, (2, 4)), ((3, 4), 1, (2, 6)), ((2, 3, 4), 1, (2, 2, 3)), ((5,), 0, (7,)), ((), 0, ()), ((3, 4), 1, (3, 0))]
+sampled(
+    _gather_dim,
+    lambda make: [call(make(*shape), make.index(shape[dim] if shape else 1, *index), dim=dim) for shape, dim, index in _ALONG],
+    kinds=_ANY,
+    oracle=lambda np, x, index, *, dim: np.take_along_axis(x[tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)])], index, dim) if x.ndim else x,
+)
 
 
 def _zeros_scatter(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
@@ -482,13 +568,6 @@ def _scatter_impl(mode: int) -> Any:
     return impl
 
 
-def _narrowed(x: Tensor, index: Tensor) -> Tensor:
-    """The corner of x that the index covers."""
-    if x._shape == index._shape:
-        return x
-    return x[tuple([slice(0, n) for n in index._shape])]
-
-
 def _unnarrowed(g: Tensor, spec: Spec) -> Tensor:
     if g._shape == spec.shape:
         return g
@@ -506,13 +585,20 @@ _scatter_add = Op(
     batch=_along_batch(lambda: _scatter_add),
     family=_FAMILY,
 )
+sampled(
+    _scatter_add,
+    lambda make: [
+        *[call(make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim) for shape, dim, index in _ALONG],
+        call(make(3, 4), make.index(3, 2, 3), make(3, 5), dim=0),
+    ],
+    kinds="int float complex",
+)
 
 
 def _scatter_vjp(ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: Spec, *, dim: int) -> tuple[Any, ...]:
-    from .creation import arange, full
+    from .creation import arange, full, zeros
 
-    zero = ct * 0
-    gx = _scatter(ct, index, _narrowed(zero, index) if zero.ndim else zero, dim=dim)
+    gx = _scatter(ct, index, zeros(index._shape, dtype=ct.dtype, device=ct.device), dim=dim)
     order = arange(index.numel(), device=ct.device).reshape(index._shape)  # type: ignore[attr-defined]
     slots = _scatter(full(ct._shape, -1, dtype=int64, device=ct.device), index, order, dim=dim)
     lasted = (_gather_dim(slots, index, dim=dim) == order).to(ct.dtype)  # type: ignore[attr-defined]
@@ -526,6 +612,14 @@ _scatter = Op(
     jvp=lambda tangents, _out, x, index, src, *, dim: _scatter(_or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim),
     batch=_along_batch(lambda: _scatter),
     family=_FAMILY,
+)
+sampled(
+    _scatter,
+    lambda make: [
+        *[call(make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim) for shape, dim, index in _ALONG],
+        call(make(3, 4), make.index(3, 2, 3), make(3, 5), dim=0),
+    ],
+    kinds=_ANY,
 )
 
 
@@ -605,6 +699,19 @@ _index_select = Op(
     batch=_select_batch,
     family=_FAMILY,
 )
+sampled(
+    _index_select,
+    lambda make: [
+        call(make(4, 3), make.index(4, 5), dim=0),
+        call(make(3, 4), make.index(4, 2), dim=1),
+        call(make(4, 3), make.index(4, 2, 2), dim=0),
+        call(make(2, 4, 3), make.index(4, 2, 2), dim=1),
+        call(make(4, 3), make.index(4), dim=0),
+        call(make(4, 3), make.index(4, 0), dim=0),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, index, *, dim: np.take(x, index, dim),
+)
 
 
 def _zeros_index_add(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
@@ -647,6 +754,16 @@ _index_add = Op(
     batch=_index_add_batch,
     family=_FAMILY,
 )
+sampled(
+    _index_add,
+    lambda make: [
+        call(make(4, 3), make.index(4, 5), make(5, 3), dim=0),
+        call(make(3, 4), make.index(4, 2), make(3, 2), dim=1),
+        call(make(2, 3, 4), make.index(3, 4), make(2, 4, 4), dim=1),
+        call(make(4, 3), make.index(4, 0), make(0, 3), dim=0),
+    ],
+    kinds="int float complex",
+)
 
 
 def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -655,6 +772,7 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
       DimError: a place out of range.
     """
+    index = index if index.ndim else index.reshape((1,))  # type: ignore[attr-defined]
     return _index_select(x, index, dim=wrap_dim("index_select", dim, x.ndim))
 
 
@@ -684,6 +802,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         rows = weight._shape[0]
         padding = arange(rows, device=weight.device).unsqueeze(1) == padding_idx % rows  # type: ignore[attr-defined]
         weight = where(padding, weight.detach(), weight)  # type: ignore[attr-defined]
+    if not input.ndim:
+        return _index_select(weight, input.reshape((1,)), dim=0).squeeze(0)  # type: ignore[attr-defined]
     return _index_select(weight, input, dim=0)
 
 
@@ -704,6 +824,14 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
 
 # ---- data-dependent shapes ----
 _nonzero = Op("nonzero", lambda x: lib.cb_nonzero(x._v), vjp=NONDIFF("integer result"), batch=lambda *_: _refuse("nonzero"), family=_FAMILY)
+sampled(
+    _nonzero,
+    lambda make: [call(make(3, 4).masked_fill(make.mask(3, 4), 0)), call(make(5)), call(make(0, 2))],
+    kinds=_ANY,
+    oracle=lambda np, x: np.argwhere(x),
+    unmapped="the number of rows depends on the values",
+    data_dependent=True,
+)
 
 
 def _refuse(name: str) -> Any:

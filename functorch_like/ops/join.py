@@ -9,11 +9,13 @@ from cbackend import lib
 
 from ..errors import ShapeError, message
 from ..op import Op
+from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import _scalar, sizes
 from .family import operand
 
 _FAMILY = "join"
+_ANY = "bool int float complex"
 
 
 def _handles(xs: Sequence[Tensor]) -> Any:
@@ -23,6 +25,11 @@ def _handles(xs: Sequence[Tensor]) -> Any:
 def _unmapped(size: int, batched: Sequence[bool], xs: Sequence[Tensor]) -> list[Tensor]:
     """All operands with the mapped dimension in front."""
     return [x if b else x.unsqueeze(0).expand((size, *x._shape)) for x, b in zip(xs, batched, strict=True)]  # type: ignore[attr-defined]
+
+
+def _proper(xs: list[Tensor]) -> list[Tensor]:
+    """Without those of logical shape [0], which go with any others."""
+    return [x for x in xs if x.ndim != 2 or x._shape[1]] or xs if any(x.ndim != 2 for x in xs) else xs
 
 
 def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
@@ -51,8 +58,20 @@ _cat = Op(
     lambda *xs, dim: lib.cb_cat(len(xs), _handles(xs), dim),
     vjp=_cat_vjp,
     jvp=_stack_tangents(lambda: _cat),
-    batch=lambda size, batched, *xs, dim: _cat(*_unmapped(size, batched, xs), dim=dim + 1),
+    batch=lambda size, batched, *xs, dim: _cat(*_proper(_unmapped(size, batched, xs)), dim=dim + 1),
     family=_FAMILY,
+)
+sampled(
+    _cat,
+    lambda make: [
+        call(make(2, 3), make(1, 3), dim=0),
+        call(make(2, 3), make(2, 0), make(2, 1), dim=1),
+        call(make(3), dim=0),
+        call(make(0), make(2, 3), dim=1),
+        call(make(2, 3), make(3, 2).transpose(0, 1), dim=1),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, *xs, dim: np.concatenate([x for x in xs if x.shape != (0,)], dim),
 )
 _stack = Op(
     "stack",
@@ -63,6 +82,12 @@ _stack = Op(
     jvp=_stack_tangents(lambda: _stack),
     batch=lambda size, batched, *xs, dim: _stack(*_unmapped(size, batched, xs), dim=dim + 1),
     family=_FAMILY,
+)
+sampled(
+    _stack,
+    lambda make: [call(make(2, 3), make(2, 3), dim=1), call(make(), make(), make(), dim=0), call(make(2), dim=1), call(make(0, 2), make(0, 2), dim=2)],
+    kinds=_ANY,
+    oracle=lambda np, *xs, dim: np.stack(xs, dim),
 )
 
 
@@ -176,6 +201,12 @@ _flip = Op(
     batch=lambda _size, _batched, x, *, dims: _flip(x, dims=tuple([d + 1 for d in dims])),
     family=_FAMILY,
 )
+sampled(
+    _flip,
+    lambda make: [call(make(3, 4), dims=(0,)), call(make(2, 3, 4), dims=(0, 2)), call(make(), dims=()), call(make(0, 2), dims=(0,))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, dims: np.flip(x, dims),
+)
 _roll = Op(
     "roll",
     lambda x, *, shifts, dims: lib.cb_roll(x._v, len(dims), shifts, dims),
@@ -183,6 +214,12 @@ _roll = Op(
     jvp=lambda tangents, _out, _x, **p: _roll(tangents[0], **p),
     batch=lambda _size, _batched, x, *, shifts, dims: _roll(x, shifts=shifts, dims=tuple([d + 1 for d in dims])),
     family=_FAMILY,
+)
+sampled(
+    _roll,
+    lambda make: [call(make(5), shifts=(2,), dims=(0,)), call(make(3, 4), shifts=(-1, 6), dims=(0, 1)), call(make(3, 4), shifts=(1, 1), dims=(1, 1)), call(make(0, 2), shifts=(1,), dims=(0,))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, shifts, dims: np.roll(x, shifts, dims),
 )
 _repeat = Op(
     "repeat",
@@ -194,6 +231,12 @@ _repeat = Op(
     ),
     family=_FAMILY,
 )
+sampled(
+    _repeat,
+    lambda make: [call(make(2, 3), reps=(2, 2)), call(make(3), reps=(2, 1, 3)), call(make(), reps=(2,)), call(make(2), reps=(0,)), call(make(), reps=()), call(make(0, 2), reps=(2, 2))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, reps: np.tile(x, reps),
+)
 _tri = Op(
     "tri",
     lambda x, *, diagonal, upper: lib.cb_tri(x._v, diagonal, upper),
@@ -202,6 +245,17 @@ _tri = Op(
     batch=lambda _size, _batched, x, **p: _tri(x, **p),
     family=_FAMILY,
 )
+sampled(
+    _tri,
+    lambda make: [
+        call(make(3, 4), diagonal=0, upper=False),
+        call(make(2, 3, 3), diagonal=-1, upper=False),
+        call(make(4, 3), diagonal=1, upper=True),
+        call(make(2, 0), diagonal=0, upper=True),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, *, diagonal, upper: (np.triu if upper else np.tril)(x, diagonal),
+)
 _pad = Op(
     "constant_pad",
     lambda x, *, pad, value: lib.cb_pad(x._v, len(pad), pad, _scalar(value)),
@@ -209,6 +263,17 @@ _pad = Op(
     jvp=lambda tangents, _out, _x, *, pad, value: _pad(tangents[0], pad=pad, value=0),
     batch=lambda _size, _batched, x, *, pad, value: _pad(x, pad=pad, value=value),
     family=_FAMILY,
+)
+sampled(
+    _pad,
+    lambda make: [
+        call(make(3), pad=(1, 2), value=0),
+        call(make(2, 3), pad=(1, 0, 0, 2), value=1),
+        call(make(2, 4), pad=(-1, 2), value=0),
+        call(make(2, 4), pad=(-1, -2, 1, -1), value=0),
+        call(make(0, 2), pad=(1, 1), value=0),
+    ],
+    kinds=_ANY,
 )
 
 

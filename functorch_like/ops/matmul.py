@@ -7,8 +7,10 @@ from typing import Any
 from cbackend import lib
 
 from ..errors import ShapeError, message
-from ..op import Op
-from ..tensor import Tensor
+from ..op import Op, wrap
+from ..samples import call, sampled
+from ..tensor import Size, Tensor
+from ..trace import active
 from .family import sum_to
 from .views import _reshape, _transpose
 
@@ -30,12 +32,17 @@ def _matmul_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor, *, needs: tuple[
         gx = gx if gx.ndim == x.ndim and gx._shape == x._shape else sum_to(gx, _spec(x))
     if needs[1]:
         if y.ndim == 2 and x.ndim > 2:  # one weight for the whole batch: one product over all rows
-            rows, columns = x._shape[-1], ct._shape[-1]
-            gy = _matmul(_mT(_reshape(x, shape=(-1, rows))), _reshape(ct, shape=(-1, columns)))
+            gy = _matmul(_mT(_rows(x)), _rows(ct))
         else:
             gy = _matmul(_mT(x), ct)
             gy = gy if gy._shape == y._shape else sum_to(gy, _spec(y))
     return gx, gy
+
+
+def _rows(x: Tensor) -> Tensor:
+    """All leading dimensions merged into one."""
+    shape = x._shape
+    return x if len(shape) == 2 else _reshape(x, shape=(Size(shape[:-1]).numel(), shape[-1]))
 
 
 def _spec(x: Tensor) -> Any:
@@ -94,6 +101,24 @@ _matmul = Op(
     batch=_matmul_batch,
     family=_FAMILY,
 )
+sampled(
+    _matmul,
+    lambda make: [
+        call(make(3, 4), make(4, 2)),
+        call(make(4), make(4)),
+        call(make(3, 4), make(4)),
+        call(make(4), make(4, 3)),
+        call(make(2, 3, 4), make(4, 2)),
+        call(make(2, 3, 4), make(4)),
+        call(make(4), make(2, 4, 3)),
+        call(make(2, 1, 3, 4), make(3, 4, 2)),
+        call(make(0, 3), make(3, 2)),
+        call(make(3, 0), make(0, 2)),
+        call(make(4, 3).transpose(0, 1), make(2, 4).transpose(0, 1)),
+    ],
+    kinds="int float complex",
+    oracle=lambda np, x, y: np.matmul(x, y),
+)
 
 
 def _sum_of(*terms: Tensor | None) -> Tensor:
@@ -118,7 +143,12 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
       >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
       tensor([[11.]])
     """
+    if not active and type(x) is Tensor and type(y) is Tensor and x._m is None and y._m is None:
+        return wrap(_call(x._v, y._v))
     return _matmul(x, y)
+
+
+_call = lib.cb_matmul
 
 
 
@@ -197,12 +227,11 @@ def _linear_meaning(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
 
 
 def _linear_vjp(ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    if x.dtype.is_complex:
+        x, w = x.conj(), w.conj()  # type: ignore[attr-defined]
     gx = _matmul(ct, w) if needs[0] else None
-    rows = ct if ct.ndim == 2 else _reshape(ct, shape=(-1, ct._shape[-1]))
-    gw = None
-    if needs[1]:
-        inputs = x if x.ndim == 2 else _reshape(x, shape=(-1, x._shape[-1]))
-        gw = _matmul(_mT(rows), inputs.conj() if x.dtype.is_complex else inputs)  # type: ignore[attr-defined]
+    rows = _rows(ct)
+    gw = _matmul(_transpose(rows, a=0, b=1), _rows(x)) if needs[1] else None
     if len(needs) == 2:
         return gx, gw
     return gx, gw, rows.sum(0) if needs[2] else None  # type: ignore[attr-defined]
@@ -216,7 +245,8 @@ def _linear_batch(size: int, batched: Any, x: Tensor, w: Tensor, *bias: Tensor) 
         return y
     b = bias[0]
     if batched[2]:
-        b = b.reshape((size, *[1] * (y.ndim - 2), -1))  # type: ignore[attr-defined]
+        ones = y.ndim - 1 - (batched[0] or batched[1])
+        b = b.reshape((size, *[1] * ones, b._shape[-1]))  # type: ignore[attr-defined]
     return y + b
 
 
@@ -227,6 +257,18 @@ _linear = Op(
     batch=_linear_batch,
     decompose=_linear_meaning,
     family=_FAMILY,
+)
+sampled(
+    _linear,
+    lambda make: [
+        call(make(3, 4), make(2, 4)),
+        call(make(3, 4), make(2, 4), make(2)),
+        call(make(4), make(2, 4), make(2)),
+        call(make(2, 3, 4), make(2, 4), make(2)),
+        call(make(0, 4), make(2, 4), make(2)),
+    ],
+    kinds="float complex",
+    oracle=lambda np, x, w, b=0: x @ w.T + b,
 )
 
 
@@ -243,7 +285,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _linear(x, weight) if bias is None else _linear(x, weight, bias)
 
 
-Tensor.__matmul__ = lambda x, y: _matmul(x, y) if isinstance(y, Tensor) else NotImplemented  # type: ignore[attr-defined]
+Tensor.__matmul__ = lambda x, y: matmul(x, y) if isinstance(y, Tensor) else NotImplemented  # type: ignore[attr-defined]
 Tensor.__rmatmul__ = lambda x, y: NotImplemented  # type: ignore[attr-defined]
 for _f in (matmul, mm, bmm, mv, dot, vdot, outer, ger, addmm, addmv, baddbmm):
     setattr(Tensor, _f.__name__, _f)

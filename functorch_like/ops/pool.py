@@ -8,6 +8,7 @@ from cbackend import ffi, lib
 
 from ..errors import ShapeError, message
 from ..op import Op
+from ..samples import call, sampled
 from ..tensor import Tensor
 from .conv import spread
 
@@ -31,6 +32,13 @@ _max_pool = Op(
     nouts=2,
     family=_FAMILY,
 )
+_WINDOWS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 4, 4), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}),
+    ((2, 5, 6), {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "ceil_mode": False}),
+    ((1, 2, 6), {"kernel": (3,), "stride": (2,), "padding": (1,), "dilation": (1,), "ceil_mode": True}),
+    ((1, 3, 3, 4), {"kernel": (2, 2, 2), "stride": (1, 1, 2), "padding": (0, 1, 0), "dilation": (1, 1, 1), "ceil_mode": False}),
+]
+sampled(_max_pool, lambda make: [call(make(*shape), **p) for shape, p in _WINDOWS])
 
 
 def _both(size: int, batched: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,6 +54,15 @@ _max_pool_grad = Op(
     batch=lambda size, batched, ct, indices, **p: _max_pool_grad(*_both(size, batched, ct, indices), **p),
     family=_FAMILY,
 )
+
+
+def _pooled(make: Any) -> list[Any]:
+    """Cotangent, indices and input size of the samples of max_pool."""
+    found = [(shape, _max_pool(make(*shape), **p)[1]) for shape, p in _WINDOWS]
+    return [(make(*indices.shape), make(*shape), indices, shape[-len(p["kernel"]) :]) for (shape, indices), (_, p) in zip(found, _WINDOWS, strict=True)]
+
+
+sampled(_max_pool_grad, lambda make: [call(ct, indices, input_size=size) for ct, _, indices, size in _pooled(make)])
 _pool_gather = Op(
     "pool_gather",
     lambda x, indices, *, nd: lib.cb_pool_gather(x._v, indices._v, nd),
@@ -54,6 +71,7 @@ _pool_gather = Op(
     batch=lambda size, batched, x, indices, **p: _pool_gather(*_both(size, batched, x, indices), **p),
     family=_FAMILY,
 )
+sampled(_pool_gather, lambda make: [call(x, indices, nd=len(size)) for _, x, indices, size in _pooled(make)])
 
 
 def _avg_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int) -> Any:
@@ -68,6 +86,13 @@ _avg_pool = Op(
     batch=lambda _size, _batched, x, **p: _avg_pool(x, **p),
     family=_FAMILY,
 )
+_MEANS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 4, 4), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "ceil_mode": False, "include_pad": True, "divisor": 0}),
+    ((2, 5, 6), {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": False, "include_pad": False, "divisor": 0}),
+    ((1, 2, 6), {"kernel": (3,), "stride": (2,), "padding": (1,), "ceil_mode": True, "include_pad": True, "divisor": 0}),
+    ((1, 3, 3, 4), {"kernel": (2, 2, 2), "stride": (1, 1, 2), "padding": (0, 1, 0), "ceil_mode": False, "include_pad": True, "divisor": 3}),
+]
+sampled(_avg_pool, lambda make: [call(make(*shape), **p) for shape, p in _MEANS])
 _avg_pool_grad = Op(
     "avg_pool_grad",
     lambda ct, *, input_size, kernel, stride, padding, ceil_mode, include_pad, divisor: lib.cb_avg_pool_grad(
@@ -77,6 +102,12 @@ _avg_pool_grad = Op(
     jvp=lambda tangents, _out, _ct, **p: _avg_pool_grad(tangents[0], **p),
     batch=lambda _size, _batched, ct, **p: _avg_pool_grad(ct, **p),
     family=_FAMILY,
+)
+sampled(
+    _avg_pool_grad,
+    lambda make: [
+        call(make(*_avg_pool(make(*shape), **p).shape), input_size=shape[-len(p["kernel"]) :], **p) for shape, p in _MEANS
+    ],
 )
 
 

@@ -15,6 +15,7 @@ from .. import mutation
 from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import message
 from ..op import NONDIFF, Op, dispatch, fail
+from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import clock
 from .creation import sizes
@@ -116,6 +117,19 @@ def _draw_integers(*, code: int, place: int, shape: tuple[int, ...], low: int, h
 
 _random = Op("random", _draw, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
 _random_int = Op("random_int", _draw_integers, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
+sampled(
+    _random,
+    lambda make: [
+        call(kind=kind, code=make.dtype.code, place=0, shape=shape, a=0.25, b=1.0, generator=Generator().manual_seed(1))
+        for kind in (_UNIFORM, _NORMAL, _BERNOULLI, _EXPONENTIAL)
+        for shape in ((5, 3), (), (0, 2))
+    ],
+)
+sampled(
+    _random_int,
+    lambda make: [call(code=make.dtype.code, place=0, shape=shape, low=-3, high=9, generator=Generator().manual_seed(1)) for shape in ((5, 3), (), (0, 2))],
+    kinds="int",
+)
 
 
 def _permuted(*, code: int, place: int, shape: tuple[int, ...], generator: Generator) -> Any:
@@ -136,6 +150,9 @@ def _permuted(*, code: int, place: int, shape: tuple[int, ...], generator: Gener
 
 
 _random_perm = Op("random_perm", _permuted, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
+sampled(
+    _random_perm, lambda make: [call(code=make.dtype.code, place=0, shape=(n,), generator=Generator().manual_seed(1)) for n in (7, 1, 0)], kinds="int"
+)
 
 
 def _drawn(kind: int, shape: tuple[int, ...], dtype: Any, device: Any, a: float, b: float, generator: Generator | None, requires_grad: bool = False) -> Tensor:

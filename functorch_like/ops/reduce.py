@@ -13,8 +13,10 @@ from cbackend import ffi, lib
 
 from ..dtypes import as_dtype
 from ..errors import DTypeError, message
-from ..op import NONDIFF, Op, Spec
+from ..op import NONDIFF, Op, Spec, dispatch, wrap
+from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import active
 from .ternary import where
 from .views import _expand, _reshape
 
@@ -94,18 +96,41 @@ def _public(op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, option
     return x, _dims(op_name, x, dim), bool(keepdim)
 
 
+def _holed(make: Any, *shape: int) -> Tensor:
+    """A sample with zeros in it."""
+    return make(*shape).masked_fill(make.mask(*shape), 0)
+
+
+def _samples(make: Any) -> list[Any]:
+    """What every reduction with an identity is tested on."""
+    return [*_nonempty(make), call(make(0, 3), dims=(0,), keepdim=False), call(make(2, 0, 3), dims=(0, 1), keepdim=True)]
+
+
+def _nonempty(make: Any) -> list[Any]:
+    return [
+        call(make(3, 4), dims=(0,), keepdim=False),
+        call(make(2, 3, 4), dims=(0, 2), keepdim=True),
+        call(_holed(make, 4, 3), dims=(1,), keepdim=True),
+        call(make(2, 3), dims=(0, 1), keepdim=False),
+        call(make(), dims=(), keepdim=False),
+        call(make(0, 3), dims=(1,), keepdim=False),
+    ]
+
+
 # ---- sum, mean ----
+_call, _SUM, _NULL = lib.cb_reduce, _code("sum"), ffi.NULL
 _sum = _reduction(
     "sum",
     vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
     jvp=_linear_jvp(lambda: _sum),
 )
+sampled(_sum, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.sum(x, axis=dims, keepdims=keepdim))
 _mean = _reduction(
     "mean",
-    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct / max(_size(x_spec.shape, dims), 1), x_spec.shape, dims, keepdim),),
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct / (_size(x_spec.shape, dims) or 1), x_spec.shape, dims, keepdim),),
     jvp=_linear_jvp(lambda: _mean),
 )
-_pymax = max
+sampled(_mean, _nonempty, kinds="float complex", oracle=lambda np, x, *, dims, keepdim: np.mean(x, axis=dims, keepdims=keepdim))
 
 
 def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:  # noqa: A001
@@ -121,7 +146,9 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
       tensor([4., 6.])
     """
     if dim is None and dtype is None and not options:
-        return _sum(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+        if not active and x._m is None:
+            return wrap(_call(_SUM, x._v, -1, _NULL, keepdim, -1))
+        return dispatch(_sum, (x,), {"dims": tuple(range(x.ndim)), "keepdim": keepdim})
     x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
     return _sum(x, dims=dims, keepdim=keepdim)
 
@@ -156,6 +183,7 @@ _prod = _reduction(
     vjp=lambda ct, _out, x, *, dims, keepdim: (_spread(ct, x._shape, dims, keepdim) * _product_of_others(x, dims).conj(),),
     jvp=lambda tangents, _out, x, *, dims, keepdim: _sum(tangents[0] * _product_of_others(x, dims), dims=dims, keepdim=keepdim),
 )
+sampled(_prod, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.prod(x, axis=dims, keepdims=keepdim))
 
 
 def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -165,9 +193,9 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     shape = x._shape
     kept = [d for d in range(len(shape)) if d not in dims]
     order = (*kept, *dims)
-    flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))  # type: ignore[attr-defined]
-    if flat.shape[-1] == 0:
+    if 0 in shape:
         return x
+    flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))  # type: ignore[attr-defined]
     edge = flat[..., :1] * 0 + 1
     before = cumprod(cat([edge, flat[..., :-1]], -1), -1)
     after = cumprod(cat([edge, flat.flip(-1)[..., :-1]], -1), -1).flip(-1)  # type: ignore[attr-defined]
@@ -202,10 +230,17 @@ def _ties(out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> tuple
 
 
 _amax = _reduction("amax", vjp=_extreme_vjp, jvp=_extreme_jvp)
+sampled(_amax, _nonempty, kinds="bool int float", oracle=lambda np, x, *, dims, keepdim: np.amax(x, axis=dims, keepdims=keepdim))
 _amin = _reduction("amin", vjp=_extreme_vjp, jvp=_extreme_jvp)
+sampled(_amin, _nonempty, kinds="bool int float", oracle=lambda np, x, *, dims, keepdim: np.amin(x, axis=dims, keepdims=keepdim))
 _all = _reduction("all", vjp=NONDIFF("boolean result"))
+sampled(_all, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.all(x, axis=dims, keepdims=keepdim))
 _any = _reduction("any", vjp=NONDIFF("boolean result"))
+sampled(_any, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.any(x, axis=dims, keepdims=keepdim))
 _count_nonzero = _reduction("count_nonzero", vjp=NONDIFF("integer result"))
+sampled(
+    _count_nonzero, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.sum(x != 0, axis=dims, keepdims=keepdim)
+)
 
 
 def amax(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
@@ -244,6 +279,7 @@ _logsumexp = _reduction(
     vjp=lambda ct, out, x, *, dims, keepdim: (_kept(ct, x, dims, keepdim) * _share(x, out, dims, keepdim),),
     jvp=lambda tangents, out, x, *, dims, keepdim: _sum(tangents[0] * _share(x, out, dims, keepdim), dims=dims, keepdim=keepdim),
 )
+sampled(_logsumexp, _nonempty, oracle=lambda np, x, *, dims, keepdim: np.log(np.sum(np.exp(x), axis=dims, keepdims=keepdim)))
 
 
 def _share(x: Tensor, out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -264,6 +300,9 @@ _norm2 = _reduction(
     "norm2",
     vjp=lambda ct, out, x, *, dims, keepdim: (x * _safe_ratio(_kept(ct, x, dims, keepdim), _kept(out, x, dims, keepdim)),),
     jvp=lambda tangents, out, x, *, dims, keepdim: _safe_ratio(_sum(_real(x.conj() * tangents[0]), dims=dims, keepdim=keepdim), out),
+)
+sampled(
+    _norm2, _samples, kinds="float complex", oracle=lambda np, x, *, dims, keepdim: np.sqrt(np.sum(np.abs(x) ** 2, axis=dims, keepdims=keepdim))
 )
 
 
@@ -299,6 +338,17 @@ _var = Op(
     jvp=_var_jvp,
     batch=lambda _size, _batched, x, *, dims, keepdim, correction: _var(x, dims=_up(dims), keepdim=keepdim, correction=correction),
     family="reduce",
+)
+sampled(
+    _var,
+    lambda make: [
+        call(make(3, 4), dims=(0,), keepdim=False, correction=1.0),
+        call(make(2, 3, 4), dims=(0, 2), keepdim=True, correction=0.0),
+        call(make(5), dims=(0,), keepdim=False, correction=2.5),
+        call(make(0, 3), dims=(1,), keepdim=False, correction=1.0),
+    ],
+    kinds="float complex",
+    oracle=lambda np, x, *, dims, keepdim, correction: np.var(x, axis=dims, keepdims=keepdim, ddof=correction),
 )
 
 
@@ -338,6 +388,10 @@ def _arg_reduction(name: str) -> Op:
     code = _code(name, b"argreduce")
 
     def batch(_size: int, _batched: Any, x: Tensor, *, dim: int, keepdim: bool) -> Tensor:
+        if x.ndim == 1:  # a 0-d tensor a lane
+            from .creation import zeros
+
+            return zeros(x._shape, dtype="int64", device=x.device)
         if dim == _FLAT:
             flat = op(x.reshape((x._shape[0], -1)), dim=1, keepdim=False)  # type: ignore[attr-defined]
             return flat.reshape((x._shape[0], *[1] * (x.ndim - 1))) if keepdim else flat
@@ -348,6 +402,22 @@ def _arg_reduction(name: str) -> Op:
 
 
 _argmax, _argmin = _arg_reduction("argmax"), _arg_reduction("argmin")
+
+
+def _places(make: Any) -> list[Any]:
+    return [call(make(3, 4), dim=1, keepdim=False), call(make(2, 3, 4), dim=0, keepdim=True), call(make(), dim=0, keepdim=False), call(make(0, 3), dim=1, keepdim=True)]
+
+
+def _places_or_flat(make: Any) -> list[Any]:
+    return [*_places(make), call(make(3, 4), dim=_FLAT, keepdim=False), call(make(2, 3), dim=_FLAT, keepdim=True), call(make(), dim=_FLAT, keepdim=False)]
+
+
+def _place_oracle(name: str) -> Any:
+    return lambda np, x, *, dim, keepdim: getattr(np, name)(x, axis=None if dim == _FLAT or not x.ndim else dim, keepdims=keepdim)
+
+
+sampled(_argmax, _places_or_flat, kinds="int float", oracle=_place_oracle("argmax"))
+sampled(_argmin, _places_or_flat, kinds="int float", oracle=_place_oracle("argmin"))
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
@@ -418,6 +488,8 @@ def _batched_with_index(op: Op, x: Tensor, dim: int, keepdim: bool) -> Any:
 
 
 _max_dim, _min_dim = _with_index("max_dim", "argmax"), _with_index("min_dim", "argmin")
+sampled(_max_dim, _places, kinds="bool int float", oracle=lambda np, x, **p: (_place_oracle("max")(np, x, **p), _place_oracle("argmax")(np, x, **p)))
+sampled(_min_dim, _places, kinds="bool int float", oracle=lambda np, x, **p: (_place_oracle("min")(np, x, **p), _place_oracle("argmin")(np, x, **p)))
 
 
 class _Pair(tuple):
@@ -486,6 +558,11 @@ def _scan(name: str, *, vjp: Any, jvp: Any) -> Op:
     return op
 
 
+def _lines(make: Any) -> list[Any]:
+    """What scans are tested on."""
+    return [call(make(3, 4), dim=1), call(_holed(make, 4, 2, 3), dim=0), call(make(), dim=0), call(make(0, 3), dim=0), call(make(5), dim=0)]
+
+
 def _reversed_sum(x: Tensor, dim: int) -> Tensor:
     return _cumsum(x.flip(dim), dim=dim).flip(dim) if x.ndim else x  # type: ignore[attr-defined]
 
@@ -495,6 +572,7 @@ _cumsum = _scan(
     vjp=lambda ct, _out, _x, *, dim: (_reversed_sum(ct, dim),),
     jvp=lambda tangents, _out, _x, *, dim: _cumsum(tangents[0], dim=dim),
 )
+sampled(_cumsum, _lines, kinds="bool int float complex", oracle=lambda np, x, *, dim: np.cumsum(x, axis=dim) if x.ndim else x)
 
 
 def _cumprod_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dim: int) -> Tensor:
@@ -522,6 +600,7 @@ def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
 
 
 _cumprod = _scan("cumprod", vjp=_cumprod_vjp, jvp=_cumprod_jvp)
+sampled(_cumprod, _lines, kinds="bool int float complex", oracle=lambda np, x, *, dim: np.cumprod(x, axis=dim) if x.ndim else x)
 
 
 def cumsum(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:

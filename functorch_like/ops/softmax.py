@@ -9,6 +9,7 @@ from cbackend import ffi, lib
 from ..dtypes import as_dtype
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op
+from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .reduce import _expand, _logsumexp, _sum
 
@@ -41,6 +42,18 @@ _softmax = _forward("softmax", False, lambda tangents, out, _x, *, dim: _softmax
 _log_softmax = _forward("log_softmax", True, lambda tangents, out, _x, *, dim: tangents[0] - _rows_sum(tangents[0] * out.exp(), dim))
 
 
+def _lines(make: Any) -> list[Any]:
+    return [call(make(3, 4), dim=1), call(make(4, 2, 3), dim=0), call(make(), dim=0), call(make(0, 3), dim=1), call(make(2, 0), dim=1)]
+
+
+def _softmax_oracle(np: Any, x: Any, *, dim: int) -> Any:
+    return np.exp(x) / np.sum(np.exp(x), axis=dim, keepdims=True) if x.ndim else np.ones_like(x)
+
+
+sampled(_softmax, _lines, oracle=_softmax_oracle)
+sampled(_log_softmax, _lines, oracle=lambda np, x, *, dim: np.log(_softmax_oracle(np, x, dim=dim)))
+
+
 def _grad_meaning(ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
     if log:
         return ct - y.exp() * _rows_sum(ct, dim)  # type: ignore[attr-defined]
@@ -61,6 +74,10 @@ _softmax_grad = Op(
     batch=_grad_batch,
     decompose=_grad_meaning,
     family=_FAMILY,
+)
+sampled(
+    _softmax_grad,
+    lambda make: [call(make(*shape), make(*shape), dim=dim, log=log) for shape, dim in (((3, 4), 1), ((4, 2, 3), 0), ((), 0), ((0, 3), 1)) for log in (False, True)],
 )
 
 
@@ -152,6 +169,10 @@ _entropy = Op(
     nouts=2,
     family=_FAMILY,
 )
+sampled(
+    _entropy,
+    lambda make: [call(make(4, 5), make.index(5, 4), ignore_index=-100), call(make(4, 3), make.index(3, 4), ignore_index=1), call(make(0, 3), make.index(3, 0), ignore_index=-100)],
+)
 
 
 def _entropy_grad_meaning(ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int) -> Tensor:
@@ -170,6 +191,14 @@ _entropy_grad = Op(
     batch=_rows_batch(lambda: _entropy_grad, 1),
     decompose=_entropy_grad_meaning,
     family=_FAMILY,
+)
+sampled(
+    _entropy_grad,
+    lambda make: [
+        call(make(4), make(4, 5), make.index(5, 4), make(4), ignore_index=-100),
+        call(make(4), make(4, 3), make.index(3, 4), make(4), ignore_index=1),
+        call(make(0), make(0, 3), make.index(3, 0), make(0), ignore_index=-100),
+    ],
 )
 
 

@@ -12,7 +12,7 @@ from .family import chain, operand, ternary
 _where = ternary(
     "where",
     (0, chain(lambda t, c, _x, _y, _out: _where(c, t, _ZERO())), chain(lambda t, c, _x, _y, _out: _where(c, _ZERO(), t))),
-    samples={"kinds": "int float complex"},
+    samples={"kinds": "bool int float complex", "masks": (0,)},
 )
 
 

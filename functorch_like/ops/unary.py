@@ -23,6 +23,7 @@ abs = unary(  # noqa: A001 - torch's name
     "abs",
     chain(lambda t, x, _out: _abs_rule(t, x)),
     "The absolute value; of complex numbers the modulus, real. Its derivative at 0 is 0.",
+    changes_dtype=True,
     oracle="numpy.abs",
     samples={"kinds": "int float complex"},
 )
@@ -40,7 +41,7 @@ reciprocal = unary(
 conj_physical = unary(
     "conj_physical", chain(lambda t, _x, _out: conj_physical(t)), "The complex conjugate, computed.", oracle="numpy.conj", samples={"kinds": "float complex"}
 )
-angle = unary("angle", chain(lambda t, x, _out: _angle_rule(t, x)), "The argument of a complex number, in radians; 0 or pi for real ones.", samples=_REAL)
+angle = unary("angle", chain(lambda t, x, _out: _angle_rule(t, x)), "The argument of a complex number, in radians; 0 or pi for real ones.", changes_dtype=True, samples=_REAL)
 relu = unary("relu", chain(lambda t, _x, out: relu_grad(t, out)), "max(x, 0). Its derivative at 0 is 0.", samples=_REAL)
 
 

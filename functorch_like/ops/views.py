@@ -12,7 +12,9 @@ from cbackend import lib
 from ..errors import ShapeError, message
 from ..mutation import VIEW_WRITES
 from ..op import Op, Spec
-from ..tensor import Size, Tensor, wrap_dim
+from ..samples import call, sampled
+from ..tensor import Size, Tensor, wrap, wrap_dim
+from ..trace import active
 from .creation import sizes
 
 _FAMILY = "view"
@@ -34,6 +36,8 @@ def _resolved(op: str, numel: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(numel // known if s == -1 else s for s in shape)
 
 
+_ANY = "bool int float complex"
+
 # ---- permute, transpose ----
 _permute = Op(
     "permute",
@@ -44,6 +48,12 @@ _permute = Op(
     view=True,
     family=_FAMILY,
 )
+sampled(
+    _permute,
+    lambda make: [call(make(2, 3, 4), dims=(2, 0, 1)), call(make(), dims=()), call(make(0, 2), dims=(1, 0))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, dims: np.transpose(x, dims),
+)
 _transpose = Op(
     "transpose",
     lambda x, *, a, b: lib.cb_transpose(x._v, a, b),
@@ -52,6 +62,12 @@ _transpose = Op(
     batch=lambda _size, _batched, x, *, a, b: _transpose(x, a=a + 1, b=b + 1),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _transpose,
+    lambda make: [call(make(2, 3, 4), a=0, b=2), call(make(3, 2), a=1, b=0), call(make(0, 2), a=0, b=1), call(make(2), a=0, b=0)],
+    kinds=_ANY,
+    oracle=lambda np, x, *, a, b: np.swapaxes(x, a, b),
 )
 
 
@@ -130,6 +146,18 @@ _reshape = Op(
     view=True,
     family=_FAMILY,
 )
+sampled(
+    _reshape,
+    lambda make: [
+        call(make(3, 4), shape=(2, 6)),
+        call(make(3, 4).transpose(0, 1), shape=(12,)),
+        call(make(2, 2, 3), shape=(2, 6)),
+        call(make(), shape=(1, 1)),
+        call(make(0, 3), shape=(3, 0, 2)),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, *, shape: np.reshape(x, shape),
+)
 _view = Op(
     "view",
     lambda x, *, shape: lib.cb_view(x._v, len(shape), shape),
@@ -138,6 +166,13 @@ _view = Op(
     batch=lambda size, _batched, x, *, shape: _reshape(x, shape=(size, *shape)),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _view,
+    lambda make: [call(make(3, 4), shape=(2, 6)), call(make(2, 6).transpose(0, 1), shape=(2, 3, 2)), call(make(), shape=(1,)), call(make(0, 3), shape=(3, 0))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, shape: np.reshape(x, shape),
+    layout="a view exists for some layouts only",
 )
 
 
@@ -151,6 +186,15 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
       tensor([[0, 1, 2],
               [3, 4, 5]])
     """
+    if len(shape) == 1 and type(shape[0]) is not int:
+        shape = tuple(shape[0])
+    if not active and x._m is None:
+        h = lib.cb_reshape(x._v, len(shape), shape)
+        if h:
+            y = wrap(h)
+            if x._v.flags & 2:  # else it may be a copy
+                y._b = (x, _reshape, {"shape": shape}, None)
+            return y
     shape = sizes("reshape", shape)
     return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)
 
@@ -170,8 +214,6 @@ def view(x: Tensor, *shape: Any) -> Tensor:
 
 
 def _view_dtype(x: Tensor, dtype: Any) -> Tensor:
-    from ..op import wrap
-
     return wrap(lib.cb_view_dtype(x._memory("view"), dtype.code))
 
 
@@ -221,6 +263,18 @@ _expand = Op(
     batch=lambda size, _batched, x, *, shape: _expand(_with_ones(x, 1, len(shape) + 1), shape=(size, *shape)),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _expand,
+    lambda make: [
+        call(make(3, 1), shape=(3, 4)),
+        call(make(4), shape=(2, 3, 4)),
+        call(make(), shape=(2, 2)),
+        call(make(1, 3), shape=(0, 3)),
+        call(make(2, 1, 3), shape=(2, 2, 2, 3)),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, *, shape: np.broadcast_to(x, shape),
 )
 
 
@@ -298,6 +352,12 @@ _unsqueeze = Op(
     view=True,
     family=_FAMILY,
 )
+sampled(
+    _unsqueeze,
+    lambda make: [call(make(2, 3), dim=1), call(make(2, 3), dim=2), call(make(), dim=0), call(make(0, 2), dim=0)],
+    kinds=_ANY,
+    oracle=lambda np, x, *, dim: np.expand_dims(x, dim),
+)
 _squeeze = Op(
     "squeeze",
     lambda x, *, dims: lib.cb_squeeze(x._v, len(dims), dims),
@@ -306,6 +366,12 @@ _squeeze = Op(
     batch=lambda _size, _batched, x, *, dims: _squeeze(x, dims=tuple([d + 1 for d in dims])),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _squeeze,
+    lambda make: [call(make(2, 1, 3, 1), dims=(1, 3)), call(make(1, 2), dims=(0,)), call(make(2, 1), dims=()), call(make(0, 1), dims=(1,))],
+    kinds=_ANY,
+    oracle=lambda np, x, *, dims: np.squeeze(x, dims),
 )
 
 
@@ -335,6 +401,7 @@ _alias = Op(
     view=True,
     family=_FAMILY,
 )
+sampled(_alias, lambda make: [call(make(2, 3)), call(make()), call(make(0))], kinds=_ANY, oracle=lambda np, x: x)
 _diagonal = Op(
     "diagonal",
     lambda x, *, offset, a, b: lib.cb_diagonal(x._v, offset, a, b),
@@ -343,6 +410,18 @@ _diagonal = Op(
     batch=lambda _size, _batched, x, *, offset, a, b: _diagonal(x, offset=offset, a=a + 1, b=b + 1),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _diagonal,
+    lambda make: [
+        call(make(3, 4), offset=0, a=0, b=1),
+        call(make(2, 3, 4), offset=1, a=0, b=2),
+        call(make(4, 2, 3), offset=-2, a=0, b=1),
+        call(make(3, 3), offset=3, a=1, b=0),
+        call(make(0, 3), offset=0, a=0, b=1),
+    ],
+    kinds=_ANY,
+    oracle=lambda np, x, *, offset, a, b: np.diagonal(x, offset, a, b),
 )
 
 
@@ -370,6 +449,16 @@ _diagonal_embed = Op(
     jvp=lambda tangents, _out, _x, **p: _diagonal_embed(tangents[0], **p),
     batch=lambda size, _batched, x, *, shape, offset, a, b: _diagonal_embed(x, shape=(size, *shape), offset=offset, a=a + 1, b=b + 1),
     family=_FAMILY,
+)
+sampled(
+    _diagonal_embed,
+    lambda make: [
+        call(make(3), shape=(3, 4), offset=0, a=0, b=1),
+        call(make(3, 2), shape=(2, 3, 4), offset=1, a=0, b=2),
+        call(make(3, 2), shape=(4, 2, 3), offset=-2, a=0, b=1),
+        call(make(0), shape=(0, 3), offset=0, a=0, b=1),
+    ],
+    kinds=_ANY,
 )
 
 
@@ -412,14 +501,26 @@ _as_real = Op(
     view=True,
     family=_FAMILY,
 )
+sampled(
+    _as_real,
+    lambda make: [call(make(2, 3)), call(make()), call(make(0, 2))],
+    kinds="complex",
+    oracle=lambda np, x: np.stack([x.real, x.imag], -1),
+)
 _as_complex = Op(
     "view_as_complex",
     lambda x: lib.cb_view_as_complex(x._v),
     vjp=lambda ct, _out, _x: (_as_real(ct),),
     jvp=lambda tangents, _out, _x: _as_complex(tangents[0].contiguous()),
-    batch=lambda _size, _batched, x: _as_complex(x),
+    batch=lambda _size, _batched, x: _as_complex(x.contiguous()),
     view=True,
     family=_FAMILY,
+)
+sampled(
+    _as_complex,
+    lambda make: [call(make(2, 3, 2)), call(make(2)), call(make(0, 2))],
+    oracle=lambda np, x: x[..., 0] + 1j * x[..., 1],
+    layout="the two parts must be neighbours",
 )
 
 

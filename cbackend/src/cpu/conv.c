@@ -20,17 +20,26 @@
 
 enum { PIECE = 1 << 18 }; /* multiplications */
 
-static int correlate(const cb_conv_shape *s, const conv_plan *p, const void *in, void *out) {
-    int64_t size = cb_dtypes[s->dtype].size, work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands;
+static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void *out) {
+    bool narrow = s->dtype == CB_F32;
+    int64_t size = cb_dtypes[s->dtype].size, work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
     conv_run r = {.plan = p, .in = in, .out = out, .units = s->n * s->groups * p->bands, .together = 1, .block = p->rows, .blocks = 1};
+    r.width = narrow ? f32_pixel_vectors(p) * f32_vl : f64_pixel_vectors(p) * f64_vl;
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
         r.together = CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
-        r.block = CB_MIN(p->rows, 64);
+        r.block = CB_MIN(p->rows, r.width ? round_up(64, r.width) : 64);
         r.blocks = (p->rows + r.block - 1) / r.block;
         work = CB_MAX(1, work * r.together / r.blocks);
     }
-    cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
-                s->dtype == CB_F32 ? f32_correlate : f64_correlate, &r);
+    void *packed = NULL;
+    if (r.width) {
+        packed_bytes = CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * size);
+        packed = cb_alloc(CB_CPU, packed_bytes);
+        if (!packed) return CB_ERR_MEMORY;
+        (narrow ? f32_pack_weights : f64_pack_weights)(p, r.width, packed);
+    }
+    cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)), narrow ? f32_correlate : f64_correlate, &r);
+    if (packed) cb_free(CB_CPU, packed, packed_bytes);
     return r.status;
 }
 
@@ -99,10 +108,11 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     r.width = round_up(s->ic, vl);
     r.lanes = s->ic * 4 < r.width * 3;
     r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
-    /* about 16 pieces: blocks of 64 filters where there are as many, chunks of units for the rest */
-    int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE));
-    if (!r.lanes && s->oc >= 128 && wanted > s->groups) {
-        r.block = round_up(s->oc / CB_MIN(s->oc / 64, wanted), 8);
+    /* about 16 pieces: chunks of units as far as 8 MB of sums go, blocks of filters for the rest */
+    int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)), weight_bytes = s->groups * s->oc * r.row_size * size;
+    int64_t affordable = CB_MIN(r.units, CB_MAX(1, (8 << 20) / weight_bytes)) * s->groups;
+    if (!r.lanes && s->oc >= 128 && wanted > affordable) {
+        r.block = round_up(s->oc / CB_MIN(s->oc / 64, (wanted + affordable - 1) / affordable), 8);
         r.blocks = (s->oc + r.block - 1) / r.block;
     }
     r.chunks = CB_MAX(1, CB_MIN(r.units, (wanted + s->groups * r.blocks - 1) / (s->groups * r.blocks)));

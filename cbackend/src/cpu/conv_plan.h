@@ -42,6 +42,7 @@ typedef struct conv_run {
     const void *in;
     void *out;
     int64_t units, together, block, blocks;
+    int64_t width;              /* filters a block when computing by pixels; 0: by rows */
     int status;
 } conv_run;
 

@@ -89,13 +89,117 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
     }
 }
 
+/* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] + offsets[k]] *
+ * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
+CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels, const int32_t *offsets,
+                                const real *w, real *c) {
+    enum { VL = NAME(vl) };
+    NAME(vec) sum[NAME(mr)][NAME(nv)];
+    const real *from[NAME(mr)];
+    for (int i = 0; i < mr; i++) {
+        from[i] = x + pixels[CB_MIN(i, rows - 1)];
+        for (int v = 0; v < nv; v++) sum[i][v] = (NAME(vec)){0};
+    }
+    for (int64_t t = 0; t < k; t++, w += nv * VL) {
+        NAME(vec) right[NAME(nv)];
+        int64_t at = offsets[t];
+        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(w + v * VL);
+        for (int i = 0; i < mr; i++) {
+            real left = from[i][at];
+            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+        if (i < rows)
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + (i * nv + v) * VL) = sum[i][v];
+}
+
+static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels, const int32_t *offsets, const real *w, real *c) {
+#define PIXELS(nv)                                                                              \
+    if (rows > 4 && NAME(mr) > 4) NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, c); \
+    else if (rows > 1) NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, c);              \
+    else NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, c)
+    if (nv == 1) {
+        PIXELS(1);
+    } else if (nv == 2) {
+        PIXELS(2);
+    } else {
+        PIXELS(NAME(nv));
+    }
+#undef PIXELS
+}
+
+/* One part of one unit by pixels: `columns` filters of one block of weights. tile: [positions][width], then as much again. */
+static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band, const real *buffer, int64_t columns,
+                                   int64_t width, real *tile, int32_t *pixels, real *out) {
+    enum { VL = NAME(vl), MR = NAME(mr) };
+    int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
+    for (int d = 0; d < 3; d++) {
+        int64_t skip = d == p->band_dim ? band : 0;
+        count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
+        first[d] = part->first[d] + skip * part->step[d];
+        if (count[d] <= 0) return;
+    }
+    int64_t n = count[1] * count[2];
+    for (int64_t y = 0, i = 0; y < count[1]; y++)
+        for (int64_t x = 0; x < count[2]; x++) pixels[i++] = (int32_t)(y * p->size[2] + x);
+    for (int64_t z = 0; z < count[0]; z++) {
+        const real *x = buffer + z * p->size[1] * p->size[2];
+        for (int64_t i = 0; i < n; i += MR)
+            NAME(run_pixels)((int)(width / VL), CB_MIN(MR, n - i), k, x, pixels + i, part->offsets, weights, tile + i * width);
+        real *to = out + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+        if (count[2] == p->out[2] && part->step[1] == 1 && hop == 1) { /* the rows join */
+            NAME(turn)(columns, n, tile, 1, width, to, out_plane);
+            continue;
+        }
+        real *turned = tile + n * width;
+        NAME(turn)(columns, n, tile, 1, width, turned, n);
+        for (int64_t c = 0; c < columns; c++)
+            for (int64_t y = 0; y < count[1]; y++)
+                for (int64_t i = 0; i < count[2]; i++)
+                    to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] = turned[c * n + y * count[2] + i];
+    }
+}
+
+/* Weights [groups][rows][k] of every part as [groups][blocks][k][width]. */
+static void NAME(pack_weights)(conv_plan *p, int64_t width, void *to_) {
+    real *to = to_;
+    for (int q = 0; q < p->parts; q++) {
+        conv_part *part = &p->part[q];
+        int64_t k = part->taps * p->channels;
+        const real *from = part->weights;
+        part->weights = to;
+        for (int64_t g = 0; g < p->groups; g++, from += p->rows * k)
+            for (int64_t i = 0; i < p->rows; i += width, to += k * width)
+                NAME(pack)(k, CB_MIN(width, p->rows - i), width, from + i * k, 1, k, to);
+    }
+}
+
+/* The vectors a block of filters takes when computing by pixels, or 0 where whole rows cost less. */
+static int NAME(pixel_vectors)(const conv_plan *p) {
+    enum { VL = NAME(vl), MR = NAME(mr) };
+    int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
+    int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
+    for (int q = 0; q < p->parts; q++) {
+        const conv_part *part = &p->part[q];
+        int64_t y = p->band_dim == 1 ? CB_MIN(p->band, part->count[1]) : part->count[1];
+        if (y <= 0 || part->count[2] <= 0) continue;
+        by_rows += round_up(p->rows, 4) * round_up((y - 1) * p->size[2] + part->count[2], VL);
+        by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
+    }
+    return k >= 48 && by_pixels * (nv == 1 ? 120 : 106) < by_rows * 100 ? nv : 0;
+}
+
 /* items: (several units, block of rows) */
 static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     enum { NR = NAME(nr), MR = NAME(mr) };
     conv_run *r = context;
     const conv_plan *p = r->plan;
     int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size, held = round_up(planes + p->shared + NR, 64 / sizeof(real));
-    int64_t nbytes = (r->together * held + MR * pitch) * (int64_t)sizeof(real);
+    int64_t scratch = CB_MAX(MR * pitch, r->width ? 2 * p->flat * r->width + p->flat * (int64_t)sizeof(int32_t) / (int64_t)sizeof(real) + 1 : 0);
+    int64_t nbytes = (r->together * held + scratch) * (int64_t)sizeof(real), step = r->width ? r->width : MR;
     real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + r->together * held;
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
@@ -109,15 +213,22 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
             NAME(prepare)(p, (const real *)r->in + (first + u) / p->bands * p->channels * in_plane, (first + u) % p->bands * p->band,
                           p->bands == 1 && u < padded, buffer + u * held);
         padded = CB_MAX(padded, units);
-        for (int q = 0; q < p->parts; q++)
-            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += MR)
+        for (int q = 0; q < p->parts; q++) {
+            const conv_part *part = &p->part[q];
+            int64_t k = part->taps * p->channels;
+            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += step)
                 for (int64_t u = 0; u < units; u++) {
-                    int64_t image = (first + u) / p->bands, rows = CB_MIN(MR, p->rows - i); /* image: of all groups */
-                    const conv_part *part = &p->part[q];
-                    NAME(correlate_rows)(p, part, (const real *)part->weights + (image % p->groups * p->rows + i) * part->taps * p->channels,
-                                         (first + u) % p->bands * p->band, buffer + u * held, rows, flat, pitch,
-                                         (real *)r->out + (image * p->rows + i) * out_plane);
+                    int64_t image = (first + u) / p->bands, band = (first + u) % p->bands * p->band; /* image: of all groups */
+                    int64_t group = image % p->groups, rows = CB_MIN(step, p->rows - i);
+                    const real *weights = part->weights;
+                    real *out = (real *)r->out + (image * p->rows + i) * out_plane;
+                    if (r->width)
+                        NAME(correlate_pixels)(p, part, weights + (group * round_up(p->rows, r->width) + i) * k, band, buffer + u * held, rows,
+                                               r->width, flat, (int32_t *)(flat + 2 * p->flat * r->width), out);
+                    else
+                        NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band, buffer + u * held, rows, flat, pitch, out);
                 }
+        }
     }
     cb_free(CB_CPU, buffer, nbytes);
 }

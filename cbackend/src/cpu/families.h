@@ -23,7 +23,7 @@ int CB_FN(avg_pool)(const cb_pool_shape *s, void *y, const void *x);
 int CB_FN(avg_pool_grad)(const cb_pool_shape *s, void *x, const void *y);
 int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x, const int64_t *indices, const void *y);
 int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y, const int64_t *indices, const void *x);
-/* index.c, rearrange.c */
+/* index.c, mask.c, rearrange.c */
 int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
 int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
 int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices, const int *dims, int accumulate);

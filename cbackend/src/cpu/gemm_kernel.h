@@ -94,24 +94,30 @@ CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, in
     *(NAME(vec4u) *)(to + 3 * to_row) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-/* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
-static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col, real *to) {
-    int64_t done = 0; /* columns packed by transposition */
+/* to[r][j] = b[r][j] for k rows and n columns of any strides */
+static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col, real *to, int64_t to_row) {
+    int64_t done = 0; /* columns moved by transposition */
     if (b_row == 1 && b_col != 1) {
         for (; done + 4 <= n; done += 4) {
             int64_t r = 0;
-            for (; r + 4 <= k; r += 4) NAME(transpose4)(b + r + done * b_col, b_col, to + r * width + done, width);
+            for (; r + 4 <= k; r += 4) NAME(transpose4)(b + r + done * b_col, b_col, to + r * to_row + done, to_row);
             for (; r < k; r++)
-                for (int64_t j = done; j < done + 4; j++) to[r * width + j] = b[r + j * b_col];
+                for (int64_t j = done; j < done + 4; j++) to[r * to_row + j] = b[r + j * b_col];
         }
     }
     for (int64_t r = 0; r < k; r++) {
-        real *row = to + r * width;
+        real *row = to + r * to_row;
         const real *from = b + r * b_row;
         if (b_col == 1)
             for (int64_t j = done; j < n; j++) row[j] = from[j];
         else
             for (int64_t j = done; j < n; j++) row[j] = from[j * b_col];
-        for (int64_t j = n; j < width; j++) row[j] = 0;
     }
+}
+
+/* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
+static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col, real *to) {
+    NAME(turn)(k, n, b, b_row, b_col, to, width);
+    for (int64_t r = 0; r < k && n < width; r++)
+        for (int64_t j = n; j < width; j++) to[r * width + j] = 0;
 }

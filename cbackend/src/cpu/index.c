@@ -1,8 +1,9 @@
 /* Advanced indexing, gather and scatter.
  *
- * Every case comes down to tables of element offsets, made a tile at a time, and to loops that move items (one item
- * an offset) or rows (a run an offset). Writes in place go in index order for each element of x, and pieces of the
- * parallel loops never share an element of x, so duplicates give the same result for any number of threads. */
+ * Every case comes down to tables of element offsets, made a tile at a time, and to loops that move items
+ * (one item an offset) or rows (a run an offset). Writes in place go in index order for each element of x,
+ * and pieces of the parallel loops never share an element of x, so duplicates give the same result for any
+ * number of threads. */
 #include <stdatomic.h>
 
 #include "../index_views.h"
@@ -15,53 +16,60 @@ typedef struct {
 } item16;
 
 /* to[places[i]] = op(to[places[i]], from[sources[i]]); a table that is NULL stands for 0, 1, 2, ... */
-typedef void (*items_kernel)(int64_t n, void *to, const int64_t *places, const void *from, const int64_t *sources);
+typedef void (*items_kernel)(int64_t n, void *to, const int64_t *places, const void *from,
+                             const int64_t *sources);
 /* the same for a run of `width` items at two strides from each place and source */
-typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *places, int64_t to_stride, const void *from,
-                            const int64_t *sources, int64_t from_stride);
+typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *places, int64_t to_stride,
+                            const void *from, const int64_t *sources, int64_t from_stride);
 
-#define ITEMS_LOOP(type, value, place, source)       \
-    for (int64_t i = 0; i < n; i++) {                \
-        type x = to[place], y = from[source];        \
-        (void)x;                                     \
-        to[place] = (type)(value);                   \
+#define ITEMS_LOOP(type, value, place, source) \
+    for (int64_t i = 0; i < n; i++) {          \
+        type x = to[place], y = from[source];  \
+        (void)x;                               \
+        to[place] = (type)(value);             \
     }
-#define KERNELS(name, type, value)                                                                              \
-    static void items_##name(int64_t n, void *to_, const int64_t *places, const void *from_, const int64_t *sources) { \
-        type *restrict to = to_;                                                                                \
-        const type *restrict from = from_;                                                                      \
-        if (places && sources) ITEMS_LOOP(type, value, places[i], sources[i])                                   \
-        else if (places) ITEMS_LOOP(type, value, places[i], i)                                                  \
-        else ITEMS_LOOP(type, value, i, sources[i])                                                             \
+#define KERNELS(name, type, value)                                                           \
+    static void items_##name(int64_t n, void *to_, const int64_t *places, const void *from_, \
+                             const int64_t *sources) {                                       \
+        type *restrict to = to_;                                                             \
+        const type *restrict from = from_;                                                   \
+        if (places && sources)                                                               \
+            ITEMS_LOOP(type, value, places[i], sources[i])                                   \
+        else if (places)                                                                     \
+            ITEMS_LOOP(type, value, places[i], i)                                            \
+        else                                                                                 \
+            ITEMS_LOOP(type, value, i, sources[i])                                           \
     }
-/* Rows lie far apart: the destination of a later one is asked for early. */
-#define ROWS(name, type, value)                                                                                 \
-    static void rows_##name(int64_t n, int64_t width, void *to_, const int64_t *places, int64_t to_stride, const void *from_, \
-                            const int64_t *sources, int64_t from_stride) {                                      \
-        for (int64_t j = 0; j < n; j++) {                                                                       \
-            type *restrict to = (type *)to_ + places[j];                                                        \
-            const type *restrict from = (const type *)from_ + sources[j];                                       \
-            if (j + AHEAD < n) {                                                                                \
-                const char *later = (const char *)((type *)to_ + places[j + AHEAD]);                            \
-                int64_t reach = CB_MIN(width * to_stride * (int64_t)sizeof(type), 512);                         \
-                for (int64_t line = 0; line < reach; line += 64) __builtin_prefetch(later + line, 1);           \
-            }                                                                                                   \
-            if (to_stride == 1 && from_stride == 1) {                                                           \
-                for (int64_t i = 0; i < width; i++) {                                                           \
-                    type x = to[i], y = from[i];                                                                \
-                    (void)x;                                                                                    \
-                    to[i] = (type)(value);                                                                      \
-                }                                                                                               \
-            } else {                                                                                            \
-                for (int64_t i = 0; i < width; i++) {                                                           \
-                    type x = to[i * to_stride], y = from[i * from_stride];                                      \
-                    (void)x;                                                                                    \
-                    to[i * to_stride] = (type)(value);                                                          \
-                }                                                                                               \
-            }                                                                                                   \
-        }                                                                                                       \
+/* Rows lie far apart: `far` (from or to, whichever is indexed as a rule) of a later one is asked for early.
+ */
+#define ROWS(name, type, value, far, table, stride)                                                        \
+    static void rows_##name(int64_t n, int64_t width, void *to_, const int64_t *places, int64_t to_stride, \
+                            const void *from_, const int64_t *sources, int64_t from_stride) {              \
+        for (int64_t j = 0; j < n; j++) {                                                                  \
+            type *restrict to = (type *)to_ + places[j];                                                   \
+            const type *restrict from = (const type *)from_ + sources[j];                                  \
+            if (j + AHEAD < n) {                                                                           \
+                const char *later = (const char *)((const type *)far + table[j + AHEAD]);                  \
+                int64_t reach = CB_MIN(width * stride * (int64_t)sizeof(type), 512);                       \
+                for (int64_t line = 0; line < reach; line += 64) __builtin_prefetch(later + line);         \
+            }                                                                                              \
+            if (to_stride == 1 && from_stride == 1) {                                                      \
+                for (int64_t i = 0; i < width; i++) {                                                      \
+                    type x = to[i], y = from[i];                                                           \
+                    (void)x;                                                                               \
+                    to[i] = (type)(value);                                                                 \
+                }                                                                                          \
+            } else {                                                                                       \
+                for (int64_t i = 0; i < width; i++) {                                                      \
+                    type x = to[i * to_stride], y = from[i * from_stride];                                 \
+                    (void)x;                                                                               \
+                    to[i * to_stride] = (type)(value);                                                     \
+                }                                                                                          \
+            }                                                                                              \
+        }                                                                                                  \
     }
-#define MOVES(size, type) KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
+#define MOVES(size, type) \
+    KERNELS(move_##size, type, y) ROWS(move_##size, type, y, from_, sources, from_stride)
 MOVES(1, uint8_t)
 MOVES(2, uint16_t)
 MOVES(4, uint32_t)
@@ -69,12 +77,13 @@ MOVES(8, uint64_t)
 MOVES(16, item16)
 
 /* wide: an unsigned type without overflow for sums and products of integers */
-#define SUMS(id, type, sum, product)                                                                            \
-    KERNELS(add_##id, type, sum) ROWS(add_##id, type, sum) KERNELS(mul_##id, type, product)
+#define SUMS(id, type, sum, product) \
+    KERNELS(add_##id, type, sum)     \
+    ROWS(add_##id, type, sum, to_, places, to_stride) KERNELS(mul_##id, type, product)
 #define ARITHMETIC(id, type, wide) SUMS(id, type, (wide)x + (wide)y, (wide)x * (wide)y)
-#define ORDERED(id, type)                                                                                       \
+#define ORDERED(id, type) \
     KERNELS(max_##id, type, x > y || x != x ? x : y) KERNELS(min_##id, type, x < y || x != x ? x : y)
-SUMS(BOOL, _Bool, x | y, x & y)
+SUMS(BOOL, _Bool, x | y, x &y)
 ARITHMETIC(U8, uint8_t, uint32_t)
 ARITHMETIC(I8, int8_t, uint32_t)
 ARITHMETIC(U16, uint16_t, uint32_t)
@@ -105,14 +114,11 @@ enum { MODE_ASSIGN, MODE_ADD, MODE_MULTIPLY, MODE_MAXIMUM, MODE_MINIMUM };
 /* 16-bit floats are accumulated in a float copy by the frame */
 static const items_kernel items_table[CB_DTYPE_COUNT][5] = {
     ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64)
-    ENTRY(F32) ENTRY(F64) ENTRY_COMPLEX(C64) ENTRY_COMPLEX(C128)
-};
+        ENTRY(F32) ENTRY(F64) ENTRY_COMPLEX(C64) ENTRY_COMPLEX(C128)};
 #undef ENTRY
 #define ENTRY(id) [CB_##id] = rows_add_##id,
-static const rows_kernel rows_adds[CB_DTYPE_COUNT] = {
-    ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64)
-    ENTRY(F32) ENTRY(F64) ENTRY(C64) ENTRY(C128)
-};
+static const rows_kernel rows_adds[CB_DTYPE_COUNT] = {ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(
+    I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64) ENTRY(F32) ENTRY(F64) ENTRY(C64) ENTRY(C128)};
 
 static items_kernel items_of(int mode, int dtype) {
     if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) {
@@ -177,8 +183,8 @@ static bool add_indices(int64_t n, const int64_t *values, int64_t size, int64_t 
     return !bad;
 }
 
-/* The iteration space of a dimension range in row-major order, whatever the strides of x: its leading operand is
- * an imaginary contiguous tensor. Operand 1 is x. */
+/* The iteration space of a dimension range in row-major order, whatever the strides of x: its leading operand
+ * is an imaginary contiguous tensor. Operand 1 is x. */
 static void row_major_space(cb_space *s, int ndim, const int64_t *shape, const cb_tensor *x) {
     cb_stack_view lead = {.tensor = {.ndim = ndim, .flags = CB_FLAG_CONTIGUOUS, .numel = 1}};
     lead.tensor.shape = lead.shape;
@@ -192,7 +198,9 @@ static void row_major_space(cb_space *s, int ndim, const int64_t *shape, const c
 }
 
 static int fail_range(const char *op, int dim, int64_t size, int64_t value) {
-    return cb_fail(CB_ERR_INDEX, "%s: expected an index in [%lld, %lld] for dim %d of size %lld, got %lld. Use an index inside the dimension.",
+    return cb_fail(CB_ERR_INDEX,
+                   "%s: expected an index in [%lld, %lld] for dim %d of size %lld, got %lld. Use an index "
+                   "inside the dimension.",
                    op, (long long)-size, (long long)(size - 1), dim, (long long)size, (long long)value);
 }
 
@@ -243,7 +251,8 @@ static int check_indices(const char *op, const cb_tensor *index, int dim, int64_
     return fail_range(op, dim, size, value);
 }
 
-int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims) {
+int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                       const int *dims) {
     for (int k = 0; k < count; k++) CB_TRY(check_indices(op, indices[k], dims[k], x->shape[dims[k]]));
     return CB_OK;
 }
@@ -275,8 +284,8 @@ typedef struct index_run {
     int64_t tile, chunk, width; /* a piece's share of n, outer and row */
 } index_run;
 
-static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x, const cb_tensor *other, int count,
-                           cb_tensor *const *indices, bool put, int mode) {
+static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x, const cb_tensor *other,
+                           int count, cb_tensor *const *indices, bool put, int mode) {
     int index_ndim = other->ndim - (x->ndim - count);
     r->count = count;
     r->put = put;
@@ -297,8 +306,9 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
     row_major_space(&r->places, index_ndim, part.shape, &part.tensor);
     cb_part_view(&x_rest, x, count, x->ndim - count);
     cb_part_view(&other_rest, other, index_ndim, other->ndim - index_ndim);
-    CB_FN(space_init)(&r->rest, 2, put ? (const cb_tensor *const[]){&x_rest.tensor, &other_rest.tensor}
-                                       : (const cb_tensor *const[]){&other_rest.tensor, &x_rest.tensor});
+    CB_FN(space_init)(&r->rest, 2,
+                      put ? (const cb_tensor *const[]){&x_rest.tensor, &other_rest.tensor}
+                          : (const cb_tensor *const[]){&other_rest.tensor, &x_rest.tensor});
     r->to = put ? x->data : other->data;
     r->from = put ? other->data : x->data;
     int last = r->rest.ndim - 1;
@@ -309,8 +319,10 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
         r->row = length;
         r->row_strides[0] = to[last];
         r->row_strides[1] = from[last];
-        if (last > 0) r->rest.ndim--;
-        else r->rest.shape[0] = 1;
+        if (last > 0)
+            r->rest.ndim--;
+        else
+            r->rest.shape[0] = 1;
     }
     r->outer = r->rest.numel / r->row;
     r->unit = r->row == 1 && CB_FN(space_dense)(&r->places, 1);
@@ -335,10 +347,10 @@ static bool index_offsets(const index_run *r, int64_t begin, int64_t n, int64_t 
     return good;
 }
 
-/* Moves a tile: index positions [at, at + n) times outer items [begin, end), columns [first, first + width) of rows.
- * The table of the other side is not read when its places are consecutive. */
-static void move_tile(const index_run *r, int64_t n, int64_t at, const int64_t *places, const int64_t *sources, int64_t begin,
-                      int64_t end, int64_t first, int64_t width) {
+/* Moves a tile: index positions [at, at + n) times outer items [begin, end), columns [first, first + width)
+ * of rows. The table of the other side is not read when its places are consecutive. */
+static void move_tile(const index_run *r, int64_t n, int64_t at, const int64_t *places,
+                      const int64_t *sources, int64_t begin, int64_t end, int64_t first, int64_t width) {
     int64_t to_outer[64], from_outer[64], size = r->itemsize;
     char *to = r->to + first * r->row_strides[0] * size;
     const char *from = r->from + first * r->row_strides[1] * size;
@@ -356,8 +368,10 @@ static void move_tile(const index_run *r, int64_t n, int64_t at, const int64_t *
         for (int64_t i = 0; i < count; i++) {
             char *t = to + to_outer[i] * size;
             const char *f = from + from_outer[i] * size;
-            if (r->row == 1) r->items(n, t, places, f, sources);
-            else r->rows(n, width, t, places, r->row_strides[0], f, sources, r->row_strides[1]);
+            if (r->row == 1)
+                r->items(n, t, places, f, sources);
+            else
+                r->rows(n, width, t, places, r->row_strides[0], f, sources, r->row_strides[1]);
         }
     }
 }
@@ -383,7 +397,8 @@ static void get_pieces(void *context, int64_t begin, int64_t end) {
     }
 }
 
-int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims) {
+int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                     const int *dims) {
     index_space spaces[count];
     get_run g;
     index_run *r = &g.run;
@@ -409,20 +424,23 @@ static void put_pieces(void *context, int64_t begin, int64_t end) {
             int64_t n = CB_MIN(TILE, r->n - j);
             index_offsets(r, j, n, places);
             if (!r->unit) space_offsets(&r->places, 1, j, n, sources);
-            move_tile(r, n, j, places, sources, o, CB_MIN(o + r->chunk, r->outer), first, CB_MIN(r->width, r->row - first));
+            move_tile(r, n, j, places, sources, o, CB_MIN(o + r->chunk, r->outer), first,
+                      CB_MIN(r->width, r->row - first));
         }
     }
 }
 
-int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices, const int *dims,
-                     int accumulate) {
+int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+                     cb_tensor *const *indices, const int *dims, int accumulate) {
     for (int k = 0; k < count; k++) CB_TRY(check_indices(op, indices[k], dims[k], x->shape[k]));
     index_space spaces[count];
     index_run r;
     index_run_init(&r, spaces, x, values, count, indices, true, accumulate ? MODE_ADD : MODE_ASSIGN);
-    /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position */
+    /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position
+     */
     int64_t line = CB_MAX(64 / r.itemsize, 8);
-    r.width = r.n * r.row >= WORK ? CB_MIN(r.row, CB_MAX(2 * line, (r.row / 4 + line - 1) / line * line)) : r.row;
+    r.width =
+        r.n * r.row >= WORK ? CB_MIN(r.row, CB_MAX(2 * line, (r.row / 4 + line - 1) / line * line)) : r.row;
     r.chunk = CB_MIN(CB_MAX(CB_MAX(WORK / (r.n * r.width), 16 / r.width), 1), r.outer);
     int64_t pieces = (r.outer + r.chunk - 1) / r.chunk * ((r.row + r.width - 1) / r.width);
     cb_parallel(pieces, 1, put_pieces, &r);
@@ -458,7 +476,8 @@ static void gather_tiles(void *context, int64_t begin, int64_t end) {
             atomic_store(&a->bad, 1);
             return;
         }
-        a->items(n, a->out + i * a->itemsize, NULL, a->x, sources); /* out is fresh, so its order is the space's */
+        a->items(n, a->out + i * a->itemsize, NULL, a->x,
+                 sources); /* out is fresh, so its order is the space's */
     }
 }
 
@@ -473,8 +492,13 @@ static void still_view(cb_stack_view *v, const cb_tensor *x, const cb_tensor *in
 int CB_FN(gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim) {
     cb_stack_view still;
     still_view(&still, x, index, dim);
-    gather_run a = {.index = index->data, .x = x->data, .out = out->data, .size = x->shape[dim], .stride = x->strides[dim],
-                   .itemsize = x->itemsize, .items = items_of(MODE_ASSIGN, x->dtype)};
+    gather_run a = {.index = index->data,
+                    .x = x->data,
+                    .out = out->data,
+                    .size = x->shape[dim],
+                    .stride = x->strides[dim],
+                    .itemsize = x->itemsize,
+                    .items = items_of(MODE_ASSIGN, x->dtype)};
     atomic_init(&a.bad, 0);
     CB_FN(space_init)(&a.space, 3, (const cb_tensor *const[]){out, index, &still.tensor});
     a.dense_index = CB_FN(space_dense)(&a.space, 1);
@@ -521,117 +545,19 @@ static void scatter_piece(void *context, int64_t begin, int64_t end) {
         space_offsets(&space, 2, i, n, places);
         add_indices(n, indices, r->x->shape[r->dim], r->x->strides[r->dim], places);
         if (!dense_src) space_offsets(&space, 1, i, n, sources);
-        r->items(n, x.tensor.data, places, (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
+        r->items(n, x.tensor.data, places,
+                 (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
                  dense_src ? NULL : sources);
     }
 }
 
 int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode) {
     CB_TRY(check_indices("scatter_", index, dim, x->shape[dim]));
-    scatter_run r = {.x = x, .index = index, .src = src, .dim = dim, .split = -1, .items = items_of(mode, x->dtype)};
+    scatter_run r = {
+        .x = x, .index = index, .src = src, .dim = dim, .split = -1, .items = items_of(mode, x->dtype)};
     for (int d = 0; d < index->ndim; d++)
         if (d != dim && (r.split < 0 || index->shape[d] > index->shape[r.split])) r.split = d;
     int64_t length = r.split < 0 ? 1 : index->shape[r.split];
     cb_parallel(length, CB_MAX(WORK / (index->numel / length), 1), scatter_piece, &r);
     return CB_OK;
-}
-
-/* ---- masks ---- */
-
-static void count_pieces(void *context, int64_t begin, int64_t end) {
-    void **c = context;
-    const uint8_t *mask = c[0];
-    int64_t *counts = c[1];
-    for (int64_t i = begin; i < end; i += 128) { /* sums of 128 flags fit in a byte, where they vectorise best */
-        int64_t n = CB_MIN(128, end - i);
-        uint8_t sum = 0;
-        for (int64_t j = 0; j < n; j++) sum = (uint8_t)(sum + mask[i + j]);
-        counts[begin / CB_MASK_PIECE] += sum;
-    }
-}
-
-void CB_FN(mask_count)(const cb_tensor *mask, int64_t *counts) {
-    memset(counts, 0, (size_t)((mask->numel + CB_MASK_PIECE - 1) / CB_MASK_PIECE) * sizeof *counts);
-    cb_parallel(mask->numel, CB_MASK_PIECE, count_pieces, (void *[]){mask->data, counts});
-}
-
-typedef struct mask_run {
-    const uint8_t *mask;
-    const int64_t *starts;
-    int ndim;
-    const int64_t *shape;
-    int64_t *positions;
-    const char *from;
-    char *to;
-    int itemsize;
-} mask_run;
-
-/* positions of the true items among n <= TILE, without branches on data */
-static int64_t pack_positions(const uint8_t *mask, int64_t n, int64_t first, int64_t *positions) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
-        positions[count] = first + i;
-        count += mask[i];
-    }
-    return count;
-}
-
-static void nonzero_pieces(void *context, int64_t begin, int64_t end) {
-    const mask_run *m = context;
-    int ndim = m->ndim;
-    int64_t *out = m->positions + m->starts[begin / CB_MASK_PIECE] * ndim;
-    int64_t found[TILE + 1];
-    for (int64_t i = begin; i < end; i += TILE) {
-        int64_t count = pack_positions(m->mask + i, CB_MIN(TILE, end - i), i, found);
-        if (ndim == 1) {
-            memcpy(out, found, (size_t)count * sizeof *out);
-            out += count;
-            continue;
-        }
-        int64_t base = 0, row = -1, size = m->shape[ndim - 1]; /* elements before the current row of the last dimension */
-        for (int64_t j = 0; j < count; j++, out += ndim) {
-            if (row < 0 || found[j] >= base + size) {
-                row = found[j] / size;
-                base = row * size;
-                int64_t rest = row;
-                for (int d = ndim - 2; d >= 0; d--) {
-                    out[d] = rest % m->shape[d];
-                    rest /= m->shape[d];
-                }
-            } else {
-                for (int d = 0; d < ndim - 1; d++) out[d] = out[d - ndim];
-            }
-            out[ndim - 1] = found[j] - base;
-        }
-    }
-}
-
-void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts) {
-    mask_run m = {.mask = mask->data, .starts = starts, .ndim = mask->ndim, .shape = mask->shape, .positions = out->data};
-    cb_parallel(mask->numel, CB_MASK_PIECE, nonzero_pieces, &m);
-}
-
-static void select_pieces(void *context, int64_t begin, int64_t end) {
-    const mask_run *m = context;
-    char *to = m->to + m->starts[begin / CB_MASK_PIECE] * m->itemsize;
-    int64_t found[TILE + 1];
-    for (int64_t i = begin; i < end; i += TILE) {
-        int64_t count = pack_positions(m->mask + i, CB_MIN(TILE, end - i), i, found);
-#define PICK(type)                                                                        \
-    for (int64_t j = 0; j < count; j++) ((type *)to)[j] = ((const type *)m->from)[found[j]]
-        switch (m->itemsize) {
-            case 1: PICK(uint8_t); break;
-            case 2: PICK(uint16_t); break;
-            case 4: PICK(uint32_t); break;
-            case 8: PICK(uint64_t); break;
-            default: PICK(item16);
-        }
-#undef PICK
-        to += count * m->itemsize;
-    }
-}
-
-void CB_FN(mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts) {
-    mask_run m = {.mask = mask->data, .starts = starts, .from = x->data, .to = out->data, .itemsize = x->itemsize};
-    cb_parallel(mask->numel, CB_MASK_PIECE, select_pieces, &m);
 }

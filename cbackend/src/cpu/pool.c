@@ -23,10 +23,12 @@ static inline void inside(const cb_pool_shape *s, int d, int64_t tap, int64_t fi
     *end = CB_MIN(high, first + count) - first;
 }
 
-/* the first tap of the window at output o that lies inside the input */
+/* The first tap of the window at output o that lies inside the input. With dilation and padding all may lie outside:
+ * the value is then the lowest one, and the index is kept inside the plane. */
 static inline int64_t first_tap(const cb_pool_shape *s, int d, int64_t o) {
     int64_t start = o * s->stride[d] - s->padding[d];
-    return start >= 0 ? start : start + (-start + s->dilation[d] - 1) / s->dilation[d] * s->dilation[d];
+    if (start < 0) start += (-start + s->dilation[d] - 1) / s->dilation[d] * s->dilation[d];
+    return CB_MIN(start, s->in[d] - 1);
 }
 
 /* The loops over the chunk's window rows: ROW(input_row) runs with j0..j1 valid outputs and tap k2's first input x. */

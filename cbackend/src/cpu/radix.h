@@ -1,8 +1,9 @@
 /* Sorting arrays of ITEM by an unsigned key: a template, included with ITEM, KEY(item) and NAME(f) defined.
  *
- * All sorts are stable. Small arrays: insertion. Arrays that fit in a cache: least-significant-digit radix sort,
- * which passes over digits that all items share. Long ones are split once by their leading bits, in chunks and by
- * all threads, into buckets that are sorted on their own; a stable outcome does not depend on the chunks. */
+ * All sorts are stable. Small arrays: insertion. Arrays that fit in a cache: least-significant-digit radix
+ * sort, which passes over digits that all items share. Long ones are split once by their leading bits, in
+ * chunks and by all threads, into buckets that are sorted on their own; a stable outcome does not depend on
+ * the chunks. */
 
 static void NAME(insertion)(ITEM *items, int64_t n) {
     for (int64_t i = 1; i < n; i++) {
@@ -82,17 +83,27 @@ static void NAME(sort_buckets)(void *context, int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; k++) {
         int64_t first = p->bounds[k], n = p->bounds[k + 1] - first;
         if (n < 2 || p->shift <= p->low) continue;
-        int64_t *counts = radix_room(n) ? cb_alloc(CB_CPU, radix_room(n) * 8) : NULL; /* NULL is slower, not wrong */
+        int64_t *counts =
+            radix_room(n) ? cb_alloc(CB_CPU, radix_room(n) * 8) : NULL; /* NULL is slower, not wrong */
         ITEM *a = p->to + first, *sorted = NAME(sort_items)(a, p->from + first, n, p->low, p->shift, counts);
         if (sorted != a) memcpy(a, sorted, (size_t)n * sizeof *a);
         if (counts) cb_free(CB_CPU, counts, radix_room(n) * 8);
     }
 }
 
-/* Splits by the leading bits that differ, so that the buckets fit in a cache; counts: radix_room(n) numbers. */
+/* Splits by the leading bits that differ, so that the buckets fit in a cache; counts: radix_room(n) numbers.
+ */
 static ITEM *NAME(radix_large)(ITEM *a, ITEM *b, int64_t n, int low, int high, int64_t *counts) {
     int64_t bounds[RADIX_BUCKETS + 1], chunk = radix_chunk(n), chunks = (n + chunk - 1) / chunk, sum = 0;
-    NAME(pass) p = {.from = a, .to = b, .n = n, .chunk = chunk, .low = low, .counts = counts, .varies = (uint64_t *)counts, .bounds = bounds};
+    NAME(pass)
+    p = {.from = a,
+         .to = b,
+         .n = n,
+         .chunk = chunk,
+         .low = low,
+         .counts = counts,
+         .varies = (uint64_t *)counts,
+         .bounds = bounds};
     cb_parallel(n, chunk, NAME(vary_chunk), &p);
     uint64_t varies = 0;
     for (int64_t c = 0; c < chunks; c++) varies |= p.varies[c];

@@ -1,8 +1,8 @@
 /* Counter-based random numbers: Philox words by tiles, turned into values.
  *
- * Words are made in groups of 16 blocks (philox.h); a tile is a whole number of groups, so pieces of the parallel
- * loop start at group boundaries and the values do not depend on how the work is divided. Values of a 16-bit dtype
- * are drawn with as many bits as it has, so that none is rounded up to the excluded bound. */
+ * Words are made in groups of 16 blocks (philox.h); a tile is a whole number of groups, so pieces of the
+ * parallel loop start at group boundaries and the values do not depend on how the work is divided. Values of
+ * a 16-bit dtype are drawn with as many bits as it has, so that none is rounded up to the excluded bound. */
 #include "../philox.h"
 #include "half.h"
 #include "vmath.h"
@@ -38,21 +38,24 @@ CB_INLINE void philox_group(uint64_t seed, uint64_t block, uint32_t *restrict wo
     memcpy(words + 3 * LANES, w3, sizeof w3);
 }
 
-/* the words of values [first, first + CB_TILE); first is a multiple of CB_TILE. wide: 64-bit values, two words each */
+/* the words of values [first, first + CB_TILE); first is a multiple of CB_TILE. wide: 64-bit values, two
+ * words each */
 static void tile_words(uint64_t seed, uint64_t offset, int64_t first, int64_t n, bool wide, uint32_t *words) {
     int group = wide ? 2 * LANES : 4 * LANES;
     uint64_t block = offset + (uint64_t)(first / group) * LANES;
-    for (int64_t i = 0; i < n; i += group, block += LANES, words += 4 * LANES) philox_group(seed, block, words);
+    for (int64_t i = 0; i < n; i += group, block += LANES, words += 4 * LANES)
+        philox_group(seed, block, words);
 }
 
 /* ---- values ---- */
 
-/* sine and cosine of 2 pi u for u = bits / 2^32 and bits / 2^64: the two leading bits choose the quadrant exactly,
- * the rest gives an angle in [-pi/4, pi/4], where Taylor's series ends below the rounding error */
+/* sine and cosine of 2 pi u for u = bits / 2^32 and bits / 2^64: the two leading bits choose the quadrant
+ * exactly, the rest gives an angle in [-pi/4, pi/4], where Taylor's series ends below the rounding error */
 CB_INLINE void turn_f32(uint32_t bits, float *sine, float *cosine) {
     uint32_t rotated = bits + 0x20000000u, quadrant = rotated >> 30;
     float t = (float)((int32_t)(rotated << 2 >> 2) - 0x20000000) * 0x1p-30f * 1.57079632679489662f, q = t * t;
-    float s = t * (1 + q * (-1.66666667e-1f + q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
+    float s =
+        t * (1 + q * (-1.66666667e-1f + q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
     float c = 1 + q * (-0.5f + q * (4.16666667e-2f + q * (-1.38888889e-3f + q * 2.48015873e-5f)));
     float a = quadrant & 1 ? c : s, b = quadrant & 1 ? s : c;
     *sine = quadrant & 2 ? -a : a;
@@ -61,7 +64,8 @@ CB_INLINE void turn_f32(uint32_t bits, float *sine, float *cosine) {
 
 CB_INLINE void turn_f64(uint64_t bits, double *sine, double *cosine) {
     uint64_t rotated = bits + 0x2000000000000000u, quadrant = rotated >> 62;
-    double t = (double)((int64_t)(rotated << 2 >> 2) - 0x2000000000000000) * 0x1p-62 * 1.57079632679489661923, q = t * t;
+    double t = (double)((int64_t)(rotated << 2 >> 2) - 0x2000000000000000) * 0x1p-62 * 1.57079632679489661923,
+           q = t * t;
     double s = 1.0 / 355687428096000.0, c = 1.0 / 20922789888000.0; /* 1/17!, 1/16! */
     s = s * q - 1.0 / 1307674368000.0;
     s = s * q + 1.0 / 6227020800.0;
@@ -89,7 +93,8 @@ CB_INLINE float open_f32(uint32_t bits) { return (float)(int32_t)(bits >> 1) * 0
 CB_INLINE double open_f64(uint64_t bits) { return (double)(int64_t)(bits >> 11) * 0x1p-53 + 0x1p-54; }
 CB_INLINE uint64_t join(uint32_t low, uint32_t high) { return low | (uint64_t)high << 32; }
 
-static void uniform_f32(int64_t n, const uint32_t *words, float *out, int bits, float a, float span, float most) {
+static void uniform_f32(int64_t n, const uint32_t *words, float *out, int bits, float a, float span,
+                        float most) {
     float unit = cb_from_bits_f32((uint32_t)(127 - bits) << 23);
     int shift = 32 - bits;
     for (int64_t i = 0; i < n; i++) {
@@ -120,29 +125,30 @@ static void normal_f32(int64_t n, const uint32_t *words, float *out, float mean,
 static void normal_f64(int64_t n, const uint32_t *words, double *out, double mean, double std) {
     for (int64_t i = 0; i < n; i += 2 * LANES, words += 4 * LANES)
         for (int j = 0; j < LANES; j++) {
-            double radius = std * sqrt(-2 * log_f64(open_f64(join(words[j], words[LANES + j])))), sine, cosine;
+            double radius = std * sqrt(-2 * log_f64(open_f64(join(words[j], words[LANES + j])))), sine,
+                   cosine;
             turn_f64(join(words[2 * LANES + j], words[3 * LANES + j]), &sine, &cosine);
             out[i + j] = mean + radius * cosine;
             out[i + LANES + j] = mean + radius * sine;
         }
 }
 
-/* never 0, as samples are divided by */
-static void exponential_f32(int64_t n, const uint32_t *words, float *out, float scale) {
-    for (int64_t i = 0; i < n; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            float u = open_f32(words[i + j]);
-            u = u < 0x1.fffffep-1f ? u : 0x1.fffffep-1f;
-            out[i + j] = -log_f32(u) * scale;
-        }
+/* Never 0, as samples are divided by: words are kept below those whose logarithm rounds to 0. */
+static void exponential_f32(int64_t n, const uint32_t *restrict words, float *restrict out, float scale) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = words[i] < 0xfffffeffu ? words[i] : 0xfffffeffu;
+        out[i] = -log_f32(open_f32(bits)) * scale;
+    }
 }
 
-static void exponential_f64(int64_t n, const uint32_t *words, double *out, double scale) {
+static void exponential_f64(int64_t n, const uint32_t *restrict words, double *restrict out, double scale) {
+    uint64_t bits[CB_TILE];
     for (int64_t i = 0; i < n; i += LANES, words += 2 * LANES)
-        for (int j = 0; j < LANES; j++) {
-            double u = open_f64(join(words[j], words[LANES + j]));
-            out[i + j] = -log_f64(u < 0x1.fffffffffffffp-1 ? u : 0x1.fffffffffffffp-1) * scale;
-        }
+        for (int j = 0; j < LANES; j++) bits[i + j] = join(words[j], words[LANES + j]);
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t b = bits[i] < 0xfffffffffffff7ffu ? bits[i] : 0xfffffffffffff7ffu;
+        out[i] = -log_f64(open_f64(b)) * scale;
+    }
 }
 
 /* always: the probability is 1, for which no 32-bit threshold stands */
@@ -192,27 +198,37 @@ typedef struct random_run {
 static void random_tile(const random_run *r, int64_t n, const uint32_t *words, void *values) {
     switch (r->kind) {
         case UNIFORM:
-            if (r->wide) uniform_f64(n, words, values, r->a, r->b - r->a, r->most);
-            else uniform_f32(n, words, values, r->bits, (float)r->a, (float)(r->b - r->a), (float)r->most);
+            if (r->wide)
+                uniform_f64(n, words, values, r->a, r->b - r->a, r->most);
+            else
+                uniform_f32(n, words, values, r->bits, (float)r->a, (float)(r->b - r->a), (float)r->most);
             break;
         case NORMAL:
-            if (r->wide) normal_f64(n, words, values, r->a, r->b);
-            else normal_f32(n, words, values, (float)r->a, (float)r->b);
+            if (r->wide)
+                normal_f64(n, words, values, r->a, r->b);
+            else
+                normal_f32(n, words, values, (float)r->a, (float)r->b);
             break;
         case EXPONENTIAL:
-            if (r->wide) exponential_f64(n, words, values, 1 / r->a);
-            else exponential_f32(n, words, values, (float)(1 / r->a));
+            if (r->wide)
+                exponential_f64(n, words, values, 1 / r->a);
+            else
+                exponential_f32(n, words, values, (float)(1 / r->a));
             break;
         case BERNOULLI:
-            if (r->made == CB_BOOL) below_u8(n, words, values, (uint32_t)r->range, r->range >> 32);
-            else below_f32(n, words, values, (uint32_t)r->range, r->range >> 32);
+            if (r->made == CB_BOOL)
+                below_u8(n, words, values, (uint32_t)r->range, r->range >> 32);
+            else
+                below_f32(n, words, values, (uint32_t)r->range, r->range >> 32);
             break;
         case RADEMACHER:
             for (int64_t i = 0; i < n; i++) ((int32_t *)values)[i] = 1 - (int32_t)(words[i] >> 31 << 1);
             break;
         default:
-            if (r->range < 0x100000000u) integers_32(n, words, values, r->low, (uint32_t)r->range);
-            else integers(n, words, values, r->low, r->range);
+            if (r->range < 0x100000000u)
+                integers_32(n, words, values, r->low, (uint32_t)r->range);
+            else
+                integers(n, words, values, r->low, r->range);
     }
 }
 
@@ -236,8 +252,10 @@ static void random_tiles(void *context, int64_t begin, int64_t end) {
             if (r->dense) continue;
             items = cast;
         }
-        if (r->dense) memcpy(place, items, (size_t)(n * itemsize));
-        else CB_FN(scatter)(&r->space, 1, itemsize, r->out->data, i, n, items);
+        if (r->dense)
+            memcpy(place, items, (size_t)(n * itemsize));
+        else
+            CB_FN(scatter)(&r->space, 1, itemsize, r->out->data, i, n, items);
     }
 }
 
@@ -293,27 +311,33 @@ int CB_FN(random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, doub
 }
 
 int CB_FN(random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range) {
-    random_run r = {.kind = INTEGERS, .made = CB_I64, .wide = true, .seed = seed, .offset = offset, .low = low, .range = range};
+    random_run r = {.kind = INTEGERS,
+                    .made = CB_I64,
+                    .wide = true,
+                    .seed = seed,
+                    .offset = offset,
+                    .low = low,
+                    .range = range};
     return random_start(&r, out);
 }
 
 /* Fisher and Yates, from the end; the step for position i draws from [0, i] with the 64-bit value i. */
-#define SHUFFLE(type)                                                                                 \
-    do {                                                                                              \
-        type *items = scratch;                                                                        \
-        for (int64_t i = 0; i < n; i++) items[i] = (type)i;                                           \
-        for (int64_t first = (n - 1) / CB_TILE * CB_TILE; first >= 0; first -= CB_TILE) {             \
-            int64_t count = CB_MIN(CB_TILE, n - first);                                               \
-            tile_words(seed, offset, first, count, true, words);                                      \
-            for (int64_t i = count - 1; i >= 0; i--) {                                                \
-                const uint32_t *pair = words + i / LANES * 2 * LANES + i % LANES;                     \
-                uint64_t range = (uint64_t)(first + i) + 1;                                           \
+#define SHUFFLE(type)                                                                                   \
+    do {                                                                                                \
+        type *items = scratch;                                                                          \
+        for (int64_t i = 0; i < n; i++) items[i] = (type)i;                                             \
+        for (int64_t first = (n - 1) / CB_TILE * CB_TILE; first >= 0; first -= CB_TILE) {               \
+            int64_t count = CB_MIN(CB_TILE, n - first);                                                 \
+            tile_words(seed, offset, first, count, true, words);                                        \
+            for (int64_t i = count - 1; i >= 0; i--) {                                                  \
+                const uint32_t *pair = words + i / LANES * 2 * LANES + i % LANES;                       \
+                uint64_t range = (uint64_t)(first + i) + 1;                                             \
                 uint64_t j = (uint64_t)(((unsigned __int128)join(pair[0], pair[LANES]) * range) >> 64); \
-                type t = items[first + i];                                                            \
-                items[first + i] = items[j];                                                          \
-                items[j] = t;                                                                         \
-            }                                                                                         \
-        }                                                                                             \
+                type t = items[first + i];                                                              \
+                items[first + i] = items[j];                                                            \
+                items[j] = t;                                                                           \
+            }                                                                                           \
+        }                                                                                               \
     } while (0)
 
 int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset) {
@@ -323,8 +347,10 @@ int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset) {
     void *scratch = cb_alloc(CB_CPU, nbytes);
     if (!scratch) return cb_error_code();
     uint32_t words[2 * CB_TILE];
-    if (narrow) SHUFFLE(int32_t);
-    else SHUFFLE(int64_t);
+    if (narrow)
+        SHUFFLE(int32_t);
+    else
+        SHUFFLE(int64_t);
     CB_FN(cast_table)[narrow ? CB_I32 : CB_I64][out->dtype](n, out->data, scratch);
     cb_free(CB_CPU, scratch, nbytes);
     return CB_OK;

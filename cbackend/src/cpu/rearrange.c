@@ -9,7 +9,8 @@ typedef struct tri_run {
     bool upper;
 } tri_run;
 
-/* Rows [begin, end) of the batch laid end to end: the kept part is copied, the rest is zero in all dtypes' bits. */
+/* Rows [begin, end) of the batch laid end to end: the kept part is copied, the rest is zero in all dtypes'
+ * bits. */
 static void tri_rows(void *context, int64_t begin, int64_t end) {
     const tri_run *t = context;
     const cb_tensor *x = t->x;
@@ -27,13 +28,15 @@ static void tri_rows(void *context, int64_t begin, int64_t end) {
         char *to = (char *)t->out->data + r * columns * size;
         const char *from = (const char *)x->data + offset * size;
         memset(to, 0, (size_t)(low * size));
-        if (high > low) CB_FN(gather_run)((int)size, from + low * stride * size, stride, high - low, to + low * size);
+        if (high > low)
+            CB_FN(gather_run)((int)size, from + low * stride * size, stride, high - low, to + low * size);
         memset(to + high * size, 0, (size_t)((columns - high) * size));
     }
 }
 
 int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
-    tri_run t = {.out = out, .x = x, .rows = x->shape[x->ndim - 2], .columns = x->shape[x->ndim - 1], .upper = upper};
+    tri_run t = {
+        .out = out, .x = x, .rows = x->shape[x->ndim - 2], .columns = x->shape[x->ndim - 1], .upper = upper};
     t.diagonal = CB_MAX(-t.rows - 1, CB_MIN(diagonal, t.columns + 1)); /* far away is as good as outside */
     cb_parallel(out->numel / t.columns, CB_MAX(WORK / t.columns, 1), tri_rows, &t);
     return CB_OK;

@@ -9,7 +9,7 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = 1024 };
+enum { BLOCK = 1024, SHORT = 32 };
 
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)
@@ -37,23 +37,49 @@ enum { BLOCK = 1024 };
         CB_FOLD_LANES(LANES, lane, BEST);                                                                    \
         return lane[0];                                                                                      \
     }                                                                                                        \
+    CB_INLINE int64_t find_##name(int64_t n, const T *x, F top) {                                            \
+        int64_t i = 0;                                                                                       \
+        for (; i + 64 <= n; i += 64) { /* whole vectors first */                                             \
+            int found = 0;                                                                                   \
+            for (int j = 0; j < 64; j++) {                                                                   \
+                F v = LOAD(x[i + j]);                                                                        \
+                found |= (v == top) | ((v != v) & (top != top));                                             \
+            }                                                                                                \
+            if (found) break;                                                                                \
+        }                                                                                                    \
+        for (; i < n - 1; i++) {                                                                             \
+            F v = LOAD(x[i]);                                                                                \
+            if (v == top || (v != v && top != top)) break;                                                   \
+        }                                                                                                    \
+        return i;                                                                                            \
+    }                                                                                                        \
     static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,          \
                             void *states) {                                                                  \
         const T *x = x_;                                                                                     \
         F *best = states;                                                                                    \
         int64_t *at = (int64_t *)states + kept;                                                              \
-        for (int64_t r = 0; r < kept; r++, x += stride)                                                      \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
-                int64_t count = CB_MIN(BLOCK, n - b), i = 0;                                                 \
-                F top = best_##name(count, x + b);                                                           \
-                if (at[r] >= 0 && !BEATS(top, best[r], OVER)) continue;                                      \
-                for (; i < count - 1; i++) {                                                                 \
-                    F v = LOAD(x[b + i]);                                                                    \
-                    if (v == top || (v != v && top != top)) break;                                           \
+        for (int64_t r = 0; r < kept; r++, x += stride) {                                                    \
+            if (n < SHORT && at[r] < 0) {                                                                    \
+                F top = LOAD(x[0]);                                                                          \
+                int64_t place = 0;                                                                           \
+                for (int64_t i = 1; i < n; i++) {                                                            \
+                    F v = LOAD(x[i]);                                                                        \
+                    bool better = OVER(v, top) | ((v != v) & (top == top));                                  \
+                    top = better ? v : top;                                                                  \
+                    place = better ? i : place;                                                              \
                 }                                                                                            \
                 best[r] = top;                                                                               \
-                at[r] = first + b + i;                                                                       \
+                at[r] = first + place;                                                                       \
+                continue;                                                                                    \
             }                                                                                                \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
+                int64_t count = CB_MIN(BLOCK, n - b);                                                        \
+                F top = best_##name(count, x + b);                                                           \
+                if (at[r] >= 0 && !BEATS(top, best[r], OVER)) continue;                                      \
+                best[r] = top;                                                                               \
+                at[r] = first + b + find_##name(count, x + b, top);                                          \
+            }                                                                                                \
+        }                                                                                                    \
     }                                                                                                        \
     static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,       \
                                void *states) {                                                               \

@@ -1,19 +1,29 @@
 /* Sorting, selection and searching.
  *
  * Values become unsigned keys of the same order (floats: flip the sign bit, or all bits of a negative number;
- * nan above everything; descending: the complement). Keys of up to 32 bits carry their position in the lower half
- * of a 64-bit item, so one integer comparison is a stable order; 64-bit keys travel as pairs. */
+ * nan above everything; descending: the complement). Keys of up to 32 bits carry their position in the lower
+ * half of a 64-bit item, so one integer comparison is a stable order; 64-bit keys travel as pairs. */
 #include <stdatomic.h>
 
 #include "half.h"
 #include "cpu.h"
 
-enum { RADIX_BITS = 11, RADIX_BUCKETS = 1 << RADIX_BITS, INSERTION_MAX = 32, RADIX_LARGE = 1 << 16, RADIX_DEEP = 1 << 12, WORK = 4096, STACK = 32768,
-       SELECT_TILE = 128 };
+enum {
+    RADIX_BITS = 11,
+    RADIX_BUCKETS = 1 << RADIX_BITS,
+    INSERTION_MAX = 32,
+    RADIX_LARGE = 1 << 16,
+    RADIX_DEEP = 1 << 12,
+    WORK = 4096,
+    STACK = 32768,
+    SELECT_TILE = 128
+};
 
 /* chunks of a long array: enough for many threads, few enough for small tables */
 static int64_t radix_chunk(int64_t n) { return CB_MAX(1 << 15, (n + 255) / 256); }
-static int64_t radix_room(int64_t n) { return n < RADIX_DEEP ? 0 : ((n + radix_chunk(n) - 1) / radix_chunk(n)) << RADIX_BITS; }
+static int64_t radix_room(int64_t n) {
+    return n < RADIX_DEEP ? 0 : ((n + radix_chunk(n) - 1) / radix_chunk(n)) << RADIX_BITS;
+}
 
 typedef struct pair {
     uint64_t key;
@@ -58,16 +68,18 @@ CB_INLINE uint32_t key_of_16(uint16_t bits, uint32_t infinity, bool merge) {
 /* Key bits of a dtype, 64 at most. */
 static int key_bits(int dtype) { return 8 * cb_dtypes[dtype].size; }
 
-/* Fills 32-bit keys. merge: zeros of both signs get one key, as stability demands; without it keys can be inverted. */
+/* Fills 32-bit keys. merge: zeros of both signs get one key, as stability demands; without it keys can be
+ * inverted. */
 static void narrow_keys(int dtype, int64_t n, const void *values, uint32_t flip, bool merge, uint32_t *keys) {
-#define LOOP(type, key)                                        \
-    for (int64_t i = 0; i < n; i++) {                          \
-        type v = ((const type *)values)[i];                    \
-        keys[i] = (uint32_t)(key) ^ flip;                      \
-    }                                                          \
+#define LOOP(type, key)                     \
+    for (int64_t i = 0; i < n; i++) {       \
+        type v = ((const type *)values)[i]; \
+        keys[i] = (uint32_t)(key) ^ flip;   \
+    }                                       \
     break
     switch (dtype) {
-        case CB_BOOL: case CB_U8: LOOP(uint8_t, v);
+        case CB_BOOL:
+        case CB_U8: LOOP(uint8_t, v);
         case CB_I8: LOOP(uint8_t, v ^ 0x80u);
         case CB_U16: LOOP(uint16_t, v);
         case CB_I16: LOOP(uint16_t, v ^ 0x8000u);
@@ -81,14 +93,15 @@ static void narrow_keys(int dtype, int64_t n, const void *values, uint32_t flip,
 
 /* the value of a key made without merge; all nans become one */
 static void narrow_values(int dtype, int64_t n, const uint32_t *keys, uint32_t flip, void *values) {
-#define BACK(type, bits)                                       \
-    for (int64_t i = 0; i < n; i++) {                          \
-        uint32_t k = keys[i] ^ flip;                           \
-        ((type *)values)[i] = (type)(bits);                    \
-    }                                                          \
+#define BACK(type, bits)                    \
+    for (int64_t i = 0; i < n; i++) {       \
+        uint32_t k = keys[i] ^ flip;        \
+        ((type *)values)[i] = (type)(bits); \
+    }                                       \
     break
     switch (dtype) {
-        case CB_BOOL: case CB_U8: BACK(uint8_t, k);
+        case CB_BOOL:
+        case CB_U8: BACK(uint8_t, k);
         case CB_I8: BACK(uint8_t, k ^ 0x80u);
         case CB_U16: BACK(uint16_t, k);
         case CB_I16: BACK(uint16_t, k ^ 0x8000u);
@@ -109,10 +122,13 @@ static void wide_values(int dtype, int64_t n, const uint64_t *keys, uint64_t fli
     if (dtype == CB_F64)
         for (int64_t i = 0; i < n; i++) {
             uint64_t k = keys[i] ^ flip;
-            values[i] = k == 0xffffffffffffffffu ? 0x7ff8000000000000u : k >> 63 ? k & 0x7fffffffffffffffu : ~k;
+            values[i] = k == 0xffffffffffffffffu ? 0x7ff8000000000000u
+                        : k >> 63                ? k & 0x7fffffffffffffffu
+                                                 : ~k;
         }
     else
-        for (int64_t i = 0; i < n; i++) values[i] = keys[i] ^ flip ^ (dtype == CB_I64 ? 0x8000000000000000u : 0);
+        for (int64_t i = 0; i < n; i++)
+            values[i] = keys[i] ^ flip ^ (dtype == CB_I64 ? 0x8000000000000000u : 0);
 }
 
 /* ---- rows ---- */
@@ -137,21 +153,24 @@ static int64_t row_offset(const cb_tensor *x, int dim, int64_t r) {
     return offset;
 }
 
-static void put_indices(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *items, bool pairs) {
+static void put_indices(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *items,
+                        bool pairs) {
     int64_t *to = (int64_t *)s->indices->data + offset;
     if (pairs)
         for (int64_t i = 0; i < n; i++) to[i * stride] = ((const pair *)items)[i].index;
     else
-        for (int64_t i = 0; i < n; i++) to[i * stride] = (int64_t)(((const uint64_t *)items)[i] & 0xffffffffu);
+        for (int64_t i = 0; i < n; i++)
+            to[i * stride] = (int64_t)(((const uint64_t *)items)[i] & 0xffffffffu);
 }
 
 /* values[i] = row[index of item i] */
-static void put_picked(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *row, const void *items, bool pairs) {
+static void put_picked(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *row,
+                       const void *items, bool pairs) {
     char *to = (char *)s->values->data + offset * s->values->itemsize;
-#define PICK(type)                                                                                                       \
-    for (int64_t i = 0; i < n; i++)                                                                                      \
-        ((type *)to)[i * stride] = ((const type *)row)[pairs ? (uint64_t)((const pair *)items)[i].index                  \
-                                                             : ((const uint64_t *)items)[i] & 0xffffffffu]
+#define PICK(type)                                                                                  \
+    for (int64_t i = 0; i < n; i++)                                                                 \
+    ((type *)to)[i * stride] = ((const type *)row)[pairs ? (uint64_t)((const pair *)items)[i].index \
+                                                         : ((const uint64_t *)items)[i] & 0xffffffffu]
     switch (s->values->itemsize) {
         case 1: PICK(uint8_t); break;
         case 2: PICK(uint16_t); break;
@@ -162,12 +181,14 @@ static void put_picked(const sort_run *s, int64_t offset, int64_t stride, int64_
 }
 
 /* Items of [begin, begin + n) of a row. Items sort like (key, index). */
-static void make_items(const sort_run *s, const void *row, int64_t begin, int64_t n, void *items, bool pairs) {
+static void make_items(const sort_run *s, const void *row, int64_t begin, int64_t n, void *items,
+                       bool pairs) {
     int dtype = s->x->dtype, bits = key_bits(dtype);
     if (bits == 64) {
         uint64_t flip = s->descending ? ~(uint64_t)0 : 0;
         pair *to = items;
-        for (int64_t i = 0; i < n; i++) to[i] = (pair){wide_key(dtype, row, begin + i, true) ^ flip, begin + i};
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (pair){wide_key(dtype, row, begin + i, true) ^ flip, begin + i};
         return;
     }
     uint32_t keys[CB_TILE], flip = s->descending ? 0xffffffffu >> (32 - bits) : 0;
@@ -177,16 +198,18 @@ static void make_items(const sort_run *s, const void *row, int64_t begin, int64_
         if (pairs)
             for (int64_t j = 0; j < count; j++) ((pair *)items)[i + j] = (pair){keys[j], begin + i + j};
         else
-            for (int64_t j = 0; j < count; j++) ((uint64_t *)items)[i + j] = (uint64_t)keys[j] << 32 | (uint64_t)(begin + i + j);
+            for (int64_t j = 0; j < count; j++)
+                ((uint64_t *)items)[i + j] = (uint64_t)keys[j] << 32 | (uint64_t)(begin + i + j);
     }
 }
 
 static void *sort_items(void *a, void *b, int64_t n, int bits, bool pairs, int64_t *counts) {
-    return pairs ? (void *)sort_items_pair(a, b, n, 0, bits, counts) : (void *)sort_items_wide(a, b, n, 32, 32 + bits, counts);
+    return pairs ? (void *)sort_items_pair(a, b, n, 0, bits, counts)
+                 : (void *)sort_items_wide(a, b, n, 32, 32 + bits, counts);
 }
 
-/* The k first items of the order, sorted, without sorting the row: items better than the k-th of those seen so far
- * collect in a buffer, which is sorted and cut when it is full. */
+/* The k first items of the order, sorted, without sorting the row: items better than the k-th of those seen
+ * so far collect in a buffer, which is sorted and cut when it is full. */
 static void *select_items(const sort_run *s, const void *row, void *a, void *b, int64_t room, bool pairs) {
     int bits = key_bits(s->x->dtype);
     int64_t held = 0;
@@ -232,7 +255,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     int64_t room = CB_MAX(4 * s->k, SELECT_TILE) + SELECT_TILE;
     bool selects = !keys_only && s->k <= n / 8 && room < n && room < RADIX_LARGE;
     int64_t items = selects ? room : n, n_counts = selects ? 0 : radix_room(n);
-    int64_t row_bytes = stride == 1 ? 0 : (n * size + 63) / 64 * 64, items_bytes = (items * item + 63) / 64 * 64;
+    int64_t row_bytes = stride == 1 ? 0 : (n * size + 63) / 64 * 64,
+            items_bytes = (items * item + 63) / 64 * 64;
     int64_t nbytes = row_bytes + 2 * items_bytes + n_counts * 8;
     _Alignas(64) char local[STACK];
     char *scratch = nbytes <= STACK ? local : cb_alloc(CB_CPU, nbytes);
@@ -251,7 +275,9 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
         if (keys_only) {
             int64_t to_stride = s->values->strides[s->dim];
             char *to = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
-            char *landing = to_stride == 1 ? to : scratch; /* a strided row was gathered there, and is not needed any more */
+            char *landing = to_stride == 1
+                                ? to
+                                : scratch; /* a strided row was gathered there, and is not needed any more */
             if (bits == 64) {
                 uint64_t flip = s->descending ? ~(uint64_t)0 : 0, *keys = a;
                 for (int64_t i = 0; i < n; i++) keys[i] = wide_key(x->dtype, row, i, false) ^ flip;
@@ -276,16 +302,27 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             sorted = sort_items(a, b, n, bits, pairs, counts);
         }
         put_indices(s, row_offset(s->indices, s->dim, r), s->indices->strides[s->dim], s->k, sorted, pairs);
-        if (s->values) put_picked(s, row_offset(s->values, s->dim, r), s->values->strides[s->dim], s->k, row, sorted, pairs);
+        if (s->values)
+            put_picked(s, row_offset(s->values, s->dim, r), s->values->strides[s->dim], s->k, row, sorted,
+                       pairs);
     }
     if (scratch != local) cb_free(CB_CPU, scratch, nbytes);
 }
 
-int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k) {
-    sort_run s = {.x = x, .dim = dim, .n = x->shape[dim], .k = k, .descending = descending, .values = values, .indices = indices};
+int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
+                int64_t k) {
+    sort_run s = {.x = x,
+                  .dim = dim,
+                  .n = x->shape[dim],
+                  .k = k,
+                  .descending = descending,
+                  .values = values,
+                  .indices = indices};
     atomic_init(&s.failed, 0);
     cb_parallel(x->numel / s.n, CB_MAX(WORK / s.n, 1), sort_rows, &s);
-    return atomic_load(&s.failed) ? cb_fail(CB_ERR_MEMORY, "sort: the system has no memory left for scratch space.") : CB_OK;
+    return atomic_load(&s.failed)
+               ? cb_fail(CB_ERR_MEMORY, "sort: the system has no memory left for scratch space.")
+               : CB_OK;
 }
 
 /* ---- searchsorted ---- */
@@ -297,32 +334,35 @@ typedef struct search_run {
     bool shared, right;
 } search_run;
 
-/* Positions of `count` values in one row, LANES searches abreast: each step is a load that misses the cache, and
- * these overlap. The order is that of sorting: nan comes after everything, so it is before nothing but nan. */
+/* Positions of `count` values in one row, LANES searches abreast: each step is a load that misses the cache,
+ * and these overlap. The order is that of sorting: nan comes after everything, so it is before nothing but
+ * nan. */
 enum { LANES = 16 };
-#define SEARCH(type, load)                                                                                       \
-    static void search_##type(const search_run *s, const void *row_, const void *values_, int64_t count, int64_t *out) { \
-        const type *row = row_, *values = values_;                                                               \
-        for (int64_t i = 0; i < count; i += LANES) {                                                             \
-            int64_t low[LANES] = {0}, length = s->n;                                                             \
-            int lanes = (int)CB_MIN(LANES, count - i);                                                           \
-            __typeof__(+load(row[0])) wanted[LANES] = {0}; /* + drops const */                                   \
-            bool all[LANES] = {false}; /* is every number before this value? */                                  \
-            for (int j = 0; j < lanes; j++) {                                                                    \
-                wanted[j] = load(values[i + j]);                                                                 \
-                all[j] = wanted[j] != wanted[j];                                                                 \
-            }                                                                                                    \
-            while (length > 0) {                                                                                 \
-                int64_t half = (length + 1) >> 1;                                                                \
-                for (int j = 0; j < lanes; j++) {                                                                \
-                    __auto_type item = load(row[low[j] + half - 1]);                                             \
-                    bool before = s->right ? item <= wanted[j] || all[j] : item < wanted[j] || (all[j] && item == item); \
-                    low[j] += before ? half : 0;                                                                 \
-                }                                                                                                \
-                length -= half;                                                                                  \
-            }                                                                                                    \
-            for (int j = 0; j < lanes; j++) out[i + j] = low[j];                                                 \
-        }                                                                                                        \
+#define SEARCH(type, load)                                                                               \
+    static void search_##type(const search_run *s, const void *row_, const void *values_, int64_t count, \
+                              int64_t *out) {                                                            \
+        const type *row = row_, *values = values_;                                                       \
+        for (int64_t i = 0; i < count; i += LANES) {                                                     \
+            int64_t low[LANES] = {0}, length = s->n;                                                     \
+            int lanes = (int)CB_MIN(LANES, count - i);                                                   \
+            __typeof__(+load(row[0])) wanted[LANES] = {0}; /* + drops const */                           \
+            bool all[LANES] = {false}; /* is every number before this value? */                          \
+            for (int j = 0; j < lanes; j++) {                                                            \
+                wanted[j] = load(values[i + j]);                                                         \
+                all[j] = wanted[j] != wanted[j];                                                         \
+            }                                                                                            \
+            while (length > 0) {                                                                         \
+                int64_t half = (length + 1) >> 1;                                                        \
+                for (int j = 0; j < lanes; j++) {                                                        \
+                    __auto_type item = load(row[low[j] + half - 1]);                                     \
+                    bool before = s->right ? item <= wanted[j] || all[j]                                 \
+                                           : item < wanted[j] || (all[j] && item == item);               \
+                    low[j] += before ? half : 0;                                                         \
+                }                                                                                        \
+                length -= half;                                                                          \
+            }                                                                                            \
+            for (int j = 0; j < lanes; j++) out[i + j] = low[j];                                         \
+        }                                                                                                \
     }
 #define PLAIN(v) (v)
 SEARCH(uint8_t, PLAIN)
@@ -339,24 +379,32 @@ SEARCH(cb_half, half_to_float)
 SEARCH(cb_bfloat, bfloat_to_float)
 
 static void search_values(void *context, int64_t begin, int64_t end) {
-    static void (*const searches[CB_DTYPE_COUNT])(const search_run *, const void *, const void *, int64_t, int64_t *) = {
-        [CB_BOOL] = search_uint8_t, [CB_U8] = search_uint8_t, [CB_I8] = search_int8_t, [CB_U16] = search_uint16_t,
-        [CB_I16] = search_int16_t, [CB_U32] = search_uint32_t, [CB_I32] = search_int32_t, [CB_U64] = search_uint64_t,
-        [CB_I64] = search_int64_t, [CB_F16] = search_cb_half, [CB_BF16] = search_cb_bfloat, [CB_F32] = search_float,
+    static void (*const searches[CB_DTYPE_COUNT])(const search_run *, const void *, const void *, int64_t,
+                                                  int64_t *) = {
+        [CB_BOOL] = search_uint8_t, [CB_U8] = search_uint8_t,     [CB_I8] = search_int8_t,
+        [CB_U16] = search_uint16_t, [CB_I16] = search_int16_t,    [CB_U32] = search_uint32_t,
+        [CB_I32] = search_int32_t,  [CB_U64] = search_uint64_t,   [CB_I64] = search_int64_t,
+        [CB_F16] = search_cb_half,  [CB_BF16] = search_cb_bfloat, [CB_F32] = search_float,
         [CB_F64] = search_double};
     const search_run *s = context;
     int64_t size = s->values->itemsize;
     for (int64_t i = begin; i < end;) {
-        int64_t row = s->shared ? 0 : i / s->m, count = s->shared ? end - i : CB_MIN(end, (row + 1) * s->m) - i;
-        searches[s->values->dtype](s, (const char *)s->sorted->data + row * s->n * size, (const char *)s->values->data + i * size, count,
-                                   s->out + i);
+        int64_t row = s->shared ? 0 : i / s->m,
+                count = s->shared ? end - i : CB_MIN(end, (row + 1) * s->m) - i;
+        searches[s->values->dtype](s, (const char *)s->sorted->data + row * s->n * size,
+                                   (const char *)s->values->data + i * size, count, s->out + i);
         i += count;
     }
 }
 
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right) {
-    search_run s = {.sorted = sorted, .values = values, .out = out->data, .n = sorted->shape[sorted->ndim - 1],
-                    .m = values->ndim ? values->shape[values->ndim - 1] : 1, .shared = sorted->ndim == 1, .right = right};
+    search_run s = {.sorted = sorted,
+                    .values = values,
+                    .out = out->data,
+                    .n = sorted->shape[sorted->ndim - 1],
+                    .m = values->ndim ? values->shape[values->ndim - 1] : 1,
+                    .shared = sorted->ndim == 1,
+                    .right = right};
     cb_parallel(values->numel, WORK / 4, search_values, &s);
     return CB_OK;
 }
@@ -364,11 +412,11 @@ int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor
 /* ---- runs of equal values in a sorted vector ---- */
 
 /* Does item i differ from its predecessor? nan differs from everything, as in torch. */
-#define CHANGES(type, load)                                                              \
-    for (int64_t i = 0; i < n; i++) {                                                    \
-        const type *v = sorted->data;                                                    \
-        starts[i] = i == 0 || load(v[i]) != load(v[i - 1]);                              \
-    }                                                                                    \
+#define CHANGES(type, load)                                 \
+    for (int64_t i = 0; i < n; i++) {                       \
+        const type *v = sorted->data;                       \
+        starts[i] = i == 0 || load(v[i]) != load(v[i - 1]); \
+    }                                                       \
     break
 
 int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
@@ -378,7 +426,8 @@ int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
         case CB_BF16: CHANGES(cb_bfloat, bfloat_to_float);
         case CB_F32: CHANGES(float, PLAIN);
         case CB_F64: CHANGES(double, PLAIN);
-        default: switch (sorted->itemsize) {
+        default:
+            switch (sorted->itemsize) {
                 case 1: CHANGES(uint8_t, PLAIN);
                 case 2: CHANGES(uint16_t, PLAIN);
                 case 4: CHANGES(uint32_t, PLAIN);
@@ -389,15 +438,16 @@ int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
     return count;
 }
 
-void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values, cb_tensor *inverse,
-                        cb_tensor *counts) {
+void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
+                        cb_tensor *values, cb_tensor *inverse, cb_tensor *counts) {
     int64_t n = sorted->numel, run = -1, first = 0;
     for (int64_t i = 0; i < n; i++) {
         if (starts[i]) {
             if (counts && run >= 0) ((int64_t *)counts->data)[run] = i - first;
             first = i;
             run++;
-            memcpy((char *)values->data + run * values->itemsize, (const char *)sorted->data + i * values->itemsize, (size_t)values->itemsize);
+            memcpy((char *)values->data + run * values->itemsize,
+                   (const char *)sorted->data + i * values->itemsize, (size_t)values->itemsize);
         }
         if (inverse) ((int64_t *)inverse->data)[((const int64_t *)order->data)[i]] = run;
     }
