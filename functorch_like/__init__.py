@@ -7,6 +7,7 @@ from .dtypes import (
     get_default_dtype, half, iinfo, int8, int16, int32, int64, long, promote_types, set_default_dtype, short, uint8, uint16,
     uint32, uint64,
 )  # fmt: skip
+from .dtypes import bool_ as bool, float_ as float, int_ as int
 from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError, ShapeError, TraceError,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
 
 from cbackend import lib
@@ -15,14 +16,20 @@ from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
 
 def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[tuple[Meta, Tensor]]:
     roots = []
+    if len(tensors) != len(gradients):
+        raise ValueError(message(op, f"one gradient an output ({len(tensors)})", len(gradients)))
     for t, g in zip(tensors, gradients, strict=True):
-        m = t._m
+        m = t._current()
         if m is None or not m.requires_grad:
             raise GradError(message(op, "a tensor that requires grad", "one that does not", "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between."))
         if g is None:
             if t.numel() != 1:
                 raise GradError(message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."))
+            if t.dtype.is_complex:
+                raise GradError(message(op, "a real result", f"dtype {t.dtype}", "Reduce it to a real number, or pass gradient=."))
             g = ones_of(t)
+        elif not isinstance(g, Tensor):
+            raise TypeError(message(op, "a tensor as the gradient", type(g).__name__))
         elif g._shape != t._shape:
             raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
         roots.append((m, g))
@@ -44,7 +51,10 @@ def backward(
     roots = _roots("backward", tensors, grad_tensors)
     wanted = None
     if inputs is not None:
-        wanted = {t._m for t in ([inputs] if isinstance(inputs, Tensor) else inputs) if t._m is not None}
+        sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        if not sources:
+            raise ValueError(message("backward", "at least one tensor in inputs", "none"))
+        wanted = {m for t in sources if (m := t._current()) is not None}
     saved, state.grad = state.grad, create_graph
     try:
         found = run_backward(roots, wanted=wanted, retain_graph=create_graph if retain_graph is None else retain_graph)
@@ -60,15 +70,32 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
     """meta.grad += g, where meta.grad shares no memory with anything else."""
     earlier = meta.grad
     if earlier is None:
-        shared = id(g) in given or (g._m is None and not lib.cb_is_sole_owner(g._v))
+        # a hook may have kept g, a rule may have returned it twice
+        shared = id(g) in given or getrefcount(g) > _OWN_REFERENCES or (g._m is None and not lib.cb_is_sole_owner(g._v))
         given.add(id(g))
-        meta.grad = g.clone() if shared and not create_graph else g  # type: ignore[attr-defined]
+        meta.grad = g.clone() if shared else g  # type: ignore[attr-defined]
     elif create_graph or earlier._m is not None or g._m is not None or not earlier._v:
         meta.grad = earlier + g  # type: ignore[operator]
     else:
         earlier.add_(g)  # type: ignore[attr-defined]
-    for hook in meta.after_hooks or ():
+    for hook in list(meta.after_hooks or ()):
         hook(meta)
+
+
+def _own_references() -> int:
+    """How many references _accumulate sees to a gradient that only backward() holds."""
+    counts = []
+
+    def inner(meta: Any, g: Any, given: Any, create_graph: bool) -> None:
+        counts.append(getrefcount(g))
+
+    found = {0: object()}
+    for meta, g in found.items():
+        inner(meta, g, None, False)
+    return counts[0]
+
+
+_OWN_REFERENCES = _own_references()
 
 
 def grad(
@@ -95,6 +122,7 @@ def grad(
       (tensor(2.),)
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    allow_unused = allow_unused or materialize_grads
     sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
@@ -104,7 +132,7 @@ def grad(
         if not t.requires_grad:
             raise GradError(message("grad", "inputs that require grad", f"input {i} that does not", "Call requires_grad_() before computing the outputs."))
     roots = _roots("grad", outputs, grad_outputs)
-    metas = [t._m for t in sources]
+    metas = [t._current() for t in sources]
     with enable_grad() if create_graph else no_grad():
         found = run_backward(roots, wanted=set(metas), retain_graph=create_graph if retain_graph is None else retain_graph)  # type: ignore[arg-type]
     results = []

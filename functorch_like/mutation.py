@@ -3,30 +3,42 @@
 Plain tensors, and any tensor under no_grad, are written in memory. Under the tape or a transform a write is functional:
 the tensor is rebound to the new value, a view writes through to its base, and other views of the base notice by its
 meta and regenerate. So in-place code means the same in eager mode and under every transform.
+
+Plain views do not watch their base, for speed. When a plain base is about to be given a recorded or traced value, its views
+are looked up (_claim) and made to watch.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import lib
 
-from . import op as op_module
-from .errors import GradError, ShapeError, TraceError, message
-from .tensor import Tensor, sync
-from .trace import Meta, active, clock, state
+from .dtypes import can_cast
+from .errors import DTypeError, GradError, ShapeError, TraceError, message
+from .op import Op
+from .tensor import Tensor, replace, sync
+from .trace import Meta, active, state
+
+
+def root_of(t: Tensor) -> Tensor:
+    """The tensor that t is a view of, through all views between; t itself if it is none."""
+    while (view := getattr(t, "_b", None)) is not None:
+        t = view[0]
+    return t
 
 
 def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> bool:
-    """May this write go to memory? Raises for a leaf that requires grad.
+    """May this write go to memory? Raises for a leaf that requires grad, and for a tensor captured by a transform.
 
     Args:
       args: the tensors the new value comes from; a traced or recorded one makes the target such a tensor too.
     """
     m = target._m
     trace = state.trace if active else None
-    if trace is not None and not trace.owns(target):
+    if trace is not None and not (trace.owns(target) and trace.owns(root_of(target))):
         raise TraceError(
             message(
                 name,
@@ -44,11 +56,7 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
         sync(target)
         m = target._m
     if m is not None and m.requires_grad and state.grad:
-        base = target._b[0] if m.is_view else target
-        if base.requires_grad and base.is_leaf:
-            raise GradError(
-                message(name, "a tensor that is not a leaf requiring grad (or a view of one)", "such a leaf", "Wrap the write in no_grad(), or use the out-of-place form.")
-            )
+        _refuse_leaf(name, root_of(target))
         return False
     if m is not None and m.trace is not None:
         return False
@@ -58,43 +66,82 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
     return True
 
 
+def _refuse_leaf(name: str, root: Tensor) -> None:
+    if root.requires_grad and root.is_leaf:
+        raise GradError(
+            message(name, "a tensor that is not a leaf requiring grad (or a view of one)", "such a leaf", "Wrap the write in no_grad(), or use the out-of-place form.")
+        )
+
+
 def rebind(name: str, target: Tensor, new: Tensor) -> None:
     """Gives a tensor a new value; everything that saved or views the old one still works."""
-    shape = target._shape
+    shape, dtype = target._shape, target.dtype
     if new._shape != shape:
         raise ShapeError(message(name, f"a result of the tensor's shape {list(shape)}", list(new._shape), "Use the out-of-place form."))
-    if new.dtype is not target.dtype:
-        new = new.to(target.dtype)
-    view = getattr(target, "_b", None)
-    if target._m is None and lib.cb_storage_users(target._v) > (1 if view is None else 2):
+    if new.dtype is not dtype:
+        if not can_cast(new.dtype, dtype):
+            raise DTypeError(message(name, f"a result that can be stored as {dtype}", new.dtype, "Use the out-of-place form, or cast."))
+        new = new.to(dtype)  # type: ignore[attr-defined]
+    if getattr(target, "_b", None) is None:
+        _claim(name, target)
+        replace(target, new)
+        return
+    links = []  # the views from the target up to, not including, the root
+    t = target
+    while (view := getattr(t, "_b", None)) is not None:
+        links.append((t, view))
+        if view[1].name not in VIEW_WRITES:
+            raise ShapeError(
+                message(name, "a tensor with one memory location an element", f"an expanded tensor of shape {list(shape)}", "Write to a clone().")
+                if view[1].name == "expand"
+                else message(name, "a view that can be written through", f"one made by {view[1].name}", "Write to a clone().")
+            )
+        t = view[0]
+    _claim(name, target)
+    for t, (base, op, params, _) in links:
+        replace(t, new)
+        new = VIEW_WRITES[op.name](base, t, **params)
+        t._m.is_view = True  # type: ignore[union-attr]
+        t._b = (base, op, params, _STALE)
+    replace(base, new)
+
+
+_STALE = Meta()  # no base has it: the view is made anew at its next use
+
+
+def _claim(name: str, target: Tensor) -> None:
+    """Makes all views of a plain tensor's memory watch their base, which is about to leave that memory."""
+    if target._m is not None or not target._v:
+        return
+    family = [target]
+    while (view := getattr(family[-1], "_b", None)) is not None:
+        family.append(view[0])
+    root = family[-1]
+    _refuse_leaf(name, root)
+    if root._m is not None and root is not target:
+        raise GradError(message(name, "a view made while the tape records", "one made under no_grad()", "Make the view outside no_grad(), or clone() it."))
+    users = lib.cb_storage_users(root._v)
+    if users > len(family):
+        family = _views_of(root)
+    if users != len(family):
         raise GradError(
-            message(name, "a tensor that no other view shares memory with, before a recorded or traced value is written into it", "one that is viewed elsewhere", "Make the views after the write, or clone() first.")
+            message(name, "a tensor that shares its memory with views of it only, before a recorded or traced value is written into it", "one that also has a detached alias", "Write to a clone().")
         )
-    _swap(target, new)
-    if view is not None:
-        base, op, params, _ = view
-        scattered = op_module.dispatch(VIEW_WRITES[op.name], (base, target), params)
-        rebind(name, base, scattered)
-        target._m.is_view = True
-        target._b = (base, op, params, base._m)
+    for t in family:
+        if t is not root:
+            t._m = Meta()
+            t._m.is_view = True
 
 
-def _swap(target: Tensor, new: Tensor) -> None:
-    """Moves the value of `new` into `target`; the old value goes to the target's history."""
-    clock[0] += 1
-    old = op_module.wrap(lib.cb_retain(target._v)) if target._v else _traced_shell(target)
-    old._m = target._m
-    history = [*((target._m.history or []) if target._m is not None else []), (clock[0], old)]
-    target._v, new._v = new._v, target._v
-    target._m = new._m or Meta()
-    target._m.history = history
+def _views_of(root: Tensor) -> list[Tensor]:
+    """The tensor and all its views, found through the collector: rare enough to be slow."""
+    family = [root]
+    for t in family:  # grows
+        for holder in gc.get_referrers(t):
+            if type(holder) is tuple and len(holder) == 4 and holder[0] is t and isinstance(holder[1], Op):
+                family += [v for v in gc.get_referrers(holder) if isinstance(v, Tensor) and getattr(v, "_b", None) is holder]
+    return family
 
 
-def _traced_shell(t: Tensor) -> Tensor:
-    s = object.__new__(Tensor)
-    s._v, s._m = ffi.NULL, t._m
-    return s
-
-
-# view op -> the op that writes a value through it: `write(base, value, **params)`
+# view op -> how a value is written through it: `write(base, value, **params)` gives the base's new value
 VIEW_WRITES: dict[str, Any] = {}

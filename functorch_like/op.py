@@ -116,7 +116,10 @@ class Op:
                 if a._m is not None:
                     break
             else:
-                return wrap(self.impl(*args, **params))  # type: ignore[misc]
+                out = wrap(self.impl(*args, **params))  # type: ignore[misc]
+                if self.view and (self.name != "reshape" or lib.cb_storage_id(out._v) == lib.cb_storage_id(args[0]._v)):
+                    out._b = (args[0], self, params, None)
+                return out
         return dispatch(self, args, params)
 
     def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[int, ...], bool]:
@@ -167,7 +170,7 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     trace = state.trace if active else None
     if trace is not None:
         out = trace.process(op, args, params)
-    elif op.impl is None:
+    elif op.impl is None or (op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)):
         return op.decompose(*args, **params)  # type: ignore[misc]
     else:
         handles = op.impl(*args, **params)
@@ -180,9 +183,12 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
             if m is not None and m.requires_grad:
                 out = record(op, args, params, out)
                 break
-    if op.view and type(out) is not tuple and out._m is not None:
-        out._m.is_view = True
-        out._b = (args[0], op, params, args[0]._m)
+    if op.view:
+        base = args[0]
+        if op.name != "reshape" or lib.cb_storage_id(out._concrete) == lib.cb_storage_id(base._concrete):  # else a copy
+            if out._m is not None:
+                out._m.is_view = True
+            out._b = (base, op, params, base._m)
     return out
 
 

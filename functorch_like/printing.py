@@ -26,36 +26,38 @@ def set_printoptions(
     _options["sci_mode"] = sci_mode
 
 
-class _RealFormat:
+class _Format:
     """One format for all numbers of a tensor, chosen as torch does: integers with a dot, fixed, or scientific."""
 
-    def __init__(self, values: list[float]):
-        precision = _options["precision"]
-        finite = [v for v in values if v == v and abs(v) != float("inf")]
-        nonzero = [abs(v) for v in finite if v != 0]
-        self.whole = all(v == int(v) for v in finite)
-        self.precision = precision
-        self.scientific = False
-        if nonzero:
-            largest, smallest = max(nonzero), min(nonzero)
-            if self.whole:
-                self.scientific = largest / smallest > 1000.0 and largest > 1e8 or largest > 1e8
-            else:
-                self.scientific = largest / smallest > 1000.0 or largest > 1e8 or smallest < 1e-4
-        if _options["sci_mode"] is not None:
-            self.scientific = _options["sci_mode"]
-        self.width = 0
-        self.width = max((len(self(v)) for v in values), default=0)
+    def __init__(self, values: list[Any], floating: bool):
+        self.floating, self.whole, self.scientific, self.width = floating, True, False, 1
+        self.precision = _options["precision"]
+        if not floating:
+            self.width = max((len(str(v)) for v in values), default=1)
+            return
+        shown = [v for v in values if v == v and v != 0 and abs(v) != float("inf")]
+        if not shown:
+            return
+        largest, smallest = max(map(abs, shown)), min(map(abs, shown))
+        self.whole = all(v == int(v) for v in shown)
+        forced = _options["sci_mode"]
+        self.scientific = (largest / smallest > 1000.0 or largest > 1e8 or smallest < 1e-4) if forced is None else forced
+        if self.scientific:
+            self.width = max(len(f"{v:.{self.precision}e}") for v in shown)
+        elif self.whole:
+            self.width = max(len(f"{v:.0f}") + 1 for v in shown)
+        else:
+            self.width = max(len(f"{v:.{self.precision}f}") for v in shown)
 
-    def __call__(self, v: float) -> str:
-        if v != v:
-            text = "nan"
-        elif abs(v) == float("inf"):
-            text = "inf" if v > 0 else "-inf"
+    def __call__(self, v: Any) -> str:
+        if not self.floating:
+            text = str(v)
         elif self.scientific:
             text = f"{v:.{self.precision}e}"
         elif self.whole:
-            text = f"{v:.0f}."
+            text = f"{v:.0f}"
+            if v == v and abs(v) != float("inf"):
+                text += "."
         else:
             text = f"{v:.{self.precision}f}"
         return text.rjust(self.width)
@@ -63,93 +65,88 @@ class _RealFormat:
 
 class _ComplexFormat:
     def __init__(self, values: list[complex]):
-        self.real = _RealFormat([v.real for v in values])
-        self.imag = _RealFormat([abs(v.imag) if v.imag == v.imag else v.imag for v in values])
-        self.width = max((len(self(v)) for v in values), default=0)
+        self.real, self.imag = _Format([v.real for v in values], True), _Format([v.imag for v in values], True)
+        self.width = self.real.width + self.imag.width + 1
 
     def __call__(self, v: complex) -> str:
-        sign = "-" if str(v.imag).startswith("-") else "+"
-        return f"{self.real(v.real)}{sign}{self.imag(abs(v.imag)).lstrip() if v.imag == v.imag else 'nan'}j"
+        imag = self.imag(v.imag).lstrip() + "j"
+        return self.real(v.real) + ("" if imag[0] in "+-" else "+") + imag
 
 
-class _PlainFormat:
-    def __init__(self, values: list[Any]):
-        self.width = max((len(str(v)) for v in values), default=0)
-
-    def __call__(self, v: Any) -> str:
-        return str(v).rjust(self.width)
-
-
-def _body(x: Any, indent: int, summarise: bool, show: Any) -> str:
+def _values(x: Any, summarise: bool) -> Any:
+    """Nested lists of the values that will appear, with a string where some are left out."""
+    edge = _options["edgeitems"]
     shape = x._shape
-    if len(shape) == 0:
-        return show(x.item())
-    edge = _options["edgeitems"]
-    if len(shape) == 1:
-        n = shape[0]
-        if summarise and n > 2 * edge:
-            items = [show(v) for v in x[:edge].tolist()] + [" ..."] + [show(v) for v in x[n - edge :].tolist()]
-        else:
-            items = [show(v) for v in x.tolist()]
-        per_line = max(1, (_options["linewidth"] - indent) // (max(show.width, 1) + 2))
-        lines = [", ".join(items[i : i + per_line]) for i in range(0, len(items), per_line)] or [""]
-        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+    if not shape:
+        return x.item()
     n = shape[0]
-    if summarise and n > 2 * edge:
-        rows = [_body(x[i], indent + 1, True, show) for i in range(edge)] + ["..."]
-        rows += [_body(x[i], indent + 1, True, show) for i in range(n - edge, n)]
-    else:
-        rows = [_body(x[i], indent + 1, summarise, show) for i in range(n)]
-    return "[" + (",\n" * (len(shape) - 1) + " " * (indent + 1)).join(rows) + "]"
-
-
-def _shown_values(x: Any, summarise: bool) -> list[Any]:
-    """The values that will appear, flat: they decide the format."""
-    edge = _options["edgeitems"]
     if not summarise:
-        flat = x.tolist()
-        while flat and isinstance(flat[0] if isinstance(flat, list) else flat, list):
-            flat = [v for row in flat for v in row]
-        return flat if isinstance(flat, list) else [flat]
-    if x.ndim == 1:
-        return x.tolist() if x._shape[0] <= 2 * edge else x[:edge].tolist() + x[-edge:].tolist()
-    n = x._shape[0]
-    rows = range(n) if n <= 2 * edge else [*range(edge), *range(n - edge, n)]
-    return [v for i in rows for v in _shown_values(x[i], True)]
+        return x.tolist()
+    if len(shape) == 1:
+        return x[:edge].tolist() + [" ..."] + x[n - edge :].tolist() if n > 2 * edge else x.tolist()
+    if n > 2 * edge:
+        return [_values(x[i], True) for i in range(edge)] + ["..."] + [_values(x[i], True) for i in range(n - edge, n)]
+    return [_values(x[i], True) for i in range(n)]
+
+
+def _flat(values: Any) -> list[Any]:
+    if isinstance(values, list):
+        return [v for item in values for v in _flat(item)]
+    return [] if isinstance(values, str) else [values]
+
+
+def _body(values: Any, ndim: int, indent: int, show: Any) -> str:
+    if ndim == 0:
+        return show(values)
+    items = [v if isinstance(v, str) else _body(v, ndim - 1, indent + 1, show) for v in values]
+    if ndim > 1:
+        return "[" + ("," + "\n" * (ndim - 1) + " " * (indent + 1)).join(items) + "]"
+    per_line = max(1, (_options["linewidth"] - indent) // (show.width + 2))
+    lines = [", ".join(items[i : i + per_line]) for i in range(0, len(items), per_line)]
+    return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
 
 def tensor_text(x: Any, name: str = "tensor") -> str:
     """The repr of a tensor."""
-    m = x._m
+    m = x._current()
     if not x._v:
         value = m.tracer or m
         inner = getattr(value, "primal", None) or getattr(value, "physical", None)
         tail = f", within {value.trace.within()}"
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""
         return f"Traced({repr(inner) if inner is not None else f'shape={list(value.shape)}'}{', ' + kind if kind else ''}{tail})"
-    d = x.dtype
+    d, indent = x.dtype, len(name) + 1
+    plain_dtypes: tuple[Any, ...] = (get_default_dtype(), complex128 if get_default_dtype().itemsize == 8 else complex64, int64, bool_)
     suffixes = []
+    if x.device.type != "cpu":
+        suffixes.append(f"device='{x.device}'")
     if x.is_meta:
         body = "..."
-        suffixes.append(f"device='meta', size={tuple(x._shape)}")
+        suffixes.append(f"size={tuple(x._shape)}")
+        plain_dtypes = (get_default_dtype(),)
+    elif x.numel() == 0:
+        body = "[]"
+        if len(x._shape) != 1:
+            suffixes.append(f"size={tuple(x._shape)}")
+        plain_dtypes = (get_default_dtype(),)  # there are no elements to infer it from
     else:
-        plain = x._alias()
-        if x.device.type != "cpu":
-            suffixes.append(f"device='{x.device}'")
-            plain = plain.cpu()
-        if x.numel() == 0:
-            body = "[]"
-            if len(x._shape) != 1:
-                suffixes.append(f"size={tuple(x._shape)}")
-        else:
-            summarise = x.numel() > _options["threshold"]
-            values = _shown_values(plain, summarise)
-            show: Any = (_ComplexFormat if d.is_complex else _RealFormat if d.is_floating_point else _PlainFormat)(values)
-            body = _body(plain, len(name) + 1, summarise, show)
-    if d not in (get_default_dtype(), int64, bool_, complex64 if get_default_dtype().itemsize <= 4 else complex128) or (x.numel() == 0 and d is int64):
+        plain = x._alias().cpu()
+        values = _values(plain, x.numel() > _options["threshold"])
+        flat = _flat(values)
+        body = _body(values, len(x._shape), indent, _ComplexFormat(flat) if d.is_complex else _Format(flat, d.is_floating_point))
+    if d not in plain_dtypes:
         suffixes.append(f"dtype={d}")
     if m is not None and m.op is not None:
         suffixes.append(f"grad_fn={m!r}")
     elif m is not None and m.requires_grad:
         suffixes.append("requires_grad=True")
-    return f"{name}({', '.join([body, *suffixes])})"
+    text = f"{name}({body}"
+    at = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if at + len(suffix) + 2 > _options["linewidth"]:
+            text += ",\n" + " " * indent + suffix
+            at = indent + len(suffix)
+        else:
+            text += ", " + suffix
+            at += len(suffix) + 2
+    return text + ")"

@@ -139,19 +139,26 @@ def check_saved(node: Node) -> None:
     for i, a in enumerate(node.args):
         if a is None or type(a) is Spec or not hasattr(a, "_m"):
             continue
-        if a._m is not None and a._m.history is not None:
-            for when, earlier in a._m.history:
-                if when > node.clock:
-                    a = earlier
-                    break
-            node.args = [*node.args[:i], a, *node.args[i + 1 :]]
-        _check_unwritten(node, a, f"input {i}")
+        saved = _as_saved(node, a, f"input {i}")
+        if saved is not a:
+            node.args = [*node.args[:i], saved, *node.args[i + 1 :]]
     if node.out is not None:
-        for t in node.out if type(node.out) is tuple else (node.out,):
-            _check_unwritten(node, t, "the output")
+        if type(node.out) is tuple:
+            node.out = tuple([_as_saved(node, t, "an output") for t in node.out])
+        else:
+            node.out = _as_saved(node, node.out, "the output")
 
 
-def _check_unwritten(node: Node, t: Tensor, which: str) -> None:
+def _as_saved(node: Node, t: Tensor, which: str) -> Tensor:
+    """The value that a saved tensor had when the node was made."""
+    m = t._m
+    if m is not None:
+        if m.is_view:
+            op_module.sync(t)
+            m = t._m
+        entry = m.history  # type: ignore[union-attr]
+        while entry is not None and entry[0] > node.clock:
+            t, entry = entry[1], entry[2]
     if t._v and lib.cb_last_write(t._v) > node.clock:
         raise GradError(
             message(
@@ -161,6 +168,7 @@ def _check_unwritten(node: Node, t: Tensor, which: str) -> None:
                 "Write to a clone(), or use the out-of-place form.",
             )
         )
+    return t
 
 
 def run_backward(
@@ -268,6 +276,6 @@ def run_hooks(meta: Meta, ct: Tensor) -> Tensor:
 def accumulate(meta: Meta, ct: Tensor) -> None:
     """grad += ct, without sharing memory with anything else."""
     if meta.grad is None:
-        meta.grad = ct
+        meta.grad = ct.clone()
     else:
         meta.grad = meta.grad + ct

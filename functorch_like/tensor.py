@@ -8,6 +8,7 @@ a tensor is: its shape, dtype, memory, gradient and conversions.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 from cbackend import ffi, lib, raise_error
 
@@ -15,7 +16,7 @@ from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .errors import DimError, DTypeError, GradError, ShapeError, TraceError, message
 from .tape import Node
-from .trace import Leaf, Meta, TracerValue, clock
+from .trace import Leaf, Meta, TracerValue, clock, state
 
 _new = object.__new__
 _release = lib.cb_release
@@ -136,8 +137,17 @@ class Tensor:
         """Where the tensor lives."""
         return device_from_code((self._v or self._concrete).device)
 
+    def _current(self) -> Meta | None:
+        """The meta, of a view after it has taken up what was written to its base."""
+        m = self._m
+        if m is not None and m.is_view:
+            sync(self)
+            m = self._m
+        return m
+
     def _memory(self, what: str) -> Any:
         """The handle, when there is one."""
+        self._current()
         if not self._v:
             raise TraceError(
                 message(what, "a tensor with memory", f"a tracer of {self._value.trace.within()}", "Return the tensor from the transformed function and look at it there.")
@@ -146,9 +156,18 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """The distance between neighbours along each dimension, in elements."""
-        v = self._memory("stride")
-        strides = tuple(ffi.unpack(v.strides, v.ndim)) if v.ndim else ()
-        return strides if dim is None else strides[wrap_dim("stride", dim, v.ndim)]
+        strides = self._strides()
+        return strides if dim is None else strides[wrap_dim("stride", dim, len(strides))]
+
+    def _strides(self) -> tuple[int, ...]:
+        """The strides; those of one lane for a mapped value."""
+        self._current()
+        v = self._v
+        if v:
+            return tuple(ffi.unpack(v.strides, v.ndim)) if v.ndim else ()
+        value = self._value
+        strides = value.inner()._strides()
+        return strides[len(strides) - len(value.shape) :]
 
     def storage_offset(self) -> int:
         """The position of the first element in the storage, in elements."""
@@ -160,7 +179,14 @@ class Tensor:
 
     def is_contiguous(self) -> bool:
         """Do the elements lie in row-major order without gaps?"""
-        return not self._v or bool(self._v.flags & 2)
+        if self._v:
+            return bool(self._v.flags & 2)
+        step, shape = 1, self._shape
+        for size, stride in zip(reversed(shape), reversed(self._strides()), strict=True):
+            if size != 1 and stride != step and 0 not in shape:
+                return False
+            step *= size
+        return True
 
     def element_size(self) -> int:
         """Bytes an element."""
@@ -210,9 +236,9 @@ class Tensor:
 
     def _alias(self) -> Tensor:
         """Another plain shell for the same value: memory, or a tracer; without tape."""
+        m = self._current()
         t = _new(Tensor)
         t._v = lib.cb_retain(self._v)
-        m = self._m
         t._m = None if m is None or m.trace is None else m.tracer or m
         return t
 
@@ -221,7 +247,7 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Does the tape record what is computed from this tensor?"""
-        m = self._m
+        m = self._current()
         return m is not None and m.requires_grad
 
     @requires_grad.setter
@@ -235,32 +261,36 @@ class Tensor:
           DTypeError: the dtype is not floating or complex.
           GradError: switched off on a result of recorded operations: use detach().
         """
-        m = self._m
+        m = self._current()
         if bool(requires_grad) == (m is not None and m.requires_grad):
             return self
         if not requires_grad:
             if m.op is not None:  # type: ignore[union-attr]
                 raise GradError(message("requires_grad_", "a leaf to switch off", "a result of recorded operations", "Use detach()."))
-            self._m = m.tracer  # type: ignore[union-attr]
+            self._m = kept = Meta() if m.history or m.grad is not None else None  # type: ignore[union-attr]
+            if m.trace is not None:  # type: ignore[union-attr]
+                self._m = m.tracer  # type: ignore[union-attr]
+            elif kept is not None:
+                kept.history, kept.grad = m.history, m.grad  # type: ignore[union-attr]
             return self
         if not self.dtype.is_inexact:
             raise DTypeError(message("requires_grad_", "a floating or complex tensor", self.dtype, "Cast with .float()."))
         self._m = leaf = Leaf()
         leaf.stand_on(m)
-        if m is not None and m.grad is not None:
-            leaf.grad = m.grad
+        if m is not None:
+            leaf.grad, leaf.history = m.grad, m.history
         return self
 
     @property
     def is_leaf(self) -> bool:
         """Is the tensor not a result of recorded operations?"""
-        m = self._m
+        m = self._current()
         return m is None or m.op is None
 
     @property
     def grad_fn(self) -> Any:
         """The recorded operation that made the tensor, or None."""
-        m = self._m
+        m = self._current()
         if m is None or m.op is None:
             return None
         return m if isinstance(m, Node) else m.node
@@ -278,6 +308,10 @@ class Tensor:
                 raise TypeError(message("grad", "a tensor or None", type(value).__name__))
             if value._shape != self._shape:
                 raise ShapeError(message("grad", f"shape {list(self._shape)}", list(value._shape)))
+            if value.dtype is not self.dtype:
+                raise DTypeError(message("grad", f"dtype {self.dtype}", value.dtype, "Cast it with to()."))
+            if value is self:
+                raise GradError(message("grad", "another tensor", "the tensor itself", "Assign a clone()."))
         if self._m is None:
             if value is None:
                 return
@@ -311,8 +345,15 @@ class Tensor:
             raise GradError(message("register_post_accumulate_grad_hook", "a leaf that requires grad", "another tensor"))
         m = self._m
         m.after_hooks = m.after_hooks or []
-        m.after_hooks.append(hook)
-        return HookHandle(m, "after_hooks", hook)
+        owner = ref(self)  # the meta must not keep its tensor alive
+
+        def with_tensor(_meta: Any) -> None:
+            t = owner()
+            if t is not None:
+                hook(t)
+
+        m.after_hooks.append(with_tensor)
+        return HookHandle(m, "after_hooks", with_tensor)
 
     def backward(
         self,
@@ -362,6 +403,7 @@ class Tensor:
         Raises:
           ShapeError: there is not exactly one element.
         """
+        self._current()
         v = self._v
         if not v:
             return self._value.trace.read(self, "item")
@@ -403,6 +445,7 @@ class Tensor:
         return flat
 
     def __bool__(self) -> bool:
+        self._current()
         v = self._v
         if not v:
             return self._value.trace.read(self, "bool")
@@ -470,7 +513,13 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         array = self.numpy()
-        return array if dtype is None else array.astype(dtype, copy=False)
+        if copy:
+            return array.astype(array.dtype if dtype is None else dtype, copy=True)
+        if dtype is None or array.dtype == dtype:
+            return array
+        if copy is False:
+            raise ValueError(message("__array__", f"dtype {array.dtype} where no copy may be made", dtype, "Pass copy=None."))
+        return array.astype(dtype)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.numpy().__dlpack__(**kwargs)
@@ -484,7 +533,7 @@ class Tensor:
         return rebuild, (type(self), to_bytes(self), self.dtype.name, self._shape, self.requires_grad)
 
     def __copy__(self) -> Tensor:
-        t = self._alias()
+        t = self.detach() if self._v else self._alias()
         if self.requires_grad and self.is_leaf:
             t.requires_grad_()
         return t if type(self) is Tensor else _recast(type(self), t)
@@ -594,20 +643,40 @@ def wrap_dim(op: str, dim: int, ndim: int) -> int:
 
 
 def sync(t: Tensor) -> None:
-    """Brings a view up to date with a base that has been given a new value."""
-    base, op, params, seen = t._b
-    if base._m is not None and base._m.is_view:
-        sync(base)
-    if base._m is seen:
+    """Brings a view up to date with a base that has been given a new value; its own old value goes to its history."""
+    view = getattr(t, "_b", None)
+    if view is None:  # an old value of a view
         return
-    fresh = op_module.dispatch(op, (base,), params)
-    t._v, fresh._v = fresh._v, t._v
-    t._m, fresh._m = fresh._m, None
-    if t._m is not None:
-        t._m.is_view = True
-    t._b = (base, op, params, base._m)
+    base, op, params, seen = view
+    m = base._m
+    if m is not None and m.is_view:
+        sync(base)
+        m = base._m
+    if m is seen:
+        return
+    saved, state.grad = state.grad, True  # it was recorded when it was made, wherever it is looked at
+    try:
+        fresh = op_module.dispatch(op, (base,), params)
+    finally:
+        state.grad = saved
+    replace(t, fresh)
+    t._m.is_view = True  # type: ignore[union-attr]
+    t._b = (base, op, params, m)
+
+
+def replace(t: Tensor, new: Tensor) -> None:
+    """Moves the value of `new` into `t`. The old value stays in t's history, for those who saved it."""
+    clock[0] += 1
+    m = t._m
+    old = _new(Tensor)
+    old._v, old._m, old._b = lib.cb_retain(t._v), m, None
+    t._v, new._v = new._v, t._v
+    t._m = kept = new._m or Meta()
+    new._m = None
+    kept.is_view = False
+    kept.history = (clock[0], old, None if m is None else m.history)
 
 
 op_module.wrap = wrap
 op_module.sync = sync
-__all__ = ["HookHandle", "Size", "Tensor", "ones_of", "traced", "wrap", "wrap_dim"]
+__all__ = ["HookHandle", "Size", "Tensor", "ones_of", "replace", "sync", "traced", "wrap", "wrap_dim"]

@@ -52,7 +52,7 @@ class Meta:
     retains_grad = False
     hooks: list[Any] | None = None  # called with the gradient
     after_hooks: list[Any] | None = None  # called after accumulation
-    history: list[tuple[int, Tensor]] | None = None  # earlier values, with the clock at which each was replaced
+    history: Any = None  # earlier values: (clock at which it was replaced, the value, those before it)
     is_view = False
     watched = False  # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
 
@@ -169,10 +169,18 @@ def _user_site() -> Any:
 
 
 class _GradMode:
-    """Switches the tape; a context manager and a decorator."""
+    """Switches the tape; a context manager and a decorator, also of generators and without parentheses."""
 
-    def __init__(self, enabled: bool):
-        self.enabled = enabled
+    enabled = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        mode = object.__new__(cls)
+        if not callable(function):
+            return mode
+        mode.__init__()
+        return mode(function)
+
+    def __init__(self) -> None:
         self.saved: list[bool] = []
 
     def __enter__(self):
@@ -185,13 +193,40 @@ class _GradMode:
 
     def __call__(self, function: Any) -> Any:
         from functools import wraps
+        from inspect import isgeneratorfunction
+
+        enabled = self.enabled
 
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)() if type(self) is not set_grad_enabled else _GradMode(self.enabled):  # type: ignore[call-arg]
+            saved, state.grad = state.grad, enabled
+            try:
                 return function(*args, **kwargs)
+            finally:
+                state.grad = saved
 
-        return wrapped
+        @wraps(function)
+        def wrapped_generator(*args: Any, **kwargs: Any) -> Any:
+            generator = function(*args, **kwargs)
+            resume, sent = generator.send, None
+            while True:
+                saved, state.grad = state.grad, enabled
+                try:
+                    item = resume(sent)
+                except StopIteration as stop:
+                    return stop.value
+                finally:
+                    state.grad = saved
+                try:
+                    sent = yield item
+                    resume = generator.send
+                except GeneratorExit:
+                    generator.close()
+                    raise
+                except BaseException as error:
+                    resume, sent = generator.throw, error
+
+        return wrapped_generator if isgeneratorfunction(function) else wrapped
 
 
 class no_grad(_GradMode):  # noqa: N801 - the field's name for it
@@ -205,31 +240,39 @@ class no_grad(_GradMode):  # noqa: N801 - the field's name for it
       False
     """
 
-    def __init__(self) -> None:
-        super().__init__(False)
-
 
 class enable_grad(_GradMode):  # noqa: N801
     """The tape records inside, also within no_grad. A context manager and a decorator."""
 
-    def __init__(self) -> None:
-        super().__init__(True)
+    enabled = True
 
 
-class inference_mode(no_grad):  # noqa: N801
-    """no_grad under torch's other name."""
+class inference_mode(_GradMode):  # noqa: N801
+    """no_grad under torch's other name; `inference_mode(False)` switches the tape on."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.enabled = not mode
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801
-    """Switches the tape on or off, from the call on or for a `with` block."""
+    """Switches the tape on or off, from the call on or for a `with` block or a decorated function."""
 
     def __init__(self, mode: bool):
-        super().__init__(mode)
-        self.saved.append(state.grad)
-        state.grad = mode
+        super().__init__()
+        self.before, self.enabled = state.grad, bool(mode)
+        state.grad = self.enabled
 
     def __enter__(self):
+        state.grad = self.enabled
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.grad = self.before
+
+    def __call__(self, function: Any) -> Any:
+        state.grad = self.before
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:

@@ -26,7 +26,8 @@ static int make_plan(int family, int op, int n, cb_tensor *const *xs, plan *p) {
     for (int i = where; i < n; i++) same &= xs[i]->dtype == xs[where]->dtype && !(xs[i]->flags & CB_FLAG_WEAK);
     int type = same ? xs[where]->dtype : cb_result_type(n - where, xs + where);
     if (type < 0) return cb_error_code();
-    if (info->rule == CB_RULE_FLOAT) type = cb_float_dtype(type);
+    bool floats = info->rule == CB_RULE_FLOAT || (info->rule == CB_RULE_REAL && !(info->kinds & CB_KIND_INT));
+    if (floats) type = cb_float_dtype(type);
     int compute = info->rule == CB_RULE_LOGICAL ? CB_BOOL : cb_compute_dtype(type);
     if (!(info->kinds & kind_bit(compute))) {
         if (compute == CB_BOOL && (info->kinds & CB_KIND_INT) && info->rule == CB_RULE_BOOL)

@@ -64,7 +64,8 @@ struct cb_storage {
     void *data;
     int64_t last_write;
     int64_t serial; /* counts storages: later ones have larger numbers */
-    void (*deleter)(void *context); /* borrowed memory; NULL when the allocator owns it */
+    bool borrowed;                  /* somebody else's memory: the deleter, if any, gives it back */
+    void (*deleter)(void *context);
     void *context;
 };
 void *cb_alloc(int device, int64_t nbytes); /* 64-byte aligned; NULL after setting CB_ERR_MEMORY */

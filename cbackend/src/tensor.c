@@ -37,7 +37,7 @@ void cb_storage_release(cb_storage *s) {
     if (!s || __atomic_sub_fetch(&s->refcount, 1, __ATOMIC_ACQ_REL) > 0) return;
     if (s->deleter)
         s->deleter(s->context);
-    else if (s->data)
+    else if (s->data && !s->borrowed)
         cb_free(s->device, s->data, s->nbytes);
     free(s);
 }
@@ -113,8 +113,10 @@ void cb_release(cb_tensor *x) {
 cb_tensor *cb_view_new(cb_tensor *x, int ndim, const int64_t *shape, const int64_t *strides, int64_t offset) {
     cb_tensor *y = cb_handle_new(x->dtype, x->device, ndim);
     if (!y) return NULL;
-    memcpy(y->shape, shape, (size_t)ndim * sizeof *shape);
-    memcpy(y->strides, strides, (size_t)ndim * sizeof *strides);
+    if (ndim) { /* both may be NULL for 0-d views */
+        memcpy(y->shape, shape, (size_t)ndim * sizeof *shape);
+        memcpy(y->strides, strides, (size_t)ndim * sizeof *strides);
+    }
     y->offset = offset;
     y->flags = x->flags & CB_FLAG_READONLY;
     y->storage = x->storage;
@@ -200,8 +202,10 @@ cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape,
                           void (*deleter)(void *), void *context) {
     cb_tensor *x = cb_handle_new(dtype, CB_CPU, ndim);
     if (!x) return NULL;
-    memcpy(x->shape, shape, (size_t)ndim * sizeof *shape);
-    memcpy(x->strides, strides, (size_t)ndim * sizeof *strides);
+    if (ndim) {
+        memcpy(x->shape, shape, (size_t)ndim * sizeof *shape);
+        memcpy(x->strides, strides, (size_t)ndim * sizeof *strides);
+    }
     x->storage = cb_storage_new(CB_CPU, 0);
     if (!x->storage) {
         cb_release(x);
@@ -209,6 +213,7 @@ cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape,
     }
     x->storage->data = data;
     x->storage->nbytes = cb_numel_of(ndim, shape) * x->itemsize;
+    x->storage->borrowed = true;
     x->storage->deleter = deleter;
     x->storage->context = context;
     if (readonly) x->flags |= CB_FLAG_READONLY;
@@ -238,7 +243,7 @@ int cb_check_writable(const char *op, const cb_tensor *out) {
 }
 
 int cb_is_sole_owner(const cb_tensor *x) {
-    return x->storage->refcount == 1 && x->storage->deleter == NULL && cb_is_contiguous(x);
+    return x->storage->refcount == 1 && !x->storage->borrowed && cb_is_contiguous(x);
 }
 
 static void byte_range(const cb_tensor *x, int64_t *low, int64_t *high) {

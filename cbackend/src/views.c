@@ -293,10 +293,11 @@ cb_tensor *cb_view_as_real(cb_tensor *x) {
 cb_tensor *cb_view_as_complex(cb_tensor *x) {
     NEED(x, "view_as_complex");
     int last = x->ndim - 1;
-    bool fits = last >= 0 && (x->dtype == CB_F32 || x->dtype == CB_F64) && x->shape[last] == 2 && x->strides[last] == 1 && x->offset % 2 == 0;
+    bool fits = last >= 0 && (x->dtype == CB_F32 || x->dtype == CB_F64) && x->shape[last] == 2;
+    fits = fits && (x->numel == 0 || (x->strides[last] == 1 && x->offset % 2 == 0));
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     for (int d = 0; d < last && fits; d++) {
-        fits = x->strides[d] % 2 == 0 || x->shape[d] == 1;
+        fits = x->strides[d] % 2 == 0 || x->shape[d] == 1 || x->numel == 0;
         shape[d] = x->shape[d];
         strides[d] = x->strides[d] / 2;
     }

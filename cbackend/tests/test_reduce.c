@@ -160,7 +160,7 @@ static void test_ops(cb_tensor *x, unsigned mask) {
             if (!strcmp(ops[k].name, "logsumexp")) w = log(creal(w));
             if (!strcmp(ops[k].name, "norm2")) w = sqrt(creal(w));
             if (!strcmp(ops[k].name, "prod") && dtype < CB_F16 && cabs(w) > 9e15) continue; /* wraps */
-            if (dtype == CB_F16 && cabs(w) > 65000) w = INFINITY;
+            if (out->dtype == CB_F16 && creal(w) > 65000) w = INFINITY;
             bool good = close_to(got[i], w, tolerance(dtype) * 4);
             CHECK(good, "%s %s mask %u at %lld: got %g, expected %g", ops[k].name, names[dtype], mask, (long long)i, creal(got[i]), creal(w));
             if (!good) break;
@@ -252,7 +252,7 @@ static void test_scan(cb_tensor *x, int dim) {
 }
 
 static void test_layouts(void) {
-    static const int64_t shapes[][4] = {{1}, {9}, {70}, {3, 5}, {40, 33}, {33, 70}, {4, 1, 9}, {2, 3, 4, 5}, {0, 4}, {5, 0, 3}};
+    static const int64_t shapes[][4] = {{1}, {9}, {70}, {3, 5}, {18, 33}, {12, 70}, {4, 1, 9}, {2, 3, 4, 5}, {0, 4}, {5, 0, 3}};
     static const int ranks[] = {1, 1, 1, 2, 2, 2, 3, 4, 2, 3};
     for (int dtype = 0; dtype < CB_DTYPE_COUNT; dtype++) {
         cb_tensor *number0 = make(dtype, 0, NULL);
@@ -275,7 +275,7 @@ static void test_layouts(void) {
 
 /* Long enough to be cut into chunks: right, and the same bits for one and two threads. */
 static void test_threads(void) {
-    static const int64_t shapes[][2] = {{400000, 1}, {700, 600}, {3, 150000}, {150000, 3}};
+    static const int64_t shapes[][2] = {{140000, 1}, {300, 500}, {2, 80000}, {80000, 2}};
     static const int dtypes[] = {CB_F32, CB_F16, CB_I32, CB_BOOL};
     for (int t = 0; t < 4; t++)
         for (int s = 0; s < 4; s++) {

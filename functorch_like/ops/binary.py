@@ -8,6 +8,54 @@ from ..op import NONDIFF
 from ..tensor import Tensor
 from .family import binary, chain, operand
 
+__all__ = [
+    "add",
+    "arctan2",
+    "atan2",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "copysign",
+    "div",
+    "divide",
+    "eq",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "gcd",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "hypot",
+    "lcm",
+    "le",
+    "less",
+    "less_equal",
+    "logaddexp",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "ne",
+    "nextafter",
+    "not_equal",
+    "pow",
+    "remainder",
+    "rsub",
+    "sub",
+    "subtract",
+    "true_divide",
+    "xlogy",
+]
+
 _ANY = {"kinds": "int float complex"}
 _REAL = {"kinds": "float"}
 _NUMBERS = {"kinds": "int float"}
@@ -88,7 +136,7 @@ remainder = binary(
     "What floor division leaves; it has the sign of y, as in Python.",
     dunder="mod",
     oracle="numpy.remainder",
-    samples={"low": 1, "high": 9, **_NUMBERS},
+    samples={"low": 1, "high": 9, **_NUMBERS, "special": "a zero result has the sign of x as in torch; NumPy gives it the sign of y"},
 )
 fmod = binary("fmod", (1, chain(lambda t, x, y, _out: -t * trunc_divide(x, y))), "What truncated division leaves; it has the sign of x, as in C.", oracle="numpy.fmod", samples={"low": 1, "high": 9, **_NUMBERS})
 pow = binary(  # noqa: A001 - torch's name
@@ -166,7 +214,7 @@ arctan2 = atan2
 hypot = binary("hypot", (lambda x, _y, out: x / out, lambda _x, y, out: y / out), "sqrt(x^2 + y^2), without overflow.", oracle="numpy.hypot", samples=_REAL)
 copysign = binary("copysign", (chain(lambda t, x, y, _out: _copysign_rule(t, x, y)), chain(lambda t, _x, _y, _out: t * 0)), "The size of x with the sign of y.", oracle="numpy.copysign", samples=_REAL)
 nextafter = binary("nextafter", NONDIFF("a step of one unit in the last place"), "The next number after x towards y.", oracle="numpy.nextafter", samples=_REAL)
-logaddexp = binary("logaddexp", (lambda x, _y, out: _exp(x - out), lambda _x, y, out: _exp(y - out)), "log(exp(x) + exp(y)), without overflow.", inplace=False, oracle="numpy.logaddexp", samples=_REAL)
+logaddexp = binary("logaddexp", (lambda x, _y, out: _exp(x - out), lambda _x, y, out: _exp(y - out)), "log(exp(x) + exp(y)), without overflow.", inplace=False, oracle="numpy.logaddexp", samples={**_REAL, "missing": {"complex": "no complex kernel"}})
 xlogy = binary("xlogy", (lambda x, y, _out: _xlogy_by_x(x, y), lambda x, y, _out: x / y), "x * log(y), and 0 where x is 0.", oracle="scipy.special.xlogy", samples={"low": 0.2, "high": 3.0, **_REAL})
 
 

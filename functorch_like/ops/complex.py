@@ -9,6 +9,15 @@ from .family import operand
 from .unary import angle, conj_physical
 from .views import view_as_complex, view_as_real
 
+__all__ = [
+    "complex",
+    "conj",
+    "imag",
+    "polar",
+    "real",
+    "resolve_conj",
+]
+
 
 def real(x: Tensor) -> Tensor:
     """The real part, a view; a real tensor itself."""
@@ -52,4 +61,3 @@ Tensor.real = property(real, doc=real.__doc__)  # type: ignore[attr-defined]
 Tensor.imag = property(imag, doc=imag.__doc__)  # type: ignore[attr-defined]
 Tensor.conj = conj  # type: ignore[attr-defined]
 Tensor.resolve_conj = conj  # type: ignore[attr-defined]
-__all__ = ["angle", "complex", "conj", "imag", "polar", "real", "resolve_conj"]

@@ -18,6 +18,15 @@ from ..tensor import Tensor
 from .matmul import _sum_of
 from .views import _reshape
 
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+]
+
 _FAMILY = "conv"
 Ints = tuple[int, ...]
 

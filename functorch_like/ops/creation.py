@@ -11,7 +11,30 @@ from ..errors import DeviceError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
+from ..trace import Meta
 from .family import number
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "clone",
+    "contiguous",
+    "detach",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "to",
+    "type_as",
+    "zeros",
+    "zeros_like",
+]
 
 _C_ARRAYS = {"bool": "unsigned char", "int64": "int64_t", "float32": "float", "float64": "double"}
 
@@ -397,9 +420,7 @@ def clone(x: Tensor) -> Tensor:
 
 def contiguous(x: Tensor) -> Tensor:
     """The tensor in row-major order: itself if it is already."""
-    if x._v and x._v.flags & 2:
-        return x
-    return _contiguous(x)
+    return x if x.is_contiguous() else _contiguous(x)
 
 
 def detach(x: Tensor) -> Tensor:
@@ -411,7 +432,11 @@ def _detach_(x: Tensor) -> Tensor:
     """Cuts the tensor itself from the graph."""
     m = x._m
     if m is not None:
+        history = m.history
         x._m = None if m.trace is None else _detach(x)._m
+        if history is not None:  # of values that recorded operations may have saved
+            x._m = x._m or Meta()
+            x._m.history = history
     return x
 
 

@@ -29,13 +29,13 @@ class chain:  # noqa: N801 - reads as a word in the tables
     """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`.
 
     Args:
-      holomorphic: the plain partial, for complex operands: forward and reverse mode differ there by a conjugate.
+      forward: how to apply it to a tangent, where that differs: for complex operands by a conjugate.
     """
 
     chained = True
 
-    def __init__(self, function: Callable[..., Any], holomorphic: Callable[..., Any] | None = None):
-        self.function, self.holomorphic = function, holomorphic
+    def __init__(self, function: Callable[..., Any], forward: Callable[..., Any] | None = None):
+        self.function, self.forward = function, forward or function
         self.__code__ = function.__code__
 
     def __call__(self, *args: Any) -> Any:
@@ -88,7 +88,7 @@ def _pushed(t: Tensor, partial: Any, args: Sequence[Any], out: Any) -> Tensor:
     if type(partial) is int:
         return t if partial == 1 else -t
     if partial.__class__ is chain:
-        return partial.function(t, *args, out)
+        return partial.forward(t, *args, out)
     return t * partial(*args, out)
 
 

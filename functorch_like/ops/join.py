@@ -14,6 +14,28 @@ from ..tensor import Tensor, wrap_dim
 from .creation import _scalar, sizes
 from .family import operand
 
+__all__ = [
+    "cat",
+    "chunk",
+    "concat",
+    "concatenate",
+    "flip",
+    "fliplr",
+    "flipud",
+    "narrow",
+    "pad",
+    "repeat",
+    "roll",
+    "select",
+    "split",
+    "split_with_sizes",
+    "stack",
+    "tile",
+    "tril",
+    "triu",
+    "unbind",
+]
+
 _FAMILY = "join"
 _ANY = "bool int float complex"
 

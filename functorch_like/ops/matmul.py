@@ -14,6 +14,21 @@ from ..trace import active
 from .family import sum_to
 from .views import _reshape, _transpose
 
+__all__ = [
+    "addmm",
+    "addmv",
+    "baddbmm",
+    "bmm",
+    "dot",
+    "ger",
+    "linear",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "vdot",
+]
+
 _FAMILY = "matmul"
 
 

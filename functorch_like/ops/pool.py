@@ -12,6 +12,15 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .conv import spread
 
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+]
+
 _FAMILY = "pool"
 
 

@@ -20,6 +20,25 @@ from ..tensor import Tensor
 from ..trace import clock
 from .creation import sizes
 
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "dropout",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
 _UNIFORM, _NORMAL, _BERNOULLI, _EXPONENTIAL, _INTEGERS, _SIGNS = range(6)
 _FAMILY = "random"
 

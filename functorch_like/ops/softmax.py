@@ -13,6 +13,13 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .reduce import _expand, _logsumexp, _sum
 
+__all__ = [
+    "cross_entropy",
+    "log_softmax",
+    "nll_loss",
+    "softmax",
+]
+
 _FAMILY = "softmax"
 
 

@@ -9,6 +9,18 @@ from ..tensor import Tensor
 from .binary import maximum, minimum
 from .family import chain, operand, ternary
 
+__all__ = [
+    "addcdiv",
+    "addcmul",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "lerp",
+    "masked_fill",
+    "where",
+]
+
 _where = ternary(
     "where",
     (0, chain(lambda t, c, _x, _y, _out: _where(c, t, _ZERO())), chain(lambda t, c, _x, _y, _out: _where(c, _ZERO(), t))),

@@ -10,6 +10,66 @@ from ..tensor import Tensor
 from .binary import relu_grad, sigmoid_grad, tanh_grad
 from .family import chain, unary
 
+__all__ = [
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "angle",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_not",
+    "ceil",
+    "conj_physical",
+    "cos",
+    "cosh",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "fix",
+    "floor",
+    "frac",
+    "gelu",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logical_not",
+    "logsigmoid",
+    "neg",
+    "negative",
+    "reciprocal",
+    "relu",
+    "round",
+    "rsqrt",
+    "sgn",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "silu",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
+]
+
 _POSITIVE: dict[str, Any] = {"low": 0.1, "high": 4.0}
 _UNIT: dict[str, Any] = {"low": -0.9, "high": 0.9}
 _REAL = {"kinds": "float"}
@@ -27,14 +87,14 @@ abs = unary(  # noqa: A001 - torch's name
     oracle="numpy.abs",
     samples={"kinds": "int float complex"},
 )
-sign = unary("sign", _FLAT, "The sign: -1, 0 or 1.", oracle="numpy.sign", samples=_REAL)
+sign = unary("sign", _FLAT, "The sign: -1, 0 or 1; 0 for nan.", oracle="numpy.sign", samples={**_REAL, "special": "0 at nan as in torch; NumPy gives nan"})
 sgn = unary(
     "sgn",
     chain(lambda t, x, out: _sgn_rule(t, x, out)),
     "The sign of real numbers; of complex ones x / |x|, and 0 at 0.",
     samples=_REAL,
 )
-square = unary("square", lambda x, _out: 2 * x, "The square: x * x.", oracle="numpy.square", samples={"kinds": "int float complex"})
+square = unary("square", lambda x, _out: 2 * x, "The square: x * x.", oracle="numpy.square", samples={"kinds": "int float complex", "missing": {"bool": "torch gives int64; cast first"}})
 reciprocal = unary(
     "reciprocal", lambda _x, out: -out * out, "The reciprocal: 1 / x.", oracle="numpy.reciprocal", samples={**_POSITIVE, "kinds": "float complex"}
 )
@@ -43,10 +103,6 @@ conj_physical = unary(
 )
 angle = unary("angle", chain(lambda t, x, _out: _angle_rule(t, x)), "The argument of a complex number, in radians; 0 or pi for real ones.", changes_dtype=True, samples=_REAL)
 relu = unary("relu", chain(lambda t, _x, out: relu_grad(t, out)), "max(x, 0). Its derivative at 0 is 0.", samples=_REAL)
-
-
-def _conjugated(x: Tensor) -> Tensor:
-    return conj_physical(x) if x.dtype.is_complex else x
 
 
 def _abs_rule(t: Tensor, x: Tensor) -> Tensor:
@@ -125,12 +181,15 @@ log2 = unary("log2", lambda x, _out: (1 / math.log(2)) / x, "The logarithm to ba
 log10 = unary("log10", lambda x, _out: (1 / math.log(10)) / x, "The logarithm to base 10.", oracle="numpy.log10", samples={**_POSITIVE, **_FC})
 log1p = unary("log1p", lambda x, _out: reciprocal(x + 1), "log(1 + x), exact near 0.", oracle="numpy.log1p", samples={**_POSITIVE, **_FC})
 sigmoid = unary(
-    "sigmoid", chain(lambda t, _x, out: _sigmoid_rule(t, out)), "1 / (1 + exp(-x)).", oracle="scipy.special.expit", samples=_FC
+    "sigmoid", chain(lambda t, _x, out: _sigmoid_rule(t, out, True), lambda t, _x, out: _sigmoid_rule(t, out, False)), "1 / (1 + exp(-x)).", oracle=lambda np, x: 1 / (1 + np.exp(-x)), samples=_FC
 )
 
 
-def _sigmoid_rule(t: Tensor, out: Tensor) -> Tensor:
-    return t * _conjugated(out * (1 - out)) if out.dtype.is_complex else sigmoid_grad(t, out)
+def _sigmoid_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
+    if not out.dtype.is_complex:
+        return sigmoid_grad(t, out)
+    slope = out * (1 - out)
+    return t * (conj_physical(slope) if reverse else slope)
 
 
 # ---- trigonometric and hyperbolic ----
@@ -142,7 +201,7 @@ acos = unary("acos", lambda x, _out: -rsqrt(1 - x * x), "The arc cosine, in radi
 atan = unary("atan", lambda x, _out: reciprocal(x * x + 1), "The arc tangent, in radians.", oracle="numpy.arctan", samples={**_UNIT, **_FC})
 sinh = unary("sinh", lambda x, _out: cosh(x), "The hyperbolic sine.", oracle="numpy.sinh", samples=_FC)
 cosh = unary("cosh", lambda x, _out: sinh(x), "The hyperbolic cosine.", oracle="numpy.cosh", samples=_FC)
-tanh = unary("tanh", chain(lambda t, _x, out: _tanh_rule(t, out)), "The hyperbolic tangent.", oracle="numpy.tanh", samples=_FC)
+tanh = unary("tanh", chain(lambda t, _x, out: _tanh_rule(t, out, True), lambda t, _x, out: _tanh_rule(t, out, False)), "The hyperbolic tangent.", oracle="numpy.tanh", samples=_FC)
 asinh = unary("asinh", lambda x, _out: rsqrt(x * x + 1), "The inverse hyperbolic sine.", oracle="numpy.arcsinh", samples={**_UNIT, **_FC})
 acosh = unary("acosh", lambda x, _out: rsqrt(x - 1) * rsqrt(x + 1), "The inverse hyperbolic cosine; nan below 1.", oracle="numpy.arccosh", samples={"low": 1.1, "high": 4.0, **_FC})
 atanh = unary("atanh", lambda x, _out: reciprocal(1 - x * x), "The inverse hyperbolic tangent; nan outside [-1, 1].", oracle="numpy.arctanh", samples={**_UNIT, **_FC})
@@ -150,17 +209,20 @@ arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, aco
 absolute = abs
 
 
-def _tanh_rule(t: Tensor, out: Tensor) -> Tensor:
-    return t * _conjugated(1 - out * out) if out.dtype.is_complex else tanh_grad(t, out)
+def _tanh_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
+    if not out.dtype.is_complex:
+        return tanh_grad(t, out)
+    slope = 1 - out * out
+    return t * (conj_physical(slope) if reverse else slope)
 
 
 # ---- special functions and activations ----
 erf = unary("erf", lambda x, _out: (2 / math.sqrt(math.pi)) * exp(-x * x), "The error function.", oracle="scipy.special.erf", samples=_REAL)
 erfc = unary("erfc", lambda x, _out: (-2 / math.sqrt(math.pi)) * exp(-x * x), "1 - erf(x), exact for large x.", oracle="scipy.special.erfc", samples=_REAL)
-erfinv = unary("erfinv", lambda _x, out: (math.sqrt(math.pi) / 2) * exp(out * out), "The inverse error function.", oracle="scipy.special.erfinv", samples={**_UNIT, **_REAL})
+erfinv = unary("erfinv", lambda _x, out: (math.sqrt(math.pi) / 2) * exp(out * out), "The inverse error function.", oracle="scipy.special.erfinv", samples={**_UNIT, **_REAL, "special": "SciPy loses the sign of zero"})
 gelu_exact = unary("gelu", lambda x, _out: _gelu_slope(x), "x * Phi(x), with Phi the normal distribution function.", method=False, samples=_REAL)
 gelu_tanh = unary("gelu_tanh", lambda x, _out: _gelu_tanh_slope(x), "gelu by its tanh approximation.", method=False, samples=_REAL)
-silu = unary("silu", lambda x, out: _silu_slope(x, out), "x * sigmoid(x).", method=False, samples=_REAL)
+silu = unary("silu", lambda x, out: _silu_slope(x, out), "x * sigmoid(x).", method=False, samples=_FC)
 logsigmoid = unary("logsigmoid", lambda x, _out: sigmoid(-x), "log(sigmoid(x)), exact for large |x|.", method=False, samples=_REAL)
 
 

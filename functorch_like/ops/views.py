@@ -17,6 +17,35 @@ from ..tensor import Size, Tensor, wrap, wrap_dim
 from ..trace import active
 from .creation import sizes
 
+__all__ = [
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "broadcast_to",
+    "diag",
+    "diag_embed",
+    "diagonal",
+    "expand",
+    "expand_as",
+    "flatten",
+    "moveaxis",
+    "movedim",
+    "permute",
+    "ravel",
+    "reshape",
+    "reshape_as",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+    "view",
+    "view_as",
+    "view_as_complex",
+    "view_as_real",
+]
+
 _FAMILY = "view"
 
 

@@ -69,26 +69,70 @@ static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t
     return length;
 }
 
+/* sums[i][v] += over k positions of ct[i] (broadcast) * a vector of channels. The nv vectors belong to any taps and channels:
+ * vector v is read at x + x_at[v] and added up at sums + sums_at[v]. */
+CB_INLINE void NAME(turned_tile)(int mr, int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x, const int64_t *x_at,
+                                 int64_t x_row, real *sums, const int64_t *sums_at, int64_t sums_row) {
+    NAME(vec) sum[NAME(mr)][NAME(nv)];
+    const real *row[NAME(mr)], *from[NAME(nv)];
+    for (int v = 0; v < nv; v++) from[v] = x + x_at[v];
+    for (int i = 0; i < mr; i++) {
+        int64_t clamped = CB_MIN(i, rows - 1);
+        row[i] = ct + clamped * ct_row;
+        for (int v = 0; v < nv; v++) sum[i][v] = *(const NAME(vecu) *)(sums + sums_at[v] + clamped * sums_row);
+    }
+    for (int64_t p = 0, at = 0; p < k; p++, at += x_row) {
+        NAME(vec) right[NAME(nv)];
+        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from[v] + at);
+        for (int i = 0; i < mr; i++) {
+            real left = row[i][p];
+            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+        if (i < rows)
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(sums + sums_at[v] + i * sums_row) = sum[i][v];
+}
+
+static void NAME(run_turned)(int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x, const int64_t *x_at, int64_t x_row,
+                             real *sums, const int64_t *sums_at, int64_t sums_row) {
+#define TURNED(mr, nv) NAME(turned_tile)(mr, nv, rows, k, ct, ct_row, x, x_at, x_row, sums, sums_at, sums_row)
+    bool many = rows > 4 && NAME(mr) > 4;
+    if (nv == NAME(nv)) {
+        if (many) TURNED(NAME(mr), NAME(nv));
+        else TURNED(4, NAME(nv));
+    } else if (nv == 1) {
+        if (many) TURNED(NAME(mr), 1);
+        else TURNED(4, 1);
+    } else {
+        if (many) TURNED(NAME(mr), 2);
+        else TURNED(4, 2);
+    }
+#undef TURNED
+}
+
 /* Sums over one or more units whose turned inputs and flat cotangents lie side by side. */
 static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length, const int64_t *depth, int64_t rows, const real *ct,
                                 int64_t ct_row, int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
-    enum { VL = NAME(vl), MR = NAME(mr) };
+    enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
+    int64_t per_tap = r->width / VL, vectors = part->taps * per_tap;
     for (int64_t f = 0; f < rows; f += MR)
-        for (int64_t t = 0; t < part->taps; t++) {
-            real *to = sums + (t * p->rows + f) * r->width;
-            for (int64_t c = 0; c < r->width;) {
-                int64_t left = (r->width - c) / VL;
-                int nv = (int)CB_MIN(left, NAME(nv));
-                if (NAME(nv) == 3 && left == 4) nv = 2;
-                for (int64_t u = 0; u < units; u++)
-                    for (int64_t z = 0; z < depth[u]; z++)
-                        NAME(run_tile)(nv, CB_MIN(MR, rows - f), length[u], ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row, 1,
-                                       x + u * x_unit + (part->offsets[t] + z * p->size[1] * p->size[2]) * r->width + c, r->width, to + c,
-                                       r->width, to + c, r->width);
-                c += nv * VL;
+        for (int64_t first = 0; first < vectors; first += NV) {
+            int64_t x_at[NV], sums_at[NV];
+            int nv = (int)CB_MIN(NV, vectors - first);
+            for (int v = 0; v < nv; v++) {
+                int64_t t = (first + v) / per_tap, c = (first + v) % per_tap * VL;
+                x_at[v] = part->offsets[t] * r->width + c;
+                sums_at[v] = (t * p->rows + f) * r->width + c;
             }
+            for (int64_t u = 0; u < units; u++)
+                for (int64_t z = 0; z < depth[u]; z++)
+                    NAME(run_turned)(nv, CB_MIN(MR, rows - f), length[u], ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row,
+                                     x + u * x_unit + z * p->size[1] * p->size[2] * r->width, x_at, r->width, sums, sums_at, r->width);
         }
 }
 

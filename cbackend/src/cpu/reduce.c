@@ -63,7 +63,7 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
         int64_t size = x->shape[d], stride = x->strides[d];
         if (size == 1) continue;
         if (mask >> d & 1) {
-            if (stride < 0 && !ordered) { /* direction does not matter: start at the other end */
+            if (stride < 0 && !ordered && x->numel > 0) { /* direction does not matter: start at the other end */
                 p->data += (size - 1) * stride * p->itemsize;
                 stride = -stride;
             }
@@ -262,8 +262,7 @@ int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, c
     }
     split_dims(&p, x, mask, arg);
     if (x->numel == 0) { /* every output is the value of no items */
-        for (int d = 0; d < p.kept.count; d++)
-            if (p.kept.size[d] == 0) return CB_OK;
+        for (int d = 0; d < p.kept.count; d++) p.kept.stride[d] = 0; /* there may be no memory to point into */
         p.count = 0;
         for (int d = 0; d < p.reduced.count; d++) p.reduced.size[d] = 0;
         p.reduced.count = 1;

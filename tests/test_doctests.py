@@ -1,0 +1,43 @@
+"""Runs the examples in all docstrings; everything public of functorch_like is in their namespace."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import functorch_like as ft
+
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+
+
+def modules():
+    return [ft, *[importlib.import_module(m.name) for m in pkgutil.walk_packages(ft.__path__, "functorch_like.")]]
+
+
+def examples():
+    """Every docstring with examples once, whether found in its module, on Tensor or in the package's namespace."""
+    finder = doctest.DocTestFinder(recurse=True)
+    seen, found = set(), []
+    public = {k: v for k, v in vars(ft).items() if not k.startswith("_")}
+    places = [(m.__name__, m, m) for m in modules()]
+    places += [(f"functorch_like.{k}", v, None) for k, v in public.items() if callable(v)]
+    places += [(f"Tensor.{k}", v, None) for k, v in vars(ft.Tensor).items() if callable(v) or isinstance(v, property)]
+    for name, thing, module in places:
+        own = {**public, **(vars(module) if module is not None else vars(inspect.getmodule(thing) or ft))}
+        names = {**own, **public} if module is None or "testing" not in module.__name__ else own
+        for test in finder.find(thing, name, module=module if module is not None else False, globs=names):
+            if test.examples and test.docstring not in seen:
+                seen.add(test.docstring)
+                found.append(pytest.param(test, id=test.name.removeprefix("functorch_like.")))
+    return found
+
+
+@pytest.mark.parametrize("test", examples())
+def test_example(test):
+    report = []
+    result = doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)
+    assert not result.failed, "".join(report)
