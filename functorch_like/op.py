@@ -111,7 +111,7 @@ class Op:
 
     def __call__(self, *args: Tensor, **params: Any) -> Any:
         """Evaluates the op on tensors, whatever they are and whatever is going on."""
-        if not active:
+        if not active or state.trace is None:
             for a in args:
                 if a._m is not None:
                     break

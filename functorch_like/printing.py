@@ -111,7 +111,7 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
     m = x._current()
     if not x._v:
         value = m.tracer or m
-        inner = getattr(value, "primal", None) or getattr(value, "physical", None)
+        inner = getattr(value, "primal", getattr(value, "physical", None))
         tail = f", within {value.trace.within()}"
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""
         return f"Traced({repr(inner) if inner is not None else f'shape={list(value.shape)}'}{', ' + kind if kind else ''}{tail})"

@@ -87,11 +87,11 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
             out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
             if not isinstance(out, Tensor):
                 raise GradError(message("grad", "a function that returns a scalar tensor", type(out).__name__, "Return the loss itself; pass other results with has_aux=True."))
-            if out._shape != ():
-                raise ShapeError(message("grad", "a scalar result", f"shape {list(out._shape)}", "Reduce it, or use jacrev."))
-            if not out.dtype.is_floating_point:
-                raise DTypeError(message("grad", "a real floating result", out.dtype, "For complex results use vjp."))
         value = trace.lower(out)
+        if value._shape != ():
+            raise ShapeError(message("grad", "a scalar result", f"shape {list(value._shape)}", "Reduce it, or use jacrev."))
+        if not value.dtype.is_floating_point:
+            raise DTypeError(message("grad", "a real floating result", value.dtype, "For complex results use vjp."))
         flat = trace.pull_back([out], [ones_of(value)], inputs, False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []

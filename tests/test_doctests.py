@@ -27,8 +27,7 @@ def examples():
     places += [(f"functorch_like.{k}", v, None) for k, v in public.items() if callable(v)]
     places += [(f"Tensor.{k}", v, None) for k, v in vars(ft.Tensor).items() if callable(v) or isinstance(v, property)]
     for name, thing, module in places:
-        own = {**public, **(vars(module) if module is not None else vars(inspect.getmodule(thing) or ft))}
-        names = {**own, **public} if module is None or "testing" not in module.__name__ else own
+        names = {**public, **vars(module or inspect.getmodule(thing) or ft)}
         for test in finder.find(thing, name, module=module if module is not None else False, globs=names):
             if test.examples and test.docstring not in seen:
                 seen.add(test.docstring)

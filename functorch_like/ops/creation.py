@@ -160,6 +160,8 @@ def _from_mixed(items: list[Any], shape: tuple[int, ...]) -> Tensor:
             parts.append(tensor(item) if getattr(item, "shape", ()) else tensor(item.item(), dtype=item.dtype))
         elif isinstance(item, (bool, int, float, complex)):
             parts.append(tensor(item))
+        elif isinstance(item, (list, tuple)):
+            raise ShapeError(message("tensor", "nested lists of equal lengths", f"{item!r} among numbers"))
         else:
             raise DTypeError(message("tensor", "numbers", f"{type(item).__name__} ({item!r})"))
     joined = stack(parts)

@@ -173,17 +173,22 @@ def _jvp(op: Op) -> Callable[..., Any]:
     return jvp
 
 
-def _batch(op: Op) -> Callable[..., Any]:
-    def batch(size: int, batched: Sequence[bool], *args: Tensor) -> Any:
+def _batch(op: Op, arity: int) -> Callable[..., Any]:
+    def batch(_size: int, batched: Sequence[bool], *args: Tensor) -> Any:
         return op(*align(batched, args))
 
-    return batch
+    def batch_one(_size: int, _batched: Sequence[bool], x: Tensor) -> Any:
+        return op(x)
+
+    return batch_one if arity == 1 else batch
 
 
 def align(batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
     """Mapped operands whose logical ranks differ, made to broadcast with the mapped dimension in front."""
-    ranks = [a.ndim - b for a, b in zip(args, batched, strict=True)]
+    ranks = [a.ndim - b for a, b in zip(args, batched)]  # noqa: B905 - hot
     rank = max(ranks)
+    if min(ranks) == rank:
+        return list(args)
     aligned = []
     for a, b, r in zip(args, batched, ranks, strict=True):
         if b and r < rank:
@@ -199,7 +204,7 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
     else:
         op = Op(name, impl, pull=_pull_all(partials), jvp=lambda *_: None, batch=lambda *_: None, partials=partials, family=family)
         op.jvp = _jvp(op)
-    op.batch = _batch(op)
+    op.batch = _batch(op, {"unary": 1, "binary": 2, "ternary": 3}[family])
     return op
 
 
@@ -307,7 +312,7 @@ def unary(
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any) -> Tensor:
-        if not active:
+        if not active or state.trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -366,7 +371,7 @@ def binary(
     op.samples, op.oracle = samples or {}, oracle
 
     def function(x: Any, y: Any) -> Tensor:
-        if not active:
+        if not active or state.trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -398,7 +403,7 @@ def binary(
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
         m = x._m
-        if not active and (m is None or (m.trace is None and not m.is_view)):
+        if (not active or state.trace is None) and (m is None or (m.trace is None and not m.is_view)):
             kind = type(y)
             h = call_float(code, x._v, y, 1) if kind is float else None
             if kind is int and -9223372036854775808 <= y <= 9223372036854775807:
@@ -469,7 +474,7 @@ def _terms(a: Tensor | None, b: Tensor | None) -> Any:
 
 def mul_conj(x: Tensor, y: Tensor) -> Tensor:
     """x * conj(y), for operands of one shape and dtype: a cotangent through a factor y."""
-    if not active and x._m is None and y._m is None:
+    if (not active or state.trace is None) and x._m is None and y._m is None:
         h = lib.cb_binary(_code_mul_conj, x._v, y._v)
         if h:
             t = _new(Tensor)

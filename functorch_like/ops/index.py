@@ -17,7 +17,7 @@ from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, dispatch, fail, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from ..trace import active, clock
+from ..trace import active, clock, state
 from .creation import _scalar
 from .family import align, operand
 from .views import _reshape
@@ -455,7 +455,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         spec, tensors, dims = _parse(x, index)
         if tensors:
             return _advanced(x, spec, tensors, dims)
-    if x._m is None and not active:
+    if x._m is None and (not active or state.trace is None):
         h = _call_basic(x._v, len(spec) >> 2, spec)
         if not h:
             raise_error()

@@ -48,8 +48,8 @@ class Generator:
 
     Example:
       >>> a, b = Generator().manual_seed(1), Generator().manual_seed(1)
-      >>> bool((rand(3, generator=a) == rand(3, generator=b)).all())
-      True
+      >>> (rand(3, generator=a) == rand(3, generator=b)).all()
+      tensor(True)
     """
 
     def __init__(self, device: Any = None):

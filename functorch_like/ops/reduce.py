@@ -16,7 +16,7 @@ from ..errors import DTypeError, message
 from ..op import NONDIFF, Op, Spec, dispatch, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from ..trace import active
+from ..trace import active, state
 from .ternary import where
 from .views import _expand, _reshape
 
@@ -171,7 +171,7 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
       tensor([4., 6.])
     """
     if dim is None and dtype is None and not options:
-        if not active and x._m is None:
+        if (not active or state.trace is None) and x._m is None:
             return wrap(_call(_SUM, x._v, -1, _NULL, keepdim, -1))
         return dispatch(_sum, (x,), {"dims": tuple(range(x.ndim)), "keepdim": keepdim})
     x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)

@@ -277,7 +277,7 @@ def _hard_losses(rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_ind
     picked = factor if weight is None else weight.index_select(0, safe) * factor  # type: ignore[attr-defined]
     losses = losses * picked if weight is not None else losses
     if smoothing:
-        log_p = rows - totals.unsqueeze(1)  # type: ignore[attr-defined]
+        log_p = (rows - totals.unsqueeze(1)).to(rows.dtype)  # type: ignore[attr-defined]
         uniform = -(log_p if weight is None else log_p * weight).sum(1) * factor / rows._shape[1]
         losses = losses * (1 - smoothing) + uniform * smoothing
     return losses, picked.sum()

@@ -9,6 +9,10 @@ import nn
 from nn import init
 
 
+def near(a, b, atol=1e-5):
+    return a.shape == b.shape and (a - b).abs().max().item() <= atol
+
+
 def moments(x):
     return x.mean().item(), x.std().item()
 
@@ -72,7 +76,7 @@ def test_generators():
 def test_structured():
     w = init.dirac_(ft.empty(4, 2, 3, 3), groups=2)
     x = ft.rand(1, 4, 5, 5)
-    assert ft.allclose(ft.conv2d(x, w, None, 1, 1, 1, 2), x)
+    assert near(ft.conv2d(x, w, None, 1, 1, 1, 2), x)
     x = init.sparse_(ft.empty(10, 6), 0.25)
     assert (x == 0).sum(0).tolist() == [3] * 6
 
@@ -83,7 +87,7 @@ def test_orthogonal():
     for shape in ((5, 3), (3, 5), (3, 2, 2)):
         w = init.orthogonal_(ft.empty(*shape), gain=2.0).reshape(shape[0], -1)
         gram = w.T @ w if w.shape[0] > w.shape[1] else w @ w.T
-        assert ft.allclose(gram, 4.0 * ft.eye(min(w.shape)), atol=1e-5)
+        assert near(gram, 4.0 * ft.eye(min(w.shape)), atol=1e-5)
 
 
 def test_gains_and_errors():

@@ -8,6 +8,11 @@ import functorch_like as ft
 import nn
 from nn import optim
 
+
+def near(a, b, atol=1e-5):
+    return a.shape == b.shape and (a - b).abs().max().item() <= atol
+
+
 CASES = [
     ("SGD", {"lr": 0.05}),
     ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
@@ -78,9 +83,7 @@ def test_pure_form_equals_class(name, options):
         updates, state = pure.update(grads, state, tree)
         assert tree["a"].tolist() == before  # nothing is changed in place
         tree = optim.apply_updates(tree, updates)
-    assert ft.allclose(tree["a"], params[0], atol=1e-10) and ft.allclose(
-        tree["b"], params[1], atol=1e-10
-    )
+    assert near(tree["a"], params[0], atol=1e-10) and near(tree["b"], params[1], atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
@@ -93,7 +96,7 @@ def test_rule_based_step_equals_in_place_step(name):
             optimizer.zero_grad()
             loss_of(ft, params, step).backward()
             optimizer.step()
-    assert all(ft.allclose(p, q, atol=1e-10) for p, q in zip(a, b, strict=True))
+    assert all(near(p, q, atol=1e-10) for p, q in zip(a, b, strict=True))
 
 
 def test_gradient_through_a_step():
@@ -121,7 +124,7 @@ def test_ensemble_with_one_learning_rate_each(name):
 
     together = ft.vmap(fit)(rates)
     for i, rate in enumerate(rates.tolist()):
-        assert ft.allclose(together[i], fit(rate), atol=1e-5)
+        assert near(together[i], fit(rate), atol=1e-5)
 
 
 def test_groups_and_their_options():

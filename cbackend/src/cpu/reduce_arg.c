@@ -9,7 +9,7 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = 1024, SHORT = 32 };
+enum { BLOCK = 4096, SHORT = 32 };
 
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)

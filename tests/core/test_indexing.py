@@ -1,0 +1,247 @@
+"""Indexing and assignment, against NumPy."""
+
+import numpy as np
+import pytest
+
+import functorch_like as ft
+
+A = np.arange(24).reshape(2, 3, 4)
+I = [1, 0, 1]
+INDICES = {
+    "int": 1,
+    "negative": -1,
+    "numpy int": np.int64(1),
+    "ints": (1, 2, 3),
+    "slice": slice(0, 1),
+    "slice step": (slice(None), slice(0, 3, 2)),
+    "slice beyond": (slice(-10, 10), slice(2, 100)),
+    "slice empty": (slice(1, 1),),
+    "slice reversed bounds": (slice(None), slice(3, 1)),
+    "ellipsis": ...,
+    "ellipsis middle": (0, ..., 1),
+    "ellipsis end": (slice(None), ...),
+    "ellipsis empty": (0, 1, 2, ...),
+    "none": None,
+    "nones": (None, 0, None, slice(None), None),
+    "none ellipsis": (..., None),
+    "empty tuple": (),
+    "list": I,
+    "list second": (slice(None), [2, 0]),
+    "lists": ([0, 1], [2, 1]),
+    "list and int": (0, [2, 1]),
+    "list negative": (slice(None), [-1, -3]),
+    "lists broadcast": ([[0], [1]], [0, 2]),
+    "lists apart": ([0, 1], slice(None), [3, 2]),
+    "list, slice, int": ([0, 1], slice(1, 3), 2),
+    "lists with none": (None, [0, 1], [1, 2]),
+    "list ellipsis list": ([0], ..., [1, 2]),
+    "list of one": ([1],),
+    "empty list": ([],),
+    "nested list": ([[0, 1], [1, 0]],),
+    "array": np.array([1, 0]),
+    "array int32": (slice(None), np.array([1, 2], np.int32)),
+    "array uint8": (slice(None), np.array([1, 2], np.int16)),
+    "array 0-d": np.array(1),
+    "array 2-d": (slice(None), np.array([[0, 1], [2, 2]])),
+    "mask": A % 2 == 0,
+    "mask first": np.array([True, False]),
+    "mask first two": A[:, :, 0] > 5,
+    "mask last": (..., np.array([True, False, True, False])),
+    "mask and int": (np.array([False, True]), 1),
+    "mask and list": (np.array([True, True]), [0, 2]),
+    "mask none": np.zeros((2, 3, 4), bool),
+    "mask list": [True, False],
+    "true": True,
+    "false": False,
+    "step with list": (slice(None, None, 2), [0, 1]),
+}
+
+
+def ours(index):
+    """The index with tensors for arrays."""
+    if isinstance(index, tuple):
+        return tuple(ours(i) for i in index)
+    return ft.tensor(index) if isinstance(index, np.ndarray) else index
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_get(name):
+    index = INDICES[name]
+    x = ft.tensor(A)
+    for i in (index, ours(index)):
+        result = x[i]
+        assert result.shape == A[index].shape
+        np.testing.assert_array_equal(result.numpy(), A[index])
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_set(name):
+    index = INDICES[name]
+    shape = A[index].shape
+    values = [7, -np.arange(1, 1 + int(np.prod(shape))).reshape(shape)]
+    if shape:
+        values.append(np.full(shape[-1:], 9))
+    for value in values:
+        for i in (index, ours(index)):
+            expected, x = A.copy(), ft.tensor(A)
+            expected[index] = value
+            x[i] = ft.tensor(value) if isinstance(value, np.ndarray) else value
+            np.testing.assert_array_equal(x.numpy(), expected)
+        x = ft.tensor(A)
+        x[index] = value  # an array as the value
+        np.testing.assert_array_equal(x.numpy(), expected)
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_get_and_set_under_grad(name):
+    """Gathering and writing give the gradients that a mask gives."""
+    index = INDICES[name]
+    x = ft.tensor(A.astype(float), requires_grad=True)
+    w = np.arange(1.0, 1 + A[index].size).reshape(A[index].shape)
+    (x[index] * ft.tensor(w)).sum().backward()
+    expected = np.zeros(A.shape)
+    np.add.at(expected, index, w)
+    np.testing.assert_array_equal(x.grad.numpy(), expected)
+
+    y = ft.tensor(A.astype(float), requires_grad=True)
+    z = y * 1
+    z[index] = 5.0
+    z.sum().backward()
+    expected = np.ones(A.shape)
+    expected[index] = 0
+    np.testing.assert_array_equal(y.grad.numpy(), expected)
+
+
+def test_results_share_memory_or_not():
+    x = ft.zeros(3, 4)
+    x[1][2] = 5
+    x[0, 1:3][1] = 6
+    assert x[1, 2].item() == 5 and x[0, 2].item() == 6
+    x[:, None, ::2].fill_(1)
+    assert x[:, 0].tolist() == [1, 1, 1]
+    y = x[[0, 1]]
+    y[0] = 9
+    assert x[0, 0].item() == 1
+    z = x[x > 0]
+    z.zero_()
+    assert x.sum().item() > 0
+
+
+def test_assignment_casts_to_the_target():
+    x = ft.tensor([1, 2, 3])
+    x[0] = 7.9
+    assert x.tolist() == [7, 2, 3] and x.dtype is ft.int64
+    x[[1, 2]] = ft.tensor([1.5, 2.5])
+    assert x.tolist() == [7, 1, 2]
+    y = ft.zeros(2)
+    y[0] = True
+    y[1] = ft.tensor(3)
+    assert y.tolist() == [1, 3]
+
+
+def test_augmented_assignment():
+    x = ft.arange(6.0).reshape(2, 3)
+    x[0] += 10
+    x[:, 1] *= 2
+    x[[0, 1], [0, 0]] -= 1
+    x[x > 12] = 0
+    assert x.tolist() == [[9, 0, 12], [2, 8, 5]]
+
+
+@pytest.mark.parametrize(
+    "index", [2, -3, (0, 3), (0, 0, 4), (0, 0, 0, 0), ([2],), ([0, -3],), (slice(None), [3]), (..., [4]), (0, 0, 0, [0])]
+)
+def test_out_of_range(index):
+    x = ft.tensor(A)
+    with pytest.raises(IndexError):
+        x[index]
+    with pytest.raises(IndexError):
+        x[index] = 0
+    np.testing.assert_array_equal(x.numpy(), A)
+
+
+@pytest.mark.parametrize("index", [1.5, "a", ([0.5],), (ft.tensor(1.0),), {}, (..., ...)])
+def test_not_an_index(index):
+    with pytest.raises((IndexError, TypeError)):
+        ft.tensor(A)[index]
+
+
+def test_masks_of_another_shape():
+    x = ft.tensor(A)
+    for shape in ((3,), (2, 4), (2, 3, 5), (2, 3, 4, 1)):
+        with pytest.raises(IndexError):
+            x[ft.ones(shape, dtype=ft.bool_)]
+        with pytest.raises(IndexError):
+            x[ft.ones(shape, dtype=ft.bool_)] = 0
+
+
+def test_indices_that_do_not_broadcast():
+    with pytest.raises((IndexError, ft.ShapeError)):
+        ft.tensor(A)[[0, 1], [0, 1, 2]]
+
+
+def test_values_that_do_not_broadcast():
+    x = ft.zeros(2, 3)
+    for index in (0, [0, 1], (slice(None), 1), x == 0):
+        with pytest.raises(ft.ShapeError):
+            x[index] = ft.ones(7)
+    assert x.sum().item() == 0
+
+
+def test_negative_steps():
+    """As NumPy; torch refuses them."""
+    try:
+        result = ft.arange(5)[::-1]
+    except ValueError as error:
+        assert "step" in str(error)
+        return
+    assert result.tolist() == [4, 3, 2, 1, 0]
+
+
+def test_zero_step():
+    with pytest.raises(ValueError, match="step"):
+        ft.arange(5)[::0]
+
+
+def test_tensors_as_ints_and_bounds():
+    x, i = ft.arange(5), ft.tensor(2)
+    assert x[i].item() == 2 and x[i:].tolist() == [2, 3, 4] and x[: ft.tensor(1)].tolist() == [0]
+    assert [10, 20, 30][i] == 30
+
+
+def test_empty_and_zero_d():
+    assert ft.zeros(0)[[]].shape == (0,)
+    assert ft.zeros(0, 3)[:, 1].shape == (0,)
+    x = ft.tensor(3.0)
+    assert x[()].item() == 3 and x[None].shape == (1,) and x[...].shape == ()
+    x[()] = 4.0
+    x[...] += 1
+    assert x.item() == 5
+    with pytest.raises(IndexError):
+        x[0]
+    with pytest.raises(IndexError):
+        ft.zeros(0)[0]
+
+
+def test_repeated_indices():
+    x = ft.zeros(3)
+    x[[0, 0, 2]] = ft.tensor([1.0, 2.0, 3.0])
+    assert x.tolist() == [2, 0, 3]  # the last one stays
+    x.index_put_((ft.tensor([0, 0]),), ft.tensor([1.0, 1.0]), accumulate=True)
+    assert x.tolist() == [4, 0, 3]
+
+
+def test_iteration_yields_views():
+    x = ft.zeros(2, 2)
+    for row in x:
+        row += 1
+    assert x.tolist() == [[1, 1], [1, 1]]
+    a, b = x.unbind(0)
+    b.zero_()
+    first, second = x.split(1)
+    first.fill_(3)
+    assert x.tolist() == [[3, 3], [0, 0]]
+
+
+def test_uint8_masks_are_masks():
+    assert ft.arange(3)[ft.tensor([1, 0, 1], dtype=ft.uint8)].tolist() == [0, 2]
