@@ -15,6 +15,7 @@ from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.creation import tensor  # the function, not the module of that name
 from .ops.family import result_type
 from .ops.index import *
 from .ops.join import *

@@ -73,11 +73,11 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
         # a hook may have kept g, a rule may have returned it twice
         shared = id(g) in given or getrefcount(g) > _OWN_REFERENCES or (g._m is None and not lib.cb_is_sole_owner(g._v))
         given.add(id(g))
-        meta.grad = g.clone() if shared else g  # type: ignore[attr-defined]
+        meta.grad = g.clone() if shared else g
     elif create_graph or earlier._m is not None or g._m is not None or not earlier._v:
-        meta.grad = earlier + g  # type: ignore[operator]
+        meta.grad = earlier + g
     else:
-        earlier.add_(g)  # type: ignore[attr-defined]
+        earlier.add_(g)
     for hook in list(meta.after_hooks or ()):
         hook(meta)
 

@@ -81,7 +81,7 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     if new.dtype is not dtype:
         if not can_cast(new.dtype, dtype):
             raise DTypeError(message(name, f"a result that can be stored as {dtype}", new.dtype, "Use the out-of-place form, or cast."))
-        new = new.to(dtype)  # type: ignore[attr-defined]
+        new = new.to(dtype)
     if getattr(target, "_b", None) is None:
         _claim(name, target)
         replace(target, new)
@@ -101,7 +101,7 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     for t, (base, op, params, _) in links:
         replace(t, new)
         new = VIEW_WRITES[op.name](base, t, **params)
-        t._m.is_view = True  # type: ignore[union-attr]
+        t._m.is_view = True
         t._b = (base, op, params, _STALE)
     replace(base, new)
 

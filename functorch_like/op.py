@@ -101,7 +101,7 @@ class Op:
         self.takes_needs = False
         self.pull = pull
         if pull is None and self.differentiable and vjp is not None:
-            code = vjp.__code__  # type: ignore[union-attr]
+            code = vjp.__code__
             self.takes_needs = "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             self.pull = self._pull_with_needs if self.takes_needs else self._pull
         TABLE[name] = self
@@ -134,7 +134,7 @@ class Op:
                 keep = [max((_keeps(one[i]) for one in names), default=0) for i in range(n)]
                 out = any(_keeps(one[n]) for one in names)
             else:
-                code = self.vjp.__code__  # type: ignore[union-attr]
+                code = self.vjp.__code__
                 names = list(code.co_varnames[: code.co_argcount])
                 if len(names) < n + 2:  # vjp(ct, out, *inputs)
                     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]

@@ -53,8 +53,8 @@ def sampled(
     Args:
       oracle: `oracle(numpy, *arrays, **params)`, the expected result from NumPy.
     """
-    op.samples = Samples(make, kinds, unmapped, layout, data_dependent)  # type: ignore[attr-defined]
-    op.oracle = oracle  # type: ignore[attr-defined]
+    op.samples = Samples(make, kinds, unmapped, layout, data_dependent)
+    op.oracle = oracle
     return op
 
 

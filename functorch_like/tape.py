@@ -156,7 +156,7 @@ def _as_saved(node: Node, t: Tensor, which: str) -> Tensor:
         if m.is_view:
             op_module.sync(t)
             m = t._m
-        entry = m.history  # type: ignore[union-attr]
+        entry = m.history
         while entry is not None and entry[0] > node.clock:
             t, entry = entry[1], entry[2]
     if t._v and lib.cb_last_write(t._v) > node.clock:
@@ -193,7 +193,7 @@ def run_backward(
             continue
         cts[meta] = ct
         if meta.op is not None:
-            heappush(heap, (-meta.seq, id(meta), meta))  # type: ignore[attr-defined]
+            heappush(heap, (-meta.seq, id(meta), meta))
     while True:
         if only is not None:
             meta, only = only, None

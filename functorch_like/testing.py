@@ -145,25 +145,25 @@ def _place(distance: Any) -> tuple[Any, ...]:
 
 def _tensor(x: Any) -> Tensor:
     if isinstance(x, Tensor):
-        return x.detach()  # type: ignore[attr-defined]
+        return x.detach()
     if isinstance(x, (bool, int, float, complex)):
         return tensor(x, dtype=float64 if isinstance(x, float) else complex128 if isinstance(x, complex) else None)
     if type(x).__module__.partition(".")[0] == "torch":
         return _from_torch(x)
-    return as_tensor(x).detach()  # type: ignore[attr-defined]
+    return as_tensor(x).detach()
 
 
 def _from_torch(x: Any) -> Tensor:
     x = x.detach().cpu().resolve_conj().resolve_neg()
     if str(x.dtype) == "torch.bfloat16":
-        return tensor(x.float().numpy()).bfloat16()  # type: ignore[attr-defined]
+        return tensor(x.float().numpy()).bfloat16()
     return tensor(x.numpy())
 
 
 def _wide(x: Tensor) -> Any:
     if x.dtype.name in ("bfloat16", "float16"):
-        x = x.to(float32)  # type: ignore[attr-defined]
-    return x.cpu().numpy()  # type: ignore[attr-defined]
+        x = x.to(float32)
+    return x.cpu().numpy()
 
 
 # ---- random tensors ----
@@ -194,10 +194,10 @@ def make_tensor(
     d = get_default_dtype() if dtype is None else as_dtype(dtype)
     if noncontiguous and shape:
         wide = make_tensor((*shape[:-1], 2 * shape[-1]), d, low, high, generator, device=device)
-        x = wide[..., ::2]  # type: ignore[index]
+        x = wide[..., ::2]
         return x.requires_grad_() if requires_grad else x
     if d.name == "bool":
-        x = randint(0, 2, shape, generator=generator).to(d)  # type: ignore[attr-defined]
+        x = randint(0, 2, shape, generator=generator).to(d)
     elif d.is_complex:
         parts = [make_tensor(shape, float64, low, high, generator) for _ in range(2)]
         from .ops.complex import complex as make_complex
@@ -207,11 +207,11 @@ def make_tensor(
         least = 0 if not d.is_signed else -9
         a = least if low is None else max(int(low), 0 if not d.is_signed else int(low))
         b = max(a + 1, 10 if high is None else int(high))
-        x = randint(a, b, shape, generator=generator).to(d)  # type: ignore[attr-defined]
+        x = randint(a, b, shape, generator=generator).to(d)
     else:
         a, b = -9.0 if low is None else low, 9.0 if high is None else high
-        x = (rand(shape, dtype=float64, generator=generator) * (b - a) + a).to(d)  # type: ignore[attr-defined]
-    x = x if device is None else x.to(device)  # type: ignore[attr-defined]
+        x = (rand(shape, dtype=float64, generator=generator) * (b - a) + a).to(d)
+    x = x if device is None else x.to(device)
     return x.requires_grad_() if requires_grad else x
 
 
@@ -242,7 +242,7 @@ class Make:
         """`count` different places in a dimension of some size."""
         from .ops.random import randperm
 
-        return randperm(size, generator=self.generator)[:count]  # type: ignore[index]
+        return randperm(size, generator=self.generator)[:count]
 
     def mask(self, *shape: int) -> Tensor:
         """Random truth values."""
@@ -277,7 +277,7 @@ def samples_of(op: Op, dtype: Any = float64, seed: int = 0) -> list[tuple[tuple[
 
 def kinds_of(op: Op) -> tuple[str, ...]:
     """The kinds of dtypes an op takes: some of "bool", "int", "float", "complex"."""
-    given = op.samples  # type: ignore[attr-defined]
+    given = op.samples
     words = given.get("kinds", "float") if isinstance(given, dict) else given.kinds
     return tuple(words.split())
 
@@ -353,7 +353,7 @@ def _inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[float, float]:
     """The real inner product of two lists of tensors, and the sum of its terms' sizes."""
     total = size = 0.0
     for x, y in zip(a, b, strict=True):
-        terms = (x.conj() * y).real  # type: ignore[attr-defined]
+        terms = (x.conj() * y).real
         total += float(terms.sum())
         size += float(terms.abs().sum())
     return total, size
@@ -397,7 +397,7 @@ def _check(f: Any, x: tuple[Tensor, ...], order: int, modes: tuple[str, ...], rt
 
 
 def _size(x: Tensor) -> float:
-    return float(x.abs().max()) if x.numel() else 0.0  # type: ignore[attr-defined]
+    return float(x.abs().max()) if x.numel() else 0.0
 
 
 def gradcheck(

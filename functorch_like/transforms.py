@@ -45,7 +45,15 @@ def _tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
     return out
 
 
+def _settled(out: Any) -> None:
+    """Views among the results of a transformed function take up what was written to their bases, while its trace is current."""
+    for x in (out,) if isinstance(out, Tensor) else tree.flatten(out)[0]:
+        if isinstance(x, Tensor):
+            x._current()
+
+
 def _split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
+    _settled(out)
     if not has_aux:
         return out, None
     if not (isinstance(out, tuple) and len(out) == 2):
@@ -258,6 +266,7 @@ def vmap(
         with VmapTrace(size, randomness) as trace:
             inputs = [x if d is None else trace.leaf(x) for x, d in zip(leaves, dims, strict=True)]
             out = function(*tree.unflatten(definition, inputs), **kwargs)
+            _settled(out)
             out_leaves, out_definition = tree.flatten(out)
             pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in out_leaves]
         where_to = tree.broadcast_prefix(out_dims, out, "vmap: out_dims")

@@ -75,15 +75,14 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
         return [prefix] * n
     import optree
 
-    none_is_leaf = {"none_is_leaf": True}
     try:
         spread = optree.tree_map(
-            lambda entry, sub: [entry] * len(flatten(sub)[0]), prefix, tree, is_leaf=lambda x: x is None, **none_is_leaf
+            lambda entry, sub: [entry] * len(flatten(sub)[0]), prefix, tree, is_leaf=lambda x: x is None, none_is_leaf=True
         )
     except ValueError as error:
         raise ValueError(f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. {error}") from None
     flat: list[Any] = []
-    for entry in optree.tree_leaves(spread, is_leaf=lambda x: isinstance(x, list) and all(not isinstance(i, list) for i in x), **none_is_leaf):
+    for entry in optree.tree_leaves(spread, is_leaf=lambda x: isinstance(x, list) and all(not isinstance(i, list) for i in x), none_is_leaf=True):
         flat.extend(entry if isinstance(entry, list) else [])
     return flat
 

@@ -236,7 +236,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
             ft.empty(max(rows, columns), min(rows, columns), dtype=tensor.dtype),
             generator=generator,
         )
-        q, r = ft.linalg.qr(noise)
+        q, r = ft.linalg.qr(noise)  # type: ignore[attr-defined]
         q = q * ft.diagonal(r).sign()  # makes the distribution uniform over orthogonal matrices
         q = q if rows >= columns else q.T
         return tensor.copy_((q * gain).reshape(tensor.shape))

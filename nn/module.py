@@ -229,17 +229,21 @@ class Module:
     ) -> Iterator[tuple[str, Module]]:
         """(name, module) of this module (prefix) and all below it, parents first; each once."""
         seen = set() if memo is None else memo
-        if remove_duplicate:
-            if id(self) in seen:
-                return
-            seen.add(id(self))
-        yield prefix, self
-        values = self.__dict__
-        for name, kind in list(self._kinds.items()):
-            if kind == MODULE and values[name] is not None:
-                yield from values[name].named_modules(
-                    seen, f"{prefix}.{name}" if prefix else name, remove_duplicate
-                )
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if remove_duplicate:
+                if id(module) in seen:
+                    continue
+                seen.add(id(module))
+            yield path, module
+            values = module.__dict__
+            children = [
+                (f"{path}.{name}" if path else name, values[name])
+                for name, kind in module._kinds.items()
+                if kind == MODULE and values[name] is not None
+            ]
+            stack += reversed(children)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it."""
@@ -262,13 +266,9 @@ class Module:
     def _named_tensors(
         self, kinds: tuple[str, ...], prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
-        seen = set()
-        members = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-            if recurse
-            else [(prefix, self)]
-        )
-        for path, module in members:
+        seen: set[int] = set()
+        own = [(prefix, self)]
+        for path, module in self.named_modules(None, prefix, remove_duplicate) if recurse else own:
             values = module.__dict__
             for name, kind in list(module._kinds.items()):
                 if kind in kinds:
@@ -462,11 +462,13 @@ class Module:
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         """Put this module's own tensors (not its children's) into destination."""
+        values = self.__dict__
         for kind in (PARAMETER, BUFFER):
             for name, its_kind in self._kinds.items():
-                value = self.__dict__[name]
-                if its_kind == kind and value is not None:
-                    destination[prefix + name] = value if keep_vars else value.detach()
+                if its_kind == kind and values[name] is not None:
+                    destination[prefix + name] = (
+                        values[name] if keep_vars else values[name].detach()
+                    )
 
     def state_dict(
         self,
@@ -491,8 +493,8 @@ class Module:
         for hook, _ in hooks_of(self, "state_dict_pre"):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(state, prefix, keep_vars)
-        for name, module in self._modules.items():
-            if module is not None:
+        for name, kind in self._kinds.items():
+            if kind == MODULE and (module := self.__dict__[name]) is not None:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook, _ in hooks_of(self, "state_dict"):
             changed = hook(self, state, prefix, {})

@@ -116,10 +116,11 @@ def _in_place(op: Any) -> Any:
         if options.get("alpha", 1) != 1:
             y = operand(op.__name__, y) * options["alpha"]
         elif options.get("rounding_mode"):
-            return x.copy_(op(x, y, **options))  # type: ignore[attr-defined]
+            return x.copy_(op(x, y, **options))
         return plain(x, y)
 
     in_place.__name__ = op.__name__ + "_"
+    in_place.__doc__ = f"In-place {op.__name__}()."
     return in_place
 
 

@@ -21,14 +21,14 @@ __all__ = [
 
 def real(x: Tensor) -> Tensor:
     """The real part, a view; a real tensor itself."""
-    return view_as_real(x)[..., 0] if x.dtype.is_complex else x  # type: ignore[index]
+    return view_as_real(x)[..., 0] if x.dtype.is_complex else x
 
 
 def imag(x: Tensor) -> Tensor:
     """The imaginary part, a view; zeros for a real tensor."""
     from .creation import zeros_like
 
-    return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)  # type: ignore[index]
+    return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)
 
 
 def conj(x: Tensor) -> Tensor:

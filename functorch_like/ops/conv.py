@@ -34,7 +34,7 @@ Ints = tuple[int, ...]
 def _fold(x: Tensor, dim: int) -> Tensor:
     """The mapped dimension 0 merged into (in front of) logical dimension `dim`."""
     shape = x._shape
-    x = x.movedim(0, dim) if dim else x  # type: ignore[attr-defined]
+    x = x.movedim(0, dim) if dim else x
     return _reshape(x, shape=(*shape[1 : dim + 1], shape[0] * shape[dim + 1], *shape[dim + 2 :]))
 
 
@@ -42,7 +42,7 @@ def _unfold(y: Tensor, dim: int, size: int) -> Tensor:
     """Splits the mapped dimension out of dimension `dim` again, to the front."""
     shape = y._shape
     y = _reshape(y, shape=(*shape[:dim], size, shape[dim] // size, *shape[dim + 1 :]))
-    return y.movedim(dim, 0) if dim else y  # type: ignore[attr-defined]
+    return y.movedim(dim, 0) if dim else y
 
 
 def _conv_vjp(
@@ -55,7 +55,7 @@ def _conv_vjp(
 
 
 def _conj(x: Tensor) -> Tensor:
-    return x.conj() if x.dtype.is_complex else x  # type: ignore[attr-defined]
+    return x.conj() if x.dtype.is_complex else x
 
 
 def _conv_batch(size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
@@ -65,7 +65,7 @@ def _conv_batch(size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, gro
     if not bx and groups == 1:
         return _unfold(_conv(x, _fold(w, 0), groups=1, **p), 1, size)
     if not bx:
-        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+        x = x.unsqueeze(0).expand((size, *x._shape))
     return _unfold(_conv(_fold(x, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
 
 
@@ -101,7 +101,7 @@ def _input_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, w: Tensor,
     if not bw:
         return _unfold(_input_grad(_fold(ct, 0), w, groups=groups, **p), 0, size)
     if not bc:
-        ct = ct.unsqueeze(0).expand((size, *ct._shape))  # type: ignore[attr-defined]
+        ct = ct.unsqueeze(0).expand((size, *ct._shape))
     return _unfold(_input_grad(_fold(ct, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
 
 
@@ -137,9 +137,9 @@ def _weight_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, x: Tensor
     if bc and not bx and groups == 1:
         return _unfold(_weight_grad(_fold(ct, 1), x, groups=1, **p), 0, size)
     if not bc:
-        ct = ct.unsqueeze(0).expand((size, *ct._shape))  # type: ignore[attr-defined]
+        ct = ct.unsqueeze(0).expand((size, *ct._shape))
     if not bx:
-        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+        x = x.unsqueeze(0).expand((size, *x._shape))
     return _unfold(_weight_grad(_fold(ct, 1), _fold(x, 1), groups=groups * size, **p), 0, size)
 
 
@@ -189,7 +189,7 @@ def _convolve(op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, 
         )
     single = x.ndim == nd + 1
     if single:
-        x = x.unsqueeze(0)  # type: ignore[attr-defined]
+        x = x.unsqueeze(0)
     stride, dilation = spread(op, stride, nd), spread(op, dilation, nd)
     if padding == "valid":
         padding = 0
@@ -204,8 +204,8 @@ def _convolve(op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, 
         padding = [t // 2 for t in total]
     y = _conv(x, weight, stride=stride, padding=spread(op, padding, nd), dilation=dilation, groups=groups)
     if bias is not None:
-        y = y + bias.reshape((-1, *[1] * nd))  # type: ignore[attr-defined]
-    return y.squeeze(0) if single else y  # type: ignore[attr-defined]
+        y = y + bias.reshape((-1, *[1] * nd))
+    return y.squeeze(0) if single else y
 
 
 def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
@@ -240,15 +240,15 @@ def _transposed(
 ) -> Tensor:
     single = x.ndim == nd + 1
     if single:
-        x = x.unsqueeze(0)  # type: ignore[attr-defined]
+        x = x.unsqueeze(0)
     if x.ndim != nd + 2 or weight.ndim != nd + 2 or x._shape[1] != weight._shape[0]:
         raise ShapeError(message(op, f"input [N, C, *{nd} sizes] and weight [C, O/groups, *{nd} sizes]", f"shapes {list(x._shape)} and {list(weight._shape)}"))
     s, p, e, d = (spread(op, v, nd) for v in (stride, padding, output_padding, dilation))
     size = tuple((n - 1) * s[i] - 2 * p[i] + d[i] * (weight._shape[2 + i] - 1) + e[i] + 1 for i, n in enumerate(x._shape[2:]))
     y = _input_grad(x, weight, input_size=size, stride=s, padding=p, dilation=d, groups=groups)
     if bias is not None:
-        y = y + bias.reshape((-1, *[1] * nd))  # type: ignore[attr-defined]
-    return y.squeeze(0) if single else y  # type: ignore[attr-defined]
+        y = y + bias.reshape((-1, *[1] * nd))
+    return y.squeeze(0) if single else y
 
 
 def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:

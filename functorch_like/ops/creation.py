@@ -365,8 +365,8 @@ sampled(
 
 def _real_part(ct: Tensor, x_spec: Spec) -> Tensor:
     if ct.dtype.is_complex and not x_spec.dtype.is_complex:
-        ct = ct.real  # type: ignore[attr-defined]
-    return ct.to(x_spec.dtype)  # type: ignore[attr-defined]
+        ct = ct.real
+    return ct.to(x_spec.dtype)
 
 
 _cast_flat = Op("to_integer", lambda x, *, code: lib.cb_cast(x._v, code), vjp=NONDIFF("integer result"), batch=_identity_batch("to_integer"), family="cast")
@@ -510,6 +510,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return to(x, dtype=other.dtype)
 
 
-Tensor.cpu, Tensor.cuda, Tensor.detach_ = _cpu, _cuda, _detach_  # type: ignore[attr-defined]
+for _name, _f in (("cpu", _cpu), ("cuda", _cuda), ("detach_", _detach_)):
+    setattr(Tensor, _name, _f)
 for _f in (clone, contiguous, detach, to, type_as):
     setattr(Tensor, _f.__name__, _f)

@@ -397,6 +397,10 @@ def binary(
                     t._v = h
                     t._m = None
                     return t
+        if dunder and not hasattr(y, "__array__") and hasattr(type(y), f"__r{dunder}__") and not isinstance(y, (bool, int, float, complex)):
+            other = getattr(y, f"__r{dunder}__")(x)  # it may know what we do not
+            if other is not NotImplemented:
+                return other
         return dispatch(op, (operand(name, x), operand(name, y)), {})
 
     def reflected(x: Tensor, y: Any) -> Any:

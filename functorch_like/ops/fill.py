@@ -26,8 +26,8 @@ def copy_(x: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
         if lib.cb_copy_into(x._v, source._v, clock[0]):
             fail(TABLE["clone"], (x, source))
         return x
-    value = source if source.dtype is x.dtype else source.to(x.dtype)  # type: ignore[attr-defined]
-    mutation.rebind("copy_", x, value.expand(x._shape).clone())  # type: ignore[attr-defined]
+    value = source if source.dtype is x.dtype else source.to(x.dtype)
+    mutation.rebind("copy_", x, value.expand(x._shape).clone())
     return x
 
 
@@ -51,27 +51,27 @@ def zero_(x: Tensor) -> Tensor:
 
 def masked_fill_(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     """In-place masked_fill()."""
-    return copy_(x, x.masked_fill(mask, value))  # type: ignore[attr-defined]
+    return copy_(x, x.masked_fill(mask, value))
 
 
 def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
     """In-place clamp()."""
-    return copy_(x, x.clamp(min, max))  # type: ignore[attr-defined]
+    return copy_(x, x.clamp(min, max))
 
 
 def addcmul_(x: Tensor, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """In-place addcmul()."""
-    return copy_(x, x.addcmul(y, z, value=value))  # type: ignore[attr-defined]
+    return copy_(x, x.addcmul(y, z, value=value))
 
 
 def addcdiv_(x: Tensor, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """In-place addcdiv()."""
-    return copy_(x, x.addcdiv(y, z, value=value))  # type: ignore[attr-defined]
+    return copy_(x, x.addcdiv(y, z, value=value))
 
 
 def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
     """In-place lerp()."""
-    return copy_(x, x.lerp(end, weight))  # type: ignore[attr-defined]
+    return copy_(x, x.lerp(end, weight))
 
 
 for _f in (copy_, fill_, zero_, masked_fill_, clamp_, addcmul_, addcdiv_, lerp_):

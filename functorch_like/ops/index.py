@@ -90,7 +90,7 @@ def _spec_of(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
 def _indexed_shape(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
     from .creation import empty
 
-    return empty(shape)[index]._shape  # type: ignore[index]
+    return empty(shape)[index]._shape
 
 
 sampled(_basic, lambda make: [call(make(*shape), spec=_spec_of(shape, i)) for shape, i in _BASIC], kinds=_ANY)
@@ -119,7 +119,7 @@ def _write_grad(ct: Tensor, spec: tuple[int, ...], value_spec: Spec) -> Tensor:
 
 def _write_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Tensor:
     if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+        x = x.unsqueeze(0).expand((size, *x._shape))
     if batched[1]:  # the value broadcasts against the view: align its lanes in front
         rank = _basic_rank(x.ndim - 1, spec)
         value = align([True, False], [value, _Rank(rank)])[0] if value.ndim - 1 < rank else value  # type: ignore[list-item]
@@ -208,7 +208,7 @@ def _lanes(size: int, batched: Sequence[bool], x: Tensor, indices: Sequence[Tens
         return list(indices), tuple([d + 1 for d in dims])
     aligned = align(batched, indices)
     rank = max(i.ndim for i in aligned)
-    lane = arange(size, device=x.device).reshape((size, *[1] * (rank - 1)))  # type: ignore[attr-defined]
+    lane = arange(size, device=x.device).reshape((size, *[1] * (rank - 1)))
     return [lane, *aligned], (0, *[d + 1 for d in dims])
 
 
@@ -285,9 +285,9 @@ def _last_writer(ct: Tensor, value_spec: Spec, indices: Sequence[Tensor], dims: 
     from .creation import arange, full
 
     picked = _gather(ct, *indices, dims=dims)
-    order = arange(picked.numel(), device=ct.device).reshape(picked._shape)  # type: ignore[attr-defined]
+    order = arange(picked.numel(), device=ct.device).reshape(picked._shape)
     slots = _put(full(ct._shape, -1, dtype=int64, device=ct.device), order, *indices, dims=dims, accumulate=False)
-    return (_gather(slots, *indices, dims=dims) == order).to(ct.dtype)  # type: ignore[attr-defined]
+    return (_gather(slots, *indices, dims=dims) == order).to(ct.dtype)
 
 
 def _put_jvp(tangents: Sequence[Any], _out: Tensor, x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> Tensor:
@@ -296,22 +296,22 @@ def _put_jvp(tangents: Sequence[Any], _out: Tensor, x: Tensor, value: Tensor, *i
 
 def _put_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> Tensor:
     if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))  # type: ignore[attr-defined]
+        x = x.unsqueeze(0).expand((size, *x._shape))
     # every index gets a lane, so that the written dims are lane, index dims, rest: known to the value too
-    firsts = [i if b else i.unsqueeze(0).expand((size, *i._shape)) for i, b in zip(indices, batched[2:], strict=True)]  # type: ignore[attr-defined]
+    firsts = [i if b else i.unsqueeze(0).expand((size, *i._shape)) for i, b in zip(indices, batched[2:], strict=True)]
     lifted, lifted_dims = _lanes(size, [True] * len(firsts), x, firsts, dims)
     rank = max(i.ndim for i in firsts) - 1
     rest = x.ndim - 1 - len(dims)
     if batched[1]:
         missing = rank + rest - (value.ndim - 1)
         if missing > 0:
-            value = value.reshape((size, *[1] * missing, *value._shape[1:]))  # type: ignore[attr-defined]
+            value = value.reshape((size, *[1] * missing, *value._shape[1:]))
     if _adjacent(dims) and dims[0] > 0 and rest and rank:  # the value has its index dims in place, not in front
         lead = 1 if batched[1] else 0
         full_rank = rank + rest
         if value.ndim - lead < full_rank:
-            value = value.reshape((*value._shape[:lead], *[1] * (full_rank - value.ndim + lead), *value._shape[lead:]))  # type: ignore[attr-defined]
-        value = value.movedim(tuple(range(lead + dims[0], lead + dims[0] + rank)), tuple(range(lead, lead + rank)))  # type: ignore[attr-defined]
+            value = value.reshape((*value._shape[:lead], *[1] * (full_rank - value.ndim + lead), *value._shape[lead:]))
+        value = value.movedim(tuple(range(lead + dims[0], lead + dims[0] + rank)), tuple(range(lead, lead + rank)))
     return _put(x, value, *lifted, dims=lifted_dims, accumulate=accumulate)
 
 
@@ -410,7 +410,7 @@ def _to_index(x: Tensor, item: Any) -> Tensor:
 
     t = item if isinstance(item, Tensor) else as_tensor(item)
     if t.numel() == 0 and t.dtype.is_floating_point:
-        t = t.long()  # type: ignore[attr-defined]
+        t = t.long()
     if t.dtype.is_inexact:
         raise DTypeError(message("index", "integer or bool tensors", t.dtype, "Cast with .long()."))
     return t
@@ -427,7 +427,7 @@ def _check_mask(x: Tensor, mask: Tensor, at: int) -> None:
 
 def _nonzero_columns(mask: Tensor) -> list[Tensor]:
     places = nonzero(mask)
-    return [places.select(1, d) for d in range(mask.ndim)]  # type: ignore[attr-defined]
+    return [places.select(1, d) for d in range(mask.ndim)]
 
 
 _call_basic = lib.cb_index_basic
@@ -487,7 +487,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
 
         mask = index
         if mask.ndim < x.ndim:
-            mask = mask.reshape(mask._shape + (1,) * (x.ndim - mask.ndim))  # type: ignore[attr-defined]
+            mask = mask.reshape(mask._shape + (1,) * (x.ndim - mask.ndim))
         if not mutation.writes_memory("setitem", x, (value, mask)):
             mutation.rebind("setitem", x, where(mask, value, x).to(x.dtype))
             return
@@ -505,7 +505,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     plain = all(tuple(spec[k : k + 4]) == _FULL for k in range(0, len(spec), 4))
     if not memory:
         target = x if plain else _basic(x, spec=tuple(spec))
-        put = _put(target, value if value.dtype is x.dtype else value.to(x.dtype), *tensors, dims=tuple(dims), accumulate=False)  # type: ignore[attr-defined]
+        put = _put(target, value if value.dtype is x.dtype else value.to(x.dtype), *tensors, dims=tuple(dims), accumulate=False)
         mutation.rebind("setitem", x, put if plain else _write(x, put, spec=tuple(spec)))
         return
     view = x if plain else wrap(lib.cb_index_basic(x._v, len(spec) >> 2, spec))
@@ -519,7 +519,7 @@ def index_put(x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: boo
     """A copy of x with values at the places the index tensors name; added with accumulate."""
     spec, tensors, dims = _parse(x, tuple(indices))
     values = operand("index_put", values)
-    return _put(x, values if values.dtype is x.dtype else values.to(x.dtype), *tensors, dims=tuple(dims), accumulate=accumulate)  # type: ignore[attr-defined]
+    return _put(x, values if values.dtype is x.dtype else values.to(x.dtype), *tensors, dims=tuple(dims), accumulate=accumulate)
 
 
 def index_put_(x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False) -> Tensor:
@@ -528,7 +528,7 @@ def index_put_(x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bo
         setitem(x, tuple(indices), values)
         return x
     new = index_put(x, indices, values, True)
-    return x.copy_(new)  # type: ignore[attr-defined]
+    return x.copy_(new)
 
 
 # ---- gather and scatter along one dim ----
@@ -538,9 +538,9 @@ def _along_batch(op: Any) -> Any:
     """The mapped dimension in front of every operand: dims shift by one."""
 
     def batch(size: int, batched: Sequence[bool], *args: Tensor, dim: int, **params: Any) -> Tensor:
-        fronted = [a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in zip(args, batched, strict=True)]  # type: ignore[attr-defined]
+        fronted = [a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in zip(args, batched, strict=True)]
         if fronted[0].ndim == 1:  # 0-d lanes
-            fronted = [a.unsqueeze(1) for a in fronted]  # type: ignore[attr-defined]
+            fronted = [a.unsqueeze(1) for a in fronted]
             return op()(*fronted, dim=1, **params).squeeze(1)
         return op()(*fronted, dim=dim + 1, **params)
 
@@ -614,9 +614,9 @@ def _scatter_vjp(ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: 
     from .creation import arange, full, zeros
 
     gx = _scatter(ct, index, zeros(index._shape, dtype=ct.dtype, device=ct.device), dim=dim)
-    order = arange(index.numel(), device=ct.device).reshape(index._shape)  # type: ignore[attr-defined]
+    order = arange(index.numel(), device=ct.device).reshape(index._shape)
     slots = _scatter(full(ct._shape, -1, dtype=int64, device=ct.device), index, order, dim=dim)
-    lasted = (_gather_dim(slots, index, dim=dim) == order).to(ct.dtype)  # type: ignore[attr-defined]
+    lasted = (_gather_dim(slots, index, dim=dim) == order).to(ct.dtype)
     return gx, None, _unnarrowed(_gather_dim(ct, index, dim=dim) * lasted, src_spec)
 
 
@@ -696,11 +696,11 @@ def _select_batch(size: int, batched: Sequence[bool], x: Tensor, index: Tensor, 
     if not bx:  # the places of all lanes at once
         out = _index_select(x, index, dim=dim)
         return out.movedim(dim, 0) if dim else out
-    lane_x = x.movedim(dim + 1, 1)  # type: ignore[attr-defined]
+    lane_x = x.movedim(dim + 1, 1)
     lanes = align([True, True], [index, index])[0]
     from .creation import arange
 
-    lane = arange(size, device=x.device).reshape((size, *[1] * (lanes.ndim - 1)))  # type: ignore[attr-defined]
+    lane = arange(size, device=x.device).reshape((size, *[1] * (lanes.ndim - 1)))
     out = _gather(lane_x, lane, lanes, dims=(0, 1))
     k = index.ndim - 1
     return out.movedim(tuple(range(1, 1 + k)), tuple(range(1 + dim, 1 + dim + k))) if dim and k else out
@@ -751,13 +751,13 @@ def _index_add_impl(x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Any:
 def _index_add_batch(size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Tensor:
     from .creation import arange
 
-    x, src = (a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in ((x, batched[0]), (src, batched[2])))  # type: ignore[attr-defined]
+    x, src = (a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in ((x, batched[0]), (src, batched[2])))
     if not batched[1]:
         return _index_add(x, index, src, dim=dim + 1)
-    x, src = x.movedim(dim + 1, 1), src.movedim(dim + 1, 1)  # type: ignore[attr-defined]
-    lane = arange(size, device=x.device).unsqueeze(1)  # type: ignore[attr-defined]
+    x, src = x.movedim(dim + 1, 1), src.movedim(dim + 1, 1)
+    lane = arange(size, device=x.device).unsqueeze(1)
     out = _put(x, src, lane, index, dims=(0, 1), accumulate=True)
-    return out.movedim(1, dim + 1)  # type: ignore[attr-defined]
+    return out.movedim(1, dim + 1)
 
 
 _index_add = Op(
@@ -786,7 +786,7 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
       DimError: a place out of range.
     """
-    index = index if index.ndim else index.reshape((1,))  # type: ignore[attr-defined]
+    index = index if index.ndim else index.reshape((1,))
     return _index_select(x, index, dim=wrap_dim("index_select", dim, x.ndim))
 
 
@@ -814,17 +814,17 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         from .ternary import where
 
         rows = weight._shape[0]
-        padding = arange(rows, device=weight.device).unsqueeze(1) == padding_idx % rows  # type: ignore[attr-defined]
-        weight = where(padding, weight.detach(), weight)  # type: ignore[attr-defined]
+        padding = arange(rows, device=weight.device).unsqueeze(1) == padding_idx % rows
+        weight = where(padding, weight.detach(), weight)
     if not input.ndim:
-        return _index_select(weight, input.reshape((1,)), dim=0).squeeze(0)  # type: ignore[attr-defined]
+        return _index_select(weight, input.reshape((1,)), dim=0).squeeze(0)
     return _index_select(weight, input, dim=0)
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather() with broadcasting; without dim, places in the flattened tensor."""
     if dim is None:
-        return _gather_dim(x.reshape((-1,)), indices.reshape((-1,)), dim=0)  # type: ignore[attr-defined]
+        return _gather_dim(x.reshape((-1,)), indices.reshape((-1,)), dim=0)
     from .views import broadcast_shapes
 
     d = wrap_dim("take_along_dim", dim, x.ndim)
@@ -833,7 +833,7 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     common = list(broadcast_shapes(xs, ix))
     x_shape, i_shape = list(common), list(common)
     x_shape[d], i_shape[d] = x._shape[d], indices._shape[d]
-    return _gather_dim(x.expand(x_shape), indices.expand(i_shape), dim=d)  # type: ignore[attr-defined]
+    return _gather_dim(x.expand(x_shape), indices.expand(i_shape), dim=d)
 
 
 # ---- data-dependent shapes ----
@@ -883,7 +883,7 @@ def masked_select(x: Tensor, mask: Tensor) -> Tensor:
 
 def take(x: Tensor, index: Tensor) -> Tensor:
     """The elements at places of the flattened tensor."""
-    return _gather(x.reshape((-1,)), index, dims=(0,))  # type: ignore[attr-defined]
+    return _gather(x.reshape((-1,)), index, dims=(0,))
 
 
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
@@ -892,7 +892,7 @@ Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 
 def _inplace(function: Any) -> Any:
     def in_place(x: Tensor, *args: Any, **options: Any) -> Tensor:
-        return x.copy_(function(x, *args, **options))  # type: ignore[attr-defined]
+        return x.copy_(function(x, *args, **options))
 
     in_place.__name__ = function.__name__ + "_"
     in_place.__doc__ = f"In-place {function.__name__}()."

@@ -46,7 +46,7 @@ def _handles(xs: Sequence[Tensor]) -> Any:
 
 def _unmapped(size: int, batched: Sequence[bool], xs: Sequence[Tensor]) -> list[Tensor]:
     """All operands with the mapped dimension in front."""
-    return [x if b else x.unsqueeze(0).expand((size, *x._shape)) for x, b in zip(xs, batched, strict=True)]  # type: ignore[attr-defined]
+    return [x if b else x.unsqueeze(0).expand((size, *x._shape)) for x, b in zip(xs, batched, strict=True)]
 
 
 def _proper(xs: list[Tensor]) -> list[Tensor]:
@@ -58,7 +58,7 @@ def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
     pieces, at = [], 0
     for spec in _specs:
         n = spec.shape[dim] if spec.shape != (0,) or ct.ndim == 1 else 0
-        piece = ct.narrow(dim, at, n)  # type: ignore[attr-defined]
+        piece = ct.narrow(dim, at, n)
         if spec.shape == (0,) and ct.ndim != 1:
             piece = piece.reshape((0,))
         pieces.append(piece if piece.dtype is spec.dtype else piece.to(spec.dtype))
@@ -170,7 +170,7 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor,
             raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
     pieces, at = [], 0
     for length in lengths:
-        pieces.append(x.narrow(d, at, length))  # type: ignore[attr-defined]
+        pieces.append(x.narrow(d, at, length))
         at += length
     return tuple(pieces)
 
@@ -189,7 +189,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dim, without it; views."""
     d = wrap_dim("unbind", dim, x.ndim)
-    return tuple(x.select(d, i) for i in range(x._shape[d]))  # type: ignore[attr-defined]
+    return tuple(x.select(d, i) for i in range(x._shape[d]))
 
 
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -303,7 +303,7 @@ def _unrepeat(ct: Tensor, shape: tuple[int, ...], reps: tuple[int, ...]) -> Tens
     """Sums the copies that repeat() made."""
     full = (1,) * (len(reps) - len(shape)) + shape
     split_shape = tuple([part for r, s in zip(reps, full, strict=True) for part in (r, s)])
-    return ct.reshape(split_shape).sum(tuple(range(0, 2 * len(reps), 2))).reshape(shape)  # type: ignore[attr-defined]
+    return ct.reshape(split_shape).sum(tuple(range(0, 2 * len(reps), 2))).reshape(shape)
 
 
 def flip(x: Tensor, *dims: Any) -> Tensor:
@@ -331,7 +331,7 @@ def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None:
-        return _roll(x.reshape((-1,)), shifts=shifts, dims=(0,)).reshape(x._shape)  # type: ignore[attr-defined]
+        return _roll(x.reshape((-1,)), shifts=shifts, dims=(0,)).reshape(x._shape)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(dims) != len(shifts):
         raise ValueError(message("roll", "as many shifts as dims", f"{shifts} and {dims}"))
@@ -391,16 +391,16 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None)
             continue
         at = arange(-before, n + after, device=x.device)
         if mode == "replicate":
-            at = at.clamp(0, n - 1)  # type: ignore[attr-defined]
+            at = at.clamp(0, n - 1)
         elif mode == "circular":
             at = at % n
         elif mode == "reflect":
             if max(before, after) >= n:
                 raise ShapeError(message("pad", f"reflections shorter than the dimension ({n})", f"{before} and {after}"))
-            at = (n - 1) - ((n - 1) - at.abs()).abs()  # type: ignore[attr-defined]
+            at = (n - 1) - ((n - 1) - at.abs()).abs()
         else:
             raise ValueError(message("pad", 'mode "constant", "reflect", "replicate" or "circular"', repr(mode)))
-        x = x.index_select(d, at)  # type: ignore[attr-defined]
+        x = x.index_select(d, at)
     return x
 
 

@@ -11,7 +11,7 @@ from ..op import Op, wrap
 from ..samples import call, sampled
 from ..tensor import Size, Tensor
 from ..trace import active, state
-from .family import sum_to
+from .family import operand, sum_to
 from .views import _reshape, _transpose
 
 __all__ = [
@@ -35,7 +35,7 @@ _FAMILY = "matmul"
 def _mT(x: Tensor) -> Tensor:  # noqa: N802
     n = x.ndim
     y = _transpose(x, a=n - 2, b=n - 1)
-    return y.conj() if x.dtype.is_complex else y  # type: ignore[attr-defined]
+    return y.conj() if x.dtype.is_complex else y
 
 
 def _matmul_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor, *, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
@@ -69,15 +69,15 @@ def _spec(x: Tensor) -> Any:
 def _vector_vjp(ct: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
     """A 1-d operand: as a row or a column matrix."""
     row, column = x.ndim == 1, y.ndim == 1
-    xm = x.unsqueeze(0) if row else x  # type: ignore[attr-defined]
-    ym = y.unsqueeze(1) if column else y  # type: ignore[attr-defined]
-    ct = ct.unsqueeze(-1) if column else ct  # type: ignore[attr-defined]
-    ct = ct.unsqueeze(-2) if row else ct  # type: ignore[attr-defined]
+    xm = x.unsqueeze(0) if row else x
+    ym = y.unsqueeze(1) if column else y
+    ct = ct.unsqueeze(-1) if column else ct
+    ct = ct.unsqueeze(-2) if row else ct
     gx, gy = _matmul_vjp(ct, ct, xm, ym, needs=needs)
     if gx is not None and row:
-        gx = gx.squeeze(-2)  # type: ignore[attr-defined]
+        gx = gx.squeeze(-2)
     if gy is not None and column:
-        gy = gy.squeeze(-1)  # type: ignore[attr-defined]
+        gy = gy.squeeze(-1)
     return gx, gy
 
 
@@ -89,15 +89,15 @@ def _matmul_batch(_size: int, batched: Any, x: Tensor, y: Tensor) -> Tensor:
             return _matmul(x, y)
         return _matmul(x, y)
     if rx == 1:  # a vector a lane: a row matrix
-        x = x.unsqueeze(-2)  # type: ignore[attr-defined]
+        x = x.unsqueeze(-2)
     if ry == 1:
-        y = y.unsqueeze(-1)  # type: ignore[attr-defined]
+        y = y.unsqueeze(-1)
     inner_x, inner_y = x.ndim - bx, y.ndim - by
     rank = max(inner_x, inner_y)
     if bx and inner_x < rank:
-        x = x.reshape((x._shape[0], *[1] * (rank - inner_x), *x._shape[1:]))  # type: ignore[attr-defined]
+        x = x.reshape((x._shape[0], *[1] * (rank - inner_x), *x._shape[1:]))
     if by and inner_y < rank:
-        y = y.reshape((y._shape[0], *[1] * (rank - inner_y), *y._shape[1:]))  # type: ignore[attr-defined]
+        y = y.reshape((y._shape[0], *[1] * (rank - inner_y), *y._shape[1:]))
     out = _matmul(x, y)
     if rx == 1:
         out = out.squeeze(-2)
@@ -202,14 +202,14 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
 
 def vdot(x: Tensor, y: Tensor) -> Tensor:
     """dot() with the first vector conjugated."""
-    return dot(x.conj(), y)  # type: ignore[attr-defined]
+    return dot(x.conj(), y)
 
 
 def outer(x: Tensor, y: Tensor) -> Tensor:
     """The products of all pairs: [n], [m] -> [n, m]."""
     if x.ndim != 1 or y.ndim != 1:
         raise ShapeError(message("outer", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}"))
-    return x.unsqueeze(1) * y  # type: ignore[attr-defined]
+    return x.unsqueeze(1) * y
 
 
 ger = outer
@@ -243,13 +243,13 @@ def _linear_meaning(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
 
 def _linear_vjp(ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
     if x.dtype.is_complex:
-        x, w = x.conj(), w.conj()  # type: ignore[attr-defined]
+        x, w = x.conj(), w.conj()
     gx = _matmul(ct, w) if needs[0] else None
     rows = _rows(ct)
     gw = _matmul(_transpose(rows, a=0, b=1), _rows(x)) if needs[1] else None
     if len(needs) == 2:
         return gx, gw
-    return gx, gw, rows.sum(0) if needs[2] else None  # type: ignore[attr-defined]
+    return gx, gw, rows.sum(0) if needs[2] else None
 
 
 def _linear_batch(size: int, batched: Any, x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
@@ -261,7 +261,7 @@ def _linear_batch(size: int, batched: Any, x: Tensor, w: Tensor, *bias: Tensor) 
     b = bias[0]
     if batched[2]:
         ones = y.ndim - 1 - (batched[0] or batched[1])
-        b = b.reshape((size, *[1] * ones, b._shape[-1]))  # type: ignore[attr-defined]
+        b = b.reshape((size, *[1] * ones, b._shape[-1]))
     return y + b
 
 
@@ -300,7 +300,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _linear(x, weight) if bias is None else _linear(x, weight, bias)
 
 
-Tensor.__matmul__ = lambda x, y: matmul(x, y) if isinstance(y, Tensor) else NotImplemented  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda x, y: NotImplemented  # type: ignore[attr-defined]
+def _matmul_operator(x: Tensor, y: Any) -> Any:
+    return matmul(x, operand("matmul", y)) if isinstance(y, Tensor) or hasattr(y, "__array__") else NotImplemented
+
+
+def _matmul_reflected(x: Tensor, y: Any) -> Any:
+    return matmul(operand("matmul", y), x) if hasattr(y, "__array__") else NotImplemented
+
+
+Tensor.__matmul__, Tensor.__rmatmul__ = _matmul_operator, _matmul_reflected
 for _f in (matmul, mm, bmm, mv, dot, vdot, outer, ger, addmm, addmv, baddbmm):
     setattr(Tensor, _f.__name__, _f)

@@ -51,7 +51,7 @@ sampled(_max_pool, lambda make: [call(make(*shape), **p) for shape, p in _WINDOW
 
 
 def _both(size: int, batched: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    fronted = [t if m else t.unsqueeze(0).expand((size, *t._shape)) for t, m in zip((a, b), batched, strict=True)]  # type: ignore[attr-defined]
+    fronted = [t if m else t.unsqueeze(0).expand((size, *t._shape)) for t, m in zip((a, b), batched, strict=True)]
     return fronted[0], fronted[1]
 
 

@@ -247,7 +247,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
 
 def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability in each element, else 0; no gradient."""
-    return (rand(p._shape, generator=generator, dtype=p.dtype, device=p.device) < p).to(p.dtype)  # type: ignore[attr-defined]
+    return (rand(p._shape, generator=generator, dtype=p.dtype, device=p.device) < p).to(p.dtype)
 
 
 def _in_place(name: str, kind: int, check: Any, doc: str, defaults: tuple[float, float]) -> Any:
@@ -310,6 +310,6 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
         return x
     keep = _drawn(_BERNOULLI, x._shape, x.dtype, x.device, 1.0 - p, 0.0, generator)
     y = x * (keep * (1.0 / (1.0 - p)) if p < 1 else keep)
-    return x.copy_(y) if inplace else y  # type: ignore[attr-defined]
+    return x.copy_(y) if inplace else y
 
 

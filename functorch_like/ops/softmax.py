@@ -41,7 +41,7 @@ def _forward(name: str, log: bool, jvp: Any) -> Op:
 
 def _mapped(op: Op, x: Tensor, dim: int) -> Tensor:
     if x.ndim == 1:  # 0-d lanes
-        return op(x.unsqueeze(1), dim=1).squeeze(1)  # type: ignore[attr-defined]
+        return op(x.unsqueeze(1), dim=1).squeeze(1)
     return op(x, dim=dim + 1)
 
 
@@ -63,15 +63,15 @@ sampled(_log_softmax, _lines, oracle=lambda np, x, *, dim: np.log(_softmax_oracl
 
 def _grad_meaning(ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
     if log:
-        return ct - y.exp() * _rows_sum(ct, dim)  # type: ignore[attr-defined]
+        return ct - y.exp() * _rows_sum(ct, dim)
     scaled = ct * y
     return scaled - y * _rows_sum(scaled, dim)
 
 
 def _grad_batch(size: int, batched: Any, ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
-    ct, y = (a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip((ct, y), batched, strict=True))  # type: ignore[attr-defined]
+    ct, y = (a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip((ct, y), batched, strict=True))
     if ct.ndim == 1:
-        return _softmax_grad(ct.unsqueeze(1), y.unsqueeze(1), dim=1, log=log).squeeze(1)  # type: ignore[attr-defined]
+        return _softmax_grad(ct.unsqueeze(1), y.unsqueeze(1), dim=1, log=log).squeeze(1)
     return _softmax_grad(ct, y, dim=dim + 1, log=log)
 
 
@@ -90,7 +90,7 @@ sampled(
 
 def _prepared(op: str, x: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, int]:
     if dtype is not None:
-        x = x.to(as_dtype(dtype))  # type: ignore[attr-defined]
+        x = x.to(as_dtype(dtype))
     if not x.dtype.is_floating_point:
         raise DTypeError(message(op, "a floating tensor", x.dtype, "Pass dtype=float32, or cast."))
     if dim is None:
@@ -139,7 +139,7 @@ def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[T
 
     total = _logsumexp(x, dims=(1,), keepdim=False)
     kept = target != ignore_index
-    picked = x.gather(1, where(kept, target, 0).unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined]
+    picked = x.gather(1, where(kept, target, 0).unsqueeze(1)).squeeze(1)
     return where(kept, total - picked, 0), total
 
 
@@ -148,7 +148,7 @@ def _entropy_vjp(ct: Any, out: Any, x: Tensor, target: Tensor, *, ignore_index: 
     if ct[0] is not None:
         g = _entropy_grad(ct[0], x, target, out[1], ignore_index=ignore_index)
     if ct[1] is not None:
-        total = (x - out[1].unsqueeze(1)).exp() * ct[1].unsqueeze(1)  # type: ignore[attr-defined]
+        total = (x - out[1].unsqueeze(1)).exp() * ct[1].unsqueeze(1)
         g = total if g is None else g + total
     return g, None
 
@@ -157,9 +157,9 @@ def _rows_batch(op: Any, nouts: int) -> Any:
     """Folds the mapped dimension into the rows."""
 
     def batch(size: int, batched: Any, *args: Tensor, **params: Any) -> Any:
-        fronted = [a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip(args, batched, strict=True)]  # type: ignore[attr-defined]
+        fronted = [a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip(args, batched, strict=True)]
         rows = fronted[0]._shape[1]
-        out = op()(*[a.reshape((size * rows, *a._shape[2:])) for a in fronted], **params)  # type: ignore[attr-defined]
+        out = op()(*[a.reshape((size * rows, *a._shape[2:])) for a in fronted], **params)
         if nouts == 1:
             return out.reshape((size, rows, *out._shape[1:]))
         return tuple(y.reshape((size, rows, *y._shape[1:])) for y in out)
@@ -187,9 +187,9 @@ def _entropy_grad_meaning(ct: Tensor, x: Tensor, target: Tensor, total: Tensor, 
     from .ternary import where
 
     classes = arange(x._shape[1], device=x.device)
-    hit = classes == target.unsqueeze(1)  # type: ignore[attr-defined]
-    share = (x - total.unsqueeze(1)).exp() - hit.to(x.dtype)  # type: ignore[attr-defined]
-    return where((target != ignore_index).unsqueeze(1), share * ct.unsqueeze(1), 0)  # type: ignore[attr-defined]
+    hit = classes == target.unsqueeze(1)
+    share = (x - total.unsqueeze(1)).exp() - hit.to(x.dtype)
+    return where((target != ignore_index).unsqueeze(1), share * ct.unsqueeze(1), 0)
 
 
 _entropy_grad = Op(
@@ -237,15 +237,15 @@ def cross_entropy(
     _check_reduction("cross_entropy", reduction)
     single = input.ndim == 1
     if single:
-        input, target = input.unsqueeze(0), target.unsqueeze(0)  # type: ignore[attr-defined]  # noqa: A001
+        input, target = input.unsqueeze(0), target.unsqueeze(0)  # noqa: A001
     if not input.dtype.is_floating_point:
         raise DTypeError(message("cross_entropy", "floating logits", input.dtype))
     if input.ndim > 2:  # classes last, everything else rows
-        moved = input.movedim(1, -1)  # type: ignore[attr-defined]
+        moved = input.movedim(1, -1)
         lead = moved._shape[:-1]
         rows = moved.reshape((-1, moved._shape[-1]))
         soft = target.dtype.is_floating_point
-        labels = target.movedim(1, -1).reshape(rows._shape) if soft else target.reshape((-1,))  # type: ignore[attr-defined]
+        labels = target.movedim(1, -1).reshape(rows._shape) if soft else target.reshape((-1,))
     else:
         rows, lead, labels = input, input._shape[:1], target
     if labels.dtype.is_floating_point:
@@ -255,8 +255,8 @@ def cross_entropy(
             raise ShapeError(message("cross_entropy", f"labels of shape {list(lead)} for logits of shape {list(input._shape)}", list(target._shape)))
         losses, scale = _hard_losses(rows, labels, weight, ignore_index, label_smoothing)
     if reduction == "none":
-        return losses.reshape(lead if not single else ())  # type: ignore[attr-defined]
-    total = losses.sum()  # type: ignore[attr-defined]
+        return losses.reshape(lead if not single else ())
+    total = losses.sum()
     if reduction == "sum":
         return total
     if scale is None:
@@ -268,16 +268,16 @@ def _hard_losses(rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_ind
     """The losses and what "mean" divides by (None: the number of rows)."""
     losses, totals = _entropy(rows, labels, ignore_index=ignore_index)
     if weight is None and smoothing == 0.0:
-        return losses, None if not _has(labels, ignore_index) else (labels != ignore_index).sum()  # type: ignore[attr-defined]
+        return losses, None if not _has(labels, ignore_index) else (labels != ignore_index).sum()
     from .ternary import where
 
     kept = labels != ignore_index
     safe = where(kept, labels, 0)
-    factor = kept.to(rows.dtype)  # type: ignore[attr-defined]
-    picked = factor if weight is None else weight.index_select(0, safe) * factor  # type: ignore[attr-defined]
+    factor = kept.to(rows.dtype)
+    picked = factor if weight is None else weight.index_select(0, safe) * factor
     losses = losses * picked if weight is not None else losses
     if smoothing:
-        log_p = (rows - totals.unsqueeze(1)).to(rows.dtype)  # type: ignore[attr-defined]
+        log_p = (rows - totals.unsqueeze(1)).to(rows.dtype)
         uniform = -(log_p if weight is None else log_p * weight).sum(1) * factor / rows._shape[1]
         losses = losses * (1 - smoothing) + uniform * smoothing
     return losses, picked.sum()
@@ -316,14 +316,14 @@ def nll_loss(
 
     _check_reduction("nll_loss", reduction)
     if input.ndim == 1:
-        picked = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction)  # type: ignore[attr-defined]
-        return picked.squeeze(0) if picked.ndim else picked  # type: ignore[attr-defined]
+        picked = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction)
+        return picked.squeeze(0) if picked.ndim else picked
     kept = target != ignore_index
     safe = where(kept, target, 0)
-    losses = -input.gather(1, safe.unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined]
-    factor = kept.to(input.dtype)  # type: ignore[attr-defined]
+    losses = -input.gather(1, safe.unsqueeze(1)).squeeze(1)
+    factor = kept.to(input.dtype)
     if weight is not None:
-        factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)  # type: ignore[attr-defined]
+        factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)
     losses = losses * factor
     if reduction == "none":
         return losses

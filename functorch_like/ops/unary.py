@@ -168,6 +168,7 @@ Tensor.__invert__ = bitwise_not  # type: ignore[attr-defined]
 Tensor.__neg__ = neg  # type: ignore[attr-defined]
 Tensor.__abs__ = abs  # type: ignore[attr-defined]
 Tensor.__pos__ = lambda x: x  # type: ignore[attr-defined]
+Tensor.__round__ = lambda x, decimals=0: x.round(decimals=decimals) if decimals else x.round()  # type: ignore[attr-defined]
 
 # ---- exponentials, logarithms, roots ----
 _FC = {"kinds": "float complex"}

@@ -216,7 +216,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
               [3, 4, 5]])
     """
     if len(shape) == 1 and type(shape[0]) is not int:
-        shape = tuple(shape[0])
+        shape = sizes("reshape", shape)
     if (not active or state.trace is None) and x._m is None:
         h = lib.cb_reshape(x._v, len(shape), shape)
         if h:
@@ -581,7 +581,7 @@ VIEW_WRITES.update(
     squeeze=lambda base, value, *, dims: _reshape(value, shape=base._shape),
     alias=lambda base, value: _alias(value),
     diagonal=_diagonal_write,
-    view_as_real=lambda base, value: _as_complex(value.contiguous()),  # type: ignore[attr-defined]
+    view_as_real=lambda base, value: _as_complex(value.contiguous()),
     view_as_complex=lambda base, value: _as_real(value),
 )
 

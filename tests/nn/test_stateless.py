@@ -1,5 +1,7 @@
 """functional_call and stack_module_state: swapping, restoring, ties, buffers, transforms."""
 
+import copy
+
 import pytest
 
 import functorch_like as ft
@@ -144,3 +146,29 @@ def test_restored_after_error_under_transform():
     with pytest.raises(KeyError):
         ft.grad(loss)(ft.eye(2))
     assert net.a.weight is weight and net.b.weight is weight
+
+
+def test_running_statistics_under_transforms():
+    models = [nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)) for _ in range(3)]
+    x, y = ft.randn(8, 3), ft.randint(0, 2, (8,))
+    expected = []
+    for model in models:
+        fresh = copy.deepcopy(model)
+        fresh(x)
+        expected.append(fresh[1].running_mean)
+
+    def loss(params, buffers, x, y):
+        out, after = nn.functional_call(models[0], (params, buffers), x, return_buffers=True)
+        return F.cross_entropy(out, y), after
+
+    params = {name: p.detach() for name, p in models[0].named_parameters()}
+    _, after = ft.grad(loss, has_aux=True)(params, dict(models[0].named_buffers()), x, y)
+    assert near(after["1.running_mean"], expected[0]) and after["1.num_batches_tracked"].item() == 1
+    assert models[0][1].running_mean.tolist() == [0.0] * 4
+
+    params, buffers = nn.stack_module_state(models)
+    params = {name: p.detach() for name, p in params.items()}
+    in_dims = (0, 0, None, None)
+    _, after = ft.vmap(ft.grad(loss, has_aux=True), in_dims=in_dims)(params, buffers, x, y)
+    assert near(after["1.running_mean"], ft.stack(expected))
+    assert after["1.num_batches_tracked"].tolist() == [1, 1, 1]

@@ -189,7 +189,7 @@ static int NAME(pixel_vectors)(const conv_plan *p) {
         by_rows += round_up(p->rows, 4) * round_up((y - 1) * p->size[2] + part->count[2], VL);
         by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
     }
-    return k >= 48 && by_pixels * (nv == 1 ? 120 : 106) < by_rows * 100 ? nv : 0;
+    return k >= 48 && by_pixels * (nv == 1 ? 150 : 106) < by_rows * 100 ? nv : 0;
 }
 
 /* items: (several units, block of rows) */

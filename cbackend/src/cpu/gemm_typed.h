@@ -1,14 +1,14 @@
 /* Matrix products of one real type: include with `real` and NAME(x) defined. See matmul.c for the plan.
  *
  * Blocks read a in place (or from a copied block) and b in place where its rows are contiguous; a panel of b that is
- * transposed, strided or narrower than a vector is packed, padded with zeros, KC rows at a time. */
+ * transposed, strided or narrower than its vectors is packed, padded with zeros, KC rows at a time. */
 #include "gemm_kernel.h"
 
 enum { NAME(kc) = 256 };
 
 /* c [m, n] = a @ b (+ bias), one thread, no blocking of m */
 static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                        int64_t b_col, const real *bias, real *c, int64_t c_row, bool accumulate, bool pack_all) {
+                        int64_t b_col, const real *bias, real *c, int64_t c_row, bool accumulate) {
     enum { VL = NAME(vl), NR = NAME(nr), MR = NAME(mr) };
     _Alignas(64) real panel[NAME(kc) * NR], edge[MR * NR], edge_init[MR * NR];
     for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += NAME(kc)) {
@@ -21,7 +21,7 @@ static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
             int64_t width = nv * VL, cols = CB_MIN(width, left);
             const real *right = b + k0 * b_row + j * b_col;
             int64_t right_row = b_row;
-            if (b_col != 1 || cols < width || pack_all) {
+            if (b_col != 1 || cols < width) {
                 NAME(pack)(kn, cols, width, right, b_row, b_col, panel);
                 right = panel;
                 right_row = width;
@@ -47,21 +47,69 @@ static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     }
 }
 
-/* The same for a block of a large product: a is copied out of memory whose rows may share cache sets. */
+/* Results of at most half a vector's columns, whose rows follow each other: half vectors, and no padding of the result. */
+typedef real NAME(vech) __attribute__((vector_size(NAME(bytes) / 2)));
+typedef real NAME(vechu) __attribute__((vector_size(NAME(bytes) / 2), aligned(sizeof(real)), may_alias));
+enum { NAME(half) = NAME(vl) / 2 };
+static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                         int64_t b_col, const real *bias, real *c) {
+    enum { HALF = NAME(half), ROWS = 8 };
+    _Alignas(64) real panel[NAME(kc) * HALF], start[HALF] = {0};
+    if (b_col != 1 || n != HALF) {
+        NAME(pack)(k, n, HALF, b, b_row, b_col, panel);
+        b = panel;
+        b_row = HALF;
+    }
+    for (int64_t j = 0; bias && j < n; j++) start[j] = bias[j];
+    int64_t i = 0;
+    for (; i + ROWS <= m; i += ROWS, c += ROWS * n) {
+        NAME(vech) sum[ROWS];
+        for (int r = 0; r < ROWS; r++) sum[r] = *(const NAME(vech) *)start;
+        for (int64_t p = 0; p < k; p++) {
+            NAME(vech) right = *(const NAME(vechu) *)(b + p * b_row);
+            const real *left = a + i * a_row + p * a_col;
+            for (int r = 0; r < ROWS; r++) sum[r] += left[r * a_row] * right;
+        }
+        /* each store runs into the next row, which is stored after it; the last rows of the block must not */
+        int vectors = n == HALF ? ROWS : (int)((ROWS * n - HALF) / n + 1);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; r++) {
+            if (r < vectors) *(NAME(vechu) *)(c + r * n) = sum[r];
+            else
+                for (int64_t j = 0; j < n; j++) c[r * n + j] = sum[r][j];
+        }
+    }
+    for (; i < m; i++, c += n) {
+        NAME(vech) sum = *(const NAME(vech) *)start;
+        for (int64_t p = 0; p < k; p++) sum += a[i * a_row + p * a_col] * *(const NAME(vechu) *)(b + p * b_row);
+        for (int64_t j = 0; j < n; j++) c[j] = sum[j];
+    }
+}
+
+/* The same as block for a part of a large product: a is copied out of memory whose rows may share cache sets, and b is
+ * packed row by row, in the order of memory, into panels that all rows of a use. */
 static int NAME(large_block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
                              int64_t b_col, const real *bias, real *c, int64_t c_row) {
-    int64_t by_rows = a_row == 1 ? 0 : 1, pitch = (by_rows ? NAME(kc) : m) + 16, lines = by_rows ? m : NAME(kc);
-    int64_t nbytes = pitch * lines * (int64_t)sizeof(real);
-    real *copy = cb_alloc(CB_CPU, nbytes);
+    enum { NR = NAME(nr), KC = NAME(kc) };
+    int64_t by_rows = a_row == 1 ? 0 : 1, pitch = (by_rows ? KC : m) + 16, whole = n / NR * NR;
+    int64_t a_size = round_up(pitch * (by_rows ? m : KC), 16), nbytes = (a_size + KC * round_up(n, NR)) * (int64_t)sizeof(real);
+    real *copy = cb_alloc(CB_CPU, nbytes), *panels = copy + a_size;
     if (!copy) return CB_ERR_MEMORY;
-    for (int64_t k0 = 0; k0 < k; k0 += NAME(kc)) {
-        int64_t kn = CB_MIN(NAME(kc), k - k0), length = by_rows ? kn : m;
-        lines = by_rows ? m : kn;
-        const real *from = a + k0 * a_col;
+    for (int64_t k0 = 0; k0 < k; k0 += KC) {
+        int64_t kn = CB_MIN(KC, k - k0), length = by_rows ? kn : m, lines = by_rows ? m : kn;
+        const real *from = a + k0 * a_col, *right = b + k0 * b_row;
         for (int64_t i = 0; i < lines; i++)
             CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? a_row : a_col), by_rows ? a_col : 1, length, copy + i * pitch);
-        NAME(block)(m, n, kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch, b + k0 * b_row, b_row, b_col, k0 ? NULL : bias, c, c_row,
-                    k0 > 0, true);
+        if (b_col == 1)
+            for (int64_t r = 0; r < kn; r++)
+                for (int64_t j = 0; j < whole; j += NR) memcpy(panels + j * KC + r * NR, right + r * b_row + j, NR * sizeof(real));
+        else
+            for (int64_t j = 0; j < whole; j += NR) NAME(pack)(kn, NR, NR, right + j * b_col, b_row, b_col, panels + j * KC);
+        for (int64_t j = 0; j < n; j += NR) {
+            bool packed = j < whole;
+            NAME(block)(m, CB_MIN(NR, n - j), kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch, packed ? panels + j * KC : right + j * b_col,
+                        packed ? NR : b_row, packed ? 1 : b_col, k0 || !bias ? NULL : bias + j, c + j, c_row, k0 > 0);
+        }
     }
     cb_free(CB_CPU, copy, nbytes);
     return CB_OK;
@@ -157,10 +205,12 @@ static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t
         NAME(rows_times)(m, n, k, a, a_row, a_col, b, b_row, bias, c, c_row);
     } else if (a_row == 1 && n == 1 && c_row == 1 && m >= NAME(vl) && !bias) { /* the transposed problem */
         NAME(rows_times)(1, m, k, b, 0, b_row, a, a_col, NULL, c, 0);
+    } else if (n <= NAME(half) && n >= NAME(half) / 4 && k <= NAME(kc) && c_row == n) {
+        NAME(narrow)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c);
     } else if (large) {
         return NAME(large_block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row);
     } else {
-        NAME(block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, false, false);
+        NAME(block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, false);
     }
     return CB_OK;
 }

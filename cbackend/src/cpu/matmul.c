@@ -1,10 +1,12 @@
 /* Matrix products on the CPU: the plan of blocks and batches; kernels are in gemm_typed.h.
  *
  * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and each is
- * computed whole by one thread, so results do not depend on the number of threads. float and double have their own
- * kernels (as fast as OpenBLAS, without its cost per call or its dependence on environment variables); large complex
- * products go to OpenBLAS, integers and the rest to matmul_plain.c. */
+ * computed whole by one thread, so results do not depend on the number of threads. float, double and integers of 32 and
+ * 64 bits (as unsigned ones, which wrap) have their own kernels: as fast as OpenBLAS, without its cost per call or its
+ * dependence on environment variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
+
+static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
@@ -13,6 +15,17 @@
 #undef NAME
 #define real double
 #define NAME(x) CB_PASTE(f64, x)
+#include "gemm_typed.h"
+#undef real
+#undef NAME
+
+#define real uint32_t
+#define NAME(x) CB_PASTE(u32, x)
+#include "gemm_typed.h"
+#undef real
+#undef NAME
+#define real uint64_t
+#define NAME(x) CB_PASTE(u64, x)
 #include "gemm_typed.h"
 #undef real
 #undef NAME
@@ -65,8 +78,6 @@ static void fold(cb_gemm *g) {
         g->nbatch--;
     }
 }
-
-static int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /* Long dot products: fixed pieces summed apart, then in order. */
 enum { DOT_PIECE = 32768 };
@@ -173,11 +184,17 @@ static bool blas_fits(const cb_gemm *g) {
 int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
     fold(&g);
-    bool is_complex = cb_is_complex(g.dtype);
-    if (is_complex ? !blas_fits(&g) : !cb_is_float(g.dtype)) return CB_FN(gemm_plain)(&g);
-    product multiply = g.dtype == CB_F32 ? f32_product : g.dtype == CB_F64 ? f64_product : g.dtype == CB_C64 ? product_c64 : product_c128;
     int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
-    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && !is_complex) return long_dot(&g, multiply, size);
+    product multiply;
+    switch (g.dtype) {
+        case CB_F32: multiply = f32_product; break;
+        case CB_F64: multiply = f64_product; break;
+        case CB_C64: multiply = blas_fits(&g) ? product_c64 : NULL; break;
+        case CB_C128: multiply = blas_fits(&g) ? product_c128 : NULL; break;
+        default: multiply = size == 4 ? u32_product : size == 8 ? u64_product : NULL;
+    }
+    if (!multiply) return CB_FN(gemm_plain)(&g);
+    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && cb_is_float(g.dtype)) return long_dot(&g, multiply, size);
     gemm_run r = {.g = &g, .multiply = multiply, .size = size, .rows = g.m, .columns = g.n, .row_blocks = 1, .column_blocks = 1};
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     if (work > 4 * SMALL) { /* split each product */
