@@ -18,7 +18,6 @@ from cbackend import lib
 
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
-from .op import Op
 from .tensor import Tensor, replace, sync
 from .trace import Meta, active, state
 
@@ -122,7 +121,7 @@ def _claim(name: str, target: Tensor) -> None:
         raise GradError(message(name, "a view made while the tape records", "one made under no_grad()", "Make the view outside no_grad(), or clone() it."))
     users = lib.cb_storage_users(root._v)
     if users > len(family):
-        family = _views_of(root)
+        family = _views_of(root, users)
     if users != len(family):
         raise GradError(
             message(name, "a tensor that shares its memory with views of it only, before a recorded or traced value is written into it", "one that also has a detached alias", "Write to a clone().")
@@ -133,13 +132,13 @@ def _claim(name: str, target: Tensor) -> None:
             t._m.is_view = True
 
 
-def _views_of(root: Tensor) -> list[Tensor]:
-    """The tensor and all its views, found through the collector: rare enough to be slow."""
+def _views_of(root: Tensor, count: int) -> list[Tensor]:
+    """The tensor and its views, found through the collector, youngest objects first; stops when there are `count`."""
     family = [root]
-    for t in family:  # grows
-        for holder in gc.get_referrers(t):
-            if type(holder) is tuple and len(holder) == 4 and holder[0] is t and isinstance(holder[1], Op):
-                family += [v for v in gc.get_referrers(holder) if isinstance(v, Tensor) and getattr(v, "_b", None) is holder]
+    for generation in (0, 1, 2):
+        family += [t for t in gc.get_objects(generation) if issubclass(type(t), Tensor) and t is not root and root_of(t) is root]
+        if len(family) == count:
+            break
     return family
 
 

@@ -221,7 +221,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
         h = lib.cb_reshape(x._v, len(shape), shape)
         if h:
             y = wrap(h)
-            if x._v.flags & 2:  # else it may be a copy
+            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(x._v):  # else it is a copy
                 y._b = (x, _reshape, {"shape": shape}, None)
             return y
     shape = sizes("reshape", shape)

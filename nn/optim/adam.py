@@ -107,7 +107,8 @@ class Adam(Optimizer):
         step = state["step"] + 1
         if options["maximize"]:
             grad = -grad
-        if not decoupled:
+        decays = isinstance(decay, Tensor) or decay != 0
+        if decays and not decoupled:
             grad = grad + decay * param
         mean = beta1 * state["exp_avg"] + (1 - beta1) * grad
         square = beta2 * state["exp_avg_sq"] + (1 - beta2) * (grad * grad)
@@ -117,7 +118,7 @@ class Adam(Optimizer):
         count = step.to(param.dtype) if param.dtype == ft.float64 else step
         root = ft.sqrt(square / _correction(beta2, count).to(square.dtype))
         change = mean / (root + options["eps"]) * (-lr / _correction(beta1, count)).to(mean.dtype)
-        return change - lr * decay * param if decoupled else change, new
+        return change - lr * decay * param if decays and decoupled else change, new
 
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]

@@ -89,7 +89,9 @@ class SGD(Optimizer):
         """One tensor's change: -lr times the gradient, or times the momentum buffer."""
         if options["maximize"]:
             grad = -grad
-        grad = grad + options["weight_decay"] * param
+        decay = options["weight_decay"]
+        if isinstance(decay, Tensor) or decay:
+            grad = grad + decay * param
         if not state:
             return grad * -options["lr"], state
         momentum, step = options["momentum"], state["step"]

@@ -30,7 +30,7 @@ static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) 
 #undef real
 #undef NAME
 
-enum { ROWS = 256, COLUMNS = 384, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
+enum { ROWS = 256, COLUMNS = 768, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
 
 typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t, int64_t, const void *, void *,
                        int64_t, bool);
@@ -199,8 +199,9 @@ int CB_FN(gemm)(const cb_gemm *given) {
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     if (work > 4 * SMALL) { /* split each product */
         r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k > 256;
-        r.rows = CB_MIN(ROWS, round_up(g.m, 8));
-        r.columns = CB_MIN(COLUMNS, round_up(g.n, 48));
+        int64_t tall = (g.m + ROWS - 1) / ROWS, wide = (g.n + COLUMNS - 1) / COLUMNS;
+        r.rows = round_up((g.m + tall - 1) / tall, 8); /* blocks of nearly one size, whole tiles */
+        r.columns = round_up((g.n + wide - 1) / wide, 48);
         while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES && r.rows * r.columns * g.k > 2 * SMALL) {
             if (r.rows >= r.columns / 4 && r.rows > 16) r.rows = round_up(r.rows / 2, 8);
             else if (r.columns > 48) r.columns = round_up(r.columns / 2, 48);

@@ -1,0 +1,125 @@
+"""Reductions, scans and the softmax family: along rows and columns and over everything."""
+
+import functorch_like as ft
+from functorch_like.op import TABLE
+
+from . import common
+
+REDUCTIONS = [op.name for op in TABLE.values() if op.family == "reduce"]
+SCANS = [op.name for op in TABLE.values() if op.family == "scan"]
+ARGS = {"var": {"correction": 1.0}}
+ONE_DIM = ("argmax", "argmin", "max_dim", "min_dim")
+
+
+class Reduce(common.Kept):
+    """Every reduction of a square matrix, along rows, columns or both."""
+
+    params = [REDUCTIONS, ["rows", "columns", "full"]]
+    param_names = ["op", "along"]
+    side = 1000
+    small = {"side": 8}
+
+    def make(self, op, along):
+        self.op, self.x = TABLE[op], common.normal(self.side, self.side)
+        if op == "prod":
+            self.x = 1 + self.x * 1e-3
+        if op in ONE_DIM:
+            self.x = self.x.reshape(-1) if along == "full" else self.x
+            self.params_of_op = {"dim": 1 if along == "rows" else 0, "keepdim": False}
+        else:
+            dims = {"rows": (1,), "columns": (0,), "full": (0, 1)}[along]
+            self.params_of_op = {"dims": dims, "keepdim": False, **ARGS.get(op, {})}
+
+    def reduce(self):
+        return self.op(self.x, **self.params_of_op)
+
+    def time_op(self, op, along):
+        return self.reduce()
+
+    def track_rate(self, op, along):
+        return common.traffic(self.reduce, self.x)
+
+    track_rate.unit = "GB/s"
+
+
+class Large(common.Kept):
+    """1e7 elements at once, from memory."""
+
+    calls = {
+        "sum": lambda x: x.sum(),
+        "argmax": lambda x: x.argmax(),
+        "var": lambda x: x.var(),
+        "logsumexp": lambda x: x.logsumexp(0),
+        "cumsum": lambda x: x.cumsum(0),
+    }
+    params = list(calls)
+    param_names = ["op"]
+    n = 10_000_000
+    small = {"n": 16}
+
+    def make(self, op):
+        self.x = common.normal(self.n)
+
+    def time_op(self, op):
+        return self.calls[op](self.x)
+
+    def track_rate(self, op):
+        return common.traffic(lambda: self.calls[op](self.x), self.x)
+
+    track_rate.unit = "GB/s"
+
+
+class Scan(common.Kept):
+    """Every scan of a square matrix."""
+
+    params = [SCANS, ["rows", "columns"]]
+    param_names = ["op", "along"]
+    side = 1000
+    small = {"side": 8}
+
+    def make(self, op, along):
+        self.op, self.dim = TABLE[op], 1 if along == "rows" else 0
+        self.x = 1 + common.normal(self.side, self.side) * 1e-3
+
+    def time_op(self, op, along):
+        return self.op(self.x, dim=self.dim)
+
+    def track_rate(self, op, along):
+        return common.traffic(lambda: self.op(self.x, dim=self.dim), self.x)
+
+    track_rate.unit = "GB/s"
+
+
+class Softmax(common.Kept):
+    """The softmax family over the last dimension of [rows, 1000]."""
+
+    params = [op.name for op in TABLE.values() if op.family == "softmax"]
+    param_names = ["op"]
+    rows = 4096
+    small = {"rows": 4}
+
+    def make(self, op):
+        n, k = self.rows, 1000
+        x, y, ct = common.normal(n, k), common.integers(k, n), common.normal(n, k, seed=1)
+        self.op = TABLE[op]
+        self.args, self.params_of_op = {
+            "softmax": lambda: ((x,), {"dim": 1}),
+            "log_softmax": lambda: ((x,), {"dim": 1}),
+            "softmax_grad": lambda: ((ct, x.softmax(1)), {"dim": 1, "log": False}),
+            "cross_entropy_rows": lambda: ((x, y), {"ignore_index": -100}),
+            "cross_entropy_rows_grad": lambda: (
+                (ft.ones(n), x, y, x.logsumexp(1)),
+                {"ignore_index": -100},
+            ),
+        }[op]()
+
+    def call(self):
+        return self.op(*self.args, **self.params_of_op)
+
+    def time_op(self, op):
+        return self.call()
+
+    def track_rate(self, op):
+        return common.traffic(self.call, *self.args)
+
+    track_rate.unit = "GB/s"
