@@ -1,4 +1,4 @@
-"""Convolutions and pooling, float32, [n, c, h, w]; GFLOP/s count a multiplication and an addition."""
+"""Convolutions and pooling, float32, [n, c, h, w]; GFLOP/s count 2 for a multiply-add."""
 
 import functorch_like as ft
 import nn.functional as F
@@ -69,7 +69,7 @@ class Pool(common.Kept):
     param_names = ["kind", "shape"]
 
     def make(self, kind, shape):
-        self.pool = F.max_pool2d if kind == "max" else F.avg_pool2d
+        self.pool = ft.max_pool2d if kind == "max" else ft.avg_pool2d
         self.x = common.normal(*shape).requires_grad_()
         self.ct = common.normal(*self.pool(self.x, 2).shape, seed=1)
 
@@ -93,7 +93,7 @@ class PoolGather(common.Kept):
     def make(self):
         x = common.normal(32, 64, 28, 28)
         self.x = common.normal(32, 64, 28, 28, seed=1)
-        _, self.indices = F.max_pool2d(x, 2, return_indices=True)
+        _, self.indices = ft.max_pool2d(x, 2, return_indices=True)
 
     def time_pool_gather(self):
         return TABLE["pool_gather"](self.x, self.indices, nd=2)

@@ -57,7 +57,15 @@ class Sizes(common.Kept):
 class Layouts(common.Kept):
     """add of [side, side] operands that do not lie one after the other."""
 
-    params = ["contiguous", "row + column", "row", "column", "transposed", "both transposed", "strided"]
+    params = [
+        "contiguous",
+        "row + column",
+        "row",
+        "column",
+        "transposed",
+        "both transposed",
+        "strided",
+    ]
     param_names = ["layout"]
     side = 3000
     small = {"side": 8}

@@ -1,13 +1,22 @@
 """Ops that move or make data: casts, copies, joining, indexing, random numbers; about 1e6 elements.
 
-Every op is called as users call it, on a square matrix; GB/s count inputs and results once.
+Every op is called as users call it, on square matrices; GB/s count inputs and results once.
 """
 
 import functorch_like as ft
-from functorch_like.op import TABLE
 
 from . import common
 
+
+def write(x, y):
+    """What an assignment to a part of a recorded tensor costs, a clone included."""
+    z = x.clone()
+    z[1:] = y[1:]
+    return z
+
+
+# op: the operands by name, and a call. x, y matrices, xr one that requires grad, i row numbers,
+# j column numbers for every place, n the number of elements, pull the reverse rule of x[1:]
 CALLS = {
     # casts and copies
     "to_dtype": ("x", lambda x: x.to(ft.float64)),
@@ -21,11 +30,10 @@ CALLS = {
     "roll": ("x", lambda x: x.roll(3, 1)),
     "repeat": ("x", lambda x: x.repeat(2, 2)),
     "tri": ("x", lambda x: x.tril()),
-    "constant_pad": ("x", lambda x: TABLE["constant_pad"](x, pad=(1, 1, 1, 1), value=0.0)),
+    "constant_pad": ("x", lambda x: ft.pad(x, (1, 1, 1, 1))),
     # indexing
-    "getitem": ("x", lambda x: x[1:-1, ::2].clone()),
-    "index_embed": ("x", lambda x: x[1:-1].sum(), "gradient"),
-    "index_write": ("x y", lambda x, y: x.clone().__setitem__(slice(1, None), y[1:]), "write"),
+    "index_embed": ("pull y", lambda pull, y: pull(y[1:])),
+    "index_write": ("xr y", write),
     "index": ("x i", lambda x, i: x[i]),
     "index_put": ("x i y", lambda x, i, y: x.index_put((i,), y, accumulate=True)),
     "gather": ("x j", lambda x, j: x.gather(1, j)),
@@ -34,8 +42,42 @@ CALLS = {
     "index_select": ("x i", lambda x, i: x.index_select(0, i)),
     "index_add": ("x i y", lambda x, i, y: x.index_add(0, i, y)),
     "nonzero": ("x", lambda x: x.nonzero()),
-    # random numbers: n is the number of elements
+    # random numbers
     "random": ("n", lambda n: ft.randn(n)),
     "random_int": ("n", lambda n: ft.randint(0, 10, (n,))),
     "random_perm": ("n", lambda n: ft.randperm(n)),
 }
+
+
+class Move(common.Kept):
+    """Each op on [side, side]."""
+
+    params = list(CALLS)
+    param_names = ["op"]
+    side = 1000
+    small = {"side": 8}
+
+    def make(self, op):
+        side = self.side
+        x, y = common.normal(side, side), common.normal(side, side, seed=1)
+        names, self.call = CALLS[op]
+        given = {
+            "x": x,
+            "y": y,
+            "xr": x.clone().requires_grad_(),
+            "i": common.integers(side, side),
+            "j": common.integers(side, side, side),
+            "n": side * side,
+            "pull": lambda ct: self.pull(ct)[0],
+        }
+        _, self.pull = ft.vjp(lambda x: x[1:], x)
+        self.args = [given[name] for name in names.split()]
+
+    def time_op(self, op):
+        return self.call(*self.args)
+
+    def track_rate(self, op):
+        tensors = [a for a in self.args if isinstance(a, ft.Tensor)]
+        return common.traffic(lambda: self.call(*self.args), *tensors)
+
+    track_rate.unit = "GB/s"

@@ -25,6 +25,7 @@ BLOCK, BLOCKS = 0.02, 7
 # bench_dispatch, which measures what a call of every op costs.
 UNMEASURED = {
     "view": "a family that moves no data: a call is all it costs",
+    "getitem": "a view too",
     "detach": "moves no data",
     "to_device": "there is one device; with two it is a benchmark of the link between them",
 }

@@ -10,6 +10,7 @@ import ast
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,7 +107,7 @@ def chain_gradient(a: Any, b: Any) -> Any:
 def mlp_params(f: Framework, sizes: tuple[int, ...] = MLP) -> dict[str, Any]:
     """Weights [out, in] and biases [out] of a multi-layer perceptron: w1, b1, w2, ..."""
     params = {}
-    for i, (n, k) in enumerate(zip(sizes, sizes[1:], strict=False), 1):
+    for i, (n, k) in enumerate(pairwise(sizes), 1):
         params[f"w{i}"] = _normal((k, n), 2 * i, n**-0.5)
         params[f"b{i}"] = _normal((k,), 2 * i + 1, 0.1)
     return f.array(params)
@@ -210,7 +211,9 @@ def tanh_scalar(f: Framework) -> tuple[Callable[[Any], Any], Any]:
 def hvp(f: Framework) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
     """(params, direction -> Hessian-vector product of the MLP's loss, params, direction)."""
     p, (x, y) = mlp_params(f), images(f, 784)
-    v = f.array({name: _normal(tuple(a.shape), 20 + i, 0.1) for i, (name, a) in enumerate(p.items())})
+    v = f.array(
+        {name: _normal(tuple(a.shape), 20 + i, 0.1) for i, (name, a) in enumerate(p.items())}
+    )
 
     def loss(p: Any) -> Any:
         return f.F.cross_entropy(mlp(f, p, x), y)
@@ -224,8 +227,7 @@ def hvp(f: Framework) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any
 def mlp_module(f: Framework) -> Any:
     """The MLP as a module."""
     nn = f.nn
-    sizes = zip(MLP, MLP[1:], strict=False)
-    layers = [layer for n, k in sizes for layer in (nn.Linear(n, k), nn.ReLU())]
+    layers = [layer for n, k in pairwise(MLP) for layer in (nn.Linear(n, k), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 

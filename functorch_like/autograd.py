@@ -8,6 +8,7 @@ from typing import Any
 
 from cbackend import lib
 
+from . import tensor as tensor_module
 from .errors import GradError, ShapeError, message
 from .tape import run_backward
 from .tensor import Tensor, ones_of
@@ -23,9 +24,10 @@ def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None
         if m is None or not m.requires_grad:
             raise GradError(message(op, "a tensor that requires grad", "one that does not", "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between."))
         if g is None:
-            if t.numel() != 1:
+            v = t._v
+            if (v.numel if v else t.numel()) != 1:
                 raise GradError(message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."))
-            if t.dtype.is_complex:
+            if (v or t._concrete).dtype >= lib.CB_C64:
                 raise GradError(message(op, "a real result", f"dtype {t.dtype}", "Reduce it to a real number, or pass gradient=."))
             g = ones_of(t)
         elif not isinstance(g, Tensor):
@@ -149,3 +151,5 @@ def grad(
 
 
 __all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+
+tensor_module.run_backward_from = backward

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cbackend import lib, raise_error
 
+from .dtypes import DTYPES, device, device_from_code, dtype
 from .errors import TraceError
 from .trace import active, state
 
@@ -37,10 +38,19 @@ NONDIFF = NotDifferentiable
 class Spec:
     """Shape, dtype and device of a tensor, without its data."""
 
-    __slots__ = ("device", "dtype", "shape")
+    __slots__ = ("_device", "_dtype", "shape")
 
     def __init__(self, x: Tensor):
-        self.shape, self.dtype, self.device = x._shape, x.dtype, x.device
+        handle = x._v or x._concrete
+        self.shape, self._dtype, self._device = x._shape, handle.dtype, handle.device
+
+    @property
+    def dtype(self) -> dtype:
+        return DTYPES[self._dtype]
+
+    @property
+    def device(self) -> device:
+        return device_from_code(self._device)
 
     @property
     def ndim(self) -> int:
@@ -64,7 +74,7 @@ class Op:
     """
 
     __slots__ = (
-        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "name", "nouts",
+        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "keeps", "name", "nouts",
         "oracle", "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
@@ -97,6 +107,7 @@ class Op:
         self.decompose, self.partials, self.nouts, self.view, self.random = decompose, partials, nouts, view, random
         self.family = family
         self.changes_dtype = True
+        self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient
         self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}
         self.takes_needs = False
         self.pull = pull

@@ -1,6 +1,7 @@
-"""Where an op is tested: each entry of the table carries its sample inputs, its oracle and its tolerance.
+"""Where an op is tested: each entry of the table carries samples, an oracle and a tolerance.
 
-Samples are functions of a `make` (testing.Make), which gives random tensors, so that one list serves all dtypes and as many
+Samples are functions of a `make` (testing.Make), which gives random tensors, so that one list
+serves all dtypes and as many
 lanes of vmap as wanted. Nothing here runs unless tests ask.
 """
 
@@ -20,12 +21,20 @@ class Samples:
       kinds: which dtypes it takes: words of "bool int float complex".
       unmapped: why vmap cannot map it (then it raises TraceError), or None.
       layout: why it works for some layouts of memory only, or None.
-      data_dependent: does the shape of the result depend on values? Then it has no meaning on the meta device.
+      data_dependent: does the shape of the result depend on values? Then it has no meaning on the
+        meta device.
     """
 
     __slots__ = ("data_dependent", "kinds", "layout", "make", "unmapped")
 
-    def __init__(self, make: Callable[[Any], list[Any]], kinds: str, unmapped: str | None, layout: str | None, data_dependent: bool):
+    def __init__(
+        self,
+        make: Callable[[Any], list[Any]],
+        kinds: str,
+        unmapped: str | None,
+        layout: str | None,
+        data_dependent: bool,
+    ):
         self.make, self.kinds, self.unmapped, self.layout = make, kinds, unmapped, layout
         self.data_dependent = data_dependent
 

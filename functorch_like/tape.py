@@ -28,14 +28,14 @@ class Node(Meta):
     """A recorded operation; the meta of its output when there is one output."""
 
     requires_grad = True
-    args: Sequence[Any]
+    args: Any = ()  # of the inputs, what the reverse rule needs; None once freed
     params: dict[str, Any] = {}  # noqa: RUF012 - never written
     needs: tuple[bool, ...]
     edges: tuple[Meta | None, ...]
     out: Any = None
     specs: tuple[Spec | None, ...] | None = None  # of the inputs, when one of them differs in shape or dtype from the result
     seq: int
-    clock: int
+    clock = -1  # the clock when something was saved
     op: Op  # type: ignore[assignment]
 
     def saved_out(self) -> Any:
@@ -225,7 +225,7 @@ def run_backward(
                 outputs[node][meta.index] = ct
                 continue
             node = meta
-        if node.args is None or clock[0] != node.clock:
+        if node.clock >= 0 and (node.args is None or clock[0] != node.clock):
             check_saved(node)
         for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
             if edge is None or g is None:
@@ -244,7 +244,7 @@ def run_backward(
                 heappush(heap, (-only.seq, id(only), only))
                 only = None
             heappush(heap, (-edge.seq, id(edge), edge))
-        if not retain_graph:
+        if not retain_graph and node.clock >= 0:
             node.args = node.out = None
     for meta, ct in cts.items():
         if meta.hooks is not None:

@@ -20,6 +20,7 @@ from .trace import Leaf, Meta, TracerValue, clock, state
 
 _new = object.__new__
 _release = lib.cb_release
+run_backward_from: Any  # autograd.backward: set by autograd.py, which imports this module
 
 
 class Size(tuple):
@@ -426,9 +427,7 @@ class Tensor:
           >>> x.grad
           tensor([2., 4.])
         """
-        from .autograd import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        run_backward_from(self, gradient, retain_graph, create_graph, inputs)
 
     @property
     def data(self) -> Tensor:

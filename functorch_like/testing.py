@@ -1,6 +1,7 @@
-"""For tests: comparison with tolerances, derivative checks, random tensors, and the samples of the op table.
+"""For tests: comparison with tolerances, derivative checks, random tensors, samples of ops.
 
-Derivatives are checked along one random direction, in float64 against central differences: as strict as the full
+Derivatives are checked along one random direction, in float64 against central differences: as
+strict as the full
 Jacobian for all practical errors, at the cost of two evaluations. No test framework is imported.
 """
 
@@ -43,15 +44,17 @@ def assert_close(
     check_device: bool = True,
     msg: str | None = None,
 ) -> None:
-    """Raises AssertionError unless |actual - expected| <= atol + rtol * |expected| for all elements.
+    """Raises AssertionError unless |actual - expected| <= atol + rtol * |expected| everywhere.
 
     Args:
       actual, expected: tensors, arrays or numbers, or sequences and mappings of them.
-      rtol, atol: both or neither; default by dtype, as in torch (float32: 1.3e-6 and 1e-5; float64: 1e-7; integers: 0).
+      rtol, atol: both or neither; default by dtype, as in torch (float32: 1.3e-6 and 1e-5; float64:
+        1e-7; integers: 0).
       equal_nan: is nan equal to nan?
       check_dtype: must dtypes agree? Numbers have none.
     Raises:
-      AssertionError: with the number of elements that differ, the largest differences and their places.
+      AssertionError: with the number of elements that differ, the largest differences and their
+        places.
       ValueError: one of rtol and atol is missing.
     Example:
       >>> assert_close(tensor([1.0, 2.0]), tensor([1.0, 2.0]) + 1e-7)
@@ -63,11 +66,25 @@ def assert_close(
         there: actual 2.0, expected 2.5
     """
     if (rtol is None) != (atol is None):
-        raise ValueError(message("assert_close", "both of rtol and atol, or neither", f"rtol={rtol} and atol={atol}"))
+        raise ValueError(
+            message(
+                "assert_close", "both of rtol and atol, or neither", f"rtol={rtol} and atol={atol}"
+            )
+        )
     _compare(actual, expected, rtol, atol, equal_nan, check_dtype, check_device, "", msg)
 
 
-def _compare(a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool, check_dtype: bool, check_device: bool, where: str, msg: str | None) -> None:
+def _compare(
+    a: Any,
+    b: Any,
+    rtol: Any,
+    atol: Any,
+    equal_nan: bool,
+    check_dtype: bool,
+    check_device: bool,
+    where: str,
+    msg: str | None,
+) -> None:
     rest = (rtol, atol, equal_nan, check_dtype, check_device)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         if set(a) != set(b):
@@ -92,7 +109,17 @@ def _fail(msg: str | None, where: str, text: str) -> Any:
     raise AssertionError(msg or (f"At {where}: {text}" if where else text))
 
 
-def _compare_arrays(a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool, check_dtype: bool, check_device: bool, where: str, msg: str | None) -> None:
+def _compare_arrays(
+    a: Any,
+    b: Any,
+    rtol: Any,
+    atol: Any,
+    equal_nan: bool,
+    check_dtype: bool,
+    check_device: bool,
+    where: str,
+    msg: str | None,
+) -> None:
     import numpy
 
     numbers = not (hasattr(a, "dtype") and hasattr(b, "dtype"))
@@ -128,11 +155,15 @@ def _compare_arrays(a: Any, b: Any, rtol: Any, atol: Any, equal_nan: bool, check
         f"{count} of {numpy.size(same)} elements differ ({100 * count / numpy.size(same):.1f} %)."
         if x.ndim
         else f"{x.item()!r} and {y.item()!r} differ.",
-        f"  largest absolute difference: {distance[far]:.8g} at {list(map(int, far))} (atol {atol:.4g})",
-        f"  largest relative difference: {relative[far_relative]:.8g} at {list(map(int, far_relative))} (rtol {rtol:.4g})",
+        f"  largest absolute difference: {_at(distance, far)} (atol {atol:.4g})",
+        f"  largest relative difference: {_at(relative, far_relative)} (rtol {rtol:.4g})",
         f"  there: actual {x[far].item()!r}, expected {y[far].item()!r}",
     ]
     _fail(msg, where, "\n".join(lines))
+
+
+def _at(values: Any, place: tuple[Any, ...]) -> str:
+    return f"{values[place]:.8g} at {list(map(int, place))}"
 
 
 def _place(distance: Any) -> tuple[Any, ...]:
@@ -147,7 +178,14 @@ def _tensor(x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x.detach()
     if isinstance(x, (bool, int, float, complex)):
-        return tensor(x, dtype=float64 if isinstance(x, float) else complex128 if isinstance(x, complex) else None)
+        return tensor(
+            x,
+            dtype=float64
+            if isinstance(x, float)
+            else complex128
+            if isinstance(x, complex)
+            else None,
+        )
     if type(x).__module__.partition(".")[0] == "torch":
         return _from_torch(x)
     return as_tensor(x).detach()
@@ -183,7 +221,8 @@ def make_tensor(
     """A tensor of random numbers, uniform in [low, high): for tests.
 
     Args:
-      low, high: default -9 and 9 (0 and 10 for unsigned integers); for complex dtypes they bound both parts.
+      low, high: default -9 and 9 (0 and 10 for unsigned integers); for complex dtypes they bound
+        both parts.
       noncontiguous: with gaps between the elements along the last dimension.
     Example:
       >>> x = make_tensor((2, 3), float64, low=0, high=1)
@@ -216,7 +255,7 @@ def make_tensor(
 
 
 class Make:
-    """Makes the tensors of an op's samples: `make(2, 3)` is a random tensor of shape [2, 3] and of `make.dtype`.
+    """Makes the tensors of an op's samples: `make(2, 3)` is random, [2, 3], of `make.dtype`.
 
     Args:
       seed: makers of one seed give the same tensors.
@@ -252,11 +291,18 @@ class Make:
 _SHAPES: dict[str, list[tuple[tuple[int, ...], ...]]] = {
     "unary": [((3, 4),), ((),), ((0, 2),), ((2, 1, 3),)],
     "binary": [((3, 4), (3, 4)), ((3, 1), (4,)), ((), (2, 3)), ((2, 3), ()), ((2, 0), (1,))],
-    "ternary": [((2, 3), (2, 3), (2, 3)), ((3, 1), (4,), ()), ((), (2, 3), (3,)), ((0, 2), (0, 2), (2,))],
+    "ternary": [
+        ((2, 3), (2, 3), (2, 3)),
+        ((3, 1), (4,), ()),
+        ((), (2, 3), (3,)),
+        ((0, 2), (0, 2), (2,)),
+    ],
 }
 
 
-def samples_of(op: Op, dtype: Any = float64, seed: int = 0) -> list[tuple[tuple[Tensor, ...], dict[str, Any]]]:
+def samples_of(
+    op: Op, dtype: Any = float64, seed: int = 0
+) -> list[tuple[tuple[Tensor, ...], dict[str, Any]]]:
     """The sample calls of an entry of the op table, as (operands, params).
 
     Raises:
@@ -267,12 +313,22 @@ def samples_of(op: Op, dtype: Any = float64, seed: int = 0) -> list[tuple[tuple[
     """
     given = getattr(op, "samples", None)
     if given is None:
-        raise ValueError(message(op.name, "an entry with samples", "none", "Add them with sampled() beside the entry."))
+        raise ValueError(
+            message(
+                op.name,
+                "an entry with samples",
+                "none",
+                "Add them with sampled() beside the entry.",
+            )
+        )
     if not isinstance(given, dict):
         return given(Make(dtype, seed))
     make = Make(dtype, seed, given.get("low", -4.0), given.get("high", 4.0))
     masks = given.get("masks", ())
-    return [(tuple(make.mask(*s) if i in masks else make(*s) for i, s in enumerate(shapes)), {}) for shapes in _SHAPES[op.family]]
+    return [
+        (tuple(make.mask(*s) if i in masks else make(*s) for i, s in enumerate(shapes)), {})
+        for shapes in _SHAPES[op.family]
+    ]
 
 
 def kinds_of(op: Op) -> tuple[str, ...]:
@@ -306,10 +362,12 @@ def check_grads(
 ) -> None:
     """Compares derivatives of a function with central differences along one random direction.
 
-    Order 2 checks the derivatives of the first-order derivatives, all combinations of modes, and so on.
+    Order 2 checks the derivatives of the first-order derivatives, all combinations of modes, and so
+    on.
 
     Args:
-      fn: a function of tensors that gives a tensor, or a tuple of them; those that are not floating or complex are
+      fn: a function of tensors that gives a tensor, or a tuple of them; those that are not floating
+        or complex are
         ignored.
       args: tensors in float64 or complex128; others are passed on as constants.
       modes: "rev" for vjp, "fwd" for jvp.
@@ -327,7 +385,14 @@ def check_grads(
         raise ValueError(message("check_grads", "at least one floating or complex tensor", "none"))
     for i in chosen:
         if args[i].dtype not in (float64, complex128):
-            raise DTypeError(message("check_grads", "float64 or complex128 arguments", f"{args[i].dtype} for argument {i}", "Cast with .double()."))
+            raise DTypeError(
+                message(
+                    "check_grads",
+                    "float64 or complex128 arguments",
+                    f"{args[i].dtype} for argument {i}",
+                    "Cast with .double().",
+                )
+            )
     point = tuple(args[i].detach().clone() for i in chosen)
 
     def restricted(*values: Tensor) -> tuple[Tensor, ...]:
@@ -336,7 +401,9 @@ def check_grads(
             call[i] = value
         return tuple(y for y in tree.flatten(fn(*call))[0] if y.dtype.is_inexact)
 
-    _check(restricted, point, order, tuple(modes), rtol, atol, eps, Generator().manual_seed(seed), "")
+    _check(
+        restricted, point, order, tuple(modes), rtol, atol, eps, Generator().manual_seed(seed), ""
+    )
 
 
 def _check_modes(modes: Sequence[str]) -> None:
@@ -359,7 +426,17 @@ def _inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> tuple[float, float]:
     return total, size
 
 
-def _check(f: Any, x: tuple[Tensor, ...], order: int, modes: tuple[str, ...], rtol: float, atol: float, eps: float, generator: Generator, path: str) -> None:
+def _check(
+    f: Any,
+    x: tuple[Tensor, ...],
+    order: int,
+    modes: tuple[str, ...],
+    rtol: float,
+    atol: float,
+    eps: float,
+    generator: Generator,
+    path: str,
+) -> None:
     t = _direction(x, generator)
     above = f(*[a + eps * d for a, d in zip(x, t, strict=True)])
     below = f(*[a - eps * d for a, d in zip(x, t, strict=True)])
@@ -370,9 +447,22 @@ def _check(f: Any, x: tuple[Tensor, ...], order: int, modes: tuple[str, ...], rt
             try:
                 assert_close(p, n, rtol, atol * max(1.0, _size(n)))
             except AssertionError as e:
-                raise AssertionError(f"The forward derivative{path} of output {k} is not the difference quotient.\n{e}") from None
+                raise AssertionError(
+                    f"The forward derivative{path} of output {k} is not the difference quotient.\n"
+                    f"{e}"
+                ) from None
         if order > 1:
-            _check(lambda *a: jvp(f, a, t)[1], x, order - 1, modes, rtol, atol, eps, generator, f" (of the forward derivative{path})")
+            _check(
+                lambda *a: jvp(f, a, t)[1],
+                x,
+                order - 1,
+                modes,
+                rtol,
+                atol,
+                eps,
+                generator,
+                f" (of the forward derivative{path})",
+            )
     if "rev" in modes:
         out, back = vjp(f, *x)
         ct = _direction(out, generator)
@@ -381,20 +471,34 @@ def _check(f: Any, x: tuple[Tensor, ...], order: int, modes: tuple[str, ...], rt
         for k, (g, a) in enumerate(zip(pulled, x, strict=True)):
             if g._shape != a._shape or g.dtype is not a.dtype:
                 raise AssertionError(
-                    f"The reverse derivative{path} by input {k} has shape {list(g._shape)} and dtype {g.dtype}, the input {list(a._shape)} and {a.dtype}."
+                    f"The reverse derivative{path} by input {k} has shape {list(g._shape)} and "
+                    f"dtype {g.dtype}, the input {list(a._shape)} and {a.dtype}."
                 )
         expected, size = _inner(ct, numeric)
         got, size_back = _inner(pulled, t)
         noise = 1e-7 * max(size, size_back)  # what cancels in the sums
         if not abs(got - expected) <= atol + rtol * abs(expected) + noise:
-            raise AssertionError(f"The reverse derivative{path} along a random direction is {got!r}, the difference quotient {expected!r}.")
+            raise AssertionError(
+                f"The reverse derivative{path} along a random direction is {got!r}, "
+                f"the difference quotient {expected!r}."
+            )
         if order > 1:
 
             def pull(*a: Tensor) -> Any:
                 g = vjp(f, *a)[1](ct)
                 return g if isinstance(g, tuple) else (g,)
 
-            _check(pull, x, order - 1, modes, rtol, atol, eps, generator, f" (of the reverse derivative{path})")
+            _check(
+                pull,
+                x,
+                order - 1,
+                modes,
+                rtol,
+                atol,
+                eps,
+                generator,
+                f" (of the reverse derivative{path})",
+            )
 
 
 def _size(x: Tensor) -> float:
@@ -419,12 +523,14 @@ def gradcheck(
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
-    """Are the first derivatives right? With torch.autograd.gradcheck's arguments, along one random direction.
+    """Are the first derivatives right, along one random direction? Takes torch's arguments.
 
     Args:
-      inputs: a tensor or a tuple; those that require grad are differentiated, or all floating ones if none does.
+      inputs: a tensor or a tuple; those that require grad are differentiated, or all floating ones
+        if none does.
       raise_exception: raise AssertionError instead of returning False.
-      nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad, check_batched_forward_grad, fast_mode, masked:
+      nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad,
+      check_batched_forward_grad, fast_mode, masked:
         accepted for torch's sake; dtypes are always checked.
     Example:
       >>> gradcheck(exp, tensor([0.5], dtype=float64, requires_grad=True))
@@ -453,7 +559,7 @@ def gradgradcheck(
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
-    """Are the second derivatives right? With torch.autograd.gradgradcheck's arguments; see gradcheck.
+    """Are the second derivatives right? Takes torch's arguments; see gradcheck.
 
     Args:
       grad_outputs: accepted for torch's sake; the cotangents are random.
@@ -479,7 +585,9 @@ def gradgradcheck(
             cts.extend(_direction(out, generator))
         return back(tuple(cts))
 
-    modes = [m for m, wanted in (("rev", check_rev_over_rev), ("fwd", check_fwd_over_rev)) if wanted]
+    modes = [
+        m for m, wanted in (("rev", check_rev_over_rev), ("fwd", check_fwd_over_rev)) if wanted
+    ]
     return _verdict(gradient, inputs, 1, modes, eps, atol, rtol, raise_exception)
 
 
@@ -489,7 +597,16 @@ def _chosen(inputs: Sequence[Any]) -> list[int]:
     return [i for i in inexact if inputs[i].requires_grad] or inexact
 
 
-def _verdict(func: Any, inputs: Any, order: int, modes: Sequence[str], eps: float, atol: float, rtol: float, raise_exception: bool) -> bool:
+def _verdict(
+    func: Any,
+    inputs: Any,
+    order: int,
+    modes: Sequence[str],
+    eps: float,
+    atol: float,
+    rtol: float,
+    raise_exception: bool,
+) -> bool:
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     chosen = _chosen(inputs)
     constants = [a.detach() if isinstance(a, Tensor) else a for a in inputs]
@@ -501,7 +618,9 @@ def _verdict(func: Any, inputs: Any, order: int, modes: Sequence[str], eps: floa
         return func(*call)
 
     try:
-        check_grads(restricted, [constants[i] for i in chosen], order, modes, rtol=rtol, atol=atol, eps=eps)
+        check_grads(
+            restricted, [constants[i] for i in chosen], order, modes, rtol=rtol, atol=atol, eps=eps
+        )
     except AssertionError:
         if raise_exception:
             raise
@@ -510,5 +629,6 @@ def _verdict(func: Any, inputs: Any, order: int, modes: Sequence[str], eps: floa
 
 
 __all__ = [
-    "TABLE", "Make", "assert_close", "check_grads", "gradcheck", "gradgradcheck", "kinds_of", "make_tensor", "samples_of", "tolerance_of",
+    "TABLE", "Make", "assert_close", "check_grads", "gradcheck", "gradgradcheck", "kinds_of",
+    "make_tensor", "samples_of", "tolerance_of",
 ]  # fmt: skip

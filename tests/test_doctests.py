@@ -1,4 +1,4 @@
-"""Runs the examples in all docstrings; everything public of functorch_like is in their namespace."""
+"""Runs the examples in all docstrings, with everything public of functorch_like at hand."""
 
 from __future__ import annotations
 
@@ -15,20 +15,32 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTI
 
 
 def modules():
-    return [ft, *[importlib.import_module(m.name) for m in pkgutil.walk_packages(ft.__path__, "functorch_like.")]]
+    return [
+        ft,
+        *[
+            importlib.import_module(m.name)
+            for m in pkgutil.walk_packages(ft.__path__, "functorch_like.")
+        ],
+    ]
 
 
 def examples():
-    """Every docstring with examples once, whether found in its module, on Tensor or in the package's namespace."""
+    """Every docstring with examples once, from its module, from Tensor or from the package."""
     finder = doctest.DocTestFinder(recurse=True)
     seen, found = set(), []
     public = {k: v for k, v in vars(ft).items() if not k.startswith("_")}
     places = [(m.__name__, m, m) for m in modules()]
     places += [(f"functorch_like.{k}", v, None) for k, v in public.items() if callable(v)]
-    places += [(f"Tensor.{k}", v, None) for k, v in vars(ft.Tensor).items() if callable(v) or isinstance(v, property)]
+    places += [
+        (f"Tensor.{k}", v, None)
+        for k, v in vars(ft.Tensor).items()
+        if callable(v) or isinstance(v, property)
+    ]
     for name, thing, module in places:
         names = {**public, **vars(module or inspect.getmodule(thing) or ft)}
-        for test in finder.find(thing, name, module=module if module is not None else False, globs=names):
+        for test in finder.find(
+            thing, name, module=module if module is not None else False, globs=names
+        ):
             if test.examples and test.docstring not in seen:
                 seen.add(test.docstring)
                 found.append(pytest.param(test, id=test.name.removeprefix("functorch_like.")))

@@ -6,9 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
-from cbackend import ffi, lib
 
 import functorch_like  # noqa: F401 - fills the table
+from cbackend import ffi, lib
 from functorch_like.op import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +50,12 @@ def test_imports_go_to_the_left(layer):
 @pytest.mark.parametrize("layer", FORBIDDEN)
 def test_tests_are_not_imported(layer):
     heavy = {"pytest", "torch", "scipy", "hypothesis"}
-    wrong = [f"{p.relative_to(ROOT)}:{line} imports {name}" for p in sorted((ROOT / layer).rglob("*.py")) for name, line in imported(p) if name in heavy]
+    wrong = [
+        f"{p.relative_to(ROOT)}:{line} imports {name}"
+        for p in sorted((ROOT / layer).rglob("*.py"))
+        for name, line in imported(p)
+        if name in heavy
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -66,7 +71,11 @@ def kernels():
 
 
 def test_every_kernel_has_an_entry():
-    missing = [f"{family} {name}" for family, name in kernels() if name not in TABLE and name not in WITHOUT_ENTRY]
+    missing = [
+        f"{family} {name}"
+        for family, name in kernels()
+        if name not in TABLE and name not in WITHOUT_ENTRY
+    ]
     assert not missing, f"kernels without an entry in functorch_like/ops: {missing}"
 
 

@@ -1,35 +1,45 @@
-/* Convolution (cross-correlation) with its two gradients: checks, shapes, results. Kernels are in cpu/conv*.c.
+/* Convolution (cross-correlation) with its two gradients: checks, shapes, results. Kernels are in
+ * cpu/conv*.c.
  *
- * All three are described by one cb_conv_shape. Operands reach the backend contiguous, 16-bit floats as float. */
+ * All three are described by one cb_conv_shape. Operands reach the backend contiguous, 16-bit floats as
+ * float. */
 #include "internal.h"
 
-static int out_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation, int64_t *out) {
+static int out_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                    int64_t *out) {
     int64_t span = dilation * (kernel - 1) + 1, padded = in + 2 * padding;
     *out = padded < span ? 0 : (padded - span) / stride + 1;
     return padded < span;
 }
 
 /* The shape from sizes; lead: leading spatial dimensions of size 1 that make three. */
-static int fill_shape(const char *op, cb_conv_shape *s, int nd, const int64_t *in, const int64_t *kernel, const int64_t *stride,
-                      const int64_t *padding, const int64_t *dilation) {
+static int fill_shape(const char *op, cb_conv_shape *s, int nd, const int64_t *in, const int64_t *kernel,
+                      const int64_t *stride, const int64_t *padding, const int64_t *dilation) {
     for (int d = 0; d < 3; d++) {
         s->in[d] = s->out[d] = s->kernel[d] = s->stride[d] = s->dilation[d] = 1;
         s->padding[d] = 0;
     }
     for (int i = 0, d = 3 - nd; i < nd; i++, d++) {
         if (stride[i] < 1 || dilation[i] < 1 || padding[i] < 0)
-            return cb_fail(CB_ERR_VALUE, "%s: expected stride >= 1, dilation >= 1 and padding >= 0, got %s, %s and %s. Pad or slice the input instead.",
-                           op, cb_shape_text(nd, stride), cb_shape_text(nd, dilation), cb_shape_text(nd, padding));
+            return cb_fail(CB_ERR_VALUE,
+                           "%s: expected stride >= 1, dilation >= 1 and padding >= 0, got %s, %s and %s. Pad "
+                           "or slice the input instead.",
+                           op, cb_shape_text(nd, stride), cb_shape_text(nd, dilation),
+                           cb_shape_text(nd, padding));
         if (in[i] < 0 || kernel[i] < 1)
-            return cb_fail(CB_ERR_SHAPE, "%s: expected a kernel of size >= 1, got kernel %s over input %s. Check the weight's shape.", op,
-                           cb_shape_text(nd, kernel), cb_shape_text(nd, in));
+            return cb_fail(
+                CB_ERR_SHAPE,
+                "%s: expected a kernel of size >= 1, got kernel %s over input %s. Check the weight's shape.",
+                op, cb_shape_text(nd, kernel), cb_shape_text(nd, in));
         s->in[d] = in[i];
         s->kernel[d] = kernel[i];
         s->stride[d] = stride[i];
         s->padding[d] = padding[i];
         s->dilation[d] = dilation[i];
         if (out_size(in[i], kernel[i], stride[i], padding[i], dilation[i], &s->out[d]))
-            return cb_fail(CB_ERR_SHAPE, "%s: expected a kernel that fits the padded input, got kernel %s over input %s with padding %s. Add padding or use a smaller kernel.",
+            return cb_fail(CB_ERR_SHAPE,
+                           "%s: expected a kernel that fits the padded input, got kernel %s over input %s "
+                           "with padding %s. Add padding or use a smaller kernel.",
                            op, cb_shape_text(nd, kernel), cb_shape_text(nd, in), cb_shape_text(nd, padding));
     }
     return CB_OK;
@@ -37,21 +47,29 @@ static int fill_shape(const char *op, cb_conv_shape *s, int nd, const int64_t *i
 
 static int check_operands(const char *op, const cb_tensor *x, const cb_tensor *y, int nd) {
     if (nd < 1 || nd > 3)
-        return cb_fail(CB_ERR_SHAPE, "%s: expected 1, 2 or 3 spatial dimensions, got %d. Fold the others into the batch.", op, nd);
+        return cb_fail(CB_ERR_SHAPE,
+                       "%s: expected 1, 2 or 3 spatial dimensions, got %d. Fold the others into the batch.",
+                       op, nd);
     if (x->ndim != nd + 2 || y->ndim != nd + 2)
-        return cb_fail(CB_ERR_SHAPE, "%s: expected operands of %d dimensions, got %s and %s. Add a batch dimension with unsqueeze(0)?", op,
-                       nd + 2, cb_shape_of(x), cb_shape_of(y));
+        return cb_fail(
+            CB_ERR_SHAPE,
+            "%s: expected operands of %d dimensions, got %s and %s. Add a batch dimension with unsqueeze(0)?",
+            op, nd + 2, cb_shape_of(x), cb_shape_of(y));
     if (x->dtype != y->dtype)
-        return cb_fail(CB_ERR_DTYPE, "%s: expected operands of one dtype, got %s and %s. Cast one with .to(dtype).", op,
+        return cb_fail(CB_ERR_DTYPE,
+                       "%s: expected operands of one dtype, got %s and %s. Cast one with .to(dtype).", op,
                        cb_dtypes[x->dtype].name, cb_dtypes[y->dtype].name);
-    if (x->dtype == CB_BOOL) return cb_fail(CB_ERR_DTYPE, "%s: expected numbers, got bool. Cast with .to(dtype).", op);
+    if (x->dtype == CB_BOOL)
+        return cb_fail(CB_ERR_DTYPE, "%s: expected numbers, got bool. Cast with .to(dtype).", op);
     return CB_OK;
 }
 
 /* channels and filters (the whole weight's leading size) split into groups */
 static int fill_groups(const char *op, cb_conv_shape *s, int64_t channels, int64_t filters, int64_t groups) {
     if (groups < 1 || channels % groups || filters % groups)
-        return cb_fail(CB_ERR_VALUE, "%s: expected groups that divide %lld input and %lld output channels, got %lld. Change groups or the channels.",
+        return cb_fail(CB_ERR_VALUE,
+                       "%s: expected groups that divide %lld input and %lld output channels, got %lld. "
+                       "Change groups or the channels.",
                        op, (long long)channels, (long long)filters, (long long)groups);
     s->groups = groups;
     s->ic = channels / groups;
@@ -62,7 +80,8 @@ static int fill_groups(const char *op, cb_conv_shape *s, int64_t channels, int64
 enum { FORWARD, INPUT_GRAD, WEIGHT_GRAD };
 
 /* x and y: the operands in the order of the public function; both are of one dtype. */
-static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim, const int64_t *shape) {
+static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
+                      const int64_t *shape) {
     int device = cb_common_device(op, 2, (cb_tensor *[]){x, y});
     if (device < 0) return NULL;
     int dtype = cb_compute_dtype(x->dtype);
@@ -93,8 +112,8 @@ static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, c
     return result;
 }
 
-cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding, const int64_t *dilation,
-                   int64_t groups) {
+cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding,
+                   const int64_t *dilation, int64_t groups) {
     if (!x || !w) return cb_fail_null(CB_ERR_NULL, "conv: no tensor");
     cb_conv_shape s;
     int64_t shape[5];
@@ -102,8 +121,11 @@ cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, co
         fill_shape("conv", &s, nd, x->shape + 2, w->shape + 2, stride, padding, dilation))
         return NULL;
     if (w->shape[1] != s.ic)
-        return cb_fail_null(CB_ERR_SHAPE, "conv: expected weights over %lld input channels (%lld in %lld groups), got x %s and w %s. Check groups.",
-                            (long long)s.ic, (long long)x->shape[1], (long long)groups, cb_shape_of(x), cb_shape_of(w));
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "conv: expected weights over %lld input channels (%lld in %lld groups), got x %s "
+                            "and w %s. Check groups.",
+                            (long long)s.ic, (long long)x->shape[1], (long long)groups, cb_shape_of(x),
+                            cb_shape_of(w));
     s.n = shape[0] = x->shape[0];
     shape[1] = w->shape[0];
     memcpy(shape + 2, s.out + 3 - nd, (size_t)nd * sizeof *shape);
@@ -112,21 +134,27 @@ cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, co
 
 /* The cotangent must have the shape of the convolution's result. */
 static int check_cotangent(const char *op, const cb_conv_shape *s, const cb_tensor *ct, int nd) {
-    if (ct->shape[1] == s->groups * s->oc && !memcmp(ct->shape + 2, s->out + 3 - nd, (size_t)nd * sizeof(int64_t))) return CB_OK;
+    if (ct->shape[1] == s->groups * s->oc &&
+        !memcmp(ct->shape + 2, s->out + 3 - nd, (size_t)nd * sizeof(int64_t)))
+        return CB_OK;
     int64_t want[5] = {ct->shape[0], s->groups * s->oc};
     memcpy(want + 2, s->out + 3 - nd, (size_t)nd * sizeof *want);
-    return cb_fail(CB_ERR_SHAPE, "%s: expected a cotangent of the convolution's shape %s, got %s. Check the sizes given.", op,
-                   cb_shape_text(nd + 2, want), cb_shape_of(ct));
+    return cb_fail(CB_ERR_SHAPE,
+                   "%s: expected a cotangent of the convolution's shape %s, got %s. Check the sizes given.",
+                   op, cb_shape_text(nd + 2, want), cb_shape_of(ct));
 }
 
-cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t *input_size, const int64_t *stride,
-                              const int64_t *padding, const int64_t *dilation, int64_t groups) {
+cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t *input_size,
+                              const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                              int64_t groups) {
     if (!ct || !w) return cb_fail_null(CB_ERR_NULL, "conv_input_grad: no tensor");
     const char *op = "conv_input_grad";
     cb_conv_shape s;
     int64_t shape[5];
-    if (check_operands(op, ct, w, nd) || fill_groups(op, &s, CB_MAX(groups, 1) * w->shape[1], w->shape[0], groups) ||
-        fill_shape(op, &s, nd, input_size, w->shape + 2, stride, padding, dilation) || check_cotangent(op, &s, ct, nd))
+    if (check_operands(op, ct, w, nd) ||
+        fill_groups(op, &s, CB_MAX(groups, 1) * w->shape[1], w->shape[0], groups) ||
+        fill_shape(op, &s, nd, input_size, w->shape + 2, stride, padding, dilation) ||
+        check_cotangent(op, &s, ct, nd))
         return NULL;
     s.n = shape[0] = ct->shape[0];
     shape[1] = s.groups * s.ic;
@@ -134,17 +162,20 @@ cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t
     return run(INPUT_GRAD, &s, ct, w, op, nd + 2, shape);
 }
 
-cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_t *kernel_size, const int64_t *stride,
-                               const int64_t *padding, const int64_t *dilation, int64_t groups) {
+cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_t *kernel_size,
+                               const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                               int64_t groups) {
     if (!ct || !x) return cb_fail_null(CB_ERR_NULL, "conv_weight_grad: no tensor");
     const char *op = "conv_weight_grad";
     cb_conv_shape s;
     int64_t shape[5];
     if (check_operands(op, ct, x, nd) || fill_groups(op, &s, x->shape[1], ct->shape[1], groups) ||
-        fill_shape(op, &s, nd, x->shape + 2, kernel_size, stride, padding, dilation) || check_cotangent(op, &s, ct, nd))
+        fill_shape(op, &s, nd, x->shape + 2, kernel_size, stride, padding, dilation) ||
+        check_cotangent(op, &s, ct, nd))
         return NULL;
     if (ct->shape[0] != x->shape[0])
-        return cb_fail_null(CB_ERR_SHAPE, "%s: expected as many cotangents as images, got %s and %s. Check the batch.", op,
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "%s: expected as many cotangents as images, got %s and %s. Check the batch.", op,
                             cb_shape_of(ct), cb_shape_of(x));
     s.n = x->shape[0];
     shape[0] = ct->shape[1];

@@ -1,10 +1,12 @@
-/* What matrix products, convolutions and pooling are asked to compute: plain descriptions that the frame fills in
- * and a device's backend runs. Sizes are checked, pointers valid, dtypes already the ones to compute in. */
+/* What matrix products, convolutions and pooling are asked to compute: plain descriptions that the frame
+ * fills in and a device's backend runs. Sizes are checked, pointers valid, dtypes already the ones to compute
+ * in. */
 #ifndef CB_PRODUCTS_H
 #define CB_PRODUCTS_H
 
-/* c = a @ b (+ bias along rows) for every item of a batch. c is row-major and contiguous over the whole batch;
- * a and b have any strides (elements), 0 where they are broadcast. m, n and k may be anything from 0. */
+/* c = a @ b (+ bias along rows) for every item of a batch. c is row-major and contiguous over the whole
+ * batch; a and b have any strides (elements), 0 where they are broadcast. m, n and k may be anything from 0.
+ */
 typedef struct cb_gemm {
     int dtype;
     int nbatch;
@@ -16,8 +18,8 @@ typedef struct cb_gemm {
     const void *bias; /* n contiguous items, or NULL */
 } cb_gemm;
 
-/* x [n, groups * ic, *in], w [groups * oc, ic, *kernel], y [n, groups * oc, *out], all contiguous. Fewer than three
- * spatial dimensions have leading sizes of 1. */
+/* x [n, groups * ic, *in], w [groups * oc, ic, *kernel], y [n, groups * oc, *out], all contiguous. Fewer than
+ * three spatial dimensions have leading sizes of 1. */
 typedef struct cb_conv_shape {
     int dtype;
     int64_t n, groups, ic, oc;

@@ -1,5 +1,5 @@
-/* Helpers of the product, convolution and pooling tests: operands hold small whole numbers, so that results are exact
- * in every dtype and are compared for equality with naive loops. */
+/* Helpers of the product, convolution and pooling tests: operands hold small whole numbers, so that results
+ * are exact in every dtype and are compared for equality with naive loops. */
 #ifndef PRODUCTS_TEST_H
 #define PRODUCTS_TEST_H
 
@@ -10,14 +10,14 @@
 #include "internal.h"
 
 static int failures;
-#define CHECK(condition, ...)                                        \
-    do {                                                             \
-        if (!(condition)) {                                          \
-            failures++;                                              \
+#define CHECK(condition, ...)                                               \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            failures++;                                                     \
             fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            fprintf(stderr, __VA_ARGS__);                            \
-            fprintf(stderr, " (%s)\n", cb_error_message());          \
-        }                                                            \
+            fprintf(stderr, __VA_ARGS__);                                   \
+            fprintf(stderr, " (%s)\n", cb_error_message());                 \
+        }                                                                   \
     } while (0)
 
 static unsigned random_state = 1;
@@ -37,7 +37,8 @@ static inline cb_tensor *make(int dtype, int ndim, const int64_t *shape, int lim
     int64_t n = count_of(ndim, shape);
     cb_complex128 *data = calloc((size_t)n + 1, sizeof *data);
     int low = cb_dtypes[dtype].kind == 'U' ? 0 : -limit;
-    for (int64_t i = 0; i < n; i++) data[i] = (double)whole(low, limit) + (cb_is_complex(dtype) ? (double)whole(low, limit) * I : 0);
+    for (int64_t i = 0; i < n; i++)
+        data[i] = (double)whole(low, limit) + (cb_is_complex(dtype) ? (double)whole(low, limit) * I : 0);
     cb_tensor *wide = cb_from_bytes(data, CB_C128, ndim, shape), *x = cb_cast(wide, dtype);
     cb_release(wide);
     free(data);
@@ -54,7 +55,8 @@ static inline cb_complex128 *values(cb_tensor *x) {
     return out;
 }
 
-/* the same values behind other strides: 0 as it is, 1 last two dimensions swapped in memory, 2 every other element */
+/* the same values behind other strides: 0 as it is, 1 last two dimensions swapped in memory, 2 every other
+ * element */
 static inline cb_tensor *restride(cb_tensor *x, int mode) {
     if (mode == 0 || x->ndim < 2) return cb_retain(x);
     if (mode == 1) {
@@ -77,16 +79,19 @@ static inline cb_tensor *restride(cb_tensor *x, int mode) {
 static inline void compare(cb_tensor *x, const cb_complex128 *want, int64_t n, const char *what, int dtype) {
     CHECK(x != NULL, "%s %s", what, cb_dtypes[dtype].name);
     if (!x) return;
-    CHECK(x->dtype == dtype && x->numel == n, "%s: %s of %lld", what, cb_dtypes[x->dtype].name, (long long)x->numel);
+    CHECK(x->dtype == dtype && x->numel == n, "%s: %s of %lld", what, cb_dtypes[x->dtype].name,
+          (long long)x->numel);
     cb_complex128 *got = values(x);
     int64_t wrong = 0;
     for (int64_t i = 0; i < n && i < x->numel; i++) wrong += !(got[i] == want[i]);
-    CHECK(wrong == 0, "%s %s: %lld of %lld wrong, shape %s", what, cb_dtypes[dtype].name, (long long)wrong, (long long)n, cb_shape_of(x));
+    CHECK(wrong == 0, "%s %s: %lld of %lld wrong, shape %s", what, cb_dtypes[dtype].name, (long long)wrong,
+          (long long)n, cb_shape_of(x));
     free(got);
 }
 
 static inline void expect_error(const void *result, int code, const char *what) {
-    CHECK(result == NULL && cb_error_code() == code, "%s: expected error %d, got %d", what, code, cb_error_code());
+    CHECK(result == NULL && cb_error_code() == code, "%s: expected error %d, got %d", what, code,
+          cb_error_code());
 }
 
 /* the end of every test: no tensor may be left */

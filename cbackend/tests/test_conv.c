@@ -1,4 +1,5 @@
-/* Convolution and its two gradients against naive loops: dimensions, strides, padding, dilation, groups, dtypes. */
+/* Convolution and its two gradients against naive loops: dimensions, strides, padding, dilation, groups,
+ * dtypes. */
 #include "products_test.h"
 
 typedef struct geometry {
@@ -30,8 +31,8 @@ static bool random_geometry(geometry *g, int64_t limit) {
 }
 
 /* Adds up the three products over every (image, filter, channel, position, tap). */
-static void reference(const geometry *g, const cb_complex128 *x, const cb_complex128 *w, const cb_complex128 *ct, cb_complex128 *y,
-                      cb_complex128 *gx, cb_complex128 *gw) {
+static void reference(const geometry *g, const cb_complex128 *x, const cb_complex128 *w,
+                      const cb_complex128 *ct, cb_complex128 *y, cb_complex128 *gx, cb_complex128 *gw) {
     int64_t in = count_of(g->nd, g->in), out = count_of(g->nd, g->out), taps = count_of(g->nd, g->kernel);
     for (int64_t n = 0; n < g->n; n++)
         for (int64_t f = 0; f < g->groups * g->oc; f++)
@@ -41,13 +42,15 @@ static void reference(const geometry *g, const cb_complex128 *x, const cb_comple
                         int64_t ro = o, rt = t, i = 0, size = 1;
                         bool inside = true;
                         for (int d = g->nd - 1; d >= 0; d--) {
-                            int64_t at = ro % g->out[d] * g->stride[d] - g->padding[d] + rt % g->kernel[d] * g->dilation[d];
+                            int64_t at = ro % g->out[d] * g->stride[d] - g->padding[d] +
+                                         rt % g->kernel[d] * g->dilation[d];
                             ro /= g->out[d], rt /= g->kernel[d];
                             inside &= at >= 0 && at < g->in[d];
                             i += at * size, size *= g->in[d];
                         }
                         if (!inside) continue;
-                        int64_t xi = ((n * g->groups + f / g->oc) * g->ic + c) * in + i, wi = (f * g->ic + c) * taps + t;
+                        int64_t xi = ((n * g->groups + f / g->oc) * g->ic + c) * in + i,
+                                wi = (f * g->ic + c) * taps + t;
                         int64_t yi = (n * g->groups * g->oc + f) * out + o;
                         y[yi] += x[xi] * w[wi];
                         gx[xi] += ct[yi] * w[wi];
@@ -63,7 +66,8 @@ static void with_spatial(int64_t *shape, int64_t a, int64_t b, int nd, const int
 
 /* reduce: results modulo 2^bits for narrow integers, whose sums wrap */
 static void wrap(cb_complex128 *v, int64_t n, int dtype) {
-    cb_tensor *wide = cb_from_bytes(v, CB_C128, 1, &n), *i64 = cb_cast(wide, CB_I64), *narrow = cb_cast(i64, dtype);
+    cb_tensor *wide = cb_from_bytes(v, CB_C128, 1, &n), *i64 = cb_cast(wide, CB_I64),
+              *narrow = cb_cast(i64, dtype);
     cb_complex128 *back = values(narrow);
     memcpy(v, back, (size_t)n * sizeof *v);
     free(back);
@@ -78,9 +82,11 @@ static void one(const geometry *g, int dtype, int limit, int mode) {
     with_spatial(sx, g->n, g->groups * g->ic, nd, g->in);
     with_spatial(sw, g->groups * g->oc, g->ic, nd, g->kernel);
     with_spatial(sy, g->n, g->groups * g->oc, nd, g->out);
-    cb_tensor *x0 = make(dtype, nd + 2, sx, limit), *w = make(dtype, nd + 2, sw, limit), *ct = make(dtype, nd + 2, sy, limit), *x = restride(x0, mode);
+    cb_tensor *x0 = make(dtype, nd + 2, sx, limit), *w = make(dtype, nd + 2, sw, limit),
+              *ct = make(dtype, nd + 2, sy, limit), *x = restride(x0, mode);
     cb_complex128 *vx = values(x), *vw = values(w), *vct = values(ct);
-    cb_complex128 *y = calloc((size_t)ct->numel + 1, 16), *gx = calloc((size_t)x->numel + 1, 16), *gw = calloc((size_t)w->numel + 1, 16);
+    cb_complex128 *y = calloc((size_t)ct->numel + 1, 16), *gx = calloc((size_t)x->numel + 1, 16),
+                  *gw = calloc((size_t)w->numel + 1, 16);
     reference(g, vx, vw, vct, y, gx, gw);
     if (cb_is_integer(dtype)) {
         wrap(y, ct->numel, dtype);
@@ -104,8 +110,10 @@ static void one(const geometry *g, int dtype, int limit, int mode) {
 }
 
 static void errors_and_meta(void) {
-    int64_t sx[] = {2, 4, 8, 8}, sw[] = {6, 2, 3, 3}, one_[] = {1, 1}, zero[] = {0, 0}, kernel[] = {3, 3}, in[] = {8, 8}, big[] = {9, 9, 9, 9};
-    cb_tensor *x = make(CB_F32, 4, sx, 1), *w = make(CB_F32, 4, sw, 1), *d = cb_cast(w, CB_F64), *huge = make(CB_F32, 4, big, 1);
+    int64_t sx[] = {2, 4, 8, 8}, sw[] = {6, 2, 3, 3}, one_[] = {1, 1}, zero[] = {0, 0}, kernel[] = {3, 3},
+            in[] = {8, 8}, big[] = {9, 9, 9, 9};
+    cb_tensor *x = make(CB_F32, 4, sx, 1), *w = make(CB_F32, 4, sw, 1), *d = cb_cast(w, CB_F64),
+              *huge = make(CB_F32, 4, big, 1);
     expect_error(cb_conv(NULL, w, 2, one_, zero, one_, 2), CB_ERR_NULL, "null");
     expect_error(cb_conv(x, d, 2, one_, zero, one_, 2), CB_ERR_DTYPE, "dtype");
     expect_error(cb_conv(x, w, 1, one_, zero, one_, 2), CB_ERR_SHAPE, "ndim");
@@ -116,7 +124,8 @@ static void errors_and_meta(void) {
     expect_error(cb_conv_input_grad(x, w, 2, in, one_, zero, one_, 4), CB_ERR_VALUE, "filters in groups");
     expect_error(cb_conv_input_grad(x, w, 2, in, one_, zero, one_, 2), CB_ERR_SHAPE, "cotangent");
     expect_error(cb_conv_weight_grad(x, x, 2, kernel, one_, zero, one_, 2), CB_ERR_SHAPE, "cotangent");
-    cb_tensor *mx = cb_empty(CB_F16, CB_META, 4, sx), *mw = cb_empty(CB_F16, CB_META, 4, sw), *y = cb_conv(mx, mw, 2, one_, one_, one_, 2);
+    cb_tensor *mx = cb_empty(CB_F16, CB_META, 4, sx), *mw = cb_empty(CB_F16, CB_META, 4, sw),
+              *y = cb_conv(mx, mw, 2, one_, one_, one_, 2);
     CHECK(y && y->dtype == CB_F16 && y->shape[1] == 6 && y->shape[2] == 8, "meta");
     cb_tensor *all[] = {x, w, d, huge, mx, mw, y};
     for (int i = 0; i < 7; i++) cb_release(all[i]);

@@ -2,7 +2,8 @@
 #include "products_test.h"
 
 static void one(int dtype, int nx, const int64_t *sx, int ny, const int64_t *sy, int mx, int my) {
-    cb_tensor *x0 = make(dtype, nx, sx, 2), *y0 = make(dtype, ny, sy, 2), *x = restride(x0, mx), *y = restride(y0, my);
+    cb_tensor *x0 = make(dtype, nx, sx, 2), *y0 = make(dtype, ny, sy, 2), *x = restride(x0, mx),
+              *y = restride(y0, my);
     cb_complex128 *a = values(x), *b = values(y);
     int64_t m = nx == 1 ? 1 : sx[nx - 2], k = sx[nx - 1], n = ny == 1 ? 1 : sy[ny - 1], batch = 1;
     int bx = CB_MAX(nx - 2, 0), by = CB_MAX(ny - 2, 0), nb = CB_MAX(bx, by);
@@ -23,7 +24,8 @@ static void one(int dtype, int nx, const int64_t *sx, int ny, const int64_t *sy,
         }
         for (int64_t i = 0; i < m; i++)
             for (int64_t r = 0; r < k; r++)
-                for (int64_t j = 0; j < n; j++) want[(item * m + i) * n + j] += a[(ia * m + i) * k + r] * b[(ib * k + r) * n + j];
+                for (int64_t j = 0; j < n; j++)
+                    want[(item * m + i) * n + j] += a[(ia * m + i) * k + r] * b[(ib * k + r) * n + j];
     }
     cb_tensor *z = cb_matmul(x, y);
     compare(z, want, batch * m * n, "matmul", dtype);
@@ -49,7 +51,8 @@ static void one(int dtype, int nx, const int64_t *sx, int ny, const int64_t *sy,
     cb_release(z);
 }
 
-#define S(...) (sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]){__VA_ARGS__}
+#define S(...) \
+    (sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]) { __VA_ARGS__ }
 
 static void small_shapes(void) {
     for (int dtype = CB_U8; dtype < CB_DTYPE_COUNT; dtype++)
@@ -82,7 +85,7 @@ static void float_shapes(void) {
         }
     one(CB_F32, S(130, 513), S(513, 200), 0, 1); /* large blocks */
     one(CB_F64, S(130, 513), S(513, 200), 1, 0);
-    one(CB_F32, S(100000), S(100000), 0, 0);     /* a dot product in pieces */
+    one(CB_F32, S(100000), S(100000), 0, 0); /* a dot product in pieces */
 }
 
 static void empty_and_meta(void) {
@@ -90,8 +93,11 @@ static void empty_and_meta(void) {
     one(CB_F32, S(3, 0), S(0, 4), 0, 0);
     one(CB_F64, S(0, 3), S(3, 4), 0, 0);
     one(CB_I64, S(2, 0, 3), S(3, 0), 0, 0);
-    cb_tensor *x = cb_empty(CB_BF16, CB_META, S(2, 3, 4)), *y = cb_empty(CB_BF16, CB_META, S(4, 5)), *z = cb_matmul(x, y);
-    CHECK(z && z->dtype == CB_BF16 && z->ndim == 3 && z->shape[0] == 2 && z->shape[1] == 3 && z->shape[2] == 5, "meta");
+    cb_tensor *x = cb_empty(CB_BF16, CB_META, S(2, 3, 4)), *y = cb_empty(CB_BF16, CB_META, S(4, 5)),
+              *z = cb_matmul(x, y);
+    CHECK(z && z->dtype == CB_BF16 && z->ndim == 3 && z->shape[0] == 2 && z->shape[1] == 3 &&
+              z->shape[2] == 5,
+          "meta");
     cb_release(x);
     cb_release(y);
     cb_release(z);
@@ -99,7 +105,8 @@ static void empty_and_meta(void) {
 
 static void special_values(void) {
     float bad[4] = {1, __builtin_nanf(""), __builtin_inff(), 0}, good[4] = {0, 1, 1, 1};
-    cb_tensor *x = cb_from_bytes(bad, CB_F32, S(2, 2)), *y = cb_from_bytes(good, CB_F32, S(2, 2)), *z = cb_matmul(x, y);
+    cb_tensor *x = cb_from_bytes(bad, CB_F32, S(2, 2)), *y = cb_from_bytes(good, CB_F32, S(2, 2)),
+              *z = cb_matmul(x, y);
     float *v = z->data; /* [nan, nan], [inf * 0 = nan, inf] */
     CHECK(v[0] != v[0] && v[1] != v[1] && v[2] != v[2] && v[3] == bad[2], "NaN and infinity");
     cb_release(x);
@@ -109,9 +116,12 @@ static void special_values(void) {
 
 static void errors(void) {
     cb_tensor *x = make(CB_F32, S(3, 4), 1), *y = make(CB_F32, S(5, 6), 1), *d = make(CB_F64, S(4, 2), 1);
-    cb_tensor *scalar = make(CB_F32, 0, NULL, 1), *b = cb_cast(x, CB_BOOL), *p = make(CB_F32, S(2, 3, 4), 1), *q = make(CB_F32, S(3, 4, 2), 1);
+    cb_tensor *scalar = make(CB_F32, 0, NULL, 1), *b = cb_cast(x, CB_BOOL), *p = make(CB_F32, S(2, 3, 4), 1),
+              *q = make(CB_F32, S(3, 4, 2), 1);
     expect_error(cb_matmul(x, y), CB_ERR_SHAPE, "inner sizes");
-    CHECK(!strcmp(cb_error_message(), "matmul: expected equal inner sizes, got [3, 4] @ [5, 6] (4 != 5). Transpose an operand?"), "message");
+    CHECK(!strcmp(cb_error_message(),
+                  "matmul: expected equal inner sizes, got [3, 4] @ [5, 6] (4 != 5). Transpose an operand?"),
+          "message");
     expect_error(cb_matmul(x, d), CB_ERR_DTYPE, "dtypes");
     expect_error(cb_matmul(b, b), CB_ERR_DTYPE, "bool");
     expect_error(cb_matmul(scalar, x), CB_ERR_SHAPE, "0-d");
@@ -126,7 +136,8 @@ static void errors(void) {
 
 /* bitwise equal for any number of threads */
 static void threads(void) {
-    cb_tensor *x = make(CB_F32, S(300, 400), 100), *y = make(CB_F32, S(400, 200), 100), *t = cb_unary(CB_UNARY_sin, x), *z[2];
+    cb_tensor *x = make(CB_F32, S(300, 400), 100), *y = make(CB_F32, S(400, 200), 100),
+              *t = cb_unary(CB_UNARY_sin, x), *z[2];
     for (int i = 0; i < 2; i++) {
         cb_set_num_threads(i ? 4 : 1);
         z[i] = cb_matmul(t, y);

@@ -109,53 +109,46 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
     return ct
 
 
-def _puller(partial: Any) -> Callable[..., Tensor]:
-    """`pull(ct, args, out)` for one input: the cotangent times the conjugate of its partial derivative."""
-    if partial == 1:
-        return lambda ct, _args, _out: ct
-    if partial == -1:
-        return lambda ct, _args, _out: -ct
-    if partial.__class__ is chain:
-        apply = partial.function
-        return lambda ct, args, out: apply(ct, *args, out)
+def _puller(partial: Any, i: int) -> Callable[[Any, Tensor], Tensor | None]:
+    """`pull(node, ct)` for input i: the cotangent times the conjugate of its partial derivative."""
+    if type(partial) is int:
 
-    def pull(ct: Tensor, args: Any, out: Any) -> Tensor:
-        factor = partial(*args, out)
-        return mul_conj(ct, factor) if factor.__class__ is Tensor else ct * factor
+        def pull(node: Any, ct: Tensor) -> Tensor | None:
+            g = ct if partial == 1 else -ct
+            return g if node.specs is None else sum_to(g, node.specs[i])
+
+        return None if partial == 0 else pull  # type: ignore[return-value]
+    apply, factor = (partial.function, None) if partial.__class__ is chain else (None, partial)
+
+    def pull(node: Any, ct: Tensor) -> Tensor | None:
+        out = node.out
+        if out is not None and state.grad:
+            out = node.saved_out()
+        if apply is not None:
+            g = apply(ct, *node.args, out)
+        else:
+            slope = factor(*node.args, out)
+            g = mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
+        return g if node.specs is None else sum_to(g, node.specs[i])
 
     return pull
 
 
 def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tensor | None]]:
     """The reverse rule of an elementwise op, from its partial derivatives."""
-    pullers = [None if partial == 0 else _puller(partial) for partial in partials]
+    pullers = [_puller(partial, i) for i, partial in enumerate(partials)]
     if len(pullers) == 1:
         (only,) = pullers
-        assert only is not None
+        return lambda node, ct: (only(node, ct),)
+    if len(pullers) == 2:
+        first, second = pullers
 
-        def pull_one(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
-            out = node.out
-            g = only(ct, node.args, node.saved_out() if out is not None and state.grad else out)
-            specs = node.specs
-            return (g if specs is None else sum_to(g, specs[0]),)
+        def pull_two(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+            x, y = node.edges
+            return None if x is None else first(node, ct), None if y is None else second(node, ct)
 
-        return pull_one
-
-    def pull(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
-        out = node.out
-        if out is not None and state.grad:
-            out = node.saved_out()
-        args, specs = node.args, node.specs
-        grads: list[Tensor | None] = []
-        for i, need in enumerate(node.needs):
-            if need:
-                g = pullers[i](ct, args, out)  # type: ignore[misc]
-                grads.append(g if specs is None else sum_to(g, specs[i]))
-            else:
-                grads.append(None)
-        return grads
-
-    return pull
+        return pull_two
+    return lambda node, ct: [None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)]
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
@@ -209,14 +202,14 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
-_ONE_EDGE = (True,)
-_NOTHING1, _NOTHING2 = (None,), (None, None)
+_NEEDS = {1: ((False,), (True,)), 2: ((False, False), (True, False), (False, True), (True, True))}
 
 
 def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
     """The result of a kernel call on operands with memory, recorded if one of them requires grad.
 
-    The same node as tape.record makes; a number stays a Python number.
+    The same node as tape.record makes, with less said: what is not saved keeps the class's default, and a number
+    stays a Python number.
     """
     t = _new(Tensor)
     t._v = h
@@ -225,30 +218,41 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         return t
     edge_x = mx if mx is not None and mx.requires_grad else None
     edge_y = my if my is not None and my.requires_grad else None
-    if edge_x is None and edge_y is None:
+    which = (edge_x is not None) + 2 * (edge_y is not None)
+    if not which:
         return t
     node = _new(Node)
     node.op = op
     node.seq = next_sequence()
-    node.clock = clock[0]
+    keep = op.keeps[which]
+    if keep is None:
+        keep = op.keeps[which] = _what_is_kept(op, _NEEDS[arity][which])
+    saves, keep_x, keep_y, keep_out = keep
     if arity == 1:
         node.edges = (edge_x,)
-        node.needs = needs = _ONE_EDGE
-        (keep_x,), keep_out = op._masks.get(needs) or op.saved(needs)
-        node.args = (x,) if keep_x else _NOTHING1
+        if saves:
+            node.clock = clock[0]
+            node.args = (x if keep_x else None,)
         if op.changes_dtype and h.flags & 8:
             node.specs = (Spec(x),)
     else:
         node.edges = (edge_x, edge_y)
-        node.needs = needs = (edge_x is not None, edge_y is not None)
-        (keep_x, keep_y), keep_out = op._masks.get(needs) or op.saved(needs)
-        node.args = (x if keep_x else None, y if keep_y else None) if keep_x or keep_y else _NOTHING2
+        if saves:
+            node.clock = clock[0]
+            node.args = (x if keep_x else None, y if keep_y else None)
         if h.flags & 8:
-            node.specs = (Spec(x) if edge_x is not None else None, Spec(y) if edge_y is not None else None)
+            node.specs = (None if edge_x is None else Spec(x), None if edge_y is None else Spec(y))
     if keep_out:
         node.out = t._alias()
     t._m = node
     return t
+
+
+def _what_is_kept(op: Op, needs: tuple[bool, ...]) -> tuple[bool, bool, bool, bool]:
+    """Anything at all, x, y, the output."""
+    kept, out = op.saved(needs)
+    flags = [bool(k) for k in kept] + [False]
+    return any(flags) or out, flags[0], flags[1], out
 
 
 # ---- in-place forms ----

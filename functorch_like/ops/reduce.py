@@ -73,7 +73,7 @@ def _kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...
 
 def _spread(y: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced tensor expanded back over the reduced dims."""
-    if not keepdim:
+    if not keepdim and len(dims) < len(shape):  # a full reduction's 0-d result expands as it is
         y = _reshape(y, shape=_kept_shape(shape, dims))
     return _expand(y, shape=shape)
 
@@ -115,6 +115,8 @@ def _linear_jvp(get: Callable[[], Op]) -> Callable[..., Tensor]:
 def _public(op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, options: dict[str, Any]) -> tuple[Tensor, tuple[int, ...], bool]:
     if options:
         dim, keepdim = options.pop("axis", dim), options.pop("keepdims", keepdim)
+        if options.get("out", 0) is None:  # numpy.sum(tensor) says so
+            del options["out"]
         if options:
             raise TypeError(message(op_name, "dim, keepdim and dtype", ", ".join(options)))
     if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cbackend import lib
+
 from ..op import NONDIFF
 from ..tensor import Tensor
 from .binary import relu_grad, sigmoid_grad, tanh_grad
@@ -186,8 +188,12 @@ sigmoid = unary(
 )
 
 
+def _is_complex(x: Tensor) -> bool:
+    return (x._v or x._concrete).dtype >= lib.CB_C64
+
+
 def _sigmoid_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
-    if not out.dtype.is_complex:
+    if not _is_complex(out):
         return sigmoid_grad(t, out)
     slope = out * (1 - out)
     return t * (conj_physical(slope) if reverse else slope)
@@ -211,7 +217,7 @@ absolute = abs
 
 
 def _tanh_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
-    if not out.dtype.is_complex:
+    if not _is_complex(out):
         return tanh_grad(t, out)
     slope = 1 - out * out
     return t * (conj_physical(slope) if reverse else slope)

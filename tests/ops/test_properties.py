@@ -11,7 +11,14 @@ from hypothesis.extra import numpy as hnp
 import functorch_like as ft
 from functorch_like.testing import assert_close
 
-settings.register_profile("fast", max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "fast",
+    max_examples=60,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile("fast")
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
@@ -27,7 +34,9 @@ def same(ours, theirs):
     assert_close(ours, numpy.asarray(theirs), 1e-12, 1e-12, equal_nan=True)
 
 
-@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=4), st.data())
+@given(
+    hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=4), st.data()
+)
 def test_binary_ops_broadcast_as_numpy(shapes, data):
     x, y = (numbered(s) for s in shapes.input_shapes)
     if x.ndim and data.draw(st.booleans()):
@@ -48,7 +57,9 @@ def test_binary_ops_broadcast_as_numpy(shapes, data):
 
 def _summed_to(full, shape):
     full = full.sum(tuple(range(full.ndim - len(shape))))
-    return full.sum(tuple(d for d, n in enumerate(shape) if n == 1 and full.shape[d] != 1), keepdims=True)
+    return full.sum(
+        tuple(d for d, n in enumerate(shape) if n == 1 and full.shape[d] != 1), keepdims=True
+    )
 
 
 @given(st.lists(hnp.array_shapes(min_dims=0, max_dims=3, max_side=3), min_size=2, max_size=2))
@@ -56,7 +67,7 @@ def test_shapes_that_do_not_broadcast_are_refused(shapes):
     try:
         numpy.broadcast_shapes(*shapes)
     except ValueError:
-        with pytest.raises(ft.ShapeError, match="^add: expected shapes that broadcast, got"):
+        with pytest.raises(ft.ShapeError, match=r"^add: expected shapes that broadcast, got"):
             ft.zeros(shapes[0]) + ft.zeros(shapes[1])
 
 
@@ -68,7 +79,11 @@ def test_reductions_over_any_dims(shape, data):
     keep = data.draw(st.booleans())
     axis = dims or None
     a = ft.from_numpy(x)
-    a = a.transpose(0, -1).contiguous().transpose(0, -1) if x.ndim > 1 and data.draw(st.booleans()) else a
+    a = (
+        a.transpose(0, -1).contiguous().transpose(0, -1)
+        if x.ndim > 1 and data.draw(st.booleans())
+        else a
+    )
     same(a.sum(signed or None, keep), x.sum(axis, keepdims=keep))
     same(a.prod(signed or None, keepdim=keep), x.prod(axis, keepdims=keep))
     same((a > 0).any(axis=signed or None, keepdims=keep), (x > 0).any(axis, keepdims=keep))
@@ -94,7 +109,7 @@ def test_reductions_over_any_dims(shape, data):
 
 @st.composite
 def indices(draw, shape, advanced):
-    """An index that fits the shape. Ints and arrays do not mix: NumPy counts ints among the arrays, torch does not."""
+    """An index that fits the shape, without ints beside arrays: NumPy counts them as arrays."""
     kinds = ["full", "slice"] + (["array", "mask"] if advanced else ["int"])
     items, dim = [], 0
     used = draw(st.integers(0, len(shape)))
@@ -110,7 +125,7 @@ def indices(draw, shape, advanced):
         if kind == "int" and n:
             items.append(draw(st.integers(-n, n - 1)))
         elif kind == "slice":
-            items.append(draw(st.slices(n)))
+            items.append(draw(st.slices(n).filter(lambda s: abs(s.step or 1) < 1 << 62)))
         elif kind == "array" and n:
             lead = draw(st.integers(0, len(common)))
             items.append(draw(hnp.arrays("int64", common[lead:], elements=st.integers(-n, n - 1))))
@@ -160,7 +175,10 @@ def test_indexing_and_assignment(shape, data, advanced):
     same(ft.grad(lambda t: t[ours(index)].sum())(a), counts)
     # and the same under a transform: lanes of vmap
     if not any(isinstance(i, numpy.ndarray) and i.dtype == bool for i in index):
-        same(ft.vmap(lambda t: t[ours(index)])(ft.stack([a, a + 1])), numpy.stack([expected, expected + 1]))
+        same(
+            ft.vmap(lambda t: t[ours(index)])(ft.stack([a, a + 1])),
+            numpy.stack([expected, expected + 1]),
+        )
 
     def written(t):
         t = t * 1
@@ -180,7 +198,20 @@ def test_indexing_and_assignment(shape, data, advanced):
 def steps(draw, shape):
     """One view operation that fits the shape: (on our tensor, on an array)."""
     n = len(shape)
-    kind = draw(st.sampled_from(["permute", "slice", "unsqueeze", "reshape", "diagonal", "select", "squeeze", "transpose"]))
+    kind = draw(
+        st.sampled_from(
+            [
+                "permute",
+                "slice",
+                "unsqueeze",
+                "reshape",
+                "diagonal",
+                "select",
+                "squeeze",
+                "transpose",
+            ]
+        )
+    )
     if kind == "permute":
         order = tuple(draw(st.permutations(range(n))))
         return lambda t: t.permute(order), lambda x: x.transpose(order)
@@ -189,7 +220,9 @@ def steps(draw, shape):
         return lambda t: t.transpose(a, b), lambda x: x.swapaxes(a, b)
     if kind == "slice" and n:
         d = draw(st.integers(0, n - 1))
-        index = (slice(None),) * d + (draw(st.slices(shape[d]).filter(lambda s: s.step is None or s.step > 0)),)
+        index = (slice(None),) * d + (
+            draw(st.slices(shape[d]).filter(lambda s: s.step is None or s.step > 0)),
+        )
         return lambda t: t[index], lambda x: x[index]
     if kind == "select" and n and 0 not in shape:
         d = draw(st.integers(0, n - 1))
@@ -230,7 +263,7 @@ def _array_view(x, shape):
 @settings(max_examples=100)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_writes_through_chains_of_views(shape, data):
-    """A write through a view of a view ... changes the base, in memory, under the tape and under transforms alike."""
+    """A write through a view of a view changes the base: in memory, on the tape, in transforms."""
     base = numbered(shape)
     x = base.copy()
     views, chain = [x], []
@@ -287,7 +320,10 @@ def test_reshape_and_permute(shape, data):
         size = x.size
         rows = data.draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
         same(t.reshape(rows, -1), y.reshape(rows, -1))
-        same(ft.vmap(lambda u: u.reshape(-1, rows))(ft.stack([t, t])), numpy.stack([y.reshape(-1, rows)] * 2))
+        same(
+            ft.vmap(lambda u: u.reshape(-1, rows))(ft.stack([t, t])),
+            numpy.stack([y.reshape(-1, rows)] * 2),
+        )
     assert t.tolist() == y.tolist()
     assert t.numpy().strides == y.strides or x.size == 0 or 1 in shape
 

@@ -1,6 +1,7 @@
 """The public functions and methods: against torch, in-place forms, bad input, documentation.
 
-CALLS is a list of expressions that read the same in torch (`m` the package, `F` torch.nn.functional, ours in both cases):
+CALLS is a list of expressions that read the same in torch (`m` the package, `F`
+torch.nn.functional, ours in both cases):
 each is evaluated with both and must give the same values, dtypes and shapes.
 """
 
@@ -14,51 +15,110 @@ import pytest
 
 import functorch_like as ft
 from functorch_like import testing
+from functorch_like.dtypes import DTYPES
 from functorch_like.op import TABLE
-from functorch_like.testing import assert_close, kinds_of, samples_of
 from functorch_like.tensor import Tensor
+from functorch_like.testing import assert_close, kinds_of, samples_of
 
 CALLS = """
-m.sum(x) | m.sum(x, 0) | x.sum(dim=(0, 1), keepdim=True) | x.sum(-1) | x.sum([0, 1]) | x3.sum((0, 2)) | x.sum(axis=1, keepdims=True) | x.sum(0, dtype=m.float64)
-x.mean() | x.mean(1) | x.mean((0, 1), keepdim=True) | m.prod(x) | m.prod(x, 0) | x.prod(1, keepdim=True) | m.nansum(x) | m.nanmean(x, 0)
-m.amax(x, 1) | x.amin((0, 1)) | x.amax(dim=0, keepdim=True) | m.all(x) | m.all(x, 0) | x.any(1, keepdim=True) | m.any(x) | m.count_nonzero(x) | m.count_nonzero(x, 0)
-m.logsumexp(x, 1) | x.logsumexp((0, 1), True) | m.var(x) | m.var(x, 0) | m.var(x, 1, correction=0) | x.var((0, 1), keepdim=True) | x.std() | m.std(x, 1, keepdim=True) | m.var(x, False)
-m.var_mean(x, 0) | m.std_mean(x, 1) | x.argmax() | x.argmin(1) | m.argmax(x, dim=0, keepdim=True) | m.max(x) | m.max(x, 1) | x.min(0, True) | m.max(x, y) | m.min(x, y) | m.aminmax(x, dim=0)
-x.max(dim=1).values | x.max(dim=1).indices | m.cumsum(x, 0) | x.cumprod(-1) | m.norm(x) | m.norm(x, 1, 0) | x.norm(float('inf')) | x.norm(3, 1) | x.norm(0) | x.norm(p=2, dim=1, keepdim=True)
-x.permute(1, 0) | x3.permute((2, 0, 1)) | x.t() | x.T | x3.mT | x.reshape(4, 3) | x.reshape((-1,)) | x.reshape(2, -1) | x.view(12) | x.view(-1, 6) | x.flatten() | m.flatten(x3, 1) | x.ravel() | x.unflatten(1, (2, 2))
-x.unsqueeze(-1) | x.unsqueeze(0).squeeze() | x.unsqueeze(1).squeeze(1) | x.unsqueeze(1).squeeze((1, 2)) | x.expand(2, 3, 4) | x.expand(2, -1, -1) | v.expand_as(x) | x.diagonal() | x.diagonal(1) | x3.diagonal(0, 1, 2) | m.diag(v) | m.diag(x, 1) | m.diag(v, -1)
-m.diag_embed(x) | m.diag_embed(x, 1, 0, 2) | x3.movedim(0, -1) | x3.movedim((0, 1), (1, 2)) | m.swapaxes(x, 0, 1) | m.broadcast_to(v, (3, 4)) | m.broadcast_tensors(x, v) | x.transpose(-1, 0) | x.view_as(y) | x.reshape_as(y)
-x.split(2, 1) | x.split([1, 3], dim=1) | x.chunk(3, 1) | x.chunk(2) | x.unbind(1) | x.narrow(1, 1, 2) | x.narrow(1, -2, 1) | x.select(0, -1) | m.cat([x, y], 1) | m.cat((x, x[:1])) | m.cat([x, i32x]) | m.concat([x, y], dim=-1) | m.stack([x, y]) | m.stack([x, y], -1)
-x.flip(0) | x.flip((0, 1)) | m.fliplr(x) | m.flipud(x) | x.roll(1, 0) | m.roll(x, 3) | x.roll((1, -1), (0, 1)) | x.repeat(2, 2) | x.repeat(2, 1, 1) | m.tile(x, (2,)) | x.tril() | x.triu(1) | x3.tril(-1)
-F.pad(x, (1, 2)) | F.pad(x, (1, 0, 0, 2), value=3) | F.pad(x, (-1, 1)) | F.pad(x3, (1, 2), mode='reflect') | F.pad(x3, (2, 1), mode='replicate') | F.pad(x3, (1, 1), mode='circular')
-x[0] | x[-1, 2] | x[:, 1] | x[..., None] | x[1:, ::2] | x[None] | x[i] | x[:, i] | x[i, i] | x[i[:2], 1:] | x3[:, i % 2] | x3[0, i % 2] | x3[:, i % 2, 1:] | x3[i, :, i] | x3[i[:2] * 0, :, i[:2]] | x[mask] | x[mask[:, 0]] | x3[:, :, mask[0]] | x3[mask[:, :2]] | x[[0, 2]] | x[True] | x[()] | x[i[:, None], i] | x[m.tensor(1)]
-m.gather(x, 1, ix) | x.gather(-1, ix) | x.scatter(1, ix, y) | x.scatter(0, ix * 0, 1) | x.scatter_add(1, ix, y) | x.index_select(0, i) | m.index_select(x, 1, i) | x.index_add(0, i, y) | x.index_add(1, i, x[:, :3], alpha=2) | x.index_put((i,), y[:3]) | x.index_put((i, i), v[:3], accumulate=True)
-m.take_along_dim(x, ix, 1) | m.take(x, ix) | m.masked_select(x, mask) | m.where(mask, x, y) | m.where(mask, x, 0) | m.where(mask) | x.where(mask, y) | x.masked_fill(mask, 0) | m.nonzero(x) | m.argwhere(x) | x.nonzero(as_tuple=True) | F.embedding(i, x) | F.embedding(ix, x) | F.embedding(i[0], x)
-x @ y.T | x @ v | v @ v | v @ y.T | x3 @ y.T | x3 @ x3.mT | m.matmul(x3, v) | m.mm(x, y.T) | m.mv(x, v) | m.dot(v, v) | m.outer(v, v) | m.addmm(v[:3], x, y.T, beta=2, alpha=3) | m.addmv(v[:3], x, v) | m.bmm(x3, x3.mT) | m.baddbmm(v[:2], x3, x3.mT) | m.vdot(v, v) | F.linear(x, y) | F.linear(x, y, v[:3]) | F.linear(v, y)
-m.clamp(x, -1, 1) | m.clamp(x, min=0) | x.clamp(max=1) | m.clamp(x, y, y + 1) | m.clip(x, 0, 1) | m.lerp(x, y, 0.25) | m.lerp(x, y, y) | m.addcmul(x, y, y, value=2) | m.addcdiv(x, y, y, value=2) | m.add(x, y, alpha=2) | m.sub(x, y, alpha=2) | m.rsub(x, y) | m.rsub(x, 1) | m.add(x, 1)
-m.div(x, y) | m.div(x, y, rounding_mode='floor') | m.div(x, y, rounding_mode='trunc') | m.true_divide(x, 2) | x ** 2 | 2 ** x | y ** 0.5 | y ** x | x // y | x // 2 | x % y | x % 2 | 7 % y | -x | abs(x) | +x | 1 / y | 1 - x | 3 * x | x / 2 | x - 1.5 | x + 1j | True + x
-x == y | x != 1 | x < y | x >= 0 | 1 > x | x & y | x | y | x ^ y | ~x | x << 1 | x >> 1 | m.logical_and(x, y) | x.logical_not() | x.bool() | x.long() | x.to(m.float64) | x.half() | x.int() | x.type_as(v) | x.float().double()
-F.gelu(x) | F.gelu(x, approximate='tanh') | F.silu(x) | F.logsigmoid(x) | m.relu(x) | m.sigmoid(x) | m.round(x, decimals=1) | m.polar(x, y) | m.complex(x, y) | m.real(x) | m.angle(x) | x.conj() | m.isnan(x) | x.sign() | m.exp(x) | m.sqrt(abs(x)) | m.view_as_real(m.complex(x, y))
-m.softmax(x, 1) | F.softmax(x, dim=0) | x.softmax(-1) | F.log_softmax(x3, 1) | F.softmax(x, 1, dtype=m.float64) | F.cross_entropy(x, t) | F.cross_entropy(x, t, reduction='none') | F.cross_entropy(x, t, reduction='sum') | F.cross_entropy(x, t, v.abs()) | F.cross_entropy(x, t, label_smoothing=0.1)
-F.cross_entropy(x, t, v.abs(), ignore_index=1, label_smoothing=0.2) | F.cross_entropy(x, t, ignore_index=1) | F.cross_entropy(x[0], t[0]) | F.cross_entropy(x, y.softmax(1)) | F.cross_entropy(x, y.softmax(1), v.abs(), label_smoothing=0.1) | F.cross_entropy(x3, t3) | F.cross_entropy(x3, t3, reduction='none')
-F.nll_loss(x, t) | F.nll_loss(x, t, v.abs()) | F.nll_loss(x, t, reduction='none', ignore_index=2) | F.nll_loss(x3, t3) | F.nll_loss(x, t, reduction='sum')
-F.conv2d(im, k) | F.conv2d(im, k, kb, stride=2, padding=1) | F.conv2d(im, k, padding=(1, 2), dilation=2) | F.conv2d(im, k[:, :1], groups=2) | F.conv2d(im[0], k, kb) | F.conv2d(im, k, padding='same') | F.conv2d(im, k, padding='valid') | F.conv1d(im[0, :, :2], k[:, :, 0]) | F.conv1d(im[0, :, :2], k[:, :, 0], stride=2, padding=1) | F.conv3d(im[None], k[:, :, None], padding=1)
-F.conv_transpose2d(im, kt) | F.conv_transpose2d(im, kt, kb[:3], stride=2, padding=1, output_padding=1) | F.conv_transpose2d(im, kt, groups=2, dilation=2) | F.conv_transpose1d(im[0, :, :2], kt[..., 0], stride=2) | F.conv_transpose3d(im[None], kt[:, :, None])
-F.max_pool2d(im, 2) | F.max_pool2d(im, 3, 2, 1) | F.max_pool2d(im, (3, 2), ceil_mode=True) | F.max_pool2d(im, 2, return_indices=True) | F.max_pool2d(im, 2, 1, dilation=2) | F.max_pool1d(im[0], 3, 2) | F.max_pool3d(im, 2) | F.max_pool2d(im[0], 2)
-F.avg_pool2d(im, 2) | F.avg_pool2d(im, 3, 2, 1) | F.avg_pool2d(im, 3, 2, 1, count_include_pad=False) | F.avg_pool2d(im, 2, ceil_mode=True) | F.avg_pool2d(im, 2, divisor_override=3) | F.avg_pool1d(im[0], 2) | F.avg_pool3d(im, 2)
-m.arange(5) | m.arange(1, 2, 0.25) | m.arange(5, 0, -2) | m.arange(0, 1, 0.1) | m.arange(3, dtype=m.float32) | m.linspace(0, 1, 5) | m.linspace(3, -1, 4, dtype=m.float64) | m.logspace(0, 2, 3) | m.eye(3) | m.eye(2, 3) | m.full((2,), 7) | m.full((2, 2), 1.5) | m.full((), True) | m.zeros(2, 3) | m.ones((2,)) | m.zeros(0)
-m.zeros_like(x) | m.ones_like(x, dtype=m.float64) | m.full_like(x, 3) | x.new_zeros(2) | x.new_ones((2, 2)) | x.new_full((2,), 1) | x.new_tensor([1, 0]) | m.tensor([1, 2.5]) | m.tensor([[True], [False]]) | m.tensor(3) | m.tensor([]) | m.tensor(1j) | m.tensor([1, True]) | x.clone() | x.detach() | x.contiguous()
+m.sum(x) ; m.sum(x, 0) ; x.sum(dim=(0, 1), keepdim=True) ; x.sum(-1) ; x.sum([0, 1])
+x3.sum((0, 2)) ; x.sum(axis=1, keepdims=True) ; x.sum(0, dtype=m.float64)
+x.mean() ; x.mean(1) ; x.mean((0, 1), keepdim=True) ; m.prod(x) ; m.prod(x, 0)
+x.prod(1, keepdim=True) ; m.nansum(x) ; m.nanmean(x, 0)
+m.amax(x, 1) ; x.amin((0, 1)) ; x.amax(dim=0, keepdim=True) ; m.all(x) ; m.all(x, 0)
+x.any(1, keepdim=True) ; m.any(x) ; m.count_nonzero(x) ; m.count_nonzero(x, 0)
+m.logsumexp(x, 1) ; x.logsumexp((0, 1), True) ; m.var(x) ; m.var(x, 0) ; m.var(x, 1, correction=0)
+x.var((0, 1), keepdim=True) ; x.std() ; m.std(x, 1, keepdim=True) ; m.var(x, False)
+m.var_mean(x, 0) ; m.std_mean(x, 1) ; x.argmax() ; x.argmin(1) ; m.argmax(x, dim=0, keepdim=True)
+m.max(x) ; m.max(x, 1) ; x.min(0, True) ; m.max(x, y) ; m.min(x, y) ; m.aminmax(x, dim=0)
+x.max(dim=1).values ; x.max(dim=1).indices ; m.cumsum(x, 0) ; x.cumprod(-1) ; m.norm(x)
+m.norm(x, 1, 0) ; x.norm(float('inf')) ; x.norm(3, 1) ; x.norm(0)
+x.norm(p=2, dim=1, keepdim=True)
+x.permute(1, 0) ; x3.permute((2, 0, 1)) ; x.t() ; x.T ; x3.mT ; x.reshape(4, 3) ; x.reshape((-1,))
+x.reshape(2, -1) ; x.view(12) ; x.view(-1, 6) ; x.flatten() ; m.flatten(x3, 1) ; x.ravel()
+x.unflatten(1, (2, 2))
+x.unsqueeze(-1) ; x.unsqueeze(0).squeeze() ; x.unsqueeze(1).squeeze(1)
+x.unsqueeze(1).squeeze((1, 2)) ; x.expand(2, 3, 4) ; x.expand(2, -1, -1) ; v.expand_as(x)
+x.diagonal() ; x.diagonal(1) ; x3.diagonal(0, 1, 2) ; m.diag(v) ; m.diag(x, 1) ; m.diag(v, -1)
+m.diag_embed(x) ; m.diag_embed(x, 1, 0, 2) ; x3.movedim(0, -1) ; x3.movedim((0, 1), (1, 2))
+m.swapaxes(x, 0, 1) ; m.broadcast_to(v, (3, 4)) ; m.broadcast_tensors(x, v) ; x.transpose(-1, 0)
+x.view_as(y) ; x.reshape_as(y)
+x.split(2, 1) ; x.split([1, 3], dim=1) ; x.chunk(3, 1) ; x.chunk(2) ; x.unbind(1)
+x.narrow(1, 1, 2) ; x.narrow(1, -2, 1) ; x.select(0, -1) ; m.cat([x, y], 1) ; m.cat((x, x[:1]))
+m.cat([x, i32x]) ; m.concat([x, y], dim=-1) ; m.stack([x, y]) ; m.stack([x, y], -1)
+x.flip(0) ; x.flip((0, 1)) ; m.fliplr(x) ; m.flipud(x) ; x.roll(1, 0) ; m.roll(x, 3)
+x.roll((1, -1), (0, 1)) ; x.repeat(2, 2) ; x.repeat(2, 1, 1) ; m.tile(x, (2,)) ; x.tril()
+x.triu(1) ; x3.tril(-1)
+F.pad(x, (1, 2)) ; F.pad(x, (1, 0, 0, 2), value=3) ; F.pad(x, (-1, 1))
+F.pad(x3, (1, 2), mode='reflect') ; F.pad(x3, (2, 1), mode='replicate')
+F.pad(x3, (1, 1), mode='circular')
+x[0] ; x[-1, 2] ; x[:, 1] ; x[..., None] ; x[1:, ::2] ; x[None] ; x[i] ; x[:, i] ; x[i, i]
+x[i[:2], 1:] ; x3[:, i % 2] ; x3[0, i % 2] ; x3[:, i % 2, 1:] ; x3[i, :, i]
+x3[i[:2] * 0, :, i[:2]] ; x[mask] ; x[mask[:, 0]] ; x3[:, :, mask[0]] ; x3[mask[:, :2]]
+x[[0, 2]] ; x[True] ; x[()] ; x[i[:, None], i] ; x[m.tensor(1)]
+m.gather(x, 1, ix) ; x.gather(-1, ix) ; x.scatter(1, ix, y) ; x.scatter(0, ix * 0, 1)
+x.scatter_add(1, ix, y) ; x.index_select(0, i) ; m.index_select(x, 1, i) ; x.index_add(0, i, y)
+x.index_add(1, i, x[:, :3], alpha=2) ; x.index_put((i,), y[:3])
+x.index_put((i, i), v[:3], accumulate=True)
+m.take_along_dim(x, ix, 1) ; m.take(x, ix) ; m.masked_select(x, mask) ; m.where(mask, x, y)
+m.where(mask, x, 0) ; m.where(mask) ; x.where(mask, y) ; x.masked_fill(mask, 0) ; m.nonzero(x)
+m.argwhere(x) ; x.nonzero(as_tuple=True) ; F.embedding(i, x) ; F.embedding(ix, x)
+F.embedding(i[0], x)
+x @ y.T ; x @ v ; v @ v ; v @ y.T ; x3 @ y.T ; x3 @ x3.mT ; m.matmul(x3, v) ; m.mm(x, y.T)
+m.mv(x, v) ; m.dot(v, v) ; m.outer(v, v) ; m.addmm(v[:3], x, y.T, beta=2, alpha=3)
+m.addmv(v[:3], x, v) ; m.bmm(x3, x3.mT) ; m.baddbmm(v[:2], x3, x3.mT) ; m.vdot(v, v)
+F.linear(x, y) ; F.linear(x, y, v[:3]) ; F.linear(v, y)
+m.clamp(x, -1, 1) ; m.clamp(x, min=0) ; x.clamp(max=1) ; m.clamp(x, y, y + 1) ; m.clip(x, 0, 1)
+m.lerp(x, y, 0.25) ; m.lerp(x, y, y) ; m.addcmul(x, y, y, value=2) ; m.addcdiv(x, y, y, value=2)
+m.add(x, y, alpha=2) ; m.sub(x, y, alpha=2) ; m.rsub(x, y) ; m.rsub(x, 1) ; m.add(x, 1)
+m.div(x, y) ; m.div(x, y, rounding_mode='floor') ; m.div(x, y, rounding_mode='trunc')
+m.true_divide(x, 2) ; x ** 2 ; 2 ** x ; y ** 0.5 ; y ** x ; x // y ; x // 2 ; x % y ; x % 2
+7 % y ; -x ; abs(x) ; +x ; 1 / y ; 1 - x ; 3 * x ; x / 2 ; x - 1.5 ; x + 1j ; True + x
+x == y ; x != 1 ; x < y ; x >= 0 ; 1 > x ; x & y ; x | y ; x ^ y ; ~x ; x << 1 ; x >> 1
+m.logical_and(x, y) ; x.logical_not() ; x.bool() ; x.long() ; x.to(m.float64) ; x.half() ; x.int()
+x.type_as(v) ; x.float().double()
+F.gelu(x) ; F.gelu(x, approximate='tanh') ; F.silu(x) ; F.logsigmoid(x) ; m.relu(x) ; m.sigmoid(x)
+m.round(x, decimals=1) ; m.polar(x, y) ; m.complex(x, y) ; m.real(x) ; m.angle(x) ; x.conj()
+m.isnan(x) ; x.sign() ; m.exp(x) ; m.sqrt(abs(x)) ; m.view_as_real(m.complex(x, y))
+m.softmax(x, 1) ; F.softmax(x, dim=0) ; x.softmax(-1) ; F.log_softmax(x3, 1)
+F.softmax(x, 1, dtype=m.float64) ; F.cross_entropy(x, t) ; F.cross_entropy(x, t, reduction='none')
+F.cross_entropy(x, t, reduction='sum') ; F.cross_entropy(x, t, v.abs())
+F.cross_entropy(x, t, label_smoothing=0.1)
+F.cross_entropy(x, t, v.abs(), ignore_index=1, label_smoothing=0.2)
+F.cross_entropy(x, t, ignore_index=1) ; F.cross_entropy(x[0], t[0])
+F.cross_entropy(x, y.softmax(1)) ; F.cross_entropy(x, y.softmax(1), v.abs(), label_smoothing=0.1)
+F.cross_entropy(x3, t3) ; F.cross_entropy(x3, t3, reduction='none')
+F.nll_loss(x, t) ; F.nll_loss(x, t, v.abs()) ; F.nll_loss(x, t, reduction='none', ignore_index=2)
+F.nll_loss(x3, t3) ; F.nll_loss(x, t, reduction='sum')
+F.conv2d(im, k) ; F.conv2d(im, k, kb, stride=2, padding=1)
+F.conv2d(im, k, padding=(1, 2), dilation=2) ; F.conv2d(im, k[:, :1], groups=2)
+F.conv2d(im[0], k, kb) ; F.conv2d(im, k, padding='same') ; F.conv2d(im, k, padding='valid')
+F.conv1d(im[0, :, :2], k[:, :, 0]) ; F.conv1d(im[0, :, :2], k[:, :, 0], stride=2, padding=1)
+F.conv3d(im[None], k[:, :, None], padding=1)
+F.conv_transpose2d(im, kt)
+F.conv_transpose2d(im, kt, kb[:3], stride=2, padding=1, output_padding=1)
+F.conv_transpose2d(im, kt, groups=2, dilation=2)
+F.conv_transpose1d(im[0, :, :2], kt[..., 0], stride=2)
+F.conv_transpose3d(im[None], kt[:, :, None])
+F.max_pool2d(im, 2) ; F.max_pool2d(im, 3, 2, 1) ; F.max_pool2d(im, (3, 2), ceil_mode=True)
+F.max_pool2d(im, 2, return_indices=True) ; F.max_pool2d(im, 2, 1, dilation=2)
+F.max_pool1d(im[0], 3, 2) ; F.max_pool3d(im, 2) ; F.max_pool2d(im[0], 2)
+F.avg_pool2d(im, 2) ; F.avg_pool2d(im, 3, 2, 1)
+F.avg_pool2d(im, 3, 2, 1, count_include_pad=False) ; F.avg_pool2d(im, 2, ceil_mode=True)
+F.avg_pool2d(im, 2, divisor_override=3) ; F.avg_pool1d(im[0], 2) ; F.avg_pool3d(im, 2)
+m.arange(5) ; m.arange(1, 2, 0.25) ; m.arange(5, 0, -2) ; m.arange(0, 1, 0.1)
+m.arange(3, dtype=m.float32) ; m.linspace(0, 1, 5) ; m.linspace(3, -1, 4, dtype=m.float64)
+m.logspace(0, 2, 3) ; m.eye(3) ; m.eye(2, 3) ; m.full((2,), 7) ; m.full((2, 2), 1.5)
+m.full((), True) ; m.zeros(2, 3) ; m.ones((2,)) ; m.zeros(0)
+m.zeros_like(x) ; m.ones_like(x, dtype=m.float64) ; m.full_like(x, 3) ; x.new_zeros(2)
+x.new_ones((2, 2)) ; x.new_full((2,), 1) ; x.new_tensor([1, 0]) ; m.tensor([1, 2.5])
+m.tensor([[True], [False]]) ; m.tensor(3) ; m.tensor([]) ; m.tensor(1j) ; m.tensor([1, True])
+x.clone() ; x.detach() ; x.contiguous()
 """
 
 
 def calls():
-    lines = [c.strip() for line in CALLS.strip().splitlines() for c in _split(line)]
-    return lines
-
-
-def _split(line):
-    """The expressions of a line; `x | y` is one, so the separator is a bar between complete calls."""
-    return [p.replace("\0", "x | y") for p in line.replace("| x | y |", "| \0 |").split(" | ")]
+    return [c.strip() for line in CALLS.strip().splitlines() for c in line.split(" ; ")]
 
 
 def inputs(dtype, tensor_of):
@@ -68,10 +128,25 @@ def inputs(dtype, tensor_of):
     def numbers(*shape, low=-3.0, high=3.0):
         return rng.uniform(low, high, shape)
 
-    raw = {"x": numbers(3, 4), "y": numbers(3, 4, low=0.6, high=3.4), "x3": numbers(3, 2, 4), "v": numbers(4)}
-    raw |= {"im": numbers(2, 2, 5, 6), "k": numbers(4, 2, 3, 3), "kb": numbers(4), "kt": numbers(2, 3, 3, 3)}
+    raw = {
+        "x": numbers(3, 4),
+        "y": numbers(3, 4, low=0.6, high=3.4),
+        "x3": numbers(3, 2, 4),
+        "v": numbers(4),
+    }
+    raw |= {
+        "im": numbers(2, 2, 5, 6),
+        "k": numbers(4, 2, 3, 3),
+        "kb": numbers(4),
+        "kt": numbers(2, 3, 3, 3),
+    }
     named = {k: tensor_of(a, dtype) for k, a in raw.items()}
-    ints = {"i": rng.integers(0, 3, 3), "ix": rng.integers(0, 3, (3, 2)), "t": rng.integers(0, 4, 3), "t3": rng.integers(0, 2, (3, 4))}
+    ints = {
+        "i": rng.integers(0, 3, 3),
+        "ix": rng.integers(0, 3, (3, 2)),
+        "t": rng.integers(0, 4, 3),
+        "t3": rng.integers(0, 2, (3, 4)),
+    }
     named |= {k: tensor_of(a, "int64") for k, a in ints.items()}
     named["mask"] = tensor_of(rng.uniform(size=(3, 4)) > 0.4, "bool")
     named["i32x"] = tensor_of(raw["x"], "int32")
@@ -106,17 +181,21 @@ DIFFERENT = {
 }
 
 # 16-bit: both sides round once or twice; elsewhere float32 results of integers too
-LOOSE = {"float16": (4e-3, 4e-3), "bfloat16": (3e-2, 3e-2), "float64": (1e-9, 1e-9)}
+LOOSE = {"float16": (1e-2, 1e-2), "bfloat16": (3e-2, 3e-2), "float64": (1e-9, 1e-9)}
 
 
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "bool", "float16", "bfloat16", "complex64"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int64", "uint8", "bool", "float16", "bfloat16", "complex64"]
+)
 def test_calls_are_torchs(dtype):
     torch = pytest.importorskip("torch")
 
     def theirs(array, name):
-        return torch.from_numpy(numpy.ascontiguousarray(_cast(array, name))).to(getattr(torch, name))
+        return torch.from_numpy(numpy.ascontiguousarray(_cast(array, name))).to(
+            getattr(torch, name)
+        )
 
     a = {**inputs(dtype, ours), "m": ft, "F": ft, "abs": abs, "float": float}
     b = {**inputs(dtype, theirs), "m": torch, "F": torch.nn.functional, "abs": abs, "float": float}
@@ -145,27 +224,49 @@ GRADIENTS = {"m.polar(": "torch's rule holds for abs >= 0 only; ours also below"
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("values", ["random", "ties and zeros"])
 def test_gradients_are_torchs(values):
-    """Of all CALLS by all floating operands, also where elements are equal or zero: the convention at kinks is torch's."""
+    """Of all CALLS by all floating operands, also at kinks, where elements are equal or zero."""
     torch = pytest.importorskip("torch")
 
     def rounded(array):
-        return numpy.round(array) if values != "random" and numpy.asarray(array).dtype.kind == "f" else array
+        return (
+            numpy.round(array)
+            if values != "random" and numpy.asarray(array).dtype.kind == "f"
+            else array
+        )
 
     def mine(array, dtype):
         return ours(rounded(array), dtype)
 
     def theirs(array, name):
-        return torch.from_numpy(numpy.ascontiguousarray(_cast(rounded(array), name))).to(getattr(torch, name))
+        return torch.from_numpy(numpy.ascontiguousarray(_cast(rounded(array), name))).to(
+            getattr(torch, name)
+        )
 
     def gradients(m, text, names):
-        leaves = {k: v.requires_grad_() for k, v in names.items() if k != "i32x" and str(v.dtype).endswith("float64")}
-        out = eval(text, {**names, "m": m, "F": m if m is ft else torch.nn.functional, "abs": abs, "float": float})
+        leaves = {
+            k: v.requires_grad_()
+            for k, v in names.items()
+            if k != "i32x" and str(v.dtype).endswith("float64")
+        }
+        out = eval(
+            text,
+            {
+                **names,
+                "m": m,
+                "F": m if m is ft else torch.nn.functional,
+                "abs": abs,
+                "float": float,
+            },
+        )
         out = list(out) if isinstance(out, (tuple, list)) else [out]
         out = [y for y in out if y.requires_grad]
         if not out:
             return None
         weights = [(m.arange(y.numel(), dtype=m.float64).reshape(y.shape) * 0.7).cos() for y in out]
-        loss = sum((y.real.to(m.float64) * w).sum() + ((y.imag * w).sum() if y.is_complex() else 0) for y, w in zip(out, weights, strict=True))
+        loss = sum(
+            (y.real.to(m.float64) * w).sum() + ((y.imag * w).sum() if y.is_complex() else 0)
+            for y, w in zip(out, weights, strict=True)
+        )
         loss.backward()
         return {k: v.grad for k, v in leaves.items()}
 
@@ -210,28 +311,61 @@ def test_calls_under_vmap(text):
     lanes = [inputs(dtype, ours), inputs(dtype, lambda a, d: ours(numpy.flip(a).copy(), d))]
     names = used(text, lanes[0])
     for mapped in [*[[n] for n in names if len(names) > 1], names]:
-        if "mask" in mapped and ("[mask" in text or "[:, mask" in text or "select" in text or text == "m.where(mask)") or text.startswith(DATA_DEPENDENT):
+        if (
+            "mask" in mapped
+            and (
+                "[mask" in text or "mask[0]]" in text or "select" in text or text == "m.where(mask)"
+            )
+        ) or text.startswith(DATA_DEPENDENT):
             with pytest.raises(ft.TraceError, match="one shape for all lanes"):
-                ft.vmap(lambda *a, mapped=mapped: evaluate(text, {**lanes[0], **dict(zip(mapped, a, strict=True))}))(*[ft.stack([lane[n] for lane in lanes]) for n in mapped])
+                ft.vmap(
+                    lambda *a, mapped=mapped: evaluate(
+                        text, {**lanes[0], **dict(zip(mapped, a, strict=True))}
+                    )
+                )(*[ft.stack([lane[n] for lane in lanes]) for n in mapped])
             continue
-        got = ft.vmap(lambda *a, mapped=mapped: evaluate(text, {**lanes[0], **dict(zip(mapped, a, strict=True))}))(*[ft.stack([lane[n] for lane in lanes]) for n in mapped])
+        got = ft.vmap(
+            lambda *a, mapped=mapped: evaluate(
+                text, {**lanes[0], **dict(zip(mapped, a, strict=True))}
+            )
+        )(*[ft.stack([lane[n] for lane in lanes]) for n in mapped])
         loop = [evaluate(text, {**lanes[0], **{n: lane[n] for n in mapped}}) for lane in lanes]
-        assert_close(got, tuple(ft.stack(list(ys)) for ys in zip(*loop, strict=True)), 1e-9, 1e-9, equal_nan=True)
+        assert_close(
+            got,
+            tuple(ft.stack(list(ys)) for ys in zip(*loop, strict=True)),
+            1e-9,
+            1e-9,
+            equal_nan=True,
+        )
 
 
-@pytest.mark.parametrize("text", [t for t in calls() if used(t, inputs("float64", ours)) and not t.startswith(BITS)])
+@pytest.mark.parametrize(
+    "text", [t for t in calls() if used(t, inputs("float64", ours)) and not t.startswith(BITS)]
+)
 def test_derivatives_of_calls(text):
-    """First and second order, both modes, against difference quotients; and a mapped gradient against a loop."""
+    """Both orders and modes against difference quotients; a mapped gradient against a loop."""
     named = inputs("float64", ours)
     at = [n for n in used(text, named) if named[n].dtype.is_floating_point]
 
     def function(*values):
-        return tuple(y for y in evaluate(text, {**named, **dict(zip(at, values, strict=True))}) if y.dtype.is_inexact)
+        return tuple(
+            y
+            for y in evaluate(text, {**named, **dict(zip(at, values, strict=True))})
+            if y.dtype.is_inexact
+        )
 
     values = [named[n] for n in at]
-    if not at or not function(*values) or not any(y.requires_grad for y in function(*[v.detach().requires_grad_() for v in values])):
+    if (
+        not at
+        or not function(*values)
+        or not any(
+            y.requires_grad for y in function(*[v.detach().requires_grad_() for v in values])
+        )
+    ):
         pytest.skip("nothing to differentiate")
-    if "to(m.float64)" not in text and any(t in text for t in ("float()", "half()", "zeros_like", "ones_like", "full_like", ".int()")):
+    if "to(m.float64)" not in text and any(
+        t in text for t in ("float()", "half()", "zeros_like", "ones_like", "full_like", ".int()")
+    ):
         pytest.skip("less precise than a difference quotient needs")
     testing.check_grads(function, values, order=2 if sum(v.numel() for v in values) < 300 else 1)
 
@@ -242,37 +376,82 @@ def test_derivatives_of_calls(text):
     moved = [v * 0.9 + 0.05 for v in values]
     got = ft.vmap(gradient)(*[ft.stack([a, b]) for a, b in zip(values, moved, strict=True)])
     loop = [gradient(*values), gradient(*moved)]
-    assert_close(got, tuple(ft.stack(list(gs)) for gs in zip(*loop, strict=True)), 1e-8, 1e-8, equal_nan=True)
+    assert_close(
+        got, tuple(ft.stack(list(gs)) for gs in zip(*loop, strict=True)), 1e-8, 1e-8, equal_nan=True
+    )
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("operation", ["x + y", "x * y", "x / y", "x // y", "x ** y", "x == y", "m.maximum(x, y)", "m.atan2(x, y)", "m.where(c, x, y)"])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "x + y",
+        "x * y",
+        "x / y",
+        "x // y",
+        "x ** y",
+        "x == y",
+        "m.maximum(x, y)",
+        "m.atan2(x, y)",
+        "m.where(c, x, y)",
+    ],
+)
 def test_promotion_is_torchs(operation):
     """All pairs of dtypes, of tensors with and without dimensions, and of Python numbers."""
     torch = pytest.importorskip("torch")
-    names = "bool uint8 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128".split()
+    names = [d.name for d in DTYPES if d.name not in ("uint16", "uint32", "uint64")]
     wrong = []
     code = compile(operation, "call", "eval")
 
     def value(m, name, kind):
         if kind == "number":
-            return True if name == "bool" else 2 if "int" in name else 1j if "complex" in name else 1.5
-        return m.tensor([1] if kind == "1d" else 1).to(getattr(m, name if m is torch or name != "bool" else "bool_"))
+            return (
+                True if name == "bool" else 2 if "int" in name else 1j if "complex" in name else 1.5
+            )
+        return m.tensor([1] if kind == "1d" else 1).to(
+            getattr(m, name if m is torch or name != "bool" else "bool_")
+        )
 
     for first in names:
         for second in names:
-            for kinds in (("1d", "1d"), ("1d", "0d"), ("0d", "1d"), ("1d", "number"), ("number", "1d"), ("0d", "number")):
+            for kinds in (
+                ("1d", "1d"),
+                ("1d", "0d"),
+                ("0d", "1d"),
+                ("1d", "number"),
+                ("number", "1d"),
+                ("0d", "number"),
+            ):
                 try:
-                    expected = eval(code, {"m": torch, "c": torch.tensor([True]), "x": value(torch, first, kinds[0]), "y": value(torch, second, kinds[1])})
+                    expected = eval(
+                        code,
+                        {
+                            "m": torch,
+                            "c": torch.tensor([True]),
+                            "x": value(torch, first, kinds[0]),
+                            "y": value(torch, second, kinds[1]),
+                        },
+                    )
                 except (RuntimeError, TypeError):
                     continue
                 if operation == "x ** y" and first == second == "bool":
-                    continue  # torch refuses two tensors, but takes a tensor and True: we refuse both
+                    continue  # torch refuses two tensors but takes True: we refuse both
                 if not isinstance(expected, torch.Tensor) or expected.dtype is torch.complex32:
                     continue
                 try:
-                    got = eval(code, {"m": ft, "c": ft.tensor([True]), "x": value(ft, first, kinds[0]), "y": value(ft, second, kinds[1])})
-                    assert f"torch.{got.dtype}" == str(expected.dtype), f"got {got.dtype}, torch gives {expected.dtype}"
+                    got = eval(
+                        code,
+                        {
+                            "m": ft,
+                            "c": ft.tensor([True]),
+                            "x": value(ft, first, kinds[0]),
+                            "y": value(ft, second, kinds[1]),
+                        },
+                    )
+                    assert f"torch.{got.dtype}" == str(expected.dtype), (
+                        f"got {got.dtype}, torch gives {expected.dtype}"
+                    )
                 except Exception as e:
                     wrong.append(f"{first} {second} {kinds}: {e}")
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong[:20])
@@ -300,15 +479,23 @@ DRAWS = {"uniform_", "normal_", "bernoulli_", "exponential_"}
 
 
 def in_place_names():
-    return sorted(n for n in dir(Tensor) if n.endswith("_") and not n.startswith("_") and n not in STATE | DRAWS)
+    return sorted(
+        n
+        for n in dir(Tensor)
+        if n.endswith("_") and not n.startswith("_") and n not in STATE | DRAWS
+    )
 
 
 def in_place_case(name):
-    """A tensor, the arguments, and the expected result, all in float64 or (for bit operations) int64."""
+    """A tensor, the arguments, and the out-of-place function."""
     make = testing.Make(ft.float64, 11)
     if name in ARGUMENTS:
         x, args = make(3, 4), ARGUMENTS[name](make)
-        plain = {"copy_": lambda x, s: s.expand(x.shape), "fill_": lambda x, v: x * 0 + v, "zero_": lambda x: x * 0}
+        plain = {
+            "copy_": lambda x, s: s.expand(x.shape),
+            "fill_": lambda x, v: x * 0 + v,
+            "zero_": lambda x: x * 0,
+        }
         return x, args, plain.get(name) or getattr(Tensor, name[:-1])
     aliases = {"true_divide_": "div", "divide_": "div", "multiply_": "mul", "subtract_": "sub"}
     function = getattr(Tensor, name[:-1])
@@ -344,8 +531,14 @@ def test_in_place_forms_equal_out_of_place(name):
     loss = (inside(leaf) * weights).sum()
     if loss.requires_grad:  # constants and piecewise constant functions cut the graph
         loss.backward()
-    assert_close(leaf.grad if leaf.grad is not None else leaf.detach() * 0, reference, equal_nan=True)
-    assert_close(ft.jvp(inside, (x,), (weights,))[1], ft.jvp(lambda x: function(x, *args).to(x.dtype), (x,), (weights,))[1], equal_nan=True)
+    assert_close(
+        leaf.grad if leaf.grad is not None else leaf.detach() * 0, reference, equal_nan=True
+    )
+    assert_close(
+        ft.jvp(inside, (x,), (weights,))[1],
+        ft.jvp(lambda x: function(x, *args).to(x.dtype), (x,), (weights,))[1],
+        equal_nan=True,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(DRAWS))
@@ -415,12 +608,24 @@ ERRORS = [
     ("linear", ft.ShapeError, lambda: ft.linear(x, ft.zeros(2, 5))),
     ("linear", ft.ShapeError, lambda: ft.linear(x, ft.zeros(2, 4), ft.zeros(3))),
     ("conv2d", ft.ShapeError, lambda: ft.conv2d(x, x)),
-    ("conv2d", ValueError, lambda: ft.conv2d(ft.zeros(1, 1, 4, 4), ft.zeros(1, 1, 2, 2), stride=(1, 2, 3))),
+    (
+        "conv2d",
+        ValueError,
+        lambda: ft.conv2d(ft.zeros(1, 1, 4, 4), ft.zeros(1, 1, 2, 2), stride=(1, 2, 3)),
+    ),
     ("conv", ft.ShapeError, lambda: ft.conv2d(ft.zeros(1, 3, 4, 4), ft.zeros(1, 2, 2, 2))),
-    ("conv", (ft.ShapeError, ValueError), lambda: ft.conv2d(ft.zeros(1, 1, 2, 2), ft.zeros(1, 1, 3, 3))),
+    (
+        "conv",
+        (ft.ShapeError, ValueError),
+        lambda: ft.conv2d(ft.zeros(1, 1, 2, 2), ft.zeros(1, 1, 3, 3)),
+    ),
     ("conv", ValueError, lambda: ft.conv2d(ft.zeros(1, 1, 4, 4), ft.zeros(1, 1, 2, 2), stride=0)),
     ("max_pool2d", ft.ShapeError, lambda: ft.max_pool2d(v, 2)),
-    ("max_pool", (ValueError, ft.ShapeError), lambda: ft.max_pool2d(ft.zeros(1, 1, 4, 4), 2, padding=2)),
+    (
+        "max_pool",
+        (ValueError, ft.ShapeError),
+        lambda: ft.max_pool2d(ft.zeros(1, 1, 4, 4), 2, padding=2),
+    ),
     ("max_pool", ValueError, lambda: ft.max_pool2d(ft.zeros(1, 1, 4, 4), 0)),
     ("cat", ft.ShapeError, lambda: ft.cat([x, ft.zeros(3, 5)])),
     ("cat", ValueError, lambda: ft.cat([])),
@@ -485,7 +690,9 @@ def test_bad_input_says_what_to_do(case):
     head, _, rest = text.partition(": expected ")
     assert head.rstrip("_").replace("_", "").isalnum() and rest, f"the message is {text!r}"
     assert ", got " in rest and rest.rstrip().endswith((".", "?")), f"the message is {text!r}"
-    assert name.rstrip("_") == head.rstrip("_"), f"the message names {head!r}, the call was {name!r}: {text!r}"
+    assert name.rstrip("_") == head.rstrip("_"), (
+        f"the message names {head!r}, the call was {name!r}: {text!r}"
+    )
     assert_close(x, ft.zeros(3, 4))  # operands are as they were
 
 
@@ -500,24 +707,57 @@ def test_only_our_names_are_public():
     """No modules of others, helpers or typing names in the namespace that users complete over."""
     foreign = []
     for name, value in public().items():
-        module = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None) or ""
+        module = (
+            value.__name__
+            if isinstance(value, types.ModuleType)
+            else getattr(value, "__module__", None) or ""
+        )
         if module and not module.startswith("functorch_like") and module != "cbackend":
             foreign.append(f"{name} ({module})")
-    internal = [n for n in ("Op", "Spec", "dispatch", "wrap", "fail", "lib", "ffi", "operand", "align", "chain", "message", "sizes", "active", "clock") if n in public()]
+    internal = [
+        n
+        for n in (
+            "Op",
+            "Spec",
+            "dispatch",
+            "wrap",
+            "fail",
+            "lib",
+            "ffi",
+            "operand",
+            "align",
+            "chain",
+            "message",
+            "sizes",
+            "active",
+            "clock",
+        )
+        if n in public()
+    ]
     assert not foreign and not internal, f"foreign: {foreign}; internal: {internal}"
 
 
-@pytest.mark.parametrize("name", sorted(n for n, v in public().items() if callable(v) or isinstance(v, types.ModuleType)))
+@pytest.mark.parametrize(
+    "name", sorted(n for n, v in public().items() if callable(v) or isinstance(v, types.ModuleType))
+)
 def test_public_name_has_a_docstring(name):
     value = public()[name]
     text = inspect.getdoc(value)
     assert text and text.strip(), name
     first = text.strip().splitlines()[0]
-    assert first[-1] in ".:?" or len(text.splitlines()) > 1, f"{name}: the first line is a sentence: {first!r}"
+    assert first[-1] in ".:?" or len(text.splitlines()) > 1, (
+        f"{name}: the first line is a sentence: {first!r}"
+    )
 
 
 def test_tensor_methods_have_docstrings():
-    bare = [n for n, v in vars(Tensor).items() if not n.startswith("_") and not inspect.getdoc(v) and not isinstance(v, types.MemberDescriptorType)]
+    bare = [
+        n
+        for n, v in vars(Tensor).items()
+        if not n.startswith("_")
+        and not inspect.getdoc(v)
+        and not isinstance(v, types.MemberDescriptorType)
+    ]
     assert not bare, bare
 
 
@@ -525,5 +765,9 @@ def test_public_functions_have_signatures():
     for name, value in public().items():
         if inspect.isfunction(value):
             parameters = inspect.signature(value).parameters.values()
-            bare = all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) and parameters
-            assert not bare or any(p.name in ("tensors", "size", "shapes", "operands") for p in parameters), f"{name}{inspect.signature(value)}"
+            bare = (
+                all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters) and parameters
+            )
+            assert not bare or any(
+                p.name in ("tensors", "size", "shapes", "operands") for p in parameters
+            ), f"{name}{inspect.signature(value)}"

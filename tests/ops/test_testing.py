@@ -6,8 +6,17 @@ import numpy
 import pytest
 
 import functorch_like as ft
+from functorch_like.dtypes import DTYPES
 from functorch_like.op import NONDIFF, TABLE, Op
-from functorch_like.testing import Make, assert_close, check_grads, gradcheck, gradgradcheck, make_tensor, samples_of
+from functorch_like.testing import (
+    Make,
+    assert_close,
+    check_grads,
+    gradcheck,
+    gradgradcheck,
+    make_tensor,
+    samples_of,
+)
 
 
 def failure(actual, expected, **options):
@@ -33,7 +42,11 @@ def test_assert_close_says_what_differs():
     y = x.clone()
     y[1, 2] = 4.0
     text = failure(x, y)
-    assert "1 of 6 elements differ (16.7 %)" in text and "4 at [1, 2]" in text and "actual 0.0, expected 4.0" in text
+    assert (
+        "1 of 6 elements differ (16.7 %)" in text
+        and "4 at [1, 2]" in text
+        and "actual 0.0, expected 4.0" in text
+    )
     assert "shapes differ: actual [2, 3], expected [3]" in failure(x, x[0])
     assert "dtypes differ: actual float32, expected float64" in failure(x, x.double())
     assert "[1]['b']" in failure([x, {"b": x}], [x, {"b": y}])
@@ -85,17 +98,26 @@ def test_check_grads_refuses_what_it_cannot_check():
 
 def test_gradcheck_and_gradgradcheck():
     x = make_tensor((3,), ft.float64, requires_grad=True)
-    assert gradcheck(ft.sin, x, check_forward_ad=True) and gradgradcheck(ft.sin, (x,), check_fwd_over_rev=True)
+    assert gradcheck(ft.sin, x, check_forward_ad=True) and gradgradcheck(
+        ft.sin, (x,), check_fwd_over_rev=True
+    )
     assert not gradcheck(wrong_sine(), (x,), raise_exception=False)
     with pytest.raises(AssertionError):
         gradcheck(wrong_sine(), (x,))
     constant = make_tensor((3,), ft.float64)
-    assert gradcheck(lambda a, b: a * b.detach(), (x, constant)), "only inputs that require grad are checked"
+    assert gradcheck(lambda a, b: a * b.detach(), (x, constant)), (
+        "only inputs that require grad are checked"
+    )
     z = make_tensor((3,), ft.complex128, requires_grad=True)
-    assert gradcheck(lambda z: (z * z.conj()).real, (z,)) and gradgradcheck(lambda z: (z * z.conj()).real, (z,))
+    assert gradcheck(lambda z: (z * z.conj()).real, (z,)) and gradgradcheck(
+        lambda z: (z * z.conj()).real, (z,)
+    )
 
 
-@pytest.mark.parametrize("name", "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128".split())
+@pytest.mark.parametrize(
+    "name",
+    [d.name for d in DTYPES],
+)
 def test_make_tensor(name):
     generator = ft.Generator().manual_seed(1)
     x = make_tensor((50, 4), name, low=1, high=3, generator=generator)
@@ -111,8 +133,13 @@ def test_make_tensor(name):
 
 def test_samples_are_repeatable_and_required():
     make, again = Make(seed=2), Make(seed=2)
-    assert_close([make(3), make.index(4, 3), make.mask(2), make.places(5, 3)], [again(3), again.index(4, 3), again.mask(2), again.places(5, 3)])
-    bare = Op("test_without_samples", TABLE["sin"].impl, vjp=NONDIFF("a test"), batch=lambda *_: None)
+    assert_close(
+        [make(3), make.index(4, 3), make.mask(2), make.places(5, 3)],
+        [again(3), again.index(4, 3), again.mask(2), again.places(5, 3)],
+    )
+    bare = Op(
+        "test_without_samples", TABLE["sin"].impl, vjp=NONDIFF("a test"), batch=lambda *_: None
+    )
     del TABLE["test_without_samples"]
     with pytest.raises(ValueError, match="samples"):
         samples_of(bare)

@@ -1,8 +1,9 @@
-/* Convolutions on the CPU: float and double through padded planes (conv_plan.h) and register tiles (gemm_kernel.h);
- * everything else through the plain loops.
+/* Convolutions on the CPU: float and double through padded planes (conv_plan.h) and register tiles
+ * (gemm_kernel.h); everything else through the plain loops.
  *
- * A piece is one band of results of one (image, group): its padded input stays in L2, a tile of 8 filters by three
- * vectors of positions stays in registers, and rows of the input are read in place, at any alignment. */
+ * A piece is one band of results of one (image, group): its padded input stays in L2, a tile of 8 filters by
+ * three vectors of positions stays in registers, and rows of the input are read in place, at any alignment.
+ */
 #include "conv_plan.h"
 
 #define real float
@@ -22,30 +23,43 @@ enum { PIECE = 1 << 18 }; /* multiplications */
 
 static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void *out) {
     bool narrow = s->dtype == CB_F32;
-    int64_t size = cb_dtypes[s->dtype].size, work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
-    conv_run r = {.plan = p, .in = in, .out = out, .units = s->n * s->groups * p->bands, .together = 1, .block = p->rows, .blocks = 1};
+    int64_t size = cb_dtypes[s->dtype].size,
+            work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
+    conv_run r = {.plan = p,
+                  .in = in,
+                  .out = out,
+                  .units = s->n * s->groups * p->bands,
+                  .together = 1,
+                  .block = p->rows,
+                  .blocks = 1};
     r.width = narrow ? f32_pixel_vectors(p) * f32_vl : f64_pixel_vectors(p) * f64_vl;
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
-        r.together = CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
+        r.together =
+            CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
         r.block = CB_MIN(p->rows, r.width ? round_up(64, r.width) : 64);
         r.blocks = (p->rows + r.block - 1) / r.block;
         work = CB_MAX(1, work * r.together / r.blocks);
     }
     void *packed = NULL;
     if (r.width) {
-        packed_bytes = CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * size);
+        packed_bytes =
+            CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * size);
         packed = cb_alloc(CB_CPU, packed_bytes);
         if (!packed) return CB_ERR_MEMORY;
         (narrow ? f32_pack_weights : f64_pack_weights)(p, r.width, packed);
     }
-    cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)), narrow ? f32_correlate : f64_correlate, &r);
+    cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
+                narrow ? f32_correlate : f64_correlate, &r);
     if (packed) cb_free(CB_CPU, packed, packed_bytes);
     return r.status;
 }
 
-static bool planned(const cb_conv_shape *s) { return (s->dtype == CB_F32 || s->dtype == CB_F64) && plan_possible(s); }
+static bool planned(const cb_conv_shape *s) {
+    return (s->dtype == CB_F32 || s->dtype == CB_F64) && plan_possible(s);
+}
 
-/* Kernels of one tap without stride or padding are matrix products: y[image][group] = w[group] @ x[image][group]. */
+/* Kernels of one tap without stride or padding are matrix products: y[image][group] = w[group] @
+ * x[image][group]. */
 static bool is_product(const cb_conv_shape *s) {
     for (int d = 0; d < 3; d++)
         if (s->kernel[d] != 1 || s->stride[d] != 1 || s->padding[d] != 0) return false;
@@ -54,9 +68,22 @@ static bool is_product(const cb_conv_shape *s) {
 
 static int as_product(const cb_conv_shape *s, void *out, const void *in, const void *w, bool input_grad) {
     int64_t n = size3(s->in), rows = input_grad ? s->ic : s->oc, k = input_grad ? s->oc : s->ic;
-    cb_gemm g = {.dtype = s->dtype, .nbatch = 2, .m = rows, .n = n, .k = k, .batch = s->n * s->groups, .a = w, .b = in, .c = out,
-                 .a_row = input_grad ? 1 : s->ic, .a_col = input_grad ? s->ic : 1, .b_row = n, .b_col = 1,
-                 .batch_shape = {s->n, s->groups}, .a_batch = {0, s->oc * s->ic}, .b_batch = {s->groups * k * n, k * n}};
+    cb_gemm g = {.dtype = s->dtype,
+                 .nbatch = 2,
+                 .m = rows,
+                 .n = n,
+                 .k = k,
+                 .batch = s->n * s->groups,
+                 .a = w,
+                 .b = in,
+                 .c = out,
+                 .a_row = input_grad ? 1 : s->ic,
+                 .a_col = input_grad ? s->ic : 1,
+                 .b_row = n,
+                 .b_col = 1,
+                 .batch_shape = {s->n, s->groups},
+                 .a_batch = {0, s->oc * s->ic},
+                 .b_batch = {s->groups * k * n, k * n}};
     return CB_FN(gemm)(&g);
 }
 
@@ -104,12 +131,14 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_weight_grad_plain)(s, w, y, x);
     if (status) return status;
     int64_t taps = size3(s->kernel), work = size3(s->out) * taps * s->ic * s->oc; /* per image and group */
-    weight_run r = {.plan = &p, .in = x, .ct = y, .out = w, .units = s->n * p.bands, .block = s->oc, .blocks = 1};
+    weight_run r = {
+        .plan = &p, .in = x, .ct = y, .out = w, .units = s->n * p.bands, .block = s->oc, .blocks = 1};
     r.width = round_up(s->ic, vl);
     r.lanes = s->ic * 4 < r.width * 3;
     r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
     /* about 16 pieces: chunks of units as far as 8 MB of sums go, blocks of filters for the rest */
-    int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)), weight_bytes = s->groups * s->oc * r.row_size * size;
+    int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)),
+            weight_bytes = s->groups * s->oc * r.row_size * size;
     int64_t affordable = CB_MIN(r.units, CB_MAX(1, (8 << 20) / weight_bytes)) * s->groups;
     if (!r.lanes && s->oc >= 128 && wanted > affordable) {
         r.block = round_up(s->oc / CB_MIN(s->oc / 64, (wanted + affordable - 1) / affordable), 8);
@@ -127,8 +156,10 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     int64_t nbytes = r.chunks * s->groups * s->oc * r.row_size * size;
     r.sums = cb_alloc(CB_CPU, nbytes);
     if (r.sums) {
-        int64_t pieces = r.chunks * s->groups * r.blocks, units_work = CB_MAX(1, work / p.bands * r.chunk / r.blocks);
-        cb_parallel(pieces, CB_MAX(1, PIECE / units_work), narrow ? f32_weight_pieces : f64_weight_pieces, &r);
+        int64_t pieces = r.chunks * s->groups * r.blocks,
+                units_work = CB_MAX(1, work / p.bands * r.chunk / r.blocks);
+        cb_parallel(pieces, CB_MAX(1, PIECE / units_work), narrow ? f32_weight_pieces : f64_weight_pieces,
+                    &r);
         cb_parallel(s->groups * s->oc, CB_MAX(1, 16384 / (s->ic * taps * r.chunks * (r.lanes ? 8 : 1))),
                     narrow ? f32_weight_sums : f64_weight_sums, &r);
         cb_free(CB_CPU, r.sums, nbytes);

@@ -1,10 +1,10 @@
 /* The geometry of a convolution or of its input gradient, turned into correlations with stride 1.
  *
- * The input is copied once into padded planes. With a stride, each phase of it (positions equal modulo the stride)
- * becomes a plane of its own, called a source; the input gradient instead has one source and one part per phase of its
- * result. In both cases result (z, y, x) of a part is the sum over taps of plane[offset(tap) + flat(z, y, x)] with unit
- * stride, where flat uses the planes' pitch: sums over whole padded rows need no index arithmetic at all.
- * Columns between the rows' ends are computed too and dropped. */
+ * The input is copied once into padded planes. With a stride, each phase of it (positions equal modulo the
+ * stride) becomes a plane of its own, called a source; the input gradient instead has one source and one part
+ * per phase of its result. In both cases result (z, y, x) of a part is the sum over taps of plane[offset(tap)
+ * + flat(z, y, x)] with unit stride, where flat uses the planes' pitch: sums over whole padded rows need no
+ * index arithmetic at all. Columns between the rows' ends are computed too and dropped. */
 #ifndef CB_CONV_PLAN_H
 #define CB_CONV_PLAN_H
 
@@ -26,37 +26,38 @@ typedef struct conv_plan {
     int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
     int64_t channel_size, flat;     /* elements of a channel's planes; of the longest flat row of results */
     int64_t flat_pitch;             /* flat, rounded up to a cache line */
-    int64_t shared;                 /* zeros after a row that are those before the next: as many must follow the last */
-    int64_t (*start)[3];            /* per source: input position of the plane's first element */
+    int64_t shared; /* zeros after a row that are those before the next: as many must follow the last */
+    int64_t (*start)[3]; /* per source: input position of the plane's first element */
     conv_part *part;
     int sources, parts, band_dim;
-    int64_t band, bands;            /* results along band_dim computed from one copy */
+    int64_t band, bands; /* results along band_dim computed from one copy */
     void *memory;
     int64_t nbytes;
 } conv_plan;
 
-/* A piece computes `block` rows of the results of `together` units (bands of images): large weights are then read
- * once for several images. */
+/* A piece computes `block` rows of the results of `together` units (bands of images): large weights are then
+ * read once for several images. */
 typedef struct conv_run {
     const conv_plan *plan;
     const void *in;
     void *out;
     int64_t units, together, block, blocks;
-    int64_t width;              /* filters a block when computing by pixels; 0: by rows */
+    int64_t width; /* filters a block when computing by pixels; 0: by rows */
     int status;
 } conv_run;
 
-/* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded to `width`),
- * the input being turned so that a position's channels are neighbours. Images and bands are summed in chunks. */
+/* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded
+ * to `width`), the input being turned so that a position's channels are neighbours. Images and bands are
+ * summed in chunks. */
 typedef struct weight_run {
     const conv_plan *plan;
     const void *in, *ct;
-    void *out, *sums;           /* sums: [chunks][groups][rows * row_size] */
+    void *out, *sums; /* sums: [chunks][groups][rows * row_size] */
     bool lanes;
     int64_t width, row_size;
     int64_t units, chunk, chunks; /* bands of images; units a chunk */
-    int64_t block, blocks;      /* filters a piece */
-    int64_t together;           /* units held at a time: sums are then visited once for all of them */
+    int64_t block, blocks; /* filters a piece */
+    int64_t together; /* units held at a time: sums are then visited once for all of them */
     int status;
 } weight_run;
 
@@ -66,7 +67,7 @@ static inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : 
 
 /* One dimension: which phase, source and shift belong to each tap. */
 typedef struct conv_axis {
-    int phases;                    /* parts along this dimension */
+    int phases; /* parts along this dimension */
     int sources;
     int64_t first[MAX_STRIDE], count[MAX_STRIDE];
     int64_t start[MAX_STRIDE];
@@ -99,7 +100,8 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
     int64_t step = s->stride[d], begin[MAX_STRIDE], low = INT64_MAX;
     a->phases = (int)step;
     a->sources = 1;
-    for (int64_t r = 0; r < step; r++) { /* positions i with (i + padding) % step == r; i + padding = q * step + r */
+    for (int64_t r = 0; r < step;
+         r++) { /* positions i with (i + padding) % step == r; i + padding = q * step + r */
         begin[r] = -floor_div(r - s->padding[d], step);
         a->first[r] = begin[r] * step + r - s->padding[d];
         a->count[r] = CB_MAX(0, floor_div(s->in[d] - 1 + s->padding[d] - r, step) - begin[r] + 1);
@@ -108,7 +110,8 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
         int r = (int)(k * s->dilation[d] % step);
         a->phase[k] = r;
         a->source[k] = 0;
-        a->shift[k] = begin[r] + (r - k * s->dilation[d]) / step; /* exact; index of the cotangent for the first result */
+        a->shift[k] = begin[r] + (r - k * s->dilation[d]) /
+                                     step; /* exact; index of the cotangent for the first result */
         low = CB_MIN(low, a->shift[k]);
     }
     a->most = 0;
@@ -125,7 +128,8 @@ static inline bool plan_possible(const cb_conv_shape *s) {
     return true;
 }
 
-/* Makes the plan; free p->memory after use. CB_ERR_UNSUPPORTED: sizes beyond 32-bit offsets, without an error message. */
+/* Makes the plan; free p->memory after use. CB_ERR_UNSUPPORTED: sizes beyond 32-bit offsets, without an error
+ * message. */
 static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_grad, int64_t itemsize) {
     conv_axis axis[3];
     int64_t most[3], taps = size3(s->kernel);
@@ -151,7 +155,8 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
     int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
     for (int d = b + 1; d < 3; d++) work *= most[d];
     p->band = CB_MAX(1, CB_MIN(budget / CB_MAX(line, 1) - axis[b].most, most_work / CB_MAX(work, 1)));
-    p->band = CB_MAX(p->band, CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
+    p->band = CB_MAX(p->band,
+                     CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
     for (int d = 0; d < 3; d++) p->size[d] = (d == b ? p->band : most[d]) + axis[d].most;
@@ -168,15 +173,17 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
     p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];
     p->flat_pitch = round_up(p->flat, 64 / itemsize);
     p->channel_size = p->sources * plane;
-    if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels > INT32_MAX) return CB_ERR_UNSUPPORTED;
+    if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels > INT32_MAX)
+        return CB_ERR_UNSUPPORTED;
 
     /* tables in one allocation: parts, starts, taps, offsets */
-    int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part), start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
+    int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part),
+            start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
     p->nbytes = part_bytes + start_bytes + (taps + taps * p->channels) * (int64_t)sizeof(int32_t);
     p->memory = cb_alloc(CB_CPU, p->nbytes);
     if (!p->memory) return CB_ERR_MEMORY;
     p->part = p->memory;
-    p->start = (int64_t(*)[3])((char *)p->memory + part_bytes);
+    p->start = (int64_t (*)[3])((char *)p->memory + part_bytes);
     int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps;
     for (int u = 0; u < p->sources; u++) {
         int rest = u;
@@ -203,12 +210,18 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
             for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
                 for (int64_t k2 = 0; k2 < s->kernel[2]; k2++, t++) {
                     const conv_axis *a = axis;
-                    if (a[0].phase[k0] != phase[0] || a[1].phase[k1] != phase[1] || a[2].phase[k2] != phase[2]) continue;
-                    int64_t u = ((int64_t)a[0].source[k0] * a[1].sources + a[1].source[k1]) * a[2].sources + a[2].source[k2];
-                    offsets[part->taps] = (int32_t)(u * plane + (a[0].shift[k0] * p->size[1] + a[1].shift[k1]) * p->size[2] + a[2].shift[k2]);
+                    if (a[0].phase[k0] != phase[0] || a[1].phase[k1] != phase[1] ||
+                        a[2].phase[k2] != phase[2])
+                        continue;
+                    int64_t u = ((int64_t)a[0].source[k0] * a[1].sources + a[1].source[k1]) * a[2].sources +
+                                a[2].source[k2];
+                    offsets[part->taps] =
+                        (int32_t)(u * plane + (a[0].shift[k0] * p->size[1] + a[1].shift[k1]) * p->size[2] +
+                                  a[2].shift[k2]);
                     tap[part->taps++] = (int32_t)t;
                 }
-        for (int64_t i = part->taps; i < part->taps * p->channels; i++) offsets[i] = offsets[i - part->taps] + (int32_t)p->channel_size;
+        for (int64_t i = part->taps; i < part->taps * p->channels; i++)
+            offsets[i] = offsets[i - part->taps] + (int32_t)p->channel_size;
         tap += part->taps;
         offsets += part->taps * p->channels;
     }

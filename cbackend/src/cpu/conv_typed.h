@@ -1,7 +1,9 @@
-/* Convolutions of one real type: include with `real` and NAME(x) defined, after conv_plan.h. See conv.c for the plan. */
+/* Convolutions of one real type: include with `real` and NAME(x) defined, after conv_plan.h. See conv.c for
+ * the plan. */
 #include "gemm_kernel.h"
 
-/* n numbers, in pieces of fixed size that may overlap: rows are short, and a call of memcpy each would cost more */
+/* n numbers, in pieces of fixed size that may overlap: rows are short, and a call of memcpy each would cost
+ * more */
 CB_INLINE void NAME(copy_run)(real *to, const real *from, int64_t n) {
     enum { VL = NAME(vl), HALF = VL / 2, QUARTER = VL >= 4 ? VL / 4 : 1 };
 #define MOVE(size, at) memcpy(to + (at), from + (at), (size) * sizeof(real))
@@ -24,17 +26,19 @@ CB_INLINE void NAME(zero_run)(real *to, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = 0;
 }
 
-/* The padded (and phase-split) copy of one image's channels, for the results from `band` on. The padding stays as it is
- * from one image to the next, so `padded` says that it is there already. */
+/* The padded (and phase-split) copy of one image's channels, for the results from `band` on. The padding
+ * stays as it is from one image to the next, so `padded` says that it is there already. */
 static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, bool padded, real *to) {
     int64_t plane = p->in[0] * p->in[1] * p->in[2];
     for (int64_t c = 0; c < p->channels; c++)
         for (int u = 0; u < p->sources; u++) {
             int64_t start[3], step = p->step[2];
-            for (int d = 0; d < 3; d++) start[d] = p->start[u][d] + (d == p->band_dim ? band * p->step[d] : 0);
+            for (int d = 0; d < 3; d++)
+                start[d] = p->start[u][d] + (d == p->band_dim ? band * p->step[d] : 0);
             /* columns [left, right) of a row lie inside the input */
             int64_t left = start[2] >= 0 ? 0 : CB_MIN(p->size[2], (-start[2] + step - 1) / step);
-            int64_t right = start[2] >= p->in[2] ? 0 : CB_MIN(p->size[2], (p->in[2] - 1 - start[2]) / step + 1);
+            int64_t right =
+                start[2] >= p->in[2] ? 0 : CB_MIN(p->size[2], (p->in[2] - 1 - start[2]) / step + 1);
             right = CB_MAX(left, right);
             for (int64_t z = 0; z < p->size[0]; z++)
                 for (int64_t y = 0; y < p->size[1]; y++, to += p->size[2]) {
@@ -45,7 +49,8 @@ static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, bool 
                     }
                     const real *from = x + c * plane + (iz * p->in[1] + iy) * p->in[2] + start[2];
                     if (!padded) NAME(zero_run)(to, left);
-                    if (step == 1) NAME(copy_run)(to + left, from + left, right - left);
+                    if (step == 1)
+                        NAME(copy_run)(to + left, from + left, right - left);
                     else if (step == 2)
                         for (int64_t i = left; i < right; i++) to[i] = from[2 * i];
                     else
@@ -56,8 +61,8 @@ static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, bool 
 }
 
 /* One part, rows [row0, row0 + rows) of one unit, from its padded copy. rows <= MR. */
-static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band, const real *buffer, int64_t rows,
-                                 real *flat, int64_t pitch, real *out) {
+static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band,
+                                 const real *buffer, int64_t rows, real *flat, int64_t pitch, real *out) {
     enum { VL = NAME(vl) };
     int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
     for (int d = 0; d < 3; d++) {
@@ -77,11 +82,13 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
             f += nv * VL;
         }
         for (int64_t row = 0; row < rows; row++) {
-            real *to = out + row * out_plane + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            real *to = out + row * out_plane +
+                       ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
             const real *from = flat + row * pitch;
             int64_t to_row = part->step[1] * p->out[2];
             for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2]) {
-                if (hop == 1) NAME(copy_run)(to, from, count[2]);
+                if (hop == 1)
+                    NAME(copy_run)(to, from, count[2]);
                 else
                     for (int64_t i = 0; i < count[2]; i++) to[i * hop] = from[i];
             }
@@ -89,10 +96,10 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
     }
 }
 
-/* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] + offsets[k]] *
- * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
-CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels, const int32_t *offsets,
-                                const real *w, real *c) {
+/* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] +
+ * offsets[k]] * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
+CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
+                                const int32_t *offsets, const real *w, real *c) {
     enum { VL = NAME(vl) };
     NAME(vec) sum[NAME(mr)][NAME(nv)];
     const real *from[NAME(mr)];
@@ -116,11 +123,15 @@ CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const r
             for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + (i * nv + v) * VL) = sum[i][v];
 }
 
-static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels, const int32_t *offsets, const real *w, real *c) {
-#define PIXELS(nv)                                                                              \
-    if (rows > 4 && NAME(mr) > 4) NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, c); \
-    else if (rows > 1) NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, c);              \
-    else NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, c)
+static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
+                             const int32_t *offsets, const real *w, real *c) {
+#define PIXELS(nv)                                                         \
+    if (rows > 4 && NAME(mr) > 4)                                          \
+        NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, c); \
+    else if (rows > 1)                                                     \
+        NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, c);        \
+    else                                                                   \
+        NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, c)
     if (nv == 1) {
         PIXELS(1);
     } else if (nv == 2) {
@@ -131,9 +142,11 @@ static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, con
 #undef PIXELS
 }
 
-/* One part of one unit by pixels: `columns` filters of one block of weights. tile: [positions][width], then as much again. */
-static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band, const real *buffer, int64_t columns,
-                                   int64_t width, real *tile, int32_t *pixels, real *out) {
+/* One part of one unit by pixels: `columns` filters of one block of weights. tile: [positions][width], then
+ * as much again. */
+static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, const real *weights,
+                                   int64_t band, const real *buffer, int64_t columns, int64_t width,
+                                   real *tile, int32_t *pixels, real *out) {
     enum { VL = NAME(vl), MR = NAME(mr) };
     int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
     for (int d = 0; d < 3; d++) {
@@ -148,7 +161,8 @@ static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, co
     for (int64_t z = 0; z < count[0]; z++) {
         const real *x = buffer + z * p->size[1] * p->size[2];
         for (int64_t i = 0; i < n; i += MR)
-            NAME(run_pixels)((int)(width / VL), CB_MIN(MR, n - i), k, x, pixels + i, part->offsets, weights, tile + i * width);
+            NAME(run_pixels)((int)(width / VL), CB_MIN(MR, n - i), k, x, pixels + i, part->offsets, weights,
+                             tile + i * width);
         real *to = out + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
         if (count[2] == p->out[2] && part->step[1] == 1 && hop == 1) { /* the rows join */
             NAME(turn)(columns, n, tile, 1, width, to, out_plane);
@@ -159,7 +173,8 @@ static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, co
         for (int64_t c = 0; c < columns; c++)
             for (int64_t y = 0; y < count[1]; y++)
                 for (int64_t i = 0; i < count[2]; i++)
-                    to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] = turned[c * n + y * count[2] + i];
+                    to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] =
+                        turned[c * n + y * count[2] + i];
     }
 }
 
@@ -197,36 +212,46 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     enum { NR = NAME(nr), MR = NAME(mr) };
     conv_run *r = context;
     const conv_plan *p = r->plan;
-    int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size, held = round_up(planes + p->shared + NR, 64 / sizeof(real));
-    int64_t scratch = CB_MAX(MR * pitch, r->width ? 2 * p->flat * r->width + p->flat * (int64_t)sizeof(int32_t) / (int64_t)sizeof(real) + 1 : 0);
+    int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size,
+            held = round_up(planes + p->shared + NR, 64 / sizeof(real));
+    int64_t scratch =
+        CB_MAX(MR * pitch, r->width ? 2 * p->flat * r->width +
+                                          p->flat * (int64_t)sizeof(int32_t) / (int64_t)sizeof(real) + 1
+                                    : 0);
     int64_t nbytes = (r->together * held + scratch) * (int64_t)sizeof(real), step = r->width ? r->width : MR;
     real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + r->together * held;
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    for (int64_t u = 0; u < r->together; u++) NAME(zero_run)(buffer + u * held + planes, held - planes); /* read past the last row, unused */
+    for (int64_t u = 0; u < r->together; u++)
+        NAME(zero_run)(buffer + u * held + planes, held - planes); /* read past the last row, unused */
     int64_t in_plane = size3(p->in), out_plane = size3(p->out), padded = 0;
     for (int64_t item = begin; item < end; item++) {
-        int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together, units = CB_MIN(r->together, r->units - first);
+        int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together,
+                units = CB_MIN(r->together, r->units - first);
         for (int64_t u = 0; u < units; u++)
-            NAME(prepare)(p, (const real *)r->in + (first + u) / p->bands * p->channels * in_plane, (first + u) % p->bands * p->band,
-                          p->bands == 1 && u < padded, buffer + u * held);
+            NAME(prepare)(p, (const real *)r->in + (first + u) / p->bands * p->channels * in_plane,
+                          (first + u) % p->bands * p->band, p->bands == 1 && u < padded, buffer + u * held);
         padded = CB_MAX(padded, units);
         for (int q = 0; q < p->parts; q++) {
             const conv_part *part = &p->part[q];
             int64_t k = part->taps * p->channels;
             for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += step)
                 for (int64_t u = 0; u < units; u++) {
-                    int64_t image = (first + u) / p->bands, band = (first + u) % p->bands * p->band; /* image: of all groups */
+                    int64_t image = (first + u) / p->bands,
+                            band = (first + u) % p->bands * p->band; /* image: of all groups */
                     int64_t group = image % p->groups, rows = CB_MIN(step, p->rows - i);
                     const real *weights = part->weights;
                     real *out = (real *)r->out + (image * p->rows + i) * out_plane;
                     if (r->width)
-                        NAME(correlate_pixels)(p, part, weights + (group * round_up(p->rows, r->width) + i) * k, band, buffer + u * held, rows,
-                                               r->width, flat, (int32_t *)(flat + 2 * p->flat * r->width), out);
+                        NAME(correlate_pixels)(p, part,
+                                               weights + (group * round_up(p->rows, r->width) + i) * k, band,
+                                               buffer + u * held, rows, r->width, flat,
+                                               (int32_t *)(flat + 2 * p->flat * r->width), out);
                     else
-                        NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band, buffer + u * held, rows, flat, pitch, out);
+                        NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band,
+                                             buffer + u * held, rows, flat, pitch, out);
                 }
         }
     }
@@ -241,5 +266,6 @@ static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, co
     for (int64_t g = 0; g < s->groups; g++)
         for (int64_t c = 0; c < s->ic; c++)
             for (int64_t f = 0; f < s->oc; f++)
-                for (int64_t t = 0; t < part->taps; t++) *to++ = w[((g * s->oc + f) * s->ic + c) * all + part->tap[t]];
+                for (int64_t t = 0; t < part->taps; t++)
+                    *to++ = w[((g * s->oc + f) * s->ic + c) * all + part->tap[t]];
 }

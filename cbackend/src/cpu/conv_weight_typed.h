@@ -1,7 +1,8 @@
-/* Weight gradients of one real type: include with `real` and NAME(x) defined, after conv_typed.h. See conv_weight.h.
+/* Weight gradients of one real type: include with `real` and NAME(x) defined, after conv_typed.h. See
+ * conv_weight.h.
  *
- * dW[f][c][tap] = sum over positions p of ct[f][p] * x[c][p + offset(tap)], over whole padded rows: the cotangent is
- * zero between the rows' ends. */
+ * dW[f][c][tap] = sum over positions p of ct[f][p] * x[c][p + offset(tap)], over whole padded rows: the
+ * cotangent is zero between the rows' ends. */
 
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { NAME(lane_rows) = 4, NAME(lane_cols) = 6 };
@@ -10,8 +11,8 @@ enum { NAME(lane_rows) = 2, NAME(lane_cols) = 4 };
 #endif
 
 /* sums[i][j] (vectors) += ct[i] * x[j] over n positions: both are read along positions */
-CB_INLINE void NAME(lane_tile)(int rows, int cols, int64_t n, const real *ct, int64_t ct_row, const real *x, const int32_t *offsets,
-                               real *sums, int64_t sums_row) {
+CB_INLINE void NAME(lane_tile)(int rows, int cols, int64_t n, const real *ct, int64_t ct_row, const real *x,
+                               const int32_t *offsets, real *sums, int64_t sums_row) {
     enum { VL = NAME(vl) };
     NAME(vec) sum[NAME(lane_rows)][NAME(lane_cols)];
     const real *from[NAME(lane_cols)];
@@ -30,31 +31,38 @@ CB_INLINE void NAME(lane_tile)(int rows, int cols, int64_t n, const real *ct, in
         for (int j = 0; j < cols; j++) *(NAME(vecu) *)(sums + i * sums_row + j * VL) = sum[i][j];
 }
 
-static void NAME(lane_block)(int64_t rows, int64_t cols, int64_t n, const real *ct, int64_t ct_row, const real *x, const int32_t *offsets,
-                             real *sums) {
+static void NAME(lane_block)(int64_t rows, int64_t cols, int64_t n, const real *ct, int64_t ct_row,
+                             const real *x, const int32_t *offsets, real *sums) {
     enum { VL = NAME(vl), R = NAME(lane_rows), C = NAME(lane_cols) };
-#define LANES(r, c) NAME(lane_tile)(r, c, n, ct + i * ct_row, ct_row, x, offsets + j, sums + (i * cols + j) * VL, cols * VL)
+#define LANES(r, c) \
+    NAME(lane_tile)(r, c, n, ct + i * ct_row, ct_row, x, offsets + j, sums + (i * cols + j) * VL, cols * VL)
     for (int64_t i = 0; i < rows;) {
         bool many = rows - i >= R;
         int64_t j = 0;
         for (; j + C <= cols; j += C)
-            if (many) LANES(R, C);
-            else LANES(1, C);
+            if (many)
+                LANES(R, C);
+            else
+                LANES(1, C);
         for (; j + C / 2 <= cols; j += C / 2)
-            if (many) LANES(R, C / 2);
-            else LANES(1, C / 2);
+            if (many)
+                LANES(R, C / 2);
+            else
+                LANES(1, C / 2);
         for (; j < cols; j++)
-            if (many) LANES(R, 1);
-            else LANES(1, 1);
+            if (many)
+                LANES(R, 1);
+            else
+                LANES(1, 1);
         i += many ? R : 1;
     }
 #undef LANES
 }
 
-/* One band of the cotangent of `rows` filters as flat rows with the planes' pitch, zero between the rows' ends and up to
- * `room`. Returns the length of a flat row. */
-static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t first[3], const int64_t count[3], int64_t rows, int64_t zs,
-                             int64_t room, real *to) {
+/* One band of the cotangent of `rows` filters as flat rows with the planes' pitch, zero between the rows'
+ * ends and up to `room`. Returns the length of a flat row. */
+static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t first[3],
+                             const int64_t count[3], int64_t rows, int64_t zs, int64_t room, real *to) {
     int64_t length = (count[1] - 1) * p->size[2] + count[2];
     for (int64_t f = 0; f < rows; f++, from += size3(p->out))
         for (int64_t z = 0; z < count[0]; z++) {
@@ -69,17 +77,19 @@ static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t
     return length;
 }
 
-/* sums[i][v] += over k positions of ct[i] (broadcast) * a vector of channels. The nv vectors belong to any taps and channels:
- * vector v is read at x + x_at[v] and added up at sums + sums_at[v]. */
-CB_INLINE void NAME(turned_tile)(int mr, int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x, const int64_t *x_at,
-                                 int64_t x_row, real *sums, const int64_t *sums_at, int64_t sums_row) {
+/* sums[i][v] += over k positions of ct[i] (broadcast) * a vector of channels. The nv vectors belong to any
+ * taps and channels: vector v is read at x + x_at[v] and added up at sums + sums_at[v]. */
+CB_INLINE void NAME(turned_tile)(int mr, int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row,
+                                 const real *x, const int64_t *x_at, int64_t x_row, real *sums,
+                                 const int64_t *sums_at, int64_t sums_row) {
     NAME(vec) sum[NAME(mr)][NAME(nv)];
     const real *row[NAME(mr)], *from[NAME(nv)];
     for (int v = 0; v < nv; v++) from[v] = x + x_at[v];
     for (int i = 0; i < mr; i++) {
         int64_t clamped = CB_MIN(i, rows - 1);
         row[i] = ct + clamped * ct_row;
-        for (int v = 0; v < nv; v++) sum[i][v] = *(const NAME(vecu) *)(sums + sums_at[v] + clamped * sums_row);
+        for (int v = 0; v < nv; v++)
+            sum[i][v] = *(const NAME(vecu) *)(sums + sums_at[v] + clamped * sums_row);
     }
     for (int64_t p = 0, at = 0; p < k; p++, at += x_row) {
         NAME(vec) right[NAME(nv)];
@@ -96,26 +106,34 @@ CB_INLINE void NAME(turned_tile)(int mr, int nv, int64_t rows, int64_t k, const 
             for (int v = 0; v < nv; v++) *(NAME(vecu) *)(sums + sums_at[v] + i * sums_row) = sum[i][v];
 }
 
-static void NAME(run_turned)(int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x, const int64_t *x_at, int64_t x_row,
-                             real *sums, const int64_t *sums_at, int64_t sums_row) {
+static void NAME(run_turned)(int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x,
+                             const int64_t *x_at, int64_t x_row, real *sums, const int64_t *sums_at,
+                             int64_t sums_row) {
 #define TURNED(mr, nv) NAME(turned_tile)(mr, nv, rows, k, ct, ct_row, x, x_at, x_row, sums, sums_at, sums_row)
     bool many = rows > 4 && NAME(mr) > 4;
     if (nv == NAME(nv)) {
-        if (many) TURNED(NAME(mr), NAME(nv));
-        else TURNED(4, NAME(nv));
+        if (many)
+            TURNED(NAME(mr), NAME(nv));
+        else
+            TURNED(4, NAME(nv));
     } else if (nv == 1) {
-        if (many) TURNED(NAME(mr), 1);
-        else TURNED(4, 1);
+        if (many)
+            TURNED(NAME(mr), 1);
+        else
+            TURNED(4, 1);
     } else {
-        if (many) TURNED(NAME(mr), 2);
-        else TURNED(4, 2);
+        if (many)
+            TURNED(NAME(mr), 2);
+        else
+            TURNED(4, 2);
     }
 #undef TURNED
 }
 
 /* Sums over one or more units whose turned inputs and flat cotangents lie side by side. */
-static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length, const int64_t *depth, int64_t rows, const real *ct,
-                                int64_t ct_row, int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
+static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length,
+                                const int64_t *depth, int64_t rows, const real *ct, int64_t ct_row,
+                                int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
     enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
@@ -131,8 +149,10 @@ static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_
             }
             for (int64_t u = 0; u < units; u++)
                 for (int64_t z = 0; z < depth[u]; z++)
-                    NAME(run_turned)(nv, CB_MIN(MR, rows - f), length[u], ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row,
-                                     x + u * x_unit + z * p->size[1] * p->size[2] * r->width, x_at, r->width, sums, sums_at, r->width);
+                    NAME(run_turned)(nv, CB_MIN(MR, rows - f), length[u],
+                                     ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row,
+                                     x + u * x_unit + z * p->size[1] * p->size[2] * r->width, x_at, r->width,
+                                     sums, sums_at, r->width);
         }
 }
 
@@ -142,8 +162,10 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
     weight_run *r = context;
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
-    int64_t in_plane = size3(p->in), out_plane = size3(p->out), channels = p->channels, zs = p->band_dim == 0 ? p->band : part->count[0];
-    int64_t planes = channels * p->channel_size, held = round_up(planes + p->shared + VL, VL), ct_row = zs * p->flat_pitch;
+    int64_t in_plane = size3(p->in), out_plane = size3(p->out), channels = p->channels,
+            zs = p->band_dim == 0 ? p->band : part->count[0];
+    int64_t planes = channels * p->channel_size, held = round_up(planes + p->shared + VL, VL),
+            ct_row = zs * p->flat_pitch;
     int64_t turned = r->lanes ? 0 : (p->channel_size + p->shared) * r->width, ct_unit = r->block * ct_row;
     int64_t nbytes = (held + r->together * (turned + ct_unit)) * (int64_t)sizeof(real);
     real *buffer = cb_alloc(CB_CPU, nbytes), *x = buffer + held, *ct = x + r->together * turned;
@@ -151,33 +173,42 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer + planes, 0, (size_t)(held - planes) * sizeof(real)); /* read past the last row, times zero */
-    for (int64_t u = 0; u < r->together && !r->lanes; u++) NAME(zero_run)(x + u * turned + p->channel_size * r->width, p->shared * r->width);
+    memset(buffer + planes, 0,
+           (size_t)(held - planes) * sizeof(real)); /* read past the last row, times zero */
+    for (int64_t u = 0; u < r->together && !r->lanes; u++)
+        NAME(zero_run)(x + u * turned + p->channel_size * r->width, p->shared * r->width);
     bool padded = false;
     for (int64_t item = begin; item < end; item++) {
-        int64_t block = item % r->blocks, group = item / r->blocks % p->groups, chunk = item / r->blocks / p->groups;
+        int64_t block = item % r->blocks, group = item / r->blocks % p->groups,
+                chunk = item / r->blocks / p->groups;
         int64_t f0 = block * r->block, rows = CB_MIN(r->block, p->rows - f0);
-        real *sums = (real *)r->sums + (chunk * p->groups + group) * p->rows * r->row_size + f0 * (r->lanes ? r->row_size : r->width);
+        real *sums = (real *)r->sums + (chunk * p->groups + group) * p->rows * r->row_size +
+                     f0 * (r->lanes ? r->row_size : r->width);
         for (int64_t t = 0; t < (r->lanes ? 1 : part->taps); t++)
-            memset(sums + t * p->rows * r->width, 0, (size_t)(rows * (r->lanes ? r->row_size : r->width)) * sizeof(real));
-        int64_t length[MAX_TOGETHER], depth[MAX_TOGETHER], waiting = 0, stop = CB_MIN((chunk + 1) * r->chunk, r->units);
+            memset(sums + t * p->rows * r->width, 0,
+                   (size_t)(rows * (r->lanes ? r->row_size : r->width)) * sizeof(real));
+        int64_t length[MAX_TOGETHER], depth[MAX_TOGETHER], waiting = 0,
+                                                           stop = CB_MIN((chunk + 1) * r->chunk, r->units);
         for (int64_t unit = chunk * r->chunk; unit < stop; unit++) {
-            int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3], first[3] = {0};
+            int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3],
+                    first[3] = {0};
             for (int d = 0; d < 3; d++) count[d] = part->count[d];
             count[p->band_dim] = CB_MIN(p->band, count[p->band_dim] - band);
             first[p->band_dim] = band;
             if (count[p->band_dim] > 0) {
                 NAME(prepare)(p, (const real *)r->in + image * channels * in_plane, band, padded, buffer);
                 padded = p->bands == 1;
-                length[waiting] = NAME(flatten)(p, (const real *)r->ct + (image * p->rows + f0) * out_plane, first, count, rows, zs,
-                                                p->flat_pitch, ct + waiting * ct_unit);
+                length[waiting] =
+                    NAME(flatten)(p, (const real *)r->ct + (image * p->rows + f0) * out_plane, first, count,
+                                  rows, zs, p->flat_pitch, ct + waiting * ct_unit);
                 depth[waiting] = count[0];
                 if (r->lanes) {
                     for (int64_t z = 0; z < count[0]; z++)
-                        NAME(lane_block)(rows, part->taps * channels, length[0], ct + z * p->flat_pitch, ct_row,
-                                         buffer + z * p->size[1] * p->size[2], part->offsets, sums);
+                        NAME(lane_block)(rows, part->taps * channels, length[0], ct + z * p->flat_pitch,
+                                         ct_row, buffer + z * p->size[1] * p->size[2], part->offsets, sums);
                 } else {
-                    NAME(pack)(p->channel_size, channels, r->width, buffer, 1, p->channel_size, x + waiting * turned);
+                    NAME(pack)(p->channel_size, channels, r->width, buffer, 1, p->channel_size,
+                               x + waiting * turned);
                     waiting++;
                 }
             }
@@ -203,7 +234,8 @@ static void NAME(weight_sums)(void *context, int64_t begin, int64_t end) {
         int64_t group = item / p->rows, f = item % p->rows;
         real *out = (real *)r->out + item * channels * taps;
         for (int64_t t = 0; t < runs; t++) {
-            const real *sums = (const real *)r->sums + group * p->rows * r->row_size + (t * p->rows + f) * run;
+            const real *sums =
+                (const real *)r->sums + group * p->rows * r->row_size + (t * p->rows + f) * run;
             for (int64_t j0 = 0; j0 < run; j0 += STRIP) {
                 int64_t n = CB_MIN(STRIP, run - j0);
                 for (int64_t j = 0; j < n; j++) total[j] = sums[j0 + j];

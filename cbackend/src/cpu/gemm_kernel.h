@@ -1,4 +1,5 @@
-/* The inner kernels of matrix products and convolutions for one type: include with `real` and NAME(x) defined.
+/* The inner kernels of matrix products and convolutions for one type: include with `real` and NAME(x)
+ * defined.
  *
  * A tile of MR x NV vectors of the result stays in registers; each step multiplies one column of a (broadcast
  * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. */
@@ -16,19 +17,22 @@ typedef real NAME(vec) __attribute__((vector_size(NAME(bytes))));
 /* the same, at any address */
 typedef real NAME(vecu) __attribute__((vector_size(NAME(bytes)), aligned(sizeof(real)), may_alias));
 
-/* c[i][0..nv) = init[i] + sum over k of a[i][k] * b[k]. Rows from `rows` on are computed twice over and not stored.
- * Row k of b begins at b + offsets[k], or at b + k * b_row without offsets. init: NULL for zeros; init_row 0 repeats
- * one row (a bias). Nothing is taken to be aligned. */
-CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,
-                          int64_t b_row, const int32_t *offsets, const real *init, int64_t init_row, real *c, int64_t c_row) {
+/* c[i][0..nv) = init[i] + sum over k of a[i][k] * b[k]. Rows from `rows` on are computed twice over and not
+ * stored. Row k of b begins at b + offsets[k], or at b + k * b_row without offsets. init: NULL for zeros;
+ * init_row 0 repeats one row (a bias). Nothing is taken to be aligned. */
+CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a, int64_t a_row,
+                          int64_t a_col, const real *b, int64_t b_row, const int32_t *offsets,
+                          const real *init, int64_t init_row, real *c, int64_t c_row) {
     NAME(vec) sum[NAME(mr)][NAME(nv)];
     const real *row[NAME(mr)];
     for (int i = 0; i < mr; i++) {
         int64_t clamped = CB_MIN(i, rows - 1);
         row[i] = a + clamped * a_row;
         for (int v = 0; v < nv; v++) {
-            if (init) sum[i][v] = *(const NAME(vecu) *)(init + clamped * init_row + v * NAME(vl));
-            else sum[i][v] = (NAME(vec)){0};
+            if (init)
+                sum[i][v] = *(const NAME(vecu) *)(init + clamped * init_row + v * NAME(vl));
+            else
+                sum[i][v] = (NAME(vec)){0};
         }
     }
     int64_t at = 0;
@@ -51,28 +55,36 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
 }
 
 /* the tile with constant sizes for every (mr, nv) */
-#define CB_TILES(nv)                                          \
-    if (NAME(mr) > 4 && rows > 4) CB_ONE_TILE(NAME(mr), nv);  \
-    else if (rows > 2) CB_ONE_TILE(4, nv);                    \
-    else if (rows == 2) CB_ONE_TILE(2, nv);                   \
-    else CB_ONE_TILE(1, nv)
-#define CB_ALL_TILES               \
-    if (nv == 1) {                 \
-        CB_TILES(1);               \
-    } else if (nv == 2) {          \
-        CB_TILES(2);               \
-    } else {                       \
-        CB_TILES(NAME(nv));        \
+#define CB_TILES(nv)               \
+    if (NAME(mr) > 4 && rows > 4)  \
+        CB_ONE_TILE(NAME(mr), nv); \
+    else if (rows > 2)             \
+        CB_ONE_TILE(4, nv);        \
+    else if (rows == 2)            \
+        CB_ONE_TILE(2, nv);        \
+    else                           \
+        CB_ONE_TILE(1, nv)
+#define CB_ALL_TILES        \
+    if (nv == 1) {          \
+        CB_TILES(1);        \
+    } else if (nv == 2) {   \
+        CB_TILES(2);        \
+    } else {                \
+        CB_TILES(NAME(nv)); \
     }
-__attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,
-                                                   int64_t b_row, const real *init, int64_t init_row, real *c, int64_t c_row) {
-#define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
+__attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a,
+                                                   int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
+                                                   const real *init, int64_t init_row, real *c,
+                                                   int64_t c_row) {
+#define CB_ONE_TILE(mr, nv) \
+    NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
     CB_ALL_TILES
 #undef CB_ONE_TILE
 }
 /* rows of b at offsets, a contiguous along k, nothing to begin with */
-__attribute__((unused)) static void NAME(offset_tile)(int nv, int64_t rows, int64_t k, const real *a, int64_t a_row, const int32_t *offsets,
-                                                      const real *b, real *c, int64_t c_row) {
+__attribute__((unused)) static void NAME(offset_tile)(int nv, int64_t rows, int64_t k, const real *a,
+                                                      int64_t a_row, const int32_t *offsets, const real *b,
+                                                      real *c, int64_t c_row) {
 #define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, 1, b, 0, offsets, NULL, 0, c, c_row)
     CB_ALL_TILES
 #undef CB_ONE_TILE
@@ -85,9 +97,15 @@ typedef real NAME(vec4) __attribute__((vector_size(4 * sizeof(real))));
 typedef real NAME(vec4u) __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, int64_t to_row) {
     NAME(vec4) r0 = *(const NAME(vec4u) *)from, r1 = *(const NAME(vec4u) *)(from + from_row);
-    NAME(vec4) r2 = *(const NAME(vec4u) *)(from + 2 * from_row), r3 = *(const NAME(vec4u) *)(from + 3 * from_row);
-    NAME(vec4) a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    NAME(vec4) c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    NAME(vec4)
+    r2 = *(const NAME(vec4u) *)(from + 2 * from_row),
+    r3 = *(const NAME(vec4u) *)(from + 3 * from_row);
+    NAME(vec4)
+    a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
+    b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    NAME(vec4)
+    c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7),
+    d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     *(NAME(vec4u) *)to = __builtin_shufflevector(a, b, 0, 1, 4, 5);
     *(NAME(vec4u) *)(to + to_row) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
     *(NAME(vec4u) *)(to + 2 * to_row) = __builtin_shufflevector(c, d, 0, 1, 4, 5);
@@ -95,12 +113,14 @@ CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, in
 }
 
 /* to[r][j] = b[r][j] for k rows and n columns of any strides */
-static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col, real *to, int64_t to_row) {
+static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col, real *to,
+                       int64_t to_row) {
     int64_t done = 0; /* columns moved by transposition */
     if (b_row == 1 && b_col != 1) {
         for (; done + 4 <= n; done += 4) {
             int64_t r = 0;
-            for (; r + 4 <= k; r += 4) NAME(transpose4)(b + r + done * b_col, b_col, to + r * to_row + done, to_row);
+            for (; r + 4 <= k; r += 4)
+                NAME(transpose4)(b + r + done * b_col, b_col, to + r * to_row + done, to_row);
             for (; r < k; r++)
                 for (int64_t j = done; j < done + 4; j++) to[r * to_row + j] = b[r + j * b_col];
         }
@@ -116,7 +136,8 @@ static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64
 }
 
 /* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
-static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col, real *to) {
+static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col,
+                       real *to) {
     NAME(turn)(k, n, b, b_row, b_col, to, width);
     for (int64_t r = 0; r < k && n < width; r++)
         for (int64_t j = n; j < width; j++) to[r * width + j] = 0;

@@ -1,14 +1,16 @@
 /* Matrix products of one real type: include with `real` and NAME(x) defined. See matmul.c for the plan.
  *
- * Blocks read a in place (or from a copied block) and b in place where its rows are contiguous; a panel of b that is
- * transposed, strided or narrower than its vectors is packed, padded with zeros, KC rows at a time. */
+ * Blocks read a in place (or from a copied block) and b in place where its rows are contiguous; a panel of b
+ * that is transposed, strided or narrower than its vectors is packed, padded with zeros, KC rows at a time.
+ */
 #include "gemm_kernel.h"
 
 enum { NAME(kc) = 256 };
 
 /* c [m, n] = a @ b (+ bias), one thread, no blocking of m */
-static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                        int64_t b_col, const real *bias, real *c, int64_t c_row, bool accumulate) {
+static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                        const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c, int64_t c_row,
+                        bool accumulate) {
     enum { VL = NAME(vl), NR = NAME(nr), MR = NAME(mr) };
     _Alignas(64) real panel[NAME(kc) * NR], edge[MR * NR], edge_init[MR * NR];
     for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += NAME(kc)) {
@@ -32,12 +34,14 @@ static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
                 const real *left_block = a + i * a_row + k0 * a_col;
                 if (cols == width) {
                     const real *init = add ? to : bias ? bias + j : NULL;
-                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row, init, add ? c_row : 0, to, c_row);
+                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row, init,
+                                   add ? c_row : 0, to, c_row);
                 } else { /* through a full tile on the stack */
                     for (int64_t r = 0; r < rows; r++)
                         for (int64_t v = 0; v < cols; v++)
                             edge_init[r * width + v] = add ? to[r * c_row + v] : bias ? bias[j + v] : 0;
-                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row, add || bias ? edge_init : NULL, width, edge, width);
+                    NAME(run_tile)(nv, rows, kn, left_block, a_row, a_col, right, right_row,
+                                   add || bias ? edge_init : NULL, width, edge, width);
                     for (int64_t r = 0; r < rows; r++)
                         for (int64_t v = 0; v < cols; v++) to[r * c_row + v] = edge[r * width + v];
                 }
@@ -47,12 +51,13 @@ static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     }
 }
 
-/* Results of at most half a vector's columns, whose rows follow each other: half vectors, and no padding of the result. */
+/* Results of at most half a vector's columns, whose rows follow each other: half vectors, and no padding of
+ * the result. */
 typedef real NAME(vech) __attribute__((vector_size(NAME(bytes) / 2)));
 typedef real NAME(vechu) __attribute__((vector_size(NAME(bytes) / 2), aligned(sizeof(real)), may_alias));
 enum { NAME(half) = NAME(vl) / 2 };
-static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                         int64_t b_col, const real *bias, real *c) {
+static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                         const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c) {
     enum { HALF = NAME(half), ROWS = 8 };
     _Alignas(64) real panel[NAME(kc) * HALF], start[HALF] = {0};
     if (b_col != 1 || n != HALF) {
@@ -74,41 +79,49 @@ static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t
         int vectors = n == HALF ? ROWS : (int)((ROWS * n - HALF) / n + 1);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; r++) {
-            if (r < vectors) *(NAME(vechu) *)(c + r * n) = sum[r];
+            if (r < vectors)
+                *(NAME(vechu) *)(c + r * n) = sum[r];
             else
                 for (int64_t j = 0; j < n; j++) c[r * n + j] = sum[r][j];
         }
     }
     for (; i < m; i++, c += n) {
         NAME(vech) sum = *(const NAME(vech) *)start;
-        for (int64_t p = 0; p < k; p++) sum += a[i * a_row + p * a_col] * *(const NAME(vechu) *)(b + p * b_row);
+        for (int64_t p = 0; p < k; p++)
+            sum += a[i * a_row + p * a_col] * *(const NAME(vechu) *)(b + p * b_row);
         for (int64_t j = 0; j < n; j++) c[j] = sum[j];
     }
 }
 
-/* The same as block for a part of a large product: a is copied out of memory whose rows may share cache sets, and b is
- * packed row by row, in the order of memory, into panels that all rows of a use. */
-static int NAME(large_block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                             int64_t b_col, const real *bias, real *c, int64_t c_row) {
+/* The same as block for a part of a large product: a is copied out of memory whose rows may share cache sets,
+ * and b is packed row by row, in the order of memory, into panels that all rows of a use. */
+static int NAME(large_block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                             const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c,
+                             int64_t c_row) {
     enum { NR = NAME(nr), KC = NAME(kc) };
     int64_t by_rows = a_row == 1 ? 0 : 1, pitch = (by_rows ? KC : m) + 16, whole = n / NR * NR;
-    int64_t a_size = round_up(pitch * (by_rows ? m : KC), 16), nbytes = (a_size + KC * round_up(n, NR)) * (int64_t)sizeof(real);
+    int64_t a_size = round_up(pitch * (by_rows ? m : KC), 16),
+            nbytes = (a_size + KC * round_up(n, NR)) * (int64_t)sizeof(real);
     real *copy = cb_alloc(CB_CPU, nbytes), *panels = copy + a_size;
     if (!copy) return CB_ERR_MEMORY;
     for (int64_t k0 = 0; k0 < k; k0 += KC) {
         int64_t kn = CB_MIN(KC, k - k0), length = by_rows ? kn : m, lines = by_rows ? m : kn;
         const real *from = a + k0 * a_col, *right = b + k0 * b_row;
         for (int64_t i = 0; i < lines; i++)
-            CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? a_row : a_col), by_rows ? a_col : 1, length, copy + i * pitch);
+            CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? a_row : a_col), by_rows ? a_col : 1, length,
+                              copy + i * pitch);
         if (b_col == 1)
             for (int64_t r = 0; r < kn; r++)
-                for (int64_t j = 0; j < whole; j += NR) memcpy(panels + j * KC + r * NR, right + r * b_row + j, NR * sizeof(real));
+                for (int64_t j = 0; j < whole; j += NR)
+                    memcpy(panels + j * KC + r * NR, right + r * b_row + j, NR * sizeof(real));
         else
-            for (int64_t j = 0; j < whole; j += NR) NAME(pack)(kn, NR, NR, right + j * b_col, b_row, b_col, panels + j * KC);
+            for (int64_t j = 0; j < whole; j += NR)
+                NAME(pack)(kn, NR, NR, right + j * b_col, b_row, b_col, panels + j * KC);
         for (int64_t j = 0; j < n; j += NR) {
             bool packed = j < whole;
-            NAME(block)(m, CB_MIN(NR, n - j), kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch, packed ? panels + j * KC : right + j * b_col,
-                        packed ? NR : b_row, packed ? 1 : b_col, k0 || !bias ? NULL : bias + j, c + j, c_row, k0 > 0);
+            NAME(block)(m, CB_MIN(NR, n - j), kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch,
+                        packed ? panels + j * KC : right + j * b_col, packed ? NR : b_row, packed ? 1 : b_col,
+                        k0 || !bias ? NULL : bias + j, c + j, c_row, k0 > 0);
         }
     }
     cb_free(CB_CPU, copy, nbytes);
@@ -126,8 +139,8 @@ CB_INLINE real NAME(vec_sum)(NAME(vec) v) {
 }
 
 /* rows x cols dot products of contiguous runs */
-CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b, int64_t b_col, const real *bias,
-                              real *c, int64_t c_row) {
+CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b,
+                              int64_t b_col, const real *bias, real *c, int64_t c_row) {
     NAME(vec) sum[4][4], more[4][4];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) sum[i][j] = more[i][j] = (NAME(vec)){0};
@@ -144,7 +157,8 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
     for (; at + NAME(vl) <= k; at += NAME(vl))
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < cols; j++)
-                sum[i][j] += *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
+                sum[i][j] +=
+                    *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
             real total = NAME(vec_sum)(twice ? sum[i][j] + more[i][j] : sum[i][j]);
@@ -153,14 +167,16 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
         }
 }
 
-static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, const real *b, int64_t b_col, const real *bias,
-                       real *c, int64_t c_row) {
-#define DOTS(rows, cols) NAME(dot_tile)(rows, cols, k, a + i * a_row, a_row, b + j * b_col, b_col, bias ? bias + j : NULL, c + i * c_row + j, c_row)
-#define COLUMNS(rows)                                        \
-    {                                                        \
-        int64_t j = 0;                                       \
-        for (; j + 4 <= n; j += 4) DOTS(rows, 4);            \
-        for (; j < n; j++) DOTS(rows, 1);                    \
+static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, const real *b,
+                       int64_t b_col, const real *bias, real *c, int64_t c_row) {
+#define DOTS(rows, cols)                                                                              \
+    NAME(dot_tile)(rows, cols, k, a + i * a_row, a_row, b + j * b_col, b_col, bias ? bias + j : NULL, \
+                   c + i * c_row + j, c_row)
+#define COLUMNS(rows)                             \
+    {                                             \
+        int64_t j = 0;                            \
+        for (; j + 4 <= n; j += 4) DOTS(rows, 4); \
+        for (; j < n; j++) DOTS(rows, 1);         \
     }
     int64_t i = 0;
     for (; i + 4 <= m; i += 4) COLUMNS(4)
@@ -170,8 +186,8 @@ static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 }
 
 /* A few rows times a matrix with contiguous rows, read once in the order of memory. */
-static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                             const real *bias, real *c, int64_t c_row) {
+static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                             const real *b, int64_t b_row, const real *bias, real *c, int64_t c_row) {
     enum { STRIP = 2048 };
     for (int64_t j0 = 0; j0 < n; j0 += STRIP)
         for (int64_t i = 0; i < m; i++) {
@@ -184,8 +200,9 @@ static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int
                 real x4 = x[4 * a_col], x5 = x[5 * a_col], x6 = x[6 * a_col], x7 = x[7 * a_col];
                 for (int64_t j = 0; j < cols; j++) {
                     const real *z = y + j;
-                    to[j] += ((x0 * z[0] + x1 * z[b_row]) + (x2 * z[2 * b_row] + x3 * z[3 * b_row])) +
-                             ((x4 * z[4 * b_row] + x5 * z[5 * b_row]) + (x6 * z[6 * b_row] + x7 * z[7 * b_row]));
+                    to[j] +=
+                        ((x0 * z[0] + x1 * z[b_row]) + (x2 * z[2 * b_row] + x3 * z[3 * b_row])) +
+                        ((x4 * z[4 * b_row] + x5 * z[5 * b_row]) + (x6 * z[6 * b_row] + x7 * z[7 * b_row]));
                 }
             }
             for (; r < k; r++) {
@@ -197,8 +214,9 @@ static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int
 }
 
 /* One block of one product, by the kernel that suits its shape. */
-static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row,
-                         int64_t b_col, const void *bias, void *c, int64_t c_row, bool large) {
+static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
+                         const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
+                         int64_t c_row, bool large) {
     if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
         NAME(dots)(m, n, k, a, a_row, b, b_col, bias, c, c_row);
     } else if (b_col == 1 && m <= 2 && n >= NAME(vl)) {

@@ -1,9 +1,10 @@
 /* Matrix products on the CPU: the plan of blocks and batches; kernels are in gemm_typed.h.
  *
- * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and each is
- * computed whole by one thread, so results do not depend on the number of threads. float, double and integers of 32 and
- * 64 bits (as unsigned ones, which wrap) have their own kernels: as fast as OpenBLAS, without its cost per call or its
- * dependence on environment variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
+ * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and
+ * each is computed whole by one thread, so results do not depend on the number of threads. float, double and
+ * integers of 32 and 64 bits (as unsigned ones, which wrap) have their own kernels: as fast as OpenBLAS,
+ * without its cost per call or its dependence on environment variables. Large complex products go to
+ * OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
@@ -32,8 +33,8 @@ static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) 
 
 enum { ROWS = 256, COLUMNS = 768, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
 
-typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t, int64_t, const void *, void *,
-                       int64_t, bool);
+typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t,
+                       int64_t, const void *, void *, int64_t, bool);
 
 typedef struct gemm_run {
     const cb_gemm *g;
@@ -48,7 +49,8 @@ static void blocks(void *context, int64_t begin, int64_t end) {
     const cb_gemm *g = r->g;
     int64_t per_item = r->row_blocks * r->column_blocks;
     for (int64_t p = begin; p < end; p++) {
-        int64_t item = p / per_item, i = p % per_item / r->column_blocks * r->rows, j = p % r->column_blocks * r->columns;
+        int64_t item = p / per_item, i = p % per_item / r->column_blocks * r->rows,
+                j = p % r->column_blocks * r->columns;
         int64_t a = i * g->a_row, b = j * g->b_col, rest = item;
         for (int d = g->nbatch - 1; d >= 0; d--) {
             int64_t index = rest % g->batch_shape[d];
@@ -57,8 +59,10 @@ static void blocks(void *context, int64_t begin, int64_t end) {
             b += index * g->b_batch[d];
         }
         char *c = g->c + ((item * g->m + i) * g->n + j) * r->size;
-        int status = r->multiply(CB_MIN(r->rows, g->m - i), CB_MIN(r->columns, g->n - j), g->k, g->a + a * r->size, g->a_row, g->a_col,
-                                 g->b + b * r->size, g->b_row, g->b_col, g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n, r->large);
+        int status =
+            r->multiply(CB_MIN(r->rows, g->m - i), CB_MIN(r->columns, g->n - j), g->k, g->a + a * r->size,
+                        g->a_row, g->a_col, g->b + b * r->size, g->b_row, g->b_col,
+                        g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n, r->large);
         if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
     }
 }
@@ -70,8 +74,10 @@ static void fold(cb_gemm *g) {
         int64_t count = g->batch_shape[d];
         if (count != 1) {
             if (g->b_batch[d] != 0) return;
-            if (g->m == 1) g->a_row = g->a_batch[d];
-            else if (g->a_batch[d] != g->m * g->a_row) return;
+            if (g->m == 1)
+                g->a_row = g->a_batch[d];
+            else if (g->a_batch[d] != g->m * g->a_row)
+                return;
             g->m *= count;
             g->batch /= count;
         }
@@ -91,8 +97,9 @@ typedef struct dot_run {
 static void dot_pieces(void *context, int64_t begin, int64_t end) {
     dot_run *r = context;
     const cb_gemm *g = r->g;
-    r->multiply(1, 1, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col, g->b + begin * g->b_row * r->size, g->b_row, 0, NULL,
-                r->parts + begin / DOT_PIECE * r->size, 1, false);
+    r->multiply(1, 1, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col,
+                g->b + begin * g->b_row * r->size, g->b_row, 0, NULL, r->parts + begin / DOT_PIECE * r->size,
+                1, false);
 }
 
 static int long_dot(const cb_gemm *g, product multiply, int64_t size) {
@@ -115,11 +122,12 @@ static int long_dot(const cb_gemm *g, product multiply, int64_t size) {
 
 /* ---- complex, through OpenBLAS ---- */
 
-typedef void (*complex_gemm)(int order, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int lda, const void *b, int ldb,
-                             const void *beta, void *c, int ldc);
+typedef void (*complex_gemm)(int order, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
+                             int lda, const void *b, int ldb, const void *beta, void *c, int ldc);
 
-static int complex_product(complex_gemm gemm, int64_t m, int64_t n, int64_t k, const char *a, int64_t lda, int ta, const char *b, int64_t ldb,
-                           int tb, const void *bias, char *c, int64_t ldc, int64_t size) {
+static int complex_product(complex_gemm gemm, int64_t m, int64_t n, int64_t k, const char *a, int64_t lda,
+                           int ta, const char *b, int64_t ldb, int tb, const void *bias, char *c, int64_t ldc,
+                           int64_t size) {
     cb_complex128 one16 = 1, zero16 = 0;
     cb_complex64 one8 = 1, zero8 = 0;
     bool wide = size == 16;
@@ -127,8 +135,8 @@ static int complex_product(complex_gemm gemm, int64_t m, int64_t n, int64_t k, c
     if (bias)
         for (int64_t i = 0; i < m; i++) memcpy(c + i * ldc * size, bias, (size_t)(n * size));
     enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
-    gemm(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, one, a, (int)lda, b, (int)ldb, bias ? one : zero, c,
-         (int)ldc);
+    gemm(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, one, a,
+         (int)lda, b, (int)ldb, bias ? one : zero, c, (int)ldc);
     return CB_OK;
 }
 
@@ -142,34 +150,41 @@ static int64_t leading(int64_t rows, int64_t cols, int64_t row, int64_t col, int
     return (col == 1 || row == 1) && ld >= CB_MAX(length, 1) && ld <= INT32_MAX ? ld : 0;
 }
 
-static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row,
-                          int64_t b_col, const void *bias, void *c, int64_t c_row, int64_t size) {
+static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
+                          const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
+                          int64_t c_row, int64_t size) {
     int ta, tb;
     int64_t lda = leading(m, k, a_row, a_col, &ta), ldb = leading(k, n, b_row, b_col, &tb);
     int64_t a_bytes = m * k * size, b_bytes = k * n * size;
     char *a_copy = NULL, *b_copy = NULL;
     int status = CB_OK;
     if (!lda && (a_copy = cb_alloc(CB_CPU, a_bytes))) {
-        for (int64_t i = 0; i < m; i++) CB_FN(gather_run)((int)size, (const char *)a + i * a_row * size, a_col, k, a_copy + i * k * size);
+        for (int64_t i = 0; i < m; i++)
+            CB_FN(gather_run)((int)size, (const char *)a + i * a_row * size, a_col, k, a_copy + i * k * size);
         a = a_copy, lda = k, ta = 0;
     }
     if (!ldb && (b_copy = cb_alloc(CB_CPU, b_bytes))) {
-        for (int64_t i = 0; i < k; i++) CB_FN(gather_run)((int)size, (const char *)b + i * b_row * size, b_col, n, b_copy + i * n * size);
+        for (int64_t i = 0; i < k; i++)
+            CB_FN(gather_run)((int)size, (const char *)b + i * b_row * size, b_col, n, b_copy + i * n * size);
         b = b_copy, ldb = n, tb = 0;
     }
-    status = lda && ldb ? complex_product(size == 16 ? zgemm : cgemm, m, n, k, a, lda, ta, b, ldb, tb, bias, c, c_row, size) : CB_ERR_MEMORY;
+    status = lda && ldb ? complex_product(size == 16 ? zgemm : cgemm, m, n, k, a, lda, ta, b, ldb, tb, bias,
+                                          c, c_row, size)
+                        : CB_ERR_MEMORY;
     if (a_copy) cb_free(CB_CPU, a_copy, a_bytes);
     if (b_copy) cb_free(CB_CPU, b_copy, b_bytes);
     return status;
 }
 
-static int product_c64(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row, int64_t b_col,
-                       const void *bias, void *c, int64_t c_row, bool large) {
+static int product_c64(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
+                       const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c, int64_t c_row,
+                       bool large) {
     (void)large;
     return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 8);
 }
-static int product_c128(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col, const void *b, int64_t b_row, int64_t b_col,
-                        const void *bias, void *c, int64_t c_row, bool large) {
+static int product_c128(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
+                        const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c, int64_t c_row,
+                        bool large) {
     (void)large;
     return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 16);
 }
@@ -194,18 +209,29 @@ int CB_FN(gemm)(const cb_gemm *given) {
         default: multiply = size == 4 ? u32_product : size == 8 ? u64_product : NULL;
     }
     if (!multiply) return CB_FN(gemm_plain)(&g);
-    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && cb_is_float(g.dtype)) return long_dot(&g, multiply, size);
-    gemm_run r = {.g = &g, .multiply = multiply, .size = size, .rows = g.m, .columns = g.n, .row_blocks = 1, .column_blocks = 1};
+    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && cb_is_float(g.dtype))
+        return long_dot(&g, multiply, size);
+    gemm_run r = {.g = &g,
+                  .multiply = multiply,
+                  .size = size,
+                  .rows = g.m,
+                  .columns = g.n,
+                  .row_blocks = 1,
+                  .column_blocks = 1};
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     if (work > 4 * SMALL) { /* split each product */
         r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k > 256;
         int64_t tall = (g.m + ROWS - 1) / ROWS, wide = (g.n + COLUMNS - 1) / COLUMNS;
         r.rows = round_up((g.m + tall - 1) / tall, 8); /* blocks of nearly one size, whole tiles */
         r.columns = round_up((g.n + wide - 1) / wide, 48);
-        while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES && r.rows * r.columns * g.k > 2 * SMALL) {
-            if (r.rows >= r.columns / 4 && r.rows > 16) r.rows = round_up(r.rows / 2, 8);
-            else if (r.columns > 48) r.columns = round_up(r.columns / 2, 48);
-            else break;
+        while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES &&
+               r.rows * r.columns * g.k > 2 * SMALL) {
+            if (r.rows >= r.columns / 4 && r.rows > 16)
+                r.rows = round_up(r.rows / 2, 8);
+            else if (r.columns > 48)
+                r.columns = round_up(r.columns / 2, 48);
+            else
+                break;
         }
         r.row_blocks = (g.m + r.rows - 1) / r.rows;
         r.column_blocks = (g.n + r.columns - 1) / r.columns;

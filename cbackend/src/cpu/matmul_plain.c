@@ -1,7 +1,7 @@
 /* Matrix products by plain loops: 8- and 16-bit integers, and complex numbers too small for BLAS.
  *
- * Integer products wrap: signed types are computed as unsigned ones. They are added up in 32 bits, whose low bits are
- * the same. Each row of the result is a sum of multiples of rows of b. */
+ * Integer products wrap: signed types are computed as unsigned ones. They are added up in 32 bits, whose low
+ * bits are the same. Each row of the result is a sum of multiples of rows of b. */
 #include "cpu.h"
 
 enum { STRIP = 512 }; /* columns of the result accumulated at a time, on the stack */
@@ -34,12 +34,13 @@ static void batch_item(const cb_gemm *g, int64_t index, int size, const char **a
                 int64_t n = CB_MIN(STRIP, g->n - j0), step = g->b_col;                                    \
                 for (int64_t j = 0; j < n; j++) sums[j] = bias ? bias[j0 + j] : (wide)0;                  \
                 int64_t k = 0;                                                                            \
-                for (; step == 1 && k + 4 <= g->k; k += 4) { /* four rows of b a visit of the sums */      \
+                for (; step == 1 && k + 4 <= g->k; k += 4) { /* four rows of b a visit of the sums */     \
                     const type *y = b + k * g->b_row + j0, *z = a + k * g->a_col;                         \
                     wide x0 = z[0], x1 = z[g->a_col], x2 = z[2 * g->a_col], x3 = z[3 * g->a_col];         \
                     const type *y1 = y + g->b_row, *y2 = y1 + g->b_row, *y3 = y2 + g->b_row;              \
                     for (int64_t j = 0; j < n; j++)                                                       \
-                        sums[j] += (x0 * (wide)y[j] + x1 * (wide)y1[j]) + (x2 * (wide)y2[j] + x3 * (wide)y3[j]); \
+                        sums[j] +=                                                                        \
+                            (x0 * (wide)y[j] + x1 * (wide)y1[j]) + (x2 * (wide)y2[j] + x3 * (wide)y3[j]); \
                 }                                                                                         \
                 for (; k < g->k; k++) {                                                                   \
                     wide x = a[k * g->a_col];                                                             \

@@ -1,10 +1,14 @@
-/* Pooling on the CPU. One output row at a time: for each row of the window and each tap in it, the outputs whose tap
- * falls inside the input form a range, so that inner loops run over outputs without checks and vectorise.
+/* Pooling on the CPU. One output row at a time: for each row of the window and each tap in it, the outputs
+ * whose tap falls inside the input form a range, so that inner loops run over outputs without checks and
+ * vectorise.
  *
  * Maxima follow torch: the first of equal values wins, a NaN beats everything and the last NaN wins. */
 #include "cpu.h"
 
-enum { CHUNK = 256, WORK = 32768 }; /* outputs of a row handled at a time; elements visited per parallel piece */
+enum {
+    CHUNK = 256,
+    WORK = 32768
+}; /* outputs of a row handled at a time; elements visited per parallel piece */
 
 typedef struct pool_run {
     const cb_pool_shape *s;
@@ -16,88 +20,91 @@ typedef struct pool_run {
 static inline int64_t size3(const int64_t v[3]) { return v[0] * v[1] * v[2]; }
 
 /* outputs [*begin, *end) of [first, first + count) whose tap lies inside the input, in dimension d */
-static inline void inside(const cb_pool_shape *s, int d, int64_t tap, int64_t first, int64_t count, int64_t *begin, int64_t *end) {
+static inline void inside(const cb_pool_shape *s, int d, int64_t tap, int64_t first, int64_t count,
+                          int64_t *begin, int64_t *end) {
     int64_t shift = s->padding[d] - tap * s->dilation[d], step = s->stride[d], last = s->in[d] - 1 + shift;
     int64_t low = shift > 0 ? (shift + step - 1) / step : 0, high = last < 0 ? 0 : last / step + 1;
     *begin = CB_MAX(low, first) - first;
     *end = CB_MIN(high, first + count) - first;
 }
 
-/* The first tap of the window at output o that lies inside the input. With dilation and padding all may lie outside:
- * the value is then the lowest one, and the index is kept inside the plane. */
+/* The first tap of the window at output o that lies inside the input. With dilation and padding all may lie
+ * outside: the value is then the lowest one, and the index is kept inside the plane. */
 static inline int64_t first_tap(const cb_pool_shape *s, int d, int64_t o) {
     int64_t start = o * s->stride[d] - s->padding[d];
     if (start < 0) start += (-start + s->dilation[d] - 1) / s->dilation[d] * s->dilation[d];
     return CB_MIN(start, s->in[d] - 1);
 }
 
-/* The loops over the chunk's window rows: ROW(input_row) runs with j0..j1 valid outputs and tap k2's first input x. */
-#define FOR_TAPS(s, z, y, x0, count, ...)                                                                     \
-    for (int64_t k0 = 0; k0 < (s)->kernel[0]; k0++) {                                                         \
-        int64_t iz = (z) * (s)->stride[0] - (s)->padding[0] + k0 * (s)->dilation[0];                          \
-        if (iz < 0 || iz >= (s)->in[0]) continue;                                                             \
-        for (int64_t k1 = 0; k1 < (s)->kernel[1]; k1++) {                                                     \
-            int64_t iy = (y) * (s)->stride[1] - (s)->padding[1] + k1 * (s)->dilation[1];                      \
-            if (iy < 0 || iy >= (s)->in[1]) continue;                                                         \
-            for (int64_t k2 = 0; k2 < (s)->kernel[2]; k2++) {                                                 \
-                int64_t j0, j1, step = (s)->stride[2];                                                        \
-                inside(s, 2, k2, x0, count, &j0, &j1);                                                        \
-                /* input of output j: base + j * step */                                                      \
-                int64_t base = (iz * (s)->in[1] + iy) * (s)->in[2] + (x0) * step - (s)->padding[2] + k2 * (s)->dilation[2]; \
-                __VA_ARGS__                                                                                     \
-            }                                                                                                 \
-        }                                                                                                     \
+/* The loops over the chunk's window rows: ROW(input_row) runs with j0..j1 valid outputs and tap k2's first
+ * input x. */
+#define FOR_TAPS(s, z, y, x0, count, ...)                                                            \
+    for (int64_t k0 = 0; k0 < (s)->kernel[0]; k0++) {                                                \
+        int64_t iz = (z) * (s)->stride[0] - (s)->padding[0] + k0 * (s)->dilation[0];                 \
+        if (iz < 0 || iz >= (s)->in[0]) continue;                                                    \
+        for (int64_t k1 = 0; k1 < (s)->kernel[1]; k1++) {                                            \
+            int64_t iy = (y) * (s)->stride[1] - (s)->padding[1] + k1 * (s)->dilation[1];             \
+            if (iy < 0 || iy >= (s)->in[1]) continue;                                                \
+            for (int64_t k2 = 0; k2 < (s)->kernel[2]; k2++) {                                        \
+                int64_t j0, j1, step = (s)->stride[2];                                               \
+                inside(s, 2, k2, x0, count, &j0, &j1);                                               \
+                /* input of output j: base + j * step */                                             \
+                int64_t base = (iz * (s)->in[1] + iy) * (s)->in[2] + (x0) * step - (s)->padding[2] + \
+                               k2 * (s)->dilation[2];                                                \
+                __VA_ARGS__                                                                          \
+            }                                                                                        \
+        }                                                                                            \
     }
 
-#define MAX_POOL(name, type, lowest, nan)                                                                     \
-    static void max_##name(void *context, int64_t begin, int64_t end) {                                       \
-        const pool_run *r = context;                                                                          \
-        const cb_pool_shape *s = r->s;                                                                        \
-        int64_t rows = s->out[0] * s->out[1], in = size3(s->in);                                              \
-        type best[CHUNK];                                                                                     \
-        int32_t where[CHUNK];                                                                                 \
-        for (int64_t item = begin; item < end; item++) {                                                      \
-            int64_t plane = item / rows, z = item % rows / s->out[1], y = item % s->out[1];                   \
-            const type *x_ = (const type *)r->in + plane * in;                                                \
-            for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                               \
-                int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                                \
-                for (int64_t j = 0; j < count; j++) best[j] = lowest;                                         \
-                if (!r->indices) {                                                                            \
-                    FOR_TAPS(s, z, y, x0, count, {                                                            \
-                        if (step == 1)                                                                        \
-                            for (int64_t j = j0; j < j1; j++) {                                               \
-                                type v = x_[base + j];                                                        \
-                                best[j] = (v > best[j]) | (nan) ? v : best[j];                                \
-                            }                                                                                 \
-                        else if (step == 2)                                                                   \
-                            for (int64_t j = j0; j < j1; j++) {                                               \
-                                type v = x_[base + 2 * j];                                                    \
-                                best[j] = (v > best[j]) | (nan) ? v : best[j];                                \
-                            }                                                                                 \
-                        else                                                                                  \
-                            for (int64_t j = j0; j < j1; j++) {                                               \
-                                type v = x_[base + j * step];                                                 \
-                                best[j] = (v > best[j]) | (nan) ? v : best[j];                                \
-                            }                                                                                 \
-                    })                                                                                        \
-                } else {                                                                                      \
-                    int64_t row = (first_tap(s, 0, z) * s->in[1] + first_tap(s, 1, y)) * s->in[2];            \
-                    for (int64_t j = 0; j < count; j++) where[j] = (int32_t)(row + first_tap(s, 2, x0 + j));  \
-                    FOR_TAPS(s, z, y, x0, count, {                                                            \
-                        int32_t at = (int32_t)base, hop = (int32_t)step;                                      \
-                        for (int32_t j = (int32_t)j0; j < (int32_t)j1; j++) {                                 \
-                            type v = x_[at + j * hop];                                                        \
-                            bool better = (v > best[j]) | (nan);                                              \
-                            best[j] = better ? v : best[j];                                                   \
-                            where[j] = better ? at + j * hop : where[j];                                      \
-                        }                                                                                     \
-                    })                                                                                        \
-                    int64_t *to = r->indices + item * s->out[2] + x0;                                         \
-                    for (int64_t j = 0; j < count; j++) to[j] = where[j];                                     \
-                }                                                                                             \
-                memcpy((type *)r->out + item * s->out[2] + x0, best, (size_t)count * sizeof *best);           \
-            }                                                                                                 \
-        }                                                                                                     \
+#define MAX_POOL(name, type, lowest, nan)                                                                    \
+    static void max_##name(void *context, int64_t begin, int64_t end) {                                      \
+        const pool_run *r = context;                                                                         \
+        const cb_pool_shape *s = r->s;                                                                       \
+        int64_t rows = s->out[0] * s->out[1], in = size3(s->in);                                             \
+        type best[CHUNK];                                                                                    \
+        int32_t where[CHUNK];                                                                                \
+        for (int64_t item = begin; item < end; item++) {                                                     \
+            int64_t plane = item / rows, z = item % rows / s->out[1], y = item % s->out[1];                  \
+            const type *x_ = (const type *)r->in + plane * in;                                               \
+            for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                              \
+                int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                               \
+                for (int64_t j = 0; j < count; j++) best[j] = lowest;                                        \
+                if (!r->indices) {                                                                           \
+                    FOR_TAPS(s, z, y, x0, count, {                                                           \
+                        if (step == 1)                                                                       \
+                            for (int64_t j = j0; j < j1; j++) {                                              \
+                                type v = x_[base + j];                                                       \
+                                best[j] = (v > best[j]) | (nan) ? v : best[j];                               \
+                            }                                                                                \
+                        else if (step == 2)                                                                  \
+                            for (int64_t j = j0; j < j1; j++) {                                              \
+                                type v = x_[base + 2 * j];                                                   \
+                                best[j] = (v > best[j]) | (nan) ? v : best[j];                               \
+                            }                                                                                \
+                        else                                                                                 \
+                            for (int64_t j = j0; j < j1; j++) {                                              \
+                                type v = x_[base + j * step];                                                \
+                                best[j] = (v > best[j]) | (nan) ? v : best[j];                               \
+                            }                                                                                \
+                    })                                                                                       \
+                } else {                                                                                     \
+                    int64_t row = (first_tap(s, 0, z) * s->in[1] + first_tap(s, 1, y)) * s->in[2];           \
+                    for (int64_t j = 0; j < count; j++) where[j] = (int32_t)(row + first_tap(s, 2, x0 + j)); \
+                    FOR_TAPS(s, z, y, x0, count, {                                                           \
+                        int32_t at = (int32_t)base, hop = (int32_t)step;                                     \
+                        for (int32_t j = (int32_t)j0; j < (int32_t)j1; j++) {                                \
+                            type v = x_[at + j * hop];                                                       \
+                            bool better = (v > best[j]) | (nan);                                             \
+                            best[j] = better ? v : best[j];                                                  \
+                            where[j] = better ? at + j * hop : where[j];                                     \
+                        }                                                                                    \
+                    })                                                                                       \
+                    int64_t *to = r->indices + item * s->out[2] + x0;                                        \
+                    for (int64_t j = 0; j < count; j++) to[j] = where[j];                                    \
+                }                                                                                            \
+                memcpy((type *)r->out + item * s->out[2] + x0, best, (size_t)count * sizeof *best);          \
+            }                                                                                                \
+        }                                                                                                    \
     }
 MAX_POOL(u8, uint8_t, 0, 0)
 MAX_POOL(i8, int8_t, INT8_MIN, 0)
@@ -135,66 +142,68 @@ int CB_FN(max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const voi
 
 /* how many input positions the divisor counts for output o of dimension d */
 static inline int64_t counted(const cb_pool_shape *s, int d, int64_t o) {
-    int64_t start = o * s->stride[d] - s->padding[d], end = CB_MIN(start + s->kernel[d], s->in[d] + s->padding[d]);
+    int64_t start = o * s->stride[d] - s->padding[d],
+            end = CB_MIN(start + s->kernel[d], s->in[d] + s->padding[d]);
     return s->count_padding ? end - start : CB_MIN(end, s->in[d]) - CB_MAX(start, 0);
 }
 
-#define AVG_POOL(name, type)                                                                                  \
-    static void divisors_##name(const cb_pool_shape *s, int64_t z, int64_t y, int64_t x0, int64_t count, type *out) { \
-        int64_t rows = counted(s, 0, z) * counted(s, 1, y);                                                   \
-        for (int64_t j = 0; j < count; j++)                                                                   \
-            out[j] = (type)(s->divisor_override ? s->divisor_override : rows * counted(s, 2, x0 + j));        \
-    }                                                                                                         \
-    static void avg_##name(void *context, int64_t begin, int64_t end) {                                       \
-        const pool_run *r = context;                                                                          \
-        const cb_pool_shape *s = r->s;                                                                        \
-        int64_t rows = s->out[0] * s->out[1], in = size3(s->in);                                              \
-        type sum[CHUNK], divisor[CHUNK];                                                                      \
-        for (int64_t item = begin; item < end; item++) {                                                      \
-            int64_t plane = item / rows, z = item % rows / s->out[1], y = item % s->out[1];                   \
-            const type *x_ = (const type *)r->in + plane * in;                                                \
-            for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                               \
-                int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                                \
-                type *to = (type *)r->out + item * s->out[2] + x0;                                            \
-                divisors_##name(s, z, y, x0, count, divisor);                                                 \
-                for (int64_t j = 0; j < count; j++) sum[j] = 0;                                               \
-                FOR_TAPS(s, z, y, x0, count, {                                                                \
-                    if (step == 1)                                                                            \
-                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + j];                             \
-                    else if (step == 2)                                                                       \
-                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + 2 * j];                         \
-                    else                                                                                      \
-                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + j * step];                      \
-                })                                                                                            \
-                for (int64_t j = 0; j < count; j++) to[j] = sum[j] / divisor[j];                              \
-            }                                                                                                 \
-        }                                                                                                     \
-    }                                                                                                         \
-    /* items: planes */                                                                                       \
-    static void avg_grad_##name(void *context, int64_t begin, int64_t end) {                                  \
-        const pool_run *r = context;                                                                          \
-        const cb_pool_shape *s = r->s;                                                                        \
-        int64_t in = size3(s->in), out = size3(s->out);                                                       \
-        type part[CHUNK], divisor[CHUNK];                                                                     \
-        for (int64_t plane = begin; plane < end; plane++) {                                                   \
-            type *x_ = (type *)r->out + plane * in;                                                           \
-            const type *y_ = (const type *)r->in + plane * out;                                               \
-            memset(x_, 0, (size_t)in * sizeof *x_);                                                           \
-            for (int64_t z = 0; z < s->out[0]; z++)                                                           \
-                for (int64_t y = 0; y < s->out[1]; y++)                                                       \
-                    for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                       \
-                        int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                        \
-                        const type *from = y_ + (z * s->out[1] + y) * s->out[2] + x0;                         \
-                        divisors_##name(s, z, y, x0, count, divisor);                                         \
-                        for (int64_t j = 0; j < count; j++) part[j] = from[j] / divisor[j];                   \
-                        FOR_TAPS(s, z, y, x0, count, {                                                        \
-                            if (step == 1)                                                                    \
-                                for (int64_t j = j0; j < j1; j++) x_[base + j] += part[j];                    \
-                            else                                                                              \
-                                for (int64_t j = j0; j < j1; j++) x_[base + j * step] += part[j];             \
-                        })                                                                                    \
-                    }                                                                                         \
-        }                                                                                                     \
+#define AVG_POOL(name, type)                                                                             \
+    static void divisors_##name(const cb_pool_shape *s, int64_t z, int64_t y, int64_t x0, int64_t count, \
+                                type *out) {                                                             \
+        int64_t rows = counted(s, 0, z) * counted(s, 1, y);                                              \
+        for (int64_t j = 0; j < count; j++)                                                              \
+            out[j] = (type)(s->divisor_override ? s->divisor_override : rows * counted(s, 2, x0 + j));   \
+    }                                                                                                    \
+    static void avg_##name(void *context, int64_t begin, int64_t end) {                                  \
+        const pool_run *r = context;                                                                     \
+        const cb_pool_shape *s = r->s;                                                                   \
+        int64_t rows = s->out[0] * s->out[1], in = size3(s->in);                                         \
+        type sum[CHUNK], divisor[CHUNK];                                                                 \
+        for (int64_t item = begin; item < end; item++) {                                                 \
+            int64_t plane = item / rows, z = item % rows / s->out[1], y = item % s->out[1];              \
+            const type *x_ = (const type *)r->in + plane * in;                                           \
+            for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                          \
+                int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                           \
+                type *to = (type *)r->out + item * s->out[2] + x0;                                       \
+                divisors_##name(s, z, y, x0, count, divisor);                                            \
+                for (int64_t j = 0; j < count; j++) sum[j] = 0;                                          \
+                FOR_TAPS(s, z, y, x0, count, {                                                           \
+                    if (step == 1)                                                                       \
+                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + j];                        \
+                    else if (step == 2)                                                                  \
+                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + 2 * j];                    \
+                    else                                                                                 \
+                        for (int64_t j = j0; j < j1; j++) sum[j] += x_[base + j * step];                 \
+                })                                                                                       \
+                for (int64_t j = 0; j < count; j++) to[j] = sum[j] / divisor[j];                         \
+            }                                                                                            \
+        }                                                                                                \
+    }                                                                                                    \
+    /* items: planes */                                                                                  \
+    static void avg_grad_##name(void *context, int64_t begin, int64_t end) {                             \
+        const pool_run *r = context;                                                                     \
+        const cb_pool_shape *s = r->s;                                                                   \
+        int64_t in = size3(s->in), out = size3(s->out);                                                  \
+        type part[CHUNK], divisor[CHUNK];                                                                \
+        for (int64_t plane = begin; plane < end; plane++) {                                              \
+            type *x_ = (type *)r->out + plane * in;                                                      \
+            const type *y_ = (const type *)r->in + plane * out;                                          \
+            memset(x_, 0, (size_t)in * sizeof *x_);                                                      \
+            for (int64_t z = 0; z < s->out[0]; z++)                                                      \
+                for (int64_t y = 0; y < s->out[1]; y++)                                                  \
+                    for (int64_t x0 = 0; x0 < s->out[2]; x0 += CHUNK) {                                  \
+                        int64_t count = CB_MIN(CHUNK, s->out[2] - x0);                                   \
+                        const type *from = y_ + (z * s->out[1] + y) * s->out[2] + x0;                    \
+                        divisors_##name(s, z, y, x0, count, divisor);                                    \
+                        for (int64_t j = 0; j < count; j++) part[j] = from[j] / divisor[j];              \
+                        FOR_TAPS(s, z, y, x0, count, {                                                   \
+                            if (step == 1)                                                               \
+                                for (int64_t j = j0; j < j1; j++) x_[base + j] += part[j];               \
+                            else                                                                         \
+                                for (int64_t j = j0; j < j1; j++) x_[base + j * step] += part[j];        \
+                        })                                                                               \
+                    }                                                                                    \
+        }                                                                                                \
     }
 AVG_POOL(f32, float)
 AVG_POOL(f64, double)
@@ -222,22 +231,22 @@ typedef struct index_run {
     int outside; /* set when an index is not in the plane */
 } index_run;
 
-#define SCATTER(name, type)                                                                                   \
-    static void scatter_##name(void *context, int64_t begin, int64_t end) {                                   \
-        index_run *r = context;                                                                               \
-        for (int64_t p = begin; p < end; p++) {                                                               \
-            type *to = (type *)r->out + p * r->plane;                                                         \
-            const type *from = (const type *)r->in + p * r->windows;                                          \
-            const int64_t *index = r->indices + p * r->windows;                                               \
-            memset(to, 0, (size_t)r->plane * sizeof *to);                                                     \
-            for (int64_t i = 0; i < r->windows; i++) {                                                        \
-                if ((uint64_t)index[i] >= (uint64_t)r->plane) {                                               \
-                    __atomic_store_n(&r->outside, 1, __ATOMIC_RELAXED);                                       \
-                    return;                                                                                   \
-                }                                                                                             \
-                to[index[i]] = (type)(to[index[i]] + from[i]);                                                \
-            }                                                                                                 \
-        }                                                                                                     \
+#define SCATTER(name, type)                                                 \
+    static void scatter_##name(void *context, int64_t begin, int64_t end) { \
+        index_run *r = context;                                             \
+        for (int64_t p = begin; p < end; p++) {                             \
+            type *to = (type *)r->out + p * r->plane;                       \
+            const type *from = (const type *)r->in + p * r->windows;        \
+            const int64_t *index = r->indices + p * r->windows;             \
+            memset(to, 0, (size_t)r->plane * sizeof *to);                   \
+            for (int64_t i = 0; i < r->windows; i++) {                      \
+                if ((uint64_t)index[i] >= (uint64_t)r->plane) {             \
+                    __atomic_store_n(&r->outside, 1, __ATOMIC_RELAXED);     \
+                    return;                                                 \
+                }                                                           \
+                to[index[i]] = (type)(to[index[i]] + from[i]);              \
+            }                                                               \
+        }                                                                   \
     }
 SCATTER(u8, uint8_t)
 SCATTER(u16, uint16_t)
@@ -248,21 +257,21 @@ SCATTER(f64, double)
 SCATTER(c64, cb_complex64)
 SCATTER(c128, cb_complex128)
 
-#define GATHER(size, type)                                                                                    \
-    static void gather_##size(void *context, int64_t begin, int64_t end) {                                    \
-        index_run *r = context;                                                                               \
-        for (int64_t p = begin; p < end; p++) {                                                               \
-            type *to = (type *)r->out + p * r->windows;                                                       \
-            const type *from = (const type *)r->in + p * r->plane;                                            \
-            const int64_t *index = r->indices + p * r->windows;                                               \
-            for (int64_t i = 0; i < r->windows; i++) {                                                        \
-                if ((uint64_t)index[i] >= (uint64_t)r->plane) {                                               \
-                    __atomic_store_n(&r->outside, 1, __ATOMIC_RELAXED);                                       \
-                    return;                                                                                   \
-                }                                                                                             \
-                to[i] = from[index[i]];                                                                       \
-            }                                                                                                 \
-        }                                                                                                     \
+#define GATHER(size, type)                                                 \
+    static void gather_##size(void *context, int64_t begin, int64_t end) { \
+        index_run *r = context;                                            \
+        for (int64_t p = begin; p < end; p++) {                            \
+            type *to = (type *)r->out + p * r->windows;                    \
+            const type *from = (const type *)r->in + p * r->plane;         \
+            const int64_t *index = r->indices + p * r->windows;            \
+            for (int64_t i = 0; i < r->windows; i++) {                     \
+                if ((uint64_t)index[i] >= (uint64_t)r->plane) {            \
+                    __atomic_store_n(&r->outside, 1, __ATOMIC_RELAXED);    \
+                    return;                                                \
+                }                                                          \
+                to[i] = from[index[i]];                                    \
+            }                                                              \
+        }                                                                  \
     }
 GATHER(1, uint8_t)
 GATHER(2, uint16_t)
@@ -272,15 +281,22 @@ GATHER(16, cb_complex128)
 
 static int moved(const char *op, index_run *r, int64_t planes, void (*body)(void *, int64_t, int64_t)) {
     cb_parallel(planes, CB_MAX(1, WORK / (r->plane + r->windows)), body, r);
-    return r->outside ? cb_fail(CB_ERR_INDEX, "%s: expected indices in [0, %lld), got one outside. Use those that max_pool returned.", op,
-                                (long long)r->plane)
-                      : CB_OK;
+    return r->outside
+               ? cb_fail(
+                     CB_ERR_INDEX,
+                     "%s: expected indices in [0, %lld), got one outside. Use those that max_pool returned.",
+                     op, (long long)r->plane)
+               : CB_OK;
 }
 
-int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x, const int64_t *indices, const void *y) {
+int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x,
+                        const int64_t *indices, const void *y) {
     index_run r = {plane, windows, x, indices, y, 0};
     int size = cb_dtypes[dtype].size;
-    void (*body)(void *, int64_t, int64_t) = size == 1 ? scatter_u8 : size == 2 ? scatter_u16 : size == 4 ? scatter_u32 : scatter_u64;
+    void (*body)(void *, int64_t, int64_t) = size == 1   ? scatter_u8
+                                             : size == 2 ? scatter_u16
+                                             : size == 4 ? scatter_u32
+                                                         : scatter_u64;
     if (dtype == CB_F32) body = scatter_f32;
     if (dtype == CB_F64) body = scatter_f64;
     if (dtype == CB_C64) body = scatter_c64;
@@ -288,7 +304,8 @@ int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t window
     return moved("max_pool_grad", &r, planes, body);
 }
 
-int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y, const int64_t *indices, const void *x) {
+int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y,
+                       const int64_t *indices, const void *x) {
     index_run r = {plane, windows, y, indices, x, 0};
     return moved("pool_gather", &r, planes,
                  itemsize == 1   ? gather_1
