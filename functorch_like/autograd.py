@@ -9,7 +9,8 @@ from typing import Any
 from cbackend import lib
 
 from . import tensor as tensor_module
-from .errors import GradError, ShapeError, message
+from .dtypes import can_cast
+from .errors import DTypeError, GradError, ShapeError, message
 from .tape import run_backward
 from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
@@ -34,6 +35,10 @@ def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None
             raise TypeError(message(op, "a tensor as the gradient", type(g).__name__))
         elif g._shape != t._shape:
             raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
+        elif g.dtype is not t.dtype:
+            if not can_cast(g.dtype, t.dtype):
+                raise DTypeError(message(op, f"a gradient of dtype {t.dtype}", g.dtype))
+            g = g.to(t.dtype)  # type: ignore[attr-defined]
         roots.append((m, g))
     return roots
 

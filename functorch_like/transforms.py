@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 from . import tree
+from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, message
 from .jvp import JvpTrace
 from .tensor import Tensor, ones_of
@@ -43,6 +44,21 @@ def _tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
             raise DTypeError(message(op, "floating or complex inputs", leaf.dtype, "Cast with .float()."))
         out.append(leaf)
     return out
+
+
+def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
+    """A tangent or cotangent, which must have the shape of x and a dtype that can be cast to x's."""
+    if isinstance(t, (float, complex)):
+        t = _tensors_of(op, [t])[0]
+    if not isinstance(t, Tensor):
+        raise TypeError(message(op, f"a tensor as the {what}", type(t).__name__))
+    if t._shape != x._shape:
+        raise ShapeError(message(op, f"a {what} of shape {list(x._shape)}", list(t._shape)))
+    if t.dtype is not x.dtype:
+        if not can_cast(t.dtype, x.dtype):
+            raise DTypeError(message(op, f"a {what} of dtype {x.dtype}", t.dtype))
+        t = t.to(x.dtype)  # type: ignore[attr-defined]
+    return t
 
 
 def _settled(out: Any) -> None:
@@ -178,9 +194,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         cts, given = tree.flatten(ct)
         if len(cts) != len(values):
             raise ValueError(message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}"))
-        for c, v in zip(cts, values, strict=True):
-            if c._shape != v._shape:
-                raise ShapeError(message("vjp", f"a cotangent of shape {list(v._shape)}", list(c._shape)))
+        cts = [_like("vjp", "cotangent", c, v) for c, v in zip(cts, values, strict=True)]
         grads = trace.pull_back(out_leaves, cts, inputs, retain_graph)
         filled = [g if g is not None else _zeros_like(trace.lower(x)) for g, x in zip(grads, inputs, strict=True)]
         result = tree.unflatten(definition, filled)
@@ -210,11 +224,12 @@ def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[
     with JvpTrace() as trace:
         inputs = []
         for x, t in zip(_tensors_of("jvp", flat), directions, strict=True):
-            if t._shape != x._shape:
-                raise ShapeError(message("jvp", f"a tangent of shape {list(x._shape)}", list(t._shape)))
-            inputs.append(trace.leaf(x, t))
+            inputs.append(trace.leaf(x, _like("jvp", "tangent", t, x)))
         out, aux = _split_aux("jvp", function(*tree.unflatten(definition, inputs)), has_aux)
         out_leaves, out_definition = tree.flatten(out)
+        for y in out_leaves:
+            if not isinstance(y, Tensor):
+                raise TypeError(message("jvp", "tensors in the function's result", type(y).__name__))
         pairs = [trace.unpack(y) for y in out_leaves]
         if has_aux:
             aux = tree.map(lambda x: trace.unpack(x)[0] if isinstance(x, Tensor) else x, aux)
@@ -246,6 +261,8 @@ def vmap(
     """
     if randomness not in ("different", "same", "error"):
         raise ValueError(message("vmap", 'randomness "different", "same" or "error"', repr(randomness)))
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(message("vmap", "a chunk_size of at least 1", chunk_size))
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -285,6 +302,8 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
     dims = tree.broadcast_prefix(in_dims, args, "vmap: in_dims")
     checked: list[int | None] = []
     for i, (x, d) in enumerate(zip(flat, dims, strict=True)):
+        if d is not None and not isinstance(d, int):
+            raise TypeError(message("vmap", "ints and None in in_dims", repr(d)))
         if not isinstance(x, Tensor):
             if d is not None and in_dims != 0:
                 raise ValueError(message("vmap", f"None in in_dims for leaf {i}, which is not a tensor", d))

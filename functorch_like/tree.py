@@ -71,7 +71,7 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
     None counts as an entry. Raises ValueError naming `what` when the structures differ.
     """
     n = len(flatten(tree)[0])
-    if prefix is None or isinstance(prefix, (int, str)):
+    if prefix is None or isinstance(prefix, (int, float, str)):
         return [prefix] * n
     import optree
 

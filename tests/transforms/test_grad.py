@@ -194,6 +194,14 @@ def test_vjp_of_unused_and_constant():
     close(gy, [5])
 
 
+def test_tangents_and_cotangents_are_cast():
+    y, back = ft.vjp(lambda x: x, t(1.0))
+    assert back(ft.ones(1)).dtype is ft.float64
+    _, d = ft.jvp(lambda x: x, (ft.ones(1),), (t(1.0),))
+    assert d.dtype is ft.float32
+    assert ft.jvp(lambda x: x**2, (ft.tensor(3.0),), (1.0,))[1].item() == 6
+
+
 def test_vjp_errors():
     with pytest.raises(TypeError, match="tensors"):
         ft.vjp(lambda x: "text", t(1.0))
@@ -245,7 +253,7 @@ def test_jvp_errors():
         ((t(1.0),), (t(1.0), t(1.0)), ValueError),
         (t(1.0), t(1.0), TypeError),
         ((ft.tensor([1]),), (ft.tensor([1]),), ft.DTypeError),
-        ((t(1.0),), (ft.ones(1),), ft.DTypeError),
+        ((t(1.0),), (ft.tensor([1j]),), ft.DTypeError),
         ((t(1.0),), (3,), TypeError),
     ):
         with pytest.raises(error):
@@ -345,9 +353,7 @@ def test_as_torch_func():
     u, z, y = map(torch.tensor, (a, b, c))
     for i in range(3):
         close(ft.grad(ours, i)(x, w, v), torch.func.grad(theirs, i)(u, z, y))
-        close(ft.jacrev(ft.grad(ours, i), i)(x, w, v), torch.func.hessian(theirs, i)(u, z, y))
-        close(ft.jacfwd(ft.grad(ours, i), 2)(x, w, v), torch.func.jacfwd(torch.func.grad(theirs, i), 2)(u, z, y))
+        close(ft.jacrev(ft.grad(ours, i), i)(x, w, v), torch.func.jacrev(torch.func.grad(theirs, i), i)(u, z, y))
+        close(ft.jacfwd(ft.grad(ours, i), 2)(x, w, v), torch.func.jacrev(torch.func.grad(theirs, i), 2)(u, z, y))
     close(ft.vmap(ft.grad(ours, 1), (0, None, None))(x[:, None], w, v), torch.func.vmap(torch.func.grad(theirs, 1), (0, None, None))(u[:, None], z, y))
-    _, d = ft.jvp(ours, (x, w, v), (x.sin(), w.cos(), v))
-    _, e = torch.func.jvp(theirs, (u, z, y), (u.sin(), z.cos(), y))
-    close(d, e)
+    # forward mode is compared in other ways: importing torch's rules for it takes 15 s
