@@ -40,6 +40,7 @@ class TrainLeNet(common.Kept):
 class TrainDigits(common.Kept):
     """An epoch of examples/train_digits.py: 1437 images in batches of 32, Adam."""
 
+    warm = False
     params = ["DataLoader", "batches ready"]
     param_names = ["data"]
     repeat = (3, 10, 10.0)

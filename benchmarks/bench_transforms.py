@@ -75,8 +75,13 @@ class VmapOneOp(common.Kept):
 class PerSampleMLP(common.Kept):
     """One gradient a sample of the 784-256-256-10 MLP, batch 64: 69 MB of gradients."""
 
+    warm = False
+    batch = 64
+    small = {"batch": 4}
+
     def make(self):
-        self.p, (self.x, self.y) = workloads.mlp_params(OURS), workloads.images(OURS, 784)
+        self.p = workloads.mlp_params(OURS)
+        self.x, self.y = workloads.images(OURS, 784, batch=self.batch)
         self.gradients = workloads.per_sample(OURS, workloads.mlp)
 
     def transform(self):
@@ -113,8 +118,13 @@ class PerSampleMLP(common.Kept):
 class PerSampleLeNet(common.Kept):
     """One gradient a sample of LeNet-5, batch 64; by hand it is a loop over the samples."""
 
+    warm = False
+    batch = 64
+    small = {"batch": 4}
+
     def make(self):
-        self.p, (self.x, self.y) = workloads.lenet_params(OURS), workloads.images(OURS, 1, 28, 28)
+        self.p = workloads.lenet_params(OURS)
+        self.x, self.y = workloads.images(OURS, 1, 28, 28, batch=self.batch)
         self.gradients = workloads.per_sample(OURS, workloads.lenet)
         self.one = ft.grad(workloads.sample_loss(OURS, workloads.lenet))
 

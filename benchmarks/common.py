@@ -38,6 +38,8 @@ class Kept:
     """
 
     made_for: Any = None
+    # call everything timed once before: `asv run --quick` times one call, not to be the first
+    warm = True
     # at least 5 calls and at most 100, up to 2 seconds a process
     repeat = (5, 100, 2.0)
 
@@ -45,6 +47,9 @@ class Kept:
         if self.made_for != params:
             self.make(*params)
             self.made_for = params
+            for name in dir(self) if self.warm else ():
+                if name.startswith("time_"):
+                    getattr(self, name)(*params)
 
     def make(self, *params: Any) -> None:
         raise NotImplementedError

@@ -355,6 +355,10 @@ def main(argv: list[str] | None = None) -> int:
         f.m.manual_seed(0)
     where = machine(args.threads)
     print(", ".join(f"{key} {value}" for key, value in where.items()), end="\n\n")
+    if (where["load"] or 0.0) > 0.5:
+        print(
+            "The machine was not quiet: waiting at OpenMP barriers makes torch many times slower.\n"
+        )
     lines = []
     jobs: list[tuple[str, str, Callable[[], dict[str, Any]]]] = [
         (f.name, f.group, lambda f=f: measure(f, pair, args.rounds, args.block)) for f in figures

@@ -5,26 +5,47 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import marshal
+import os
 import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PACKAGES = ("cbackend", "functorch_like", "nn")
 
 
-def import_once(names: str) -> float:
-    """Seconds that `import names` takes in a fresh process, the interpreter's start not counted."""
-    code = f"import time; t = time.perf_counter(); import {names}; print(time.perf_counter() - t)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def import_once(names: str, cache: str | None = None) -> float:
+    """Seconds that `import names` takes in a fresh process, the interpreter's start not counted.
+
+    The process looks for modules where this one does: asv takes PYTHONPATH out of the environment.
+
+    Args:
+      cache: a folder for bytecode, instead of the places beside the sources.
+    """
+    code = (
+        f"import sys, time; sys.path[:] = {sys.path!r}; t = time.perf_counter(); import {names}; "
+    )
+    code += "print(time.perf_counter() - t)"
+    env = dict(os.environ)
+    if cache is not None:
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        env["PYTHONPYCACHEPREFIX"] = cache
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
     return float(run.stdout)
 
 
 def import_seconds(names: str, runs: int = 7) -> float:
-    """The median of some imports, after one that writes the bytecode."""
-    import_once(names)
-    return statistics.median(import_once(names) for _ in range(runs))
+    """The median of some imports, after one that writes the bytecode: users import it compiled.
+
+    Where Python is told not to write any (PYTHONDONTWRITEBYTECODE), it goes to a temporary folder.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        cache = folder if sys.dont_write_bytecode else None
+        import_once(names, cache)
+        return statistics.median(import_once(names, cache) for _ in range(runs))
 
 
 def installed_files() -> list[Path]:

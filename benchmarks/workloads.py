@@ -150,9 +150,13 @@ def lenet(f: Framework, p: dict[str, Any], x: Any) -> Any:
 
 
 def images(f: Framework, *shape: int, batch: int = BATCH) -> tuple[Any, Any]:
-    """(random inputs [batch, *shape], random labels [batch] of ten classes)."""
+    """(random inputs [batch, *shape], random labels [batch] of ten classes).
+
+    With this seed no relu and no pooling window of the models is within 1e-5 of its kink, where
+    rounding would decide which gradient is right.
+    """
     labels = np.random.default_rng(2).integers(0, 10, batch)
-    return f.normal(batch, *shape, seed=1), f.array(labels)
+    return f.normal(batch, *shape, seed=2), f.array(labels)
 
 
 # ---- transforms ----

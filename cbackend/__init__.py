@@ -91,7 +91,11 @@ def _openblas_path() -> str | None:
             directory = os.path.join(folder, where)
             if os.path.isdir(directory):
                 for name in sorted(os.listdir(directory)):
-                    if name.startswith(("libscipy_openblas", "libopenblas")) and ".so" in name or name.endswith(".dylib"):
+                    if (
+                        name.startswith(("libscipy_openblas", "libopenblas"))
+                        and ".so" in name
+                        or name.endswith(".dylib")
+                    ):
                         return os.path.join(directory, name)
     return None
 

@@ -28,8 +28,26 @@ from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
 from .interop import from_dlpack, from_numpy
-from .memory import empty_cache, get_num_threads, max_memory_allocated, memory_allocated, memory_cached, reset_peak_memory, set_num_threads
+from .memory import (
+    empty_cache,
+    get_num_threads,
+    max_memory_allocated,
+    memory_allocated,
+    memory_cached,
+    reset_peak_memory,
+    set_num_threads,
+)
 from .printing import set_printoptions
 from .tensor import Size, Tensor
 from .trace import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap
+from .transforms import (
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    value_and_grad,
+    vjp,
+    vmap,
+)

@@ -16,20 +16,40 @@ from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
 
 
-def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[tuple[Meta, Tensor]]:
+def _roots(
+    op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> list[tuple[Meta, Tensor]]:
     roots = []
     if len(tensors) != len(gradients):
         raise ValueError(message(op, f"one gradient an output ({len(tensors)})", len(gradients)))
     for t, g in zip(tensors, gradients, strict=True):
         m = t._current()
         if m is None or not m.requires_grad:
-            raise GradError(message(op, "a tensor that requires grad", "one that does not", "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between."))
+            raise GradError(
+                message(
+                    op,
+                    "a tensor that requires grad",
+                    "one that does not",
+                    "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between.",
+                )
+            )
         if g is None:
             v = t._v
             if (v.numel if v else t.numel()) != 1:
-                raise GradError(message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."))
+                raise GradError(
+                    message(
+                        op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."
+                    )
+                )
             if (v or t._concrete).dtype >= lib.CB_C64:
-                raise GradError(message(op, "a real result", f"dtype {t.dtype}", "Reduce it to a real number, or pass gradient=."))
+                raise GradError(
+                    message(
+                        op,
+                        "a real result",
+                        f"dtype {t.dtype}",
+                        "Reduce it to a real number, or pass gradient=.",
+                    )
+                )
             g = ones_of(t)
         elif not isinstance(g, Tensor):
             raise TypeError(message(op, "a tensor as the gradient", type(g).__name__))
@@ -38,7 +58,7 @@ def _roots(op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None
         elif g.dtype is not t.dtype:
             if not can_cast(g.dtype, t.dtype):
                 raise DTypeError(message(op, f"a gradient of dtype {t.dtype}", g.dtype))
-            g = g.to(t.dtype)  # type: ignore[attr-defined]
+            g = g.to(t.dtype)
         roots.append((m, g))
     return roots
 
@@ -64,7 +84,11 @@ def backward(
         wanted = {m for t in sources if (m := t._current()) is not None}
     saved, state.grad = state.grad, create_graph
     try:
-        found = run_backward(roots, wanted=wanted, retain_graph=create_graph if retain_graph is None else retain_graph)
+        found = run_backward(
+            roots,
+            wanted=wanted,
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+        )
         given: set[int] = {id(g) for _, g in roots}
         for meta, g in found.items():
             if meta.requires_grad:
@@ -78,7 +102,11 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
     earlier = meta.grad
     if earlier is None:
         # a hook may have kept g, a rule may have returned it twice
-        shared = id(g) in given or getrefcount(g) > _OWN_REFERENCES or (g._m is None and not lib.cb_is_sole_owner(g._v))
+        shared = (
+            id(g) in given
+            or getrefcount(g) > _OWN_REFERENCES
+            or (g._m is None and not lib.cb_is_sole_owner(g._v))
+        )
         given.add(id(g))
         meta.grad = g.clone() if shared else g
     elif create_graph or earlier._m is not None or g._m is not None or not earlier._v:
@@ -137,11 +165,22 @@ def grad(
         grad_outputs = [grad_outputs]
     for i, t in enumerate(sources):
         if not t.requires_grad:
-            raise GradError(message("grad", "inputs that require grad", f"input {i} that does not", "Call requires_grad_() before computing the outputs."))
+            raise GradError(
+                message(
+                    "grad",
+                    "inputs that require grad",
+                    f"input {i} that does not",
+                    "Call requires_grad_() before computing the outputs.",
+                )
+            )
     roots = _roots("grad", outputs, grad_outputs)
     metas = [t._current() for t in sources]
     with enable_grad() if create_graph else no_grad():
-        found = run_backward(roots, wanted=set(metas), retain_graph=create_graph if retain_graph is None else retain_graph)  # type: ignore[arg-type]
+        found = run_backward(
+            roots,
+            wanted=set(metas),
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+        )  # type: ignore[arg-type]
     results = []
     for i, (t, m) in enumerate(zip(sources, metas, strict=True)):
         g = found.get(m)  # type: ignore[arg-type]
@@ -150,7 +189,14 @@ def grad(
 
             g = zeros_like(t)
         elif g is None and not allow_unused:
-            raise GradError(message("grad", "inputs that the outputs depend on", f"input {i} that they do not", "Pass allow_unused=True to get None for it."))
+            raise GradError(
+                message(
+                    "grad",
+                    "inputs that the outputs depend on",
+                    f"input {i} that they do not",
+                    "Pass allow_unused=True to get None for it.",
+                )
+            )
         results.append(g)
     return tuple(results)
 

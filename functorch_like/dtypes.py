@@ -14,7 +14,7 @@ _NAMES = (
 _SIZES = (1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 8, 16)
 
 
-class dtype:  # noqa: N801 - the field's name for it
+class dtype:  # the field's name for it
     """The type of a tensor's elements. There is one object a dtype: compare with `is` or `==`."""
 
     __slots__ = ("code", "is_complex", "is_floating_point", "is_signed", "itemsize", "name")
@@ -132,11 +132,13 @@ def promote_types(a: Any, b: Any) -> dtype:
 
 def can_cast(source: Any, target: Any) -> bool:
     """May a result of dtype `source` be stored as `target`? Not from a higher category to a lower one."""
-    rank = [0 if d is bool_ else 1 if d.is_integer else 2 if d.is_floating_point else 3 for d in DTYPES]
+    rank = [
+        0 if d is bool_ else 1 if d.is_integer else 2 if d.is_floating_point else 3 for d in DTYPES
+    ]
     return rank[as_dtype(source).code] <= rank[as_dtype(target).code]
 
 
-class finfo:  # noqa: N801
+class finfo:
     """Limits of a floating dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     # bits, eps, max, smallest normal, resolution
@@ -159,7 +161,7 @@ class finfo:  # noqa: N801
         return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, tiny={self.tiny}, dtype={self.dtype})"
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """Limits of an integer dtype: bits, min, max."""
 
     def __init__(self, dtype: Any):
@@ -174,7 +176,7 @@ class iinfo:  # noqa: N801
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
-class device:  # noqa: N801
+class device:
     """Where a tensor lives: `device("cpu")`, `device("cuda", 1)`, `device("cuda:1")`, `device("meta")`.
 
     Raises:
@@ -197,7 +199,11 @@ class device:  # noqa: N801
         self.code = self._KINDS[kind] | (index or 0) << 8
 
     def __repr__(self) -> str:
-        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+        return (
+            f"device(type='{self.type}')"
+            if self.index is None
+            else f"device(type='{self.type}', index={self.index})"
+        )
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -228,5 +234,3 @@ def device_from_code(code: int) -> device:
 def as_device(spec: Any) -> device:
     """A device from a device, a string or None (the CPU)."""
     return _CPU if spec is None else spec if isinstance(spec, device) else device(spec)
-
-

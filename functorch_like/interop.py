@@ -11,7 +11,8 @@ from .errors import DeviceError, DTypeError, message
 from .op import wrap
 from .tensor import Tensor
 
-_borrowed: dict[int, Any] = {}  # objects whose memory a storage uses, by the address given to the deleter
+# objects whose memory a storage uses, by the address given to the deleter
+_borrowed: dict[int, Any] = {}
 
 
 class _Memory:
@@ -27,10 +28,14 @@ def to_numpy(x: Tensor) -> Any:
 
     v = x._memory("numpy")
     if x.is_meta or x.is_cuda:
-        raise DeviceError(message("numpy", "a tensor in main memory", f"one on {x.device}", "Call .cpu() first."))
+        raise DeviceError(
+            message("numpy", "a tensor in main memory", f"one on {x.device}", "Call .cpu() first.")
+        )
     d = x.dtype
     if d.name == "bfloat16":
-        raise DTypeError(message("numpy", "a dtype NumPy has", "bfloat16", "Cast with .float() first."))
+        raise DTypeError(
+            message("numpy", "a dtype NumPy has", "bfloat16", "Cast with .float() first.")
+        )
     if x.numel() == 0:
         return numpy.empty(x._shape, dtype=d.name)
     array_type = numpy.dtype(d.name)
@@ -53,21 +58,44 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
     """A tensor over (or with a copy of) the memory of a NumPy array or a DLPack exporter in main memory."""
     import numpy
 
-    array = source if isinstance(source, numpy.ndarray) else numpy.from_dlpack(source) if hasattr(source, "__dlpack__") and not hasattr(source, "__array_interface__") else numpy.asarray(source)
+    array = (
+        source
+        if isinstance(source, numpy.ndarray)
+        else numpy.from_dlpack(source)
+        if hasattr(source, "__dlpack__") and not hasattr(source, "__array_interface__")
+        else numpy.asarray(source)
+    )
     if array.dtype.name not in _NUMPY_NAMES:
-        raise DTypeError(message("from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype()."))
+        raise DTypeError(
+            message("from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype().")
+        )
     if array.dtype.byteorder == ">" or any(s % array.itemsize for s in array.strides):
         array = array.astype(array.dtype.newbyteorder("="))
     code = as_dtype(array.dtype.name).code
     if copy or array.size == 0:
         array = numpy.ascontiguousarray(array).reshape(array.shape)
-        return wrap(lib.cb_from_bytes(ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape))
+        return wrap(
+            lib.cb_from_bytes(
+                ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape
+            )
+        )
     holder = ffi.new("char[1]")
     key = int(ffi.cast("uintptr_t", holder))
     _borrowed[key] = (array, holder)
     data = ffi.cast("void *", array.__array_interface__["data"][0])
     strides = [s // array.itemsize for s in array.strides]
-    t = wrap(lib.cb_from_memory(data, code, array.ndim, array.shape, strides, not array.flags.writeable, _give_back, holder))
+    t = wrap(
+        lib.cb_from_memory(
+            data,
+            code,
+            array.ndim,
+            array.shape,
+            strides,
+            not array.flags.writeable,
+            _give_back,
+            holder,
+        )
+    )
     return t
 
 
@@ -86,7 +114,9 @@ def from_numpy(array: Any) -> Tensor:
     import numpy
 
     if not isinstance(array, numpy.ndarray):
-        raise TypeError(message("from_numpy", "a NumPy array", type(array).__name__, "Use tensor()."))
+        raise TypeError(
+            message("from_numpy", "a NumPy array", type(array).__name__, "Use tensor().")
+        )
     return from_array(array)
 
 
@@ -114,10 +144,16 @@ def to_bytes(x: Tensor) -> bytes:
 
 def from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...]) -> Tensor:
     """A tensor with a copy of the bytes."""
-    return wrap(lib.cb_from_bytes(ffi.from_buffer(data) if data else ffi.NULL, as_dtype(dtype).code, len(shape), shape))
+    return wrap(
+        lib.cb_from_bytes(
+            ffi.from_buffer(data) if data else ffi.NULL, as_dtype(dtype).code, len(shape), shape
+        )
+    )
 
 
-def rebuild(cls: type, data: bytes, dtype: str, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
+def rebuild(
+    cls: type, data: bytes, dtype: str, shape: tuple[int, ...], requires_grad: bool
+) -> Tensor:
     """Unpickles a tensor."""
     t = from_bytes(data, dtype, shape)
     if cls is not Tensor:

@@ -62,4 +62,9 @@ class JvpTrace(Trace):
             state.trace = self
         if type(out) is not tuple:
             return traced(JvpValue(self, out, tangents))
-        return tuple([y if t is None else traced(JvpValue(self, y, t)) for y, t in zip(out, tangents, strict=True)])
+        return tuple(
+            [
+                y if t is None else traced(JvpValue(self, y, t))
+                for y, t in zip(out, tangents, strict=True)
+            ]
+        )

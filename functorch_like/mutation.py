@@ -60,7 +60,11 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
     if m is not None and m.trace is not None:
         return False
     for a in args:
-        if a is not target and a._m is not None and (a._m.trace is not None or (a._m.requires_grad and state.grad)):
+        if (
+            a is not target
+            and a._m is not None
+            and (a._m.trace is not None or (a._m.requires_grad and state.grad))
+        ):
             return False
     return True
 
@@ -68,7 +72,12 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
 def _refuse_leaf(name: str, root: Tensor) -> None:
     if root.requires_grad and root.is_leaf:
         raise GradError(
-            message(name, "a tensor that is not a leaf requiring grad (or a view of one)", "such a leaf", "Wrap the write in no_grad(), or use the out-of-place form.")
+            message(
+                name,
+                "a tensor that is not a leaf requiring grad (or a view of one)",
+                "such a leaf",
+                "Wrap the write in no_grad(), or use the out-of-place form.",
+            )
         )
 
 
@@ -76,10 +85,24 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     """Gives a tensor a new value; everything that saved or views the old one still works."""
     shape, dtype = target._shape, target.dtype
     if new._shape != shape:
-        raise ShapeError(message(name, f"a result of the tensor's shape {list(shape)}", list(new._shape), "Use the out-of-place form."))
+        raise ShapeError(
+            message(
+                name,
+                f"a result of the tensor's shape {list(shape)}",
+                list(new._shape),
+                "Use the out-of-place form.",
+            )
+        )
     if new.dtype is not dtype:
         if not can_cast(new.dtype, dtype):
-            raise DTypeError(message(name, f"a result that can be stored as {dtype}", new.dtype, "Use the out-of-place form, or cast."))
+            raise DTypeError(
+                message(
+                    name,
+                    f"a result that can be stored as {dtype}",
+                    new.dtype,
+                    "Use the out-of-place form, or cast.",
+                )
+            )
         new = new.to(dtype)
     if getattr(target, "_b", None) is None:
         _claim(name, target)
@@ -91,9 +114,19 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
         links.append((t, view))
         if view[1].name not in VIEW_WRITES:
             raise ShapeError(
-                message(name, "a tensor with one memory location an element", f"an expanded tensor of shape {list(shape)}", "Write to a clone().")
+                message(
+                    name,
+                    "a tensor with one memory location an element",
+                    f"an expanded tensor of shape {list(shape)}",
+                    "Write to a clone().",
+                )
                 if view[1].name == "expand"
-                else message(name, "a view that can be written through", f"one made by {view[1].name}", "Write to a clone().")
+                else message(
+                    name,
+                    "a view that can be written through",
+                    f"one made by {view[1].name}",
+                    "Write to a clone().",
+                )
             )
         t = view[0]
     _claim(name, target)
@@ -118,13 +151,25 @@ def _claim(name: str, target: Tensor) -> None:
     root = family[-1]
     _refuse_leaf(name, root)
     if root._m is not None and root is not target:
-        raise GradError(message(name, "a view made while the tape records", "one made under no_grad()", "Make the view outside no_grad(), or clone() it."))
+        raise GradError(
+            message(
+                name,
+                "a view made while the tape records",
+                "one made under no_grad()",
+                "Make the view outside no_grad(), or clone() it.",
+            )
+        )
     users = lib.cb_storage_users(root._v)
     if users > len(family):
         family = _views_of(root, users)
     if users != len(family):
         raise GradError(
-            message(name, "a tensor that shares its memory with views of it only, before a recorded or traced value is written into it", "one that also has a detached alias", "Write to a clone().")
+            message(
+                name,
+                "a tensor that shares its memory with views of it only, before a recorded or traced value is written into it",
+                "one that also has a detached alias",
+                "Write to a clone().",
+            )
         )
     for t in family:
         if t is not root:
@@ -136,7 +181,11 @@ def _views_of(root: Tensor, count: int) -> list[Tensor]:
     """The tensor and its views, found through the collector, youngest objects first; stops when there are `count`."""
     family = [root]
     for generation in (0, 1, 2):
-        family += [t for t in gc.get_objects(generation) if issubclass(type(t), Tensor) and t is not root and root_of(t) is root]
+        family += [
+            t
+            for t in gc.get_objects(generation)
+            if issubclass(type(t), Tensor) and t is not root and root_of(t) is root
+        ]
         if len(family) == count:
             break
     return family

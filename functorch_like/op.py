@@ -99,12 +99,24 @@ class Op:
         self.differentiable = not isinstance(vjp, NotDifferentiable)
         if impl is None and decompose is None:
             raise ValueError(f"op {name}: expected an impl or a decomposition, got neither.")
-        missing = [rule for rule, given in (("vjp or pull", vjp or pull), ("jvp", jvp)) if not given] if self.differentiable else []
+        missing = (
+            [rule for rule, given in (("vjp or pull", vjp or pull), ("jvp", jvp)) if not given]
+            if self.differentiable
+            else []
+        )
         missing += [] if batch else ["batch"]
         if missing and decompose is None:
-            raise ValueError(f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, got neither.")
+            raise ValueError(
+                f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, got neither."
+            )
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
-        self.decompose, self.partials, self.nouts, self.view, self.random = decompose, partials, nouts, view, random
+        self.decompose, self.partials, self.nouts, self.view, self.random = (
+            decompose,
+            partials,
+            nouts,
+            view,
+            random,
+        )
         self.family = family
         self.changes_dtype = True
         self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient
@@ -113,7 +125,9 @@ class Op:
         self.pull = pull
         if pull is None and self.differentiable and vjp is not None:
             code = vjp.__code__
-            self.takes_needs = "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            self.takes_needs = (
+                "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            )
             self.pull = self._pull_with_needs if self.takes_needs else self._pull
         TABLE[name] = self
 
@@ -128,7 +142,10 @@ class Op:
                     break
             else:
                 out = wrap(self.impl(*args, **params))  # type: ignore[misc]
-                if self.view and (self.name != "reshape" or lib.cb_storage_id(out._v) == lib.cb_storage_id(args[0]._v)):
+                if self.view and (
+                    self.name != "reshape"
+                    or lib.cb_storage_id(out._v) == lib.cb_storage_id(args[0]._v)
+                ):
                     out._b = (args[0], self, params, None)
                 return out
         return dispatch(self, args, params)
@@ -140,8 +157,15 @@ class Op:
         if masks is None:
             n = len(needs)
             if self.partials:
-                rules = [p for p, need in zip(self.partials, needs, strict=True) if need and callable(p)]
-                names = [rule.__code__.co_varnames[1 if getattr(rule, "chained", False) else 0 :][: n + 1] for rule in rules]
+                rules = [
+                    p for p, need in zip(self.partials, needs, strict=True) if need and callable(p)
+                ]
+                names = [
+                    rule.__code__.co_varnames[1 if getattr(rule, "chained", False) else 0 :][
+                        : n + 1
+                    ]
+                    for rule in rules
+                ]
                 keep = [max((_keeps(one[i]) for one in names), default=0) for i in range(n)]
                 out = any(_keeps(one[n]) for one in names)
             else:
@@ -181,7 +205,9 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     trace = state.trace if active else None
     if trace is not None:
         out = trace.process(op, args, params)
-    elif op.impl is None or (op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)):
+    elif op.impl is None or (
+        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
+    ):
         return op.decompose(*args, **params)  # type: ignore[misc]
     else:
         handles = op.impl(*args, **params)
@@ -196,7 +222,10 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
                 break
     if op.view:
         base = args[0]
-        if op.name != "reshape" or lib.cb_storage_id(out._concrete) == lib.cb_storage_id(base._concrete):  # else a copy
+        # a reshape may have copied
+        if op.name != "reshape" or (
+            lib.cb_storage_id(out._concrete) == lib.cb_storage_id(base._concrete)
+        ):
             if out._m is not None:
                 out._m.is_view = True
             out._b = (base, op, params, base._m)

@@ -6,7 +6,13 @@ from typing import Any
 
 from .dtypes import bool_, complex64, complex128, get_default_dtype, int64
 
-_options: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
+_options: dict[str, Any] = {
+    "precision": 4,
+    "threshold": 1000,
+    "edgeitems": 3,
+    "linewidth": 80,
+    "sci_mode": None,
+}
 
 
 def set_printoptions(
@@ -21,7 +27,12 @@ def set_printoptions(
     if profile is not None:
         presets = {"default": (4, 1000, 3), "short": (2, 1000, 2), "full": (4, 1 << 62, 3)}
         _options["precision"], _options["threshold"], _options["edgeitems"] = presets[profile]
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {
+        "precision": precision,
+        "threshold": threshold,
+        "edgeitems": edgeitems,
+        "linewidth": linewidth,
+    }
     _options.update({k: v for k, v in given.items() if v is not None})
     _options["sci_mode"] = sci_mode
 
@@ -41,7 +52,11 @@ class _Format:
         largest, smallest = max(map(abs, shown)), min(map(abs, shown))
         self.whole = all(v == int(v) for v in shown)
         forced = _options["sci_mode"]
-        self.scientific = (largest / smallest > 1000.0 or largest > 1e8 or smallest < 1e-4) if forced is None else forced
+        self.scientific = (
+            (largest / smallest > 1000.0 or largest > 1e8 or smallest < 1e-4)
+            if forced is None
+            else forced
+        )
         if self.scientific:
             self.width = max(len(f"{v:.{self.precision}e}") for v in shown)
         elif self.whole:
@@ -65,7 +80,10 @@ class _Format:
 
 class _ComplexFormat:
     def __init__(self, values: list[complex]):
-        self.real, self.imag = _Format([v.real for v in values], True), _Format([v.imag for v in values], True)
+        self.real, self.imag = (
+            _Format([v.real for v in values], True),
+            _Format([v.imag for v in values], True),
+        )
         self.width = self.real.width + self.imag.width + 1
 
     def __call__(self, v: complex) -> str:
@@ -85,7 +103,11 @@ def _values(x: Any, summarise: bool) -> Any:
     if len(shape) == 1:
         return x[:edge].tolist() + [" ..."] + x[n - edge :].tolist() if n > 2 * edge else x.tolist()
     if n > 2 * edge:
-        return [_values(x[i], True) for i in range(edge)] + ["..."] + [_values(x[i], True) for i in range(n - edge, n)]
+        return (
+            [_values(x[i], True) for i in range(edge)]
+            + ["..."]
+            + [_values(x[i], True) for i in range(n - edge, n)]
+        )
     return [_values(x[i], True) for i in range(n)]
 
 
@@ -116,7 +138,12 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""
         return f"Traced({repr(inner) if inner is not None else f'shape={list(value.shape)}'}{', ' + kind if kind else ''}{tail})"
     d, indent = x.dtype, len(name) + 1
-    plain_dtypes: tuple[Any, ...] = (get_default_dtype(), complex128 if get_default_dtype().itemsize == 8 else complex64, int64, bool_)
+    plain_dtypes: tuple[Any, ...] = (
+        get_default_dtype(),
+        complex128 if get_default_dtype().itemsize == 8 else complex64,
+        int64,
+        bool_,
+    )
     suffixes = []
     if x.device.type != "cpu":
         suffixes.append(f"device='{x.device}'")
@@ -133,7 +160,12 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
         plain = x._alias().cpu()
         values = _values(plain, x.numel() > _options["threshold"])
         flat = _flat(values)
-        body = _body(values, len(x._shape), indent, _ComplexFormat(flat) if d.is_complex else _Format(flat, d.is_floating_point))
+        body = _body(
+            values,
+            len(x._shape),
+            indent,
+            _ComplexFormat(flat) if d.is_complex else _Format(flat, d.is_floating_point),
+        )
     if d not in plain_dtypes:
         suffixes.append(f"dtype={d}")
     if m is not None and m.op is not None:

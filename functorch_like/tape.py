@@ -33,10 +33,11 @@ class Node(Meta):
     needs: tuple[bool, ...]
     edges: tuple[Meta | None, ...]
     out: Any = None
-    specs: tuple[Spec | None, ...] | None = None  # of the inputs, when one of them differs in shape or dtype from the result
+    # of the inputs, when one of them differs in shape or dtype from the result
+    specs: tuple[Spec | None, ...] | None = None
     seq: int
     clock = -1  # the clock when something was saved
-    op: Op  # type: ignore[assignment]
+    op: Op
 
     def saved_out(self) -> Any:
         """The result as the reverse rule sees it: connected to the graph when the tape records."""
@@ -57,7 +58,10 @@ class Node(Meta):
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes of the inputs, as in torch."""
-        return tuple((getattr(e, "node", e), e.index or 0) if e is not None else (None, 0) for e in self.edges)
+        return tuple(
+            (getattr(e, "node", e), e.index or 0) if e is not None else (None, 0)
+            for e in self.edges
+        )
 
 
 class OutputMeta(Meta):
@@ -91,7 +95,14 @@ def irregular(args: Sequence[Tensor], out: Tensor) -> bool:
     return any(a._shape != shape or a.dtype is not dtype for a in args)
 
 
-def fill_node(node: Node, op: Op, args: Sequence[Tensor], params: dict[str, Any], out: Any, edges: tuple[Meta | None, ...]) -> None:
+def fill_node(
+    node: Node,
+    op: Op,
+    args: Sequence[Tensor],
+    params: dict[str, Any],
+    out: Any,
+    edges: tuple[Meta | None, ...],
+) -> None:
     """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
     node.op = op
     node.params = params
@@ -134,7 +145,12 @@ def check_saved(node: Node) -> None:
     """Finds the saved inputs as they were when the node was made, or says that they are gone."""
     if node.args is None:
         raise GradError(
-            message("backward", "a graph that still has its saved tensors", f"one that was freed by an earlier pass (at {node.name()})", "Pass retain_graph=True to the first backward.")
+            message(
+                "backward",
+                "a graph that still has its saved tensors",
+                f"one that was freed by an earlier pass (at {node.name()})",
+                "Pass retain_graph=True to the first backward.",
+            )
         )
     for i, a in enumerate(node.args):
         if a is None or type(a) is Spec or not hasattr(a, "_m"):
@@ -217,7 +233,8 @@ def run_backward(
                 found[meta] = ct
             if meta.retains_grad:
                 accumulate(meta, ct)
-            if meta.index is not None:  # gather the cotangents of all outputs: they have one seq, all are due now
+            # gather the cotangents of all outputs: they have one seq, all are due now
+            if meta.index is not None:
                 node = meta.node
                 if node not in outputs:
                     outputs[node] = [None] * node.op.nouts

@@ -42,7 +42,7 @@ class Size(tuple):
         item = tuple.__getitem__(self, i)
         return Size(item) if isinstance(i, slice) else item
 
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+    def __add__(self, other: Any) -> Size:
         return Size(tuple.__add__(self, tuple(other)))
 
 
@@ -200,7 +200,12 @@ class Tensor:
         self._current()
         if not self._v:
             raise TraceError(
-                message(what, "a tensor with memory", f"a tracer of {self._value.trace.within()}", "Return the tensor from the transformed function and look at it there.")
+                message(
+                    what,
+                    "a tensor with memory",
+                    f"a tracer of {self._value.trace.within()}",
+                    "Return the tensor from the transformed function and look at it there.",
+                )
             )
         return self._v
 
@@ -316,7 +321,14 @@ class Tensor:
             return self
         if not requires_grad:
             if m.op is not None:
-                raise GradError(message("requires_grad_", "a leaf to switch off", "a result of recorded operations", "Use detach()."))
+                raise GradError(
+                    message(
+                        "requires_grad_",
+                        "a leaf to switch off",
+                        "a result of recorded operations",
+                        "Use detach().",
+                    )
+                )
             self._m = kept = Meta() if m.history or m.grad is not None else None
             if m.trace is not None:
                 self._m = m.tracer
@@ -324,7 +336,14 @@ class Tensor:
                 kept.history, kept.grad = m.history, m.grad
             return self
         if not self.dtype.is_inexact:
-            raise DTypeError(message("requires_grad_", "a floating or complex tensor", self.dtype, "Cast with .float()."))
+            raise DTypeError(
+                message(
+                    "requires_grad_",
+                    "a floating or complex tensor",
+                    self.dtype,
+                    "Cast with .float().",
+                )
+            )
         self._m = leaf = Leaf()
         leaf.stand_on(m)
         if m is not None:
@@ -359,9 +378,13 @@ class Tensor:
             if value._shape != self._shape:
                 raise ShapeError(message("grad", f"shape {list(self._shape)}", list(value._shape)))
             if value.dtype is not self.dtype:
-                raise DTypeError(message("grad", f"dtype {self.dtype}", value.dtype, "Cast it with to()."))
+                raise DTypeError(
+                    message("grad", f"dtype {self.dtype}", value.dtype, "Cast it with to().")
+                )
             if value is self:
-                raise GradError(message("grad", "another tensor", "the tensor itself", "Assign a clone()."))
+                raise GradError(
+                    message("grad", "another tensor", "the tensor itself", "Assign a clone().")
+                )
         if self._m is None:
             if value is None:
                 return
@@ -371,7 +394,9 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keeps the gradient of this intermediate result in .grad after backward()."""
         if not self.requires_grad:
-            raise GradError(message("retain_grad", "a tensor that requires grad", "one that does not"))
+            raise GradError(
+                message("retain_grad", "a tensor that requires grad", "one that does not")
+            )
         if self._m.op is not None:
             self._m.retains_grad = self._m.watched = True
 
@@ -382,7 +407,14 @@ class Tensor:
           A handle with remove().
         """
         if not self.requires_grad:
-            raise GradError(message("register_hook", "a tensor that requires grad", "one that does not", "Call requires_grad_() first."))
+            raise GradError(
+                message(
+                    "register_hook",
+                    "a tensor that requires grad",
+                    "one that does not",
+                    "Call requires_grad_() first.",
+                )
+            )
         m = self._m
         m.watched = True
         m.hooks = m.hooks or []
@@ -392,7 +424,13 @@ class Tensor:
     def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
         """Calls `hook(tensor)` after backward() has added to this leaf's .grad."""
         if not self.requires_grad or not self.is_leaf:
-            raise GradError(message("register_post_accumulate_grad_hook", "a leaf that requires grad", "another tensor"))
+            raise GradError(
+                message(
+                    "register_post_accumulate_grad_hook",
+                    "a leaf that requires grad",
+                    "another tensor",
+                )
+            )
         m = self._m
         m.after_hooks = m.after_hooks or []
         owner = ref(self)  # the meta must not keep its tensor alive
@@ -441,7 +479,9 @@ class Tensor:
             self._v, old = lib.cb_retain(value._v), self._v
             _release(old)
         else:
-            raise TraceError(message("data", "tensors with memory", "a traced tensor", "Use copy_()."))
+            raise TraceError(
+                message("data", "tensors with memory", "a traced tensor", "Use copy_().")
+            )
 
     # ---- values ----
 
@@ -502,7 +542,12 @@ class Tensor:
             return self._value.trace.read(self, "bool")
         if v.numel != 1:
             raise ValueError(
-                message("bool", "a tensor with one element", f"shape {list(self._shape)}", "Use .any() or .all().")
+                message(
+                    "bool",
+                    "a tensor with one element",
+                    f"shape {list(self._shape)}",
+                    "Use .any() or .all().",
+                )
             )
         return bool(self.item())
 
@@ -517,7 +562,9 @@ class Tensor:
 
     def __index__(self) -> int:
         if self.dtype.is_inexact:
-            raise DTypeError(message("index", "an integer tensor", self.dtype, "Cast with .long()."))
+            raise DTypeError(
+                message("index", "an integer tensor", self.dtype, "Cast with .long().")
+            )
         return int(self.item())
 
     def __len__(self) -> int:
@@ -528,7 +575,9 @@ class Tensor:
 
     def __iter__(self) -> Any:
         if not self._shape:
-            raise TypeError(message("iter", "at least one dimension", "a 0-d tensor", "Use .item()."))
+            raise TypeError(
+                message("iter", "at least one dimension", "a 0-d tensor", "Use .item().")
+            )
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, item: Any) -> bool:
@@ -543,7 +592,13 @@ class Tensor:
         return tensor_text(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and self._v else object.__format__(self, spec) if spec else repr(self)
+        return (
+            format(self.item(), spec)
+            if self.ndim == 0 and self._v
+            else object.__format__(self, spec)
+            if spec
+            else repr(self)
+        )
 
     # ---- other libraries ----
 
@@ -557,7 +612,14 @@ class Tensor:
         if force:
             return self.detach().cpu().numpy()
         if self.requires_grad:
-            raise GradError(message("numpy", "a tensor that does not require grad", "one that does", "Use tensor.detach().numpy()."))
+            raise GradError(
+                message(
+                    "numpy",
+                    "a tensor that does not require grad",
+                    "one that does",
+                    "Use tensor.detach().numpy().",
+                )
+            )
         from .interop import to_numpy
 
         return to_numpy(self)
@@ -569,7 +631,14 @@ class Tensor:
         if dtype is None or array.dtype == dtype:
             return array
         if copy is False:
-            raise ValueError(message("__array__", f"dtype {array.dtype} where no copy may be made", dtype, "Pass copy=None."))
+            raise ValueError(
+                message(
+                    "__array__",
+                    f"dtype {array.dtype} where no copy may be made",
+                    dtype,
+                    "Pass copy=None.",
+                )
+            )
         return array.astype(dtype)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
@@ -581,7 +650,13 @@ class Tensor:
     def __reduce_ex__(self, protocol: Any) -> Any:
         from .interop import rebuild, to_bytes
 
-        return rebuild, (type(self), to_bytes(self), self.dtype.name, self._shape, self.requires_grad)
+        return rebuild, (
+            type(self),
+            to_bytes(self),
+            self.dtype.name,
+            self._shape,
+            self.requires_grad,
+        )
 
     def __copy__(self) -> Tensor:
         t = self.detach() if self._v else self._alias()
@@ -591,7 +666,9 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
-            raise GradError(message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach()."))
+            raise GradError(
+                message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach().")
+            )
         t = self.detach().clone()
         if type(self) is not Tensor:
             t = _recast(type(self), t)
@@ -695,7 +772,9 @@ def wrap_dim(op: str, dim: int, ndim: int) -> int:
     n = ndim or 1
     if -n <= dim < n:
         return dim + n if dim < 0 else dim
-    raise DimError(message(op, f"a dim in [{-n}, {n - 1}]", dim, f"The tensor has {ndim} dimensions."))
+    raise DimError(
+        message(op, f"a dim in [{-n}, {n - 1}]", dim, f"The tensor has {ndim} dimensions.")
+    )
 
 
 def sync(t: Tensor) -> None:
@@ -710,7 +789,8 @@ def sync(t: Tensor) -> None:
         m = base._m
     if m is seen:
         return
-    saved, state.grad = state.grad, True  # it was recorded when it was made, wherever it is looked at
+    # it was recorded when it was made, wherever it is looked at
+    saved, state.grad = state.grad, True
     try:
         fresh = op_module.dispatch(op, (base,), params)
     finally:
@@ -735,4 +815,14 @@ def replace(t: Tensor, new: Tensor) -> None:
 
 op_module.wrap = wrap
 op_module.sync = sync
-__all__ = ["HookHandle", "Size", "Tensor", "ones_of", "replace", "sync", "traced", "wrap", "wrap_dim"]
+__all__ = [
+    "HookHandle",
+    "Size",
+    "Tensor",
+    "ones_of",
+    "replace",
+    "sync",
+    "traced",
+    "wrap",
+    "wrap_dim",
+]

@@ -52,9 +52,11 @@ class Meta:
     retains_grad = False
     hooks: list[Any] | None = None  # called with the gradient
     after_hooks: list[Any] | None = None  # called after accumulation
-    history: Any = None  # earlier values: (clock at which it was replaced, the value, those before it)
+    # earlier values: (clock at which it was replaced, the value, those before it)
+    history: Any = None
     is_view = False
-    watched = False  # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
+    # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
+    watched = False
 
     def stand_on(self, other: Meta | None) -> None:
         """Becomes the tape's meta of a tensor that had `other`."""
@@ -164,7 +166,7 @@ def _user_site() -> Any:
     """Code and instruction of the nearest frame outside this package: cheap to take, resolved when a message needs it."""
     frame = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
@@ -229,7 +231,7 @@ class _GradMode:
         return wrapped_generator if isgeneratorfunction(function) else wrapped
 
 
-class no_grad(_GradMode):  # noqa: N801 - the field's name for it
+class no_grad(_GradMode):  # the field's name for it
     """The tape does not record inside. A context manager and a decorator.
 
     Example:
@@ -241,13 +243,13 @@ class no_grad(_GradMode):  # noqa: N801 - the field's name for it
     """
 
 
-class enable_grad(_GradMode):  # noqa: N801
+class enable_grad(_GradMode):
     """The tape records inside, also within no_grad. A context manager and a decorator."""
 
     enabled = True
 
 
-class inference_mode(_GradMode):  # noqa: N801
+class inference_mode(_GradMode):
     """no_grad under torch's other name; `inference_mode(False)` switches the tape on."""
 
     def __init__(self, mode: bool = True) -> None:
@@ -255,7 +257,7 @@ class inference_mode(_GradMode):  # noqa: N801
         self.enabled = not mode
 
 
-class set_grad_enabled(_GradMode):  # noqa: N801
+class set_grad_enabled(_GradMode):
     """Switches the tape on or off, from the call on or for a `with` block or a decorated function."""
 
     def __init__(self, mode: bool):

@@ -26,7 +26,14 @@ def _selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]
     n = len(args)
     for p in positions:
         if not -n <= p < n:
-            raise ValueError(message(op, f"argnums in [{-n}, {n - 1}]", p, f"The function was called with {n} positional arguments."))
+            raise ValueError(
+                message(
+                    op,
+                    f"argnums in [{-n}, {n - 1}]",
+                    p,
+                    f"The function was called with {n} positional arguments.",
+                )
+            )
     return tuple(p % n for p in positions)
 
 
@@ -39,9 +46,18 @@ def _tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
 
             leaf = tensor(leaf)
         if not isinstance(leaf, Tensor):
-            raise TypeError(message(op, "tensors at the leaves of the arguments to differentiate", type(leaf).__name__, "Choose others with argnums."))
+            raise TypeError(
+                message(
+                    op,
+                    "tensors at the leaves of the arguments to differentiate",
+                    type(leaf).__name__,
+                    "Choose others with argnums.",
+                )
+            )
         if not leaf.dtype.is_inexact:
-            raise DTypeError(message(op, "floating or complex inputs", leaf.dtype, "Cast with .float()."))
+            raise DTypeError(
+                message(op, "floating or complex inputs", leaf.dtype, "Cast with .float().")
+            )
         out.append(leaf)
     return out
 
@@ -57,7 +73,7 @@ def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
     if t.dtype is not x.dtype:
         if not can_cast(t.dtype, x.dtype):
             raise DTypeError(message(op, f"a {what} of dtype {x.dtype}", t.dtype))
-        t = t.to(x.dtype)  # type: ignore[attr-defined]
+        t = t.to(x.dtype)
     return t
 
 
@@ -73,7 +89,11 @@ def _split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
     if not has_aux:
         return out, None
     if not (isinstance(out, tuple) and len(out) == 2):
-        raise TypeError(message(op, "a function that returns (output, aux), since has_aux=True", type(out).__name__))
+        raise TypeError(
+            message(
+                op, "a function that returns (output, aux), since has_aux=True", type(out).__name__
+            )
+        )
     return out
 
 
@@ -81,7 +101,9 @@ def _lowered(trace: Any, aux: Any) -> Any:
     return tree.map(lambda x: trace.lower(x) if isinstance(x, Tensor) else x, aux)
 
 
-def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that gives `(value, gradient)` of a scalar function; `((value, aux), gradient)` with has_aux.
 
     Args:
@@ -100,28 +122,50 @@ def value_and_grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: 
         positions = _selected("grad", args, argnums)
         call = list(args)
         with VjpTrace() as trace:
-            inputs: list[Tensor] = []
+            # the leaves themselves: the function may rebind the tensors it is given
+            inputs: list[Any] = []
             slots = []
             for p in positions:
                 leaves, definition = tree.flatten(args[p])
                 tracers = [trace.leaf(x) for x in _tensors_of("grad", leaves)]
                 slots.append((len(tracers), definition))
-                inputs += tracers
+                inputs += [x._m for x in tracers]
                 call[p] = tree.unflatten(definition, tracers)
             out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
             if not isinstance(out, Tensor):
-                raise GradError(message("grad", "a function that returns a scalar tensor", type(out).__name__, "Return the loss itself; pass other results with has_aux=True."))
+                raise GradError(
+                    message(
+                        "grad",
+                        "a function that returns a scalar tensor",
+                        type(out).__name__,
+                        "Return the loss itself; pass other results with has_aux=True.",
+                    )
+                )
         value = trace.lower(out)
         if value._shape != ():
-            raise ShapeError(message("grad", "a scalar result", f"shape {list(value._shape)}", "Reduce it, or use jacrev."))
+            raise ShapeError(
+                message(
+                    "grad",
+                    "a scalar result",
+                    f"shape {list(value._shape)}",
+                    "Reduce it, or use jacrev.",
+                )
+            )
         if not value.dtype.is_floating_point:
-            raise DTypeError(message("grad", "a real floating result", value.dtype, "For complex results use vjp."))
+            raise DTypeError(
+                message(
+                    "grad", "a real floating result", value.dtype, "For complex results use vjp."
+                )
+            )
         flat = trace.pull_back([out], [ones_of(value)], inputs, False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []
         at = 0
         for count, definition in slots:
-            some = [g if g is not None else _zeros_like(trace.lower(x)) for g, x in zip(flat[at : at + count], inputs[at : at + count], strict=True)]
+            some = [
+                g if g is not None else _zeros_like(x.primal)
+                for g, x in zip(flat[at : at + count], inputs[at : at + count], strict=True)
+            ]
             grads.append(tree.unflatten(definition, some))
             at += count
         result = grads[0] if isinstance(argnums, int) else tuple(grads)
@@ -136,7 +180,9 @@ def _zeros_like(x: Tensor) -> Tensor:
     return zeros(x._shape, dtype=x.dtype, device=x.device)
 
 
-def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad(
+    function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """A function that gives the gradient of a scalar function; `(gradient, aux)` with has_aux.
 
     Arguments and errors as value_and_grad.
@@ -155,7 +201,9 @@ def grad(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = Fal
     return wrapped
 
 
-def grad_and_value(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+def grad_and_value(
+    function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """value_and_grad with torch.func's order of results: `(gradient, value)`."""
     both = value_and_grad(function, argnums, has_aux)
 
@@ -180,12 +228,15 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     """
     flat, definition = tree.flatten(primals)
     with VjpTrace() as trace:
-        inputs = [trace.leaf(x) for x in _tensors_of("vjp", flat)]
-        out, aux = _split_aux("vjp", function(*tree.unflatten(definition, inputs)), has_aux)
+        tracers = [trace.leaf(x) for x in _tensors_of("vjp", flat)]
+        inputs: list[Any] = [x._m for x in tracers]
+        out, aux = _split_aux("vjp", function(*tree.unflatten(definition, tracers)), has_aux)
         out_leaves, out_definition = tree.flatten(out)
         for leaf in out_leaves:
             if not isinstance(leaf, Tensor):
-                raise TypeError(message("vjp", "tensors in the function's result", type(leaf).__name__))
+                raise TypeError(
+                    message("vjp", "tensors in the function's result", type(leaf).__name__)
+                )
         values = [trace.lower(x) for x in out_leaves]
         aux = _lowered(trace, aux) if has_aux else None
 
@@ -193,10 +244,15 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         """Pulls a cotangent, of the structure of the function's value, back to the primals."""
         cts, given = tree.flatten(ct)
         if len(cts) != len(values):
-            raise ValueError(message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}"))
+            raise ValueError(
+                message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}")
+            )
         cts = [_like("vjp", "cotangent", c, v) for c, v in zip(cts, values, strict=True)]
         grads = trace.pull_back(out_leaves, cts, inputs, retain_graph)
-        filled = [g if g is not None else _zeros_like(trace.lower(x)) for g, x in zip(grads, inputs, strict=True)]
+        filled = [
+            g if g is not None else _zeros_like(x.primal)
+            for g, x in zip(grads, inputs, strict=True)
+        ]
         result = tree.unflatten(definition, filled)
         return result[0] if len(primals) == 1 else result
 
@@ -204,7 +260,13 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
 
 
-def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
+def jvp(
+    function: Callable[..., Any],
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    *,
+    has_aux: bool = False,
+) -> Any:
     """The function's value at the primals and its directional derivative along the tangents, in one forward pass.
 
     Returns:
@@ -216,11 +278,20 @@ def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[
       (tensor(9.), tensor(6.))
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
-        raise TypeError(message("jvp", "tuples of primals and tangents", f"{type(primals).__name__} and {type(tangents).__name__}", "Write (x,) for one argument."))
+        raise TypeError(
+            message(
+                "jvp",
+                "tuples of primals and tangents",
+                f"{type(primals).__name__} and {type(tangents).__name__}",
+                "Write (x,) for one argument.",
+            )
+        )
     flat, definition = tree.flatten(tuple(primals))
     directions, given = tree.flatten(tuple(tangents))
     if len(flat) != len(directions):
-        raise ValueError(message("jvp", f"tangents of the primals' structure {definition}", f"{given}"))
+        raise ValueError(
+            message("jvp", f"tangents of the primals' structure {definition}", f"{given}")
+        )
     with JvpTrace() as trace:
         inputs = []
         for x, t in zip(_tensors_of("jvp", flat), directions, strict=True):
@@ -229,12 +300,16 @@ def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[
         out_leaves, out_definition = tree.flatten(out)
         for y in out_leaves:
             if not isinstance(y, Tensor):
-                raise TypeError(message("jvp", "tensors in the function's result", type(y).__name__))
+                raise TypeError(
+                    message("jvp", "tensors in the function's result", type(y).__name__)
+                )
         pairs = [trace.unpack(y) for y in out_leaves]
         if has_aux:
             aux = tree.map(lambda x: trace.unpack(x)[0] if isinstance(x, Tensor) else x, aux)
     value = tree.unflatten(out_definition, [p for p, _ in pairs])
-    tangent = tree.unflatten(out_definition, [t if t is not None else _zeros_like(p) for p, t in pairs])
+    tangent = tree.unflatten(
+        out_definition, [t if t is not None else _zeros_like(p) for p, t in pairs]
+    )
     return (value, tangent, aux) if has_aux else (value, tangent)
 
 
@@ -260,7 +335,9 @@ def vmap(
       tensor([3., 7.])
     """
     if randomness not in ("different", "same", "error"):
-        raise ValueError(message("vmap", 'randomness "different", "same" or "error"', repr(randomness)))
+        raise ValueError(
+            message("vmap", 'randomness "different", "same" or "error"', repr(randomness))
+        )
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(message("vmap", "a chunk_size of at least 1", chunk_size))
 
@@ -269,7 +346,10 @@ def vmap(
         flat, definition = tree.flatten(args)
         dims = _in_dims(in_dims, args, flat)
         size = _mapped_size(flat, dims)
-        fronted = [x if d is None else x if d == 0 else x.movedim(d, 0) for x, d in zip(flat, dims, strict=True)]
+        fronted = [
+            x if d is None else x if d == 0 else x.movedim(d, 0)
+            for x, d in zip(flat, dims, strict=True)
+        ]
         if chunk_size is None or chunk_size >= size:
             return run(size, fronted, dims, definition, kwargs)
         pieces = []
@@ -279,7 +359,13 @@ def vmap(
             pieces.append(run(stop - start, some, dims, definition, kwargs))
         return _joined(pieces, out_dims)
 
-    def run(size: int, leaves: list[Any], dims: list[int | None], definition: Any, kwargs: dict[str, Any]) -> Any:
+    def run(
+        size: int,
+        leaves: list[Any],
+        dims: list[int | None],
+        definition: Any,
+        kwargs: dict[str, Any],
+    ) -> Any:
         with VmapTrace(size, randomness) as trace:
             inputs = [x if d is None else trace.leaf(x) for x, d in zip(leaves, dims, strict=True)]
             out = function(*tree.unflatten(definition, inputs), **kwargs)
@@ -287,7 +373,9 @@ def vmap(
             out_leaves, out_definition = tree.flatten(out)
             pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in out_leaves]
         where_to = tree.broadcast_prefix(out_dims, out, "vmap: out_dims")
-        results = [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)]
+        results = [
+            _placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)
+        ]
         return tree.unflatten(out_definition, results)
 
     return wrapped
@@ -298,7 +386,13 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
     if isinstance(in_dims, list):
         in_dims = tuple(in_dims)
     if isinstance(in_dims, tuple) and len(in_dims) != len(args):
-        raise ValueError(message("vmap", f"one entry of in_dims an argument ({len(args)})", f"{len(in_dims)}: {in_dims}"))
+        raise ValueError(
+            message(
+                "vmap",
+                f"one entry of in_dims an argument ({len(args)})",
+                f"{len(in_dims)}: {in_dims}",
+            )
+        )
     dims = tree.broadcast_prefix(in_dims, args, "vmap: in_dims")
     checked: list[int | None] = []
     for i, (x, d) in enumerate(zip(flat, dims, strict=True)):
@@ -306,11 +400,15 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
             raise TypeError(message("vmap", "ints and None in in_dims", repr(d)))
         if not isinstance(x, Tensor):
             if d is not None and in_dims != 0:
-                raise ValueError(message("vmap", f"None in in_dims for leaf {i}, which is not a tensor", d))
+                raise ValueError(
+                    message("vmap", f"None in in_dims for leaf {i}, which is not a tensor", d)
+                )
             checked.append(None)
             continue
         if d is not None and not -x.ndim <= d < x.ndim:
-            raise ValueError(f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} ({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped.")
+            raise ValueError(
+                f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} ({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped."
+            )
         checked.append(None if d is None else d % x.ndim)
     return checked
 
@@ -318,10 +416,18 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
 def _mapped_size(flat: list[Any], dims: list[int | None]) -> int:
     sizes = {x._shape[d] for x, d in zip(flat, dims, strict=True) if d is not None}
     if not sizes:
-        raise ValueError(message("vmap", "at least one mapped tensor argument", "none", "Check in_dims."))
+        raise ValueError(
+            message("vmap", "at least one mapped tensor argument", "none", "Check in_dims.")
+        )
     if len(sizes) > 1:
         listed = [(list(x._shape), d) for x, d in zip(flat, dims, strict=True) if d is not None]
-        raise ValueError(message("vmap", "mapped dimensions of one size", f"sizes {sorted(sizes)} (shapes and in_dims: {listed})"))
+        raise ValueError(
+            message(
+                "vmap",
+                "mapped dimensions of one size",
+                f"sizes {sorted(sizes)} (shapes and in_dims: {listed})",
+            )
+        )
     return sizes.pop()
 
 
@@ -329,10 +435,16 @@ def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
     """A result with its mapped dimension where out_dims wants it."""
     if dim is None:
         if batched:
-            raise ValueError(message("vmap", "an unmapped result where out_dims is None", "a mapped one"))
+            raise ValueError(
+                message("vmap", "an unmapped result where out_dims is None", "a mapped one")
+            )
         return y
     if not isinstance(y, Tensor):
-        raise TypeError(message("vmap", "tensors in the function's result", type(y).__name__, "Return tensors only."))
+        raise TypeError(
+            message(
+                "vmap", "tensors in the function's result", type(y).__name__, "Return tensors only."
+            )
+        )
     if not batched:
         y = y.unsqueeze(0).expand((size, *y._shape))
     n = y.ndim
@@ -347,7 +459,10 @@ def _joined(pieces: list[Any], out_dims: Any) -> Any:
     where_to = tree.broadcast_prefix(out_dims, pieces[0], "vmap: out_dims")
     flats = [tree.flatten(p) for p in pieces]
     definition = flats[0][1]
-    joined = [f[0] if d is None else cat(f, d) for d, *f in zip(where_to, *[leaves for leaves, _ in flats], strict=True)]
+    joined = [
+        f[0] if d is None else cat(f, d)
+        for d, *f in zip(where_to, *[leaves for leaves, _ in flats], strict=True)
+    ]
     return tree.unflatten(definition, joined)
 
 
@@ -381,7 +496,13 @@ def _rows(stacked: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     return pieces
 
 
-def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *, chunk_size: int | None = None) -> Callable[..., Any]:
+def jacrev(
+    function: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:
     """A function that gives the Jacobian by reverse mode: best when there are fewer outputs than inputs.
 
     Returns:
@@ -406,12 +527,22 @@ def jacrev(function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = F
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
         out_leaves, out_definition = tree.flatten(value)
         basis, _ = _basis(out_leaves)
-        stacked = vmap(lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size)(*basis)
+        stacked = vmap(
+            lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
+        )(*basis)
         flat, definition = tree.flatten(stacked)
         rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
-        jacobian = tree.unflatten(out_definition, [_nested([rows[i][o] for i in range(len(flat))], definition) for o in range(len(out_leaves))])
+        jacobian = tree.unflatten(
+            out_definition,
+            [
+                _nested([rows[i][o] for i in range(len(flat))], definition)
+                for o in range(len(out_leaves))
+            ],
+        )
         if not isinstance(argnums, int) and len(positions) == 1:
-            jacobian = tree.unflatten(out_definition, [(leaf,) for leaf in tree.flatten(jacobian)[0]])
+            jacobian = tree.unflatten(
+                out_definition, [(leaf,) for leaf in tree.flatten(jacobian)[0]]
+            )
         return (jacobian, aux[0]) if has_aux else jacobian
 
     return wrapped
@@ -422,7 +553,12 @@ def _nested(leaves: list[Tensor], definition: Any) -> Any:
 
 
 def jacfwd(
-    function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *, randomness: str = "different", chunk_size: int | None = None
+    function: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    *,
+    randomness: str = "different",
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """A function that gives the Jacobian by forward mode: best when there are fewer inputs than outputs.
 
@@ -445,7 +581,9 @@ def jacfwd(
         def along(*directions: Tensor) -> Any:
             def of_chosen(*values: Tensor) -> Any:
                 call = list(args)
-                for p, value in zip(positions, tree.unflatten(definition, list(values)), strict=True):
+                for p, value in zip(
+                    positions, tree.unflatten(definition, list(values)), strict=True
+                ):
                     call[p] = value
                 return function(*call, **kwargs)
 
@@ -455,7 +593,9 @@ def jacfwd(
 
         basis, _ = _basis(flat)
         out_dims: Any = (-1, None) if has_aux else -1
-        pushed = vmap(along, out_dims=out_dims, randomness=randomness, chunk_size=chunk_size)(*basis)
+        pushed = vmap(along, out_dims=out_dims, randomness=randomness, chunk_size=chunk_size)(
+            *basis
+        )
         columns, aux = pushed if has_aux else (pushed, None)
         out_leaves, out_definition = tree.flatten(columns)
         blocks = []
@@ -485,4 +625,14 @@ def hessian(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[...,
     return jacfwd(jacrev(function, argnums), argnums)
 
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "value_and_grad", "vjp", "vmap"]
+__all__ = [
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]

@@ -49,7 +49,7 @@ def leaves(tree: Any) -> list[Any]:
     return flatten(tree)[0]
 
 
-def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:  # noqa: A001
+def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """The tree of `function(leaf, *matching leaves of the other trees)`.
 
     Raises:
@@ -77,12 +77,22 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
 
     try:
         spread = optree.tree_map(
-            lambda entry, sub: [entry] * len(flatten(sub)[0]), prefix, tree, is_leaf=lambda x: x is None, none_is_leaf=True
+            lambda entry, sub: [entry] * len(flatten(sub)[0]),
+            prefix,
+            tree,
+            is_leaf=lambda x: x is None,
+            none_is_leaf=True,
         )
     except ValueError as error:
-        raise ValueError(f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. {error}") from None
+        raise ValueError(
+            f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. {error}"
+        ) from None
     flat: list[Any] = []
-    for entry in optree.tree_leaves(spread, is_leaf=lambda x: isinstance(x, list) and all(not isinstance(i, list) for i in x), none_is_leaf=True):
+    for entry in optree.tree_leaves(
+        spread,
+        is_leaf=lambda x: isinstance(x, list) and all(not isinstance(i, list) for i in x),
+        none_is_leaf=True,
+    ):
         flat.extend(entry if isinstance(entry, list) else [])
     return flat
 

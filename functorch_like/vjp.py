@@ -114,15 +114,25 @@ class VjpTrace(Trace):
         if type(out) is not tuple:
             node.primal = out
             return traced(node)
-        return tuple([traced(VjpOutput(self, node, i, t)) if t.dtype.is_inexact else t for i, t in enumerate(out)])
+        return tuple(
+            [
+                traced(VjpOutput(self, node, i, t)) if t.dtype.is_inexact else t
+                for i, t in enumerate(out)
+            ]
+        )
 
-    def pull_back(self, outputs: Sequence[Tensor], cts: Sequence[Tensor | None], inputs: Sequence[Tensor], retain_graph: bool) -> list[Tensor | None]:
-        """Gradients for the inputs, from cotangents of the outputs. Called after the trace has been left."""
+    def pull_back(
+        self,
+        outputs: Sequence[Tensor],
+        cts: Sequence[Tensor | None],
+        leaves: Sequence[VjpValue],
+        retain_graph: bool,
+    ) -> list[Tensor | None]:
+        """Gradients for the leaves, from cotangents of the outputs. Called after the trace has been left."""
         roots = []
         for out, ct in zip(outputs, cts, strict=True):
             value = self.value_of(out)
             if value is not None and ct is not None:
                 roots.append((value, ct))
-        leaves = [self.value_of(x) for x in inputs]
-        found = run_backward(roots, wanted=set(leaves), retain_graph=retain_graph)  # type: ignore[arg-type]
-        return [found.get(leaf) for leaf in leaves]  # type: ignore[arg-type]
+        found = run_backward(roots, wanted=set(leaves), retain_graph=retain_graph)
+        return [found.get(leaf) for leaf in leaves]

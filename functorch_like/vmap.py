@@ -81,7 +81,12 @@ class VmapTrace(Trace):
         """A draw: one for each lane, or one for all, as vmap's `randomness` says."""
         if self.randomness == "error":
             raise TraceError(
-                message("vmap", 'randomness="different" or "same" around random operations', f'randomness="error" around {op.name}', "Pass it to vmap.")
+                message(
+                    "vmap",
+                    'randomness="different" or "same" around random operations',
+                    f'randomness="error" around {op.name}',
+                    "Pass it to vmap.",
+                )
             )
         state.trace = self.parent
         try:

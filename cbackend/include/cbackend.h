@@ -260,6 +260,15 @@ int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *
 int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps, cb_tensor **out);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
                      int has_affine, cb_tensor **out);
+/* ---- optimizer steps (src/optim.c): lists of n tensors, stepped in place together or, on an error, not at all ---- */
+/* first: momentum takes the gradients as they are; a list of momentum is not looked at when the factor is 0 */
+int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *momentum, double lr,
+                double momentum_factor, double dampening, double weight_decay, int nesterov, int maximize, int first,
+                int64_t clock);
+/* step counts from 1; max_exp_avg_sq is looked at with amsgrad only */
+int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *exp_avg,
+                 cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1, double beta2,
+                 double eps, double weight_decay, int decoupled, int amsgrad, int maximize, int64_t step, int64_t clock);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -43,3 +43,5 @@ int (*pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows,
     void (*unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
     int (*bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights); /* int64; or with weights, all float64; out starts at 0 */
     void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
+    /* optimizers: optim.h; lists[operand][tensor] */
+    int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

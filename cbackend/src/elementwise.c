@@ -65,10 +65,34 @@ static cb_tensor *allocate(const char *op, const plan *p, int n, cb_tensor *cons
     return cb_empty(p->result, p->device, ndim, shape);
 }
 
+/* Integer division has no result for a zero divisor: found before anything is computed. */
+static int check_divisor(const char *op, cb_tensor *y) {
+    if (cb_is_meta(y) || y->numel == 0) return CB_OK;
+    bool zero;
+    if (y->flags & CB_FLAG_WEAK) {
+        zero = *(int64_t *)y->data == 0;
+    } else {
+        cb_scalar all;
+        cb_tensor *nonzero = cb_reduce(cb_op_code("reduce", "all"), y, -1, NULL, 0, -1);
+        int status = nonzero ? cb_item(nonzero, &all) : cb_error_code();
+        cb_release(nonzero);
+        if (status) return status;
+        zero = !all.i;
+    }
+    if (zero) return cb_fail(CB_ERR_VALUE, "%s: expected divisors other than 0 for integers, got 0. Divide floats, or mask with where().", op);
+    return CB_OK;
+}
+
+static bool divides_integers(int family, int op, const plan *p) {
+    return family == CB_FAMILY_BINARY && kind_bit(p->compute) == CB_KIND_INT &&
+           (op == CB_BINARY_floor_divide || op == CB_BINARY_trunc_divide || op == CB_BINARY_remainder || op == CB_BINARY_fmod);
+}
+
 static cb_tensor *run(int family, int op, int n, cb_tensor *const *xs) {
     if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "elementwise: no tensor");
     plan p;
     if (make_plan(family, op, n, xs, &p)) return NULL;
+    if (divides_integers(family, op, &p) && check_divisor(cb_op_info_of(family, op)->name, xs[1])) return NULL;
     cb_tensor *out = allocate(cb_op_info_of(family, op)->name, &p, n, xs);
     for (int i = 0; out && i < n; i++)
         if (!(xs[i]->flags & CB_FLAG_WEAK) && (xs[i]->dtype != out->dtype || !cb_same_shape(xs[i], out)))
@@ -92,6 +116,7 @@ static int run_into(int family, int op, int n, cb_tensor *const *xs, cb_tensor *
     const cb_op_info *info = cb_op_info_of(family, op);
     plan p;
     CB_TRY(make_plan(family, op, n, xs, &p));
+    if (divides_integers(family, op, &p)) CB_TRY(check_divisor(info->name, xs[1]));
     CB_TRY(cb_check_writable(info->name, out));
     if (category(p.result) > category(out->dtype))
         return cb_fail(CB_ERR_DTYPE, "%s: expected a result that can be stored as %s, got %s. Use the out-of-place form, or cast.", info->name,

@@ -109,6 +109,7 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t b
 /* ---- BLAS and LAPACK (blas.c): function pointers, loaded at first use, one thread each ---- */
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */
 
+#include "optim.h"
 #include "products.h"
 
 /* ---- what a device must provide ---- */

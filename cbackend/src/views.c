@@ -79,6 +79,8 @@ cb_tensor *cb_expand(cb_tensor *x, int ndim, const int64_t *shape) {
         sizes[d] = want;
         strides[d] = size == want && d >= lead ? x->strides[d - lead] : 0;
     }
+    if (cb_numel_of(ndim, sizes) < 0)
+        return cb_fail_null(CB_ERR_SHAPE, "expand: expected fewer than 2^63 elements, got %s. Use smaller sizes.", cb_shape_text(ndim, shape));
     return cb_view_new(x, ndim, sizes, strides, x->offset);
 }
 

@@ -194,6 +194,10 @@ int main(void) {
             geometry g;
             if (random_geometry(&g, false))
                 max_case(&g, i % 2 ? CB_F32 : (int)whole(CB_U8, CB_F64), i % 4 == 1);
+            geometry half = {2, {whole(2, 40), whole(2, 40)}, {2, 2}, {2, 2}, {0, 0}, {1, 1}, {0, 0}, 0, 0,
+                             0}; /* the fast path */
+            for (int d = 0; d < 2; d++) half.out[d] = half.in[d] / 2;
+            max_case(&half, CB_F32, i % 2);
             if (random_geometry(&g, true)) avg_case(&g, (int)whole(CB_F16, CB_F64));
         }
     }

@@ -1,6 +1,22 @@
 """The op table: importing this package defines every op. One module a family, as in cbackend/src."""
 
-from . import binary, complex, conv, creation, fill, index, join, matmul, pool, random, reduce, softmax, ternary, unary, views
+from . import (
+    binary,
+    complex,
+    conv,
+    creation,
+    fill,
+    index,
+    join,
+    matmul,
+    pool,
+    random,
+    reduce,
+    softmax,
+    ternary,
+    unary,
+    views,
+)
 
 __all__ = [
     "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool", "random", "reduce", "softmax", "ternary",

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..op import NONDIFF
 from ..tensor import Tensor
+from .creation import zeros_like
 from .family import binary, chain, operand
 
 __all__ = [
@@ -61,11 +62,22 @@ _REAL = {"kinds": "float"}
 _NUMBERS = {"kinds": "int float"}
 _BOOLEAN = NONDIFF("boolean result")
 _INTEGER = NONDIFF("integer result")
+# piecewise constant: the derivative is 0 wherever there is one, and the graph stays connected
+_STEP = (chain(lambda t, _x, _y, _out: zeros_like(t)),) * 2
 
 # ---- arithmetic ----
 _add = binary("add", (1, 1), "The sum: x + y.", dunder="add", oracle="numpy.add", samples=_ANY)
-_sub = binary("sub", (1, -1), "The difference: x - y.", dunder="sub", oracle="numpy.subtract", samples=_ANY)
-mul = binary("mul", (lambda _x, y, _out: y, lambda x, _y, _out: x), "The product: x * y.", dunder="mul", oracle="numpy.multiply", samples=_ANY)
+_sub = binary(
+    "sub", (1, -1), "The difference: x - y.", dunder="sub", oracle="numpy.subtract", samples=_ANY
+)
+mul = binary(
+    "mul",
+    (lambda _x, y, _out: y, lambda x, _y, _out: x),
+    "The product: x * y.",
+    dunder="mul",
+    oracle="numpy.multiply",
+    samples=_ANY,
+)
 _div = binary(
     "div",
     (lambda _x, y, _out: 1 / y, lambda _x, y, out: -out / y),
@@ -129,18 +141,42 @@ for _function in (add, sub, div):
     setattr(Tensor, _function.__name__, _function)
 true_divide = divide = div
 subtract = sub
-floor_divide = binary("floor_divide", NONDIFF("piecewise constant"), "The largest integer not above x / y.", dunder="floordiv", oracle="numpy.floor_divide", samples={"low": 1, "high": 9, **_NUMBERS})
-trunc_divide = binary("trunc_divide", NONDIFF("piecewise constant"), "x / y without its fractional part.", method=False, samples={"low": 1, "high": 9, **_NUMBERS})
+floor_divide = binary(
+    "floor_divide",
+    _STEP,
+    "The largest integer not above x / y.",
+    dunder="floordiv",
+    oracle="numpy.floor_divide",
+    samples={"low": 1, "high": 9, **_NUMBERS},
+)
+trunc_divide = binary(
+    "trunc_divide",
+    _STEP,
+    "x / y without its fractional part.",
+    method=False,
+    samples={"low": 1, "high": 9, **_NUMBERS},
+)
 remainder = binary(
     "remainder",
     (1, chain(lambda t, x, y, _out: -t * floor_divide(x, y))),
     "What floor division leaves; it has the sign of y, as in Python.",
     dunder="mod",
     oracle="numpy.remainder",
-    samples={"low": 1, "high": 9, **_NUMBERS, "special": "a zero result has the sign of x as in torch; NumPy gives it the sign of y"},
+    samples={
+        "low": 1,
+        "high": 9,
+        **_NUMBERS,
+        "special": "a zero result has the sign of x as in torch; NumPy gives it the sign of y",
+    },
 )
-fmod = binary("fmod", (1, chain(lambda t, x, y, _out: -t * trunc_divide(x, y))), "What truncated division leaves; it has the sign of x, as in C.", oracle="numpy.fmod", samples={"low": 1, "high": 9, **_NUMBERS})
-pow = binary(  # noqa: A001 - torch's name
+fmod = binary(
+    "fmod",
+    (1, chain(lambda t, x, y, _out: -t * trunc_divide(x, y))),
+    "What truncated division leaves; it has the sign of x, as in C.",
+    oracle="numpy.fmod",
+    samples={"low": 1, "high": 9, **_NUMBERS},
+)
+pow = binary(  # torch's name
     "pow",
     (lambda x, y, _out: _pow_by_base(x, y), lambda x, y, out: _pow_by_exponent(x, y, out)),
     "x to the power y.",
@@ -188,14 +224,37 @@ maximum = binary(
 )
 minimum = binary(
     "minimum",
-    (chain(lambda t, x, y, _out: _larger(t, -x, -y)), chain(lambda t, x, y, _out: _larger(t, -y, -x))),
+    (
+        chain(lambda t, x, y, _out: _larger(t, -x, -y)),
+        chain(lambda t, x, y, _out: _larger(t, -y, -x)),
+    ),
     "The smaller of x and y; nan where either is. On ties the gradient is split evenly.",
     inplace=False,
     oracle="numpy.minimum",
     samples=_NUMBERS,
 )
-fmax = binary("fmax", (chain(lambda t, x, y, _out: _wins(t, (x >= y) | (y != y))), chain(lambda t, x, y, _out: _wins(t, ~((x >= y) | (y != y))))), "The larger of x and y; the other one where one is nan.", inplace=False, oracle="numpy.fmax", samples=_NUMBERS)
-fmin = binary("fmin", (chain(lambda t, x, y, _out: _wins(t, (x <= y) | (y != y))), chain(lambda t, x, y, _out: _wins(t, ~((x <= y) | (y != y))))), "The smaller of x and y; the other one where one is nan.", inplace=False, oracle="numpy.fmin", samples=_NUMBERS)
+fmax = binary(
+    "fmax",
+    (
+        chain(lambda t, x, y, _out: _wins(t, (x >= y) | (y != y))),
+        chain(lambda t, x, y, _out: _wins(t, ~((x >= y) | (y != y)))),
+    ),
+    "The larger of x and y; the other one where one is nan.",
+    inplace=False,
+    oracle="numpy.fmax",
+    samples=_NUMBERS,
+)
+fmin = binary(
+    "fmin",
+    (
+        chain(lambda t, x, y, _out: _wins(t, (x <= y) | (y != y))),
+        chain(lambda t, x, y, _out: _wins(t, ~((x <= y) | (y != y)))),
+    ),
+    "The smaller of x and y; the other one where one is nan.",
+    inplace=False,
+    oracle="numpy.fmin",
+    samples=_NUMBERS,
+)
 
 
 def _wins(t: Tensor, mask: Tensor) -> Tensor:
@@ -212,11 +271,42 @@ atan2 = binary(
     samples=_REAL,
 )
 arctan2 = atan2
-hypot = binary("hypot", (lambda x, _y, out: x / out, lambda _x, y, out: y / out), "sqrt(x^2 + y^2), without overflow.", oracle="numpy.hypot", samples=_REAL)
-copysign = binary("copysign", (chain(lambda t, x, y, _out: _copysign_rule(t, x, y)), chain(lambda t, _x, _y, _out: t * 0)), "The size of x with the sign of y.", oracle="numpy.copysign", samples=_REAL)
-nextafter = binary("nextafter", NONDIFF("a step of one unit in the last place"), "The next number after x towards y.", oracle="numpy.nextafter", samples=_REAL)
-logaddexp = binary("logaddexp", (lambda x, _y, out: _exp(x - out), lambda _x, y, out: _exp(y - out)), "log(exp(x) + exp(y)), without overflow.", inplace=False, oracle="numpy.logaddexp", samples={**_REAL, "missing": {"complex": "no complex kernel"}})
-xlogy = binary("xlogy", (lambda x, y, _out: _xlogy_by_x(x, y), lambda x, y, _out: x / y), "x * log(y), and 0 where x is 0.", oracle="scipy.special.xlogy", samples={"low": 0.2, "high": 3.0, **_REAL})
+hypot = binary(
+    "hypot",
+    (lambda x, _y, out: x / out, lambda _x, y, out: y / out),
+    "sqrt(x^2 + y^2), without overflow.",
+    oracle="numpy.hypot",
+    samples=_REAL,
+)
+copysign = binary(
+    "copysign",
+    (chain(lambda t, x, y, _out: _copysign_rule(t, x, y)), chain(lambda t, _x, _y, _out: t * 0)),
+    "The size of x with the sign of y.",
+    oracle="numpy.copysign",
+    samples=_REAL,
+)
+nextafter = binary(
+    "nextafter",
+    _STEP,
+    "The next number after x towards y.",
+    oracle="numpy.nextafter",
+    samples=_REAL,
+)
+logaddexp = binary(
+    "logaddexp",
+    (lambda x, _y, out: _exp(x - out), lambda _x, y, out: _exp(y - out)),
+    "log(exp(x) + exp(y)), without overflow.",
+    inplace=False,
+    oracle="numpy.logaddexp",
+    samples={**_REAL, "missing": {"complex": "no complex kernel"}},
+)
+xlogy = binary(
+    "xlogy",
+    (lambda x, y, _out: _xlogy_by_x(x, y), lambda x, y, _out: x / y),
+    "x * log(y), and 0 where x is 0.",
+    oracle="scipy.special.xlogy",
+    samples={"low": 0.2, "high": 3.0, **_REAL},
+)
 
 
 def _copysign_rule(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -240,11 +330,26 @@ def _xlogy_by_x(x: Tensor, y: Tensor) -> Tensor:
 
 # ---- comparison, logic, bits ----
 eq = binary("eq", _BOOLEAN, "Is x equal to y?", inplace=False, oracle="numpy.equal", samples=_ANY)
-ne = binary("ne", _BOOLEAN, "Is x different from y?", inplace=False, oracle="numpy.not_equal", samples=_ANY)
-lt = binary("lt", _BOOLEAN, "Is x less than y?", inplace=False, oracle="numpy.less", samples=_NUMBERS)
-le = binary("le", _BOOLEAN, "Is x at most y?", inplace=False, oracle="numpy.less_equal", samples=_NUMBERS)
-gt = binary("gt", _BOOLEAN, "Is x greater than y?", inplace=False, oracle="numpy.greater", samples=_NUMBERS)
-ge = binary("ge", _BOOLEAN, "Is x at least y?", inplace=False, oracle="numpy.greater_equal", samples=_NUMBERS)
+ne = binary(
+    "ne", _BOOLEAN, "Is x different from y?", inplace=False, oracle="numpy.not_equal", samples=_ANY
+)
+lt = binary(
+    "lt", _BOOLEAN, "Is x less than y?", inplace=False, oracle="numpy.less", samples=_NUMBERS
+)
+le = binary(
+    "le", _BOOLEAN, "Is x at most y?", inplace=False, oracle="numpy.less_equal", samples=_NUMBERS
+)
+gt = binary(
+    "gt", _BOOLEAN, "Is x greater than y?", inplace=False, oracle="numpy.greater", samples=_NUMBERS
+)
+ge = binary(
+    "ge",
+    _BOOLEAN,
+    "Is x at least y?",
+    inplace=False,
+    oracle="numpy.greater_equal",
+    samples=_NUMBERS,
+)
 for _name, _op in (("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
     setattr(Tensor, f"__{_name}__", _op)
 
@@ -252,28 +357,91 @@ for _name, _op in (("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
 def _equality(op: Any) -> Any:
     def compare(x: Tensor, y: Any) -> Any:
         """Elementwise; NotImplemented for what cannot be compared, so that `x == None` is False."""
-        return op(x, y) if isinstance(y, (Tensor, bool, int, float, complex)) or hasattr(y, "__array__") else NotImplemented
+        return (
+            op(x, y)
+            if isinstance(y, (Tensor, bool, int, float, complex)) or hasattr(y, "__array__")
+            else NotImplemented
+        )
 
     return compare
 
 
-Tensor.__eq__ = _equality(eq)  # type: ignore[method-assign]
-Tensor.__ne__ = _equality(ne)  # type: ignore[method-assign]
+Tensor.__eq__ = _equality(eq)
+Tensor.__ne__ = _equality(ne)
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 _LOGIC = {"kinds": "bool int"}
-logical_and = binary("logical_and", _BOOLEAN, "Are both nonzero?", oracle="numpy.logical_and", samples=_LOGIC)
-logical_or = binary("logical_or", _BOOLEAN, "Is either nonzero?", oracle="numpy.logical_or", samples=_LOGIC)
-logical_xor = binary("logical_xor", _BOOLEAN, "Is exactly one nonzero?", oracle="numpy.logical_xor", samples=_LOGIC)
-bitwise_and = binary("bitwise_and", _INTEGER, "The bits set in both.", dunder="and", oracle="numpy.bitwise_and", samples=_LOGIC)
-bitwise_or = binary("bitwise_or", _INTEGER, "The bits set in either.", dunder="or", oracle="numpy.bitwise_or", samples=_LOGIC)
-bitwise_xor = binary("bitwise_xor", _INTEGER, "The bits set in exactly one.", dunder="xor", oracle="numpy.bitwise_xor", samples=_LOGIC)
-bitwise_left_shift = binary("bitwise_left_shift", _INTEGER, "x shifted left by y bits.", dunder="lshift", oracle="numpy.left_shift", samples={"kinds": "int", "low": 0, "high": 5})
-bitwise_right_shift = binary("bitwise_right_shift", _INTEGER, "x shifted right by y bits, keeping the sign.", dunder="rshift", oracle="numpy.right_shift", samples={"kinds": "int", "low": 0, "high": 5})
-gcd = binary("gcd", _INTEGER, "The greatest common divisor.", oracle="numpy.gcd", samples={"kinds": "int", "low": 1, "high": 30})
-lcm = binary("lcm", _INTEGER, "The least common multiple.", oracle="numpy.lcm", samples={"kinds": "int", "low": 1, "high": 30})
+logical_and = binary(
+    "logical_and", _BOOLEAN, "Are both nonzero?", oracle="numpy.logical_and", samples=_LOGIC
+)
+logical_or = binary(
+    "logical_or", _BOOLEAN, "Is either nonzero?", oracle="numpy.logical_or", samples=_LOGIC
+)
+logical_xor = binary(
+    "logical_xor", _BOOLEAN, "Is exactly one nonzero?", oracle="numpy.logical_xor", samples=_LOGIC
+)
+bitwise_and = binary(
+    "bitwise_and",
+    _INTEGER,
+    "The bits set in both.",
+    dunder="and",
+    oracle="numpy.bitwise_and",
+    samples=_LOGIC,
+)
+bitwise_or = binary(
+    "bitwise_or",
+    _INTEGER,
+    "The bits set in either.",
+    dunder="or",
+    oracle="numpy.bitwise_or",
+    samples=_LOGIC,
+)
+bitwise_xor = binary(
+    "bitwise_xor",
+    _INTEGER,
+    "The bits set in exactly one.",
+    dunder="xor",
+    oracle="numpy.bitwise_xor",
+    samples=_LOGIC,
+)
+bitwise_left_shift = binary(
+    "bitwise_left_shift",
+    _INTEGER,
+    "x shifted left by y bits.",
+    dunder="lshift",
+    oracle="numpy.left_shift",
+    samples={"kinds": "int", "low": 0, "high": 5},
+)
+bitwise_right_shift = binary(
+    "bitwise_right_shift",
+    _INTEGER,
+    "x shifted right by y bits, keeping the sign.",
+    dunder="rshift",
+    oracle="numpy.right_shift",
+    samples={"kinds": "int", "low": 0, "high": 5},
+)
+gcd = binary(
+    "gcd",
+    _INTEGER,
+    "The greatest common divisor.",
+    oracle="numpy.gcd",
+    samples={"kinds": "int", "low": 1, "high": 30},
+)
+lcm = binary(
+    "lcm",
+    _INTEGER,
+    "The least common multiple.",
+    oracle="numpy.lcm",
+    samples={"kinds": "int", "low": 1, "high": 30},
+)
 
 # ---- derivatives with a kernel of their own: linear in x ----
-relu_grad = binary("relu_grad", (chain(lambda t, _x, y, _out: relu_grad(t, y)), chain(lambda t, _x, _y, _out: t * 0)), "x where y is positive, else 0.", method=False, samples=_REAL)
+relu_grad = binary(
+    "relu_grad",
+    (chain(lambda t, _x, y, _out: relu_grad(t, y)), chain(lambda t, _x, _y, _out: t * 0)),
+    "x where y is positive, else 0.",
+    method=False,
+    samples=_REAL,
+)
 sigmoid_grad = binary(
     "sigmoid_grad",
     (chain(lambda t, _x, y, _out: sigmoid_grad(t, y)), lambda x, y, _out: x * (1 - 2 * y)),

@@ -39,7 +39,7 @@ def conj(x: Tensor) -> Tensor:
 resolve_conj = conj
 
 
-def complex(real: Any, imag: Any) -> Tensor:  # noqa: A001 - torch's name
+def complex(real: Any, imag: Any) -> Tensor:  # torch's name
     """The complex tensor with these parts, which broadcast.
 
     Example:
@@ -49,10 +49,12 @@ def complex(real: Any, imag: Any) -> Tensor:  # noqa: A001 - torch's name
     from .join import stack
     from .views import broadcast_tensors
 
-    return view_as_complex(stack(broadcast_tensors(operand("complex", real), operand("complex", imag)), -1))
+    return view_as_complex(
+        stack(broadcast_tensors(operand("complex", real), operand("complex", imag)), -1)
+    )
 
 
-def polar(abs: Any, angle: Any) -> Tensor:  # noqa: A002 - torch's names
+def polar(abs: Any, angle: Any) -> Tensor:  # torch's names
     """The complex tensor with this modulus and argument, in radians."""
     return complex(abs * angle.cos(), abs * angle.sin())
 

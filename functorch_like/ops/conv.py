@@ -46,7 +46,16 @@ def _unfold(y: Tensor, dim: int, size: int) -> Tensor:
 
 
 def _conv_vjp(
-    ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *, stride: Ints, padding: Ints, dilation: Ints, groups: int, needs: Sequence[bool]
+    ct: Tensor,
+    _out: Tensor,
+    x: Tensor,
+    w: Tensor,
+    *,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None]:
     p = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     gx = _input_grad(ct, _conj(w), input_size=x._shape[2:], **p) if needs[0] else None
@@ -58,7 +67,9 @@ def _conj(x: Tensor) -> Tensor:
     return x.conj() if x.dtype.is_complex else x
 
 
-def _conv_batch(size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
+def _conv_batch(
+    size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, groups: int, **p: Any
+) -> Tensor:
     bx, bw = batched
     if not bw:
         return _unfold(_conv(_fold(x, 0), w, groups=groups, **p), 0, size)
@@ -71,17 +82,26 @@ def _conv_batch(size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, gro
 
 _conv = Op(
     "convolution",
-    lambda x, w, *, stride, padding, dilation, groups: lib.cb_conv(x._v, w._v, len(stride), stride, padding, dilation, groups),
+    lambda x, w, *, stride, padding, dilation, groups: lib.cb_conv(
+        x._v, w._v, len(stride), stride, padding, dilation, groups
+    ),
     vjp=_conv_vjp,
     jvp=lambda tangents, _out, x, w, **p: _sum_of(
-        None if tangents[0] is None else _conv(tangents[0], w, **p), None if tangents[1] is None else _conv(x, tangents[1], **p)
+        None if tangents[0] is None else _conv(tangents[0], w, **p),
+        None if tangents[1] is None else _conv(x, tangents[1], **p),
     ),
     batch=_conv_batch,
     family=_FAMILY,
 )
-_GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}  # the last row of 6 is not used
+# the last row of 6 is not used
+_GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
 _PLAIN: dict[str, Any] = {"stride": (1,), "padding": (0,), "dilation": (1,), "groups": 1}
-_CUBE: dict[str, Any] = {"stride": (1, 2, 1), "padding": (0, 1, 0), "dilation": (1, 1, 1), "groups": 1}
+_CUBE: dict[str, Any] = {
+    "stride": (1, 2, 1),
+    "padding": (0, 1, 0),
+    "dilation": (1, 1, 1),
+    "groups": 1,
+}
 sampled(
     _conv,
     lambda make: [
@@ -89,14 +109,30 @@ sampled(
         call(make(1, 2, 5), make(3, 2, 2), **_PLAIN),
         call(make(1, 2, 3, 3, 3), make(2, 2, 2, 2, 2), **_CUBE),
         call(make(0, 2, 5), make(3, 2, 2), **_PLAIN),
-        call(make(2, 3, 4, 4), make(3, 1, 3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=3),
-        call(make(2, 3, 4, 4), make(2, 3, 1, 1), stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1),
+        call(
+            make(2, 3, 4, 4),
+            make(3, 1, 3, 3),
+            stride=(1, 1),
+            padding=(1, 1),
+            dilation=(1, 1),
+            groups=3,
+        ),
+        call(
+            make(2, 3, 4, 4),
+            make(2, 3, 1, 1),
+            stride=(1, 1),
+            padding=(0, 0),
+            dilation=(1, 1),
+            groups=1,
+        ),
     ],
     kinds="float complex",
 )
 
 
-def _input_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, w: Tensor, *, groups: int, **p: Any) -> Tensor:
+def _input_grad_batch(
+    size: int, batched: Sequence[bool], ct: Tensor, w: Tensor, *, groups: int, **p: Any
+) -> Tensor:
     bc, bw = batched
     if not bw:
         return _unfold(_input_grad(_fold(ct, 0), w, groups=groups, **p), 0, size)
@@ -115,7 +151,8 @@ _input_grad = Op(
         _weight_grad(_conj(ct), g, kernel_size=w._shape[2:], **p) if needs[1] else None,
     ),
     jvp=lambda tangents, _out, ct, w, **p: _sum_of(
-        None if tangents[0] is None else _input_grad(tangents[0], w, **p), None if tangents[1] is None else _input_grad(ct, tangents[1], **p)
+        None if tangents[0] is None else _input_grad(tangents[0], w, **p),
+        None if tangents[1] is None else _input_grad(ct, tangents[1], **p),
     ),
     batch=_input_grad_batch,
     family=_FAMILY,
@@ -132,7 +169,9 @@ sampled(
 )
 
 
-def _weight_grad_batch(size: int, batched: Sequence[bool], ct: Tensor, x: Tensor, *, groups: int, **p: Any) -> Tensor:
+def _weight_grad_batch(
+    size: int, batched: Sequence[bool], ct: Tensor, x: Tensor, *, groups: int, **p: Any
+) -> Tensor:
     bc, bx = batched
     if bc and not bx and groups == 1:
         return _unfold(_weight_grad(_fold(ct, 1), x, groups=1, **p), 0, size)
@@ -149,11 +188,14 @@ _weight_grad = Op(
         ct._v, x._v, len(stride), kernel_size, stride, padding, dilation, groups
     ),
     vjp=lambda g, _out, ct, x, *, kernel_size, needs, **p: (
-        _conv(_conj(x), g, **p)[(slice(None), slice(None), *[slice(0, n) for n in ct._shape[2:]])] if needs[0] else None,
+        _conv(_conj(x), g, **p)[(slice(None), slice(None), *[slice(0, n) for n in ct._shape[2:]])]
+        if needs[0]
+        else None,
         _input_grad(_conj(ct), g, input_size=x._shape[2:], **p) if needs[1] else None,
     ),
     jvp=lambda tangents, _out, ct, x, **p: _sum_of(
-        None if tangents[0] is None else _weight_grad(tangents[0], x, **p), None if tangents[1] is None else _weight_grad(ct, tangents[1], **p)
+        None if tangents[0] is None else _weight_grad(tangents[0], x, **p),
+        None if tangents[1] is None else _weight_grad(ct, tangents[1], **p),
     ),
     batch=_weight_grad_batch,
     family=_FAMILY,
@@ -182,10 +224,24 @@ def spread(op: str, value: Any, nd: int) -> Ints:
     return value
 
 
-def _convolve(op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+def _convolve(
+    op: str,
+    nd: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Tensor:
     if weight.ndim != nd + 2 or x.ndim not in (nd + 1, nd + 2):
         raise ShapeError(
-            message(op, f"input [N, C, *{nd} sizes] (N may be missing) and weight [O, C/groups, *{nd} sizes]", f"shapes {list(x._shape)} and {list(weight._shape)}")
+            message(
+                op,
+                f"input [N, C, *{nd} sizes] (N may be missing) and weight [O, C/groups, *{nd} sizes]",
+                f"shapes {list(x._shape)} and {list(weight._shape)}",
+            )
         )
     single = x.ndim == nd + 1
     if single:
@@ -202,18 +258,36 @@ def _convolve(op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, 
 
             x = pad(x, [n for t in reversed(total) for n in (0, t % 2)])
         padding = [t // 2 for t in total]
-    y = _conv(x, weight, stride=stride, padding=spread(op, padding, nd), dilation=dilation, groups=groups)
+    y = _conv(
+        x, weight, stride=stride, padding=spread(op, padding, nd), dilation=dilation, groups=groups
+    )
     if bias is not None:
         y = y + bias.reshape((-1, *[1] * nd))
     return y.squeeze(0) if single else y
 
 
-def conv1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation over the last dimension. Arguments as conv2d."""
     return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation over the last two dimensions.
 
     Args:
@@ -230,33 +304,79 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 
     return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     """Cross-correlation over the last three dimensions. Arguments as conv2d."""
     return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups)
 
 
 def _transposed(
-    op: str, nd: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+    op: str,
+    nd: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
 ) -> Tensor:
     single = x.ndim == nd + 1
     if single:
         x = x.unsqueeze(0)
     if x.ndim != nd + 2 or weight.ndim != nd + 2 or x._shape[1] != weight._shape[0]:
-        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] and weight [C, O/groups, *{nd} sizes]", f"shapes {list(x._shape)} and {list(weight._shape)}"))
+        raise ShapeError(
+            message(
+                op,
+                f"input [N, C, *{nd} sizes] and weight [C, O/groups, *{nd} sizes]",
+                f"shapes {list(x._shape)} and {list(weight._shape)}",
+            )
+        )
     s, p, e, d = (spread(op, v, nd) for v in (stride, padding, output_padding, dilation))
-    size = tuple((n - 1) * s[i] - 2 * p[i] + d[i] * (weight._shape[2 + i] - 1) + e[i] + 1 for i, n in enumerate(x._shape[2:]))
+    size = tuple(
+        (n - 1) * s[i] - 2 * p[i] + d[i] * (weight._shape[2 + i] - 1) + e[i] + 1
+        for i, n in enumerate(x._shape[2:])
+    )
     y = _input_grad(x, weight, input_size=size, stride=s, padding=p, dilation=d, groups=groups)
     if bias is not None:
         y = y + bias.reshape((-1, *[1] * nd))
     return y.squeeze(0) if single else y
 
 
-def conv_transpose1d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """The transpose of conv1d as an operator. Arguments as conv_transpose2d."""
-    return _transposed("conv_transpose1d", 1, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(
+        "conv_transpose1d", 1, x, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
-def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """The transpose of conv2d as an operator.
 
     Args:
@@ -264,9 +384,22 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stri
     Returns:
       [N, O, H', W'], H' = (H - 1) stride - 2 padding + dilation (h - 1) + output_padding + 1
     """
-    return _transposed("conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(
+        "conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
-def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+def conv_transpose3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
     """The transpose of conv3d as an operator. Arguments as conv_transpose2d."""
-    return _transposed("conv_transpose3d", 3, x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _transposed(
+        "conv_transpose3d", 3, x, weight, bias, stride, padding, output_padding, groups, dilation
+    )

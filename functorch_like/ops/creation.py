@@ -62,7 +62,9 @@ def _data_shape(data: Any) -> tuple[int, ...]:
 def _flatten(data: Any, shape: tuple[int, ...], out: list[Any]) -> None:
     if not shape:
         if isinstance(data, (list, tuple)):
-            raise ShapeError(message("tensor", "nested lists of equal lengths", f"{data!r} among numbers"))
+            raise ShapeError(
+                message("tensor", "nested lists of equal lengths", f"{data!r} among numbers")
+            )
         out.append(data)
         return
     if not isinstance(data, (list, tuple)) or len(data) != shape[0]:
@@ -132,7 +134,11 @@ def _from_lists(data: Any, target: Any) -> Tensor:
         pairs = _filled(flat, "float64", (*shape, 2))
         return wrap(lib.cb_view_as_complex(pairs._v)).to(target or natural)
     store = natural if natural.name in _C_ARRAYS else as_dtype("float64")
-    if target is not None and target.name in _C_ARRAYS and not (target.name == "bool" or (target.name == "int64" and store.is_floating_point)):
+    if (
+        target is not None
+        and target.name in _C_ARRAYS
+        and not (target.name == "bool" or (target.name == "int64" and store.is_floating_point))
+    ):
         store = target
     t = _filled(items, store.name, shape)
     return t if store is natural or store is target else t.to(natural)
@@ -157,11 +163,17 @@ def _from_mixed(items: list[Any], shape: tuple[int, ...]) -> Tensor:
         if isinstance(item, Tensor):
             parts.append(item.detach())
         elif hasattr(item, "__array__") or hasattr(item, "dtype"):
-            parts.append(tensor(item) if getattr(item, "shape", ()) else tensor(item.item(), dtype=item.dtype))
+            parts.append(
+                tensor(item)
+                if getattr(item, "shape", ())
+                else tensor(item.item(), dtype=item.dtype)
+            )
         elif isinstance(item, (bool, int, float, complex)):
             parts.append(tensor(item))
         elif isinstance(item, (list, tuple)):
-            raise ShapeError(message("tensor", "nested lists of equal lengths", f"{item!r} among numbers"))
+            raise ShapeError(
+                message("tensor", "nested lists of equal lengths", f"{item!r} among numbers")
+            )
         else:
             raise DTypeError(message("tensor", "numbers", f"{type(item).__name__} ({item!r})"))
     joined = stack(parts)
@@ -175,7 +187,9 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
         data = from_array(data, copy=False)
     if isinstance(data, Tensor):
-        return data.to(device=device, dtype=dtype) if dtype is not None or device is not None else data
+        return (
+            data.to(device=device, dtype=dtype) if dtype is not None or device is not None else data
+        )
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -214,10 +228,19 @@ def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
       OutOfMemoryError: there is not that much memory.
     """
     shape = sizes("empty", size)
-    return _made(lib.cb_empty(_kind(dtype), as_device(device).code, len(shape), shape), requires_grad)
+    return _made(
+        lib.cb_empty(_kind(dtype), as_device(device).code, len(shape), shape), requires_grad
+    )
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor with one value everywhere; the dtype follows the value unless given.
 
     Example:
@@ -230,7 +253,12 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
         return t if dtype is None else t.to(as_dtype(dtype))
     if dtype is None:
         dtype = _natural_dtype([fill_value]) or get_default_dtype()
-    return _made(lib.cb_full(as_dtype(dtype).code, as_device(device).code, len(shape), shape, _scalar(fill_value)), requires_grad)
+    return _made(
+        lib.cb_full(
+            as_dtype(dtype).code, as_device(device).code, len(shape), shape, _scalar(fill_value)
+        ),
+        requires_grad,
+    )
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -242,39 +270,76 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
               [0., 0.]])
     """
     shape = sizes("zeros", size)
-    return _made(lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ZERO), requires_grad)
+    return _made(
+        lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ZERO), requires_grad
+    )
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     shape = sizes("ones", size)
-    return _made(lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ONE), requires_grad)
+    return _made(
+        lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ONE), requires_grad
+    )
 
 
 _ZERO, _ONE = _scalar(0), _scalar(1)
 
 
-def empty_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of the same shape, with whatever was in memory."""
-    return empty(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+    return empty(
+        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
+    )
 
 
-def zeros_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of zeros of the same shape, dtype and device."""
-    return zeros(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+    return zeros(
+        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
+    )
 
 
-def ones_like(x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor of ones of the same shape, dtype and device."""
-    return ones(x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+    return ones(
+        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
+    )
 
 
-def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    x: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor of one value, of the same shape, dtype and device."""
-    return full(x._shape, fill_value, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad)
+    return full(
+        x._shape,
+        fill_value,
+        dtype=dtype or x.dtype,
+        device=device or x.device,
+        requires_grad=requires_grad,
+    )
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """The numbers start, start + step, ... below end. `arange(n)` counts from 0.
 
     Raises:
@@ -287,7 +352,11 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
         start, end = 0, start
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if step == 0 or (end - start) * step < 0:
-        raise ValueError(message("arange", "a nonzero step towards end", f"start {start}, end {end}, step {step}"))
+        raise ValueError(
+            message(
+                "arange", "a nonzero step towards end", f"start {start}, end {end}, step {step}"
+            )
+        )
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = (int64 if whole else get_default_dtype()) if dtype is None else as_dtype(dtype)
     place = as_device(device).code
@@ -300,7 +369,15 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     return _made(lib.cb_arange(d.code, place, float(start), float(step), n), requires_grad)
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """`steps` evenly spaced numbers from start to end, both included.
 
     Example:
@@ -309,21 +386,45 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any
     """
     if steps < 0:
         raise ValueError(message("linspace", "steps of at least 0", steps))
-    return _made(lib.cb_linspace(_kind(dtype), as_device(device).code, float(start), float(end), steps), requires_grad)
+    return _made(
+        lib.cb_linspace(_kind(dtype), as_device(device).code, float(start), float(end), steps),
+        requires_grad,
+    )
 
 
-def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None) -> Tensor:
+def logspace(
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
     """`steps` numbers from base**start to base**end, evenly spaced on a logarithmic scale."""
-    return (number(base) ** linspace(start, end, steps, dtype="float64", device=device)).to(as_dtype(dtype) if dtype else get_default_dtype())
+    return (number(base) ** linspace(start, end, steps, dtype="float64", device=device)).to(
+        as_dtype(dtype) if dtype else get_default_dtype()
+    )
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A matrix with ones on the diagonal and zeros elsewhere."""
-    return _made(lib.cb_eye(_kind(dtype), as_device(device).code, n, n if m is None else m), requires_grad)
+    return _made(
+        lib.cb_eye(_kind(dtype), as_device(device).code, n, n if m is None else m), requires_grad
+    )
 
 
 def _new_method(function: Any) -> Any:
-    def method(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any) -> Tensor:
+    def method(
+        self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any
+    ) -> Tensor:
         return function(*args, dtype=dtype or self.dtype, device=device or self.device, **options)
 
     method.__name__ = "new_" + function.__name__
@@ -357,7 +458,11 @@ _cast = Op(
 )
 sampled(
     _cast,
-    lambda make: [call(make(2, 3), code=as_dtype("complex128").code), call(make(), code=as_dtype("complex128").code), call(make(0, 2), code=as_dtype("complex128").code)],
+    lambda make: [
+        call(make(2, 3), code=as_dtype("complex128").code),
+        call(make(), code=as_dtype("complex128").code),
+        call(make(0, 2), code=as_dtype("complex128").code),
+    ],
     kinds="bool int float complex",
     oracle=lambda np, x, *, code: x.astype(DTYPES[code].name),
 )
@@ -369,10 +474,20 @@ def _real_part(ct: Tensor, x_spec: Spec) -> Tensor:
     return ct.to(x_spec.dtype)
 
 
-_cast_flat = Op("to_integer", lambda x, *, code: lib.cb_cast(x._v, code), vjp=NONDIFF("integer result"), batch=_identity_batch("to_integer"), family="cast")
+_cast_flat = Op(
+    "to_integer",
+    lambda x, *, code: lib.cb_cast(x._v, code),
+    vjp=NONDIFF("integer result"),
+    batch=_identity_batch("to_integer"),
+    family="cast",
+)
 sampled(
     _cast_flat,
-    lambda make: [call(make(2, 3), code=int64.code), call(make(2), code=as_dtype("int8").code), call(make(), code=bool_.code)],
+    lambda make: [
+        call(make(2, 3), code=int64.code),
+        call(make(2), code=as_dtype("int8").code),
+        call(make(), code=bool_.code),
+    ],
     kinds="bool int float",
     oracle=lambda np, x, *, code: x.astype(DTYPES[code].name),
 )
@@ -384,6 +499,8 @@ def _simple(make: Any) -> list[Any]:
 
 def _same(np: Any, x: Any) -> Any:
     return x
+
+
 _clone = Op(
     "clone",
     lambda x: lib.cb_clone(x._v),
@@ -410,8 +527,21 @@ _to_device = Op(
     batch=_identity_batch("to_device"),
     family="copy",
 )
-sampled(_to_device, lambda make: [call(make(2, 3), code=as_device("cpu").code), call(make(), code=as_device("cpu").code)], kinds="bool int float complex")
-_detach = Op("detach", lambda x: lib.cb_alias(x._v), vjp=NONDIFF("cuts the graph"), batch=_identity_batch("detach"), family="copy")
+sampled(
+    _to_device,
+    lambda make: [
+        call(make(2, 3), code=as_device("cpu").code),
+        call(make(), code=as_device("cpu").code),
+    ],
+    kinds="bool int float complex",
+)
+_detach = Op(
+    "detach",
+    lambda x: lib.cb_alias(x._v),
+    vjp=NONDIFF("cuts the graph"),
+    batch=_identity_batch("detach"),
+    family="copy",
+)
 sampled(_detach, _simple, kinds="bool int float complex", oracle=_same)
 
 
@@ -442,7 +572,14 @@ def _detach_(x: Tensor) -> Tensor:
     return x
 
 
-def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False) -> Tensor:
+def to(
+    x: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+) -> Tensor:
     """The tensor with another dtype or device, or both; itself when nothing changes.
 
     `x.to(float64)`, `x.to("cuda")`, `x.to(device, dtype)`, `x.to(other)` work as in torch.
@@ -453,7 +590,9 @@ def to(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blockin
     for a in args:
         if isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
-        elif isinstance(a, (str, as_device(None).__class__)) and not (isinstance(a, str) and a in _DTYPE_NAMES):
+        elif isinstance(a, (str, as_device(None).__class__)) and not (
+            isinstance(a, str) and a in _DTYPE_NAMES
+        ):
             device = a
         elif isinstance(a, bool):
             continue
@@ -476,7 +615,14 @@ def _reachable(place: Any) -> None:
         from .. import cuda
 
         if not cuda.is_available():
-            raise DeviceError(message("to", "a device that is there", f"'{place}', but no CUDA device can be used", "Use device='cpu', or check functorch_like.cuda.is_available()."))
+            raise DeviceError(
+                message(
+                    "to",
+                    "a device that is there",
+                    f"'{place}', but no CUDA device can be used",
+                    "Use device='cpu', or check functorch_like.cuda.is_available().",
+                )
+            )
 
 
 def _cast_method(name: str, target: Any) -> Any:

@@ -25,7 +25,7 @@ _new = object.__new__
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class chain:  # noqa: N801 - reads as a word in the tables
+class chain:  # reads as a word in the tables
     """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`.
 
     Args:
@@ -53,7 +53,9 @@ def number(value: Any) -> Tensor:
         elif 0 <= value < 1 << 64:
             s.kind, s.u = ord("u"), value
         else:
-            raise OverflowError(message("tensor", "an integer of at most 64 bits", value, "Use a float."))
+            raise OverflowError(
+                message("tensor", "an integer of at most 64 bits", value, "Use a float.")
+            )
     elif isinstance(value, float):
         s.kind, s.re = ord("f"), value
     elif isinstance(value, complex):
@@ -76,8 +78,14 @@ def operand(op: str, value: Any) -> Tensor:
     if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
         from .creation import as_tensor
 
-        return as_tensor(value) if getattr(value, "ndim", 1) or not hasattr(value, "item") else number(value.item())
-    raise DTypeError(message(op, "a tensor or a number", type(value).__name__, "Convert it with tensor()."))
+        return (
+            as_tensor(value)
+            if getattr(value, "ndim", 1) or not hasattr(value, "item")
+            else number(value.item())
+        )
+    raise DTypeError(
+        message(op, "a tensor or a number", type(value).__name__, "Convert it with tensor().")
+    )
 
 
 # ---- rules shared by all elementwise ops ----
@@ -97,7 +105,11 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
     shape = ct._shape
     if shape != spec.shape:
         lead = len(shape) - len(spec.shape)
-        dims = tuple(d for d in range(len(shape)) if d < lead or (spec.shape[d - lead] == 1 and shape[d] != 1))
+        dims = tuple(
+            d
+            for d in range(len(shape))
+            if d < lead or (spec.shape[d - lead] == 1 and shape[d] != 1)
+        )
         ct = ct.sum(dims, keepdim=True) if dims else ct
         if lead:
             ct = ct.reshape(spec.shape)
@@ -148,7 +160,9 @@ def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tenso
             return None if x is None else first(node, ct), None if y is None else second(node, ct)
 
         return pull_two
-    return lambda node, ct: [None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)]
+    return lambda node, ct: [
+        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
+    ]
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
@@ -195,7 +209,15 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
     if isinstance(partials, NotDifferentiable):
         op = Op(name, impl, vjp=partials, batch=lambda *_: None, family=family)
     else:
-        op = Op(name, impl, pull=_pull_all(partials), jvp=lambda *_: None, batch=lambda *_: None, partials=partials, family=family)
+        op = Op(
+            name,
+            impl,
+            pull=_pull_all(partials),
+            jvp=lambda *_: None,
+            batch=lambda *_: None,
+            partials=partials,
+            family=family,
+        )
         op.jvp = _jvp(op)
     op.batch = _batch(op, {"unary": 1, "binary": 2, "ternary": 3}[family])
     return op
@@ -258,7 +280,9 @@ def _what_is_kept(op: Op, needs: tuple[bool, ...]) -> tuple[bool, bool, bool, bo
 # ---- in-place forms ----
 
 
-def assign(target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]) -> Tensor:
+def assign(
+    target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
+) -> Tensor:
     """target = op(*args), in place: in memory where nobody can notice, by rebinding where something records."""
     from ..mutation import rebind, writes_memory
 
@@ -311,7 +335,9 @@ def unary(
     def impl(x: Tensor) -> Any:
         return call(code, x._v)
 
-    op = _elementwise_op(name, impl, deriv if isinstance(deriv, NotDifferentiable) else (deriv,), "unary")
+    op = _elementwise_op(
+        name, impl, deriv if isinstance(deriv, NotDifferentiable) else (deriv,), "unary"
+    )
     op.changes_dtype = changes_dtype
     op.samples, op.oracle = samples or {}, oracle
 
@@ -366,7 +392,12 @@ def binary(
     code = lib.cb_op_code(b"binary", name.encode())
     if code < 0:
         raise ImportError(f"op {name}: expected a binary kernel of that name in ops.def, got none.")
-    call, call_float, call_int, into = lib.cb_binary, lib.cb_binary_float, lib.cb_binary_int, lib.cb_binary_into
+    call, call_float, call_int, into = (
+        lib.cb_binary,
+        lib.cb_binary_float,
+        lib.cb_binary_int,
+        lib.cb_binary_into,
+    )
 
     def impl(x: Tensor, y: Tensor) -> Any:
         return call(code, x._v, y._v)
@@ -385,12 +416,18 @@ def binary(
                 n = None
                 if kind is Tensor:
                     n = y._m
-                    h = call(code, x._v, y._v) if n is None or (n.trace is None and not n.is_view) else None
+                    h = (
+                        call(code, x._v, y._v)
+                        if n is None or (n.trace is None and not n.is_view)
+                        else None
+                    )
                 elif kind is float:
                     h = call_float(code, x._v, y, 0)
                 elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
                     h = call_int(code, x._v, y, 0)
-                elif isinstance(y, Tensor) and ((n := y._m) is None or (n.trace is None and not n.is_view)):
+                elif isinstance(y, Tensor) and (
+                    (n := y._m) is None or (n.trace is None and not n.is_view)
+                ):
                     h = call(code, x._v, y._v)
                 else:
                     h = None
@@ -401,7 +438,12 @@ def binary(
                     t._v = h
                     t._m = None
                     return t
-        if dunder and not hasattr(y, "__array__") and hasattr(type(y), f"__r{dunder}__") and not isinstance(y, (bool, int, float, complex)):
+        if (
+            dunder
+            and not hasattr(y, "__array__")
+            and hasattr(type(y), f"__r{dunder}__")
+            and not isinstance(y, (bool, int, float, complex))
+        ):
             other = getattr(y, f"__r{dunder}__")(x)  # it may know what we do not
             if other is not NotImplemented:
                 return other
@@ -411,7 +453,9 @@ def binary(
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
         m = x._m
-        if (not active or state.trace is None) and (m is None or (m.trace is None and not m.is_view)):
+        if (not active or state.trace is None) and (
+            m is None or (m.trace is None and not m.is_view)
+        ):
             kind = type(y)
             h = call_float(code, x._v, y, 1) if kind is float else None
             if kind is int and -9223372036854775808 <= y <= 9223372036854775807:
@@ -447,7 +491,9 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
     """An op of three operands that broadcast, with the C kernel of the same name. The public function is written beside it."""
     code = lib.cb_op_code(b"ternary", name.encode())
     if code < 0:
-        raise ImportError(f"op {name}: expected a ternary kernel of that name in ops.def, got none.")
+        raise ImportError(
+            f"op {name}: expected a ternary kernel of that name in ops.def, got none."
+        )
     call = lib.cb_ternary
 
     def impl(x: Tensor, y: Tensor, z: Tensor) -> Any:
@@ -468,7 +514,8 @@ _mul_conj = Op(
     lambda x, y: lib.cb_binary(_code_mul_conj, x._v, y._v),
     vjp=_mul_conj_vjp,
     jvp=lambda tangents, _out, x, y: _terms(
-        None if tangents[0] is None else mul_conj(tangents[0], y), None if tangents[1] is None else mul_conj(x, tangents[1])
+        None if tangents[0] is None else mul_conj(tangents[0], y),
+        None if tangents[1] is None else mul_conj(x, tangents[1]),
     ),
     batch=lambda _size, batched, x, y: mul_conj(*align(batched, (x, y))),
     family="binary",
@@ -506,4 +553,14 @@ def result_type(*operands: Any) -> Any:
     return DTYPES[code]
 
 
-__all__ = ["align", "binary", "chain", "number", "operand", "result_type", "sum_to", "ternary", "unary"]
+__all__ = [
+    "align",
+    "binary",
+    "chain",
+    "number",
+    "operand",
+    "result_type",
+    "sum_to",
+    "ternary",
+    "unary",
+]

@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from ..trace import clock
 from .creation import _scalar, full
 from .family import operand
+from .ternary import where
 
 
 def copy_(x: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
@@ -40,7 +41,9 @@ def fill_(x: Tensor, value: Any) -> Tensor:
         if lib.cb_fill(x._v, _scalar(value), clock[0]):
             fail(TABLE["clone"], (x,))
         return x
-    mutation.rebind("fill_", x, full(x._shape, value, dtype=x.dtype, device=x.device))
+    nowhere = full((), False, device=x.device)
+    # still part of the graph, with gradient 0
+    mutation.rebind("fill_", x, where(nowhere, x, value))
     return x
 
 
@@ -54,7 +57,7 @@ def masked_fill_(x: Tensor, mask: Tensor, value: Any) -> Tensor:
     return copy_(x, x.masked_fill(mask, value))
 
 
-def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
+def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """In-place clamp()."""
     return copy_(x, x.clamp(min, max))
 

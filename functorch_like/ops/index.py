@@ -64,7 +64,9 @@ _embed = Op(
     lambda x, *, shape, spec: lib.cb_index_embed(x._v, len(shape), shape, len(spec) >> 2, spec),
     vjp=lambda ct, _out, _x, *, shape, spec: (_basic(ct, spec=spec),),
     jvp=lambda tangents, _out, _x, *, shape, spec: _embed(tangents[0], shape=shape, spec=spec),
-    batch=lambda size, _batched, x, *, shape, spec: _embed(x, shape=(size, *shape), spec=_lifted(spec)),
+    batch=lambda size, _batched, x, *, shape, spec: _embed(
+        x, shape=(size, *shape), spec=_lifted(spec)
+    ),
     family=_FAMILY,
 )
 
@@ -93,8 +95,19 @@ def _indexed_shape(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
     return empty(shape)[index]._shape
 
 
-sampled(_basic, lambda make: [call(make(*shape), spec=_spec_of(shape, i)) for shape, i in _BASIC], kinds=_ANY)
-sampled(_embed, lambda make: [call(make(*_indexed_shape(shape, i)), shape=shape, spec=_spec_of(shape, i)) for shape, i in _BASIC], kinds=_ANY)
+sampled(
+    _basic,
+    lambda make: [call(make(*shape), spec=_spec_of(shape, i)) for shape, i in _BASIC],
+    kinds=_ANY,
+)
+sampled(
+    _embed,
+    lambda make: [
+        call(make(*_indexed_shape(shape, i)), shape=shape, spec=_spec_of(shape, i))
+        for shape, i in _BASIC
+    ],
+    kinds=_ANY,
+)
 
 
 def _slice_write(x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Any:
@@ -117,7 +130,9 @@ def _write_grad(ct: Tensor, spec: tuple[int, ...], value_spec: Spec) -> Tensor:
     return sum_to(_basic(ct, spec=spec), value_spec)
 
 
-def _write_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Tensor:
+def _write_batch(
+    size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *, spec: tuple[int, ...]
+) -> Tensor:
     if not batched[0]:
         x = x.unsqueeze(0).expand((size, *x._shape))
     if batched[1]:  # the value broadcasts against the view: align its lanes in front
@@ -154,7 +169,10 @@ _write = Op(
 sampled(
     _write,
     lambda make: [
-        *[call(make(*shape), make(*_indexed_shape(shape, i)), spec=_spec_of(shape, i)) for shape, i in _BASIC],
+        *[
+            call(make(*shape), make(*_indexed_shape(shape, i)), spec=_spec_of(shape, i))
+            for shape, i in _BASIC
+        ],
         call(make(3, 4), make(), spec=_spec_of((3, 4), (1,))),
         call(make(2, 3, 4), make(4), spec=_spec_of((2, 3, 4), (slice(None), slice(1, 3)))),
         call(make(2, 3, 4), make(2, 1), spec=_spec_of((2, 3, 4), (1, slice(1, 3)))),
@@ -173,7 +191,9 @@ def _or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
 # ---- advanced indexing: tensors for the dims in `dims` (adjacent or not), after basic indexing ----
 
 
-def _present(ndim: int, dims: tuple[int, ...], indices: Sequence[Tensor]) -> tuple[list[Any], list[int]]:
+def _present(
+    ndim: int, dims: tuple[int, ...], indices: Sequence[Tensor]
+) -> tuple[list[Any], list[int]]:
     handles: list[Any] = [ffi.NULL] * ndim
     present = [0] * ndim
     for d, i in zip(dims, indices, strict=True):
@@ -188,7 +208,9 @@ def _gather_impl(x: Tensor, *indices: Tensor, dims: tuple[int, ...]) -> Any:
     return lib.cb_index(x._v, len(handles), handles, present)
 
 
-def _put_impl(x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> Any:
+def _put_impl(
+    x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool
+) -> Any:
     if not x._v or not value._v:
         return ffi.NULL
     out = lib.cb_clone(x._v)
@@ -200,7 +222,9 @@ def _put_impl(x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...],
     return out
 
 
-def _lanes(size: int, batched: Sequence[bool], x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]) -> tuple[list[Tensor], tuple[int, ...]]:
+def _lanes(
+    size: int, batched: Sequence[bool], x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]
+) -> tuple[list[Tensor], tuple[int, ...]]:
     """Indices and dims for a mapped x: a mapped index needs the lane number beside it."""
     from .creation import arange
 
@@ -216,7 +240,9 @@ def _adjacent(dims: tuple[int, ...]) -> bool:
     return all(b == a + 1 for a, b in zip(dims, dims[1:], strict=False))
 
 
-def _gather_batch(size: int, batched: Sequence[bool], x: Tensor, *indices: Tensor, dims: tuple[int, ...]) -> Tensor:
+def _gather_batch(
+    size: int, batched: Sequence[bool], x: Tensor, *indices: Tensor, dims: tuple[int, ...]
+) -> Tensor:
     if not batched[0]:
         if not any(batched[1:]):
             raise AssertionError("nothing is mapped")
@@ -227,7 +253,8 @@ def _gather_batch(size: int, batched: Sequence[bool], x: Tensor, *indices: Tenso
         return out.movedim(at, 0) if at and rank else out
     lifted, lifted_dims = _lanes(size, batched[1:], x, indices, dims)
     out = _gather(x, *lifted, dims=lifted_dims)
-    if not any(batched[1:]):  # index dims of non-adjacent indices come first: the lane goes back in front
+    # index dims of non-adjacent indices come first: the lane goes back in front
+    if not any(batched[1:]):
         rank = max(i.ndim for i in indices)
         return out if _adjacent(dims) else out.movedim(rank, 0)
     # the lane index made the indices' dims come first; they belong where the first index stood, behind the lane
@@ -240,7 +267,10 @@ def _gather_batch(size: int, batched: Sequence[bool], x: Tensor, *indices: Tenso
 _gather = Op(
     "index",
     _gather_impl,
-    vjp=lambda ct, _out, x_spec, *indices, dims: (_zeros_put(ct, x_spec, indices, dims), *[None] * len(indices)),
+    vjp=lambda ct, _out, x_spec, *indices, dims: (
+        _zeros_put(ct, x_spec, indices, dims),
+        *[None] * len(indices),
+    ),
     jvp=lambda tangents, _out, _x, *indices, dims: _gather(tangents[0], *indices, dims=dims),
     batch=_gather_batch,
     family=_FAMILY,
@@ -259,17 +289,33 @@ sampled(
         call(make(4, 3), make.index(4, 3) - 4, dims=(0,)),
     ],
     kinds=_ANY,
-    oracle=lambda np, x, *indices, dims: x[tuple([indices[dims.index(d)] if d in dims else slice(None) for d in range(x.ndim)])],
+    oracle=lambda np, x, *indices, dims: x[
+        tuple([indices[dims.index(d)] if d in dims else slice(None) for d in range(x.ndim)])
+    ],
 )
 
 
 def _zeros_put(ct: Tensor, spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
     from .creation import zeros
 
-    return _put(zeros(spec.shape, dtype=ct.dtype, device=ct.device), ct, *indices, dims=dims, accumulate=True)
+    return _put(
+        zeros(spec.shape, dtype=ct.dtype, device=ct.device),
+        ct,
+        *indices,
+        dims=dims,
+        accumulate=True,
+    )
 
 
-def _put_vjp(ct: Tensor, _out: Tensor, _x: Tensor, value_spec: Spec, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> tuple[Any, ...]:
+def _put_vjp(
+    ct: Tensor,
+    _out: Tensor,
+    _x: Tensor,
+    value_spec: Spec,
+    *indices: Tensor,
+    dims: tuple[int, ...],
+    accumulate: bool,
+) -> tuple[Any, ...]:
     from .family import sum_to
 
     if accumulate:
@@ -280,25 +326,58 @@ def _put_vjp(ct: Tensor, _out: Tensor, _x: Tensor, value_spec: Spec, *indices: T
     return gx, sum_to(gv, value_spec), *[None] * len(indices)
 
 
-def _last_writer(ct: Tensor, value_spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Any:
+def _last_writer(
+    ct: Tensor, value_spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]
+) -> Any:
     """1 for the writes that lasted, 0 for those that a later write to the same place replaced."""
     from .creation import arange, full
 
     picked = _gather(ct, *indices, dims=dims)
     order = arange(picked.numel(), device=ct.device).reshape(picked._shape)
-    slots = _put(full(ct._shape, -1, dtype=int64, device=ct.device), order, *indices, dims=dims, accumulate=False)
+    slots = _put(
+        full(ct._shape, -1, dtype=int64, device=ct.device),
+        order,
+        *indices,
+        dims=dims,
+        accumulate=False,
+    )
     return (_gather(slots, *indices, dims=dims) == order).to(ct.dtype)
 
 
-def _put_jvp(tangents: Sequence[Any], _out: Tensor, x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> Tensor:
-    return _put(_or_zeros(tangents[0], x), _or_zeros(tangents[1], value), *indices, dims=dims, accumulate=accumulate)
+def _put_jvp(
+    tangents: Sequence[Any],
+    _out: Tensor,
+    x: Tensor,
+    value: Tensor,
+    *indices: Tensor,
+    dims: tuple[int, ...],
+    accumulate: bool,
+) -> Tensor:
+    return _put(
+        _or_zeros(tangents[0], x),
+        _or_zeros(tangents[1], value),
+        *indices,
+        dims=dims,
+        accumulate=accumulate,
+    )
 
 
-def _put_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool) -> Tensor:
+def _put_batch(
+    size: int,
+    batched: Sequence[bool],
+    x: Tensor,
+    value: Tensor,
+    *indices: Tensor,
+    dims: tuple[int, ...],
+    accumulate: bool,
+) -> Tensor:
     if not batched[0]:
         x = x.unsqueeze(0).expand((size, *x._shape))
     # every index gets a lane, so that the written dims are lane, index dims, rest: known to the value too
-    firsts = [i if b else i.unsqueeze(0).expand((size, *i._shape)) for i, b in zip(indices, batched[2:], strict=True)]
+    firsts = [
+        i if b else i.unsqueeze(0).expand((size, *i._shape))
+        for i, b in zip(indices, batched[2:], strict=True)
+    ]
     lifted, lifted_dims = _lanes(size, [True] * len(firsts), x, firsts, dims)
     rank = max(i.ndim for i in firsts) - 1
     rest = x.ndim - 1 - len(dims)
@@ -306,12 +385,17 @@ def _put_batch(size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *in
         missing = rank + rest - (value.ndim - 1)
         if missing > 0:
             value = value.reshape((size, *[1] * missing, *value._shape[1:]))
-    if _adjacent(dims) and dims[0] > 0 and rest and rank:  # the value has its index dims in place, not in front
+    # the value has its index dims in place, not in front
+    if _adjacent(dims) and dims[0] > 0 and rest and rank:
         lead = 1 if batched[1] else 0
         full_rank = rank + rest
         if value.ndim - lead < full_rank:
-            value = value.reshape((*value._shape[:lead], *[1] * (full_rank - value.ndim + lead), *value._shape[lead:]))
-        value = value.movedim(tuple(range(lead + dims[0], lead + dims[0] + rank)), tuple(range(lead, lead + rank)))
+            value = value.reshape(
+                (*value._shape[:lead], *[1] * (full_rank - value.ndim + lead), *value._shape[lead:])
+            )
+        value = value.movedim(
+            tuple(range(lead + dims[0], lead + dims[0] + rank)), tuple(range(lead, lead + rank))
+        )
     return _put(x, value, *lifted, dims=lifted_dims, accumulate=accumulate)
 
 
@@ -319,7 +403,13 @@ _put = Op("index_put", _put_impl, vjp=_put_vjp, jvp=_put_jvp, batch=_put_batch, 
 sampled(
     _put,
     lambda make: [
-        call(make(*shape), make(*value), *[make.index(shape[d], *i) for d, i in zip(dims, indices, strict=True)], dims=dims, accumulate=accumulate)
+        call(
+            make(*shape),
+            make(*value),
+            *[make.index(shape[d], *i) for d, i in zip(dims, indices, strict=True)],
+            dims=dims,
+            accumulate=accumulate,
+        )
         for accumulate in (False, True)
         for shape, value, indices, dims in (
             ((4, 3), (5, 3), [(5,)], (0,)),
@@ -369,7 +459,11 @@ def _parse(x: Tensor, index: Any) -> tuple[list[int], list[Tensor], list[int]]:
             tensors.append(_to_index(x, [0] if item else []))
             dims.append(at)
             at += 1
-        elif hasattr(item, "__index__") and not isinstance(item, Tensor) and not getattr(item, "ndim", 0):
+        elif (
+            hasattr(item, "__index__")
+            and not isinstance(item, Tensor)
+            and not getattr(item, "ndim", 0)
+        ):
             spec += (0, item.__index__(), 0, 0)
         else:
             t = _to_index(x, item)
@@ -398,11 +492,19 @@ def _mask_rank(item: Any) -> int:
     return 1
 
 
+_LARGEST = (1 << 62) - 1
+
+
 def _bounds(s: slice) -> tuple[int, int, int]:
-    start = _MISSING if s.start is None else s.start if type(s.start) is int else s.start.__index__()
-    stop = _MISSING if s.stop is None else s.stop if type(s.stop) is int else s.stop.__index__()
-    step = 1 if s.step is None else s.step if type(s.step) is int else s.step.__index__()
-    return start, stop, step
+    """start, stop and step, with numbers no dimension reaches brought into 64 bits, as slicing allows."""
+    start = _MISSING if s.start is None else _clipped(s.start)
+    stop = _MISSING if s.stop is None else _clipped(s.stop)
+    return start, stop, 1 if s.step is None else _clipped(s.step)
+
+
+def _clipped(i: Any) -> int:
+    i = i if type(i) is int else i.__index__()
+    return i if -_LARGEST <= i <= _LARGEST else _LARGEST if i > 0 else -_LARGEST
 
 
 def _to_index(x: Tensor, item: Any) -> Tensor:
@@ -447,7 +549,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         spec: Any = (0, index, 0, 0)
     elif kind is slice:
         start, stop, step = index.start, index.stop, index.step
-        if type(start) is int and type(stop) is int and step is None:
+        if type(start) is type(stop) is int and step is None and 0 <= start <= stop <= _LARGEST:
             spec = (1, start, stop, 1)
         else:
             spec = (1, *_bounds(index))
@@ -456,7 +558,10 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         if tensors:
             return _advanced(x, spec, tensors, dims)
     if x._m is None and (not active or state.trace is None):
-        h = _call_basic(x._v, len(spec) >> 2, spec)
+        try:
+            h = _call_basic(x._v, len(spec) >> 2, spec)
+        except OverflowError:
+            raise DimError(message("index", "indices of at most 64 bits", index)) from None
         if not h:
             raise_error()
         t = _new(Tensor)
@@ -471,7 +576,14 @@ def _advanced(x: Tensor, spec: Sequence[int], tensors: list[Tensor], dims: list[
     if any(spec[k] != 1 or tuple(spec[k : k + 4]) != _FULL for k in range(0, len(spec), 4)):
         x = _basic(x, spec=tuple(spec))
     if len(dims) > x.ndim or (dims and dims[-1] >= x.ndim):
-        raise DimError(message("index", f"at most {x.ndim} indices for shape {list(x._shape)}", len(dims), "Remove an index."))
+        raise DimError(
+            message(
+                "index",
+                f"at most {x.ndim} indices for shape {list(x._shape)}",
+                len(dims),
+                "Remove an index.",
+            )
+        )
     return _gather(x, *tensors, dims=tuple(dims))
 
 
@@ -505,7 +617,13 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     plain = all(tuple(spec[k : k + 4]) == _FULL for k in range(0, len(spec), 4))
     if not memory:
         target = x if plain else _basic(x, spec=tuple(spec))
-        put = _put(target, value if value.dtype is x.dtype else value.to(x.dtype), *tensors, dims=tuple(dims), accumulate=False)
+        put = _put(
+            target,
+            value if value.dtype is x.dtype else value.to(x.dtype),
+            *tensors,
+            dims=tuple(dims),
+            accumulate=False,
+        )
         mutation.rebind("setitem", x, put if plain else _write(x, put, spec=tuple(spec)))
         return
     view = x if plain else wrap(lib.cb_index_basic(x._v, len(spec) >> 2, spec))
@@ -515,14 +633,24 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         fail(_put, (x, value, *tensors))
 
 
-def index_put(x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False) -> Tensor:
+def index_put(
+    x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False
+) -> Tensor:
     """A copy of x with values at the places the index tensors name; added with accumulate."""
     spec, tensors, dims = _parse(x, tuple(indices))
     values = operand("index_put", values)
-    return _put(x, values if values.dtype is x.dtype else values.to(x.dtype), *tensors, dims=tuple(dims), accumulate=accumulate)
+    return _put(
+        x,
+        values if values.dtype is x.dtype else values.to(x.dtype),
+        *tensors,
+        dims=tuple(dims),
+        accumulate=accumulate,
+    )
 
 
-def index_put_(x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False) -> Tensor:
+def index_put_(
+    x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False
+) -> Tensor:
     """In-place index_put()."""
     if not accumulate:
         setitem(x, tuple(indices), values)
@@ -538,7 +666,10 @@ def _along_batch(op: Any) -> Any:
     """The mapped dimension in front of every operand: dims shift by one."""
 
     def batch(size: int, batched: Sequence[bool], *args: Tensor, dim: int, **params: Any) -> Tensor:
-        fronted = [a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in zip(args, batched, strict=True)]
+        fronted = [
+            a if b else a.unsqueeze(0).expand((size, *a._shape))
+            for a, b in zip(args, batched, strict=True)
+        ]
         if fronted[0].ndim == 1:  # 0-d lanes
             fronted = [a.unsqueeze(1) for a in fronted]
             return op()(*fronted, dim=1, **params).squeeze(1)
@@ -555,12 +686,30 @@ _gather_dim = Op(
     batch=_along_batch(lambda: _gather_dim),
     family=_FAMILY,
 )
-_ALONG: list[tuple[tuple[int, ...], int, tuple[int, ...]]] = [((3, 4), 0, (2, 4)), ((3, 4), 1, (2, 6)), ((2, 3, 4), 1, (2, 2, 3)), ((5,), 0, (7,)), ((), 0, ()), ((3, 4), 1, (3, 0))]
+_ALONG: list[tuple[tuple[int, ...], int, tuple[int, ...]]] = [
+    ((3, 4), 0, (2, 4)),
+    ((3, 4), 1, (2, 6)),
+    ((2, 3, 4), 1, (2, 2, 3)),
+    ((5,), 0, (7,)),
+    ((), 0, ()),
+    ((3, 4), 1, (3, 0)),
+]
 sampled(
     _gather_dim,
-    lambda make: [call(make(*shape), make.index(shape[dim] if shape else 1, *index), dim=dim) for shape, dim, index in _ALONG],
+    lambda make: [
+        call(make(*shape), make.index(shape[dim] if shape else 1, *index), dim=dim)
+        for shape, dim, index in _ALONG
+    ],
     kinds=_ANY,
-    oracle=lambda np, x, index, *, dim: np.take_along_axis(x[tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)])], index, dim) if x.ndim else x,
+    oracle=lambda np, x, index, *, dim: (
+        np.take_along_axis(
+            x[tuple([slice(None) if d == dim else slice(n) for d, n in enumerate(index.shape)])],
+            index,
+            dim,
+        )
+        if x.ndim
+        else x
+    ),
 )
 
 
@@ -595,22 +744,35 @@ def _unnarrowed(g: Tensor, spec: Spec) -> Tensor:
 _scatter_add = Op(
     "scatter_add",
     _scatter_impl(1),
-    vjp=lambda ct, _out, _x, index, src_spec, *, dim: (ct, None, _unnarrowed(_gather_dim(ct, index, dim=dim), src_spec)),
-    jvp=lambda tangents, _out, x, index, src, *, dim: _scatter_add(_or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim),
+    vjp=lambda ct, _out, _x, index, src_spec, *, dim: (
+        ct,
+        None,
+        _unnarrowed(_gather_dim(ct, index, dim=dim), src_spec),
+    ),
+    jvp=lambda tangents, _out, x, index, src, *, dim: _scatter_add(
+        _or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim
+    ),
     batch=_along_batch(lambda: _scatter_add),
     family=_FAMILY,
 )
 sampled(
     _scatter_add,
     lambda make: [
-        *[call(make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim) for shape, dim, index in _ALONG],
+        *[
+            call(
+                make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim
+            )
+            for shape, dim, index in _ALONG
+        ],
         call(make(3, 4), make.index(3, 2, 3), make(3, 5), dim=0),
     ],
     kinds="int float complex",
 )
 
 
-def _scatter_vjp(ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: Spec, *, dim: int) -> tuple[Any, ...]:
+def _scatter_vjp(
+    ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: Spec, *, dim: int
+) -> tuple[Any, ...]:
     from .creation import arange, full, zeros
 
     gx = _scatter(ct, index, zeros(index._shape, dtype=ct.dtype, device=ct.device), dim=dim)
@@ -624,14 +786,21 @@ _scatter = Op(
     "scatter",
     _scatter_impl(0),
     vjp=_scatter_vjp,
-    jvp=lambda tangents, _out, x, index, src, *, dim: _scatter(_or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim),
+    jvp=lambda tangents, _out, x, index, src, *, dim: _scatter(
+        _or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim
+    ),
     batch=_along_batch(lambda: _scatter),
     family=_FAMILY,
 )
 sampled(
     _scatter,
     lambda make: [
-        *[call(make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim) for shape, dim, index in _ALONG],
+        *[
+            call(
+                make(*shape), make.index(shape[dim] if shape else 1, *index), make(*index), dim=dim
+            )
+            for shape, dim, index in _ALONG
+        ],
         call(make(3, 4), make.index(3, 2, 3), make(3, 5), dim=0),
     ],
     kinds=_ANY,
@@ -656,7 +825,9 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
 def _source(op: str, x: Tensor, index: Tensor, src: Any) -> Tensor:
     if isinstance(src, Tensor):
         if src.dtype is not x.dtype:
-            raise DTypeError(message(op, f"a source of the tensor's dtype {x.dtype}", src.dtype, "Cast it."))
+            raise DTypeError(
+                message(op, f"a source of the tensor's dtype {x.dtype}", src.dtype, "Cast it.")
+            )
         return src
     from .creation import full
 
@@ -683,13 +854,17 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None 
 
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of x with src added at the places of scatter()."""
-    return _scatter_add(x, index, _source("scatter_add", x, index, src), dim=wrap_dim("scatter_add", dim, x.ndim))
+    return _scatter_add(
+        x, index, _source("scatter_add", x, index, src), dim=wrap_dim("scatter_add", dim, x.ndim)
+    )
 
 
 # ---- whole slices along one dim ----
 
 
-def _select_batch(size: int, batched: Sequence[bool], x: Tensor, index: Tensor, *, dim: int) -> Tensor:
+def _select_batch(
+    size: int, batched: Sequence[bool], x: Tensor, index: Tensor, *, dim: int
+) -> Tensor:
     bx, bi = batched
     if not bi:
         return _index_select(x, index, dim=dim + 1)
@@ -703,7 +878,11 @@ def _select_batch(size: int, batched: Sequence[bool], x: Tensor, index: Tensor, 
     lane = arange(size, device=x.device).reshape((size, *[1] * (lanes.ndim - 1)))
     out = _gather(lane_x, lane, lanes, dims=(0, 1))
     k = index.ndim - 1
-    return out.movedim(tuple(range(1, 1 + k)), tuple(range(1 + dim, 1 + dim + k))) if dim and k else out
+    return (
+        out.movedim(tuple(range(1, 1 + k)), tuple(range(1 + dim, 1 + dim + k)))
+        if dim and k
+        else out
+    )
 
 
 _index_select = Op(
@@ -748,10 +927,15 @@ def _index_add_impl(x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Any:
     return out
 
 
-def _index_add_batch(size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Tensor:
+def _index_add_batch(
+    size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int
+) -> Tensor:
     from .creation import arange
 
-    x, src = (a if b else a.unsqueeze(0).expand((size, *a._shape)) for a, b in ((x, batched[0]), (src, batched[2])))
+    x, src = (
+        a if b else a.unsqueeze(0).expand((size, *a._shape))
+        for a, b in ((x, batched[0]), (src, batched[2]))
+    )
     if not batched[1]:
         return _index_add(x, index, src, dim=dim + 1)
     x, src = x.movedim(dim + 1, 1), src.movedim(dim + 1, 1)
@@ -764,7 +948,9 @@ _index_add = Op(
     "index_add",
     _index_add_impl,
     vjp=lambda ct, _out, _x, index, _src, *, dim: (ct, None, _index_select(ct, index, dim=dim)),
-    jvp=lambda tangents, _out, x, index, src, *, dim: _index_add(_or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim),
+    jvp=lambda tangents, _out, x, index, src, *, dim: _index_add(
+        _or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim
+    ),
     batch=_index_add_batch,
     family=_FAMILY,
 )
@@ -796,7 +982,9 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
     return _index_add(x, index, src, dim=wrap_dim("index_add", dim, x.ndim))
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:  # noqa: A002 - torch's name
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None
+) -> Tensor:  # torch's name
     """The rows of weight at the places in input.
 
     Args:
@@ -837,10 +1025,20 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
 
 
 # ---- data-dependent shapes ----
-_nonzero = Op("nonzero", lambda x: lib.cb_nonzero(x._v), vjp=NONDIFF("integer result"), batch=lambda *_: _refuse("nonzero"), family=_FAMILY)
+_nonzero = Op(
+    "nonzero",
+    lambda x: lib.cb_nonzero(x._v),
+    vjp=NONDIFF("integer result"),
+    batch=lambda *_: _refuse("nonzero"),
+    family=_FAMILY,
+)
 sampled(
     _nonzero,
-    lambda make: [call(make(3, 4).masked_fill(make.mask(3, 4), 0)), call(make(5)), call(make(0, 2))],
+    lambda make: [
+        call(make(3, 4).masked_fill(make.mask(3, 4), 0)),
+        call(make(5)),
+        call(make(0, 2)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x: np.argwhere(x),
     unmapped="the number of rows depends on the values",
@@ -851,7 +1049,14 @@ sampled(
 def _refuse(name: str) -> Any:
     from ..errors import TraceError
 
-    raise TraceError(message(name, "a result of one shape for all lanes", "a mapped tensor under vmap", "Use where() with a mask, which keeps the shape."))
+    raise TraceError(
+        message(
+            name,
+            "a result of one shape for all lanes",
+            "a mapped tensor under vmap",
+            "Use where() with a mask, which keeps the shape.",
+        )
+    )
 
 
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
@@ -865,7 +1070,11 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     places = _nonzero(x)
     if not as_tuple:
         return places
-    return tuple([places.select(1, d) for d in range(x.ndim)]) if x.ndim else (places.select(1, 0) if places._shape[1] else places.reshape((-1,)),)
+    return (
+        tuple([places.select(1, d) for d in range(x.ndim)])
+        if x.ndim
+        else (places.select(1, 0) if places._shape[1] else places.reshape((-1,)),)
+    )
 
 
 def argwhere(x: Tensor) -> Tensor:
@@ -899,7 +1108,19 @@ def _inplace(function: Any) -> Any:
     return in_place
 
 
-for _f in (index_put, gather, scatter, scatter_add, index_select, index_add, take_along_dim, nonzero, argwhere, masked_select, take):
+for _f in (
+    index_put,
+    gather,
+    scatter,
+    scatter_add,
+    index_select,
+    index_add,
+    take_along_dim,
+    nonzero,
+    argwhere,
+    masked_select,
+    take,
+):
     setattr(Tensor, _f.__name__, _f)
 for _f in (scatter, scatter_add, index_add):
     setattr(Tensor, _f.__name__ + "_", _inplace(_f))

@@ -46,12 +46,17 @@ def _handles(xs: Sequence[Tensor]) -> Any:
 
 def _unmapped(size: int, batched: Sequence[bool], xs: Sequence[Tensor]) -> list[Tensor]:
     """All operands with the mapped dimension in front."""
-    return [x if b else x.unsqueeze(0).expand((size, *x._shape)) for x, b in zip(xs, batched, strict=True)]
+    return [
+        x if b else x.unsqueeze(0).expand((size, *x._shape))
+        for x, b in zip(xs, batched, strict=True)
+    ]
 
 
 def _proper(xs: list[Tensor]) -> list[Tensor]:
     """Without those of logical shape [0], which go with any others."""
-    return [x for x in xs if x.ndim != 2 or x._shape[1]] or xs if any(x.ndim != 2 for x in xs) else xs
+    return (
+        [x for x in xs if x.ndim != 2 or x._shape[1]] or xs if any(x.ndim != 2 for x in xs) else xs
+    )
 
 
 def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
@@ -70,7 +75,9 @@ def _stack_tangents(op: Any) -> Any:
     def jvp(tangents: Sequence[Tensor | None], _out: Tensor, *xs: Tensor, dim: int) -> Tensor:
         from .creation import zeros_like
 
-        return op()(*[zeros_like(x) if t is None else t for t, x in zip(tangents, xs, strict=True)], dim=dim)
+        return op()(
+            *[zeros_like(x) if t is None else t for t, x in zip(tangents, xs, strict=True)], dim=dim
+        )
 
     return jvp
 
@@ -99,7 +106,8 @@ _stack = Op(
     "stack",
     lambda *xs, dim: lib.cb_stack(len(xs), _handles(xs), dim),
     vjp=lambda ct, _out, *_specs, dim: [
-        g if g.dtype is s.dtype else g.to(s.dtype) for g, s in zip([ct.select(dim, i) for i in range(len(_specs))], _specs, strict=True)
+        g if g.dtype is s.dtype else g.to(s.dtype)
+        for g, s in zip([ct.select(dim, i) for i in range(len(_specs))], _specs, strict=True)
     ],
     jvp=_stack_tangents(lambda: _stack),
     batch=lambda size, batched, *xs, dim: _stack(*_unmapped(size, batched, xs), dim=dim + 1),
@@ -107,7 +115,12 @@ _stack = Op(
 )
 sampled(
     _stack,
-    lambda make: [call(make(2, 3), make(2, 3), dim=1), call(make(), make(), make(), dim=0), call(make(2), dim=1), call(make(0, 2), make(0, 2), dim=2)],
+    lambda make: [
+        call(make(2, 3), make(2, 3), dim=1),
+        call(make(), make(), make(), dim=0),
+        call(make(2), dim=1),
+        call(make(0, 2), make(0, 2), dim=2),
+    ],
     kinds=_ANY,
     oracle=lambda np, *xs, dim: np.stack(xs, dim),
 )
@@ -132,7 +145,9 @@ def cat(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
     xs = _list("cat", tensors)
     rank = max(x.ndim for x in xs)
     if rank == 0:
-        raise ShapeError(message("cat", "tensors with at least one dimension", "0-d tensors", "Use stack."))
+        raise ShapeError(
+            message("cat", "tensors with at least one dimension", "0-d tensors", "Use stack.")
+        )
     return _cat(*xs, dim=wrap_dim("cat", options.get("axis", dim), rank))
 
 
@@ -204,7 +219,13 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     n = x._shape[d]
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):
-        raise DimError(message("narrow", f"start and length inside a dimension of size {n}", f"start {start} and length {length}"))
+        raise DimError(
+            message(
+                "narrow",
+                f"start and length inside a dimension of size {n}",
+                f"start {start} and length {length}",
+            )
+        )
     return x[(slice(None),) * d + (slice(start, start + length),)]
 
 
@@ -225,21 +246,35 @@ _flip = Op(
 )
 sampled(
     _flip,
-    lambda make: [call(make(3, 4), dims=(0,)), call(make(2, 3, 4), dims=(0, 2)), call(make(), dims=()), call(make(0, 2), dims=(0,))],
+    lambda make: [
+        call(make(3, 4), dims=(0,)),
+        call(make(2, 3, 4), dims=(0, 2)),
+        call(make(), dims=()),
+        call(make(0, 2), dims=(0,)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, dims: np.flip(x, dims),
 )
 _roll = Op(
     "roll",
     lambda x, *, shifts, dims: lib.cb_roll(x._v, len(dims), shifts, dims),
-    vjp=lambda ct, _out, _x, *, shifts, dims: (_roll(ct, shifts=tuple([-s for s in shifts]), dims=dims),),
+    vjp=lambda ct, _out, _x, *, shifts, dims: (
+        _roll(ct, shifts=tuple([-s for s in shifts]), dims=dims),
+    ),
     jvp=lambda tangents, _out, _x, **p: _roll(tangents[0], **p),
-    batch=lambda _size, _batched, x, *, shifts, dims: _roll(x, shifts=shifts, dims=tuple([d + 1 for d in dims])),
+    batch=lambda _size, _batched, x, *, shifts, dims: _roll(
+        x, shifts=shifts, dims=tuple([d + 1 for d in dims])
+    ),
     family=_FAMILY,
 )
 sampled(
     _roll,
-    lambda make: [call(make(5), shifts=(2,), dims=(0,)), call(make(3, 4), shifts=(-1, 6), dims=(0, 1)), call(make(3, 4), shifts=(1, 1), dims=(1, 1)), call(make(0, 2), shifts=(1,), dims=(0,))],
+    lambda make: [
+        call(make(5), shifts=(2,), dims=(0,)),
+        call(make(3, 4), shifts=(-1, 6), dims=(0, 1)),
+        call(make(3, 4), shifts=(1, 1), dims=(1, 1)),
+        call(make(0, 2), shifts=(1,), dims=(0,)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, shifts, dims: np.roll(x, shifts, dims),
 )
@@ -255,7 +290,14 @@ _repeat = Op(
 )
 sampled(
     _repeat,
-    lambda make: [call(make(2, 3), reps=(2, 2)), call(make(3), reps=(2, 1, 3)), call(make(), reps=(2,)), call(make(2), reps=(0,)), call(make(), reps=()), call(make(0, 2), reps=(2, 2))],
+    lambda make: [
+        call(make(2, 3), reps=(2, 2)),
+        call(make(3), reps=(2, 1, 3)),
+        call(make(), reps=(2,)),
+        call(make(2), reps=(0,)),
+        call(make(), reps=()),
+        call(make(0, 2), reps=(2, 2)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, reps: np.tile(x, reps),
 )
@@ -396,14 +438,36 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None)
             at = at % n
         elif mode == "reflect":
             if max(before, after) >= n:
-                raise ShapeError(message("pad", f"reflections shorter than the dimension ({n})", f"{before} and {after}"))
+                raise ShapeError(
+                    message(
+                        "pad",
+                        f"reflections shorter than the dimension ({n})",
+                        f"{before} and {after}",
+                    )
+                )
             at = (n - 1) - ((n - 1) - at.abs()).abs()
         else:
-            raise ValueError(message("pad", 'mode "constant", "reflect", "replicate" or "circular"', repr(mode)))
+            raise ValueError(
+                message("pad", 'mode "constant", "reflect", "replicate" or "circular"', repr(mode))
+            )
         x = x.index_select(d, at)
     return x
 
 
-for _f in (split, chunk, unbind, narrow, select, flip, fliplr, flipud, roll, repeat, tile, tril, triu):
+for _f in (
+    split,
+    chunk,
+    unbind,
+    narrow,
+    select,
+    flip,
+    fliplr,
+    flipud,
+    roll,
+    repeat,
+    tile,
+    tril,
+    triu,
+):
     setattr(Tensor, _f.__name__, _f)
 Tensor.split_with_sizes = split  # type: ignore[attr-defined]

@@ -32,13 +32,15 @@ __all__ = [
 _FAMILY = "matmul"
 
 
-def _mT(x: Tensor) -> Tensor:  # noqa: N802
+def _mT(x: Tensor) -> Tensor:
     n = x.ndim
     y = _transpose(x, a=n - 2, b=n - 1)
     return y.conj() if x.dtype.is_complex else y
 
 
-def _matmul_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor, *, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
+def _matmul_vjp(
+    ct: Tensor, _out: Tensor, x: Tensor, y: Tensor, *, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
     gx = gy = None
     if x.ndim == 1 or y.ndim == 1:
         return _vector_vjp(ct, x, y, needs)
@@ -66,7 +68,9 @@ def _spec(x: Tensor) -> Any:
     return Spec(x)
 
 
-def _vector_vjp(ct: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, Tensor | None]:
+def _vector_vjp(
+    ct: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
     """A 1-d operand: as a row or a column matrix."""
     row, column = x.ndim == 1, y.ndim == 1
     xm = x.unsqueeze(0) if row else x
@@ -111,7 +115,8 @@ _matmul = Op(
     lambda x, y: lib.cb_matmul(x._v, y._v),
     vjp=_matmul_vjp,
     jvp=lambda tangents, _out, x, y: _sum_of(
-        None if tangents[0] is None else _matmul(tangents[0], y), None if tangents[1] is None else _matmul(x, tangents[1])
+        None if tangents[0] is None else _matmul(tangents[0], y),
+        None if tangents[1] is None else _matmul(x, tangents[1]),
     ),
     batch=_matmul_batch,
     family=_FAMILY,
@@ -158,7 +163,13 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
       >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
       tensor([[11.]])
     """
-    if (not active or state.trace is None) and type(x) is Tensor and type(y) is Tensor and x._m is None and y._m is None:
+    if (
+        (not active or state.trace is None)
+        and type(x) is Tensor
+        and type(y) is Tensor
+        and x._m is None
+        and y._m is None
+    ):
         return wrap(_call(x._v, y._v))
     return _matmul(x, y)
 
@@ -166,25 +177,42 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
 _call = lib.cb_matmul
 
 
-
 def mm(x: Tensor, y: Tensor) -> Tensor:
     """The product of two matrices."""
     if x.ndim != 2 or y.ndim != 2:
-        raise ShapeError(message("mm", "two matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+        raise ShapeError(
+            message(
+                "mm", "two matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."
+            )
+        )
     return _matmul(x, y)
 
 
 def bmm(x: Tensor, y: Tensor) -> Tensor:
     """The products of two batches of matrices."""
     if x.ndim != 3 or y.ndim != 3 or x._shape[0] != y._shape[0]:
-        raise ShapeError(message("bmm", "two batches of as many matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+        raise ShapeError(
+            message(
+                "bmm",
+                "two batches of as many matrices",
+                f"shapes {list(x._shape)} and {list(y._shape)}",
+                "Use matmul.",
+            )
+        )
     return _matmul(x, y)
 
 
 def mv(x: Tensor, y: Tensor) -> Tensor:
     """A matrix times a vector."""
     if x.ndim != 2 or y.ndim != 1:
-        raise ShapeError(message("mv", "a matrix and a vector", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."))
+        raise ShapeError(
+            message(
+                "mv",
+                "a matrix and a vector",
+                f"shapes {list(x._shape)} and {list(y._shape)}",
+                "Use matmul.",
+            )
+        )
     return _matmul(x, y)
 
 
@@ -196,7 +224,14 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
       tensor(11.)
     """
     if x.ndim != 1 or y.ndim != 1:
-        raise ShapeError(message("dot", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul, or (x * y).sum()."))
+        raise ShapeError(
+            message(
+                "dot",
+                "two vectors",
+                f"shapes {list(x._shape)} and {list(y._shape)}",
+                "Use matmul, or (x * y).sum().",
+            )
+        )
     return _matmul(x, y)
 
 
@@ -208,7 +243,9 @@ def vdot(x: Tensor, y: Tensor) -> Tensor:
 def outer(x: Tensor, y: Tensor) -> Tensor:
     """The products of all pairs: [n], [m] -> [n, m]."""
     if x.ndim != 1 or y.ndim != 1:
-        raise ShapeError(message("outer", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}"))
+        raise ShapeError(
+            message("outer", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}")
+        )
     return x.unsqueeze(1) * y
 
 
@@ -241,7 +278,9 @@ def _linear_meaning(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
     return y + bias[0] if bias else y
 
 
-def _linear_vjp(ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+def _linear_vjp(
+    ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
     if x.dtype.is_complex:
         x, w = x.conj(), w.conj()
     gx = _matmul(ct, w) if needs[0] else None
@@ -301,7 +340,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _matmul_operator(x: Tensor, y: Any) -> Any:
-    return matmul(x, operand("matmul", y)) if isinstance(y, Tensor) or hasattr(y, "__array__") else NotImplemented
+    return (
+        matmul(x, operand("matmul", y))
+        if isinstance(y, Tensor) or hasattr(y, "__array__")
+        else NotImplemented
+    )
 
 
 def _matmul_reflected(x: Tensor, y: Any) -> Any:

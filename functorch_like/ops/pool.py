@@ -24,7 +24,9 @@ __all__ = [
 _FAMILY = "pool"
 
 
-def _pool_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Any:
+def _pool_impl(
+    x: Tensor, *, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Any:
     out = ffi.new("cb_tensor *[2]")
     if lib.cb_max_pool(x._v, len(kernel), kernel, stride, padding, dilation, ceil_mode, out):
         return ()
@@ -35,32 +37,79 @@ def _pool_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, dilation: A
 _max_pool = Op(
     "max_pool",
     _pool_impl,
-    vjp=lambda ct, out, x_spec, **_p: (_max_pool_grad(ct[0], out[1], input_size=x_spec.shape[-len(_p["kernel"]) :]),),
-    jvp=lambda tangents, out, _x, **p: (_pool_gather(tangents[0], out[1], nd=len(p["kernel"])), None),
+    vjp=lambda ct, out, x_spec, **_p: (
+        _max_pool_grad(ct[0], out[1], input_size=x_spec.shape[-len(_p["kernel"]) :]),
+    ),
+    jvp=lambda tangents, out, _x, **p: (
+        _pool_gather(tangents[0], out[1], nd=len(p["kernel"])),
+        None,
+    ),
     batch=lambda _size, _batched, x, **p: _max_pool(x, **p),
     nouts=2,
     family=_FAMILY,
 )
 _WINDOWS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
-    ((2, 3, 4, 4), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1), "ceil_mode": False}),
-    ((2, 5, 6), {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "ceil_mode": False}),
-    ((1, 2, 6), {"kernel": (3,), "stride": (2,), "padding": (1,), "dilation": (1,), "ceil_mode": True}),
-    ((1, 3, 3, 4), {"kernel": (2, 2, 2), "stride": (1, 1, 2), "padding": (0, 1, 0), "dilation": (1, 1, 1), "ceil_mode": False}),
+    (
+        (2, 3, 4, 4),
+        {
+            "kernel": (2, 2),
+            "stride": (2, 2),
+            "padding": (0, 0),
+            "dilation": (1, 1),
+            "ceil_mode": False,
+        },
+    ),
+    (
+        (2, 5, 6),
+        {
+            "kernel": (3, 2),
+            "stride": (2, 1),
+            "padding": (1, 0),
+            "dilation": (1, 2),
+            "ceil_mode": False,
+        },
+    ),
+    (
+        (1, 2, 6),
+        {"kernel": (3,), "stride": (2,), "padding": (1,), "dilation": (1,), "ceil_mode": True},
+    ),
+    (
+        (1, 3, 3, 4),
+        {
+            "kernel": (2, 2, 2),
+            "stride": (1, 1, 2),
+            "padding": (0, 1, 0),
+            "dilation": (1, 1, 1),
+            "ceil_mode": False,
+        },
+    ),
 ]
 sampled(_max_pool, lambda make: [call(make(*shape), **p) for shape, p in _WINDOWS])
 
 
 def _both(size: int, batched: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    fronted = [t if m else t.unsqueeze(0).expand((size, *t._shape)) for t, m in zip((a, b), batched, strict=True)]
+    fronted = [
+        t if m else t.unsqueeze(0).expand((size, *t._shape))
+        for t, m in zip((a, b), batched, strict=True)
+    ]
     return fronted[0], fronted[1]
 
 
 _max_pool_grad = Op(
     "max_pool_grad",
-    lambda ct, indices, *, input_size: lib.cb_max_pool_grad(ct._v, indices._v, len(input_size), input_size),
-    vjp=lambda g, _out, _ct, indices, *, input_size: (_pool_gather(g, indices, nd=len(input_size)), None),
-    jvp=lambda tangents, _out, _ct, indices, *, input_size: _max_pool_grad(tangents[0], indices, input_size=input_size),
-    batch=lambda size, batched, ct, indices, **p: _max_pool_grad(*_both(size, batched, ct, indices), **p),
+    lambda ct, indices, *, input_size: lib.cb_max_pool_grad(
+        ct._v, indices._v, len(input_size), input_size
+    ),
+    vjp=lambda g, _out, _ct, indices, *, input_size: (
+        _pool_gather(g, indices, nd=len(input_size)),
+        None,
+    ),
+    jvp=lambda tangents, _out, _ct, indices, *, input_size: _max_pool_grad(
+        tangents[0], indices, input_size=input_size
+    ),
+    batch=lambda size, batched, ct, indices, **p: _max_pool_grad(
+        *_both(size, batched, ct, indices), **p
+    ),
     family=_FAMILY,
 )
 
@@ -68,44 +117,113 @@ _max_pool_grad = Op(
 def _pooled(make: Any) -> list[Any]:
     """Cotangent, indices and input size of the samples of max_pool."""
     found = [(shape, _max_pool(make(*shape), **p)[1]) for shape, p in _WINDOWS]
-    return [(make(*indices.shape), make(*shape), indices, shape[-len(p["kernel"]) :]) for (shape, indices), (_, p) in zip(found, _WINDOWS, strict=True)]
+    return [
+        (make(*indices.shape), make(*shape), indices, shape[-len(p["kernel"]) :])
+        for (shape, indices), (_, p) in zip(found, _WINDOWS, strict=True)
+    ]
 
 
-sampled(_max_pool_grad, lambda make: [call(ct, indices, input_size=size) for ct, _, indices, size in _pooled(make)])
+sampled(
+    _max_pool_grad,
+    lambda make: [call(ct, indices, input_size=size) for ct, _, indices, size in _pooled(make)],
+)
 _pool_gather = Op(
     "pool_gather",
     lambda x, indices, *, nd: lib.cb_pool_gather(x._v, indices._v, nd),
-    vjp=lambda ct, _out, x_spec, indices, *, nd: (_max_pool_grad(ct, indices, input_size=x_spec.shape[-nd:]), None),
+    vjp=lambda ct, _out, x_spec, indices, *, nd: (
+        _max_pool_grad(ct, indices, input_size=x_spec.shape[-nd:]),
+        None,
+    ),
     jvp=lambda tangents, _out, _x, indices, *, nd: _pool_gather(tangents[0], indices, nd=nd),
-    batch=lambda size, batched, x, indices, **p: _pool_gather(*_both(size, batched, x, indices), **p),
+    batch=lambda size, batched, x, indices, **p: _pool_gather(
+        *_both(size, batched, x, indices), **p
+    ),
     family=_FAMILY,
 )
-sampled(_pool_gather, lambda make: [call(x, indices, nd=len(size)) for _, x, indices, size in _pooled(make)])
+sampled(
+    _pool_gather,
+    lambda make: [call(x, indices, nd=len(size)) for _, x, indices, size in _pooled(make)],
+)
 
 
-def _avg_impl(x: Tensor, *, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool, divisor: int) -> Any:
-    return lib.cb_avg_pool(x._v, len(kernel), kernel, stride, padding, ceil_mode, include_pad, divisor)
+def _avg_impl(
+    x: Tensor,
+    *,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    include_pad: bool,
+    divisor: int,
+) -> Any:
+    return lib.cb_avg_pool(
+        x._v, len(kernel), kernel, stride, padding, ceil_mode, include_pad, divisor
+    )
 
 
 _avg_pool = Op(
     "avg_pool",
     _avg_impl,
-    vjp=lambda ct, _out, x_spec, **p: (_avg_pool_grad(ct, input_size=x_spec.shape[-len(p["kernel"]) :], **p),),
+    vjp=lambda ct, _out, x_spec, **p: (
+        _avg_pool_grad(ct, input_size=x_spec.shape[-len(p["kernel"]) :], **p),
+    ),
     jvp=lambda tangents, _out, _x, **p: _avg_pool(tangents[0], **p),
     batch=lambda _size, _batched, x, **p: _avg_pool(x, **p),
     family=_FAMILY,
 )
 _MEANS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
-    ((2, 3, 4, 4), {"kernel": (2, 2), "stride": (2, 2), "padding": (0, 0), "ceil_mode": False, "include_pad": True, "divisor": 0}),
-    ((2, 5, 6), {"kernel": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": False, "include_pad": False, "divisor": 0}),
-    ((1, 2, 6), {"kernel": (3,), "stride": (2,), "padding": (1,), "ceil_mode": True, "include_pad": True, "divisor": 0}),
-    ((1, 3, 3, 4), {"kernel": (2, 2, 2), "stride": (1, 1, 2), "padding": (0, 1, 0), "ceil_mode": False, "include_pad": True, "divisor": 3}),
+    (
+        (2, 3, 4, 4),
+        {
+            "kernel": (2, 2),
+            "stride": (2, 2),
+            "padding": (0, 0),
+            "ceil_mode": False,
+            "include_pad": True,
+            "divisor": 0,
+        },
+    ),
+    (
+        (2, 5, 6),
+        {
+            "kernel": (3, 2),
+            "stride": (2, 1),
+            "padding": (1, 0),
+            "ceil_mode": False,
+            "include_pad": False,
+            "divisor": 0,
+        },
+    ),
+    (
+        (1, 2, 6),
+        {
+            "kernel": (3,),
+            "stride": (2,),
+            "padding": (1,),
+            "ceil_mode": True,
+            "include_pad": True,
+            "divisor": 0,
+        },
+    ),
+    (
+        (1, 3, 3, 4),
+        {
+            "kernel": (2, 2, 2),
+            "stride": (1, 1, 2),
+            "padding": (0, 1, 0),
+            "ceil_mode": False,
+            "include_pad": True,
+            "divisor": 3,
+        },
+    ),
 ]
 sampled(_avg_pool, lambda make: [call(make(*shape), **p) for shape, p in _MEANS])
 _avg_pool_grad = Op(
     "avg_pool_grad",
-    lambda ct, *, input_size, kernel, stride, padding, ceil_mode, include_pad, divisor: lib.cb_avg_pool_grad(
-        ct._v, len(kernel), input_size, kernel, stride, padding, ceil_mode, include_pad, divisor
+    lambda ct, *, input_size, kernel, stride, padding, ceil_mode, include_pad, divisor: (
+        lib.cb_avg_pool_grad(
+            ct._v, len(kernel), input_size, kernel, stride, padding, ceil_mode, include_pad, divisor
+        )
     ),
     vjp=lambda g, _out, _ct, *, input_size, **p: (_avg_pool(g, **p),),
     jvp=lambda tangents, _out, _ct, **p: _avg_pool_grad(tangents[0], **p),
@@ -115,14 +233,27 @@ _avg_pool_grad = Op(
 sampled(
     _avg_pool_grad,
     lambda make: [
-        call(make(*_avg_pool(make(*shape), **p).shape), input_size=shape[-len(p["kernel"]) :], **p) for shape, p in _MEANS
+        call(make(*_avg_pool(make(*shape), **p).shape), input_size=shape[-len(p["kernel"]) :], **p)
+        for shape, p in _MEANS
     ],
 )
 
 
-def _max(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, return_indices: bool) -> Any:
+def _max(
+    op: str,
+    nd: int,
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
     if x.ndim not in (nd + 1, nd + 2):
-        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape)))
+        raise ShapeError(
+            message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape))
+        )
     kernel = spread(op, kernel_size, nd)
     values, indices = _max_pool(
         x,
@@ -135,12 +266,30 @@ def _max(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: An
     return (values, indices) if return_indices else values
 
 
-def max_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window over the last dimension. Arguments as max_pool2d."""
-    return _max("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max(
+        "max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
 
 
-def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window over the last two dimensions.
 
     Args:
@@ -152,17 +301,41 @@ def max_pool2d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0
       tensor([[[[ 5.,  7.],
                 [13., 15.]]]])
     """
-    return _max("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max(
+        "max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
 
 
-def max_pool3d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+def max_pool3d(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     """The largest element of each window over the last three dimensions. Arguments as max_pool2d."""
-    return _max("max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+    return _max(
+        "max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+    )
 
 
-def _avg(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, divisor: int | None) -> Tensor:
+def _avg(
+    op: str,
+    nd: int,
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+) -> Tensor:
     if x.ndim not in (nd + 1, nd + 2):
-        raise ShapeError(message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape)))
+        raise ShapeError(
+            message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape))
+        )
     kernel = spread(op, kernel_size, nd)
     return _avg_pool(
         x,
@@ -175,24 +348,65 @@ def _avg(op: str, nd: int, x: Tensor, kernel_size: Any, stride: Any, padding: An
     )
 
 
-def avg_pool1d(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
     """The mean of each window over the last dimension. Arguments as avg_pool2d."""
-    return _avg("avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+    return _avg(
+        "avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
+    )
 
 
 def avg_pool2d(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window over the last two dimensions.
 
     Args:
       count_include_pad: does padding count as elements? divisor_override: divide by this instead.
     """
-    return _avg("avg_pool2d", 2, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg(
+        "avg_pool2d",
+        2,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )
 
 
 def avg_pool3d(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window over the last three dimensions. Arguments as avg_pool2d."""
-    return _avg("avg_pool3d", 3, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _avg(
+        "avg_pool3d",
+        3,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )

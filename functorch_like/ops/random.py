@@ -74,7 +74,14 @@ class Generator:
         """Seed and offset as a tensor, for set_state."""
         from .creation import tensor
 
-        return tensor([self._seed >> 32, self._seed & 0xFFFFFFFF, self._offset >> 32, self._offset & 0xFFFFFFFF])
+        return tensor(
+            [
+                self._seed >> 32,
+                self._seed & 0xFFFFFFFF,
+                self._offset >> 32,
+                self._offset & 0xFFFFFFFF,
+            ]
+        )
 
     def set_state(self, new_state: Tensor) -> Generator:
         """Goes back to where get_state() was called."""
@@ -124,29 +131,72 @@ def _numel(shape: tuple[int, ...]) -> int:
     return n
 
 
-def _draw(*, kind: int, code: int, place: int, shape: tuple[int, ...], a: float, b: float, generator: Generator) -> Any:
+def _draw(
+    *,
+    kind: int,
+    code: int,
+    place: int,
+    shape: tuple[int, ...],
+    a: float,
+    b: float,
+    generator: Generator,
+) -> Any:
     seed, offset = generator.take(kind, code, _numel(shape))
     return lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b)
 
 
-def _draw_integers(*, code: int, place: int, shape: tuple[int, ...], low: int, high: int, generator: Generator) -> Any:
+def _draw_integers(
+    *, code: int, place: int, shape: tuple[int, ...], low: int, high: int, generator: Generator
+) -> Any:
     seed, offset = generator.take(_INTEGERS, code, _numel(shape))
     return lib.cb_random_int(code, place, len(shape), shape, seed, offset, low, high)
 
 
-_random = Op("random", _draw, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
-_random_int = Op("random_int", _draw_integers, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
+_random = Op(
+    "random",
+    _draw,
+    vjp=NONDIFF("random numbers"),
+    batch=lambda *_: None,
+    random=True,
+    family=_FAMILY,
+)
+_random_int = Op(
+    "random_int",
+    _draw_integers,
+    vjp=NONDIFF("random numbers"),
+    batch=lambda *_: None,
+    random=True,
+    family=_FAMILY,
+)
 sampled(
     _random,
     lambda make: [
-        call(kind=kind, code=make.dtype.code, place=0, shape=shape, a=0.25, b=1.0, generator=Generator().manual_seed(1))
+        call(
+            kind=kind,
+            code=make.dtype.code,
+            place=0,
+            shape=shape,
+            a=0.25,
+            b=1.0,
+            generator=Generator().manual_seed(1),
+        )
         for kind in (_UNIFORM, _NORMAL, _BERNOULLI, _EXPONENTIAL)
         for shape in ((5, 3), (), (0, 2))
     ],
 )
 sampled(
     _random_int,
-    lambda make: [call(code=make.dtype.code, place=0, shape=shape, low=-3, high=9, generator=Generator().manual_seed(1)) for shape in ((5, 3), (), (0, 2))],
+    lambda make: [
+        call(
+            code=make.dtype.code,
+            place=0,
+            shape=shape,
+            low=-3,
+            high=9,
+            generator=Generator().manual_seed(1),
+        )
+        for shape in ((5, 3), (), (0, 2))
+    ],
     kinds="int",
 )
 
@@ -160,7 +210,10 @@ def _permuted(*, code: int, place: int, shape: tuple[int, ...], generator: Gener
     flat = lib.cb_reshape(out, 2, (rows, shape[-1])) if out else out
     for i in range(rows if flat else 0):
         seed, offset = generator.take(_INTEGERS, code, shape[-1])
-        row, one = lib.cb_index_basic(flat, 1, (0, i, 0, 0)), lib.cb_random_perm(code, place, shape[-1], seed, offset)
+        row, one = (
+            lib.cb_index_basic(flat, 1, (0, i, 0, 0)),
+            lib.cb_random_perm(code, place, shape[-1], seed, offset),
+        )
         lib.cb_copy_into(row, one, 0)
         lib.cb_release(row)
         lib.cb_release(one)
@@ -168,21 +221,58 @@ def _permuted(*, code: int, place: int, shape: tuple[int, ...], generator: Gener
     return out
 
 
-_random_perm = Op("random_perm", _permuted, vjp=NONDIFF("random numbers"), batch=lambda *_: None, random=True, family=_FAMILY)
+_random_perm = Op(
+    "random_perm",
+    _permuted,
+    vjp=NONDIFF("random numbers"),
+    batch=lambda *_: None,
+    random=True,
+    family=_FAMILY,
+)
 sampled(
-    _random_perm, lambda make: [call(code=make.dtype.code, place=0, shape=(n,), generator=Generator().manual_seed(1)) for n in (7, 1, 0)], kinds="int"
+    _random_perm,
+    lambda make: [
+        call(code=make.dtype.code, place=0, shape=(n,), generator=Generator().manual_seed(1))
+        for n in (7, 1, 0)
+    ],
+    kinds="int",
 )
 
 
-def _drawn(kind: int, shape: tuple[int, ...], dtype: Any, device: Any, a: float, b: float, generator: Generator | None, requires_grad: bool = False) -> Tensor:
+def _drawn(
+    kind: int,
+    shape: tuple[int, ...],
+    dtype: Any,
+    device: Any,
+    a: float,
+    b: float,
+    generator: Generator | None,
+    requires_grad: bool = False,
+) -> Tensor:
     code = (get_default_dtype() if dtype is None else as_dtype(dtype)).code
     t = dispatch(
-        _random, (), {"kind": kind, "code": code, "place": as_device(device).code, "shape": shape, "a": a, "b": b, "generator": generator or default_generator}
+        _random,
+        (),
+        {
+            "kind": kind,
+            "code": code,
+            "place": as_device(device).code,
+            "shape": shape,
+            "a": a,
+            "b": b,
+            "generator": generator or default_generator,
+        },
     )
     return t.requires_grad_() if requires_grad else t
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform random numbers in [0, 1).
 
     Reference: Philox4x32-10, Salmon et al. 2011.
@@ -190,12 +280,27 @@ def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, devi
     return _drawn(_UNIFORM, sizes("rand", size), dtype, device, 0.0, 1.0, generator, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Random numbers from the standard normal distribution."""
     return _drawn(_NORMAL, sizes("randn", size), dtype, device, 0.0, 1.0, generator, requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Random integers in [low, high), or in [0, low) without high: `randint(10, (3,))`, `randint(3, 10, (3,))`.
 
     Raises:
@@ -208,24 +313,48 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
     shape = sizes("randint", (size,))
     code = as_dtype("int64" if dtype is None else dtype).code
     return dispatch(
-        _random_int, (), {"code": code, "place": as_device(device).code, "shape": shape, "low": low, "high": high, "generator": generator or default_generator}
+        _random_int,
+        (),
+        {
+            "code": code,
+            "place": as_device(device).code,
+            "shape": shape,
+            "low": low,
+            "high": high,
+            "generator": generator or default_generator,
+        },
     )
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     if n < 0:
         raise ValueError(message("randperm", "n of at least 0", n))
     code = as_dtype("int64" if dtype is None else dtype).code
-    return dispatch(_random_perm, (), {"code": code, "place": as_device(device).code, "shape": (n,), "generator": generator or default_generator})
+    return dispatch(
+        _random_perm,
+        (),
+        {
+            "code": code,
+            "place": as_device(device).code,
+            "shape": (n,),
+            "generator": generator or default_generator,
+        },
+    )
 
 
-def rand_like(x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+def rand_like(
+    x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
     """Uniform random numbers in [0, 1), of the same shape."""
     return rand(x._shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def randn_like(x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+def randn_like(
+    x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
     """Standard normal random numbers of the same shape."""
     return randn(x._shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
 
@@ -236,7 +365,9 @@ def randint_like(x: Tensor, low: int, high: int | None = None, *, dtype: Any = N
     return randint(low, high, x._shape, dtype=dtype or x.dtype, device=x.device)
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None
+) -> Tensor:
     """Normal random numbers; mean and std may be tensors, whose shapes broadcast."""
     if size is None:
         from .views import broadcast_shapes
@@ -251,10 +382,26 @@ def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 
 def _in_place(name: str, kind: int, check: Any, doc: str, defaults: tuple[float, float]) -> Any:
-    def method(x: Tensor, a: float = defaults[0], b: float = defaults[1], *, generator: Generator | None = None, **named: Any) -> Tensor:
+    def method(
+        x: Tensor,
+        a: float = defaults[0],
+        b: float = defaults[1],
+        *,
+        generator: Generator | None = None,
+        **named: Any,
+    ) -> Tensor:
         values = list(named.values())
         if values:
-            names = {"from": 0, "low": 0, "mean": 0, "p": 0, "lambd": 0, "to": 1, "high": 1, "std": 1}
+            names = {
+                "from": 0,
+                "low": 0,
+                "mean": 0,
+                "p": 0,
+                "lambd": 0,
+                "to": 1,
+                "high": 1,
+                "std": 1,
+            }
             pair = [a, b]
             for key, value in named.items():
                 pair[names[key]] = value
@@ -267,7 +414,9 @@ def _in_place(name: str, kind: int, check: Any, doc: str, defaults: tuple[float,
             if lib.cb_random_into(kind, x._v, seed, offset, float(a), float(b), clock[0]):
                 fail(_random, (x,))
         else:
-            mutation.rebind(name, x, _drawn(kind, x._shape, x.dtype, x.device, float(a), float(b), generator))
+            mutation.rebind(
+                name, x, _drawn(kind, x._shape, x.dtype, x.device, float(a), float(b), generator)
+            )
         return x
 
     method.__name__ = name
@@ -290,14 +439,32 @@ def _probability(a: float, _b: float) -> None:
         raise ValueError(message("bernoulli_", "a probability in [0, 1]", a))
 
 
-Tensor.uniform_ = _in_place("uniform_", _UNIFORM, _ordered, "Fills with uniform numbers in [from, to).", (0.0, 1.0))  # type: ignore[attr-defined]
-Tensor.normal_ = _in_place("normal_", _NORMAL, _positive_std, "Fills with normal numbers of a mean and std.", (0.0, 1.0))  # type: ignore[attr-defined]
-Tensor.bernoulli_ = _in_place("bernoulli_", _BERNOULLI, _probability, "Fills with 1 with probability p, else 0.", (0.5, 0.0))  # type: ignore[attr-defined]
-Tensor.exponential_ = _in_place("exponential_", _EXPONENTIAL, lambda *_: None, "Fills with exponential numbers of rate lambd.", (1.0, 0.0))  # type: ignore[attr-defined]
+Tensor.uniform_ = _in_place(
+    "uniform_", _UNIFORM, _ordered, "Fills with uniform numbers in [from, to).", (0.0, 1.0)
+)  # type: ignore[attr-defined]
+Tensor.normal_ = _in_place(
+    "normal_", _NORMAL, _positive_std, "Fills with normal numbers of a mean and std.", (0.0, 1.0)
+)  # type: ignore[attr-defined]
+Tensor.bernoulli_ = _in_place(
+    "bernoulli_", _BERNOULLI, _probability, "Fills with 1 with probability p, else 0.", (0.5, 0.0)
+)  # type: ignore[attr-defined]
+Tensor.exponential_ = _in_place(
+    "exponential_",
+    _EXPONENTIAL,
+    lambda *_: None,
+    "Fills with exponential numbers of rate lambd.",
+    (1.0, 0.0),
+)  # type: ignore[attr-defined]
 Tensor.bernoulli = bernoulli  # type: ignore[attr-defined]
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None) -> Tensor:
+def dropout(
+    x: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: Generator | None = None,
+) -> Tensor:
     """Zeros each element with probability p and scales the rest by 1 / (1 - p), while training.
 
     Raises:
@@ -311,5 +478,3 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
     keep = _drawn(_BERNOULLI, x._shape, x.dtype, x.device, 1.0 - p, 0.0, generator)
     y = x * (keep * (1.0 / (1.0 - p)) if p < 1 else keep)
     return x.copy_(y) if inplace else y
-
-

@@ -112,7 +112,9 @@ def _linear_jvp(get: Callable[[], Op]) -> Callable[..., Tensor]:
     return lambda tangents, _out, _x, **params: get()(tangents[0], **params)
 
 
-def _public(op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, options: dict[str, Any]) -> tuple[Tensor, tuple[int, ...], bool]:
+def _public(
+    op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, options: dict[str, Any]
+) -> tuple[Tensor, tuple[int, ...], bool]:
     if options:
         dim, keepdim = options.pop("axis", dim), options.pop("keepdims", keepdim)
         if options.get("out", 0) is None:  # numpy.sum(tensor) says so
@@ -131,7 +133,12 @@ def _holed(make: Any, *shape: int) -> Tensor:
 
 def _samples(make: Any) -> list[Any]:
     """What every reduction with an identity is tested on."""
-    return [*_nonempty(make), call(_holed(make, 4, 3), dims=(1,), keepdim=True), call(make(0, 3), dims=(0,), keepdim=False), call(make(2, 0, 3), dims=(0, 1), keepdim=True)]
+    return [
+        *_nonempty(make),
+        call(_holed(make, 4, 3), dims=(1,), keepdim=True),
+        call(make(0, 3), dims=(0,), keepdim=False),
+        call(make(2, 0, 3), dims=(0, 1), keepdim=True),
+    ]
 
 
 def _nonempty(make: Any) -> list[Any]:
@@ -151,16 +158,30 @@ _sum = _reduction(
     vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
     jvp=_linear_jvp(lambda: _sum),
 )
-sampled(_sum, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.sum(x, axis=dims, keepdims=keepdim))
+sampled(
+    _sum,
+    _samples,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.sum(x, axis=dims, keepdims=keepdim),
+)
 _mean = _reduction(
     "mean",
-    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct / (_size(x_spec.shape, dims) or 1), x_spec.shape, dims, keepdim),),
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (
+        _spread(ct / (_size(x_spec.shape, dims) or 1), x_spec.shape, dims, keepdim),
+    ),
     jvp=_linear_jvp(lambda: _mean),
 )
-sampled(_mean, _nonempty, kinds="float complex", oracle=lambda np, x, *, dims, keepdim: np.mean(x, axis=dims, keepdims=keepdim))
+sampled(
+    _mean,
+    _nonempty,
+    kinds="float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.mean(x, axis=dims, keepdims=keepdim),
+)
 
 
-def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:  # noqa: A001
+def sum(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """The sum over dims; integers and bools are summed in int64.
 
     Args:
@@ -180,7 +201,9 @@ def sum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None,
     return _sum(x, dims=dims, keepdim=keepdim)
 
 
-def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+def mean(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """The mean over dims, of floating or complex tensors.
 
     Raises:
@@ -193,12 +216,16 @@ def mean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     return _mean(x, dims=dims, keepdim=keepdim)
 
 
-def nansum(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+def nansum(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """The sum over dims with nan counted as 0."""
     return sum(where(x != x, 0, x), dim, keepdim, dtype=dtype, **options)
 
 
-def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+def nanmean(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """The mean over dims of what is not nan."""
     valid = x == x
     return nansum(x, dim, keepdim, dtype=dtype, **options) / sum(valid, dim, keepdim, **options)
@@ -207,10 +234,19 @@ def nanmean(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 # ---- prod ----
 _prod = _reduction(
     "prod",
-    vjp=lambda ct, _out, x, *, dims, keepdim: (_spread(ct, x._shape, dims, keepdim) * _product_of_others(x, dims).conj(),),
-    jvp=lambda tangents, _out, x, *, dims, keepdim: _sum(tangents[0] * _product_of_others(x, dims), dims=dims, keepdim=keepdim),
+    vjp=lambda ct, _out, x, *, dims, keepdim: (
+        _spread(ct, x._shape, dims, keepdim) * _product_of_others(x, dims).conj(),
+    ),
+    jvp=lambda tangents, _out, x, *, dims, keepdim: _sum(
+        tangents[0] * _product_of_others(x, dims), dims=dims, keepdim=keepdim
+    ),
 )
-sampled(_prod, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.prod(x, axis=dims, keepdims=keepdim))
+sampled(
+    _prod,
+    _samples,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.prod(x, axis=dims, keepdims=keepdim),
+)
 
 
 def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -230,7 +266,9 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return others.permute([order.index(d) for d in range(len(shape))])
 
 
-def prod(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any) -> Tensor:
+def prod(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
     """The product over dims; integers and bools are multiplied in int64."""
     x, dims, keepdim = _public("prod", x, dim, keepdim, dtype, options)
     return _prod(x, dims=dims, keepdim=keepdim)
@@ -239,12 +277,16 @@ def prod(x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 # ---- amax, amin, all, any, count ----
 
 
-def _extreme_vjp(ct: Tensor, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool) -> tuple[Tensor]:
+def _extreme_vjp(
+    ct: Tensor, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool
+) -> tuple[Tensor]:
     mask, share = _ties(out, x, dims, keepdim)
     return (where(mask, _kept(ct, x, dims, keepdim) / share, 0),)
 
 
-def _extreme_jvp(tangents: Any, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+def _extreme_jvp(
+    tangents: Any, out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool
+) -> Tensor:
     mask, share = _ties(out, x, dims, keepdim)
     return _sum(where(mask, tangents[0] / share, 0), dims=dims, keepdim=keepdim)
 
@@ -257,16 +299,39 @@ def _ties(out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> tuple
 
 
 _amax = _reduction("amax", vjp=_extreme_vjp, jvp=_extreme_jvp)
-sampled(_amax, _nonempty, kinds="bool int float", oracle=lambda np, x, *, dims, keepdim: np.amax(x, axis=dims, keepdims=keepdim))
+sampled(
+    _amax,
+    _nonempty,
+    kinds="bool int float",
+    oracle=lambda np, x, *, dims, keepdim: np.amax(x, axis=dims, keepdims=keepdim),
+)
 _amin = _reduction("amin", vjp=_extreme_vjp, jvp=_extreme_jvp)
-sampled(_amin, _nonempty, kinds="bool int float", oracle=lambda np, x, *, dims, keepdim: np.amin(x, axis=dims, keepdims=keepdim))
+sampled(
+    _amin,
+    _nonempty,
+    kinds="bool int float",
+    oracle=lambda np, x, *, dims, keepdim: np.amin(x, axis=dims, keepdims=keepdim),
+)
 _all = _reduction("all", vjp=NONDIFF("boolean result"))
-sampled(_all, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.all(x, axis=dims, keepdims=keepdim))
+sampled(
+    _all,
+    _samples,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.all(x, axis=dims, keepdims=keepdim),
+)
 _any = _reduction("any", vjp=NONDIFF("boolean result"))
-sampled(_any, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.any(x, axis=dims, keepdims=keepdim))
+sampled(
+    _any,
+    _samples,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.any(x, axis=dims, keepdims=keepdim),
+)
 _count_nonzero = _reduction("count_nonzero", vjp=NONDIFF("integer result"))
 sampled(
-    _count_nonzero, _samples, kinds="bool int float complex", oracle=lambda np, x, *, dims, keepdim: np.sum(x != 0, axis=dims, keepdims=keepdim)
+    _count_nonzero,
+    _samples,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.sum(x != 0, axis=dims, keepdims=keepdim),
 )
 
 
@@ -282,13 +347,13 @@ def amin(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> T
     return _amin(x, dims=dims, keepdim=keepdim)
 
 
-def all(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:  # noqa: A001
+def all(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """Are all elements over dims nonzero? True for none."""
     x, dims, keepdim = _public("all", x, dim, keepdim, None, options)
     return _all(x, dims=dims, keepdim=keepdim)
 
 
-def any(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:  # noqa: A001
+def any(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """Is any element over dims nonzero? False for none."""
     x, dims, keepdim = _public("any", x, dim, keepdim, None, options)
     return _any(x, dims=dims, keepdim=keepdim)
@@ -303,10 +368,18 @@ def count_nonzero(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
 # ---- logsumexp, norms ----
 _logsumexp = _reduction(
     "logsumexp",
-    vjp=lambda ct, out, x, *, dims, keepdim: (_kept(ct, x, dims, keepdim) * _share(x, out, dims, keepdim),),
-    jvp=lambda tangents, out, x, *, dims, keepdim: _sum(tangents[0] * _share(x, out, dims, keepdim), dims=dims, keepdim=keepdim),
+    vjp=lambda ct, out, x, *, dims, keepdim: (
+        _kept(ct, x, dims, keepdim) * _share(x, out, dims, keepdim),
+    ),
+    jvp=lambda tangents, out, x, *, dims, keepdim: _sum(
+        tangents[0] * _share(x, out, dims, keepdim), dims=dims, keepdim=keepdim
+    ),
 )
-sampled(_logsumexp, _nonempty, oracle=lambda np, x, *, dims, keepdim: np.log(np.sum(np.exp(x), axis=dims, keepdims=keepdim)))
+sampled(
+    _logsumexp,
+    _nonempty,
+    oracle=lambda np, x, *, dims, keepdim: np.log(np.sum(np.exp(x), axis=dims, keepdims=keepdim)),
+)
 
 
 def _share(x: Tensor, out: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -325,11 +398,20 @@ def logsumexp(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any)
 
 _norm2 = _reduction(
     "norm2",
-    vjp=lambda ct, out, x, *, dims, keepdim: (x * _safe_ratio(_kept(ct, x, dims, keepdim), _kept(out, x, dims, keepdim)),),
-    jvp=lambda tangents, out, x, *, dims, keepdim: _safe_ratio(_sum(_real(x.conj() * tangents[0]), dims=dims, keepdim=keepdim), out),
+    vjp=lambda ct, out, x, *, dims, keepdim: (
+        x * _safe_ratio(_kept(ct, x, dims, keepdim), _kept(out, x, dims, keepdim)),
+    ),
+    jvp=lambda tangents, out, x, *, dims, keepdim: _safe_ratio(
+        _sum(_real(x.conj() * tangents[0]), dims=dims, keepdim=keepdim), out
+    ),
 )
 sampled(
-    _norm2, lambda make: [*_nonempty(make), call(make(0, 3), dims=(0,), keepdim=False)], kinds="float complex", oracle=lambda np, x, *, dims, keepdim: np.sqrt(np.sum(np.abs(x) ** 2, axis=dims, keepdims=keepdim))
+    _norm2,
+    lambda make: [*_nonempty(make), call(make(0, 3), dims=(0,), keepdim=False)],
+    kinds="float complex",
+    oracle=lambda np, x, *, dims, keepdim: np.sqrt(
+        np.sum(np.abs(x) ** 2, axis=dims, keepdims=keepdim)
+    ),
 )
 
 
@@ -346,16 +428,33 @@ def _safe_ratio(a: Tensor, b: Tensor) -> Tensor:
 # ---- var, std ----
 
 
-def _var_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> tuple[Tensor]:
+def _var_vjp(
+    ct: Tensor, _out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool, correction: float
+) -> tuple[Tensor]:
     n = _size(x._shape, dims)
     scale = 2.0 / (n - correction) if n > correction else float("nan")
     return (_kept(ct, x, dims, keepdim) * scale * (x - _mean(x, dims=dims, keepdim=True)),)
 
 
-def _var_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dims: tuple[int, ...], keepdim: bool, correction: float) -> Tensor:
+def _var_jvp(
+    tangents: Any,
+    _out: Tensor,
+    x: Tensor,
+    *,
+    dims: tuple[int, ...],
+    keepdim: bool,
+    correction: float,
+) -> Tensor:
     n = _size(x._shape, dims)
     scale = 2.0 / (n - correction) if n > correction else float("nan")
-    return _sum(_real((x - _mean(x, dims=dims, keepdim=True)).conj() * tangents[0]), dims=dims, keepdim=keepdim) * scale
+    return (
+        _sum(
+            _real((x - _mean(x, dims=dims, keepdim=True)).conj() * tangents[0]),
+            dims=dims,
+            keepdim=keepdim,
+        )
+        * scale
+    )
 
 
 _var = Op(
@@ -363,7 +462,9 @@ _var = Op(
     lambda x, *, dims, keepdim, correction: lib.cb_var(x._v, len(dims), dims, keepdim, correction),
     vjp=_var_vjp,
     jvp=_var_jvp,
-    batch=lambda _size, _batched, x, *, dims, keepdim, correction: _var(x, dims=_up(dims), keepdim=keepdim, correction=correction),
+    batch=lambda _size, _batched, x, *, dims, keepdim, correction: _var(
+        x, dims=_up(dims), keepdim=keepdim, correction=correction
+    ),
     family="reduce",
 )
 sampled(
@@ -375,11 +476,21 @@ sampled(
         call(make(0, 3), dims=(1,), keepdim=False, correction=1.0),
     ],
     kinds="float complex",
-    oracle=lambda np, x, *, dims, keepdim, correction: np.var(x, axis=dims, keepdims=keepdim, ddof=correction),
+    oracle=lambda np, x, *, dims, keepdim, correction: np.var(
+        x, axis=dims, keepdims=keepdim, ddof=correction
+    ),
 )
 
 
-def var(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None, **options: Any) -> Tensor:
+def var(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    **options: Any,
+) -> Tensor:
     """The variance over dims, divided by n - correction (1 by default: unbiased).
 
     Example:
@@ -389,20 +500,47 @@ def var(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     x, dims, keepdim = _public("var", x, dim, keepdim, None, options)
-    return _var(x, dims=dims, keepdim=keepdim, correction=float(int(unbiased) if correction is None else correction))
+    return _var(
+        x,
+        dims=dims,
+        keepdim=keepdim,
+        correction=float(int(unbiased) if correction is None else correction),
+    )
 
 
-def std(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None, **options: Any) -> Tensor:
+def std(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    **options: Any,
+) -> Tensor:
     """The standard deviation over dims: the root of var()."""
     return var(x, dim, unbiased, keepdim, correction=correction, **options).sqrt()
 
 
-def var_mean(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+def var_mean(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
     """The variance and the mean over dims."""
     return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
 
 
-def std_mean(x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> tuple[Tensor, Tensor]:
+def std_mean(
+    x: Tensor,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean over dims."""
     return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
 
@@ -424,7 +562,13 @@ def _arg_reduction(name: str) -> Op:
             return flat.reshape((x._shape[0], *[1] * (x.ndim - 1))) if keepdim else flat
         return op(x, dim=dim + 1, keepdim=keepdim)
 
-    op = Op(name, lambda x, *, dim, keepdim: lib.cb_argreduce(code, x._v, dim, keepdim), vjp=NONDIFF("integer result"), batch=batch, family="reduce")
+    op = Op(
+        name,
+        lambda x, *, dim, keepdim: lib.cb_argreduce(code, x._v, dim, keepdim),
+        vjp=NONDIFF("integer result"),
+        batch=batch,
+        family="reduce",
+    )
     return op
 
 
@@ -432,15 +576,27 @@ _argmax, _argmin = _arg_reduction("argmax"), _arg_reduction("argmin")
 
 
 def _places(make: Any) -> list[Any]:
-    return [call(make(3, 4), dim=1, keepdim=False), call(make(2, 3, 4), dim=0, keepdim=True), call(make(), dim=0, keepdim=False), call(make(0, 3), dim=1, keepdim=True)]
+    return [
+        call(make(3, 4), dim=1, keepdim=False),
+        call(make(2, 3, 4), dim=0, keepdim=True),
+        call(make(), dim=0, keepdim=False),
+        call(make(0, 3), dim=1, keepdim=True),
+    ]
 
 
 def _places_or_flat(make: Any) -> list[Any]:
-    return [*_places(make), call(make(3, 4), dim=_FLAT, keepdim=False), call(make(2, 3), dim=_FLAT, keepdim=True), call(make(), dim=_FLAT, keepdim=False)]
+    return [
+        *_places(make),
+        call(make(3, 4), dim=_FLAT, keepdim=False),
+        call(make(2, 3), dim=_FLAT, keepdim=True),
+        call(make(), dim=_FLAT, keepdim=False),
+    ]
 
 
 def _place_oracle(name: str) -> Any:
-    return lambda np, x, *, dim, keepdim: getattr(np, name)(x, axis=None if dim == _FLAT or not x.ndim else dim, keepdims=keepdim)
+    return lambda np, x, *, dim, keepdim: getattr(np, name)(
+        x, axis=None if dim == _FLAT or not x.ndim else dim, keepdims=keepdim
+    )
 
 
 sampled(_argmax, _places_or_flat, kinds="int float", oracle=_place_oracle("argmax"))
@@ -455,13 +611,17 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: 
       tensor([1, 0])
     """
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
-    return _argmax(x, dim=_FLAT if dim is None else wrap_dim("argmax", dim, x.ndim), keepdim=keepdim)
+    return _argmax(
+        x, dim=_FLAT if dim is None else wrap_dim("argmax", dim, x.ndim), keepdim=keepdim
+    )
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
     """The place of the smallest element along dim, or in the flattened tensor; the first one on ties."""
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
-    return _argmin(x, dim=_FLAT if dim is None else wrap_dim("argmin", dim, x.ndim), keepdim=keepdim)
+    return _argmin(
+        x, dim=_FLAT if dim is None else wrap_dim("argmin", dim, x.ndim), keepdim=keepdim
+    )
 
 
 def _two(function: Callable[..., int]) -> tuple[Any, Any]:
@@ -498,7 +658,10 @@ def _with_index(name: str, arg: str) -> Op:
         name,
         lambda x, *, dim, keepdim: _two(lambda out: call(code, x._v, dim, keepdim, out)),
         vjp=_indexed_vjp,
-        jvp=lambda tangents, out, _x, *, dim, keepdim: (_picked(tangents[0], out[1], dim, keepdim), None),
+        jvp=lambda tangents, out, _x, *, dim, keepdim: (
+            _picked(tangents[0], out[1], dim, keepdim),
+            None,
+        ),
         batch=lambda _size, _batched, x, *, dim, keepdim: _batched_with_index(op, x, dim, keepdim),
         nouts=2,
         family="reduce",
@@ -515,8 +678,24 @@ def _batched_with_index(op: Op, x: Tensor, dim: int, keepdim: bool) -> Any:
 
 
 _max_dim, _min_dim = _with_index("max_dim", "argmax"), _with_index("min_dim", "argmin")
-sampled(_max_dim, _places, kinds="bool int float", oracle=lambda np, x, **p: (_place_oracle("max")(np, x, **p), _place_oracle("argmax")(np, x, **p)))
-sampled(_min_dim, _places, kinds="bool int float", oracle=lambda np, x, **p: (_place_oracle("min")(np, x, **p), _place_oracle("argmin")(np, x, **p)))
+sampled(
+    _max_dim,
+    _places,
+    kinds="bool int float",
+    oracle=lambda np, x, **p: (
+        _place_oracle("max")(np, x, **p),
+        _place_oracle("argmax")(np, x, **p),
+    ),
+)
+sampled(
+    _min_dim,
+    _places,
+    kinds="bool int float",
+    oracle=lambda np, x, **p: (
+        _place_oracle("min")(np, x, **p),
+        _place_oracle("argmin")(np, x, **p),
+    ),
+)
 
 
 class _Pair(tuple):
@@ -535,7 +714,7 @@ def pair(values: Tensor, indices: Tensor) -> Any:
     return _Pair((values, indices))
 
 
-def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:  # noqa: A001
+def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """The largest element; with dim, (values, indices) along it; with another tensor, the elementwise maximum.
 
     Example:
@@ -552,7 +731,7 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
     return pair(*_max_dim(x, dim=wrap_dim("max", dim, x.ndim), keepdim=keepdim))
 
 
-def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:  # noqa: A001
+def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """The smallest element; with dim, (values, indices) along it; with another tensor, the elementwise minimum."""
     if isinstance(dim, Tensor):
         from .binary import minimum
@@ -587,7 +766,13 @@ def _scan(name: str, *, vjp: Any, jvp: Any) -> Op:
 
 def _lines(make: Any) -> list[Any]:
     """What scans are tested on."""
-    return [call(make(3, 4), dim=1), call(_holed(make, 4, 2, 3), dim=0), call(make(), dim=0), call(make(0, 3), dim=0), call(make(5), dim=0)]
+    return [
+        call(make(3, 4), dim=1),
+        call(_holed(make, 4, 2, 3), dim=0),
+        call(make(), dim=0),
+        call(make(0, 3), dim=0),
+        call(make(5), dim=0),
+    ]
 
 
 def _reversed_sum(x: Tensor, dim: int) -> Tensor:
@@ -599,18 +784,35 @@ _cumsum = _scan(
     vjp=lambda ct, _out, _x, *, dim: (_reversed_sum(ct, dim),),
     jvp=lambda tangents, _out, _x, *, dim: _cumsum(tangents[0], dim=dim),
 )
-sampled(_cumsum, _lines, kinds="bool int float complex", oracle=lambda np, x, *, dim: np.cumsum(x, axis=dim) if x.ndim else x)
+sampled(
+    _cumsum,
+    _lines,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dim: np.cumsum(x, axis=dim) if x.ndim else x,
+)
 
 
 def _cumprod_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dim: int) -> Tensor:
-    return _sum(_cumprod_jacobian(x, dim) * tangents[0].movedim(dim, -1).unsqueeze(-2), dims=(x.ndim,), keepdim=False).movedim(-1, dim) if x.ndim else tangents[0]
+    return (
+        _sum(
+            _cumprod_jacobian(x, dim) * tangents[0].movedim(dim, -1).unsqueeze(-2),
+            dims=(x.ndim,),
+            keepdim=False,
+        ).movedim(-1, dim)
+        if x.ndim
+        else tangents[0]
+    )
 
 
 def _cumprod_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
     if not x.ndim:
         return (ct,)
     weights = _cumprod_jacobian(x, dim).conj()
-    return (_sum(weights * ct.movedim(dim, -1).unsqueeze(-1), dims=(x.ndim - 1,), keepdim=False).movedim(-1, dim),)
+    return (
+        _sum(
+            weights * ct.movedim(dim, -1).unsqueeze(-1), dims=(x.ndim - 1,), keepdim=False
+        ).movedim(-1, dim),
+    )
 
 
 def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
@@ -627,7 +829,12 @@ def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
 
 
 _cumprod = _scan("cumprod", vjp=_cumprod_vjp, jvp=_cumprod_jvp)
-sampled(_cumprod, _lines, kinds="bool int float complex", oracle=lambda np, x, *, dim: np.cumprod(x, axis=dim) if x.ndim else x)
+sampled(
+    _cumprod,
+    _lines,
+    kinds="bool int float complex",
+    oracle=lambda np, x, *, dim: np.cumprod(x, axis=dim) if x.ndim else x,
+)
 
 
 def cumsum(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:
@@ -649,7 +856,14 @@ def cumprod(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: 
     return _cumprod(x, dim=wrap_dim("cumprod", 0 if dim is None else dim, x.ndim))
 
 
-def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None, **options: Any) -> Tensor:
+def norm(
+    x: Tensor,
+    p: Any = "fro",
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
+    **options: Any,
+) -> Tensor:
     """The p-norm over dims of the elements as one vector: p a number, inf, -inf or "fro" (2).
 
     The gradient where the norm is 0 is 0.
@@ -659,7 +873,9 @@ def norm(x: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtyp
     """
     x, dims, keepdim = _public("norm", x, dim, keepdim, dtype, options)
     if not x.dtype.is_inexact:
-        raise DTypeError(message("norm", "a floating or complex tensor", x.dtype, "Cast with .float()."))
+        raise DTypeError(
+            message("norm", "a floating or complex tensor", x.dtype, "Cast with .float().")
+        )
     if p in ("fro", 2, 2.0, None):
         return _norm2(x, dims=dims, keepdim=keepdim)
     size = x.abs()

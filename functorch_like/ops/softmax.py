@@ -45,12 +45,26 @@ def _mapped(op: Op, x: Tensor, dim: int) -> Tensor:
     return op(x, dim=dim + 1)
 
 
-_softmax = _forward("softmax", False, lambda tangents, out, _x, *, dim: _softmax_grad(tangents[0], out, dim=dim, log=False))
-_log_softmax = _forward("log_softmax", True, lambda tangents, out, _x, *, dim: tangents[0] - _rows_sum(tangents[0] * out.exp(), dim))
+_softmax = _forward(
+    "softmax",
+    False,
+    lambda tangents, out, _x, *, dim: _softmax_grad(tangents[0], out, dim=dim, log=False),
+)
+_log_softmax = _forward(
+    "log_softmax",
+    True,
+    lambda tangents, out, _x, *, dim: tangents[0] - _rows_sum(tangents[0] * out.exp(), dim),
+)
 
 
 def _lines(make: Any) -> list[Any]:
-    return [call(make(3, 4), dim=1), call(make(4, 2, 3), dim=0), call(make(), dim=0), call(make(0, 3), dim=1), call(make(2, 0), dim=1)]
+    return [
+        call(make(3, 4), dim=1),
+        call(make(4, 2, 3), dim=0),
+        call(make(), dim=0),
+        call(make(0, 3), dim=1),
+        call(make(2, 0), dim=1),
+    ]
 
 
 def _softmax_oracle(np: Any, x: Any, *, dim: int) -> Any:
@@ -69,7 +83,10 @@ def _grad_meaning(ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
 
 
 def _grad_batch(size: int, batched: Any, ct: Tensor, y: Tensor, *, dim: int, log: bool) -> Tensor:
-    ct, y = (a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip((ct, y), batched, strict=True))
+    ct, y = (
+        a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape))
+        for a, b in zip((ct, y), batched, strict=True)
+    )
     if ct.ndim == 1:
         return _softmax_grad(ct.unsqueeze(1), y.unsqueeze(1), dim=1, log=log).squeeze(1)
     return _softmax_grad(ct, y, dim=dim + 1, log=log)
@@ -84,7 +101,11 @@ _softmax_grad = Op(
 )
 sampled(
     _softmax_grad,
-    lambda make: [call(make(*shape), make(*shape), dim=dim, log=log) for shape, dim in (((3, 4), 1), ((4, 2, 3), 0), ((), 0), ((0, 3), 1)) for log in (False, True)],
+    lambda make: [
+        call(make(*shape), make(*shape), dim=dim, log=log)
+        for shape, dim in (((3, 4), 1), ((4, 2, 3), 0), ((), 0), ((0, 3), 1))
+        for log in (False, True)
+    ],
 )
 
 
@@ -94,7 +115,9 @@ def _prepared(op: str, x: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, 
     if not x.dtype.is_floating_point:
         raise DTypeError(message(op, "a floating tensor", x.dtype, "Pass dtype=float32, or cast."))
     if dim is None:
-        raise TypeError(message(op, "a dim", "none", "Name the dimension of the classes, as in dim=-1."))
+        raise TypeError(
+            message(op, "a dim", "none", "Name the dimension of the classes, as in dim=-1.")
+        )
     return x, wrap_dim(op, dim, x.ndim)
 
 
@@ -143,7 +166,9 @@ def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[T
     return where(kept, total - picked, 0), total
 
 
-def _entropy_vjp(ct: Any, out: Any, x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Any, None]:
+def _entropy_vjp(
+    ct: Any, out: Any, x: Tensor, target: Tensor, *, ignore_index: int
+) -> tuple[Any, None]:
     g = None
     if ct[0] is not None:
         g = _entropy_grad(ct[0], x, target, out[1], ignore_index=ignore_index)
@@ -157,7 +182,10 @@ def _rows_batch(op: Any, nouts: int) -> Any:
     """Folds the mapped dimension into the rows."""
 
     def batch(size: int, batched: Any, *args: Tensor, **params: Any) -> Any:
-        fronted = [a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape)) for a, b in zip(args, batched, strict=True)]
+        fronted = [
+            a if b else _expand(a.unsqueeze(0), shape=(size, *a._shape))
+            for a, b in zip(args, batched, strict=True)
+        ]
         rows = fronted[0]._shape[1]
         out = op()(*[a.reshape((size * rows, *a._shape[2:])) for a in fronted], **params)
         if nouts == 1:
@@ -178,11 +206,17 @@ _entropy = Op(
 )
 sampled(
     _entropy,
-    lambda make: [call(make(4, 5), make.index(5, 4), ignore_index=-100), call(make(4, 3), make.index(3, 4), ignore_index=1), call(make(0, 3), make.index(3, 0), ignore_index=-100)],
+    lambda make: [
+        call(make(4, 5), make.index(5, 4), ignore_index=-100),
+        call(make(4, 3), make.index(3, 4), ignore_index=1),
+        call(make(0, 3), make.index(3, 0), ignore_index=-100),
+    ],
 )
 
 
-def _entropy_grad_meaning(ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int) -> Tensor:
+def _entropy_grad_meaning(
+    ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int
+) -> Tensor:
     from .creation import arange
     from .ternary import where
 
@@ -194,7 +228,9 @@ def _entropy_grad_meaning(ct: Tensor, x: Tensor, target: Tensor, total: Tensor, 
 
 _entropy_grad = Op(
     "cross_entropy_rows_grad",
-    lambda ct, x, target, total, *, ignore_index: lib.cb_cross_entropy_grad(ct._v, x._v, target._v, total._v, ignore_index),
+    lambda ct, x, target, total, *, ignore_index: lib.cb_cross_entropy_grad(
+        ct._v, x._v, target._v, total._v, ignore_index
+    ),
     batch=_rows_batch(lambda: _entropy_grad, 1),
     decompose=_entropy_grad_meaning,
     family=_FAMILY,
@@ -210,7 +246,7 @@ sampled(
 
 
 def cross_entropy(
-    input: Tensor,  # noqa: A002 - torch's name
+    input: Tensor,  # torch's name
     target: Tensor,
     weight: Tensor | None = None,
     size_average: Any = None,
@@ -237,7 +273,7 @@ def cross_entropy(
     _check_reduction("cross_entropy", reduction)
     single = input.ndim == 1
     if single:
-        input, target = input.unsqueeze(0), target.unsqueeze(0)  # noqa: A001
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
     if not input.dtype.is_floating_point:
         raise DTypeError(message("cross_entropy", "floating logits", input.dtype))
     if input.ndim > 2:  # classes last, everything else rows
@@ -252,7 +288,13 @@ def cross_entropy(
         losses, scale = _soft_losses(rows, labels, weight, label_smoothing), None
     else:
         if labels._shape != rows._shape[:1]:
-            raise ShapeError(message("cross_entropy", f"labels of shape {list(lead)} for logits of shape {list(input._shape)}", list(target._shape)))
+            raise ShapeError(
+                message(
+                    "cross_entropy",
+                    f"labels of shape {list(lead)} for logits of shape {list(input._shape)}",
+                    list(target._shape),
+                )
+            )
         losses, scale = _hard_losses(rows, labels, weight, ignore_index, label_smoothing)
     if reduction == "none":
         return losses.reshape(lead if not single else ())
@@ -264,7 +306,9 @@ def cross_entropy(
     return total / scale
 
 
-def _hard_losses(rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float) -> tuple[Tensor, Any]:
+def _hard_losses(
+    rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float
+) -> tuple[Tensor, Any]:
     """The losses and what "mean" divides by (None: the number of rows)."""
     losses, totals = _entropy(rows, labels, ignore_index=ignore_index)
     if weight is None and smoothing == 0.0:
@@ -290,7 +334,9 @@ def _has(labels: Tensor, ignore_index: int) -> bool:
 
 def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
     if p._shape != rows._shape:
-        raise ShapeError(message("cross_entropy", f"probabilities of shape {list(rows._shape)}", list(p._shape)))
+        raise ShapeError(
+            message("cross_entropy", f"probabilities of shape {list(rows._shape)}", list(p._shape))
+        )
     if smoothing:
         p = p * (1 - smoothing) + smoothing / rows._shape[1]
     log_p = _log_softmax(rows, dim=1)
@@ -303,7 +349,7 @@ def _check_reduction(op: str, reduction: str) -> None:
 
 
 def nll_loss(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     size_average: Any = None,
@@ -316,7 +362,9 @@ def nll_loss(
 
     _check_reduction("nll_loss", reduction)
     if input.ndim == 1:
-        picked = nll_loss(input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction)
+        picked = nll_loss(
+            input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction
+        )
         return picked.squeeze(0) if picked.ndim else picked
     kept = target != ignore_index
     safe = where(kept, target, 0)

@@ -23,12 +23,16 @@ __all__ = [
 
 _where = ternary(
     "where",
-    (0, chain(lambda t, c, _x, _y, _out: _where(c, t, _ZERO())), chain(lambda t, c, _x, _y, _out: _where(c, _ZERO(), t))),
+    (
+        0,
+        chain(lambda t, c, _x, _y, _out: _where(c, t, _ZERO())),
+        chain(lambda t, c, _x, _y, _out: _where(c, _ZERO(), t)),
+    ),
     samples={"kinds": "bool int float complex", "masks": (0,)},
 )
 
 
-def _ZERO() -> Tensor:  # noqa: N802
+def _ZERO() -> Tensor:
     return operand("where", 0)
 
 
@@ -64,12 +68,24 @@ _clamp = ternary(
     ),
     samples={"kinds": "int float"},
 )
-_addcmul = ternary("addcmul", (1, lambda _x, _y, z, _out: z, lambda _x, y, _z, _out: y), samples={"kinds": "int float complex"})
-_addcdiv = ternary("addcdiv", (1, lambda _x, _y, z, _out: 1 / z, lambda _x, y, z, _out: -y / (z * z)), samples={"kinds": "float complex", "low": 0.5, "high": 3.0})
-_lerp = ternary("lerp", (lambda _x, _y, z, _out: 1 - z, lambda _x, _y, z, _out: z, lambda x, y, _z, _out: y - x), samples={"kinds": "float complex"})
+_addcmul = ternary(
+    "addcmul",
+    (1, lambda _x, _y, z, _out: z, lambda _x, y, _z, _out: y),
+    samples={"kinds": "int float complex"},
+)
+_addcdiv = ternary(
+    "addcdiv",
+    (1, lambda _x, _y, z, _out: 1 / z, lambda _x, y, z, _out: -y / (z * z)),
+    samples={"kinds": "float complex", "low": 0.5, "high": 3.0},
+)
+_lerp = ternary(
+    "lerp",
+    (lambda _x, _y, z, _out: 1 - z, lambda _x, _y, z, _out: z, lambda x, y, _z, _out: y - x),
+    samples={"kinds": "float complex"},
+)
 
 
-def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - torch's names
+def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:  # torch's names
     """x limited to [min, max]; either bound may be missing, numbers or tensors. The gradient at a bound is 1.
 
     Example:
@@ -94,12 +110,12 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - t
 clip = clamp
 
 
-def clamp_min(x: Any, min: Any) -> Tensor:  # noqa: A002
+def clamp_min(x: Any, min: Any) -> Tensor:
     """x, or min where x is less."""
     return clamp(x, min=min)
 
 
-def clamp_max(x: Any, max: Any) -> Tensor:  # noqa: A002
+def clamp_max(x: Any, max: Any) -> Tensor:
     """x, or max where x is greater."""
     return clamp(x, max=max)
 

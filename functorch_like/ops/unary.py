@@ -10,6 +10,7 @@ from cbackend import lib
 from ..op import NONDIFF
 from ..tensor import Tensor
 from .binary import relu_grad, sigmoid_grad, tanh_grad
+from .creation import zeros_like
 from .family import chain, unary
 
 __all__ = [
@@ -75,13 +76,16 @@ __all__ = [
 _POSITIVE: dict[str, Any] = {"low": 0.1, "high": 4.0}
 _UNIT: dict[str, Any] = {"low": -0.9, "high": 0.9}
 _REAL = {"kinds": "float"}
-_FLAT = NONDIFF("piecewise constant")
+# piecewise constant: the derivative is 0 wherever there is one, and the graph stays connected
+_FLAT = chain(lambda t, _x, _out: zeros_like(t))
 _BOOLEAN = NONDIFF("boolean result")
 
 # ---- arithmetic ----
-neg = unary("neg", -1, "The negative: -x.", oracle="numpy.negative", samples={"kinds": "int float complex"})
+neg = unary(
+    "neg", -1, "The negative: -x.", oracle="numpy.negative", samples={"kinds": "int float complex"}
+)
 negative = neg
-abs = unary(  # noqa: A001 - torch's name
+abs = unary(  # torch's name
     "abs",
     chain(lambda t, x, _out: _abs_rule(t, x)),
     "The absolute value; of complex numbers the modulus, real. Its derivative at 0 is 0.",
@@ -89,22 +93,53 @@ abs = unary(  # noqa: A001 - torch's name
     oracle="numpy.abs",
     samples={"kinds": "int float complex"},
 )
-sign = unary("sign", _FLAT, "The sign: -1, 0 or 1; 0 for nan.", oracle="numpy.sign", samples={**_REAL, "special": "0 at nan as in torch; NumPy gives nan"})
+sign = unary(
+    "sign",
+    _FLAT,
+    "The sign: -1, 0 or 1; 0 for nan.",
+    oracle="numpy.sign",
+    samples={**_REAL, "special": "0 at nan as in torch; NumPy gives nan"},
+)
 sgn = unary(
     "sgn",
     chain(lambda t, x, out: _sgn_rule(t, x, out)),
     "The sign of real numbers; of complex ones x / |x|, and 0 at 0.",
     samples=_REAL,
 )
-square = unary("square", lambda x, _out: 2 * x, "The square: x * x.", oracle="numpy.square", samples={"kinds": "int float complex", "missing": {"bool": "torch gives int64; cast first"}})
+square = unary(
+    "square",
+    lambda x, _out: 2 * x,
+    "The square: x * x.",
+    oracle="numpy.square",
+    samples={"kinds": "int float complex", "missing": {"bool": "torch gives int64; cast first"}},
+)
 reciprocal = unary(
-    "reciprocal", lambda _x, out: -out * out, "The reciprocal: 1 / x.", oracle="numpy.reciprocal", samples={**_POSITIVE, "kinds": "float complex"}
+    "reciprocal",
+    lambda _x, out: -out * out,
+    "The reciprocal: 1 / x.",
+    oracle="numpy.reciprocal",
+    samples={**_POSITIVE, "kinds": "float complex"},
 )
 conj_physical = unary(
-    "conj_physical", chain(lambda t, _x, _out: conj_physical(t)), "The complex conjugate, computed.", oracle="numpy.conj", samples={"kinds": "float complex"}
+    "conj_physical",
+    chain(lambda t, _x, _out: conj_physical(t)),
+    "The complex conjugate, computed.",
+    oracle="numpy.conj",
+    samples={"kinds": "float complex"},
 )
-angle = unary("angle", chain(lambda t, x, _out: _angle_rule(t, x)), "The argument of a complex number, in radians; 0 or pi for real ones.", changes_dtype=True, samples=_REAL)
-relu = unary("relu", chain(lambda t, _x, out: relu_grad(t, out)), "max(x, 0). Its derivative at 0 is 0.", samples=_REAL)
+angle = unary(
+    "angle",
+    chain(lambda t, x, _out: _angle_rule(t, x)),
+    "The argument of a complex number, in radians; 0 or pi for real ones.",
+    changes_dtype=True,
+    samples=_REAL,
+)
+relu = unary(
+    "relu",
+    chain(lambda t, _x, out: relu_grad(t, out)),
+    "max(x, 0). Its derivative at 0 is 0.",
+    samples=_REAL,
+)
 
 
 def _abs_rule(t: Tensor, x: Tensor) -> Tensor:
@@ -136,15 +171,21 @@ def _angle_rule(t: Tensor, x: Tensor) -> Tensor:
 
 
 # ---- rounding ----
-floor = unary("floor", _FLAT, "The largest integer not above x.", oracle="numpy.floor", samples=_REAL)
+floor = unary(
+    "floor", _FLAT, "The largest integer not above x.", oracle="numpy.floor", samples=_REAL
+)
 ceil = unary("ceil", _FLAT, "The smallest integer not below x.", oracle="numpy.ceil", samples=_REAL)
-trunc = unary("trunc", _FLAT, "The integer part, towards zero.", oracle="numpy.trunc", samples=_REAL)
+trunc = unary(
+    "trunc", _FLAT, "The integer part, towards zero.", oracle="numpy.trunc", samples=_REAL
+)
 fix = trunc
 frac = unary("frac", 1, "The fractional part: x - trunc(x).", samples=_REAL)
-_round = unary("round", _FLAT, "The nearest integer, halves to even.", oracle="numpy.round", samples=_REAL)
+_round = unary(
+    "round", _FLAT, "The nearest integer, halves to even.", oracle="numpy.round", samples=_REAL
+)
 
 
-def round(x: Any, *, decimals: int = 0) -> Tensor:  # noqa: A001
+def round(x: Any, *, decimals: int = 0) -> Tensor:
     """The nearest number with that many decimals, halves to even.
 
     Example:
@@ -160,12 +201,52 @@ def round(x: Any, *, decimals: int = 0) -> Tensor:  # noqa: A001
 Tensor.round = round  # type: ignore[attr-defined]
 
 # ---- tests and logic ----
-isnan = unary("isnan", _BOOLEAN, "Is the element not a number?", inplace=False, oracle="numpy.isnan", samples=_REAL)
-isinf = unary("isinf", _BOOLEAN, "Is the element infinite?", inplace=False, oracle="numpy.isinf", samples=_REAL)
-isfinite = unary("isfinite", _BOOLEAN, "Is the element neither infinite nor nan?", inplace=False, oracle="numpy.isfinite", samples=_REAL)
-signbit = unary("signbit", _BOOLEAN, "Is the sign bit set? True for -0.0.", inplace=False, oracle="numpy.signbit", samples=_REAL)
-logical_not = unary("logical_not", _BOOLEAN, "Is the element zero?", oracle="numpy.logical_not", samples={"kinds": "bool int float"})
-bitwise_not = unary("bitwise_not", NONDIFF("integer result"), "All bits flipped.", oracle="numpy.bitwise_not", samples={"kinds": "bool int"})
+isnan = unary(
+    "isnan",
+    _BOOLEAN,
+    "Is the element not a number?",
+    inplace=False,
+    oracle="numpy.isnan",
+    samples=_REAL,
+)
+isinf = unary(
+    "isinf",
+    _BOOLEAN,
+    "Is the element infinite?",
+    inplace=False,
+    oracle="numpy.isinf",
+    samples=_REAL,
+)
+isfinite = unary(
+    "isfinite",
+    _BOOLEAN,
+    "Is the element neither infinite nor nan?",
+    inplace=False,
+    oracle="numpy.isfinite",
+    samples=_REAL,
+)
+signbit = unary(
+    "signbit",
+    _BOOLEAN,
+    "Is the sign bit set? True for -0.0.",
+    inplace=False,
+    oracle="numpy.signbit",
+    samples=_REAL,
+)
+logical_not = unary(
+    "logical_not",
+    _BOOLEAN,
+    "Is the element zero?",
+    oracle="numpy.logical_not",
+    samples={"kinds": "bool int float"},
+)
+bitwise_not = unary(
+    "bitwise_not",
+    NONDIFF("integer result"),
+    "All bits flipped.",
+    oracle="numpy.bitwise_not",
+    samples={"kinds": "bool int"},
+)
 Tensor.__invert__ = bitwise_not  # type: ignore[attr-defined]
 Tensor.__neg__ = neg  # type: ignore[attr-defined]
 Tensor.__abs__ = abs  # type: ignore[attr-defined]
@@ -174,17 +255,63 @@ Tensor.__round__ = lambda x, decimals=0: x.round(decimals=decimals) if decimals 
 
 # ---- exponentials, logarithms, roots ----
 _FC = {"kinds": "float complex"}
-sqrt = unary("sqrt", lambda _x, out: 0.5 / out, "The square root; nan below 0.", oracle="numpy.sqrt", samples={**_POSITIVE, **_FC})
-rsqrt = unary("rsqrt", lambda _x, out: -0.5 * out * out * out, "The reciprocal square root.", samples={**_POSITIVE, **_FC})
+sqrt = unary(
+    "sqrt",
+    lambda _x, out: 0.5 / out,
+    "The square root; nan below 0.",
+    oracle="numpy.sqrt",
+    samples={**_POSITIVE, **_FC},
+)
+rsqrt = unary(
+    "rsqrt",
+    lambda _x, out: -0.5 * out * out * out,
+    "The reciprocal square root.",
+    samples={**_POSITIVE, **_FC},
+)
 exp = unary("exp", lambda _x, out: out, "e to the power x.", oracle="numpy.exp", samples=_FC)
-exp2 = unary("exp2", lambda _x, out: math.log(2) * out, "2 to the power x.", oracle="numpy.exp2", samples=_FC)
-expm1 = unary("expm1", lambda _x, out: out + 1, "exp(x) - 1, exact near 0.", oracle="numpy.expm1", samples=_FC)
-log = unary("log", lambda x, _out: reciprocal(x), "The natural logarithm.", oracle="numpy.log", samples={**_POSITIVE, **_FC})
-log2 = unary("log2", lambda x, _out: (1 / math.log(2)) / x, "The logarithm to base 2.", oracle="numpy.log2", samples={**_POSITIVE, **_FC})
-log10 = unary("log10", lambda x, _out: (1 / math.log(10)) / x, "The logarithm to base 10.", oracle="numpy.log10", samples={**_POSITIVE, **_FC})
-log1p = unary("log1p", lambda x, _out: reciprocal(x + 1), "log(1 + x), exact near 0.", oracle="numpy.log1p", samples={**_POSITIVE, **_FC})
+exp2 = unary(
+    "exp2", lambda _x, out: math.log(2) * out, "2 to the power x.", oracle="numpy.exp2", samples=_FC
+)
+expm1 = unary(
+    "expm1", lambda _x, out: out + 1, "exp(x) - 1, exact near 0.", oracle="numpy.expm1", samples=_FC
+)
+log = unary(
+    "log",
+    lambda x, _out: reciprocal(x),
+    "The natural logarithm.",
+    oracle="numpy.log",
+    samples={**_POSITIVE, **_FC},
+)
+log2 = unary(
+    "log2",
+    lambda x, _out: (1 / math.log(2)) / x,
+    "The logarithm to base 2.",
+    oracle="numpy.log2",
+    samples={**_POSITIVE, **_FC},
+)
+log10 = unary(
+    "log10",
+    lambda x, _out: (1 / math.log(10)) / x,
+    "The logarithm to base 10.",
+    oracle="numpy.log10",
+    samples={**_POSITIVE, **_FC},
+)
+log1p = unary(
+    "log1p",
+    lambda x, _out: reciprocal(x + 1),
+    "log(1 + x), exact near 0.",
+    oracle="numpy.log1p",
+    samples={**_POSITIVE, **_FC},
+)
 sigmoid = unary(
-    "sigmoid", chain(lambda t, _x, out: _sigmoid_rule(t, out, True), lambda t, _x, out: _sigmoid_rule(t, out, False)), "1 / (1 + exp(-x)).", oracle=lambda np, x: 1 / (1 + np.exp(-x)), samples=_FC
+    "sigmoid",
+    chain(
+        lambda t, _x, out: _sigmoid_rule(t, out, True),
+        lambda t, _x, out: _sigmoid_rule(t, out, False),
+    ),
+    "1 / (1 + exp(-x)).",
+    oracle=lambda np, x: 1 / (1 + np.exp(-x)),
+    samples=_FC,
 )
 
 
@@ -200,18 +327,76 @@ def _sigmoid_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
 
 
 # ---- trigonometric and hyperbolic ----
-sin = unary("sin", lambda x, _out: cos(x), "The sine; x in radians.", oracle="numpy.sin", samples=_FC)
-cos = unary("cos", lambda x, _out: -sin(x), "The cosine; x in radians.", oracle="numpy.cos", samples=_FC)
-tan = unary("tan", lambda _x, out: out * out + 1, "The tangent; x in radians.", oracle="numpy.tan", samples={"low": -1.2, "high": 1.2, **_FC})
-asin = unary("asin", lambda x, _out: rsqrt(1 - x * x), "The arc sine, in radians; nan outside [-1, 1].", oracle="numpy.arcsin", samples={**_UNIT, **_FC})
-acos = unary("acos", lambda x, _out: -rsqrt(1 - x * x), "The arc cosine, in radians; nan outside [-1, 1].", oracle="numpy.arccos", samples={**_UNIT, **_FC})
-atan = unary("atan", lambda x, _out: reciprocal(x * x + 1), "The arc tangent, in radians.", oracle="numpy.arctan", samples={**_UNIT, **_FC})
-sinh = unary("sinh", lambda x, _out: cosh(x), "The hyperbolic sine.", oracle="numpy.sinh", samples=_FC)
-cosh = unary("cosh", lambda x, _out: sinh(x), "The hyperbolic cosine.", oracle="numpy.cosh", samples=_FC)
-tanh = unary("tanh", chain(lambda t, _x, out: _tanh_rule(t, out, True), lambda t, _x, out: _tanh_rule(t, out, False)), "The hyperbolic tangent.", oracle="numpy.tanh", samples=_FC)
-asinh = unary("asinh", lambda x, _out: rsqrt(x * x + 1), "The inverse hyperbolic sine.", oracle="numpy.arcsinh", samples={**_UNIT, **_FC})
-acosh = unary("acosh", lambda x, _out: rsqrt(x - 1) * rsqrt(x + 1), "The inverse hyperbolic cosine; nan below 1.", oracle="numpy.arccosh", samples={"low": 1.1, "high": 4.0, **_FC})
-atanh = unary("atanh", lambda x, _out: reciprocal(1 - x * x), "The inverse hyperbolic tangent; nan outside [-1, 1].", oracle="numpy.arctanh", samples={**_UNIT, **_FC})
+sin = unary(
+    "sin", lambda x, _out: cos(x), "The sine; x in radians.", oracle="numpy.sin", samples=_FC
+)
+cos = unary(
+    "cos", lambda x, _out: -sin(x), "The cosine; x in radians.", oracle="numpy.cos", samples=_FC
+)
+tan = unary(
+    "tan",
+    lambda _x, out: out * out + 1,
+    "The tangent; x in radians.",
+    oracle="numpy.tan",
+    samples={"low": -1.2, "high": 1.2, **_FC},
+)
+asin = unary(
+    "asin",
+    lambda x, _out: rsqrt(1 - x * x),
+    "The arc sine, in radians; nan outside [-1, 1].",
+    oracle="numpy.arcsin",
+    samples={**_UNIT, **_FC},
+)
+acos = unary(
+    "acos",
+    lambda x, _out: -rsqrt(1 - x * x),
+    "The arc cosine, in radians; nan outside [-1, 1].",
+    oracle="numpy.arccos",
+    samples={**_UNIT, **_FC},
+)
+atan = unary(
+    "atan",
+    lambda x, _out: reciprocal(x * x + 1),
+    "The arc tangent, in radians.",
+    oracle="numpy.arctan",
+    samples={**_UNIT, **_FC},
+)
+sinh = unary(
+    "sinh", lambda x, _out: cosh(x), "The hyperbolic sine.", oracle="numpy.sinh", samples=_FC
+)
+cosh = unary(
+    "cosh", lambda x, _out: sinh(x), "The hyperbolic cosine.", oracle="numpy.cosh", samples=_FC
+)
+tanh = unary(
+    "tanh",
+    chain(
+        lambda t, _x, out: _tanh_rule(t, out, True), lambda t, _x, out: _tanh_rule(t, out, False)
+    ),
+    "The hyperbolic tangent.",
+    oracle="numpy.tanh",
+    samples=_FC,
+)
+asinh = unary(
+    "asinh",
+    lambda x, _out: rsqrt(x * x + 1),
+    "The inverse hyperbolic sine.",
+    oracle="numpy.arcsinh",
+    samples={**_UNIT, **_FC},
+)
+acosh = unary(
+    "acosh",
+    lambda x, _out: rsqrt(x - 1) * rsqrt(x + 1),
+    "The inverse hyperbolic cosine; nan below 1.",
+    oracle="numpy.arccosh",
+    samples={"low": 1.1, "high": 4.0, **_FC},
+)
+atanh = unary(
+    "atanh",
+    lambda x, _out: reciprocal(1 - x * x),
+    "The inverse hyperbolic tangent; nan outside [-1, 1].",
+    oracle="numpy.arctanh",
+    samples={**_UNIT, **_FC},
+)
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 absolute = abs
 
@@ -224,17 +409,57 @@ def _tanh_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
 
 
 # ---- special functions and activations ----
-erf = unary("erf", lambda x, _out: (2 / math.sqrt(math.pi)) * exp(-x * x), "The error function.", oracle="scipy.special.erf", samples=_REAL)
-erfc = unary("erfc", lambda x, _out: (-2 / math.sqrt(math.pi)) * exp(-x * x), "1 - erf(x), exact for large x.", oracle="scipy.special.erfc", samples=_REAL)
-erfinv = unary("erfinv", lambda _x, out: (math.sqrt(math.pi) / 2) * exp(out * out), "The inverse error function.", oracle="scipy.special.erfinv", samples={**_UNIT, **_REAL, "special": "SciPy loses the sign of zero"})
-gelu_exact = unary("gelu", lambda x, _out: _gelu_slope(x), "x * Phi(x), with Phi the normal distribution function.", method=False, samples=_REAL)
-gelu_tanh = unary("gelu_tanh", lambda x, _out: _gelu_tanh_slope(x), "gelu by its tanh approximation.", method=False, samples=_REAL)
-silu = unary("silu", lambda x, out: _silu_slope(x, out), "x * sigmoid(x).", method=False, samples=_FC)
-logsigmoid = unary("logsigmoid", lambda x, _out: sigmoid(-x), "log(sigmoid(x)), exact for large |x|.", method=False, samples=_REAL)
+erf = unary(
+    "erf",
+    lambda x, _out: (2 / math.sqrt(math.pi)) * exp(-x * x),
+    "The error function.",
+    oracle="scipy.special.erf",
+    samples=_REAL,
+)
+erfc = unary(
+    "erfc",
+    lambda x, _out: (-2 / math.sqrt(math.pi)) * exp(-x * x),
+    "1 - erf(x), exact for large x.",
+    oracle="scipy.special.erfc",
+    samples=_REAL,
+)
+erfinv = unary(
+    "erfinv",
+    lambda _x, out: (math.sqrt(math.pi) / 2) * exp(out * out),
+    "The inverse error function.",
+    oracle="scipy.special.erfinv",
+    samples={**_UNIT, **_REAL, "special": "SciPy loses the sign of zero"},
+)
+gelu_exact = unary(
+    "gelu",
+    lambda x, _out: _gelu_slope(x),
+    "x * Phi(x), with Phi the normal distribution function.",
+    method=False,
+    samples=_REAL,
+)
+gelu_tanh = unary(
+    "gelu_tanh",
+    lambda x, _out: _gelu_tanh_slope(x),
+    "gelu by its tanh approximation.",
+    method=False,
+    samples=_REAL,
+)
+silu = unary(
+    "silu", lambda x, out: _silu_slope(x, out), "x * sigmoid(x).", method=False, samples=_FC
+)
+logsigmoid = unary(
+    "logsigmoid",
+    lambda x, _out: sigmoid(-x),
+    "log(sigmoid(x)), exact for large |x|.",
+    method=False,
+    samples=_REAL,
+)
 
 
 def _gelu_slope(x: Tensor) -> Tensor:
-    return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (
+        1 / math.sqrt(2 * math.pi)
+    )
 
 
 def _gelu_tanh_slope(x: Tensor) -> Tensor:
@@ -256,5 +481,3 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     Reference: Hendrycks & Gimpel 2016.
     """
     return gelu_tanh(x) if approximate == "tanh" else gelu_exact(x)
-
-

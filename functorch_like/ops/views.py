@@ -61,7 +61,9 @@ def _resolved(op: str, numel: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     for s in shape:
         known *= s if s != -1 else 1
     if shape.count(-1) > 1 or known == 0 or numel % known:
-        raise ShapeError(message(op, f"one -1 and sizes whose product divides {numel}", list(shape)))
+        raise ShapeError(
+            message(op, f"one -1 and sizes whose product divides {numel}", list(shape))
+        )
     return tuple(numel // known if s == -1 else s for s in shape)
 
 
@@ -79,7 +81,11 @@ _permute = Op(
 )
 sampled(
     _permute,
-    lambda make: [call(make(2, 3, 4), dims=(2, 0, 1)), call(make(), dims=()), call(make(0, 2), dims=(1, 0))],
+    lambda make: [
+        call(make(2, 3, 4), dims=(2, 0, 1)),
+        call(make(), dims=()),
+        call(make(0, 2), dims=(1, 0)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, dims: np.transpose(x, dims),
 )
@@ -94,7 +100,12 @@ _transpose = Op(
 )
 sampled(
     _transpose,
-    lambda make: [call(make(2, 3, 4), a=0, b=2), call(make(3, 2), a=1, b=0), call(make(0, 2), a=0, b=1), call(make(2), a=0, b=0)],
+    lambda make: [
+        call(make(2, 3, 4), a=0, b=2),
+        call(make(3, 2), a=1, b=0),
+        call(make(0, 2), a=0, b=1),
+        call(make(2), a=0, b=0),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, a, b: np.swapaxes(x, a, b),
 )
@@ -135,7 +146,9 @@ swapaxes = swapdims = transpose
 def t(x: Tensor) -> Tensor:
     """A matrix transposed; vectors and 0-d tensors as they are."""
     if x.ndim > 2:
-        raise ShapeError(message("t", "at most 2 dimensions", f"{x.ndim}", "Use transpose() or permute()."))
+        raise ShapeError(
+            message("t", "at most 2 dimensions", f"{x.ndim}", "Use transpose() or permute().")
+        )
     return _transpose(x, a=0, b=1) if x.ndim == 2 else _alias(x)
 
 
@@ -147,10 +160,23 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
       Size([3, 4, 2])
     """
     n = x.ndim
-    sources = [wrap_dim("movedim", d, n) for d in ((source,) if isinstance(source, int) else source)]
-    targets = [wrap_dim("movedim", d, n) for d in ((destination,) if isinstance(destination, int) else destination)]
-    if len(sources) != len(targets) or len(set(sources)) < len(sources) or len(set(targets)) < len(targets):
-        raise ValueError(message("movedim", "as many distinct sources as destinations", f"{source} and {destination}"))
+    sources = [
+        wrap_dim("movedim", d, n) for d in ((source,) if isinstance(source, int) else source)
+    ]
+    targets = [
+        wrap_dim("movedim", d, n)
+        for d in ((destination,) if isinstance(destination, int) else destination)
+    ]
+    if (
+        len(sources) != len(targets)
+        or len(set(sources)) < len(sources)
+        or len(set(targets)) < len(targets)
+    ):
+        raise ValueError(
+            message(
+                "movedim", "as many distinct sources as destinations", f"{source} and {destination}"
+            )
+        )
     order = [d for d in range(n) if d not in sources]
     for to, d in sorted(zip(targets, sources, strict=True)):
         order.insert(to, d)
@@ -198,7 +224,12 @@ _view = Op(
 )
 sampled(
     _view,
-    lambda make: [call(make(3, 4), shape=(2, 6)), call(make(2, 6).transpose(0, 1), shape=(2, 3, 2)), call(make(), shape=(1,)), call(make(0, 3), shape=(3, 0))],
+    lambda make: [
+        call(make(3, 4), shape=(2, 6)),
+        call(make(2, 6).transpose(0, 1), shape=(2, 3, 2)),
+        call(make(), shape=(1,)),
+        call(make(0, 3), shape=(3, 0)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, shape: np.reshape(x, shape),
     layout="a view exists for some layouts only",
@@ -221,7 +252,9 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
         h = lib.cb_reshape(x._v, len(shape), shape)
         if h:
             y = wrap(h)
-            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(x._v):  # else it is a copy
+            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(
+                x._v
+            ):  # else it is a copy
                 y._b = (x, _reshape, {"shape": shape}, None)
             return y
     shape = sizes("reshape", shape)
@@ -257,7 +290,9 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     n = len(shape)
     a, b = wrap_dim("flatten", start_dim, n), wrap_dim("flatten", end_dim, n)
     if a > b:
-        raise ValueError(message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}"))
+        raise ValueError(
+            message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}")
+        )
     return _reshape(x, shape=(*shape[:a], Size(shape[a : b + 1]).numel(), *shape[b + 1 :]))
 
 
@@ -270,7 +305,9 @@ def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension split into several; one size may be -1."""
     shape = x._shape
     d = wrap_dim("unflatten", dim, len(shape))
-    return _reshape(x, shape=(*shape[:d], *_resolved("unflatten", shape[d], tuple(sizes)), *shape[d + 1 :]))
+    return _reshape(
+        x, shape=(*shape[:d], *_resolved("unflatten", shape[d], tuple(sizes)), *shape[d + 1 :])
+    )
 
 
 def view_as(x: Tensor, other: Tensor) -> Tensor:
@@ -289,7 +326,9 @@ _expand = Op(
     lambda x, *, shape: lib.cb_expand(x._v, len(shape), shape),
     vjp=lambda ct, _out, x_spec, *, shape: (_unexpand(ct, x_spec),),
     jvp=lambda tangents, _out, _x, *, shape: _expand(tangents[0], shape=shape),
-    batch=lambda size, _batched, x, *, shape: _expand(_with_ones(x, 1, len(shape) + 1), shape=(size, *shape)),
+    batch=lambda size, _batched, x, *, shape: _expand(
+        _with_ones(x, 1, len(shape) + 1), shape=(size, *shape)
+    ),
     view=True,
     family=_FAMILY,
 )
@@ -361,7 +400,9 @@ def broadcast_shapes(*shapes: Any) -> Size:
         for i in range(1, len(shape) + 1):
             if shape[-i] != 1:
                 if result[-i] not in (1, shape[-i]):
-                    raise ShapeError(message("broadcast_shapes", "shapes that broadcast", list(shapes)))
+                    raise ShapeError(
+                        message("broadcast_shapes", "shapes that broadcast", list(shapes))
+                    )
                 result[-i] = shape[-i]
     return Size(result)
 
@@ -383,7 +424,12 @@ _unsqueeze = Op(
 )
 sampled(
     _unsqueeze,
-    lambda make: [call(make(2, 3), dim=1), call(make(2, 3), dim=2), call(make(), dim=0), call(make(0, 2), dim=0)],
+    lambda make: [
+        call(make(2, 3), dim=1),
+        call(make(2, 3), dim=2),
+        call(make(), dim=0),
+        call(make(0, 2), dim=0),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, dim: np.expand_dims(x, dim),
 )
@@ -398,7 +444,12 @@ _squeeze = Op(
 )
 sampled(
     _squeeze,
-    lambda make: [call(make(2, 1, 3, 1), dims=(1, 3)), call(make(1, 2), dims=(0,)), call(make(2, 1), dims=()), call(make(0, 1), dims=(1,))],
+    lambda make: [
+        call(make(2, 1, 3, 1), dims=(1, 3)),
+        call(make(1, 2), dims=(0,)),
+        call(make(2, 1), dims=()),
+        call(make(0, 1), dims=(1,)),
+    ],
     kinds=_ANY,
     oracle=lambda np, x, *, dims: np.squeeze(x, dims),
 )
@@ -415,7 +466,9 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     if dim is None:
         dims = tuple([d for d, s in enumerate(shape) if s == 1])
     else:
-        named = [wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)]
+        named = [
+            wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)
+        ]
         dims = tuple([d for d in named if d < len(shape) and shape[d] == 1])
     return _squeeze(x, dims=dims)
 
@@ -430,11 +483,18 @@ _alias = Op(
     view=True,
     family=_FAMILY,
 )
-sampled(_alias, lambda make: [call(make(2, 3)), call(make()), call(make(0))], kinds=_ANY, oracle=lambda np, x: x)
+sampled(
+    _alias,
+    lambda make: [call(make(2, 3)), call(make()), call(make(0))],
+    kinds=_ANY,
+    oracle=lambda np, x: x,
+)
 _diagonal = Op(
     "diagonal",
     lambda x, *, offset, a, b: lib.cb_diagonal(x._v, offset, a, b),
-    vjp=lambda ct, _out, x_spec, *, offset, a, b: (_diagonal_embed(ct, shape=x_spec.shape, offset=offset, a=a, b=b),),
+    vjp=lambda ct, _out, x_spec, *, offset, a, b: (
+        _diagonal_embed(ct, shape=x_spec.shape, offset=offset, a=a, b=b),
+    ),
     jvp=lambda tangents, _out, _x, *, offset, a, b: _diagonal(tangents[0], offset=offset, a=a, b=b),
     batch=lambda _size, _batched, x, *, offset, a, b: _diagonal(x, offset=offset, a=a + 1, b=b + 1),
     view=True,
@@ -476,7 +536,9 @@ _diagonal_embed = Op(
     lambda x, **p: _embed_diagonal(x, **p),
     vjp=lambda ct, _out, _x, *, shape, offset, a, b: (_diagonal(ct, offset=offset, a=a, b=b),),
     jvp=lambda tangents, _out, _x, **p: _diagonal_embed(tangents[0], **p),
-    batch=lambda size, _batched, x, *, shape, offset, a, b: _diagonal_embed(x, shape=(size, *shape), offset=offset, a=a + 1, b=b + 1),
+    batch=lambda size, _batched, x, *, shape, offset, a, b: _diagonal_embed(
+        x, shape=(size, *shape), offset=offset, a=a + 1, b=b + 1
+    ),
     family=_FAMILY,
 )
 sampled(
@@ -499,7 +561,9 @@ def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor
       tensor([1, 4])
     """
     n = x.ndim
-    return _diagonal(x, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n))
+    return _diagonal(
+        x, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n)
+    )
 
 
 def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -568,7 +632,13 @@ def _diagonal_write(base: Tensor, value: Tensor, *, offset: int, a: int, b: int)
     from .creation import ones
     from .ternary import where
 
-    mask = _diagonal_embed(ones(value._shape, dtype="bool", device=base.device), shape=base._shape, offset=offset, a=a, b=b)
+    mask = _diagonal_embed(
+        ones(value._shape, dtype="bool", device=base.device),
+        shape=base._shape,
+        offset=offset,
+        a=a,
+        b=b,
+    )
     return where(mask, _diagonal_embed(value, shape=base._shape, offset=offset, a=a, b=b), base)
 
 
@@ -585,9 +655,13 @@ VIEW_WRITES.update(
     view_as_complex=lambda base, value: _as_real(value),
 )
 
-Tensor.T = property(lambda x: _permute(x, dims=tuple(range(x.ndim - 1, -1, -1))), doc="All dimensions reversed.")  # type: ignore[attr-defined]
+Tensor.T = property(
+    lambda x: _permute(x, dims=tuple(range(x.ndim - 1, -1, -1))), doc="All dimensions reversed."
+)  # type: ignore[attr-defined]
 Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two dimensions swapped.")  # type: ignore[attr-defined]
-Tensor.mH = property(lambda x: transpose(x, -2, -1).conj(), doc="The last two dimensions swapped and conjugated.")  # type: ignore[attr-defined]
+Tensor.mH = property(
+    lambda x: transpose(x, -2, -1).conj(), doc="The last two dimensions swapped and conjugated."
+)  # type: ignore[attr-defined]
 Tensor.H = Tensor.mH  # type: ignore[attr-defined]
 for _f in (
     permute, transpose, t, movedim, reshape, view, flatten, ravel, unflatten, view_as, reshape_as, expand, expand_as,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Tensor
+from functorch_like import Tensor, steps
 from nn.optim.base import Optimizer, State, advance, check_at_least
 
 __all__ = ["Adam", "AdamW"]
@@ -123,39 +123,36 @@ class Adam(Optimizer):
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
-        """The rule, in place."""
-        lr, (beta1, beta2), eps, decay = (
-            group["lr"],
-            group["betas"],
-            group["eps"],
-            group["weight_decay"],
-        )
-        if any(isinstance(option, Tensor) for option in (lr, beta1, beta2)):
+        """The rule: all parameters in one call where their memory may be written."""
+        amsgrad = group["amsgrad"]
+        names = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
+        numbers = not any(isinstance(value, Tensor) for value in (*group.values(), *group["betas"]))
+        moments = [[state[name] for state in states] for name in names]
+        lists = steps.handles(params, grads, *moments) if numbers else None
+        if lists is None:
             super()._step_group(params, grads, states, group)
             return
-        decoupled = group.get("decoupled_weight_decay", self._decoupled)
-        amsgrad, maximize = group["amsgrad"], group["maximize"]
-        advance(states)
-        last, step_size, root_correction = None, 0.0, 1.0
-        for param, grad, state in zip(params, grads, states, strict=True):
+        rounds: dict[int, list[int]] = {}  # parameters by the number of their steps
+        last, count = None, 0
+        for i, state in enumerate(states):
             if state["step"] is not last:
                 last = state["step"]
-                count = last.item()
-                step_size = -lr / (1 - beta1**count)
-                root_correction = math.sqrt(1 - beta2**count)
-            if maximize:
-                grad = -grad
-            if decay:
-                if decoupled:
-                    param.mul_(1 - lr * decay)
-                else:
-                    grad = grad.add(param, alpha=decay)
-            mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(grad, 1 - beta1)
-            square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            if amsgrad:
-                square = state["max_exp_avg_sq"].copy_(ft.maximum(state["max_exp_avg_sq"], square))
-            param.addcdiv_(mean, square.sqrt().div_(root_correction).add_(eps), value=step_size)
+                count = int(last.item()) + 1
+            rounds.setdefault(count, []).append(i)
+        for count, chosen in rounds.items():
+            some = lists if len(rounds) == 1 else [[x[i] for i in chosen] for x in lists]
+            steps.adam_step(
+                *some,
+                *(() if amsgrad else (None,)),
+                lr=group["lr"],
+                betas=group["betas"],
+                eps=group["eps"],
+                decay=group["weight_decay"],
+                decoupled=group.get("decoupled_weight_decay", self._decoupled),
+                maximize=group["maximize"],
+                step=count,
+            )
+        advance(states)
 
 
 class AdamW(Adam):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Tensor
+from functorch_like import Tensor, steps
 from nn.optim.base import Optimizer, State, check_at_least
 
 __all__ = ["SGD"]
@@ -106,25 +106,48 @@ class SGD(Optimizer):
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
-        """The rule, in place."""
-        lr, momentum, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
-        share, nesterov, maximize = 1.0 - group["dampening"], group["nesterov"], group["maximize"]
-        numbers = not isinstance(lr, Tensor) and not isinstance(weight_decay, Tensor)
+        """The rule: all parameters in one call where their memory may be written."""
+        numbers = not any(isinstance(value, Tensor) for value in group.values())
+        lists = steps.handles(params, grads) if numbers else None
+        if lists is None:
+            self._step_by_rule(params, grads, states, group)
+            return
+        options = {
+            "lr": group["lr"],
+            "factor": group["momentum"],
+            "dampening": group["dampening"],
+            "decay": group["weight_decay"],
+            "nesterov": group["nesterov"],
+            "maximize": group["maximize"],
+        }
+        if not group["momentum"]:
+            steps.sgd_step(*lists, None, first=False, **options)
+            return
+        for first in (True, False):  # a new buffer takes the gradient as it is
+            chosen = [
+                i for i, s in enumerate(states) if (s.get("momentum_buffer") is None) == first
+            ]
+            if not chosen:
+                continue
+            buffers = [
+                ft.empty_like(params[i]) if first else states[i]["momentum_buffer"] for i in chosen
+            ]
+            some = lists if len(chosen) == len(params) else [[x[i] for i in chosen] for x in lists]
+            steps.sgd_step(*some, *steps.handles(buffers), first=first, **options)
+            for i, buffer in zip(chosen, buffers, strict=True):
+                states[i]["momentum_buffer"] = buffer
+            if first and len(chosen) == len(params):
+                return
+
+    def _step_by_rule(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
         for param, grad, state in zip(params, grads, states, strict=True):
-            if maximize:
-                grad = -grad
-            if numbers and weight_decay:
-                grad = grad.add(param, alpha=weight_decay)
-            elif not numbers:
-                grad = grad + weight_decay * param
-            if momentum:
-                buffer = state.get("momentum_buffer")
-                if buffer is None:
-                    buffer = state["momentum_buffer"] = grad.detach().clone()
-                else:
-                    buffer.mul_(momentum).add_(grad, alpha=share)
-                grad = grad.add(buffer, alpha=momentum) if nesterov else buffer
-            if numbers:
-                param.add_(grad, alpha=-lr)
-            else:
-                param.sub_(grad * lr)
+            buffer = state.get("momentum_buffer")
+            full = self.init_state(param.detach(), group)
+            if full and buffer is not None:
+                full = {"step": full["step"] + 1, "momentum_buffer": buffer}
+            change, new = self.rule(grad, full, param, group)
+            param.add_(change)
+            if new:
+                state["momentum_buffer"] = new["momentum_buffer"]

@@ -334,6 +334,7 @@ def test_jacobian_errors():
 # ---- against torch.func ----
 
 
+@pytest.mark.slow  # importing torch.func takes seconds
 @pytest.mark.torch
 def test_as_torch_func():
     torch = pytest.importorskip("torch")

@@ -287,6 +287,7 @@ def test_an_outer_tracer_cannot_be_written_by_an_inner_transform():
 # ---- against torch ----
 
 
+@pytest.mark.slow  # importing torch.func takes seconds
 @pytest.mark.torch
 def test_as_torch_func():
     torch = pytest.importorskip("torch")

@@ -45,4 +45,5 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .unique_runs = CB_FN(unique_runs),
     .bincount = CB_FN(bincount),
     .int_range = CB_FN(int_range),
+    .optim_step = CB_FN(optim_step),
 };

@@ -44,3 +44,5 @@ int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts);
 void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
 int CB_FN(bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
 void CB_FN(int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
+/* optim.c */
+int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

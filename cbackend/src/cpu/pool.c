@@ -117,10 +117,91 @@ MAX_POOL(i64, int64_t, INT64_MIN, 0)
 MAX_POOL(f32, float, -__builtin_inff(), (v != v))
 MAX_POOL(f64, double, -__builtin_inf(), (v != v))
 
+/* ---- the common 2 x 2 windows of stride 2 in float32: eight outputs from two rows of sixteen inputs ---- */
+
+typedef float vec8 __attribute__((vector_size(32)));
+typedef float vec8u __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t mask8 __attribute__((vector_size(32)));
+typedef int64_t wide8 __attribute__((vector_size(64)));
+typedef int64_t wide8u __attribute__((vector_size(64), aligned(8), may_alias));
+
+/* best = v where v is greater or NaN; the same choice for the positions */
+CB_INLINE void take(vec8 *best, mask8 *where, vec8 v, mask8 position) {
+    mask8 better = (v > *best) | (v != v);
+    *best = (vec8)((better & (mask8)v) | (~better & (mask8)*best));
+    *where = (better & position) | (~better & *where);
+}
+
+CB_INLINE void window8(const float *top, int64_t pitch, int32_t first, int32_t row, float *out,
+                       int64_t *indices) {
+    vec8 a = *(const vec8u *)top, b = *(const vec8u *)(top + 8);
+    vec8 c = *(const vec8u *)(top + pitch), d = *(const vec8u *)(top + pitch + 8);
+    mask8 at = (mask8){0, 2, 4, 6, 8, 10, 12, 14} + first;
+    vec8 best = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    mask8 where = at;
+    take(&best, &where, __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15), at + 1);
+    take(&best, &where, __builtin_shufflevector(c, d, 0, 2, 4, 6, 8, 10, 12, 14), at + row);
+    take(&best, &where, __builtin_shufflevector(c, d, 1, 3, 5, 7, 9, 11, 13, 15), at + row + 1);
+    *(vec8u *)out = best;
+    if (indices) *(wide8u *)indices = __builtin_convertvector(where, wide8);
+}
+
+CB_INLINE void rows_2x2(const pool_run *r, bool indexed, int64_t begin, int64_t end) {
+    const cb_pool_shape *s = r->s;
+    int64_t pitch = s->in[2], n = s->out[2], y = begin % s->out[1], plane = begin / s->out[1];
+    for (int64_t item = begin; item < end; item++) {
+        const float *top = (const float *)r->in + (plane * s->in[1] + 2 * y) * pitch;
+        float *out = (float *)r->out + item * n;
+        int64_t *indices = indexed ? r->indices + item * n : NULL;
+        int32_t first = (int32_t)(2 * y * pitch), row = (int32_t)pitch;
+        if (n >= 8) { /* the last eight overlap the ones before */
+            for (int64_t j = 0; j + 8 < n; j += 8)
+                window8(top + 2 * j, pitch, first + 2 * (int32_t)j, row, out + j,
+                        indexed ? indices + j : NULL);
+            int64_t j = n - 8;
+            window8(top + 2 * j, pitch, first + 2 * (int32_t)j, row, out + j, indexed ? indices + j : NULL);
+        } else {
+            for (int64_t j = 0; j < n; j++) {
+                float best = top[2 * j];
+                int32_t at = first + 2 * (int32_t)j, where = at;
+                for (int t = 1; t < 4; t++) {
+                    float v = top[2 * j + (t & 1) + (t >> 1) * pitch];
+                    if (v > best || v != v) {
+                        best = v;
+                        where = at + (t & 1) + (t >> 1) * row;
+                    }
+                }
+                out[j] = best;
+                if (indexed) indices[j] = where;
+            }
+        }
+        if (++y == s->out[1]) y = 0, plane++;
+    }
+}
+static void max_2x2(void *context, int64_t begin, int64_t end) { rows_2x2(context, false, begin, end); }
+static void max_2x2_indexed(void *context, int64_t begin, int64_t end) {
+    rows_2x2(context, true, begin, end);
+}
+
+static bool is_2x2(const cb_pool_shape *s) {
+    for (int d = 0; d < 3; d++) {
+        int64_t size = d ? 2 : 1;
+        if (s->kernel[d] != size || s->stride[d] != size || s->padding[d] || s->dilation[d] != 1)
+            return false;
+        if (s->out[d] * size > s->in[d]) return false; /* ceil_mode: a window reaches over the edge */
+    }
+    return s->in[0] == 1 && s->dtype == CB_F32;
+}
+
 static int64_t row_grain(const cb_pool_shape *s) { return CB_MAX(1, WORK / (s->out[2] * size3(s->kernel))); }
 
 int CB_FN(max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const void *x) {
     pool_run r = {s, y, indices, x};
+    if (is_2x2(s)) {
+        cb_parallel(s->planes * s->out[1], CB_MAX(1, WORK / (4 * s->out[2])),
+                    indices ? max_2x2_indexed : max_2x2, &r);
+        return CB_OK;
+    }
     void (*body)(void *, int64_t, int64_t);
     switch (s->dtype) {
         case CB_U8: body = max_u8; break;
