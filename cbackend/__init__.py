@@ -1,7 +1,7 @@
 """The C core: loads the library, exposes `ffi` and `lib`, and turns C error codes into exceptions.
 
-Importing picks the kernels for this processor; the environment variable FL_CPU_LEVEL (v2, v3, v4 or base) forces a
-level. OpenBLAS is only located here: the core opens it at the first matrix product.
+Importing picks the kernels for this processor; the environment variable FL_CPU_LEVEL (v2, v3, v4 or
+base) forces a level. OpenBLAS is only located here: the core opens it at the first matrix product.
 """
 
 import os

@@ -1,4 +1,4 @@
-# The compiled module says nothing of its types: what a call takes and gives is checked when it runs.
+# The compiled module has no types to show: what a call takes and gives is checked when it runs.
 from typing import Any
 
 ffi: Any

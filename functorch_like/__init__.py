@@ -1,4 +1,4 @@
-"""functorch_like: tensors with define-by-run autograd and composable function transforms, on a plain C core."""
+"""Tensors with define-by-run autograd and composable function transforms, on a plain C core."""
 
 from . import autograd, cuda, tree
 from ._version import __version__

@@ -30,7 +30,8 @@ def _roots(
                     op,
                     "a tensor that requires grad",
                     "one that does not",
-                    "Call requires_grad_() on an input, and check that no no_grad() or detach() is in between.",
+                    "Call requires_grad_() on an input, "
+                    "and check that no no_grad() or detach() is in between.",
                 )
             )
         if g is None:
@@ -70,7 +71,10 @@ def backward(
     create_graph: bool = False,
     inputs: Any = None,
 ) -> None:
-    """Adds the gradients of the tensors to the .grad of every leaf they depend on. See Tensor.backward."""
+    """Adds the gradients of the tensors to the .grad of every leaf they depend on.
+
+    See Tensor.backward.
+    """
     if isinstance(tensors, Tensor):
         tensors, grad_tensors = [tensors], [grad_tensors]
     elif grad_tensors is None:

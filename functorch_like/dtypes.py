@@ -1,4 +1,7 @@
-"""Dtype and device objects, and the questions one asks of them. Promotion itself is decided in C."""
+"""Dtype and device objects, and the questions one asks of them.
+
+Promotion itself is decided in C.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from cbackend import lib, raise_error
 from .errors import DeviceError, DTypeError, message
 
 _NAMES = (
-    "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 complex64 complex128"
+    "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
+    "float16 bfloat16 float32 float64 complex64 complex128"
 ).split()
 _SIZES = (1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 8, 16)
 
@@ -131,7 +135,10 @@ def promote_types(a: Any, b: Any) -> dtype:
 
 
 def can_cast(source: Any, target: Any) -> bool:
-    """May a result of dtype `source` be stored as `target`? Not from a higher category to a lower one."""
+    """May a result of dtype `source` be stored as `target`?
+
+    Not from a higher category to a lower one.
+    """
     rank = [
         0 if d is bool_ else 1 if d.is_integer else 2 if d.is_floating_point else 3 for d in DTYPES
     ]
@@ -158,7 +165,10 @@ class finfo:
         self.min, self.smallest_normal = -self.max, self.tiny
 
     def __repr__(self) -> str:
-        return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, tiny={self.tiny}, dtype={self.dtype})"
+        return (
+            f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, "
+            f"eps={self.eps}, tiny={self.tiny}, dtype={self.dtype})"
+        )
 
 
 class iinfo:
@@ -177,7 +187,9 @@ class iinfo:
 
 
 class device:
-    """Where a tensor lives: `device("cpu")`, `device("cuda", 1)`, `device("cuda:1")`, `device("meta")`.
+    """Where a tensor lives.
+
+    `device("cpu")`, `device("cuda", 1)`, `device("cuda:1")` or `device("meta")`.
 
     Raises:
       DeviceError: there is no such kind of device.

@@ -1,4 +1,7 @@
-"""Exception classes and the one way to word a message: `{op}: expected {rule}, got {what}. {next step}`."""
+"""Exception classes and the one way to word a message.
+
+It reads `{op}: expected {rule}, got {what}. {next step}`.
+"""
 
 from cbackend import (
     DeviceError,

@@ -55,7 +55,7 @@ def _give_back(address: Any) -> None:
 
 
 def from_array(source: Any, copy: bool = False) -> Tensor:
-    """A tensor over (or with a copy of) the memory of a NumPy array or a DLPack exporter in main memory."""
+    """A tensor over (or with a copy of) a NumPy array or a DLPack exporter in main memory."""
     import numpy
 
     array = (

@@ -1,4 +1,7 @@
-"""The forward-mode interpreter: carries a tangent beside each value. A missing tangent stands for zero."""
+"""The forward-mode interpreter: carries a tangent beside each value.
+
+A missing tangent stands for zero.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
-"""In-place operations: written in memory where nobody can notice, a new value bound to the same name elsewhere.
+"""In-place operations.
 
-Plain tensors, and any tensor under no_grad, are written in memory. Under the tape or a transform a write is functional:
-the tensor is rebound to the new value, a view writes through to its base, and other views of the base notice by its
-meta and regenerate. So in-place code means the same in eager mode and under every transform.
+They are written in memory where nobody can notice; elsewhere a new value is bound to the same name.
 
-Plain views do not watch their base, for speed. When a plain base is about to be given a recorded or traced value, its views
-are looked up (_claim) and made to watch.
+Plain tensors, and any tensor under no_grad, are written in memory. Under the tape or a transform a
+write is functional: the tensor is rebound to the new value, a view writes through to its base, and
+other views of the base notice by its meta and regenerate. So in-place code means the same in eager
+mode and under every transform.
+
+Plain views do not watch their base, for speed. When a plain base is about to be given a recorded or
+traced value, its views are looked up (_claim) and made to watch.
 """
 
 from __future__ import annotations
@@ -30,10 +33,13 @@ def root_of(t: Tensor) -> Tensor:
 
 
 def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> bool:
-    """May this write go to memory? Raises for a leaf that requires grad, and for a tensor captured by a transform.
+    """May this write go to memory?
+
+    Raises for a leaf that requires grad, and for a tensor captured by a transform.
 
     Args:
-      args: the tensors the new value comes from; a traced or recorded one makes the target such a tensor too.
+      args: the tensors the new value comes from; a traced or recorded one makes the target such a
+        tensor too.
     """
     m = target._m
     trace = state.trace if active else None
@@ -42,7 +48,8 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
             message(
                 name,
                 f"a tensor made inside {trace.name}",
-                f"one captured from outside, of shape {list(target._shape)} and dtype {target.dtype}",
+                f"one captured from outside, of shape {list(target._shape)} "
+                f"and dtype {target.dtype}",
                 "Pass it in as an argument and return the changed value, or clone() it inside.",
             )
         )
@@ -142,7 +149,7 @@ _STALE = Meta()  # no base has it: the view is made anew at its next use
 
 
 def _claim(name: str, target: Tensor) -> None:
-    """Makes all views of a plain tensor's memory watch their base, which is about to leave that memory."""
+    """Makes all views of a plain tensor's memory watch their base: it is about to leave it."""
     if target._m is not None or not target._v:
         return
     family = [target]
@@ -166,7 +173,8 @@ def _claim(name: str, target: Tensor) -> None:
         raise GradError(
             message(
                 name,
-                "a tensor that shares its memory with views of it only, before a recorded or traced value is written into it",
+                "a tensor that shares its memory with views of it only, "
+                "before a recorded or traced value is written into it",
                 "one that also has a detached alias",
                 "Write to a clone().",
             )
@@ -178,7 +186,10 @@ def _claim(name: str, target: Tensor) -> None:
 
 
 def _views_of(root: Tensor, count: int) -> list[Tensor]:
-    """The tensor and its views, found through the collector, youngest objects first; stops when there are `count`."""
+    """The tensor and its views, found through the collector, youngest objects first.
+
+    Stops when there are `count`.
+    """
     family = [root]
     for generation in (0, 1, 2):
         family += [
@@ -191,5 +202,6 @@ def _views_of(root: Tensor, count: int) -> list[Tensor]:
     return family
 
 
-# view op -> how a value is written through it: `write(base, value, **params)` gives the base's new value
+# view op -> how a value is written through it:
+# `write(base, value, **params)` gives the base's new value
 VIEW_WRITES: dict[str, Any] = {}

@@ -1,11 +1,12 @@
 """The Op record, the table of all ops, and the one way from a call to its evaluation.
 
-An op is one entry: the C kernel behind it and its rules. `Op.vjp` gives reverse mode, `Op.jvp` forward mode, `Op.batch`
-vmap; an entry without one of them must have `decompose`, its meaning as a function of other ops, which is used
-instead. Rules are written with public functions, so that they can be differentiated, mapped and staged again.
+An op is one entry: the C kernel behind it and its rules. `Op.vjp` gives reverse mode, `Op.jvp`
+forward mode, `Op.batch` vmap; an entry without one of them must have `decompose`, its meaning as a
+function of other ops, which is used instead. Rules are written with public functions, so that they
+can be differentiated, mapped and staged again.
 
-Naming says what a reverse rule keeps alive: an argument `x` of the rule is the saved input, `x_spec` its shape and dtype
-only, `_x` nothing at all. `out` is the result.
+Naming says what a reverse rule keeps alive: an argument `x` of the rule is the saved input,
+`x_spec` its shape and dtype only, `_x` nothing at all. `out` is the result.
 """
 
 from __future__ import annotations
@@ -62,20 +63,24 @@ class Op:
 
     Args:
       name: the public name; unique.
-      impl: C call on tensors with memory: `impl(*tensors, **params) -> handle`, or a tuple of handles.
-      vjp: `vjp(ct, out, *inputs, **params) -> gradients, one an input` (see the naming rule above; a rule with a keyword
-        `needs` is told which inputs want one). For several outputs ct and out are tuples.
-      jvp: `jvp(tangents, out, *inputs, **params) -> tangent of out`; None stands for a zero tangent.
-      batch: `batch(size, batched, *inputs, **params) -> out`, inputs and outputs with the mapped dimension in front where
-        `batched` says so; outputs all batched.
+      impl: C call on tensors with memory: `impl(*tensors, **params) -> handle`, or a tuple of
+        handles.
+      vjp: `vjp(ct, out, *inputs, **params) -> gradients, one an input` (see the naming rule above;
+        a rule with a keyword `needs` is told which inputs want one). For several outputs ct and out
+        are tuples.
+      jvp: `jvp(tangents, out, *inputs, **params) -> tangent of out`; None stands for a zero
+        tangent.
+      batch: `batch(size, batched, *inputs, **params) -> out`, inputs and outputs with the mapped
+        dimension in front where `batched` says so; outputs all batched.
       decompose: the op as a function of other ops.
       view: does the result share memory with the first input?
       random: does it draw random numbers? Then vmap decides how.
     """
 
     __slots__ = (
-        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors", "family", "impl", "jvp", "keeps", "name", "nouts",
-        "oracle", "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
+        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors",
+        "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull", "random",
+        "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +112,8 @@ class Op:
         missing += [] if batch else ["batch"]
         if missing and decompose is None:
             raise ValueError(
-                f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, got neither."
+                f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, "
+                "got neither."
             )
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts, self.view, self.random = (
@@ -151,8 +157,10 @@ class Op:
         return dispatch(self, args, params)
 
     def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[int, ...], bool]:
-        """What the reverse rule keeps when the inputs in `needs` want gradients: for each input 0 nothing, 1 its Spec, 2 the
-        tensor itself; and whether it keeps the output."""
+        """What the reverse rule keeps when the inputs in `needs` want gradients.
+
+        For each input 0 nothing, 1 its Spec, 2 the tensor itself; and whether it keeps the output.
+        """
         masks = self._masks.get(needs)
         if masks is None:
             n = len(needs)
@@ -233,13 +241,14 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
 
 
 def fail(op: Op, args: tuple[Tensor, ...]) -> None:
-    """Raises for a C call that gave NULL: the C error, or the story of a tracer that outlived its trace."""
+    """Raises for a C call that gave NULL: the C error, or that a tracer outlived its trace."""
     if lib.cb_error_code() == lib.CB_ERR_NULL:
         for a in args:
             trace = a._m.trace if a._m is not None else None
             if trace is not None:
                 raise TraceError(
-                    f"{op.name}: expected tensors of the current context, got a tracer of a {'finished ' if trace.finished else ''}"
-                    f"{trace.name} (called at {trace.made_at}). Return it from the function instead of storing it."
+                    f"{op.name}: expected tensors of the current context, got a tracer of a "
+                    f"{'finished ' if trace.finished else ''}{trace.name} (called at "
+                    f"{trace.made_at}). Return it from the function instead of storing it."
                 )
     raise_error()

@@ -1,4 +1,7 @@
-"""Text of tensors, as torch prints them; traced tensors show their value where they have one, and their transforms."""
+"""Text of tensors, as torch prints them.
+
+Traced tensors show their value where they have one, and their transforms.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ def set_printoptions(
     profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
-    """Sets how tensors print: digits, the size above which they are summarised, items shown at each edge, line width."""
+    """Sets how tensors print.
+
+    Digits, the size above which they are summarised, items shown at each edge, line width.
+    """
     if profile is not None:
         presets = {"default": (4, 1000, 3), "short": (2, 1000, 2), "full": (4, 1 << 62, 3)}
         _options["precision"], _options["threshold"], _options["edgeitems"] = presets[profile]
@@ -38,7 +44,10 @@ def set_printoptions(
 
 
 class _Format:
-    """One format for all numbers of a tensor, chosen as torch does: integers with a dot, fixed, or scientific."""
+    """One format for all numbers of a tensor, chosen as torch does.
+
+    Integers with a dot, fixed, or scientific.
+    """
 
     def __init__(self, values: list[Any], floating: bool):
         self.floating, self.whole, self.scientific, self.width = floating, True, False, 1
@@ -136,7 +145,8 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
         inner = getattr(value, "primal", getattr(value, "physical", None))
         tail = f", within {value.trace.within()}"
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""
-        return f"Traced({repr(inner) if inner is not None else f'shape={list(value.shape)}'}{', ' + kind if kind else ''}{tail})"
+        shown = repr(inner) if inner is not None else f"shape={list(value.shape)}"
+        return f"Traced({shown}{', ' + kind if kind else ''}{tail})"
     d, indent = x.dtype, len(name) + 1
     plain_dtypes: tuple[Any, ...] = (
         get_default_dtype(),

@@ -1,7 +1,8 @@
 """Optimizer steps: whole lists of tensors changed in memory by one call of the C core.
 
-For tensors whose memory may be written without anybody noticing. `handles` says whether that holds for all of them; where
-it does not (under a transform, while the tape records), the caller applies its rule with ordinary operations instead.
+For tensors whose memory may be written without anybody noticing. `handles` says whether that holds
+for all of them; where it does not (under a transform, while the tape records), the caller applies
+its rule with ordinary operations instead.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def sgd_step(
       momentum: the buffers; not looked at when the factor is 0.
       first: the buffers take the gradients as they are.
     Raises:
-      ShapeError, DTypeError, DeviceError, ValueError: tensors that do not belong together or cannot be written; nothing
-        is changed.
+      ShapeError, DTypeError, DeviceError, ValueError: tensors that do not belong together or cannot
+        be written; nothing is changed.
     """
     clock[0] += 1
     check(lib.cb_sgd_step(len(params), params, grads, momentum or ffi.NULL, lr, factor, dampening, decay, nesterov, maximize, first, clock[0]))

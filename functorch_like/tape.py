@@ -1,8 +1,9 @@
 """Reverse mode: the graph of recorded operations and the pass back through it.
 
-A Node is made for every operation with an input that requires grad, by the imperative tape and by the vjp transform
-alike; the same pass serves both. A node is itself the meta of its (single) output, so recording costs one object. Nodes keep
-what their op's rule names, nothing else; an output is kept without its meta, so no reference cycles arise.
+A Node is made for every operation with an input that requires grad, by the imperative tape and by
+the vjp transform alike; the same pass serves both. A node is itself the meta of its (single)
+output, so recording costs one object. Nodes keep what their op's rule names, nothing else; an
+output is kept without its meta, so no reference cycles arise.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def run_backward(
     wanted: set[Meta] | None = None,
     retain_graph: bool = False,
 ) -> dict[Meta, Tensor]:
-    """Carries cotangents from the roots to the leaves; returns those of leaves, or of the metas in `wanted`.
+    """Carries cotangents from the roots to the leaves; returns those of leaves, or of `wanted`.
 
     Nodes are visited newest first: by then every use of their output has contributed.
     """

@@ -1,8 +1,9 @@
 """The Tensor: a handle to memory in the C core, or a mutable name for a traced value.
 
-Slots: `_v` the C handle (NULL for traced values), `_m` what it carries besides memory (None for plain tensors: the fast
-path's one question), `_b` for views the base and how to view it again. Operations are attached by ops/*.py; here is what
-a tensor is: its shape, dtype, memory, gradient and conversions.
+Slots: `_v` the C handle (NULL for traced values), `_m` what it carries besides memory (None for
+plain tensors: the fast path's one question), `_b` for views the base and how to view it again.
+Operations are attached by ops/*.py; here is what a tensor is: its shape, dtype, memory, gradient
+and conversions.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Size(tuple):
 class Tensor:
     """An n-dimensional array of one dtype on one device, with gradients.
 
-    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and `Tensor([1.0, 2.0])` work as in torch.
+    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and
+    `Tensor([1.0, 2.0])` work as in torch.
     """
 
     __slots__ = ("__weakref__", "_b", "_m", "_v")
@@ -171,7 +173,7 @@ class Tensor:
 
     @property
     def _concrete(self) -> Any:
-        """The handle of the tensor itself or of the value it stands for: dtype and device are the same."""
+        """The handle of the tensor or of the value it stands for: dtype and device are the same."""
         t = self
         while not t._v:
             t = t._value.inner()
@@ -401,7 +403,9 @@ class Tensor:
             self._m.retains_grad = self._m.watched = True
 
     def register_hook(self, hook: Any) -> Any:
-        """Calls `hook(grad)` when the gradient of this tensor is complete; a returned tensor replaces it.
+        """Calls `hook(grad)` when the gradient of this tensor is complete.
+
+        A tensor that it returns replaces the gradient.
 
         Returns:
           A handle with remove().
@@ -458,7 +462,8 @@ class Tensor:
           create_graph: record the backward pass itself, for higher derivatives.
           inputs: tensors to restrict to.
         Raises:
-          GradError: nothing here requires grad; not a scalar; the graph was freed; a saved tensor was overwritten.
+          GradError: nothing here requires grad; not a scalar; the graph was freed; a saved tensor
+            was overwritten.
         Example:
           >>> x = tensor([1.0, 2.0], requires_grad=True)
           >>> (x**2).sum().backward()
@@ -687,8 +692,8 @@ class Tensor:
 
 
 _C_TYPES = [
-    "unsigned char", "uint8_t", "int8_t", "uint16_t", "int16_t", "uint32_t", "int32_t", "uint64_t", "int64_t",
-    "uint16_t", "uint16_t", "float", "double",
+    "unsigned char", "uint8_t", "int8_t", "uint16_t", "int16_t", "uint32_t", "int32_t", "uint64_t",
+    "int64_t", "uint16_t", "uint16_t", "float", "double",
 ]  # fmt: skip
 _SCALAR = {
     ord("b"): lambda s: bool(s.i),
@@ -778,7 +783,10 @@ def wrap_dim(op: str, dim: int, ndim: int) -> int:
 
 
 def sync(t: Tensor) -> None:
-    """Brings a view up to date with a base that has been given a new value; its own old value goes to its history."""
+    """Brings a view up to date with a base that has been given a new value.
+
+    Its own old value goes to its history.
+    """
     view = getattr(t, "_b", None)
     if view is None:  # an old value of a view
         return
@@ -801,7 +809,10 @@ def sync(t: Tensor) -> None:
 
 
 def replace(t: Tensor, new: Tensor) -> None:
-    """Moves the value of `new` into `t`. The old value stays in t's history, for those who saved it."""
+    """Moves the value of `new` into `t`.
+
+    The old value stays in t's history, for those who saved it.
+    """
     clock[0] += 1
     m = t._m
     old = _new(Tensor)

@@ -1,9 +1,10 @@
 """The current interpreter, and what hangs on a tensor that is more than memory.
 
-A transform runs a function under a Trace. Operations go to the calling thread's current trace, which unwraps its own
-tracers, evaluates the operation in its parent's context and wraps the result: context decides, there are no levels.
-`active` lists all entered traces of all threads, so that plain code pays one truth test for the whole machinery.
-Leaving a trace restores the parent, whatever happens inside, and ends the life of its tracers.
+A transform runs a function under a Trace. Operations go to the calling thread's current trace,
+which unwraps its own tracers, evaluates the operation in its parent's context and wraps the result:
+context decides, there are no levels. `active` lists all entered traces of all threads, so that
+plain code pays one truth test for the whole machinery. Leaving a trace restores the parent,
+whatever happens inside, and ends the life of its tracers.
 """
 
 from __future__ import annotations
@@ -32,13 +33,16 @@ state = _State()
 next_sequence = count(1).__next__  # numbers recorded operations and traced values by age
 active: list[Trace] = []
 
-# Advanced by every write to a tensor. A tape node remembers the value at which it was made; a storage, the value at
-# which it was last written: that is how a saved tensor that was overwritten is noticed.
+# Advanced by every write to a tensor. A tape node remembers the value at which it was made; a
+# storage, the value at which it was last written: that is how a saved tensor that was overwritten
+# is noticed.
 clock = [0]
 
 
 class Meta:
-    """What a tensor carries besides memory. Plain tensors have none, and that is the fast path's only question.
+    """What a tensor carries besides memory.
+
+    Plain tensors have none, and that is the fast path's only question.
 
     The defaults stand on the class: most instances set a few of them.
     """
@@ -71,7 +75,10 @@ class Leaf(Meta):
 
 
 class TracerValue(Meta):
-    """A value of one trace. Subclasses add what the trace needs; all know their logical shape and dtype."""
+    """A value of one trace.
+
+    Subclasses add what the trace needs; all know their logical shape and dtype.
+    """
 
     trace: Trace
     seq: int  # later values have larger numbers
@@ -144,7 +151,7 @@ class Trace:
 
 
 class Outside:
-    """Runs a block in the context of `trace`'s parent: where rules and backward passes are evaluated."""
+    """Runs a block in the context of `trace`'s parent, where rules and backward passes run."""
 
     __slots__ = ("saved", "trace")
 
@@ -163,7 +170,10 @@ _PACKAGE = os.path.dirname(__file__)
 
 
 def _user_site() -> Any:
-    """Code and instruction of the nearest frame outside this package: cheap to take, resolved when a message needs it."""
+    """Code and instruction of the nearest frame outside this package.
+
+    Cheap to take, resolved when a message needs it.
+    """
     frame = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
@@ -171,7 +181,10 @@ def _user_site() -> Any:
 
 
 class _GradMode:
-    """Switches the tape; a context manager and a decorator, also of generators and without parentheses."""
+    """Switches the tape.
+
+    A context manager and a decorator, also of generators and without parentheses.
+    """
 
     enabled = False
 
@@ -258,7 +271,7 @@ class inference_mode(_GradMode):
 
 
 class set_grad_enabled(_GradMode):
-    """Switches the tape on or off, from the call on or for a `with` block or a decorated function."""
+    """Switches the tape from the call on, or for a `with` block or a decorated function."""
 
     def __init__(self, mode: bool):
         super().__init__()

@@ -1,4 +1,6 @@
-"""The function transforms, as compositions of the three interpreters: grad, vjp, jvp, vmap, jacrev, jacfwd, hessian.
+"""The function transforms, as compositions of the three interpreters.
+
+They are grad, vjp, jvp, vmap, jacrev, jacfwd and hessian.
 
 All take and return functions of pytrees and nest in any order.
 """
@@ -63,7 +65,7 @@ def _tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
 
 
 def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
-    """A tangent or cotangent, which must have the shape of x and a dtype that can be cast to x's."""
+    """A tangent or cotangent: it must have the shape of x and a dtype that can be cast to x's."""
     if isinstance(t, (float, complex)):
         t = _tensors_of(op, [t])[0]
     if not isinstance(t, Tensor):
@@ -78,7 +80,10 @@ def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
 
 
 def _settled(out: Any) -> None:
-    """Views among the results of a transformed function take up what was written to their bases, while its trace is current."""
+    """Views among the results of a transformed function take up what was written to their bases.
+
+    To be called while its trace is current.
+    """
     for x in (out,) if isinstance(out, Tensor) else tree.flatten(out)[0]:
         if isinstance(x, Tensor):
             x._current()
@@ -104,10 +109,13 @@ def _lowered(trace: Any, aux: Any) -> Any:
 def value_and_grad(
     function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
-    """A function that gives `(value, gradient)` of a scalar function; `((value, aux), gradient)` with has_aux.
+    """A function that gives `(value, gradient)` of a scalar function.
+
+    With has_aux, it gives `((value, aux), gradient)`.
 
     Args:
-      argnums: the argument, or the arguments, to differentiate; pytrees. A tuple of argnums gives a tuple of gradients.
+      argnums: the argument, or the arguments, to differentiate; pytrees. A tuple of argnums gives a
+        tuple of gradients.
       has_aux: the function returns (output, aux); aux is passed through.
     Raises:
       GradError, ShapeError: the output is not a scalar tensor.
@@ -216,11 +224,11 @@ def grad_and_value(
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
-    """The function's value at the primals, and a function from a cotangent of the value to those of the primals.
+    """The function's value at the primals, and the function that carries cotangents back.
 
     Returns:
-      (output, vjp_fn), and aux with has_aux. vjp_fn may be called any number of times; it returns one cotangent for a
-      single primal, a tuple for several.
+      (output, vjp_fn), and aux with has_aux. vjp_fn may be called any number of times; it returns
+      one cotangent for a single primal, a tuple for several.
     Example:
       >>> y, back = vjp(lambda x: x * x, tensor([1.0, 3.0]))
       >>> back(tensor([1.0, 1.0]))
@@ -267,7 +275,7 @@ def jvp(
     *,
     has_aux: bool = False,
 ) -> Any:
-    """The function's value at the primals and its directional derivative along the tangents, in one forward pass.
+    """The function's value at the primals and its derivative along the tangents, in one pass.
 
     Returns:
       (output, tangent), and aux with has_aux.
@@ -324,12 +332,15 @@ def vmap(
     """A function that maps over a dimension of its arguments, in one pass.
 
     Args:
-      in_dims: the dimension to map over for each argument: an int, None (not mapped), or a pytree of them, also a prefix.
+      in_dims: the dimension to map over for each argument: an int, None (not mapped), or a pytree
+        of them, also a prefix.
       out_dims: where the mapped dimension goes in each result.
-      randomness: "different" draws for each lane, "same" draws once, "error" forbids random operations.
+      randomness: "different" draws for each lane, "same" draws once, "error" forbids random
+        operations.
       chunk_size: how many lanes to compute at once; None: all.
     Raises:
-      ValueError: in_dims out of range or of another structure, no mapped argument, sizes that differ.
+      ValueError: in_dims out of range or of another structure, no mapped argument, sizes that
+        differ.
     Example:
       >>> vmap(lambda x: x.sum())(tensor([[1.0, 2.0], [3.0, 4.0]]))
       tensor([3., 7.])
@@ -407,7 +418,8 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
             continue
         if d is not None and not -x.ndim <= d < x.ndim:
             raise ValueError(
-                f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} ({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped."
+                f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} "
+                f"({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped."
             )
         checked.append(None if d is None else d % x.ndim)
     return checked
@@ -485,7 +497,7 @@ def _basis(leaves: list[Tensor]) -> tuple[list[Tensor], int]:
 
 
 def _rows(stacked: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    """Splits dimension 0, which runs over the flattened leaves, into one tensor [*leaf shape, ...] a leaf."""
+    """Splits dimension 0, which runs over the flattened leaves: [*leaf shape, ...] for each."""
     pieces = []
     at = 0
     for x in leaves:
@@ -503,11 +515,11 @@ def jacrev(
     *,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """A function that gives the Jacobian by reverse mode: best when there are fewer outputs than inputs.
+    """A function that gives the Jacobian by reverse mode: best with fewer outputs than inputs.
 
     Returns:
-      For each output leaf and each chosen argument leaf a tensor [*output shape, *input shape], nested as the output and
-      then as the argument; `(jacobian, aux)` with has_aux.
+      For each output leaf and each chosen argument leaf a tensor [*output shape, *input shape],
+      nested as the output and then as the argument; `(jacobian, aux)` with has_aux.
     Example:
       >>> jacrev(lambda x: x * x)(tensor([1.0, 2.0]))
       tensor([[2., 0.],
@@ -560,7 +572,7 @@ def jacfwd(
     randomness: str = "different",
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """A function that gives the Jacobian by forward mode: best when there are fewer inputs than outputs.
+    """A function that gives the Jacobian by forward mode: best with fewer inputs than outputs.
 
     Results as jacrev.
 
@@ -615,7 +627,7 @@ def jacfwd(
 
 
 def hessian(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
-    """A function that gives the matrix of second derivatives of a scalar function, forward over reverse.
+    """A function that gives the second derivatives of a scalar function, forward over reverse.
 
     Example:
       >>> hessian(lambda x: (x**3).sum())(tensor([1.0, 2.0]))

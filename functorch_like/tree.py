@@ -1,7 +1,7 @@
-"""Pytrees: nested tuples, lists, dicts, named tuples and registered classes with tensors at the leaves.
+"""Pytrees: nested tuples, lists, dicts, named tuples, registered classes; tensors are leaves.
 
-The work is optree's; single tensors and flat tuples of tensors, the usual case, are handled here without it.
-None is a tree without leaves.
+The work is optree's; single tensors and flat tuples of tensors, the usual case, are handled here
+without it. None is a tree without leaves.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 
 def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
-    """One entry of `prefix` for each leaf of `tree`: a prefix may stop early and stand for a whole subtree.
+    """One entry of `prefix` for each leaf of `tree`.
 
-    None counts as an entry. Raises ValueError naming `what` when the structures differ.
+    A prefix may stop early and stand for a whole subtree. None counts as an entry. Raises ValueError naming `what` when the structures differ.
     """
     n = len(flatten(tree)[0])
     if prefix is None or isinstance(prefix, (int, float, str)):
@@ -85,7 +85,8 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
         )
     except ValueError as error:
         raise ValueError(
-            f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. {error}"
+            f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. "
+            f"{error}"
         ) from None
     flat: list[Any] = []
     for entry in optree.tree_leaves(

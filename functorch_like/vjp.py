@@ -1,8 +1,8 @@
 """The reverse-mode interpreter: records what a function does to its tracers, in the parent's terms.
 
-The graph is tape.py's: a tracer's value is the node that made it, saved tensors are values of the parent context, and
-rules run there. So the backward pass of an inner grad is ordinary code of the outer one, which can differentiate it
-again, and the perturbations of the two cannot be confused.
+The graph is tape.py's: a tracer's value is the node that made it, saved tensors are values of the
+parent context, and rules run there. So the backward pass of an inner grad is ordinary code of the
+outer one, which can differentiate it again, and the perturbations of the two cannot be confused.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ class VjpTrace(Trace):
         leaves: Sequence[VjpValue],
         retain_graph: bool,
     ) -> list[Tensor | None]:
-        """Gradients for the leaves, from cotangents of the outputs. Called after the trace has been left."""
+        """Gradients for the leaves, from cotangents of the outputs.
+
+        Called after the trace has been left.
+        """
         roots = []
         for out, ct in zip(outputs, cts, strict=True):
             value = self.value_of(out)

@@ -1,7 +1,9 @@
-"""The vectorising interpreter: a mapped value is one physical tensor with the mapped dimension in front.
+"""The vectorising interpreter.
 
-Keeping it in front (a view: no data move) makes every batching rule a shift of dims by one. Values that do not depend
-on a mapped input stay as they are and are computed once.
+A mapped value is one physical tensor with the mapped dimension in front.
+
+Keeping it in front (a view: no data move) makes every batching rule a shift of dims by one. Values
+that do not depend on a mapped input stay as they are and are computed once.
 """
 
 from __future__ import annotations

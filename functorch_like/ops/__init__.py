@@ -1,4 +1,7 @@
-"""The op table: importing this package defines every op. One module a family, as in cbackend/src."""
+"""The op table: importing this package defines every op.
+
+One module a family, as in cbackend/src.
+"""
 
 from . import (
     binary,
@@ -19,6 +22,6 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool", "random", "reduce", "softmax", "ternary",
-    "unary", "views",
+    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool", "random",
+    "reduce", "softmax", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -1,7 +1,9 @@
-"""Convolution and its two transposes: three bilinear ops, each the derivative of the others, so all orders close.
+"""Convolution and its two transposes.
 
-Batching folds the mapped dimension away: into the images when the weights are shared, into the groups when they are not,
-which makes per-sample weight gradients one grouped convolution.
+Three bilinear ops, each the derivative of the others, so all orders close.
+
+Batching folds the mapped dimension away: into the images when the weights are shared, into the
+groups when they are not, which makes per-sample weight gradients one grouped convolution.
 """
 
 from __future__ import annotations
@@ -239,7 +241,8 @@ def _convolve(
         raise ShapeError(
             message(
                 op,
-                f"input [N, C, *{nd} sizes] (N may be missing) and weight [O, C/groups, *{nd} sizes]",
+                f"input [N, C, *{nd} sizes] (N may be missing) "
+                f"and weight [O, C/groups, *{nd} sizes]",
                 f"shapes {list(x._shape)} and {list(weight._shape)}",
             )
         )

@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled, ranges; and the copies and casts between dtypes, layouts and devices."""
+"""Making tensors: from data, filled, ranges; copies and casts between dtypes, layouts, devices."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 
     Args:
       data: a number, nested lists of numbers, a NumPy array, or a tensor.
-      dtype: default: int64 for ints, bool for bools, the default floating dtype for floats, an array's own.
+      dtype: default: int64 for ints, bool for bools, the default floating dtype for floats, an
+        array's own.
     Raises:
       ShapeError: lists of unequal lengths.
       DTypeError: something that is not a number.
@@ -181,7 +182,7 @@ def _from_mixed(items: list[Any], shape: tuple[int, ...]) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """The data as a tensor: itself, or sharing a NumPy array's memory, where nothing has to change."""
+    """The data as a tensor: itself, or sharing a NumPy array's memory, if nothing has to change."""
     if not isinstance(data, Tensor) and hasattr(data, "__array_interface__") and dtype is None:
         from ..interop import from_array
 
@@ -635,8 +636,9 @@ def _cast_method(name: str, target: Any) -> Any:
 
 
 for _name, _target in {
-    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32",
-    "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
+    "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16",
+    "long": "int64", "int": "int32", "short": "int16", "char": "int8", "byte": "uint8",
+    "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
 }.items():  # fmt: skip
     setattr(Tensor, _name, _cast_method(_name, as_dtype(_target)))
 

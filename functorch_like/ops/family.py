@@ -1,8 +1,11 @@
-"""Constructors of elementwise ops: one call makes the C binding, the fast path, all rules, the Tensor methods and the entry.
+"""Constructors of elementwise ops.
 
-A derivative is given once an input, as `partials`: functions of the inputs and the output (`lambda x, y, out: y`), the
-numbers 1 and -1, or `chain(...)` around a function that takes the tangent first and applies the derivative to it
-itself, where one kernel does that. Both modes and all orders follow.
+One call makes the C binding, the fast path, all rules, the Tensor methods and the entry.
+
+A derivative is given once an input, as `partials`: functions of the inputs and the output
+(`lambda x, y, out: y`), the numbers 1 and -1, or `chain(...)` around a function that takes the
+tangent first and applies the derivative to it itself, where one kernel does that. Both modes and
+all orders follow.
 """
 
 from __future__ import annotations
@@ -26,10 +29,13 @@ _INT64 = range(-(1 << 63), 1 << 63)
 
 
 class chain:  # reads as a word in the tables
-    """Marks a partial that applies the derivative itself: `chain(lambda t, x, out: tanh_grad(t, out))`.
+    """Marks a partial that applies the derivative itself.
+
+    As in `chain(lambda t, x, out: tanh_grad(t, out))`.
 
     Args:
-      forward: how to apply it to a tangent, where that differs: for complex operands by a conjugate.
+      forward: how to apply it to a tangent, where that differs: for complex operands by a
+        conjugate.
     """
 
     chained = True
@@ -43,7 +49,7 @@ class chain:  # reads as a word in the tables
 
 
 def number(value: Any) -> Tensor:
-    """A 0-d tensor for a Python number; it takes part in promotion by category only, as in torch."""
+    """A 0-d tensor for a Python number: it is promoted by category only, as in torch."""
     s = ffi.new("cb_scalar *")
     if isinstance(value, bool):
         s.kind, s.i = ord("b"), value
@@ -191,7 +197,7 @@ def _batch(op: Op, arity: int) -> Callable[..., Any]:
 
 
 def align(batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
-    """Mapped operands whose logical ranks differ, made to broadcast with the mapped dimension in front."""
+    """Mapped operands whose logical ranks differ, made to broadcast: the mapped dim in front."""
     ranks = [a.ndim - b for a, b in zip(args, batched)]  # noqa: B905 - hot
     rank = max(ranks)
     if min(ranks) == rank:
@@ -224,14 +230,15 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
+_NOTHING = ((), (None,), (None, None))
 _NEEDS = {1: ((False,), (True,)), 2: ((False, False), (True, False), (False, True), (True, True))}
 
 
 def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
     """The result of a kernel call on operands with memory, recorded if one of them requires grad.
 
-    The same node as tape.record makes, with less said: what is not saved keeps the class's default, and a number
-    stays a Python number.
+    The same node as tape.record makes, with less said: what is not saved keeps the class's default,
+    and a number stays a Python number.
     """
     t = _new(Tensor)
     t._v = h
@@ -255,6 +262,8 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         if saves:
             node.clock = clock[0]
             node.args = (x if keep_x else None,)
+        else:
+            node.args = _NOTHING[1]
         if op.changes_dtype and h.flags & 8:
             node.specs = (Spec(x),)
     else:
@@ -262,6 +271,8 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         if saves:
             node.clock = clock[0]
             node.args = (x if keep_x else None, y if keep_y else None)
+        else:
+            node.args = _NOTHING[2]
         if h.flags & 8:
             node.specs = (None if edge_x is None else Spec(x), None if edge_y is None else Spec(y))
     if keep_out:
@@ -283,7 +294,10 @@ def _what_is_kept(op: Op, needs: tuple[bool, ...]) -> tuple[bool, bool, bool, bo
 def assign(
     target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
 ) -> Tensor:
-    """target = op(*args), in place: in memory where nobody can notice, by rebinding where something records."""
+    """target = op(*args), in place.
+
+    In memory where nobody can notice, by rebinding where something records.
+    """
     from ..mutation import rebind, writes_memory
 
     if writes_memory(op.name + "_", target, args):
@@ -324,7 +338,8 @@ def unary(
     Args:
       deriv: dy/dx as a function of x and y, a `chain`, or NONDIFF(reason).
       changes_dtype: can a result that has a gradient differ in dtype from x?
-      samples: where to test: low, high (default -4 and 4) and dtypes ("float", "int", "bool", "complex" kinds).
+      samples: where to test: low, high (default -4 and 4) and dtypes ("float", "int", "bool",
+        "complex" kinds).
       oracle: dotted name of the reference, imported by tests only.
     """
     code = lib.cb_op_code(b"unary", name.encode())
@@ -383,11 +398,14 @@ def binary(
     samples: dict[str, Any] | None = None,
     oracle: str | None = None,
 ) -> Callable[[Any, Any], Tensor]:
-    """An op of two operands that broadcast, with the C kernel of the same name; numbers may stand for either.
+    """An op of two operands that broadcast, with the C kernel of the same name.
+
+    Numbers may stand for either.
 
     Args:
       partials: the derivatives by x and by y (see the top of this file), or NONDIFF(reason).
-      dunder: the operator's method name without underscores: "add" gives __add__, __radd__ and __iadd__.
+      dunder: the operator's method name without underscores: "add" gives __add__, __radd__ and
+        __iadd__.
     """
     code = lib.cb_op_code(b"binary", name.encode())
     if code < 0:
@@ -488,7 +506,10 @@ def binary(
 
 
 def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) -> Op:
-    """An op of three operands that broadcast, with the C kernel of the same name. The public function is written beside it."""
+    """An op of three operands that broadcast, with the C kernel of the same name.
+
+    The public function is written beside it.
+    """
     code = lib.cb_op_code(b"ternary", name.encode())
     if code < 0:
         raise ImportError(

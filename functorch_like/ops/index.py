@@ -1,7 +1,8 @@
 """Indexing: basic (views), advanced (integer and boolean tensors), assignment, gather and scatter.
 
-`x[...]` splits an index into a basic part, which is one view, and tensors, which are one gather. Writing is the same
-split the other way round. The transposes are cb_index_embed and accumulating index_put.
+`x[...]` splits an index into a basic part, which is one view, and tensors, which are one gather.
+Writing is the same split the other way round. The transposes are cb_index_embed and accumulating
+index_put.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def _or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
     return zeros(like._shape, dtype=like.dtype, device=like.device) if t is None else t
 
 
-# ---- advanced indexing: tensors for the dims in `dims` (adjacent or not), after basic indexing ----
+# ---- advanced indexing: tensors for the dims in `dims` (adjacent or not), after the basic part ----
 
 
 def _present(
@@ -257,7 +258,8 @@ def _gather_batch(
     if not any(batched[1:]):
         rank = max(i.ndim for i in indices)
         return out if _adjacent(dims) else out.movedim(rank, 0)
-    # the lane index made the indices' dims come first; they belong where the first index stood, behind the lane
+    # the lane index made the indices' dims come first; they belong where the first index stood,
+    # behind the lane
     rank = max(i.ndim for i in lifted) - 1
     if _adjacent(dims) and dims[0] > 0 and rank >= 0:
         out = out.movedim(tuple(range(1, 1 + rank)), tuple(range(1 + dims[0], 1 + dims[0] + rank)))
@@ -373,7 +375,8 @@ def _put_batch(
 ) -> Tensor:
     if not batched[0]:
         x = x.unsqueeze(0).expand((size, *x._shape))
-    # every index gets a lane, so that the written dims are lane, index dims, rest: known to the value too
+    # every index gets a lane, so that the written dims are lane, index dims, rest: known to the
+    # value too
     firsts = [
         i if b else i.unsqueeze(0).expand((size, *i._shape))
         for i, b in zip(indices, batched[2:], strict=True)
@@ -496,7 +499,7 @@ _LARGEST = (1 << 62) - 1
 
 
 def _bounds(s: slice) -> tuple[int, int, int]:
-    """start, stop and step, with numbers no dimension reaches brought into 64 bits, as slicing allows."""
+    """start, stop and step; numbers that no dimension reaches are brought into 64 bits."""
     start = _MISSING if s.start is None else _clipped(s.start)
     stop = _MISSING if s.stop is None else _clipped(s.stop)
     return start, stop, 1 if s.step is None else _clipped(s.step)
@@ -536,7 +539,9 @@ _call_basic = lib.cb_index_basic
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index], as in NumPy and torch: ints, slices, None, ... give views; integer and bool tensors gather.
+    """x[index], as in NumPy and torch.
+
+    Ints, slices, None, ... give views; integer and bool tensors gather.
 
     Raises:
       DimError: an index out of range, or too many.
@@ -835,7 +840,9 @@ def _source(op: str, x: Tensor, index: Tensor, src: Any) -> Tensor:
 
 
 def scatter(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Tensor:
-    """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on: gather() the other way round.
+    """A copy of x with out[index[i][j]][j] = src[i][j] for dim 0, and so on.
+
+    This is gather() the other way round.
 
     Args:
       src: a tensor at least as large as index in every dim, or a number.
@@ -1060,7 +1067,9 @@ def _refuse(name: str) -> Any:
 
 
 def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
-    """The places of nonzero elements, in row-major order: [count, ndim], or a tuple of one [count] a dim.
+    """The places of nonzero elements, in row-major order.
+
+    One tensor [count, ndim], or a tuple of one [count] a dim.
 
     Example:
       >>> nonzero(tensor([0, 3, 0, 5]))

@@ -1,4 +1,7 @@
-"""Joining and splitting, and the ops that move elements: cat, stack, split, pad, flip, roll, repeat, tril, triu."""
+"""Joining and splitting, and the ops that move elements.
+
+cat, stack, split, pad, flip, roll, repeat, tril, triu and the like.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,9 @@ def _sum_of(*terms: Tensor | None) -> Tensor:
 
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
-    """The matrix product, with broadcasting over leading dimensions; 1-d operands are a row or a column.
+    """The matrix product, with broadcasting over leading dimensions.
+
+    1-d operands are a row or a column.
 
     Args:
       x [..., n, k], y [..., k, m]: one dtype.

@@ -293,9 +293,10 @@ def max_pool2d(
     """The largest element of each window over the last two dimensions.
 
     Args:
-      x [N, C, H, W] or [C, H, W]. kernel_size, stride (default kernel_size), padding (at most half the kernel), dilation:
-        an int or two, in elements.
-      ceil_mode: also windows that reach over the edge. return_indices: also their places in the plane.
+      x [N, C, H, W] or [C, H, W]. kernel_size, stride (default kernel_size), padding (at most half
+        the kernel), dilation: an int or two, in elements.
+      ceil_mode: also windows that reach over the edge. return_indices: also their places in the
+        plane.
     Example:
       >>> max_pool2d(arange(16.0).reshape(1, 1, 4, 4), 2)
       tensor([[[[ 5.,  7.],
@@ -315,7 +316,10 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window over the last three dimensions. Arguments as max_pool2d."""
+    """The largest element of each window over the last three dimensions.
+
+    Arguments as max_pool2d.
+    """
     return _max(
         "max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
     )

@@ -1,7 +1,10 @@
-"""Random numbers: counter-based Philox, so that a draw depends on seed and position only, not on threads or strides.
+"""Random numbers by counter-based Philox.
 
-A Generator is a seed and a running offset; functions without one use the global generator. Under vmap a draw is one
-op (`random=True` in its entry): vmap's `randomness` decides whether lanes share it.
+A draw depends on seed and position only, not on threads or strides.
+
+A Generator is a seed and a running offset; functions without one use the global generator. Under
+vmap a draw is one op (`random=True` in its entry): vmap's `randomness` decides whether lanes share
+it.
 """
 
 from __future__ import annotations
@@ -301,7 +304,9 @@ def randint(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Random integers in [low, high), or in [0, low) without high: `randint(10, (3,))`, `randint(3, 10, (3,))`.
+    """Random integers in [low, high), or in [0, low) without high.
+
+    `randint(10, (3,))`, `randint(3, 10, (3,))`.
 
     Raises:
       ValueError: the range is empty.

@@ -1,7 +1,7 @@
-"""Reductions and scans: sum, mean, prod, var, max, argmax, all, any, logsumexp, cumsum and the like.
+"""Reductions and scans: sum, mean, prod, var, max, argmax, all, any, cumsum and the like.
 
-Params hold non-negative, sorted dims; an empty tuple of dims means none. `dim` may be an int, a tuple or None (all);
-`axis` and `keepdims` are accepted for it and `keepdim`.
+Params hold non-negative, sorted dims; an empty tuple of dims means none. `dim` may be an int, a
+tuple or None (all); `axis` and `keepdims` are accepted for it and `keepdim`.
 """
 
 from __future__ import annotations
@@ -604,7 +604,7 @@ sampled(_argmin, _places_or_flat, kinds="int float", oracle=_place_oracle("argmi
 
 
 def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
-    """The place of the largest element along dim, or in the flattened tensor; the first one on ties.
+    """The place of the largest element along dim, or in the flattened tensor; on ties the first.
 
     Example:
       >>> argmax(tensor([[1, 5], [7, 2]]), dim=1)
@@ -617,7 +617,7 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: 
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
-    """The place of the smallest element along dim, or in the flattened tensor; the first one on ties."""
+    """The place of the smallest element along dim, or in the flattened tensor; on ties the first."""
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     return _argmin(
         x, dim=_FLAT if dim is None else wrap_dim("argmin", dim, x.ndim), keepdim=keepdim
@@ -715,7 +715,9 @@ def pair(values: Tensor, indices: Tensor) -> Any:
 
 
 def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
-    """The largest element; with dim, (values, indices) along it; with another tensor, the elementwise maximum.
+    """The largest element.
+
+    With dim, (values, indices) along it; with another tensor, the elementwise maximum.
 
     Example:
       >>> max(tensor([[1.0, 5.0], [7.0, 2.0]]), dim=1).values
@@ -732,7 +734,10 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
 
 
 def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
-    """The smallest element; with dim, (values, indices) along it; with another tensor, the elementwise minimum."""
+    """The smallest element.
+
+    With dim, (values, indices) along it; with another tensor, the elementwise minimum.
+    """
     if isinstance(dim, Tensor):
         from .binary import minimum
 
@@ -816,7 +821,10 @@ def _cumprod_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dim: int) -> tuple[Tens
 
 
 def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
-    """d out[i] / d x[j] as [..., i, j]: the product of x[k], k <= i, k != j. Quadratic in the length, exact at zeros."""
+    """d out[i] / d x[j] as [..., i, j]: the product of x[k], k <= i, k != j.
+
+    Quadratic in the length, exact at zeros.
+    """
     from .creation import eye, ones
 
     rows = x.movedim(dim, -1)

@@ -1,4 +1,7 @@
-"""softmax, log_softmax and cross entropy: fused kernels forward and for the first pass back, composites beyond."""
+"""softmax, log_softmax and cross entropy.
+
+Fused kernels forward and for the first pass back, composites beyond.
+"""
 
 from __future__ import annotations
 
@@ -357,7 +360,10 @@ def nll_loss(
     reduce: Any = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The negative log likelihood: minus the log-probabilities (input [N, C, ...]) of the labels (target [N, ...])."""
+    """The negative log likelihood.
+
+    Minus the log-probabilities (input [N, C, ...]) of the labels (target [N, ...]).
+    """
     from .ternary import where
 
     _check_reduction("nll_loss", reduction)

@@ -37,10 +37,12 @@ def _ZERO() -> Tensor:
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
-    """x where the condition holds, y elsewhere; all three broadcast. With the condition alone: its nonzero indices.
+    """x where the condition holds, y elsewhere; all three broadcast.
 
-    Gradients flow to the chosen side only: `where(x > 0, sqrt(x), 0)` has gradient nan at 0 as in torch, since sqrt's is infinite
-    there; write `sqrt(where(x > 0, x, 1))` inside to avoid it.
+    With the condition alone: its nonzero indices.
+
+    Gradients flow to the chosen side only: `where(x > 0, sqrt(x), 0)` has gradient nan at 0 as in
+    torch, since sqrt's is infinite there; write `sqrt(where(x > 0, x, 1))` inside to avoid it.
 
     Raises:
       DTypeError: the condition is not bool.
@@ -86,7 +88,9 @@ _lerp = ternary(
 
 
 def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:  # torch's names
-    """x limited to [min, max]; either bound may be missing, numbers or tensors. The gradient at a bound is 1.
+    """x limited to [min, max]; either bound may be missing, numbers or tensors.
+
+    The gradient at a bound is 1.
 
     Example:
       >>> clamp(tensor([-1.0, 0.5, 2.0]), 0, 1)

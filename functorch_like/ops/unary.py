@@ -143,7 +143,10 @@ relu = unary(
 
 
 def _abs_rule(t: Tensor, x: Tensor) -> Tensor:
-    """Forward t is x's tangent (maybe complex, the result real); in reverse t is the real cotangent: both read as t . sgn(x)."""
+    """Both modes read as t . sgn(x).
+
+    Forward t is x's tangent (maybe complex, the result real); in reverse t is the real cotangent.
+    """
     if not x.dtype.is_complex:
         return t * sign(x)
     return (conj_physical(sgn(x)) * t).real if t.dtype.is_complex else t * sgn(x)

@@ -1,6 +1,7 @@
 """View ops: no data move, memory is shared; reshape copies only where no view exists.
 
-Params hold non-negative dims, so a batching rule is a shift by one. A view's transpose writes a cotangent back.
+Params hold non-negative dims, so a batching rule is a shift by one. A view's transpose writes a
+cotangent back.
 """
 
 from __future__ import annotations
