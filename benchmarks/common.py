@@ -19,7 +19,7 @@ from functorch_like.op import Op
 from functorch_like.testing import Make, kinds_of
 
 # Shortest timed block in seconds, and the number of blocks: tests set them to 0 and 1.
-BLOCK, BLOCKS = 0.02, 7
+BLOCK, BLOCKS = 0.01, 7
 
 # Ops without a benchmark at size, by name or by family: the only such list. All of them stand in
 # bench_dispatch, which measures what a call of every op costs.

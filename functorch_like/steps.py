@@ -37,7 +37,17 @@ def handles(*lists: Sequence[Tensor]) -> list[Handles] | None:
 
 
 def sgd_step(
-    params: Handles, grads: Handles, momentum: Handles | None, *, lr: float, factor: float, dampening: float, decay: float, nesterov: bool, maximize: bool, first: bool
+    params: Handles,
+    grads: Handles,
+    momentum: Handles | None,
+    *,
+    lr: float,
+    factor: float,
+    dampening: float,
+    decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
 ) -> None:
     """One step of stochastic gradient descent, in torch's form.
 
@@ -49,7 +59,22 @@ def sgd_step(
         be written; nothing is changed.
     """
     clock[0] += 1
-    check(lib.cb_sgd_step(len(params), params, grads, momentum or ffi.NULL, lr, factor, dampening, decay, nesterov, maximize, first, clock[0]))
+    check(
+        lib.cb_sgd_step(
+            len(params),
+            params,
+            grads,
+            momentum or ffi.NULL,
+            lr,
+            factor,
+            dampening,
+            decay,
+            nesterov,
+            maximize,
+            first,
+            clock[0],
+        )
+    )
 
 
 def adam_step(
@@ -78,4 +103,22 @@ def adam_step(
     """
     clock[0] += 1
     amsgrad = largest is not None
-    check(lib.cb_adam_step(len(params), params, grads, means, squares, largest if amsgrad else ffi.NULL, lr, *betas, eps, decay, decoupled, amsgrad, maximize, step, clock[0]))
+    check(
+        lib.cb_adam_step(
+            len(params),
+            params,
+            grads,
+            means,
+            squares,
+            largest if amsgrad else ffi.NULL,
+            lr,
+            *betas,
+            eps,
+            decay,
+            decoupled,
+            amsgrad,
+            maximize,
+            step,
+            clock[0],
+        )
+    )

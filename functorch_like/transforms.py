@@ -538,10 +538,14 @@ def jacrev(
 
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
         out_leaves, out_definition = tree.flatten(value)
-        basis, _ = _basis(out_leaves)
-        stacked = vmap(
-            lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
-        )(*basis)
+        if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
+            ct = tree.unflatten(out_definition, [ones_of(out_leaves[0])])
+            stacked = tree.map(lambda g: g.unsqueeze(0), back(ct))
+        else:
+            basis, _ = _basis(out_leaves)
+            stacked = vmap(
+                lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
+            )(*basis)
         flat, definition = tree.flatten(stacked)
         rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
         jacobian = tree.unflatten(

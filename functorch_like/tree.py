@@ -68,7 +68,8 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
     """One entry of `prefix` for each leaf of `tree`.
 
-    A prefix may stop early and stand for a whole subtree. None counts as an entry. Raises ValueError naming `what` when the structures differ.
+    A prefix may stop early and stand for a whole subtree. None counts as an entry. Raises
+    ValueError naming `what` when the structures differ.
     """
     n = len(flatten(tree)[0])
     if prefix is None or isinstance(prefix, (int, float, str)):

@@ -189,7 +189,8 @@ def _or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
     return zeros(like._shape, dtype=like.dtype, device=like.device) if t is None else t
 
 
-# ---- advanced indexing: tensors for the dims in `dims` (adjacent or not), after the basic part ----
+# ---- advanced indexing: tensors for the dims in `dims` (adjacent or not), after the basic part
+# ----
 
 
 def _present(
