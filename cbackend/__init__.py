@@ -92,10 +92,8 @@ def _openblas_path() -> str | None:
             if os.path.isdir(directory):
                 for name in sorted(os.listdir(directory)):
                     if (
-                        name.startswith(("libscipy_openblas", "libopenblas"))
-                        and ".so" in name
-                        or name.endswith(".dylib")
-                    ):
+                        name.startswith(("libscipy_openblas", "libopenblas")) and ".so" in name
+                    ) or name.endswith(".dylib"):
                         return os.path.join(directory, name)
     return None
 

@@ -3,19 +3,19 @@
 from . import autograd, cuda, tree
 from ._version import __version__
 from .dtypes import (
-    bfloat16, bool_, can_cast, cdouble, cfloat, complex64, complex128, device, double, dtype, finfo, float16, float32, float64,
-    get_default_dtype, half, iinfo, int8, int16, int32, int64, long, promote_types, set_default_dtype, short, uint8, uint16,
-    uint32, uint64,
+    bfloat16, bool_, can_cast, cdouble, cfloat, complex64, complex128, device, double, dtype, finfo,
+    float16, float32, float64, get_default_dtype, half, iinfo, int8, int16, int32, int64, long,
+    promote_types, set_default_dtype, short, uint8, uint16, uint32, uint64,
 )  # fmt: skip
 from .dtypes import bool_ as bool, float_ as float, int_ as int
 from .errors import (
-    DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError, ShapeError, TraceError,
+    DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
+    ShapeError, TraceError,
 )  # fmt: skip
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
-from .ops.creation import tensor  # the function, not the module of that name
 from .ops.family import result_type
 from .ops.index import *
 from .ops.join import *
@@ -23,7 +23,9 @@ from .ops.matmul import *
 from .ops.pool import *
 from .ops.random import *
 from .ops.reduce import *
+from .ops.scan import *
 from .ops.softmax import *
+from .ops.sort import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
@@ -51,3 +53,6 @@ from .transforms import (
     vjp,
     vmap,
 )
+
+# the function, not the module of that name, which `from .tensor import` binds
+from .ops.creation import tensor

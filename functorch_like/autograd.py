@@ -182,9 +182,9 @@ def grad(
     with enable_grad() if create_graph else no_grad():
         found = run_backward(
             roots,
-            wanted=set(metas),
+            wanted=set(metas),  # type: ignore[arg-type]
             retain_graph=create_graph if retain_graph is None else retain_graph,
-        )  # type: ignore[arg-type]
+        )
     results = []
     for i, (t, m) in enumerate(zip(sources, metas, strict=True)):
         g = found.get(m)  # type: ignore[arg-type]

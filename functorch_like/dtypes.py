@@ -5,7 +5,7 @@ Promotion itself is decided in C.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from cbackend import lib, raise_error
 
@@ -18,7 +18,7 @@ _NAMES = (
 _SIZES = (1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8, 8, 16)
 
 
-class dtype:  # the field's name for it
+class dtype:
     """The type of a tensor's elements. There is one object a dtype: compare with `is` or `==`."""
 
     __slots__ = ("code", "is_complex", "is_floating_point", "is_signed", "itemsize", "name")
@@ -56,7 +56,7 @@ class dtype:  # the field's name for it
         return complex128 if self.name in ("float64", "complex128") else complex64
 
 
-DTYPES = tuple(dtype(code) for code in range(len(_NAMES)))
+DTYPES: tuple[dtype, ...] = tuple(dtype(code) for code in range(len(_NAMES)))
 (
     bool_,
     uint8,
@@ -149,7 +149,7 @@ class finfo:
     """Limits of a floating dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     # bits, eps, max, smallest normal, resolution
-    _TABLE = {
+    _TABLE: ClassVar[dict[str, tuple[int, float, float, float, float]]] = {
         "float16": (16, 2.0**-10, 65504.0, 2.0**-14, 1e-3),
         "bfloat16": (16, 2.0**-7, 3.3895313892515355e38, 2.0**-126, 1e-2),
         "float32": (32, 2.0**-23, 3.4028234663852886e38, 2.0**-126, 1e-6),
@@ -196,7 +196,7 @@ class device:
     """
 
     __slots__ = ("code", "index", "type")
-    _KINDS = {"cpu": lib.CB_CPU, "cuda": lib.CB_CUDA, "meta": lib.CB_META}
+    _KINDS: ClassVar[dict[str, int]] = {"cpu": lib.CB_CPU, "cuda": lib.CB_CUDA, "meta": lib.CB_META}
 
     def __init__(self, type: Any = "cpu", index: int | None = None):
         if isinstance(type, device):

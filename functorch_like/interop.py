@@ -100,8 +100,8 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
 
 
 _NUMPY_NAMES = {
-    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
-    "complex64", "complex128",
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+    "float16", "float32", "float64", "complex64", "complex128",
 }  # fmt: skip
 
 

@@ -113,7 +113,7 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
         new = new.to(dtype)
     if getattr(target, "_b", None) is None:
         _claim(name, target)
-        replace(target, new)
+        replace(target, _laid_out(target, new))
         return
     links = []  # the views from the target up to, not including, the root
     t = target
@@ -136,13 +136,21 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
                 )
             )
         t = view[0]
+    root = t
     _claim(name, target)
     for t, (base, op, params, _) in links:
         replace(t, new)
         new = VIEW_WRITES[op.name](base, t, **params)
+        if base is root:
+            new = _laid_out(root, new)
         t._m.is_view = True
         t._b = (base, op, params, _STALE)
-    replace(base, new)
+    replace(root, new)
+
+
+def _laid_out(target: Tensor, new: Tensor) -> Tensor:
+    """The new value, contiguous if the tensor it goes to is: what view() can do with it must not change."""
+    return new.contiguous() if target.is_contiguous() else new  # type: ignore[attr-defined]
 
 
 _STALE = Meta()  # no base has it: the view is made anew at its next use

@@ -9,6 +9,9 @@ Naming says what a reverse rule keeps alive: an argument `x` of the rule is the 
 `x_spec` its shape and dtype only, `_x` nothing at all. `out` is the result.
 """
 
+# `_v`, `_m` and `_b` are the package's own protocol
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -83,6 +86,9 @@ class Op:
         "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
+    vjp: Any
+    pull: Any
+
     def __init__(
         self,
         name: str,
@@ -116,20 +122,15 @@ class Op:
                 "got neither."
             )
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
-        self.decompose, self.partials, self.nouts, self.view, self.random = (
-            decompose,
-            partials,
-            nouts,
-            view,
-            random,
-        )
+        self.decompose, self.partials, self.nouts = decompose, partials, nouts
+        self.view, self.random = view, random
         self.family = family
         self.changes_dtype = True
         self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient
         self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}
         self.takes_needs = False
         self.pull = pull
-        if pull is None and self.differentiable and vjp is not None:
+        if pull is None and vjp is not None and not isinstance(vjp, NotDifferentiable):
             code = vjp.__code__
             self.takes_needs = (
                 "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -188,20 +189,21 @@ class Op:
         return masks
 
     def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
-        return self.vjp(ct, node.saved_out(), *node.args, **node.params)  # type: ignore[operator,misc]
+        return self.vjp(ct, node.saved_out(), *node.args, **node.params)
 
     def _pull_with_needs(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
-        return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)  # type: ignore[operator,misc]
+        return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)
 
 
 def _keeps(name: str) -> int:
     return 1 if name.endswith("_spec") else 0 if name.startswith("_") else 2
 
 
-# Set by tensor.py and tape.py, which import this module.
-wrap: Callable[..., Any]
-record: Callable[..., Any]
-sync: Callable[[Any], Any]
+if TYPE_CHECKING:  # set by tensor.py and tape.py, which import this module
+
+    def wrap(h: Any) -> Any: ...
+    def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any: ...
+    def sync(t: Tensor) -> None: ...
 
 
 def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:

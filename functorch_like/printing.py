@@ -110,7 +110,9 @@ def _values(x: Any, summarise: bool) -> Any:
     if not summarise:
         return x.tolist()
     if len(shape) == 1:
-        return x[:edge].tolist() + [" ..."] + x[n - edge :].tolist() if n > 2 * edge else x.tolist()
+        if n <= 2 * edge:
+            return x.tolist()
+        return [*x[:edge].tolist(), " ...", *x[n - edge :].tolist()]
     if n > 2 * edge:
         return (
             [_values(x[i], True) for i in range(edge)]

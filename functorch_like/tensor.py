@@ -21,7 +21,9 @@ from .trace import Leaf, Meta, TracerValue, clock, state
 
 _new = object.__new__
 _release = lib.cb_release
-run_backward_from: Any  # autograd.backward: set by autograd.py, which imports this module
+if TYPE_CHECKING:  # autograd.backward: set by autograd.py, which imports this module
+
+    def run_backward_from(*args: Any) -> None: ...
 
 
 class Size(tuple):
@@ -236,6 +238,7 @@ class Tensor:
 
     def is_contiguous(self) -> bool:
         """Do the elements lie in row-major order without gaps?"""
+        self._current()
         if self._v:
             return bool(self._v.flags & 2)
         step, shape = 1, self._shape
@@ -321,7 +324,7 @@ class Tensor:
         m = self._current()
         if bool(requires_grad) == (m is not None and m.requires_grad):
             return self
-        if not requires_grad:
+        if m is not None and not requires_grad:
             if m.op is not None:
                 raise GradError(
                     message(
@@ -684,7 +687,9 @@ class Tensor:
         return t
 
     @staticmethod
-    def _make_subclass(cls: Any, data: Tensor, requires_grad: bool = False) -> Any:
+    def _make_subclass(  # pyright: ignore[reportSelfClsParameterName]
+        cls: Any, data: Tensor, requires_grad: bool = False
+    ) -> Any:
         """A tensor of a subclass over the memory of `data`."""
         t = _recast(cls, data._alias())
         t.requires_grad_(requires_grad)

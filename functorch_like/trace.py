@@ -7,6 +7,9 @@ plain code pays one truth test for the whole machinery. Leaving a trace restores
 whatever happens inside, and ends the life of its tracers.
 """
 
+# `_v`, `_m` and `_b` are the package's own protocol; the grad modes are also decorators
+# pyright: reportPrivateUsage=false, reportInconsistentConstructor=false
+
 from __future__ import annotations
 
 import os
@@ -20,6 +23,8 @@ from cbackend import lib
 from .errors import TraceError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from .op import Op
     from .tensor import Tensor
 
@@ -51,7 +56,9 @@ class Meta:
     trace: Trace | None = None  # the trace the tensor belongs to, when it is a tracer
     tracer: TracerValue | None = None  # the tracer under a tape's meta; a TracerValue is its own
     op: Op | None = None  # the operation that made it, on the tape
+    seq: int  # with op: later values have larger numbers
     index: int | None = None  # which output of that operation
+    node: Any  # with index: the operation's node
     grad: Tensor | None = None
     retains_grad = False
     hooks: list[Any] | None = None  # called with the gradient
@@ -80,8 +87,7 @@ class TracerValue(Meta):
     Subclasses add what the trace needs; all know their logical shape and dtype.
     """
 
-    trace: Trace
-    seq: int  # later values have larger numbers
+    trace: Trace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -143,7 +149,8 @@ class Trace:
 
     def within(self) -> str:
         """The stack of transforms from the outermost in, for messages."""
-        names, trace = [], self
+        names: list[str] = []
+        trace: Trace | None = self
         while trace is not None:
             names.append(trace.name)
             trace = trace.parent
@@ -221,9 +228,10 @@ class _GradMode:
                 state.grad = saved
 
         @wraps(function)
-        def wrapped_generator(*args: Any, **kwargs: Any) -> Any:
+        def wrapped_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             generator = function(*args, **kwargs)
-            resume, sent = generator.send, None
+            resume: Any = generator.send
+            sent: Any = None
             while True:
                 saved, state.grad = state.grad, enabled
                 try:
@@ -244,7 +252,7 @@ class _GradMode:
         return wrapped_generator if isgeneratorfunction(function) else wrapped
 
 
-class no_grad(_GradMode):  # the field's name for it
+class no_grad(_GradMode):
     """The tape does not record inside. A context manager and a decorator.
 
     Example:

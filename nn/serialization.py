@@ -1,20 +1,20 @@
 """Saving and loading tensors as safetensors files: a JSON header and raw bytes, nothing that could
 run code.
 
-The format is small enough that it is read and written here: that way an error names the file, the
-tensor and the offset, bytes are read straight into place, and a hostile header is refused before
-memory is taken for it. The safetensors library reads these files and writes ones that load here;
-tests hold the two together.
+The safetensors library reads and writes the format and checks a file's header against its size.
+Around it stand here: our tensors, one dtype the format lacks, errors that name the file, and writes
+that replace a file whole or not at all.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO, Any, NamedTuple
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from safetensors import SafetensorError, TensorSpec, deserialize, safe_open, serialize_file
 
 import functorch_like as ft
 from functorch_like import Tensor
@@ -22,41 +22,22 @@ from nn.module import Module
 
 __all__ = ["FileFormatError", "load", "load_metadata", "save"]
 
-_MAX_HEADER = 100_000_000  # bytes; the safetensors library's own limit
-_MAX_SIZE = 2**63 - 1
 _METADATA = "__metadata__"
-_COMPLEX128 = (
-    "complex128"  # the format has no such type: stored as pairs of F64, their names in the metadata
+# the format has no such type: stored as pairs of F64, their names in the metadata
+_COMPLEX128 = "complex128"
+# code in the file -> name of the dtype, in NumPy too but for bfloat16
+_CODES = dict(
+    zip(
+        "BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 BF16 F32 F64 C64".split(),
+        "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 "
+        "complex64".split(),
+        strict=True,
+    )
 )
-
-# code in the file -> (our dtype's name, NumPy's name for the bytes, bytes of one element)
-_CODES = {
-    "BOOL": ("bool", "uint8", 1),
-    "U8": ("uint8", "uint8", 1),
-    "I8": ("int8", "int8", 1),
-    "U16": ("uint16", "uint16", 2),
-    "I16": ("int16", "int16", 2),
-    "U32": ("uint32", "uint32", 4),
-    "I32": ("int32", "int32", 4),
-    "U64": ("uint64", "uint64", 8),
-    "I64": ("int64", "int64", 8),
-    "F16": ("float16", "float16", 2),
-    "BF16": ("bfloat16", "uint16", 2),
-    "F32": ("float32", "float32", 4),
-    "F64": ("float64", "float64", 8),
-    "C64": ("complex64", "complex64", 8),
-}
 
 
 class FileFormatError(ValueError):
     """A file that is no whole, valid safetensors file; the message says which and why."""
-
-
-class _Entry(NamedTuple):
-    code: str
-    shape: list[int]
-    begin: int  # bytes from the end of the header
-    end: int
 
 
 def save(
@@ -94,8 +75,8 @@ def save(
                 f"save: expected strings as metadata, got {key!r}: {value!r}. Use str() or "
                 "json.dumps()."
             )
-    arrays: dict[str, tuple[str, Any]] = {}
-    pairs = []
+    kept: dict[str, Tensor] = {}
+    pairs: list[str] = []
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == _METADATA:
             raise TypeError(
@@ -106,87 +87,48 @@ def save(
                 f"save: expected tensors, got {type(tensor).__name__} for {name!r}. Put settings "
                 "in metadata=."
             )
-        arrays[name] = _to_array(tensor)
+        tensor = tensor.detach().cpu().contiguous()
         if tensor.dtype == ft.complex128:
             pairs.append(name)
+            tensor = ft.view_as_real(tensor)
+        kept[name] = tensor
     if pairs:
         notes[_COMPLEX128] = json.dumps(pairs)
-
-    header: dict[str, Any] = {_METADATA: notes} if notes else {}
-    entries: dict[str, Any] = {}
-    order = sorted(
-        arrays, key=lambda name: -_CODES[arrays[name][0]][2]
-    )  # wide elements first keeps all aligned
-    offset = 0
-    for name in order:
-        code, array = arrays[name]
-        entries[name] = {
-            "dtype": code,
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-    header.update({name: entries[name] for name in arrays})
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with _replacing(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name in order:
-            file.write(
-                memoryview(arrays[name][1].reshape(-1)).cast("B") if arrays[name][1].size else b""
-            )
+    specs = {
+        name: TensorSpec(
+            dtype=t.dtype.name, shape=list(t.shape), data_ptr=t.data_ptr(), data_len=t.nbytes
+        )
+        for name, t in kept.items()
+    }
+    _write(specs, os.fspath(path), notes)
 
 
-@contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A new file that takes path's place when the block ends well, and is removed if not."""
-    target = os.path.realpath(os.fspath(path))
+def _write(specs: Mapping[str, Any], path: str, notes: dict[str, str]) -> None:
+    """A new file that takes path's place once it is complete."""
+    target = os.path.realpath(path)
     draft = f"{target}.{os.getpid()}.tmp"
     try:
         with open(draft, "wb") as file:
-            yield file
-            file.flush()
+            mode = os.fstat(file.fileno()).st_mode
+        serialize_file(dict(specs), draft, notes or None)
+        os.chmod(draft, mode & 0o7777)  # the library makes files that only their owner may read
+        with open(draft, "rb") as file:
             os.fsync(file.fileno())
         os.replace(draft, target)
     except BaseException as error:
-        try:
+        with suppress(OSError):
             os.unlink(draft)
-        except OSError:
-            pass
+        why = "An existing file is unchanged"
         if isinstance(error, OSError):
-            raise type(error)(
-                error.errno,
-                f"save: cannot write {os.fspath(path)} ({error.strerror}). An existing file is "
-                "unchanged",
-            ) from error
+            text = f"save: cannot write {path} ({error.strerror}). {why}"
+            raise type(error)(error.errno, text) from error
+        if isinstance(error, SafetensorError):
+            raise OSError(f"save: cannot write {path} ({error}). {why}.") from error
         raise
 
 
-def _to_array(tensor: Tensor) -> tuple[str, Any]:
-    """(code, NumPy array of the bytes to write)."""
-    import numpy as np
-
-    tensor = tensor.detach().cpu()
-    if (
-        tensor.dtype == ft.bfloat16
-    ):  # NumPy has no such type; a bfloat16 is the upper half of a float32
-        bits = np.ascontiguousarray(tensor.to(ft.float32).numpy()).view(np.uint32) >> 16
-        return "BF16", bits.astype(np.uint16).reshape(tuple(tensor.shape))
-    array = tensor.numpy()
-    array = np.ascontiguousarray(array).reshape(array.shape)
-    if array.dtype == np.complex128:
-        return "F64", np.stack([array.real, array.imag], -1)
-    if array.dtype == np.bool_:
-        return "BOOL", array.view(np.uint8)
-    for code, (name, stored, _) in _CODES.items():
-        if name == stored == array.dtype.name:
-            return code, array
-    raise TypeError(f"save: expected a dtype of the format, got {tensor.dtype}.")
-
-
 def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, by name; for model.load_state_dict.
+    """The tensors of a safetensors file, sorted by name; for model.load_state_dict.
 
     Args:
       path: the file.
@@ -195,47 +137,55 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
       FileFormatError (a ValueError): the file is truncated, damaged or of another format.
       OSError: it cannot be read.
     """
-    import numpy as np
-
-    with open(path, "rb") as file:
-        entries, metadata, start = _read_header(file, os.fspath(path))
-        pairs = _complex_names(metadata)
-        tensors = {}
-        for name, entry in entries.items():
-            kind, stored, _ = _CODES[entry.code]
-            try:
-                array = np.empty(entry.shape, stored)
-                file.seek(start + entry.begin)
-                space = memoryview(array.reshape(-1).view(np.uint8)) if array.size else b""  # type: ignore[arg-type]
-                if array.size and file.readinto(space) != array.nbytes:  # type: ignore[arg-type]
-                    raise ValueError("the file ended early; was it changed meanwhile?")
-                tensor = _from_array(array, kind, name in pairs)
-            except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-                raise _broken(
-                    os.fspath(path), f"tensor {name!r} of shape {entry.shape}: {error}"
-                ) from error
-            tensors[name] = tensor if device is None else tensor.to(device)
+    name = os.fspath(path)
+    pairs = _complex_names(_metadata(name))  # checks the header before the file is read
+    with open(name, "rb") as file:
+        content = file.read()
+    try:
+        items = deserialize(content)
+    except SafetensorError as error:
+        raise _broken(name, error) from error
+    del content
+    tensors = {}
+    for key, item in sorted(items, key=lambda pair: pair[0]):
+        try:
+            tensor = _to_tensor(item["dtype"], item["shape"], item["data"], key in pairs)
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            what = f"tensor {key!r} of shape {str(item['shape'])[:80]}: {error}"
+            raise _broken(name, what) from error
+        tensors[key] = tensor if device is None else tensor.to(device)
     return tensors
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The strings that were saved with the tensors; reads no tensor."""
-    with open(path, "rb") as file:
-        metadata = _read_header(file, os.fspath(path))[1]
+    metadata = _metadata(os.fspath(path))
     return {key: value for key, value in metadata.items() if key != _COMPLEX128}
 
 
-def _from_array(array: Any, kind: str, as_complex: bool) -> Tensor:
+def _metadata(path: str) -> dict[str, str]:
+    try:
+        with safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise _broken(path, error) from error
+
+
+def _to_tensor(code: str, shape: list[int], data: bytearray, as_complex: bool) -> Tensor:
+    """A tensor over the bytes, without a copy."""
     import numpy as np
 
+    kind = _CODES.get(code)
+    if kind is None:
+        raise TypeError(f"its dtype {code} is none of ours")
     if kind == "bool":  # any other byte than 0 and 1 would be no boolean
-        return ft.from_numpy(array != 0)
-    if kind == "bfloat16":
-        wide = (array.astype(np.uint32) << 16).view(np.float32).reshape(array.shape)
-        return ft.from_numpy(wide).to(ft.bfloat16)
-    if as_complex and kind == "float64" and array.ndim and array.shape[-1] == 2:
-        array = array.view(np.complex128).reshape(array.shape[:-1])
-    return ft.from_numpy(array)
+        return ft.from_numpy(np.ndarray(shape, "uint8", data) != 0)
+    if kind == "bfloat16":  # NumPy has no such type
+        return ft.from_numpy(np.ndarray(shape, "uint16", data)).view(ft.bfloat16)
+    tensor = ft.from_numpy(np.ndarray(shape, kind, data))
+    if as_complex and kind == "float64" and shape and shape[-1] == 2:
+        tensor = ft.view_as_complex(tensor)
+    return tensor
 
 
 def _complex_names(metadata: Mapping[str, str]) -> set[str]:
@@ -246,87 +196,10 @@ def _complex_names(metadata: Mapping[str, str]) -> set[str]:
     return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
-def _broken(path: str, what: str) -> FileFormatError:
+def _broken(path: str, why: object) -> FileFormatError:
+    with open(path, "rb") as file:
+        other = file.read(2) in (b"PK", b"\x80\x02")
+    hint = " (it looks like a zip file or pickle, as torch.save writes)" if other else ""
     return FileFormatError(
-        f"load: expected a whole safetensors file, got {path}: {what}. Copy or save it again."
+        f"load: expected a whole safetensors file, got {path}: {why}{hint}. Copy or save it again."
     )
-
-
-def _read_header(file: IO[bytes], path: str) -> tuple[dict[str, _Entry], dict[str, str], int]:
-    """(entries, metadata, offset of the data), checked so that every byte is accounted for once."""
-    size = os.fstat(file.fileno()).st_size
-    prefix = file.read(8)
-    if len(prefix) < 8:
-        raise _broken(path, f"{size} bytes are too few for a header")
-    length = int.from_bytes(prefix, "little")
-    if length > min(size - 8, _MAX_HEADER):
-        hint = (
-            " (it looks like a zip file or pickle, as torch.save writes)"
-            if prefix[:2] in (b"PK", b"\x80\x02")
-            else ""
-        )
-        raise _broken(path, f"its header should have {length} bytes, the file has {size}{hint}")
-    try:
-        header = json.loads(file.read(length).decode(), object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _broken(path, f"its header at offset 8 is no JSON ({error})") from error
-    if not isinstance(header, dict):
-        raise _broken(path, "its header at offset 8 is no JSON object")
-    metadata = header.pop(_METADATA, {})
-    if not isinstance(metadata, dict) or not all(
-        isinstance(value, str) for value in metadata.values()
-    ):
-        raise _broken(path, "its metadata are not strings")
-
-    available = size - 8 - length
-    entries = {name: _entry(path, name, value, available) for name, value in header.items()}
-    offset = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != offset:
-            raise _broken(
-                path, f"tensor {name!r} begins at offset {entry.begin} of the data, not at {offset}"
-            )
-        offset = entry.end
-    if offset != available:
-        raise _broken(
-            path, f"its tensors end at offset {offset} of the data, the file at {available}"
-        )
-    return entries, metadata, 8 + length
-
-
-def _entry(path: str, name: str, value: Any, available: int) -> _Entry:
-    where = f"tensor {name!r}"
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise _broken(path, f"{where} lacks dtype, shape and data_offsets")
-    code, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(code, str) or code not in _CODES:
-        raise _broken(path, f"{where} has the unknown dtype {code!r}")
-    if not _sizes(shape):
-        raise _broken(path, f"{where} has the impossible shape {str(shape)[:80]}")
-    if not _sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1]:
-        raise _broken(path, f"{where} has the impossible offsets {str(offsets)[:80]}")
-    if offsets[1] > available:
-        raise _broken(
-            path,
-            f"{where} ends at offset {offsets[1]} of the data, the file at {available}: it is "
-            "truncated",
-        )
-    needed = math.prod(shape) * _CODES[code][2]
-    if needed != offsets[1] - offsets[0]:
-        raise _broken(
-            path, f"{where} {shape} {code} needs {needed} bytes, and has {offsets[1] - offsets[0]}"
-        )
-    return _Entry(code, shape, offsets[0], offsets[1])
-
-
-def _sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        type(size) is int and 0 <= size <= _MAX_SIZE for size in values
-    )
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a name stands twice")
-    return result

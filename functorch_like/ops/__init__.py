@@ -15,7 +15,9 @@ from . import (
     pool,
     random,
     reduce,
+    scan,
     softmax,
+    sort,
     ternary,
     unary,
     views,
@@ -23,5 +25,5 @@ from . import (
 
 __all__ = [
     "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool", "random",
-    "reduce", "softmax", "ternary", "unary", "views",
+    "reduce", "scan", "softmax", "sort", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .family import operand
-from .unary import angle, conj_physical
+from .unary import conj_physical
 from .views import view_as_complex, view_as_real
 
 __all__ = [

@@ -248,7 +248,7 @@ def full(
       >>> full((2,), 7)
       tensor([7, 7])
     """
-    shape = sizes("full", (size,) if not isinstance(size, int) else (size,))
+    shape = sizes("full", (size,))
     if isinstance(fill_value, Tensor):
         t = fill_value.expand(shape).clone()
         return t if dtype is None else t.to(as_dtype(dtype))

@@ -19,9 +19,8 @@ from .. import op as op_module
 from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
-
-from ..tensor import Tensor
 from ..tape import Node
+from ..tensor import Tensor
 from ..trace import active, clock, next_sequence, state
 
 _new = object.__new__
@@ -145,7 +144,7 @@ def _puller(partial: Any, i: int) -> Callable[[Any, Tensor], Tensor | None]:
         if apply is not None:
             g = apply(ct, *node.args, out)
         else:
-            slope = factor(*node.args, out)
+            slope = factor(*node.args, out)  # type: ignore[misc]
             g = mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
         return g if node.specs is None else sum_to(g, node.specs[i])
 
@@ -331,7 +330,7 @@ def unary(
     inplace: bool = True,
     changes_dtype: bool = False,
     samples: dict[str, Any] | None = None,
-    oracle: str | None = None,
+    oracle: str | Callable[..., Any] | None = None,
 ) -> Callable[[Any], Tensor]:
     """An op of one operand, with the C kernel of the same name.
 
@@ -441,7 +440,7 @@ def binary(
                     )
                 elif kind is float:
                     h = call_float(code, x._v, y, 0)
-                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
+                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
                     h = call_int(code, x._v, y, 0)
                 elif isinstance(y, Tensor) and (
                     (n := y._m) is None or (n.trace is None and not n.is_view)

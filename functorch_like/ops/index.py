@@ -8,6 +8,7 @@ index_put.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from cbackend import ffi, lib, raise_error
@@ -19,7 +20,6 @@ from ..op import NONDIFF, Op, Spec, dispatch, fail, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, clock, state
-from .creation import _scalar
 from .family import align, operand
 from .views import _reshape
 
@@ -239,7 +239,7 @@ def _lanes(
 
 
 def _adjacent(dims: tuple[int, ...]) -> bool:
-    return all(b == a + 1 for a, b in zip(dims, dims[1:], strict=False))
+    return all(b == a + 1 for a, b in pairwise(dims))
 
 
 def _gather_batch(
@@ -643,7 +643,7 @@ def index_put(
     x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False
 ) -> Tensor:
     """A copy of x with values at the places the index tensors name; added with accumulate."""
-    spec, tensors, dims = _parse(x, tuple(indices))
+    _, tensors, dims = _parse(x, tuple(indices))
     values = operand("index_put", values)
     return _put(
         x,

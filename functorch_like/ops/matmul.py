@@ -341,16 +341,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _linear(x, weight) if bias is None else _linear(x, weight, bias)
 
 
-def _matmul_operator(x: Tensor, y: Any) -> Any:
-    return (
-        matmul(x, operand("matmul", y))
-        if isinstance(y, Tensor) or hasattr(y, "__array__")
-        else NotImplemented
-    )
+def _matmul_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) or hasattr(other, "__array__"):
+        return matmul(self, operand("matmul", other))
+    return NotImplemented
 
 
-def _matmul_reflected(x: Tensor, y: Any) -> Any:
-    return matmul(operand("matmul", y), x) if hasattr(y, "__array__") else NotImplemented
+def _matmul_reflected(self: Tensor, other: Any) -> Any:
+    return matmul(operand("matmul", other), self) if hasattr(other, "__array__") else NotImplemented
 
 
 Tensor.__matmul__, Tensor.__rmatmul__ = _matmul_operator, _matmul_reflected

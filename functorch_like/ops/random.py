@@ -444,22 +444,22 @@ def _probability(a: float, _b: float) -> None:
         raise ValueError(message("bernoulli_", "a probability in [0, 1]", a))
 
 
-Tensor.uniform_ = _in_place(
+Tensor.uniform_ = _in_place(  # type: ignore[attr-defined]
     "uniform_", _UNIFORM, _ordered, "Fills with uniform numbers in [from, to).", (0.0, 1.0)
-)  # type: ignore[attr-defined]
-Tensor.normal_ = _in_place(
+)
+Tensor.normal_ = _in_place(  # type: ignore[attr-defined]
     "normal_", _NORMAL, _positive_std, "Fills with normal numbers of a mean and std.", (0.0, 1.0)
-)  # type: ignore[attr-defined]
-Tensor.bernoulli_ = _in_place(
+)
+Tensor.bernoulli_ = _in_place(  # type: ignore[attr-defined]
     "bernoulli_", _BERNOULLI, _probability, "Fills with 1 with probability p, else 0.", (0.5, 0.0)
-)  # type: ignore[attr-defined]
-Tensor.exponential_ = _in_place(
+)
+Tensor.exponential_ = _in_place(  # type: ignore[attr-defined]
     "exponential_",
     _EXPONENTIAL,
     lambda *_: None,
     "Fills with exponential numbers of rate lambd.",
     (1.0, 0.0),
-)  # type: ignore[attr-defined]
+)
 Tensor.bernoulli = bernoulli  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Reductions and scans: sum, mean, prod, var, max, argmax, all, any, cumsum and the like.
+"""Reductions: sum, mean, prod, var, max, argmax, all, any, norm and the like.
 
 Params hold non-negative, sorted dims; an empty tuple of dims means none. `dim` may be an int, a
 tuple or None (all); `axis` and `keepdims` are accepted for it and `keepdim`.
@@ -29,8 +29,6 @@ __all__ = [
     "argmax",
     "argmin",
     "count_nonzero",
-    "cumprod",
-    "cumsum",
     "logsumexp",
     "max",
     "mean",
@@ -61,7 +59,7 @@ def _dims(op: str, x: Tensor, dim: Any) -> tuple[int, ...]:
         return tuple(range(n))
     if type(dim) is int:
         return (wrap_dim(op, dim, n),) if n else (wrap_dim(op, dim, n),)[:0]
-    dims = tuple(sorted([wrap_dim(op, d, n) for d in dim]))
+    dims = tuple(sorted([wrap_dim(op, d, n) for d in dim]))  # pyright: ignore[reportGeneralTypeIssues]
     if len(set(dims)) < len(dims):
         raise ValueError(message(op, "each dim once", dim))
     return dims if n else ()
@@ -252,6 +250,7 @@ sampled(
 def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """For each element the product of all others along dims, exact also where some are zero."""
     from .join import cat
+    from .scan import cumprod
 
     shape = x._shape
     kept = [d for d in range(len(shape)) if d not in dims]
@@ -617,7 +616,7 @@ def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: 
 
 
 def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: Any) -> Tensor:
-    """The place of the smallest element along dim, or in the flattened tensor; on ties the first."""
+    """The place of the smallest element along dim, or in the flattened tensor. See argmax()."""
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     return _argmin(
         x, dim=_FLAT if dim is None else wrap_dim("argmin", dim, x.ndim), keepdim=keepdim
@@ -753,115 +752,7 @@ def aminmax(x: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tupl
     return amin(x, dim, keepdim), amax(x, dim, keepdim)
 
 
-# ---- scans ----
-
-
-def _scan(name: str, *, vjp: Any, jvp: Any) -> Op:
-    code = _code(name, b"scan")
-    op = Op(
-        name,
-        lambda x, *, dim: lib.cb_scan(code, x._v, dim, -1),
-        vjp=vjp,
-        jvp=jvp,
-        batch=lambda _size, _batched, x, *, dim: x if x.ndim == 1 else op(x, dim=dim + 1),
-        family="scan",
-    )
-    return op
-
-
-def _lines(make: Any) -> list[Any]:
-    """What scans are tested on."""
-    return [
-        call(make(3, 4), dim=1),
-        call(_holed(make, 4, 2, 3), dim=0),
-        call(make(), dim=0),
-        call(make(0, 3), dim=0),
-        call(make(5), dim=0),
-    ]
-
-
-def _reversed_sum(x: Tensor, dim: int) -> Tensor:
-    return _cumsum(x.flip(dim), dim=dim).flip(dim) if x.ndim else x
-
-
-_cumsum = _scan(
-    "cumsum",
-    vjp=lambda ct, _out, _x, *, dim: (_reversed_sum(ct, dim),),
-    jvp=lambda tangents, _out, _x, *, dim: _cumsum(tangents[0], dim=dim),
-)
-sampled(
-    _cumsum,
-    _lines,
-    kinds="bool int float complex",
-    oracle=lambda np, x, *, dim: np.cumsum(x, axis=dim) if x.ndim else x,
-)
-
-
-def _cumprod_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dim: int) -> Tensor:
-    return (
-        _sum(
-            _cumprod_jacobian(x, dim) * tangents[0].movedim(dim, -1).unsqueeze(-2),
-            dims=(x.ndim,),
-            keepdim=False,
-        ).movedim(-1, dim)
-        if x.ndim
-        else tangents[0]
-    )
-
-
-def _cumprod_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
-    if not x.ndim:
-        return (ct,)
-    weights = _cumprod_jacobian(x, dim).conj()
-    return (
-        _sum(
-            weights * ct.movedim(dim, -1).unsqueeze(-1), dims=(x.ndim - 1,), keepdim=False
-        ).movedim(-1, dim),
-    )
-
-
-def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
-    """d out[i] / d x[j] as [..., i, j]: the product of x[k], k <= i, k != j.
-
-    Quadratic in the length, exact at zeros.
-    """
-    from .creation import eye, ones
-
-    rows = x.movedim(dim, -1)
-    n = rows.shape[-1]
-    identity = eye(n, dtype="bool", device=x.device)
-    others = where(identity, 1, rows.unsqueeze(-2))  # [..., j, k]: row j has a 1 in place of x[j]
-    products = _cumprod(others, dim=others.ndim - 1).transpose(-1, -2)  # [..., i, j]
-    lower = ones(n, n, dtype="bool", device=x.device).tril()
-    return where(lower, products, 0)
-
-
-_cumprod = _scan("cumprod", vjp=_cumprod_vjp, jvp=_cumprod_jvp)
-sampled(
-    _cumprod,
-    _lines,
-    kinds="bool int float complex",
-    oracle=lambda np, x, *, dim: np.cumprod(x, axis=dim) if x.ndim else x,
-)
-
-
-def cumsum(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:
-    """The sums of the elements up to each place along dim.
-
-    Example:
-      >>> cumsum(tensor([1, 2, 3]), dim=0)
-      tensor([1, 3, 6])
-    """
-    dim = options.get("axis", dim)
-    x = x if dtype is None else x.to(as_dtype(dtype))
-    return _cumsum(x, dim=wrap_dim("cumsum", 0 if dim is None else dim, x.ndim))
-
-
-def cumprod(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: Any) -> Tensor:
-    """The products of the elements up to each place along dim."""
-    dim = options.get("axis", dim)
-    x = x if dtype is None else x.to(as_dtype(dtype))
-    return _cumprod(x, dim=wrap_dim("cumprod", 0 if dim is None else dim, x.ndim))
+# ---- norms ----
 
 
 def norm(
@@ -899,7 +790,7 @@ def norm(
 
 
 for _f in (
-    sum, mean, nansum, nanmean, prod, amax, amin, all, any, count_nonzero, logsumexp, var, std, argmax, argmin, max, min,
-    aminmax, cumsum, cumprod, norm,
+    sum, mean, nansum, nanmean, prod, amax, amin, all, any, count_nonzero, logsumexp, var, std,
+    argmax, argmin, max, min, aminmax, norm,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)

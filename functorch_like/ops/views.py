@@ -656,17 +656,17 @@ VIEW_WRITES.update(
     view_as_complex=lambda base, value: _as_real(value),
 )
 
-Tensor.T = property(
+Tensor.T = property(  # type: ignore[attr-defined]
     lambda x: _permute(x, dims=tuple(range(x.ndim - 1, -1, -1))), doc="All dimensions reversed."
-)  # type: ignore[attr-defined]
+)
 Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two dimensions swapped.")  # type: ignore[attr-defined]
-Tensor.mH = property(
+Tensor.mH = property(  # type: ignore[attr-defined]
     lambda x: transpose(x, -2, -1).conj(), doc="The last two dimensions swapped and conjugated."
-)  # type: ignore[attr-defined]
+)
 Tensor.H = Tensor.mH  # type: ignore[attr-defined]
 for _f in (
-    permute, transpose, t, movedim, reshape, view, flatten, ravel, unflatten, view_as, reshape_as, expand, expand_as,
-    broadcast_to, unsqueeze, squeeze, diagonal, diag_embed, diag,
+    permute, transpose, t, movedim, reshape, view, flatten, ravel, unflatten, view_as, reshape_as,
+    expand, expand_as, broadcast_to, unsqueeze, squeeze, diagonal, diag_embed, diag,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
 Tensor.swapaxes = Tensor.swapdims = transpose  # type: ignore[attr-defined]

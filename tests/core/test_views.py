@@ -335,3 +335,64 @@ def test_long_chains_of_views_and_writes():
         total += w
     total.backward()
     assert w.grad.item() == 2000
+
+
+def test_layout_after_recorded_writes():
+    """A view is strided as before, also after a recorded write gave it a value of its own for a moment."""
+    x = ft.ones(3, 3, requires_grad=True) * 1
+    v = x[:, ::2]
+    v[0] = 5.0
+    assert not v.is_contiguous() and v.stride() == (3, 2) and v.reshape(6).shape == (6,)
+    with pytest.raises(ft.ShapeError):
+        v.view(6)
+
+
+def test_random_programs():
+    """Views of views, writes and buffers in random order: in memory, on the tape and under transforms the same, and the
+    gradients are the finite differences."""
+    import random
+
+    views = [
+        lambda x: x.t() if x.ndim == 2 else x[:], lambda x: x[0] if x.ndim else x[None], lambda x: x.view(-1) if x.is_contiguous() else x[:],
+        lambda x: x[..., ::2] if x.ndim else x[None], lambda x: x.unsqueeze(0), lambda x: x.diagonal() if x.ndim == 2 else x[...],
+    ]  # fmt: skip
+
+    def program(seed, x, w):
+        rng = random.Random(seed)
+        known = [x]
+        for _ in range(rng.randint(3, 9)):
+            kind, a, b = rng.randrange(9), rng.choice(known), rng.choice(known)
+            if kind < 4:
+                known.append(rng.choice(views)(a))
+            elif kind == 4:
+                a.mul_(w)
+            elif kind == 5:
+                a.add_(0.25)
+            elif kind == 6 and a.ndim:
+                a[0] = b.sum().tanh()
+            elif kind == 7:
+                a.mul_(b.sum().sin())
+            elif kind == 8:
+                buffer = ft.zeros(a.shape, dtype=ft.float64)
+                buffer[...].copy_(a)
+                known.append(buffer)
+        return ft.stack([(v**2).mean() * (i + 1) for i, v in enumerate(known)]).sum()
+
+    w, step = ft.tensor(0.8, dtype=ft.float64), 1e-6
+    for seed in range(60):
+        ft.manual_seed(seed)
+        a, d = ft.randn(3, 3, dtype=ft.float64), ft.randn(3, 3, dtype=ft.float64)
+        plain = lambda x, w, seed=seed: program(seed, x.clone(), w)  # noqa: E731
+        f = lambda x, w, seed=seed: program(seed, x * 1, w)  # noqa: E731
+        value, slope = plain(a, w).item(), (plain(a + step * d, w + step) - plain(a - step * d, w - step)).item() / (2 * step)
+        x, u = a.clone().requires_grad_(), w.clone().requires_grad_()
+        f(x, u).backward()
+        one = pytest.approx(slope, rel=1e-4, abs=1e-4)
+        assert ((x.grad * d).sum() + (0 if u.grad is None else u.grad)).item() == one, seed
+        g, h = ft.grad(f, (0, 1))(a, w)
+        assert ((g * d).sum() + h).item() == one, seed
+        y, tangent = ft.jvp(f, (a, w), (d, ft.ones_like(w)))
+        assert y.item() == pytest.approx(value) and tangent.item() == one, seed
+        g, h = ft.vmap(ft.grad(f, (0, 1)), (0, None))(ft.stack([d, a]), w)
+        assert ((g[1] * d).sum() + h[1]).item() == one, seed
+        assert ft.vmap(f, (1, None))(ft.stack([d, a], 1), w)[1].item() == pytest.approx(value), seed
