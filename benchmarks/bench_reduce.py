@@ -2,13 +2,12 @@
 
 import functorch_like as ft
 from functorch_like.op import TABLE
+from functorch_like.testing import samples_of
 
 from . import common
 
 REDUCTIONS = [op.name for op in TABLE.values() if op.family == "reduce"]
 SCANS = [op.name for op in TABLE.values() if op.family == "scan"]
-ARGS = {"var": {"correction": 1.0}}
-ONE_DIM = ("argmax", "argmin", "max_dim", "min_dim")
 
 
 class Reduce(common.Kept):
@@ -23,12 +22,13 @@ class Reduce(common.Kept):
         self.op, self.x = TABLE[op], common.normal(self.side, self.side)
         if op == "prod":
             self.x = 1 + self.x * 1e-3
-        if op in ONE_DIM:
-            self.x = self.x.reshape(-1) if along == "full" else self.x
-            self.params_of_op = {"dim": 1 if along == "rows" else 0, "keepdim": False}
-        else:
+        _, given = samples_of(self.op)[0]  # the op's other params, correction of var for one
+        if "dims" in given:
             dims = {"rows": (1,), "columns": (0,), "full": (0, 1)}[along]
-            self.params_of_op = {"dims": dims, "keepdim": False, **ARGS.get(op, {})}
+            self.params_of_op = {**given, "dims": dims}
+        else:
+            self.x = self.x.reshape(-1) if along == "full" else self.x
+            self.params_of_op = {**given, "dim": 1 if along == "rows" else 0}
 
     def reduce(self):
         return self.op(self.x, **self.params_of_op)

@@ -21,14 +21,19 @@ from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.pool import *
+from .ops.products import *
 from .ops.random import *
 from .ops.reduce import *
 from .ops.scan import *
+from .ops.scatter import *
+from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
+from .ops.special import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
+from . import special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

@@ -10,7 +10,7 @@ from cbackend import lib
 
 from . import tensor as tensor_module
 from .dtypes import can_cast
-from .errors import DTypeError, GradError, ShapeError, message
+from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tape import run_backward
 from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
@@ -104,6 +104,16 @@ def backward(
 def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> None:
     """meta.grad += g, where meta.grad shares no memory with anything else."""
     earlier = meta.grad
+    trace = g._m.trace if g._m is not None else None
+    if trace is not None and meta.trace is None and meta.op is None and meta.seq < trace.first:
+        raise TraceError(
+            message(
+                "backward",
+                f"leaves made inside {trace.name}",
+                "one captured from outside, whose .grad would outlive the values",
+                "Use autograd.grad and return the result, or make the leaf inside by detach().requires_grad_().",  # noqa: E501
+            )
+        )
     if earlier is None:
         # a hook may have kept g, a rule may have returned it twice
         shared = (

@@ -54,10 +54,7 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
             )
         )
     if m is None and trace is None:
-        for a in args:
-            if a._m is not None and (a._m.trace is not None or (a._m.requires_grad and state.grad)):
-                return False
-        return True
+        return not any([a._m is not None and _is_recorded(a) for a in args])
     if m is not None and m.is_view:
         sync(target)
         m = target._m
@@ -66,14 +63,13 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
         return False
     if m is not None and m.trace is not None:
         return False
-    for a in args:
-        if (
-            a is not target
-            and a._m is not None
-            and (a._m.trace is not None or (a._m.requires_grad and state.grad))
-        ):
-            return False
-    return True
+    return not any([a is not target and a._m is not None and _is_recorded(a) for a in args])
+
+
+def _is_recorded(t: Tensor) -> bool:
+    """Is its value, which a view takes up from its base first, traced or about to be recorded?"""
+    m = t._current()
+    return m is not None and (m.trace is not None or (m.requires_grad and state.grad))
 
 
 def _refuse_leaf(name: str, root: Tensor) -> None:
@@ -149,8 +145,8 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
 
 
 def _laid_out(target: Tensor, new: Tensor) -> Tensor:
-    """The new value, contiguous if the tensor it goes to is: what view() can do with it must not change."""
-    return new.contiguous() if target.is_contiguous() else new  # type: ignore[attr-defined]
+    """The new value, contiguous if its target is: what view() can do with it must not change."""
+    return new.contiguous() if target.is_contiguous() else new
 
 
 _STALE = Meta()  # no base has it: the view is made anew at its next use

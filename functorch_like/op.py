@@ -43,6 +43,7 @@ class Spec:
     """Shape, dtype and device of a tensor, without its data."""
 
     __slots__ = ("_device", "_dtype", "shape")
+    _dtype: int
 
     def __init__(self, x: Tensor):
         handle = x._v or x._concrete

@@ -21,7 +21,7 @@ Handles = Sequence[Any]
 
 
 def handles(*lists: Sequence[Tensor]) -> list[Handles] | None:
-    """The C handles of lists of tensors; None if something records or one is traced or a watched view."""
+    """The C handles of lists of tensors; None if something records or one is traced."""
     if state.grad or (active and state.trace is not None):
         return None
     result = []

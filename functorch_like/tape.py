@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from cbackend import lib
 
 from . import op as op_module
-from .errors import GradError, message
+from .errors import GradError, ShapeError, message
 from .op import Op, Spec
-from .trace import Meta, clock, next_sequence, state
+from .trace import Leaf, Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -264,6 +264,11 @@ def run_backward(
             heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph and node.clock >= 0:
             node.args = node.out = None
+    for meta in [m for m in cts if type(m) is Leaf and m.successor is not None]:
+        ct, leaf = cts.pop(meta), meta
+        while leaf.successor is not None:
+            leaf = leaf.successor
+        cts[leaf] = cts[leaf] + ct if leaf in cts else ct
     for meta, ct in cts.items():
         if meta.hooks is not None:
             ct = run_hooks(meta, ct)
@@ -286,8 +291,25 @@ def run_hooks(meta: Meta, ct: Tensor) -> Tensor:
     """A hook may return a replacement for the gradient."""
     for hook in list(meta.hooks or ()):
         replacement = hook(ct)
-        if replacement is not None:
-            ct = replacement
+        if replacement is None:
+            continue
+        if not hasattr(replacement, "_m"):
+            raise TypeError(
+                message(
+                    "register_hook",
+                    "a hook that returns a tensor or None",
+                    type(replacement).__name__,
+                )
+            )
+        if replacement._shape != ct._shape:
+            raise ShapeError(
+                message(
+                    "register_hook",
+                    f"a hook that returns shape {list(ct._shape)}",
+                    list(replacement._shape),
+                )
+            )
+        ct = replacement
     return ct
 
 

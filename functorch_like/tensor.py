@@ -17,7 +17,7 @@ from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .errors import DimError, DTypeError, GradError, ShapeError, TraceError, message
 from .tape import Node
-from .trace import Leaf, Meta, TracerValue, clock, state
+from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
 _release = lib.cb_release
@@ -349,7 +349,17 @@ class Tensor:
                     "Cast with .float().",
                 )
             )
+        if active and state.trace is not None and not state.trace.owns(self):
+            raise TraceError(
+                message(
+                    "requires_grad_",
+                    f"a tensor made inside {state.trace.name}",
+                    "one captured from outside",
+                    "Use detach().requires_grad_(), or pass it in as an argument.",
+                )
+            )
         self._m = leaf = Leaf()
+        leaf.seq = next_sequence()
         leaf.stand_on(m)
         if m is not None:
             leaf.grad, leaf.history = m.grad, m.history
@@ -687,8 +697,10 @@ class Tensor:
         return t
 
     @staticmethod
-    def _make_subclass(  # pyright: ignore[reportSelfClsParameterName]
-        cls: Any, data: Tensor, requires_grad: bool = False
+    def _make_subclass(
+        cls: Any,  # pyright: ignore[reportSelfClsParameterName]
+        data: Tensor,
+        requires_grad: bool = False,
     ) -> Any:
         """A tensor of a subclass over the memory of `data`."""
         t = _recast(cls, data._alias())
@@ -802,8 +814,8 @@ def sync(t: Tensor) -> None:
         m = base._m
     if m is seen:
         return
-    # it was recorded when it was made, wherever it is looked at
-    saved, state.grad = state.grad, True
+    # it was recorded when it was made, wherever it is looked at; a view of a leaf may not have been
+    saved, state.grad = state.grad, type(m) is not Leaf or t._m.requires_grad
     try:
         fresh = op_module.dispatch(op, (base,), params)
     finally:
@@ -823,10 +835,25 @@ def replace(t: Tensor, new: Tensor) -> None:
     old = _new(Tensor)
     old._v, old._m, old._b = lib.cb_retain(t._v), m, None
     t._v, new._v = new._v, t._v
-    t._m = kept = new._m or Meta()
+    kept = new._m or Meta()
+    if m is not None and m.requires_grad and m.op is None and not kept.requires_grad:
+        kept = Leaf()  # written under no_grad: still the leaf that graphs of earlier values lead to
+        kept.stand_on(new._m)
+        kept.seq, kept.watched = m.seq, m.watched
+        kept.hooks, kept.after_hooks = m.hooks, m.after_hooks
+        m.successor = kept
+    t._m = kept
     new._m = None
     kept.is_view = False
-    kept.history = (clock[0], old, None if m is None else m.history)
+    if m is None:
+        kept.history = (clock[0], old, None)
+        return
+    kept.history = (clock[0], old, m.history)
+    if m.grad is not None:
+        kept.grad = m.grad
+    if m.retains_grad:  # asked of the tensor, so of its value when backward() comes
+        kept.retains_grad = kept.watched = True
+        m.retains_grad = False
 
 
 op_module.wrap = wrap

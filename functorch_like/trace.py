@@ -79,6 +79,9 @@ class Leaf(Meta):
     """A tensor whose gradient was asked for by requires_grad."""
 
     requires_grad = True
+    seq = 0  # when it was asked for
+    # the leaf's meta since it was given another value by a write that is not recorded
+    successor: Leaf | None = None
 
 
 class TracerValue(Meta):

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import functorch_like as ft
 from functorch_like import (
     Tensor,
+    avg_pool2d,
+    conv2d,
     linear,
     log_softmax,
     max_pool2d,
+    pad,
     sigmoid,
     softmax,
     tanh,
@@ -255,105 +258,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Size2 = 1,
-    padding: Size2 | str = 0,
-    dilation: Size2 = 1,
-    groups: int = 1,
-) -> Tensor:
-    """2-D cross-correlation of images with filters.
-
-    Args:
-      input [n, c, h, w] or [c, h, w]: images.
-      weight [out, c / groups, kh, kw]: filters.
-      bias [out]: added to each output channel.
-      stride, dilation: one number or (rows, columns).
-      padding: zeros on each side: a number, (rows, columns), "valid" (none), or "same" (output as
-        large as input; stride 1 only).
-      groups: channels are split into so many independent parts.
-    Returns:
-      [n, out, h', w'] or [out, h', w'].
-    """
-    if isinstance(padding, str):
-        input, padding = _resolve_padding(input, weight, stride, padding, dilation)
-    return ft.conv2d(input, weight, bias, stride, padding, dilation, groups)
-
-
-def _resolve_padding(
-    input: Tensor, weight: Tensor, stride: Size2, padding: str, dilation: Size2
-) -> tuple[Tensor, tuple[int, int]]:
-    if padding == "valid":
-        return input, (0, 0)
-    if padding != "same":
-        raise ValueError(
-            f"conv2d: expected padding as numbers, 'valid' or 'same', got {padding!r}."
-        )
-    if _pair("conv2d", "stride", stride) != (1, 1):
-        raise ValueError(
-            f"conv2d: expected stride 1 with padding='same', got {stride}. Give padding in numbers."
-        )
-    dilations = _pair("conv2d", "dilation", dilation)
-    total = [step * (size - 1) for step, size in zip(dilations, weight.shape[-2:], strict=True)]
-    if not any(size % 2 for size in total):
-        return input, (total[0] // 2, total[1] // 2)
-    rows, columns = ((size // 2, size - size // 2) for size in total)
-    return pad(input, (*columns, *rows)), (0, 0)
-
-
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Size2,
-    stride: Size2 | None = None,
-    padding: Size2 = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """Mean over windows of the last two dimensions.
-
-    Args:
-      input [..., h, w] floating.
-      kernel_size, stride, padding: one number or (rows, columns); stride defaults to kernel_size.
-      ceil_mode: a last window that only partly fits counts.
-      count_include_pad: zeros of the padding count in the mean.
-      divisor_override: divide the sum by this instead of the window's size.
-    Returns:
-      [..., h', w'], same dtype.
-    """
-    kh, kw = _pair("avg_pool2d", "kernel_size", kernel_size)
-    sh, sw = (kh, kw) if stride is None or stride == [] else _pair("avg_pool2d", "stride", stride)
-    ph, pw = _pair("avg_pool2d", "padding", padding)
-    if ph > kh // 2 or pw > kw // 2:
-        raise ValueError(
-            f"avg_pool2d: expected padding of at most half the kernel {[kh, kw]}, got {[ph, pw]}."
-        )
-    *lead, h, w = input.shape
-    out_h, extra_h = _pooled(h, kh, sh, ph, ceil_mode)
-    out_w, extra_w = _pooled(w, kw, sw, pw, ceil_mode)
-    if out_h < 1 or out_w < 1:
-        raise ShapeError(
-            f"avg_pool2d: expected images of at least {[kh - 2 * ph, kw - 2 * pw]}, got {[h, w]}. "
-            "Take a smaller kernel or more padding."
-        )
-    if (sh, sw, ph, pw, extra_h, extra_w) == (kh, kw, 0, 0, 0, 0):
-        tiles = input[..., : out_h * kh, : out_w * kw].reshape([*lead, out_h, kh, out_w, kw])
-        return tiles.sum((-3, -1)) / divisor_override if divisor_override else tiles.mean((-3, -1))
-
-    ones = ft.ones(1, 1, kh, kw, dtype=input.dtype, device=input.device)
-    images = input.reshape(-1, 1, h, w)
-    summed = ft.conv2d(pad(images, (pw, pw + extra_w, ph, ph + extra_h)), ones, None, (sh, sw))
-    if divisor_override:
-        return (summed / divisor_override).reshape([*lead, out_h, out_w])
-    # how many positions each window divides by: the image, and the padding too where it counts
-    inside = ft.ones(1, 1, h, w, dtype=input.dtype, device=input.device)
-    inside = pad(inside, (pw, pw, ph, ph), value=1.0 if count_include_pad else 0.0)
-    count = ft.conv2d(pad(inside, (0, extra_w, 0, extra_h)), ones, None, (sh, sw))
-    return (summed / count).reshape([*lead, out_h, out_w])
-
-
 def _pooled(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> tuple[int, int]:
     """(windows along one dimension, zeros missing behind the last one)."""
     span = size + 2 * padding - kernel
@@ -382,69 +286,6 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) 
             ]
             input = ft.cat(means, dim)
     return input
-
-
-def pad(
-    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Tensor:
-    """input with its last dimensions made longer (or, for negative numbers, shorter).
-
-    Args:
-      input [...]: any dtype.
-      pad: (before, after) of the last dimension, then of the one before it, and so on.
-      mode: "constant" puts value; "reflect" mirrors without the edge; "replicate" repeats the edge;
-        "circular" continues from the other side.
-      value: for "constant"; 0 by default.
-    Returns:
-      [longer], same dtype.
-    Example:
-      >>> pad(ft.tensor([1, 2]), (1, 2))
-      tensor([0, 1, 2, 0, 0])
-    """
-    if len(pad) % 2 or len(pad) > 2 * input.ndim:
-        raise ValueError(
-            f"pad: expected pairs (before, after) for at most {input.ndim} dimensions, got "
-            f"{len(pad)} numbers."
-        )
-    if mode not in ("constant", "reflect", "replicate", "circular"):
-        raise ValueError(
-            f"pad: expected mode constant, reflect, replicate or circular, got {mode!r}."
-        )
-    for i in range(len(pad) // 2):
-        before, after = pad[2 * i], pad[2 * i + 1]
-        dim = input.ndim - 1 - i
-        if before < 0 or after < 0:
-            start = max(0, -before)
-            input = input.narrow(dim, start, input.shape[dim] - start - max(0, -after))
-        parts = [
-            _side(input, dim, max(0, before), mode, value, True),
-            input,
-            _side(input, dim, max(0, after), mode, value, False),
-        ]
-        parts = [part for part in parts if part is not None]
-        input = parts[0] if len(parts) == 1 else ft.cat(parts, dim)
-    return input
-
-
-def _side(
-    input: Tensor, dim: int, n: int, mode: str, value: float | None, before: bool
-) -> Tensor | None:
-    """The n slices that pad puts before or after dimension dim."""
-    if n == 0:
-        return None
-    size = input.shape[dim]
-    shape = list(input.shape)
-    shape[dim] = n
-    if mode == "constant":
-        return ft.full(shape, 0 if value is None else value, dtype=input.dtype, device=input.device)
-    most = {"reflect": size - 1, "circular": size, "replicate": n if size else 0}[mode]
-    if n > most:
-        raise ValueError(f"pad: expected at most {most} in mode {mode} for size {size}, got {n}.")
-    if mode == "replicate":
-        return input.narrow(dim, 0 if before else size - 1, 1).expand(shape)
-    if mode == "circular":
-        return input.narrow(dim, size - n if before else 0, n)
-    return input.narrow(dim, 1 if before else size - 1 - n, n).flip(dim)
 
 
 # ---- shapes, tables, similarity ----

@@ -8,7 +8,6 @@ that replace a file whole or not at all.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,8 +22,8 @@ from nn.module import Module
 __all__ = ["FileFormatError", "load", "load_metadata", "save"]
 
 _METADATA = "__metadata__"
-# the format has no such type: stored as pairs of F64, their names in the metadata
-_COMPLEX128 = "complex128"
+# The format has no complex128: pairs of F64 are stored, and this with their names in the metadata.
+_PAIRS = "__complex128__:"
 # code in the file -> name of the dtype, in NumPy too but for bfloat16
 _CODES = dict(
     zip(
@@ -76,7 +75,6 @@ def save(
                 "json.dumps()."
             )
     kept: dict[str, Tensor] = {}
-    pairs: list[str] = []
     for name, tensor in tensors.items():
         if not isinstance(name, str) or name == _METADATA:
             raise TypeError(
@@ -89,11 +87,9 @@ def save(
             )
         tensor = tensor.detach().cpu().contiguous()
         if tensor.dtype == ft.complex128:
-            pairs.append(name)
+            notes[_PAIRS + name] = ""
             tensor = ft.view_as_real(tensor)
         kept[name] = tensor
-    if pairs:
-        notes[_COMPLEX128] = json.dumps(pairs)
     specs = {
         name: TensorSpec(
             dtype=t.dtype.name, shape=list(t.shape), data_ptr=t.data_ptr(), data_len=t.nbytes
@@ -138,7 +134,7 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
       OSError: it cannot be read.
     """
     name = os.fspath(path)
-    pairs = _complex_names(_metadata(name))  # checks the header before the file is read
+    metadata = _metadata(name)  # checks the header before the file is read
     with open(name, "rb") as file:
         content = file.read()
     try:
@@ -149,7 +145,9 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
     tensors = {}
     for key, item in sorted(items, key=lambda pair: pair[0]):
         try:
-            tensor = _to_tensor(item["dtype"], item["shape"], item["data"], key in pairs)
+            tensor = _to_tensor(
+                item["dtype"], item["shape"], item["data"], _PAIRS + key in metadata
+            )
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             what = f"tensor {key!r} of shape {str(item['shape'])[:80]}: {error}"
             raise _broken(name, what) from error
@@ -160,7 +158,7 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The strings that were saved with the tensors; reads no tensor."""
     metadata = _metadata(os.fspath(path))
-    return {key: value for key, value in metadata.items() if key != _COMPLEX128}
+    return {key: value for key, value in metadata.items() if not key.startswith(_PAIRS)}
 
 
 def _metadata(path: str) -> dict[str, str]:
@@ -186,14 +184,6 @@ def _to_tensor(code: str, shape: list[int], data: bytearray, as_complex: bool) -
     if as_complex and kind == "float64" and shape and shape[-1] == 2:
         tensor = ft.view_as_complex(tensor)
     return tensor
-
-
-def _complex_names(metadata: Mapping[str, str]) -> set[str]:
-    try:
-        names = json.loads(metadata.get(_COMPLEX128, "[]"))
-    except (ValueError, RecursionError):
-        return set()
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
 
 def _broken(path: str, why: object) -> FileFormatError:

@@ -1,4 +1,5 @@
-"""Bad input: a Python exception of the fitting class with `{op}: expected ..., got ...`; the process and all tensors intact."""
+"""Bad input: a Python exception of the fitting class with `{op}: expected ..., got ...`; the
+process and all tensors intact."""
 
 import gc
 import os
@@ -50,7 +51,10 @@ CASES = {
     "gather far negative": (lambda: x23.gather(1, ft.tensor([[-4]])), ft.DimError),
     "index_select": (lambda: x23.index_select(0, ft.tensor([2])), ft.DimError),
     "scatter": (lambda: x23.scatter(1, ft.tensor([[5]]), 1.0), ft.DimError),
-    "cross_entropy target": (lambda: ft.cross_entropy(x23, ft.tensor([0, 3])), (ft.DimError, ValueError)),
+    "cross_entropy target": (
+        lambda: ft.cross_entropy(x23, ft.tensor([0, 3])),
+        (ft.DimError, ValueError),
+    ),
     "embedding": (lambda: ft.embedding(ft.tensor([5]), x23), ft.DimError),
     "max of nothing": (lambda: ft.ones(0).max(), (ft.DimError, ft.ShapeError, ValueError)),
     # dtypes
@@ -104,7 +108,9 @@ def test_classes_fit_in_the_standard_ones():
     """Code that catches what NumPy or torch raise catches ours."""
     assert issubclass(ft.ShapeError, ValueError) and issubclass(ft.ShapeError, RuntimeError)
     assert issubclass(ft.DimError, IndexError) and issubclass(ft.DTypeError, TypeError)
-    assert issubclass(ft.OutOfMemoryError, MemoryError) and issubclass(ft.OutOfMemoryError, RuntimeError)
+    assert issubclass(ft.OutOfMemoryError, MemoryError) and issubclass(
+        ft.OutOfMemoryError, RuntimeError
+    )
     for error in (ft.GradError, ft.TraceError, ft.KernelError, ft.DeviceError):
         assert issubclass(error, RuntimeError)
 
@@ -114,7 +120,10 @@ def test_messages_show_what_came():
         x34 @ x56
     with pytest.raises(ft.DimError, match=r"sum: expected a dim in \[-2, 1\], got 2"):
         x23.sum(2)
-    with pytest.raises(ft.ShapeError, match=r"grad: expected a scalar result, got shape \[3\]\. Reduce it, or use jacrev\."):
+    with pytest.raises(
+        ft.ShapeError,
+        match=r"grad: expected a scalar result, got shape \[3\]\. Reduce it, or use jacrev\.",
+    ):
         ft.grad(lambda x: x)(v3)
 
 
@@ -140,18 +149,25 @@ def test_in_place_on_a_saved_tensor():
 
 def test_out_of_memory():
     gc.collect()
-    start = ft.memory_allocated()
     kept = ft.ones(3)
+    start = ft.memory_allocated()
     for make in (
-        lambda: ft.empty(10**15, dtype=ft.uint8), lambda: ft.zeros(10**8, 10**7), lambda: ft.ones(10**15 // 4), lambda: ft.rand(10**14), lambda: kept.expand(10**14, 3) + 1,
-        lambda: ft.arange(10**14), lambda: ft.eye(10**8), lambda: kept.repeat(10**14),
-    ):  # fmt: skip
+        lambda: ft.empty(10**15, dtype=ft.uint8),
+        lambda: ft.zeros(10**8, 10**7),
+        lambda: ft.ones(10**15 // 4),
+        lambda: ft.rand(10**14),
+        lambda: kept.expand(10**14, 3) + 1,
+        lambda: ft.arange(10**14),
+        lambda: ft.eye(10**8),
+        lambda: kept.repeat(10**14),
+    ):
         with pytest.raises(MemoryError) as caught:
             make()
-        assert isinstance(caught.value, ft.OutOfMemoryError) and FORM.match(str(caught.value)), str(caught.value)
+        assert isinstance(caught.value, ft.OutOfMemoryError) and FORM.match(str(caught.value)), str(
+            caught.value
+        )
         caught = None
     assert kept.tolist() == [1, 1, 1]
-    del kept
     assert ft.memory_allocated() == start
 
 
@@ -165,7 +181,12 @@ def test_sizes_that_overflow():
 
 def _python(code, **environment):
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, cwd=os.path.dirname(os.path.dirname(__file__))
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=os.path.dirname(os.path.dirname(__file__)),
     )
 
 
@@ -179,12 +200,17 @@ def test_cpu_level_that_the_machine_lacks():
     """Asked for every level, the core either loads it or says which ones there are."""
     loaded = 0
     for level in ("base", "v2", "v3", "v4"):
-        done = _python("import functorch_like as ft; print((ft.arange(1000.0).exp() * 0 + 2).mean().item())", FL_CPU_LEVEL=level)
+        done = _python(
+            "import functorch_like as ft; print((ft.arange(1000.0).exp() * 0 + 2).mean().item())",
+            FL_CPU_LEVEL=level,
+        )
         if done.returncode == 0:
             assert done.stdout.strip() in ("2.0", "nan")
             loaded += 1
         else:
-            assert "FL_CPU_LEVEL" in done.stderr and level in done.stderr and "expected" in done.stderr
+            assert (
+                "FL_CPU_LEVEL" in done.stderr and level in done.stderr and "expected" in done.stderr
+            )
     assert loaded
 
 
@@ -193,7 +219,10 @@ def test_a_crash_in_python_code_leaves_the_interpreter_alone():
         """
         import functorch_like as ft
         x = ft.ones(3)
-        for bad in (lambda: x[5], lambda: x + ft.ones(4), lambda: ft.empty(10**15), lambda: x @ ft.ones(2), lambda: ft.tensor("a")):
+        for bad in (
+            lambda: x[5], lambda: x + ft.ones(4), lambda: ft.empty(10**15),
+            lambda: x @ ft.ones(2), lambda: ft.tensor("a"),
+        ):
             try:
                 bad()
             except Exception:

@@ -16,11 +16,6 @@ FORBIDDEN = {"cbackend": {"functorch_like", "nn"}, "functorch_like": {"nn"}, "nn
 
 # kernels that no entry names, and why
 WITHOUT_ENTRY = {
-    "lgamma": "waits for the entries of the special functions",
-    "digamma": "waits for the entries of the special functions",
-    "logcumsumexp": "waits for the entries of the further scans",
-    "cummax": "waits for the entries of the further scans",
-    "cummin": "waits for the entries of the further scans",
     "nansum": "nansum is sum of where, which has all rules",
     "sum_squares": "inside norm2 and var in C",
 }

@@ -13,7 +13,11 @@ from nn.data import DataLoader, TensorDataset
 def test_first_gradient():
     x = tensor([1.0, 2.0], requires_grad=True)
     (x**2).sum().backward()
-    assert torch.equal(x.grad, tensor([2.0, 4.0])) if hasattr(torch, "equal") else x.grad.tolist() == [2, 4]
+    assert (
+        torch.equal(x.grad, tensor([2.0, 4.0]))
+        if hasattr(torch, "equal")
+        else x.grad.tolist() == [2, 4]
+    )
 
 
 def test_cube():
@@ -45,14 +49,24 @@ def test_printing(capsys):
     w = torch.ones(2, requires_grad=True)
     print(w * 2)
     assert capsys.readouterr().out == (
-        "tensor([[1., 2.],\n        [3., 4.]])\nSize([2, 2]) float32 cpu\ntensor(10.) 2.0\ntensor([2., 2.], grad_fn=<MulBackward0>)\n"
+        "tensor([[1., 2.],\n        [3., 4.]])\n"
+        "Size([2, 2]) float32 cpu\n"
+        "tensor(10.) 2.0\n"
+        "tensor([2., 2.], grad_fn=<MulBackward0>)\n"
     )
 
 
 def test_reductions():
     x = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert x.sum().item() == 15 and x.mean().item() == 3 and x.max().item() == 5 and x.argmax().item() == 4
-    assert x.var().item() == 2.5 and torch.var(x).item() == 2.5 and x.var(unbiased=False).item() == 2
+    assert (
+        x.sum().item() == 15
+        and x.mean().item() == 3
+        and x.max().item() == 5
+        and x.argmax().item() == 4
+    )
+    assert (
+        x.var().item() == 2.5 and torch.var(x).item() == 2.5 and x.var(unbiased=False).item() == 2
+    )
     assert x.std().item() == pytest.approx(2.5**0.5)
     m = torch.tensor([[1.0, 5.0], [7.0, 2.0]])
     values, indices = m.max(dim=1)
@@ -64,7 +78,11 @@ def test_reductions():
 def test_shapes():
     x = torch.arange(6)
     assert x.reshape(2, 3).shape == torch.Size([2, 3]) and x.view(3, 2).size(0) == 3
-    assert x.reshape(2, 3).transpose(0, 1).shape == (3, 2) and x.reshape(2, 3).T.tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert x.reshape(2, 3).transpose(0, 1).shape == (3, 2) and x.reshape(2, 3).T.tolist() == [
+        [0, 3],
+        [1, 4],
+        [2, 5],
+    ]
     assert x.reshape(1, 2, 3).flatten().tolist() == [0, 1, 2, 3, 4, 5]
     assert torch.flatten(x.reshape(1, 2, 3), 1).shape == (1, 6)
     assert torch.cat([x, x]).shape == (12,) and torch.stack([x, x]).shape == (2, 6)
@@ -86,7 +104,11 @@ def test_linear_model_by_hand():
     b = torch.tensor(0.5, requires_grad=True)
     y = w * 2 + b
     y.mean().backward()
-    assert torch.allclose(w.grad, torch.full((3,), 2 / 3)) if hasattr(torch, "allclose") else w.grad[0].item() == pytest.approx(2 / 3)
+    assert (
+        torch.allclose(w.grad, torch.full((3,), 2 / 3))
+        if hasattr(torch, "allclose")
+        else w.grad[0].item() == pytest.approx(2 / 3)
+    )
     assert b.grad.item() == pytest.approx(1)
 
 
@@ -122,12 +144,24 @@ def test_module():
     net = Net()
     out = net(torch.randn(2, 4))
     assert out.shape == (2, 3)
-    assert [name for name, _ in net.named_parameters()] == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+    assert [name for name, _ in net.named_parameters()] == [
+        "fc1.weight",
+        "fc1.bias",
+        "fc2.weight",
+        "fc2.bias",
+    ]
     F.cross_entropy(out, torch.tensor([0, 2])).backward()
     assert all(p.grad is not None and p.grad.shape == p.shape for p in net.parameters())
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, lr=0.1), lambda p: optim.SGD(p, lr=0.05, momentum=0.9), lambda p: optim.Adam(p, lr=0.01)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1),
+        lambda p: optim.SGD(p, lr=0.05, momentum=0.9),
+        lambda p: optim.Adam(p, lr=0.01),
+    ],
+)
 def test_training_loop(make):
     torch.manual_seed(0)
     x = torch.randn(90, 4)
@@ -170,9 +204,9 @@ def test_mnist_net():
     model = MNISTNet().to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = optim.Adam(model.parameters(), lr=0.001)
-    for epoch in range(5):
+    for epoch in range(5):  # noqa: B007
         running_loss = 0.0
-        for i, (inputs, targets) in enumerate(train_loader):
+        for i, (inputs, targets) in enumerate(train_loader):  # noqa: B007
             inputs, targets = inputs.to(device), targets.to(device)
             optimizer.zero_grad()
             outputs = model(inputs)

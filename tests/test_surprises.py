@@ -1,4 +1,5 @@
-"""Where a newcomer from torch or NumPy may be surprised: what happens, and what to write instead. All of it is meant."""
+"""Where a newcomer from torch or NumPy may be surprised: what happens, and what to write instead.
+All of it is meant."""
 
 import copy
 import math
@@ -23,7 +24,8 @@ def test_where_does_not_stop_a_nan_in_the_gradient():
 
 
 def test_transformed_functions_do_not_write_to_their_arguments():
-    """In place on an argument is a matter of the function; torch.func.vmap writes to the caller's tensor."""
+    """In place on an argument is a matter of the function; torch.func.vmap writes to the caller's
+    tensor."""
     x = ft.ones(2)
 
     def f(x):
@@ -36,7 +38,8 @@ def test_transformed_functions_do_not_write_to_their_arguments():
 
 
 def test_counters_outside_of_a_transform_cannot_be_written():
-    """A tensor captured from outside is read-only under a transform: return the new value instead."""
+    """A tensor captured from outside is read-only under a transform: return the new value
+    instead."""
     count = ft.zeros(())
 
     def f(x):
@@ -50,8 +53,10 @@ def test_counters_outside_of_a_transform_cannot_be_written():
 
 
 def test_recorded_in_place_writes_make_a_new_value():
-    """On the tape, writing binds the tensor to a new value. Names, views and gradients agree with torch; what torch calls
-    an error (a saved tensor overwritten) just works; but an alias made by detach() or numpy() keeps the old value."""
+    """On the tape, writing binds the tensor to a new value. Names, views and gradients agree with
+    torch; what torch calls
+    an error (a saved tensor overwritten) just works; but an alias made by detach() or numpy()
+    keeps the old value."""
     x = ft.tensor([1.0, 2.0], requires_grad=True)
     y = x * 1
     alias, view = y.detach(), y[0]
@@ -88,7 +93,8 @@ def test_writes_under_no_grad_go_to_memory_and_are_noticed():
 
 
 def test_data_is_watched_too():
-    """Writes through .data count as writes (torch lets them pass, and the gradient is wrong there)."""
+    """Writes through .data count as writes (torch lets them pass, and the gradient is wrong
+    there)."""
     x = ft.tensor(2.0, requires_grad=True)
     y = x * 1
     z = y * y
@@ -98,7 +104,8 @@ def test_data_is_watched_too():
 
 
 def test_replacing_data_changes_what_was_saved():
-    """As in torch, `p.data = other` is not a write but an exchange: an older graph sees the new numbers."""
+    """As in torch, `p.data = other` is not a write but an exchange: an older graph sees the new
+    numbers."""
     p = ft.tensor(2.0, requires_grad=True)
     y = p * p
     p.data = ft.tensor(10.0)
@@ -129,7 +136,8 @@ def test_gradients_from_functions_may_share_memory():
 
 
 def test_results_may_be_the_arguments():
-    """reshape, contiguous, to, float return the tensor itself where nothing has to change: clone() for a copy."""
+    """reshape, contiguous, to, float return the tensor itself where nothing has to change: clone()
+    for a copy."""
     x = ft.ones(2)
     assert x.to(ft.float32) is x and x.contiguous() is x and x.float() is x
     x.reshape(2).add_(1)
@@ -161,7 +169,8 @@ def test_integers_divide_to_floats_and_floor_towards_minus_infinity():
 
 
 def test_python_numbers_do_not_widen():
-    """A Python float leaves float32 alone; a NumPy number does as well; a float64 tensor of one dimension widens."""
+    """A Python float leaves float32 alone; a NumPy number does as well; a float64 tensor of one
+    dimension widens."""
     x = ft.ones(2)
     assert (x * 2.0).dtype is ft.float32 and (x * np.float64(2)).dtype is ft.float32
     assert (x * ft.tensor(2.0, dtype=ft.float64)).dtype is ft.float32  # 0-d: weak, as in torch
@@ -195,7 +204,8 @@ def test_values_that_vmap_maps_have_no_one_truth():
 
 
 def test_tracers_are_of_their_call():
-    """Storing one outside is an error at its next use, which names the line of the transform. Return it instead."""
+    """Storing one outside is an error at its next use, which names the line of the transform.
+    Return it instead."""
     kept = []
 
     def f(x):
@@ -210,8 +220,11 @@ def test_tracers_are_of_their_call():
 
 
 def test_numpy_functions_take_tensors_but_leave_the_graph():
-    """np.sin(x) is a NumPy result; ft.sin(x) one that can be differentiated. With requires_grad NumPy is refused."""
-    assert isinstance(np.sin(ft.ones(2)), np.ndarray) and isinstance(np.ones(2) * ft.ones(2), ft.Tensor)
+    """np.sin(x) is a NumPy result; ft.sin(x) one that can be differentiated. With requires_grad
+    NumPy is refused."""
+    assert isinstance(np.sin(ft.ones(2)), np.ndarray) and isinstance(
+        np.ones(2) * ft.ones(2), ft.Tensor
+    )
     with pytest.raises(ft.GradError, match="detach"):
         np.sin(ft.ones(2, requires_grad=True))
 

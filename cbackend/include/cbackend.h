@@ -27,16 +27,20 @@ extern "C" {
 
 /* CFFI-BEGIN */
 typedef enum {
+    /* clang-format off */
     CB_BOOL, CB_U8, CB_I8, CB_U16, CB_I16, CB_U32, CB_I32, CB_U64, CB_I64,
     CB_F16, CB_BF16, CB_F32, CB_F64, CB_C64, CB_C128, CB_DTYPE_COUNT
+    /* clang-format on */
 } cb_dtype;
 
 /* A device is its kind in the low byte and its index above: CUDA device 2 is CB_CUDA | 2 << 8. */
 enum { CB_CPU = 0, CB_CUDA = 1, CB_META = 2 };
 
 enum {
+    /* clang-format off */
     CB_OK = 0, CB_ERR_SHAPE, CB_ERR_DIM, CB_ERR_INDEX, CB_ERR_DTYPE, CB_ERR_DEVICE, CB_ERR_VALUE,
     CB_ERR_MEMORY, CB_ERR_UNSUPPORTED, CB_ERR_NULL, CB_ERR_LINALG, CB_ERR_INTERNAL
+    /* clang-format on */
 };
 
 /* CB_WEAK marks a wrapped Python number: it takes part in promotion by category only.
@@ -99,37 +103,38 @@ int64_t cb_storage_nbytes(const cb_tensor *x);
 int64_t cb_storage_serial(void);                /* the number the next storage gets */
 int64_t cb_storage_born(const cb_tensor *x);    /* the number its storage got */
 int cb_storage_users(const cb_tensor *x);       /* handles over its storage */
-int cb_is_sole_owner(const cb_tensor *x);       /* the only handle over a storage it fills element by element */
-int64_t cb_last_write(const cb_tensor *x);      /* clock value of the storage's last recorded write */
+int cb_is_sole_owner(const cb_tensor *x); /* the only handle over a storage it fills element by element */
+int64_t cb_last_write(const cb_tensor *x); /* clock value of the storage's last recorded write */
 void cb_mark_written(cb_tensor *x, int64_t clock);
 
 /* ---- creation ---- */
 cb_tensor *cb_empty(int dtype, int device, int ndim, const int64_t *shape);
-cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device);   /* -1 keeps x's; dense layouts are kept */
+cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device); /* -1 keeps x's; dense layouts are kept */
 cb_tensor *cb_full(int dtype, int device, int ndim, const int64_t *shape, const cb_scalar *value);
-cb_tensor *cb_scalar_tensor(const cb_scalar *value, int dtype);  /* dtype -1: weak, of the kind's default */
+cb_tensor *cb_scalar_tensor(const cb_scalar *value, int dtype); /* dtype -1: weak, of the kind's default */
 cb_tensor *cb_arange(int dtype, int device, double start, double step, int64_t n);
 cb_tensor *cb_arange_int(int dtype, int device, int64_t start, int64_t step, int64_t n);
 cb_tensor *cb_linspace(int dtype, int device, double start, double stop, int64_t n);
 cb_tensor *cb_eye(int dtype, int device, int64_t n, int64_t m);
 cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape, const int64_t *strides,
                           int readonly, void (*deleter)(void *), void *context);
-cb_tensor *cb_from_bytes(const void *data, int dtype, int ndim, const int64_t *shape);   /* copies */
-int cb_item(cb_tensor *x, cb_scalar *out);      /* x has one element */
+cb_tensor *cb_from_bytes(const void *data, int dtype, int ndim, const int64_t *shape); /* copies */
+int cb_item(cb_tensor *x, cb_scalar *out); /* x has one element */
 
 /* ---- views: share storage, move no data ---- */
 cb_tensor *cb_alias(cb_tensor *x);
-cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int64_t *strides, int64_t offset);
+cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int64_t *strides,
+                         int64_t offset);
 cb_tensor *cb_permute(cb_tensor *x, int n, const int64_t *dims);
 cb_tensor *cb_transpose(cb_tensor *x, int64_t a, int64_t b);
-cb_tensor *cb_expand(cb_tensor *x, int ndim, const int64_t *shape);   /* -1 keeps a size */
-cb_tensor *cb_view(cb_tensor *x, int ndim, const int64_t *shape);     /* -1 infers one; NULL if it needs a copy */
-cb_tensor *cb_reshape(cb_tensor *x, int ndim, const int64_t *shape);  /* a view where possible, else a copy */
+cb_tensor *cb_expand(cb_tensor *x, int ndim, const int64_t *shape); /* -1 keeps a size */
+cb_tensor *cb_view(cb_tensor *x, int ndim, const int64_t *shape); /* -1 infers one; NULL if it needs a copy */
+cb_tensor *cb_reshape(cb_tensor *x, int ndim, const int64_t *shape); /* a view where possible, else a copy */
 cb_tensor *cb_unsqueeze(cb_tensor *x, int64_t dim);
-cb_tensor *cb_squeeze(cb_tensor *x, int n, const int64_t *dims);      /* n = -1: every size-1 dimension */
+cb_tensor *cb_squeeze(cb_tensor *x, int n, const int64_t *dims); /* n = -1: every size-1 dimension */
 cb_tensor *cb_diagonal(cb_tensor *x, int64_t offset, int64_t dim1, int64_t dim2);
 cb_tensor *cb_unfold(cb_tensor *x, int64_t dim, int64_t size, int64_t step);
-cb_tensor *cb_view_dtype(cb_tensor *x, int dtype);                    /* reinterprets bytes */
+cb_tensor *cb_view_dtype(cb_tensor *x, int dtype); /* reinterprets bytes */
 cb_tensor *cb_view_as_real(cb_tensor *x);
 cb_tensor *cb_view_as_complex(cb_tensor *x);
 /* Basic indexing. spec holds 4 numbers an item: {0, i, 0, 0} integer, {1, start, stop, step} slice with
@@ -137,11 +142,11 @@ cb_tensor *cb_view_as_complex(cb_tensor *x);
 cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec);
 
 /* ---- copies and casts ---- */
-cb_tensor *cb_cast(cb_tensor *x, int dtype);                          /* x itself when nothing changes */
+cb_tensor *cb_cast(cb_tensor *x, int dtype); /* x itself when nothing changes */
 cb_tensor *cb_clone(cb_tensor *x);
-cb_tensor *cb_contiguous(cb_tensor *x);                               /* x itself when it already is */
+cb_tensor *cb_contiguous(cb_tensor *x); /* x itself when it already is */
 cb_tensor *cb_to_device(cb_tensor *x, int device);
-int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock);      /* dst[...] = src, broadcast and cast */
+int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock); /* dst[...] = src, broadcast and cast */
 int cb_fill(cb_tensor *dst, const cb_scalar *value, int64_t clock);
 
 /* ---- elementwise: op codes come from cb_op_code("unary" | "binary" | "ternary", name) ---- */
@@ -163,8 +168,9 @@ cb_tensor *cb_var(cb_tensor *x, int n, const int64_t *dims, int keepdim, double 
 /* The first of equal items; dim INT64_MIN: over all items in row-major order. out: values, indices. */
 cb_tensor *cb_argreduce(int op, cb_tensor *x, int64_t dim, int keepdim);
 int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor **out);
-cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype);      /* cumsum cumprod logcumsumexp */
-int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out); /* cummax cummin: values, indices */
+cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype); /* cumsum cumprod logcumsumexp */
+/* cummax cummin: values, indices */
+int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out);
 
 /* ---- products (src/matmul.c) ---- */
 cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y);
@@ -173,102 +179,116 @@ cb_tensor *cb_linear(cb_tensor *x, cb_tensor *w, cb_tensor *b, int has_bias);
 
 /* ---- convolution and pooling (src/conv.c, src/pool.c) ---- */
 /* Cross-correlation over nd spatial dimensions: x [n, c, *s], w [o, c / groups, *k] -> [n, o, *s']. */
-cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding, const int64_t *dilation,
-                   int64_t groups);
+cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding,
+                   const int64_t *dilation, int64_t groups);
 /* the transpose in x (also the forward of transposed convolution): ct [n, o, *s'] -> [n, c, *input_size] */
-cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t *input_size, const int64_t *stride,
-                              const int64_t *padding, const int64_t *dilation, int64_t groups);
-cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_t *kernel_size, const int64_t *stride,
-                               const int64_t *padding, const int64_t *dilation, int64_t groups);
+cb_tensor *cb_conv_input_grad(cb_tensor *ct, cb_tensor *w, int nd, const int64_t *input_size,
+                              const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                              int64_t groups);
+cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_t *kernel_size,
+                               const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                               int64_t groups);
 /* Pools the last nd dimensions. out: values and int64 flat indices into the plane. */
 int cb_max_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
                 const int64_t *dilation, int ceil_mode, cb_tensor **out);
-cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
-                              const int64_t *dilation, int ceil_mode);
+cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride,
+                              const int64_t *padding, const int64_t *dilation, int ceil_mode);
 /* adds each ct to its index of the plane; its transpose picks x's plane values at the indices */
 cb_tensor *cb_max_pool_grad(cb_tensor *ct, cb_tensor *indices, int nd, const int64_t *input_size);
 cb_tensor *cb_pool_gather(cb_tensor *x, cb_tensor *indices, int nd);
-cb_tensor *cb_avg_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding, int ceil_mode,
-                       int count_include_pad, int64_t divisor_override);
-cb_tensor *cb_avg_pool_grad(cb_tensor *ct, int nd, const int64_t *input_size, const int64_t *kernel, const int64_t *stride,
-                            const int64_t *padding, int ceil_mode, int count_include_pad, int64_t divisor_override);
+cb_tensor *cb_avg_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride,
+                       const int64_t *padding, int ceil_mode, int count_include_pad,
+                       int64_t divisor_override);
+cb_tensor *cb_avg_pool_grad(cb_tensor *ct, int nd, const int64_t *input_size, const int64_t *kernel,
+                            const int64_t *stride, const int64_t *padding, int ceil_mode,
+                            int count_include_pad, int64_t divisor_override);
 
 /* ---- indexing (src/index.c), sorting (src/sort.c) ---- */
-/* x[..., indices, ...]: integer indices[d] apply to dimension d where present[d]; they broadcast together, wrap when
- * negative, and their dimensions stand where the indexed ones stood if those are adjacent, else first. */
+/* x[..., indices, ...]: integer indices[d] apply to dimension d where present[d]; they broadcast together,
+ * wrap when negative, and their dimensions stand where the indexed ones stood if those are adjacent, else
+ * first. */
 cb_tensor *cb_index(cb_tensor *x, int n, cb_tensor *const *indices, const int *present);
 /* In place, values broadcast and cast. For one place named twice the last value wins, or all are added. */
-int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values, int accumulate,
-                 int64_t clock);
-cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index);  /* index of any rank replaces the dim */
+int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values,
+                 int accumulate, int64_t clock);
+/* index of any rank replaces the dim */
+cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index);
 int cb_index_add(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock);
-cb_tensor *cb_take(cb_tensor *x, cb_tensor *index);                       /* from the flattened x */
+cb_tensor *cb_take(cb_tensor *x, cb_tensor *index); /* from the flattened x */
 cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index);
 /* x.scatter_(dim, index, src); mode 0 assigns, 1 adds, 2 multiplies, 3 keeps the maximum, 4 the minimum */
 int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock);
-cb_tensor *cb_nonzero(cb_tensor *x);                                      /* int64 [count, ndim] in row-major order */
-cb_tensor *cb_masked_select(cb_tensor *x, cb_tensor *mask);               /* 1-d */
+cb_tensor *cb_nonzero(cb_tensor *x); /* int64 [count, ndim] in row-major order */
+cb_tensor *cb_masked_select(cb_tensor *x, cb_tensor *mask); /* 1-d */
 cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim);
 cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim);
-cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps);           /* tiles; n >= ndim */
+cb_tensor *cb_repeat(cb_tensor *x, int n, const int64_t *reps); /* tiles; n >= ndim */
 cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims);
-cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims);  /* dims NULL: flattened, n = 1 */
+/* dims NULL: flattened, n = 1 */
+cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims);
 /* constant; pad holds n2 / 2 pairs (before, after) from the last dimension on, negative ones crop */
 cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value);
-cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper);             /* tril, or triu, of the last two dims */
+cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper); /* tril, or triu, of the last two dims */
 /* zeros(shape) with ct in place of the cb_index_basic view: the transpose of basic indexing */
 cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, const int64_t *spec);
 /* nan counts as the greatest; all sorts are stable. out: values, int64 indices */
 int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor **out);
-cb_tensor *cb_sort_values(cb_tensor *x, int64_t dim, int descending);     /* faster, without the indices */
+cb_tensor *cb_sort_values(cb_tensor *x, int64_t dim, int descending); /* faster, without the indices */
 cb_tensor *cb_argsort(cb_tensor *x, int64_t dim, int descending, int stable);
-int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor **out);  /* always sorted */
-int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **out);          /* k counts from 1 */
+/* always sorted */
+int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor **out);
+int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **out); /* k counts from 1 */
 cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right);
 /* of the flattened x, sorted. out: values, inverse in x's shape, counts; NULL for those not asked for */
 int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **out);
 cb_tensor *cb_bincount(cb_tensor *x, cb_tensor *weights, int has_weights, int64_t minlength);
 
 /* ---- random (src/random.c) ---- */
-/* Counter-based (Philox4x32-10): value i of a draw depends on seed, offset and i only, in row-major order whatever
- * the strides, threads or device. kind: 0 uniform on [a, b), 1 normal (mean a, standard deviation b), 2 bernoulli
- * (1 with probability a), 3 exponential (rate a), 5 rademacher (-1 or 1); 4, integers, has its own function. */
-cb_tensor *cb_random(int kind, int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset,
-                     double a, double b);
-int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t clock);
-cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed, uint64_t offset,
-                         int64_t low, int64_t high);                      /* integers in [low, high) */
+/* Counter-based (Philox4x32-10): value i of a draw depends on seed, offset and i only, in row-major order
+ * whatever the strides, threads or device. kind: 0 uniform on [a, b), 1 normal (mean a, standard deviation
+ * b), 2 bernoulli (1 with probability a), 3 exponential (rate a), 5 rademacher (-1 or 1); 4, integers, has
+ * its own function. */
+cb_tensor *cb_random(int kind, int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
+                     uint64_t offset, double a, double b);
+int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b,
+                   int64_t clock);
+cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
+                         uint64_t offset, int64_t low, int64_t high); /* integers in [low, high) */
 cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset);
 /* what to add to offset after a draw of numel values; kind 4 for integers and permutations */
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel);
-void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4);           /* for deriving keys; apart from all draws */
+void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4); /* for deriving keys; apart from all draws */
 
 /* ---- fused rows: softmax, losses, norms (src/softmax.c) ---- */
 cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype);
-cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log);   /* y: the forward's result */
-/* logits [N, C], labels [N]; out: losses [N] (0 where ignored) and log-sum-exps [N] (float32 for 16-bit logits) */
+cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log); /* y: the forward's result */
+/* logits [N, C], labels [N]; out: losses [N], 0 where ignored, and log-sum-exps [N], float32 for 16-bit */
 int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor **out);
 cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *target, cb_tensor *logsumexp,
                                  int64_t ignore_index);
-/* Normalise the last n_normalized dims. has_affine: bit 0 a weight, bit 1 a bias is given; a NULL handle without its
- * bit is none. out: y, mean, rstd; statistics [leading dims, 1...] in the compute dtype. Gradients: dx, dweight,
- * dbias, the last two NULL where has_affine lacks the bit. RMS norm has no mean and no bias: out: y, rstd. */
-int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine, double eps,
-                  cb_tensor **out);
+/* Normalise the last n_normalized dims. has_affine: bit 0 a weight, bit 1 a bias is given; a NULL handle
+ * without its bit is none. out: y, mean, rstd; statistics [leading dims, 1...] in the compute dtype.
+ * Gradients: dx, dweight, dbias, the last two NULL where has_affine lacks the bit. RMS norm has no mean and
+ * no bias: out: y, rstd. */
+int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine,
+                  double eps, cb_tensor **out);
 int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
                        cb_tensor *weight, int has_affine, cb_tensor **out);
-int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps, cb_tensor **out);
+int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps,
+                cb_tensor **out);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
                      int has_affine, cb_tensor **out);
-/* ---- optimizer steps (src/optim.c): lists of n tensors, stepped in place together or, on an error, not at all ---- */
-/* first: momentum takes the gradients as they are; a list of momentum is not looked at when the factor is 0 */
-int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *momentum, double lr,
-                double momentum_factor, double dampening, double weight_decay, int nesterov, int maximize, int first,
-                int64_t clock);
+/* ---- optimizer steps (src/optim.c) ---- */
+/* Lists of n tensors, stepped in place together or, on an error, not at all. */
+/* first: momentum takes the gradients as they are; a momentum list is not looked at when the factor is 0 */
+int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *momentum,
+                double lr, double momentum_factor, double dampening, double weight_decay, int nesterov,
+                int maximize, int first, int64_t clock);
 /* step counts from 1; max_exp_avg_sq is looked at with amsgrad only */
 int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *exp_avg,
-                 cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1, double beta2,
-                 double eps, double weight_decay, int decoupled, int amsgrad, int maximize, int64_t step, int64_t clock);
+                 cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1,
+                 double beta2, double eps, double weight_decay, int decoupled, int amsgrad, int maximize,
+                 int64_t step, int64_t clock);
 /* CFFI-END */
 
 #if defined(__GNUC__)

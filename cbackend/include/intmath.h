@@ -30,7 +30,7 @@
 /* a count outside [0, width) shifts everything out; right shifts of negative numbers fill with the sign */
 #define INT_SHIFT_LEFT(x, y) \
     ((uint64_t)(y) < 8 * sizeof(x) ? (int64_t)((uint64_t)(x) << ((uint64_t)(y) & 63)) : (int64_t)0)
-#define INT_SHIFT_RIGHT(x, y)                                                                   \
+#define INT_SHIFT_RIGHT(x, y)                                                                     \
     (CB_INT_IS_U64(x) ? (int64_t)((uint64_t)(y) < 64 ? (uint64_t)(x) >> ((uint64_t)(y) & 63) : 0) \
                       : (int64_t)(x) >> ((uint64_t)(y) < 8 * sizeof(x) ? (uint64_t)(y) & 63 : 63))
 

@@ -179,7 +179,7 @@ CB_MATH double cb_log_sum_f64(double u, double c, double scaling) {
 /* Another base: log(1 + f) as hi + lo with few enough bits in hi for hi times the leading part of log_b(e)
  * to be exact, so that powers of the base come out exact (the scheme of FreeBSD's e_log10.c). */
 CB_MATH float cb_log_base_f32(float u, float scaling, float per_e_hi, float per_e_lo, float two_hi,
-                               float two_lo) {
+                              float two_lo) {
     float e, shrink, f = cb_log_parts_f32(u, &e, &shrink);
     e -= scaling;
     float half_square = 0.5f * f * f;
@@ -191,7 +191,7 @@ CB_MATH float cb_log_base_f32(float u, float scaling, float per_e_hi, float per_
     return sum + (v_lo + ((y_hi - sum) + v));
 }
 CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double per_e_lo, double two_hi,
-                                double two_lo) {
+                               double two_lo) {
     double e, shrink, f = cb_log_parts_f64(u, &e, &shrink);
     e -= scaling;
     double half_square = 0.5 * f * f;
@@ -205,13 +205,13 @@ CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double
 
 /* denormals are scaled up by 2^25 or 2^54 first; 0 gives -inf, negative numbers nan, inf and nan
  * themselves */
-#define CB_LOG_FUNCTION(name, T, f32, value, smallest, exponent)                            \
-    CB_MATH T name##_##f32(T x) {                                                           \
-        T scaling = x < (smallest) ? (T)(exponent) : (T)0;                                  \
-        T u = x < (smallest) ? x * (T)((uint64_t)1 << (exponent)) : x;                      \
-        T y = value;                                                                        \
-        T special = x == 0 ? -inf_##f32() : (x < 0 ? inf_##f32() - inf_##f32() : x);        \
-        return x > 0 && x < inf_##f32() ? y : special;                                      \
+#define CB_LOG_FUNCTION(name, T, f32, value, smallest, exponent)                     \
+    CB_MATH T name##_##f32(T x) {                                                    \
+        T scaling = x < (smallest) ? (T)(exponent) : (T)0;                           \
+        T u = x < (smallest) ? x * (T)((uint64_t)1 << (exponent)) : x;               \
+        T y = value;                                                                 \
+        T special = x == 0 ? -inf_##f32() : (x < 0 ? inf_##f32() - inf_##f32() : x); \
+        return x > 0 && x < inf_##f32() ? y : special;                               \
     }
 #define CB_LOG_FUNCTION_F32(name, value) CB_LOG_FUNCTION(name, float, f32, value, 1.17549435e-38f, 25)
 #define CB_LOG_FUNCTION_F64(name, value) \
@@ -219,24 +219,23 @@ CB_MATH double cb_log_base_f64(double u, double scaling, double per_e_hi, double
 CB_LOG_FUNCTION_F32(log, cb_log_sum_f32(u, 0.0f, scaling))
 CB_LOG_FUNCTION_F64(log, cb_log_sum_f64(u, 0.0, scaling))
 CB_LOG_FUNCTION_F32(log2, cb_log_base_f32(u, scaling, 1.4423828125f, 0.0003122284f, 1.0f, 0.0f))
-CB_LOG_FUNCTION_F64(log2, cb_log_base_f64(u, scaling, 1.44269504072144627571, 1.67517131648865118353e-10,
-                                          1.0, 0.0))
-CB_LOG_FUNCTION_F32(log10, cb_log_base_f32(u, scaling, 0.4342041015625f, 9.038034e-05f,
-                                           0.301025390625f, 4.605039e-06f))
+CB_LOG_FUNCTION_F64(log2,
+                    cb_log_base_f64(u, scaling, 1.44269504072144627571, 1.67517131648865118353e-10, 1.0, 0.0))
+CB_LOG_FUNCTION_F32(log10, cb_log_base_f32(u, scaling, 0.4342041015625f, 9.038034e-05f, 0.301025390625f,
+                                           4.605039e-06f))
 CB_LOG_FUNCTION_F64(log10, cb_log_base_f64(u, scaling, 4.34294481878168880939e-01, 2.50829467116452752298e-11,
                                            3.01029995663611771306e-01, 3.69423907715893078616e-13))
 
-
 /* log(1 + x): u = fl(1 + x) and the rest of 1 + x, by Knuth's exact sum (TAOCP 4.2.2). Near 0 x itself
  * keeps denormals and -0. */
-#define CB_LOG1P(T, f32, tiny)                                                                    \
-    CB_MATH T log1p_##f32(T x) {                                                                  \
-        T u = 1 + x, back = u - 1;                                                                \
-        T rest = (1 - (u - back)) + (x - back);                                                   \
-        T y = cb_log_sum_##f32(u, rest, (T)0);                                                    \
-        T special = u == 0 ? -inf_##f32() : (u < 0 ? inf_##f32() - inf_##f32() : x);              \
-        y = u > 0 && u < inf_##f32() ? y : special;                                               \
-        return fabs_##f32(x) < (tiny) ? x : y;                                                    \
+#define CB_LOG1P(T, f32, tiny)                                                       \
+    CB_MATH T log1p_##f32(T x) {                                                     \
+        T u = 1 + x, back = u - 1;                                                   \
+        T rest = (1 - (u - back)) + (x - back);                                      \
+        T y = cb_log_sum_##f32(u, rest, (T)0);                                       \
+        T special = u == 0 ? -inf_##f32() : (u < 0 ? inf_##f32() - inf_##f32() : x); \
+        y = u > 0 && u < inf_##f32() ? y : special;                                  \
+        return fabs_##f32(x) < (tiny) ? x : y;                                       \
     }
 CB_LOG1P(float, f32, 1e-8f)
 CB_LOG1P(double, f64, 1e-17)
@@ -252,7 +251,7 @@ CB_MATH double cb_log1p_unit_f64(double x) {
 
 /* ---- sigmoid, tanh, sinh, cosh ---- */
 #define CB_HYPERBOLIC(T, f32, tanh_limit, sinh_polynomial)                                        \
-    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy. 1 / d is 1 - q     \
+    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy. 1 / d is 1 - q  \
      * or q; with it the quotient takes back what rounding dropped from d = 1 + e. */             \
     CB_MATH T sigmoid_##f32(T x) {                                                                \
         T e = exp_##f32(-fabs_##f32(x)), d = 1 + e, dropped = e - (d - 1);                        \
@@ -279,7 +278,7 @@ CB_MATH double cb_log1p_unit_f64(double x) {
     CB_MATH T sinh_##f32(T x) {                                                                   \
         T a = fabs_##f32(x), u = x * x;                                                           \
         T w = cb_half_exp_##f32(a);                                                               \
-        T small = sinh_polynomial * (x * u) + x;                                    \
+        T small = sinh_polynomial * (x * u) + x;                                                  \
         return a < 1 ? small : copysign_##f32(w - (T)0.25 / w, x);                                \
     }
 CB_MATH float cb_half_exp_f32(float x) { return cb_exp_shifted_f32(x, -1); }
@@ -328,15 +327,15 @@ CB_MATH float atanh_f32(float x) { return (float)atanh_f64((double)x); }
 /* ---- pow ---- */
 /* x^y from the value at |x|: signs for odd integer y, nan for negative x and fractional y, and the cases
  * where y log|x| is a nan though IEEE 754 has x^0 = 1^y = (-1)^(+-inf) = 1. */
-#define CB_POW(T, f32, magnitude)                                                                 \
-    CB_MATH T pow_##f32(T x, T y) {                                                               \
-        T a = fabs_##f32(x), half = (T)0.5 * y;                                                   \
-        T r = magnitude;                                                                          \
-        int integral = rint_##f32(y) == y, odd = integral & (rint_##f32(half) != half);           \
-        T signed_r = odd ? copysign_##f32(r, x) : r;                                              \
-        T invalid = inf_##f32() - inf_##f32();                                                    \
-        r = (x < 0) & (a < inf_##f32()) & !integral ? invalid : signed_r;                         \
-        return (y == 0) | (x == 1) | ((x == -1) & (fabs_##f32(y) == inf_##f32())) ? (T)1 : r;     \
+#define CB_POW(T, f32, magnitude)                                                             \
+    CB_MATH T pow_##f32(T x, T y) {                                                           \
+        T a = fabs_##f32(x), half = (T)0.5 * y;                                               \
+        T r = magnitude;                                                                      \
+        int integral = rint_##f32(y) == y, odd = integral & (rint_##f32(half) != half);       \
+        T signed_r = odd ? copysign_##f32(r, x) : r;                                          \
+        T invalid = inf_##f32() - inf_##f32();                                                \
+        r = (x < 0) & (a < inf_##f32()) & !integral ? invalid : signed_r;                     \
+        return (y == 0) | (x == 1) | ((x == -1) & (fabs_##f32(y) == inf_##f32())) ? (T)1 : r; \
     }
 
 /* e^(y log a) in double for float operands: log to 2^-36, exp to 2^-34 */
@@ -383,9 +382,9 @@ CB_MATH double cb_pow_magnitude_f64(double a, double y) {
     double s_lo = ((f - product) - product_lo - s * d_lo) / d;
     double z_lo, z = cb_two_product(s, s, &z_lo);
     z_lo += 2.0 * s * s_lo;
-    double q = CB_HORNER_6(CB_FMA_F64, z, 0.20000000000001128, 0.14285714285049866, 0.11111111259937852,
-                           0.09090892186288857, 0.07693378514673908, 0.06628412901905546,
-                           0.06598122625862865);
+    double q =
+        CB_HORNER_6(CB_FMA_F64, z, 0.20000000000001128, 0.14285714285049866, 0.11111111259937852,
+                    0.09090892186288857, 0.07693378514673908, 0.06628412901905546, 0.06598122625862865);
     /* b = 1 + z/3 + z^2 q; a third in two parts */
     double third_lo, third = cb_two_product(z, 0.3333333333333333, &third_lo);
     third_lo += z * 1.850371707708594e-17 + z_lo * 0.3333333333333333 + z * z * q;

@@ -76,14 +76,14 @@ CB_MATH double digamma_f64(double x) {
 CB_MATH float digamma_f32(float x) { return (float)digamma_f64((double)x); }
 
 /* ---- zeta(x, q) = sum of (q + k)^-x over k >= 0, Hurwitz ---- */
-/* q > 0 and x > 1: terms up to where the Euler-Maclaurin series (DLMF 25.11.4 and 25.11.28, twelve Bernoulli numbers)
- * is good to 1e-16. */
+/* q > 0 and x > 1: terms up to where the Euler-Maclaurin series (DLMF 25.11.4 and 25.11.28, twelve Bernoulli
+ * numbers) is good to 1e-16. */
 CB_MATH double cb_zeta_positive(double x, double q) {
     const double b[12] = {/* B_2k / (2k)! */
-                          8.333333333333333e-2,   -1.3888888888888889e-3, 3.306878306878307e-5,
-                          -8.267195767195768e-7,  2.08767569878681e-8,    -5.284190138687493e-10,
-                          1.3382536530684679e-11, -3.3896802963225827e-13, 8.586062056277845e-15,
-                          -2.1748686985580617e-16, 5.509002828360229e-18, -1.3954464685812523e-19};
+                          8.333333333333333e-2,    -1.3888888888888889e-3,  3.306878306878307e-5,
+                          -8.267195767195768e-7,   2.08767569878681e-8,     -5.284190138687493e-10,
+                          1.3382536530684679e-11,  -3.3896802963225827e-13, 8.586062056277845e-15,
+                          -2.1748686985580617e-16, 5.509002828360229e-18,   -1.3954464685812523e-19};
     double sum = 0, a = q, term = 0;
     for (int k = 0; k < 10; k++, a += 1) {
         term = pow(a, -x);
@@ -101,8 +101,9 @@ CB_MATH double cb_zeta_positive(double x, double q) {
     }
     return sum;
 }
-/* Outside: inf at x = 1 and at the poles q = 0, -1, ..., nan for x < 1 and for negative q with fractional x, as in
- * Cephes and PyTorch. Below 0 the sum over all integers, split at the fraction of q, less the terms beyond q. */
+/* Outside: inf at x = 1 and at the poles q = 0, -1, ..., nan for x < 1 and for negative q with fractional x,
+ * as in Cephes and PyTorch. Below 0 the sum over all integers, split at the fraction of q, less the terms
+ * beyond q. */
 CB_MATH double zeta_f64(double x, double q) {
     if (x != x || q != q) return x + q;
     if (x == 1) return inf_f64();
@@ -122,18 +123,17 @@ CB_MATH float zeta_f32(float x, float q) { return (float)zeta_f64((double)x, (do
 CB_MATH double erfinv_f64(double x) {
     double a = fabs_f64(x), q = 0.5 * x, u = 0.180625 - q * q;
     double num = CB_HORNER_7(CB_FMA_F64, u, 3.3871328727963666080e+0, 1.3314166789178437745e+2,
-                        1.9715909503065514427e+3, 1.3731693765509461125e+4, 4.5921953931549871457e+4,
-                        6.7265770927008700853e+4, 3.3430575583588128105e+4, 2.5090809287301226727e+3);
+                             1.9715909503065514427e+3, 1.3731693765509461125e+4, 4.5921953931549871457e+4,
+                             6.7265770927008700853e+4, 3.3430575583588128105e+4, 2.5090809287301226727e+3);
     double den = CB_HORNER_7(CB_FMA_F64, u, 1.0, 4.2313330701600911252e+1, 6.8718700749205790830e+2,
-                        5.3941960214247511077e+3, 2.1213794301586595867e+4, 3.9307895800092710610e+4,
-                        2.8729085735721942674e+4, 5.2264952788528545610e+3);
+                             5.3941960214247511077e+3, 2.1213794301586595867e+4, 3.9307895800092710610e+4,
+                             2.8729085735721942674e+4, 5.2264952788528545610e+3);
     double centre = 0.70710678118654752440 * q * (num / den);
     /* tails, in sqrt(-log p); two pairs of polynomials, from 5 on the second */
     double r = sqrt_f64(-log_f64(0.5 - 0.5 * a));
     int far = r > 5.0;
     r = r - (far ? 5.0 : 1.6);
-    num = CB_HORNER_7(CB_FMA_F64, r,
-                      far ? 6.65790464350110377720e+0 : 1.42343711074968357734e+0,
+    num = CB_HORNER_7(CB_FMA_F64, r, far ? 6.65790464350110377720e+0 : 1.42343711074968357734e+0,
                       far ? 5.46378491116411436990e+0 : 4.63033784615654529590e+0,
                       far ? 1.78482653991729133580e+0 : 5.76949722146069140550e+0,
                       far ? 2.96560571828504891230e-1 : 3.64784832476320460504e+0,
@@ -141,8 +141,7 @@ CB_MATH double erfinv_f64(double x) {
                       far ? 1.24266094738807843860e-3 : 2.41780725177450611770e-1,
                       far ? 2.71155556874348757815e-5 : 2.27238449892691845833e-2,
                       far ? 2.01033439929228813265e-7 : 7.74545014278341407640e-4);
-    den = CB_HORNER_7(CB_FMA_F64, r,
-                      far ? 1.0 : 1.0,
+    den = CB_HORNER_7(CB_FMA_F64, r, far ? 1.0 : 1.0,
                       far ? 5.99832206555887937690e-1 : 2.05319162663775882187e+0,
                       far ? 1.36929880922737805310e-1 : 1.67638483018380384940e+0,
                       far ? 1.48753612908506148525e-2 : 6.89767334985100004550e-1,

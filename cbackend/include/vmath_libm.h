@@ -5,11 +5,11 @@
 #ifndef CB_VMATH_LIBM_H
 #define CB_VMATH_LIBM_H
 
-#define CB_LIBM_UNARY(name)                                     \
-    CB_MATH float name##_f32(float x) { return name##f(x); }    \
+#define CB_LIBM_UNARY(name)                                  \
+    CB_MATH float name##_f32(float x) { return name##f(x); } \
     CB_MATH double name##_f64(double x) { return name(x); }
-#define CB_LIBM_BINARY(name)                                               \
-    CB_MATH float name##_f32(float x, float y) { return name##f(x, y); }   \
+#define CB_LIBM_BINARY(name)                                             \
+    CB_MATH float name##_f32(float x, float y) { return name##f(x, y); } \
     CB_MATH double name##_f64(double x, double y) { return name(x, y); }
 
 CB_LIBM_UNARY(exp)
@@ -41,23 +41,23 @@ CB_MATH float cb_log1p_unit_f32(float x) { return log1pf(x); }
 CB_MATH double cb_log1p_unit_f64(double x) { return log1p(x); }
 
 /* exp(-|x|) never overflows, and 1 - sigmoid(-x) is not formed: the small tail keeps its relative accuracy */
-#define CB_LIBM_DERIVED(T, f32)                                                                   \
-    CB_MATH T sigmoid_##f32(T x) {                                                                \
-        T e = exp_##f32(-fabs_##f32(x));                                                          \
-        return (x < 0 ? e : 1) / (1 + e);                                                         \
-    }                                                                                             \
-    CB_MATH T logsigmoid_##f32(T x) {                                                             \
-        return (x < 0 ? x : (x != x ? x : (T)0)) - log1p_##f32(exp_##f32(-fabs_##f32(x)));        \
-    }                                                                                             \
-    /* x Phi(x); erfc keeps the negative tail accurate */                                         \
-    CB_MATH T gelu_##f32(T x) {                                                                   \
-        T tail = (T)0.5 * erfc_##f32((T)-0.70710678118654752440 * x);                             \
-        return tail == 0 ? (x != x ? x : (T)-0.0) : x * tail;                                     \
-    }                                                                                             \
+#define CB_LIBM_DERIVED(T, f32)                                                                          \
+    CB_MATH T sigmoid_##f32(T x) {                                                                       \
+        T e = exp_##f32(-fabs_##f32(x));                                                                 \
+        return (x < 0 ? e : 1) / (1 + e);                                                                \
+    }                                                                                                    \
+    CB_MATH T logsigmoid_##f32(T x) {                                                                    \
+        return (x < 0 ? x : (x != x ? x : (T)0)) - log1p_##f32(exp_##f32(-fabs_##f32(x)));               \
+    }                                                                                                    \
+    /* x Phi(x); erfc keeps the negative tail accurate */                                                \
+    CB_MATH T gelu_##f32(T x) {                                                                          \
+        T tail = (T)0.5 * erfc_##f32((T)-0.70710678118654752440 * x);                                    \
+        return tail == 0 ? (x != x ? x : (T)-0.0) : x * tail;                                            \
+    }                                                                                                    \
     /* 0.5 x (1 + tanh u) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3): Hendrycks & Gimpel 2016 */ \
-    CB_MATH T gelu_tanh_##f32(T x) {                                                              \
-        T s = sigmoid_##f32((T)1.59576912160573071176 * x * (1 + (T)0.044715 * x * x));           \
-        return s == 0 ? (T)-0.0 : x * s;                                                          \
+    CB_MATH T gelu_tanh_##f32(T x) {                                                                     \
+        T s = sigmoid_##f32((T)1.59576912160573071176 * x * (1 + (T)0.044715 * x * x));                  \
+        return s == 0 ? (T)-0.0 : x * s;                                                                 \
     }
 CB_LIBM_DERIVED(float, f32)
 CB_LIBM_DERIVED(double, f64)

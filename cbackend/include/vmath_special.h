@@ -18,20 +18,19 @@ CB_MATH float cb_half_erfcx_f32(float a) {
     float d = a + 2.0f, v = 1.0f / d, v_lo = v * CB_RECIPROCAL_REST_F32(v, d, a - (d - 2.0f));
     float t = CB_FMA_F32(-4.0f, v, 1.0f) + -4.0f * v_lo;
     float g = CB_HORNER_9(CB_FMA_F32, t, 0.51079136f, -0.34358045f, 0.13973564f, -0.018218044f, -0.010750511f,
-                           0.0032181279f, 0.0015189615f, -0.00036476247f, -0.00026219783f, -2.159146e-05f);
+                          0.0032181279f, 0.0015189615f, -0.00036476247f, -0.00026219783f, -2.159146e-05f);
     return CB_FMA_F32(v, g, v_lo * g);
 }
 CB_MATH double cb_half_erfcx_f64(double a) {
     double d = a + 2.5, v = 1.0 / d, v_lo = v * CB_RECIPROCAL_REST_F64(v, d, a - (d - 2.5));
     double t = CB_FMA_F64(-5.0, v, 1.0) + -5.0 * v_lo;
-    double g = CB_HORNER_22(CB_FMA_F64, t, 0.527015910152859, -0.40232592471957446, 0.22695705832404017,
-                            -0.08562557262301919, 0.014180775066416242, 0.004196522151072706,
-                            -0.0024093927704346555, -0.00021960413086814952, 0.0003513469581014924,
-                            2.91538766242128e-05, -5.630303362622758e-05, -9.76594505345294e-06,
-                            9.124688173567298e-06, 3.376552549445345e-06, -1.1727660008602974e-06,
-                            -9.80099951148722e-07, 8.572914944071794e-09, 2.2261791372849327e-07,
-                            5.591683956454393e-08, -3.4211988032103606e-08, -1.7183546989090445e-08,
-                            2.416192810460632e-09, 1.9581623036785856e-09);
+    double g = CB_HORNER_22(
+        CB_FMA_F64, t, 0.527015910152859, -0.40232592471957446, 0.22695705832404017, -0.08562557262301919,
+        0.014180775066416242, 0.004196522151072706, -0.0024093927704346555, -0.00021960413086814952,
+        0.0003513469581014924, 2.91538766242128e-05, -5.630303362622758e-05, -9.76594505345294e-06,
+        9.124688173567298e-06, 3.376552549445345e-06, -1.1727660008602974e-06, -9.80099951148722e-07,
+        8.572914944071794e-09, 2.2261791372849327e-07, 5.591683956454393e-08, -3.4211988032103606e-08,
+        -1.7183546989090445e-08, 2.416192810460632e-09, 1.9581623036785856e-09);
     return CB_FMA_F64(v, g, v_lo * g);
 }
 /* exp(-scale a^2), scale 1 or 1/2, with the rounding error of a^2 put back: it would cost a^2 ulp */
@@ -79,26 +78,26 @@ CB_MATH double erf_f64(double x) {
 }
 
 /* ---- erfc, gelu ---- */
-#define CB_GAUSSIAN_TAILS(T, f32, erfc_limit, gelu_limit)                                         \
-    CB_MATH T erfc_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x);                                                                      \
-        a = a > (erfc_limit) ? (erfc_limit) : a;                                                  \
-        T tail = 2 * cb_half_erfcx_##f32(a) * cb_exp_minus_square_##f32(a, 1);                    \
-        return x < 0 ? 2 - tail : tail;                                                           \
-    }                                                                                             \
-    /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): the negative side keeps its relative accuracy */     \
-    CB_MATH T gelu_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x);                                                                      \
-        a = a > (gelu_limit) ? (gelu_limit) : a;                                                  \
-        T e = cb_exp_minus_square_##f32(a, (T)0.5);                                               \
-        T tail = a * cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e;                      \
-        return (x < 0 ? (T)-0.0 : x) - tail;                                                      \
-    }                                                                                             \
+#define CB_GAUSSIAN_TAILS(T, f32, erfc_limit, gelu_limit)                                                \
+    CB_MATH T erfc_##f32(T x) {                                                                          \
+        T a = fabs_##f32(x);                                                                             \
+        a = a > (erfc_limit) ? (erfc_limit) : a;                                                         \
+        T tail = 2 * cb_half_erfcx_##f32(a) * cb_exp_minus_square_##f32(a, 1);                           \
+        return x < 0 ? 2 - tail : tail;                                                                  \
+    }                                                                                                    \
+    /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): the negative side keeps its relative accuracy */            \
+    CB_MATH T gelu_##f32(T x) {                                                                          \
+        T a = fabs_##f32(x);                                                                             \
+        a = a > (gelu_limit) ? (gelu_limit) : a;                                                         \
+        T e = cb_exp_minus_square_##f32(a, (T)0.5);                                                      \
+        T tail = a * cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e;                             \
+        return (x < 0 ? (T)-0.0 : x) - tail;                                                             \
+    }                                                                                                    \
     /* 0.5 x (1 + tanh u) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3): Hendrycks & Gimpel 2016 */ \
-    CB_MATH T gelu_tanh_##f32(T x) {                                                              \
-        T b = x < -(gelu_limit) ? -(gelu_limit) : x;                                              \
-        T s = sigmoid_##f32((T)1.59576912160573071176 * b * (1 + (T)0.044715 * b * b));           \
-        return b * s;                                                                             \
+    CB_MATH T gelu_tanh_##f32(T x) {                                                                     \
+        T b = x < -(gelu_limit) ? -(gelu_limit) : x;                                                     \
+        T s = sigmoid_##f32((T)1.59576912160573071176 * b * (1 + (T)0.044715 * b * b));                  \
+        return b * s;                                                                                    \
     }
 CB_GAUSSIAN_TAILS(float, f32, 10.2f, 15.0f)
 CB_GAUSSIAN_TAILS(double, f64, 27.3, 39.0)

@@ -61,9 +61,9 @@ CB_MATH float tan_f32(float x) {
 /* 1/pi in four pieces of 53 bits for |x| < 2^24, then for [2^b, 2^(b + 16)), b = 24, 40, ...: from weight
  * 2^(52 - b). From row 33 on times 2^300, against underflow. */
 static const double cb_inverse_pi[4][64] = {
-    {0x1.45f306dc9c882p-2, 0x1.45f3040000000p-2, 0x1.45f306dc9c000p-2, 0x1.17cc1b727220ap-4,
-     0x1.b727220a94fe0p-24, 0x1.c882a53f84eacp-38, 0x1.529fc2757d1f4p-53, 0x1.e13abe8fa9a6ep-68,
-     0x1.7d1f534ddc0dap-85, 0x1.a9a6ee06db14ap-100, 0x1.dc0db6295993cp-117, 0x1.b6295993c4390p-133,
+    {0x1.45f306dc9c882p-2,   0x1.45f3040000000p-2,   0x1.45f306dc9c000p-2,   0x1.17cc1b727220ap-4,
+     0x1.b727220a94fe0p-24,  0x1.c882a53f84eacp-38,  0x1.529fc2757d1f4p-53,  0x1.e13abe8fa9a6ep-68,
+     0x1.7d1f534ddc0dap-85,  0x1.a9a6ee06db14ap-100, 0x1.dc0db6295993cp-117, 0x1.b6295993c4390p-133,
      0x1.5993c439041fep-149, 0x1.e21c820ff28b1p-164, 0x1.041fe5163abdep-181, 0x1.f28b1d5ef5de2p-196,
      0x1.1d5ef5de2b0dbp-212, 0x1.ebbc561b7246ep-229, 0x1.586dc91b8e908p-247, 0x1.b92371d2126e9p-260,
      0x1.71d2126e97003p-276, 0x1.26e9700324970p-296, 0x1.2e006492eea08p-309, 0x1.924bba8274648p-327,
@@ -77,8 +77,8 @@ static const double cb_inverse_pi[4][64] = {
      0x1.18b5a0a6d1f6cp-489, 0x1.a0a6d1f6d367ep-505, 0x1.68fb69b3f6793p-520, 0x1.69b3f6793e584p-536,
      0x1.f6793e584dba7p-552, 0x1.3e584dba7a31fp-568, 0x1.36e9e8c7ecd3cp-586, 0x1.e8c7ecd3cbfd4p-602,
      0x1.fb34f2ff516bap-616, 0x1.e5fea2d7527bap-633, 0x1.516ba93dd63f5p-648, 0x1.a93dd63f5f2f8p-664},
-    {0x1.4a7f09d5f47d4p-55, 0x1.6e4e441529fc2p-25, 0x1.1054a7f09d5f4p-43, 0x1.29fc2757d1f53p-57,
-     0x1.3abe8fa9a6ee0p-76, 0x1.d1f534ddc0db6p-89, 0x1.34ddc0db62959p-105, 0x1.c0db6295993c4p-121,
+    {0x1.4a7f09d5f47d4p-55,  0x1.6e4e441529fc2p-25,  0x1.1054a7f09d5f4p-43,  0x1.29fc2757d1f53p-57,
+     0x1.3abe8fa9a6ee0p-76,  0x1.d1f534ddc0db6p-89,  0x1.34ddc0db62959p-105, 0x1.c0db6295993c4p-121,
      0x1.6295993c43904p-137, 0x1.993c439041fe5p-153, 0x1.0e4107f9458e8p-171, 0x1.07f9458eaf7acp-187,
      0x1.458eaf7aef158p-203, 0x1.abdebbc561b72p-217, 0x1.778ac36e48dc6p-234, 0x1.61b7246e3a424p-249,
      0x1.246e3a424dd2ep-265, 0x1.d2126e9700320p-284, 0x1.374b801924bb8p-299, 0x1.c00c925dd413ap-314,
@@ -93,7 +93,7 @@ static const double cb_inverse_pi[4][64] = {
      0x1.367ecf27cb09bp-541, 0x1.9e4f96136e9e8p-558, 0x1.cb09b74f463f6p-573, 0x1.b74f463f669e5p-589,
      0x1.463f669e5fea2p-605, 0x1.669e5fea2d752p-621, 0x1.7fa8b5d49eeb0p-639, 0x1.6ba93dd63f5f0p-656,
      0x1.27bac7ebe5f17p-669, 0x1.8fd7cbe2f67a0p-686, 0x1.e5f17b3d0739fp-701, 0x1.7b3d0739f78a5p-717},
-    {0x1.a6ee06db14accp-108, 0x1.d5f47d4d37702p-79, 0x1.f534ddc0db628p-97, 0x1.377036d8a5664p-111,
+    {0x1.a6ee06db14accp-108, 0x1.d5f47d4d37702p-79,  0x1.f534ddc0db628p-97,  0x1.377036d8a5664p-111,
      0x1.b6c52b3278870p-130, 0x1.4acc9e21c820cp-144, 0x1.278872083fca2p-158, 0x1.c820ff28b1d5cp-176,
      0x1.fe5163abdebb8p-193, 0x1.63abdebbc5618p-209, 0x1.7bd778ac36e48p-222, 0x1.78ac36e48dc74p-238,
      0x1.b7246e3a424d8p-257, 0x1.1b8e909374b80p-271, 0x1.4849ba5c00c92p-286, 0x1.ba5c00c925dd4p-302,
@@ -204,44 +204,43 @@ CB_MATH float cb_atan_tail_f32(float u) {
 }
 CB_MATH double cb_atan_tail_f64(double u) {
     return CB_HORNER_19(CB_FMA_F64, u, -0.33333333333333065, 0.19999999999951082, -0.14285714282557124,
-                        0.11111111006570307, -0.09090906995842296, 0.07692279763809891,
-                        -0.06666403491410684, 0.05880524686632567, -0.05253505501480023,
-                        0.04722280383997388, -0.04219074829913761, 0.036639886952948265,
-                        -0.02990078458664359, 0.02198122312397927, -0.013897263739570436,
-                        0.007194247598286166, -0.0028837940056670145, 0.0008309366077352405,
-                        -0.00015207979573877918, 1.3217177876381737e-05);
+                        0.11111111006570307, -0.09090906995842296, 0.07692279763809891, -0.06666403491410684,
+                        0.05880524686632567, -0.05253505501480023, 0.04722280383997388, -0.04219074829913761,
+                        0.036639886952948265, -0.02990078458664359, 0.02198122312397927,
+                        -0.013897263739570436, 0.007194247598286166, -0.0028837940056670145,
+                        0.0008309366077352405, -0.00015207979573877918, 1.3217177876381737e-05);
 }
-#define CB_ARCS(T, f32, FMA, half_pi, half_pi_rest)                                               \
-    CB_MATH T asin_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x), v = (T)0.5 - (T)0.5 * a;                                             \
-        T u = a > (T)0.5 ? v : x * x, s = a > (T)0.5 ? sqrt_##f32(v) : a;                         \
-        T r = FMA(s * u, cb_asin_tail_##f32(u), s);                                               \
-        T far = (half_pi) - (2 * r - (half_pi_rest));                                             \
-        return copysign_##f32(a > (T)0.5 ? far : r, x);                                           \
-    }                                                                                             \
-    CB_MATH T acos_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x), v = (T)0.5 - (T)0.5 * a;                                             \
-        T u = a > (T)0.5 ? v : x * x, s = a > (T)0.5 ? sqrt_##f32(v) : x;                         \
-        T r = FMA(s * u, cb_asin_tail_##f32(u), s);                                               \
-        T near = (half_pi) - (r - (half_pi_rest));                                                \
-        T far = x < 0 ? 2 * ((half_pi) - (r - (half_pi_rest))) : 2 * r;                           \
-        return a > (T)0.5 ? far : near;                                                           \
-    }                                                                                             \
-    CB_MATH T atan_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x), t = a > 1 ? 1 / a : a, u = t * t;                                    \
-        T r = FMA(t * u, cb_atan_tail_##f32(u), t);                                               \
-        return copysign_##f32(a > 1 ? (half_pi) - (r - (half_pi_rest)) : r, x);                   \
-    }                                                                                             \
-    /* the smaller over the larger; 0/0 counts as 0 and inf/inf as 1 */                           \
-    CB_MATH T atan2_##f32(T y, T x) {                                                             \
-        T a = fabs_##f32(x), b = fabs_##f32(y);                                                   \
-        T least = b < a ? b : a, most = b < a ? a : b;                                            \
-        T t = a == b ? (a == 0 ? (T)0 : (T)1) : least / most, u = t * t;                          \
-        T r = FMA(t * u, cb_atan_tail_##f32(u), t);                                               \
-        T right = b > a ? (half_pi) - (r - (half_pi_rest)) : r;                                   \
+#define CB_ARCS(T, f32, FMA, half_pi, half_pi_rest)                                                   \
+    CB_MATH T asin_##f32(T x) {                                                                       \
+        T a = fabs_##f32(x), v = (T)0.5 - (T)0.5 * a;                                                 \
+        T u = a > (T)0.5 ? v : x * x, s = a > (T)0.5 ? sqrt_##f32(v) : a;                             \
+        T r = FMA(s * u, cb_asin_tail_##f32(u), s);                                                   \
+        T far = (half_pi) - (2 * r - (half_pi_rest));                                                 \
+        return copysign_##f32(a > (T)0.5 ? far : r, x);                                               \
+    }                                                                                                 \
+    CB_MATH T acos_##f32(T x) {                                                                       \
+        T a = fabs_##f32(x), v = (T)0.5 - (T)0.5 * a;                                                 \
+        T u = a > (T)0.5 ? v : x * x, s = a > (T)0.5 ? sqrt_##f32(v) : x;                             \
+        T r = FMA(s * u, cb_asin_tail_##f32(u), s);                                                   \
+        T near = (half_pi) - (r - (half_pi_rest));                                                    \
+        T far = x < 0 ? 2 * ((half_pi) - (r - (half_pi_rest))) : 2 * r;                               \
+        return a > (T)0.5 ? far : near;                                                               \
+    }                                                                                                 \
+    CB_MATH T atan_##f32(T x) {                                                                       \
+        T a = fabs_##f32(x), t = a > 1 ? 1 / a : a, u = t * t;                                        \
+        T r = FMA(t * u, cb_atan_tail_##f32(u), t);                                                   \
+        return copysign_##f32(a > 1 ? (half_pi) - (r - (half_pi_rest)) : r, x);                       \
+    }                                                                                                 \
+    /* the smaller over the larger; 0/0 counts as 0 and inf/inf as 1 */                               \
+    CB_MATH T atan2_##f32(T y, T x) {                                                                 \
+        T a = fabs_##f32(x), b = fabs_##f32(y);                                                       \
+        T least = b < a ? b : a, most = b < a ? a : b;                                                \
+        T t = a == b ? (a == 0 ? (T)0 : (T)1) : least / most, u = t * t;                              \
+        T r = FMA(t * u, cb_atan_tail_##f32(u), t);                                                   \
+        T right = b > a ? (half_pi) - (r - (half_pi_rest)) : r;                                       \
         T left = b > a ? (half_pi) + (r + (half_pi_rest)) : 2 * (half_pi) - (r - 2 * (half_pi_rest)); \
-        r = copysign_##f32(signbit_##f32(x) ? left : right, y);                                   \
-        return x != x || y != y ? x + y : r;                                                      \
+        r = copysign_##f32(signbit_##f32(x) ? left : right, y);                                       \
+        return x != x || y != y ? x + y : r;                                                          \
     }
 CB_ARCS(float, f32, CB_FMA_F32, 1.57079637f, -4.37113883e-8f)
 CB_ARCS(double, f64, CB_FMA_F64, 1.5707963267948966, 6.123233995736766e-17)

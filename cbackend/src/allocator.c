@@ -73,7 +73,9 @@ static void empty_locked(void) {
 
 static void *cpu_alloc(int64_t nbytes) {
     if (nbytes > physical_memory()) {
-        cb_fail(CB_ERR_MEMORY, "empty: expected at most %lld bytes (this machine's memory), got a request for %lld bytes. Use a smaller shape or dtype.",
+        cb_fail(CB_ERR_MEMORY,
+                "empty: expected at most %lld bytes (this machine's memory), got a request for %lld bytes. "
+                "Use a smaller shape or dtype.",
                 (long long)physical_memory(), (long long)nbytes);
         return NULL;
     }
@@ -98,7 +100,9 @@ static void *cpu_alloc(int64_t nbytes) {
         acquire();
         live_bytes -= size;
         release();
-        cb_fail(CB_ERR_MEMORY, "empty: expected %lld bytes of memory, got a refusal from the system with %lld bytes in use. Free tensors or use a smaller shape.",
+        cb_fail(CB_ERR_MEMORY,
+                "empty: expected %lld bytes of memory, got a refusal from the system with %lld bytes in use. "
+                "Free tensors or use a smaller shape.",
                 (long long)nbytes, (long long)live_bytes);
     }
     return data;

@@ -1,5 +1,5 @@
-/* argmax and argmin, with and without the values; cumulative ops along a dim. Kernels are in cpu/reduce_arg.c and
- * cpu/scan.c. */
+/* argmax and argmin, with and without the values; cumulative ops along a dim. Kernels are in cpu/reduce_arg.c
+ * and cpu/scan.c. */
 #include "reduce.h"
 
 #define NAME(name) #name,
@@ -8,7 +8,8 @@ const char *const cb_scan_names[] = {CB_SCAN_OPS(NAME) NULL};
 
 static int check_real(const char *op, const cb_tensor *x) {
     if (!cb_is_complex(x->dtype)) return CB_OK;
-    return cb_fail(CB_ERR_DTYPE, "%s: expected a real dtype, got %s. Take .abs() or .real first.", op, cb_dtypes[x->dtype].name);
+    return cb_fail(CB_ERR_DTYPE, "%s: expected a real dtype, got %s. Take .abs() or .real first.", op,
+                   cb_dtypes[x->dtype].name);
 }
 
 /* Fills out[1], and out[0] where values are wanted. */
@@ -25,14 +26,18 @@ static int arg_reduce(int op, cb_tensor *x, int64_t dim, int keepdim, bool value
     if (values && result[1]) result[0] = cb_reduced_empty(x, mask, keepdim, x->dtype);
     int status = result[1] && (!values || result[0]) ? CB_OK : cb_error_code();
     if (!status && !cb_is_meta(x) && result[1]->numel > 0) {
-        cb_tensor *input = flat ? cb_contiguous(x) : cb_retain(x); /* flat positions count in row-major order */
-        status = input ? cb_backend_of(x)->reduce(op ? CB_REDUCE_argmin : CB_REDUCE_argmax, input, mask, 0, result)
-                       : cb_error_code();
+        /* flat positions count in row-major order */
+        cb_tensor *input = flat ? cb_contiguous(x) : cb_retain(x);
+        status =
+            input ? cb_backend_of(x)->reduce(op ? CB_REDUCE_argmin : CB_REDUCE_argmax, input, mask, 0, result)
+                  : cb_error_code();
         cb_release(input);
     }
     for (int k = 0; k < 2; k++) {
-        if (status) cb_release(result[k]);
-        else out[k] = result[k];
+        if (status)
+            cb_release(result[k]);
+        else
+            out[k] = result[k];
     }
     return status;
 }
@@ -71,11 +76,16 @@ static int scan(int op, cb_tensor *x, int dim, int dtype, bool indices, cb_tenso
 
 cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "scan: no tensor");
-    if (op < 0 || op > CB_SCAN_logcumsumexp) return cb_fail_null(CB_ERR_VALUE, "scan: expected an op code of cumsum, cumprod or logcumsumexp, got %d.", op);
+    if (op < 0 || op > CB_SCAN_logcumsumexp)
+        return cb_fail_null(CB_ERR_VALUE,
+                            "scan: expected an op code of cumsum, cumprod or logcumsumexp, got %d.", op);
     const char *name = cb_scan_names[op];
     int d = cb_wrap_dim(name, dim, x->ndim), result = dtype;
     if (d < 0) return NULL;
-    if (dtype < 0) result = op == CB_SCAN_logcumsumexp ? cb_float_dtype(x->dtype) : cb_is_inexact(x->dtype) ? x->dtype : CB_I64;
+    if (dtype < 0)
+        result = op == CB_SCAN_logcumsumexp ? cb_float_dtype(x->dtype)
+                 : cb_is_inexact(x->dtype)  ? x->dtype
+                                            : CB_I64;
     if (result == CB_BOOL || (op == CB_SCAN_logcumsumexp && !cb_is_float(result)))
         return cb_fail_null(CB_ERR_DTYPE, "%s: expected a %s dtype, got %s. Pass another dtype=.", name,
                             op == CB_SCAN_logcumsumexp ? "floating" : "numeric", cb_dtypes[result].name);
@@ -86,7 +96,8 @@ cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype) {
 int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out) {
     out[0] = out[1] = NULL;
     if (!x) return cb_fail(CB_ERR_NULL, "scan: no tensor");
-    if (op != CB_SCAN_cummax && op != CB_SCAN_cummin) return cb_fail(CB_ERR_VALUE, "scan: expected an op code of cummax or cummin, got %d.", op);
+    if (op != CB_SCAN_cummax && op != CB_SCAN_cummin)
+        return cb_fail(CB_ERR_VALUE, "scan: expected an op code of cummax or cummin, got %d.", op);
     CB_TRY(check_real(cb_scan_names[op], x));
     int d = cb_wrap_dim(cb_scan_names[op], dim, x->ndim);
     if (d < 0) return cb_error_code();

@@ -2,46 +2,65 @@
 /* reductions: reduce.h. mask: the reduced dims; out[1] is for the ops of argreduce only */
 int (*reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out);
 int (*scan)(int op, const cb_tensor *x, int dim, cb_tensor *const *out); /* x and out contiguous, one dtype */
-/* fused rows: all operands contiguous; totals are log-sum-exps in the compute dtype, as is ct of cross_entropy_grad */
+/* fused rows: all operands contiguous; totals are log-sum-exps in the compute dtype, as is ct of
+ * cross_entropy_grad */
 int (*softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out);
 int (*softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out);
-int (*cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses, cb_tensor *totals);
-int (*cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels, const cb_tensor *totals, int64_t ignore, cb_tensor *out);
-/* n items are normalised together; out: y, rstd and mean (NULL: no centring); gradient: dx, dweight, dbias or NULL */
-int (*norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps, cb_tensor *const *out);
-int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
+int (*cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses,
+                     cb_tensor *totals);
+int (*cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels,
+                          const cb_tensor *totals, int64_t ignore, cb_tensor *out);
+/* n items are normalised together; out: y, rstd and mean (NULL: no centring); gradient: dx, dweight, dbias or
+ * NULL */
+int (*norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps,
+            cb_tensor *const *out);
+int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
+                 const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
 int (*conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
 int (*conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w);
 int (*conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x);
-int (*max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const void *x); /* indices: NULL when not wanted */
+/* indices: NULL when not wanted */
+int (*max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const void *x);
 int (*avg_pool)(const cb_pool_shape *s, void *y, const void *x);
 int (*avg_pool_grad)(const cb_pool_shape *s, void *x, const void *y);
-int (*pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x, const int64_t *indices, const void *y);
-int (*pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y, const int64_t *indices, const void *x);
-    /* indexing. Canonical order: x has its indexed dimensions first (one an index), the result or the values have the
-     * broadcast index dimensions first; indices are int64; dims names the user's dimensions in errors. */
-    int (*index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims); /* x as the user sees it */
-    int (*index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
-    int (*index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices, const int *dims, int accumulate);
-    int (*gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
-    int (*scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode); /* index's and src's shapes equal */
-    /* masks are contiguous bools; counts has one item for each CB_MASK_PIECE items, starts their running sums from 0 */
-    void (*mask_count)(const cb_tensor *mask, int64_t *counts);
-    void (*mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
-    void (*mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
-    int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* out contiguous */
-    /* random; kinds as in cbackend.h */
-    int (*random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
-    int (*random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
-    int (*random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
-    /* sorting: the k first items of x along dim; values or indices may be NULL, not both, and without indices k is all */
-    int (*sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
-    int (*searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right); /* contiguous, one dtype */
-    int64_t (*run_starts)(const cb_tensor *sorted, uint8_t *starts); /* flags where a new value begins; returns how many */
-    void (*unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
-    int (*bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights); /* int64; or with weights, all float64; out starts at 0 */
-    void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
-    /* optimizers: optim.h; lists[operand][tensor] */
-    int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
+int (*pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x,
+                    const int64_t *indices, const void *y);
+int (*pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y,
+                   const int64_t *indices, const void *x);
+/* indexing. Canonical order: x has its indexed dimensions first (one an index), the result or the values have
+ * the broadcast index dimensions first; indices are int64; dims names the user's dimensions in errors. */
+/* x as the user sees it */
+int (*index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
+int (*index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                 const int *dims);
+int (*index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices,
+                 const int *dims, int accumulate);
+int (*gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
+/* index's and src's shapes equal */
+int (*scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
+/* masks are contiguous bools; counts has one item for each CB_MASK_PIECE items, starts their running sums
+ * from 0 */
+void (*mask_count)(const cb_tensor *mask, int64_t *counts);
+void (*mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
+void (*mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
+int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* out contiguous */
+/* random; kinds as in cbackend.h */
+int (*random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
+int (*random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
+int (*random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
+/* sorting: the k first items of x along dim; values or indices may be NULL, not both, and without indices k
+ * is all */
+int (*sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
+/* contiguous, one dtype */
+int (*searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
+/* flags where a new value begins; returns how many */
+int64_t (*run_starts)(const cb_tensor *sorted, uint8_t *starts);
+void (*unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values,
+                    cb_tensor *inverse, cb_tensor *counts);
+/* int64; or with weights, all float64; out starts at 0 */
+int (*bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
+void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
+/* optimizers: optim.h; lists[operand][tensor] */
+int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

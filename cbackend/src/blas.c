@@ -25,8 +25,10 @@ static void *open_library(void) {
     char *saved = threads ? strdup(threads) : NULL;
     setenv("OPENBLAS_NUM_THREADS", "1", 1); /* read while loading: no pool is started */
     void *handle = dlopen(library_path, RTLD_NOW | RTLD_LOCAL);
-    if (saved) setenv("OPENBLAS_NUM_THREADS", saved, 1);
-    else unsetenv("OPENBLAS_NUM_THREADS");
+    if (saved)
+        setenv("OPENBLAS_NUM_THREADS", saved, 1);
+    else
+        unsetenv("OPENBLAS_NUM_THREADS");
     free(saved);
     return handle;
 }
@@ -44,6 +46,9 @@ void *cb_blas_symbol(const char *name) {
     snprintf(prefixed, sizeof prefixed, "scipy_%s", name);
     void *symbol = dlsym(library, prefixed);
     if (!symbol) symbol = dlsym(library, name);
-    if (!symbol) cb_fail(CB_ERR_INTERNAL, "matmul: expected %s in OpenBLAS, got a library without it. Reinstall scipy-openblas32.", name);
+    if (!symbol)
+        cb_fail(CB_ERR_INTERNAL,
+                "matmul: expected %s in OpenBLAS, got a library without it. Reinstall scipy-openblas32.",
+                name);
     return symbol;
 }

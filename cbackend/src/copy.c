@@ -34,29 +34,39 @@ cb_tensor *cb_to_device(cb_tensor *x, int device) {
     NEED(x, "to");
     if (x->device == device) return cb_retain(x);
     if ((device & 255) == CB_META) return cb_empty_like(x, -1, device);
-    if (cb_is_meta(x)) return cb_fail_null(CB_ERR_DEVICE, "to: expected a tensor with data, got one on meta. Create it on the target device instead.");
-    return cb_fail_null(CB_ERR_DEVICE, "to: expected a device this build can reach, got cuda. Use device='cpu', or install a CUDA build and check functorch_like.cuda.is_available().");
+    if (cb_is_meta(x))
+        return cb_fail_null(
+            CB_ERR_DEVICE,
+            "to: expected a tensor with data, got one on meta. Create it on the target device instead.");
+    return cb_fail_null(CB_ERR_DEVICE,
+                        "to: expected a device this build can reach, got cuda. Use device='cpu', or install "
+                        "a CUDA build and check functorch_like.cuda.is_available().");
 }
 
 int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock) {
     if (!dst || !src) return cb_fail(CB_ERR_NULL, "copy_: no tensor");
     CB_TRY(cb_check_writable("copy_", dst));
     if (cb_is_meta(dst)) return CB_OK;
-    if (cb_is_meta(src)) return cb_fail(CB_ERR_DEVICE, "copy_: expected a source with data, got one on meta.");
+    if (cb_is_meta(src))
+        return cb_fail(CB_ERR_DEVICE, "copy_: expected a source with data, got one on meta.");
     cb_tensor *wide = NULL, *copy = NULL;
     int status = CB_OK;
     if (!cb_same_shape(dst, src)) {
-        cb_tensor *trimmed = NULL; /* leading size-1 dimensions of a source of higher rank fall away, as in NumPy */
+        /* leading size-1 dimensions of a source of higher rank fall away, as in NumPy */
+        cb_tensor *trimmed = NULL;
         if (src->ndim > dst->ndim) {
             int extra = src->ndim - dst->ndim;
             for (int d = 0; d < extra; d++)
                 if (src->shape[d] != 1)
-                    return cb_fail(CB_ERR_SHAPE, "copy_: expected a source that broadcasts to %s, got %s.", cb_shape_of(dst), cb_shape_of(src));
+                    return cb_fail(CB_ERR_SHAPE, "copy_: expected a source that broadcasts to %s, got %s.",
+                                   cb_shape_of(dst), cb_shape_of(src));
             trimmed = cb_view_new(src, dst->ndim, src->shape + extra, src->strides + extra, src->offset);
         }
         wide = cb_expand(trimmed ? trimmed : src, dst->ndim, dst->shape);
         cb_release(trimmed);
-        if (!wide) return cb_fail(CB_ERR_SHAPE, "copy_: expected a source that broadcasts to %s, got %s.", cb_shape_of(dst), cb_shape_of(src));
+        if (!wide)
+            return cb_fail(CB_ERR_SHAPE, "copy_: expected a source that broadcasts to %s, got %s.",
+                           cb_shape_of(dst), cb_shape_of(src));
         src = wide;
     }
     if (cb_overlaps(dst, src)) {
@@ -121,11 +131,13 @@ static cb_tensor *ranged(cb_tensor *out, const cb_scalar *start, const cb_scalar
 }
 
 cb_tensor *cb_arange(int dtype, int device, double start, double step, int64_t n) {
-    return ranged(cb_empty(dtype, device, 1, &n), &(cb_scalar){.kind = 'f', .re = start}, &(cb_scalar){.kind = 'f', .re = step});
+    return ranged(cb_empty(dtype, device, 1, &n), &(cb_scalar){.kind = 'f', .re = start},
+                  &(cb_scalar){.kind = 'f', .re = step});
 }
 
 cb_tensor *cb_arange_int(int dtype, int device, int64_t start, int64_t step, int64_t n) {
-    return ranged(cb_empty(dtype, device, 1, &n), &(cb_scalar){.kind = 'i', .i = start}, &(cb_scalar){.kind = 'i', .i = step});
+    return ranged(cb_empty(dtype, device, 1, &n), &(cb_scalar){.kind = 'i', .i = start},
+                  &(cb_scalar){.kind = 'i', .i = step});
 }
 
 cb_tensor *cb_linspace(int dtype, int device, double start, double stop, int64_t n) {
@@ -151,12 +163,18 @@ cb_tensor *cb_eye(int dtype, int device, int64_t n, int64_t m) {
 int cb_item(cb_tensor *x, cb_scalar *out) {
     if (!x) return cb_fail(CB_ERR_NULL, "item: no tensor");
     if (x->numel != 1)
-        return cb_fail(CB_ERR_SHAPE, "item: expected a tensor with one element, got shape %s. Index it or reduce it first.", cb_shape_of(x));
+        return cb_fail(CB_ERR_SHAPE,
+                       "item: expected a tensor with one element, got shape %s. Index it or reduce it first.",
+                       cb_shape_of(x));
     if (cb_is_meta(x)) return cb_fail(CB_ERR_DEVICE, "item: expected a tensor with data, got one on meta.");
     cb_tensor *host = cb_to_device(x, CB_CPU);
     if (!host) return cb_error_code();
     char kind = cb_dtypes[host->dtype].kind;
-    int wide = kind == 'B' ? CB_BOOL : kind == 'I' ? CB_I64 : kind == 'U' ? CB_U64 : kind == 'F' ? CB_F64 : CB_C128;
+    int wide = kind == 'B'   ? CB_BOOL
+               : kind == 'I' ? CB_I64
+               : kind == 'U' ? CB_U64
+               : kind == 'F' ? CB_F64
+                             : CB_C128;
     cb_tensor *y = cb_cast(host, wide);
     cb_release(host);
     if (!y) return cb_error_code();

@@ -29,7 +29,9 @@ static int category(int d) {
     }
 }
 
-static int signed_of_size(int size) { return size == 1 ? CB_I8 : size == 2 ? CB_I16 : size == 4 ? CB_I32 : CB_I64; }
+static int signed_of_size(int size) {
+    return size == 1 ? CB_I8 : size == 2 ? CB_I16 : size == 4 ? CB_I32 : CB_I64;
+}
 
 int cb_promote_types(int a, int b) {
     if (a == b) return a;

@@ -21,9 +21,11 @@ static int make_plan(int family, int op, int n, cb_tensor *const *xs, plan *p) {
     if (!info) return cb_fail(CB_ERR_VALUE, "elementwise: expected a known op code, got %d.", op);
     bool where = family == CB_FAMILY_TERNARY && op == CB_TERNARY_where;
     if (where && xs[0]->dtype != CB_BOOL && xs[0]->dtype != CB_U8)
-        return cb_fail(CB_ERR_DTYPE, "where: expected a bool condition, got %s. Compare first, as in x > 0.", cb_dtypes[xs[0]->dtype].name);
+        return cb_fail(CB_ERR_DTYPE, "where: expected a bool condition, got %s. Compare first, as in x > 0.",
+                       cb_dtypes[xs[0]->dtype].name);
     bool same = true; /* one dtype, no wrapped number: the common case needs no promotion */
-    for (int i = where; i < n; i++) same &= xs[i]->dtype == xs[where]->dtype && !(xs[i]->flags & CB_FLAG_WEAK);
+    for (int i = where; i < n; i++)
+        same &= xs[i]->dtype == xs[where]->dtype && !(xs[i]->flags & CB_FLAG_WEAK);
     int type = same ? xs[where]->dtype : cb_result_type(n - where, xs + where);
     if (type < 0) return cb_error_code();
     bool floats = info->rule == CB_RULE_FLOAT || (info->rule == CB_RULE_REAL && !(info->kinds & CB_KIND_INT));
@@ -34,14 +36,15 @@ static int make_plan(int family, int op, int n, cb_tensor *const *xs, plan *p) {
             compute = CB_U8;
         else
             return cb_fail(CB_ERR_DTYPE, "%s: expected %s%s%s%s, got %s. Cast with .to(dtype).", info->name,
-                           info->kinds & CB_KIND_BOOL ? "bool " : "", info->kinds & CB_KIND_INT ? "integer " : "",
-                           info->kinds & CB_KIND_REAL ? "floating " : "", info->kinds & CB_KIND_COMPLEX ? "complex" : "dtype",
-                           cb_dtypes[type].name);
+                           info->kinds & CB_KIND_BOOL ? "bool " : "",
+                           info->kinds & CB_KIND_INT ? "integer " : "",
+                           info->kinds & CB_KIND_REAL ? "floating " : "",
+                           info->kinds & CB_KIND_COMPLEX ? "complex" : "dtype", cb_dtypes[type].name);
     }
     p->compute = compute;
     p->result = info->rule == CB_RULE_BOOL || info->rule == CB_RULE_LOGICAL ? CB_BOOL
                 : info->rule == CB_RULE_REAL                                ? cb_real_dtype(type)
-                                                                             : type;
+                                                                            : type;
     p->device = n == 1 ? xs[0]->device : cb_common_device(info->name, n, xs);
     return p->device < 0 ? cb_error_code() : CB_OK;
 }
@@ -57,8 +60,9 @@ static cb_tensor *allocate(const char *op, const plan *p, int n, cb_tensor *cons
         alike &= cb_same_shape(xs[i], widest) &&
                  !memcmp(xs[i]->strides, widest->strides, (size_t)widest->ndim * sizeof(int64_t));
     }
-    if (alike) return cb_is_contiguous(widest) ? cb_empty(p->result, p->device, widest->ndim, widest->shape)
-                                               : cb_empty_like(widest, p->result, p->device);
+    if (alike)
+        return cb_is_contiguous(widest) ? cb_empty(p->result, p->device, widest->ndim, widest->shape)
+                                        : cb_empty_like(widest, p->result, p->device);
     int64_t shape[CB_MAX_NDIM];
     int ndim;
     if (cb_broadcast_shapes(op, n, xs, &ndim, shape)) return NULL;
@@ -79,20 +83,26 @@ static int check_divisor(const char *op, cb_tensor *y) {
         if (status) return status;
         zero = !all.i;
     }
-    if (zero) return cb_fail(CB_ERR_VALUE, "%s: expected divisors other than 0 for integers, got 0. Divide floats, or mask with where().", op);
+    if (zero)
+        return cb_fail(
+            CB_ERR_VALUE,
+            "%s: expected divisors other than 0 for integers, got 0. Divide floats, or mask with where().",
+            op);
     return CB_OK;
 }
 
 static bool divides_integers(int family, int op, const plan *p) {
     return family == CB_FAMILY_BINARY && kind_bit(p->compute) == CB_KIND_INT &&
-           (op == CB_BINARY_floor_divide || op == CB_BINARY_trunc_divide || op == CB_BINARY_remainder || op == CB_BINARY_fmod);
+           (op == CB_BINARY_floor_divide || op == CB_BINARY_trunc_divide || op == CB_BINARY_remainder ||
+            op == CB_BINARY_fmod);
 }
 
 static cb_tensor *run(int family, int op, int n, cb_tensor *const *xs) {
     if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "elementwise: no tensor");
     plan p;
     if (make_plan(family, op, n, xs, &p)) return NULL;
-    if (divides_integers(family, op, &p) && check_divisor(cb_op_info_of(family, op)->name, xs[1])) return NULL;
+    if (divides_integers(family, op, &p) && check_divisor(cb_op_info_of(family, op)->name, xs[1]))
+        return NULL;
     cb_tensor *out = allocate(cb_op_info_of(family, op)->name, &p, n, xs);
     for (int i = 0; out && i < n; i++)
         if (!(xs[i]->flags & CB_FLAG_WEAK) && (xs[i]->dtype != out->dtype || !cb_same_shape(xs[i], out)))
@@ -119,16 +129,20 @@ static int run_into(int family, int op, int n, cb_tensor *const *xs, cb_tensor *
     if (divides_integers(family, op, &p)) CB_TRY(check_divisor(info->name, xs[1]));
     CB_TRY(cb_check_writable(info->name, out));
     if (category(p.result) > category(out->dtype))
-        return cb_fail(CB_ERR_DTYPE, "%s: expected a result that can be stored as %s, got %s. Use the out-of-place form, or cast.", info->name,
-                       cb_dtypes[out->dtype].name, cb_dtypes[p.result].name);
+        return cb_fail(
+            CB_ERR_DTYPE,
+            "%s: expected a result that can be stored as %s, got %s. Use the out-of-place form, or cast.",
+            info->name, cb_dtypes[out->dtype].name, cb_dtypes[p.result].name);
     if (p.device != out->device && xs[0]->ndim)
         return cb_fail(CB_ERR_DEVICE, "%s: expected the result on the device of its operands.", info->name);
     int64_t shape[CB_MAX_NDIM];
     int ndim;
     CB_TRY(cb_broadcast_shapes(info->name, n, xs, &ndim, shape));
     if (ndim != out->ndim || memcmp(shape, out->shape, (size_t)ndim * sizeof *shape))
-        return cb_fail(CB_ERR_SHAPE, "%s: expected operands that broadcast to the shape %s written to, got %s. Use the out-of-place form.", info->name,
-                       cb_shape_of(out), cb_shape_text(ndim, shape));
+        return cb_fail(CB_ERR_SHAPE,
+                       "%s: expected operands that broadcast to the shape %s written to, got %s. Use the "
+                       "out-of-place form.",
+                       info->name, cb_shape_of(out), cb_shape_text(ndim, shape));
     if (cb_is_meta(out) || out->numel == 0) return CB_OK;
     cb_tensor *args[3], *copies[3] = {NULL};
     int status = CB_OK;
@@ -141,21 +155,29 @@ static int run_into(int family, int op, int n, cb_tensor *const *xs, cb_tensor *
     }
     if (!status) {
         out->storage->last_write = clock;
-        status = cb_backend_of(out)->elementwise(family, op, out, n, (const cb_tensor *const *)args, p.compute);
+        status =
+            cb_backend_of(out)->elementwise(family, op, out, n, (const cb_tensor *const *)args, p.compute);
     }
     for (int i = 0; i < n; i++) cb_release(copies[i]);
     return status;
 }
 
 cb_tensor *cb_unary(int op, cb_tensor *x) { return run(CB_FAMILY_UNARY, op, 1, &x); }
-cb_tensor *cb_binary(int op, cb_tensor *x, cb_tensor *y) { return run(CB_FAMILY_BINARY, op, 2, (cb_tensor *[]){x, y}); }
+cb_tensor *cb_binary(int op, cb_tensor *x, cb_tensor *y) {
+    return run(CB_FAMILY_BINARY, op, 2, (cb_tensor *[]){x, y});
+}
 cb_tensor *cb_ternary(int op, cb_tensor *x, cb_tensor *y, cb_tensor *z) {
     return run(CB_FAMILY_TERNARY, op, 3, (cb_tensor *[]){x, y, z});
 }
 
 /* A wrapped number on the stack: no allocation for `x * 2`. Kernels read it through data only. */
 static cb_tensor number(int dtype, void *value) {
-    return (cb_tensor){.refcount = 1, .flags = CB_FLAG_WEAK | CB_FLAG_CONTIGUOUS, .dtype = dtype, .itemsize = 8, .numel = 1, .data = value};
+    return (cb_tensor){.refcount = 1,
+                       .flags = CB_FLAG_WEAK | CB_FLAG_CONTIGUOUS,
+                       .dtype = dtype,
+                       .itemsize = 8,
+                       .numel = 1,
+                       .data = value};
 }
 
 static cb_tensor *with_number(int op, cb_tensor *x, cb_tensor *number, int swapped) {

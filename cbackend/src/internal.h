@@ -1,4 +1,5 @@
-/* Internal interface of the core: what the frame (src/), the kernel families (src/cpu/) and the CUDA library share.
+/* Internal interface of the core: what the frame (src/), the kernel families (src/cpu/) and the CUDA library
+ * share.
  *
  * The frame validates arguments, infers shape and dtype, allocates the result and then calls the
  * device's cb_backend with tensors that are already right: a backend function never re-checks.
@@ -16,9 +17,9 @@
 #define CB_HIDDEN __attribute__((visibility("hidden")))
 #define CB_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CB_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define CB_TRY(call)                 \
-    do {                             \
-        int cb_status_ = (call);     \
+#define CB_TRY(call)                       \
+    do {                                   \
+        int cb_status_ = (call);           \
         if (cb_status_) return cb_status_; \
     } while (0)
 #pragma GCC visibility push(hidden)
@@ -104,7 +105,8 @@ bool cb_overlaps(const cb_tensor *x, const cb_tensor *y);
 /* Calls body(context, begin, end) over [0, n) in pieces of `grain` items (the last shorter). Pieces depend
  * on n and grain only, never on the number of threads, so results are the same for any number. Nested
  * calls run in the calling thread. */
-void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t begin, int64_t end), void *context);
+void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t begin, int64_t end),
+                 void *context);
 
 /* ---- BLAS and LAPACK (blas.c): function pointers, loaded at first use, one thread each ---- */
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */
@@ -118,7 +120,8 @@ typedef struct cb_backend {
     int (*copy)(cb_tensor *dst, const cb_tensor *src); /* same shape; casts */
     int (*fill)(cb_tensor *dst, const cb_scalar *value);
     int (*arange)(cb_tensor *out, const cb_scalar *start, const cb_scalar *step);
-    /* family: CB_FAMILY_UNARY and so on; operands broadcast to out's shape; compute: the dtype to compute in */
+    /* family: CB_FAMILY_UNARY and so on; operands broadcast to out's shape; compute: the dtype to compute in
+     */
     int (*elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute);
 #include "backend_families.h"
 } cb_backend;
@@ -138,7 +141,9 @@ typedef struct cb_op_info {
 const cb_op_info *cb_op_info_of(int family, int op);
 /* The dtype a kernel writes when it computes in `compute`. */
 static inline int cb_rule_output(cb_rule rule, int compute) {
-    return rule == CB_RULE_BOOL || rule == CB_RULE_LOGICAL ? CB_BOOL : rule == CB_RULE_REAL ? cb_real_dtype(compute) : compute;
+    return rule == CB_RULE_BOOL || rule == CB_RULE_LOGICAL ? CB_BOOL
+           : rule == CB_RULE_REAL                          ? cb_real_dtype(compute)
+                                                           : compute;
 }
 enum {
 #define UNARY(name, rule) CB_UNARY_##name,

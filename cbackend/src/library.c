@@ -14,9 +14,11 @@ static const cb_backend *const levels[] = {&cb_cpu_v4, &cb_cpu_v3, &cb_cpu_v2};
 static bool supported(int k) {
     __builtin_cpu_init();
     bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-    bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("bmi2");
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512cd");
     return k == 0 ? v4 : k == 1 ? v3 : v2;
 }
 #else
@@ -34,13 +36,17 @@ int cb_init(const char *level) {
             return CB_OK;
         }
         if (level)
-            return cb_fail(CB_ERR_UNSUPPORTED, "FL_CPU_LEVEL: expected a level this processor has, got %s. Unset it, or name a lower one.", level);
+            return cb_fail(
+                CB_ERR_UNSUPPORTED,
+                "FL_CPU_LEVEL: expected a level this processor has, got %s. Unset it, or name a lower one.",
+                level);
     }
     for (int k = COUNT - 1; k >= 0; k--) {
         strcat(known, levels[k]->name);
         if (k) strcat(known, ", ");
     }
-    return cb_fail(CB_ERR_UNSUPPORTED, "FL_CPU_LEVEL: expected one of %s, got %s. Unset it to let the library choose.", known,
+    return cb_fail(CB_ERR_UNSUPPORTED,
+                   "FL_CPU_LEVEL: expected one of %s, got %s. Unset it to let the library choose.", known,
                    level ? level : "a processor below all of them");
 }
 

@@ -1,7 +1,8 @@
 /* Layer norm and RMS norm over the last dimensions, with their gradients. Kernels are in cpu/norm.c.
  *
- * Weight and bias may be absent. As a traced tensor also has a NULL handle, `has_affine` says which are given:
- * bit 0 the weight, bit 1 the bias. Statistics have the leading shape followed by ones, in the compute dtype. */
+ * Weight and bias may be absent. As a traced tensor also has a NULL handle, `has_affine` says which are
+ * given: bit 0 the weight, bit 1 the bias. Statistics have the leading shape followed by ones, in the compute
+ * dtype. */
 #include "internal.h"
 
 enum { WEIGHT = 1, BIAS = 2 };
@@ -15,17 +16,23 @@ static cb_tensor *prepared(cb_tensor *x, int dtype) {
 
 /* Checks x and the parameters; `n` items are normalised together. */
 static int check(const char *op, cb_tensor *x, int n_normalized, cb_tensor *const *affine, int64_t *n) {
-    if (!cb_is_float(x->dtype)) return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Cast with .to(dtype).", op, cb_dtypes[x->dtype].name);
+    if (!cb_is_float(x->dtype))
+        return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Cast with .to(dtype).", op,
+                       cb_dtypes[x->dtype].name);
     if (n_normalized < 1 || n_normalized > x->ndim)
-        return cb_fail(CB_ERR_DIM, "%s: expected to normalise 1 to %d dimensions, got %d (x has shape %s).", op, x->ndim, n_normalized, cb_shape_of(x));
+        return cb_fail(CB_ERR_DIM, "%s: expected to normalise 1 to %d dimensions, got %d (x has shape %s).",
+                       op, x->ndim, n_normalized, cb_shape_of(x));
     const int64_t *shape = x->shape + x->ndim - n_normalized;
     *n = cb_numel_of(n_normalized, shape);
     for (int k = 0; k < 2; k++) {
         if (!affine[k]) continue;
-        if (affine[k]->ndim != n_normalized || memcmp(affine[k]->shape, shape, (size_t)n_normalized * sizeof *shape))
-            return cb_fail(CB_ERR_SHAPE, "%s: expected a %s of shape %s, got %s.", op, k ? "bias" : "weight", cb_shape_text(n_normalized, shape), cb_shape_of(affine[k]));
+        if (affine[k]->ndim != n_normalized ||
+            memcmp(affine[k]->shape, shape, (size_t)n_normalized * sizeof *shape))
+            return cb_fail(CB_ERR_SHAPE, "%s: expected a %s of shape %s, got %s.", op, k ? "bias" : "weight",
+                           cb_shape_text(n_normalized, shape), cb_shape_of(affine[k]));
         if (!cb_is_float(affine[k]->dtype))
-            return cb_fail(CB_ERR_DTYPE, "%s: expected a floating %s, got %s.", op, k ? "bias" : "weight", cb_dtypes[affine[k]->dtype].name);
+            return cb_fail(CB_ERR_DTYPE, "%s: expected a floating %s, got %s.", op, k ? "bias" : "weight",
+                           cb_dtypes[affine[k]->dtype].name);
         if (cb_common_device(op, 2, (cb_tensor *[]){x, affine[k]}) < 0) return cb_error_code();
     }
     return CB_OK;
@@ -38,7 +45,8 @@ static cb_tensor *empty_statistics(const cb_tensor *x, int n_normalized) {
 }
 
 /* out: y, rstd and, for layer norm, mean */
-static int forward(bool centered, cb_tensor *x, int n_normalized, cb_tensor *const *affine, double eps, cb_tensor **out) {
+static int forward(bool centered, cb_tensor *x, int n_normalized, cb_tensor *const *affine, double eps,
+                   cb_tensor **out) {
     int64_t n;
     CB_TRY(check(centered ? "layer_norm" : "rms_norm", x, n_normalized, affine, &n));
     out[0] = cb_empty(x->dtype, x->device, x->ndim, x->shape);
@@ -62,15 +70,18 @@ static int forward(bool centered, cb_tensor *x, int n_normalized, cb_tensor *con
 }
 
 /* out: dx, dweight, dbias; those without a parameter stay NULL. mean is NULL for RMS norm. */
-static int backward(const char *op, cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
-                    cb_tensor *weight, int has_affine, cb_tensor **out) {
+static int backward(const char *op, cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd,
+                    int n_normalized, cb_tensor *weight, int has_affine, cb_tensor **out) {
     int64_t n;
     int compute = cb_compute_dtype(x->dtype), parameter = weight ? weight->dtype : x->dtype;
     CB_TRY(check(op, x, n_normalized, (cb_tensor *[]){weight, NULL}, &n));
-    if (!cb_same_shape(ct, x)) return cb_fail(CB_ERR_SHAPE, "%s: expected a cotangent of shape %s, got %s.", op, cb_shape_of(x), cb_shape_of(ct));
+    if (!cb_same_shape(ct, x))
+        return cb_fail(CB_ERR_SHAPE, "%s: expected a cotangent of shape %s, got %s.", op, cb_shape_of(x),
+                       cb_shape_of(ct));
     int64_t rows = cb_numel_of(x->ndim - n_normalized, x->shape);
     if (rstd->numel != rows || (mean && mean->numel != rows))
-        return cb_fail(CB_ERR_SHAPE, "%s: expected the statistics of the forward pass, got shape %s.", op, cb_shape_of(rstd));
+        return cb_fail(CB_ERR_SHAPE, "%s: expected the statistics of the forward pass, got shape %s.", op,
+                       cb_shape_of(rstd));
     if (cb_common_device(op, mean ? 4 : 3, (cb_tensor *[]){x, ct, rstd, mean}) < 0) return cb_error_code();
     out[0] = cb_empty(x->dtype, x->device, x->ndim, x->shape);
     int status = out[0] ? CB_OK : cb_error_code();
@@ -98,11 +109,13 @@ static int backward(const char *op, cb_tensor *ct, cb_tensor *x, cb_tensor *mean
     return status;
 }
 
-int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine, double eps,
-                  cb_tensor **out) {
-    cb_tensor *affine[2] = {has_affine & WEIGHT ? weight : NULL, has_affine & BIAS ? bias : NULL}, *made[3] = {NULL};
+int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine,
+                  double eps, cb_tensor **out) {
+    cb_tensor *affine[2] = {has_affine & WEIGHT ? weight : NULL, has_affine & BIAS ? bias : NULL},
+              *made[3] = {NULL};
     out[0] = out[1] = out[2] = NULL;
-    if (!x || ((has_affine & WEIGHT) && !weight) || ((has_affine & BIAS) && !bias)) return cb_fail(CB_ERR_NULL, "layer_norm: no tensor");
+    if (!x || ((has_affine & WEIGHT) && !weight) || ((has_affine & BIAS) && !bias))
+        return cb_fail(CB_ERR_NULL, "layer_norm: no tensor");
     CB_TRY(forward(true, x, n_normalized, affine, eps, made));
     out[0] = made[0];
     out[1] = made[2];
@@ -113,11 +126,14 @@ int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *
 int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
                        cb_tensor *weight, int has_affine, cb_tensor **out) {
     out[0] = out[1] = out[2] = NULL;
-    if (!ct || !x || !mean || !rstd || ((has_affine & WEIGHT) && !weight)) return cb_fail(CB_ERR_NULL, "layer_norm: no tensor");
-    return backward("layer_norm", ct, x, mean, rstd, n_normalized, has_affine & WEIGHT ? weight : NULL, has_affine, out);
+    if (!ct || !x || !mean || !rstd || ((has_affine & WEIGHT) && !weight))
+        return cb_fail(CB_ERR_NULL, "layer_norm: no tensor");
+    return backward("layer_norm", ct, x, mean, rstd, n_normalized, has_affine & WEIGHT ? weight : NULL,
+                    has_affine, out);
 }
 
-int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps, cb_tensor **out) {
+int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps,
+                cb_tensor **out) {
     cb_tensor *affine[2] = {has_affine & WEIGHT ? weight : NULL, NULL}, *made[3] = {NULL};
     out[0] = out[1] = NULL;
     if (!x || ((has_affine & WEIGHT) && !weight)) return cb_fail(CB_ERR_NULL, "rms_norm: no tensor");
@@ -127,12 +143,14 @@ int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affin
     return CB_OK;
 }
 
-int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight, int has_affine,
-                     cb_tensor **out) {
+int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
+                     int has_affine, cb_tensor **out) {
     cb_tensor *made[3] = {NULL};
     out[0] = out[1] = NULL;
-    if (!ct || !x || !rstd || ((has_affine & WEIGHT) && !weight)) return cb_fail(CB_ERR_NULL, "rms_norm: no tensor");
-    CB_TRY(backward("rms_norm", ct, x, NULL, rstd, n_normalized, has_affine & WEIGHT ? weight : NULL, has_affine & WEIGHT, made));
+    if (!ct || !x || !rstd || ((has_affine & WEIGHT) && !weight))
+        return cb_fail(CB_ERR_NULL, "rms_norm: no tensor");
+    CB_TRY(backward("rms_norm", ct, x, NULL, rstd, n_normalized, has_affine & WEIGHT ? weight : NULL,
+                    has_affine & WEIGHT, made));
     out[0] = made[0];
     out[1] = made[1];
     return CB_OK;

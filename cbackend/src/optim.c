@@ -1,6 +1,8 @@
-/* Optimizer steps over lists of tensors: checks, and the numbers all elements share. Kernels are in cpu/optim.c.
+/* Optimizer steps over lists of tensors: checks, and the numbers all elements share. Kernels are in
+ * cpu/optim.c.
  *
- * Every tensor of every list is checked before one is written. Complex tensors are stepped as pairs of reals. */
+ * Every tensor of every list is checked before one is written. Complex tensors are stepped as pairs of reals.
+ */
 #include <math.h>
 
 #include "internal.h"
@@ -16,19 +18,26 @@ static int check(const cb_step *s, const char *op, int n, cb_tensor *const *cons
     for (int i = 0; i < n; i++) {
         const cb_tensor *param = lists[CB_STEP_PARAM][i];
         if (!cb_is_inexact(param->dtype))
-            return cb_fail(CB_ERR_DTYPE, "%s: expected floating or complex params, got %s at %d. Leave it out.", op,
+            return cb_fail(CB_ERR_DTYPE,
+                           "%s: expected floating or complex params, got %s at %d. Leave it out.", op,
                            cb_dtypes[param->dtype].name, i);
         for (int k = 0; k < s->operands; k++) {
             const cb_tensor *x = lists[k][i];
             const char *role = roles[s->adam][k];
             if (!cb_same_shape(x, param))
-                return cb_fail(CB_ERR_SHAPE, "%s: expected %s[%d] of its parameter's shape %s, got %s. Is it another parameter's?", op,
-                               role, i, cb_shape_of(param), cb_shape_of(x));
+                return cb_fail(
+                    CB_ERR_SHAPE,
+                    "%s: expected %s[%d] of its parameter's shape %s, got %s. Is it another parameter's?", op,
+                    role, i, cb_shape_of(param), cb_shape_of(x));
             if (x->dtype != param->dtype)
-                return cb_fail(CB_ERR_DTYPE, "%s: expected %s[%d] of its parameter's dtype %s, got %s. Cast with .to(dtype).", op, role,
-                               i, cb_dtypes[param->dtype].name, cb_dtypes[x->dtype].name);
+                return cb_fail(
+                    CB_ERR_DTYPE,
+                    "%s: expected %s[%d] of its parameter's dtype %s, got %s. Cast with .to(dtype).", op,
+                    role, i, cb_dtypes[param->dtype].name, cb_dtypes[x->dtype].name);
             if (x->device != lists[CB_STEP_PARAM][0]->device)
-                return cb_fail(CB_ERR_DEVICE, "%s: expected %s[%d] on the device of params[0]. Move it with .to(device).", op, role, i);
+                return cb_fail(CB_ERR_DEVICE,
+                               "%s: expected %s[%d] on the device of params[0]. Move it with .to(device).",
+                               op, role, i);
             if (k != CB_STEP_GRAD) CB_TRY(cb_check_writable(op, x));
         }
     }
@@ -63,9 +72,9 @@ static int run(const cb_step *s, const char *op, int n, cb_tensor *const *const 
     return status;
 }
 
-int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *momentum, double lr,
-                double momentum_factor, double dampening, double weight_decay, int nesterov, int maximize, int first,
-                int64_t clock) {
+int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *momentum,
+                double lr, double momentum_factor, double dampening, double weight_decay, int nesterov,
+                int maximize, int first, int64_t clock) {
     cb_step s = {
         .operands = momentum_factor != 0 ? CB_STEP_FIRST_STATE + 1 : CB_STEP_GRAD + 1,
         .l2 = weight_decay != 0,
@@ -82,9 +91,13 @@ int cb_sgd_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_ten
 }
 
 int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_tensor *const *exp_avg,
-                 cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1, double beta2,
-                 double eps, double weight_decay, int decoupled, int amsgrad, int maximize, int64_t step, int64_t clock) {
-    if (step < 1) return cb_fail(CB_ERR_VALUE, "adam_step: expected a step of 1 or more, got %lld. Count before the call.", (long long)step);
+                 cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1,
+                 double beta2, double eps, double weight_decay, int decoupled, int amsgrad, int maximize,
+                 int64_t step, int64_t clock) {
+    if (step < 1)
+        return cb_fail(CB_ERR_VALUE,
+                       "adam_step: expected a step of 1 or more, got %lld. Count before the call.",
+                       (long long)step);
     cb_step s = {
         .adam = true,
         .operands = amsgrad ? CB_STEP_THIRD_STATE + 1 : CB_STEP_SECOND_STATE + 1,
@@ -99,5 +112,6 @@ int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_te
         .root_scale = 1 / sqrt(1 - pow(beta2, (double)step)),
         .eps = eps,
     };
-    return run(&s, "adam_step", n, (cb_tensor *const *const[]){params, grads, exp_avg, exp_avg_sq, max_exp_avg_sq}, clock);
+    return run(&s, "adam_step", n,
+               (cb_tensor *const *const[]){params, grads, exp_avg, exp_avg_sq, max_exp_avg_sq}, clock);
 }

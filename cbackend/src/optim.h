@@ -1,10 +1,17 @@
-/* One optimizer step as the frame hands it to a device's backend: the rule with its numbers worked out, and the
- * tensors it applies to, checked. */
+/* One optimizer step as the frame hands it to a device's backend: the rule with its numbers worked out, and
+ * the tensors it applies to, checked. */
 #ifndef CB_OPTIM_H
 #define CB_OPTIM_H
 
 /* The tensors of one parameter. The gradient is read, the others are read and written. */
-enum { CB_STEP_PARAM, CB_STEP_GRAD, CB_STEP_FIRST_STATE, CB_STEP_SECOND_STATE, CB_STEP_THIRD_STATE, CB_STEP_OPERANDS };
+enum {
+    CB_STEP_PARAM,
+    CB_STEP_GRAD,
+    CB_STEP_FIRST_STATE,
+    CB_STEP_SECOND_STATE,
+    CB_STEP_THIRD_STATE,
+    CB_STEP_OPERANDS
+};
 
 typedef struct cb_step {
     bool adam;    /* else stochastic gradient descent */

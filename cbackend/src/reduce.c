@@ -1,7 +1,7 @@
 /* Reductions: dims, result dtypes and shapes. Kernels are in cpu/reduce*.c.
  *
- * A reduction is one backend call with a mask of reduced dimensions; the result is contiguous. An input is cast
- * first only where computing in its own dtype and casting the result would give other values. */
+ * A reduction is one backend call with a mask of reduced dimensions; the result is contiguous. An input is
+ * cast first only where computing in its own dtype and casting the result would give other values. */
 #include "reduce.h"
 
 #define NEED(x, op) \
@@ -16,7 +16,8 @@ int cb_reduced_dims(const char *op, const cb_tensor *x, int n, const int64_t *di
         int d = cb_wrap_dim(op, dims[i], x->ndim);
         if (d < 0) return cb_error_code();
         if (*mask >> d & 1)
-            return cb_fail(CB_ERR_DIM, "%s: expected each dim once, got %s. Name every dimension once.", op, cb_shape_text(CB_MIN(n, CB_MAX_NDIM), dims));
+            return cb_fail(CB_ERR_DIM, "%s: expected each dim once, got %s. Name every dimension once.", op,
+                           cb_shape_text(CB_MIN(n, CB_MAX_NDIM), dims));
         *mask |= UINT32_C(1) << d;
     }
     return CB_OK;
@@ -26,8 +27,10 @@ cb_tensor *cb_reduced_empty(const cb_tensor *x, uint32_t mask, int keepdim, int 
     int64_t shape[CB_MAX_NDIM];
     int ndim = 0;
     for (int d = 0; d < x->ndim; d++) {
-        if (!(mask >> d & 1)) shape[ndim++] = x->shape[d];
-        else if (keepdim) shape[ndim++] = 1;
+        if (!(mask >> d & 1))
+            shape[ndim++] = x->shape[d];
+        else if (keepdim)
+            shape[ndim++] = 1;
     }
     return cb_empty(dtype, x->device, ndim, shape);
 }
@@ -36,7 +39,9 @@ int cb_check_reduced_sizes(const char *op, const cb_tensor *x, uint32_t mask) {
     if (x->numel > 0) return CB_OK;
     for (int d = 0; d < x->ndim; d++)
         if ((mask >> d & 1) && x->shape[d] == 0)
-            return cb_fail(CB_ERR_SHAPE, "%s: expected at least one element to reduce, got shape %s (dim %d has size 0). Give dims of other sizes.",
+            return cb_fail(CB_ERR_SHAPE,
+                           "%s: expected at least one element to reduce, got shape %s (dim %d has size 0). "
+                           "Give dims of other sizes.",
                            op, cb_shape_of(x), d);
     return CB_OK;
 }
@@ -57,7 +62,8 @@ typedef struct plan {
 } plan;
 
 static int rejected(const char *op, const char *rule, int dtype) {
-    return cb_fail(CB_ERR_DTYPE, "%s: expected a %s dtype, got %s. Cast with .to(dtype), or pass dtype=.", op, rule, cb_dtypes[dtype].name);
+    return cb_fail(CB_ERR_DTYPE, "%s: expected a %s dtype, got %s. Cast with .to(dtype), or pass dtype=.", op,
+                   rule, cb_dtypes[dtype].name);
 }
 
 static int make_plan(int op, int from, int dtype, plan *p) {
@@ -68,12 +74,8 @@ static int make_plan(int op, int from, int dtype, plan *p) {
     p->result = asked;
     switch (op) {
         case CB_REDUCE_all:
-        case CB_REDUCE_any:
-            p->result = dtype < 0 ? CB_BOOL : dtype;
-            return CB_OK;
-        case CB_REDUCE_count_nonzero:
-            p->result = dtype < 0 ? CB_I64 : dtype;
-            return CB_OK;
+        case CB_REDUCE_any: p->result = dtype < 0 ? CB_BOOL : dtype; return CB_OK;
+        case CB_REDUCE_count_nonzero: p->result = dtype < 0 ? CB_I64 : dtype; return CB_OK;
         case CB_REDUCE_amax:
         case CB_REDUCE_amin: return cb_is_complex(from) ? rejected(name, "real", from) : CB_OK;
         case CB_REDUCE_mean:
@@ -103,11 +105,15 @@ static int make_plan(int op, int from, int dtype, plan *p) {
 
 cb_tensor *cb_reduce(int op, cb_tensor *x, int n, const int64_t *dims, int keepdim, int dtype) {
     NEED(x, "reduce");
-    if (op < 0 || op >= CB_REDUCE_PUBLIC_COUNT) return cb_fail_null(CB_ERR_VALUE, "reduce: expected a known op code, got %d.", op);
+    if (op < 0 || op >= CB_REDUCE_PUBLIC_COUNT)
+        return cb_fail_null(CB_ERR_VALUE, "reduce: expected a known op code, got %d.", op);
     uint32_t mask;
     plan p;
-    if (cb_reduced_dims(cb_reduce_names[op], x, n, dims, &mask) || make_plan(op, x->dtype, dtype, &p)) return NULL;
-    if ((op == CB_REDUCE_amax || op == CB_REDUCE_amin) && cb_check_reduced_sizes(cb_reduce_names[op], x, mask)) return NULL;
+    if (cb_reduced_dims(cb_reduce_names[op], x, n, dims, &mask) || make_plan(op, x->dtype, dtype, &p))
+        return NULL;
+    if ((op == CB_REDUCE_amax || op == CB_REDUCE_amin) &&
+        cb_check_reduced_sizes(cb_reduce_names[op], x, mask))
+        return NULL;
     cb_tensor *out = cb_reduced_empty(x, mask, keepdim, p.result);
     if (!out || p.compute == x->dtype || cb_is_meta(out)) return reduced(op, x, mask, 0, out);
     cb_tensor *input = cb_cast(x, p.compute);
@@ -153,13 +159,15 @@ cb_tensor *cb_sum_to(cb_tensor *x, int ndim, const int64_t *shape) {
     int extra = x->ndim - ndim;
     bool same = true;
     if (extra < 0)
-        return cb_fail_null(CB_ERR_SHAPE, "sum_to: expected a shape that broadcasts to %s, got %s.", cb_shape_of(x), cb_shape_text(CB_MIN(ndim, CB_MAX_NDIM), shape));
+        return cb_fail_null(CB_ERR_SHAPE, "sum_to: expected a shape that broadcasts to %s, got %s.",
+                            cb_shape_of(x), cb_shape_text(CB_MIN(ndim, CB_MAX_NDIM), shape));
     uint32_t mask = (uint32_t)((UINT64_C(1) << extra) - 1);
     for (int d = 0; d < extra; d++) same &= x->shape[d] == 1;
     for (int d = extra; d < x->ndim; d++) {
         if (x->shape[d] == shape[d - extra]) continue;
         if (shape[d - extra] != 1)
-            return cb_fail_null(CB_ERR_SHAPE, "sum_to: expected a shape that broadcasts to %s, got %s.", cb_shape_of(x), cb_shape_text(ndim, shape));
+            return cb_fail_null(CB_ERR_SHAPE, "sum_to: expected a shape that broadcasts to %s, got %s.",
+                                cb_shape_of(x), cb_shape_text(ndim, shape));
         same = false;
         mask |= UINT32_C(1) << d;
     }

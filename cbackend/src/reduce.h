@@ -1,13 +1,15 @@
-/* The reduction families' op codes, shared by the frame and the kernels. Names and codes come from one list each;
- * ops below the public ones are reached through functions of their own. */
+/* The reduction families' op codes, shared by the frame and the kernels. Names and codes come from one list
+ * each; ops below the public ones are reached through functions of their own. */
 #ifndef CB_REDUCE_H
 #define CB_REDUCE_H
 
 #include "internal.h"
 
-#define CB_REDUCE_OPS(X)                                                                            \
+/* clang-format off */
+#define CB_REDUCE_OPS(X)                                                                                \
     X(sum) X(prod) X(mean) X(amax) X(amin) X(all) X(any) X(nansum) X(logsumexp) X(norm2) X(sum_squares) \
     X(count_nonzero)
+/* clang-format on */
 #define CB_ARGREDUCE_OPS(X) X(argmax) X(argmin)
 #define CB_SCAN_OPS(X) X(cumsum) X(cumprod) X(logcumsumexp) X(cummax) X(cummin)
 

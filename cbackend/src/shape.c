@@ -4,8 +4,8 @@
 int cb_wrap_dim(const char *op, int64_t dim, int ndim) {
     int64_t n = CB_MAX(ndim, 1);
     if (dim >= -n && dim < n) return (int)(dim < 0 ? dim + n : dim);
-    cb_fail(CB_ERR_DIM, "%s: expected a dim in [%lld, %lld], got %lld. The tensor has %d dimensions.", op, (long long)-n,
-            (long long)(n - 1), (long long)dim, ndim);
+    cb_fail(CB_ERR_DIM, "%s: expected a dim in [%lld, %lld], got %lld. The tensor has %d dimensions.", op,
+            (long long)-n, (long long)(n - 1), (long long)dim, ndim);
     return -1;
 }
 
@@ -18,8 +18,9 @@ int cb_common_device(const char *op, int n, cb_tensor *const *xs) {
             if (device < 0) device = xs[i]->device;
             if (xs[i]->device != device && !number) {
                 static const char *names[] = {"cpu", "cuda", "meta"};
-                cb_fail(CB_ERR_DEVICE, "%s: expected all tensors on one device, got %s and %s. Move one with .to(device).", op,
-                        names[device & 255], names[xs[i]->device & 255]);
+                cb_fail(CB_ERR_DEVICE,
+                        "%s: expected all tensors on one device, got %s and %s. Move one with .to(device).",
+                        op, names[device & 255], names[xs[i]->device & 255]);
                 return -1;
             }
         }
@@ -43,8 +44,10 @@ int cb_broadcast_shapes(const char *op, int n, cb_tensor *const *xs, int *ndim, 
                     if (k >= 0 && xs[j]->shape[k] == tail[d]) other = xs[j];
                 }
                 return cb_fail(CB_ERR_SHAPE,
-                               "%s: expected shapes that broadcast, got %s and %s (%lld != %lld at dim %d). Reshape one of them so that sizes match or are 1.",
-                               op, cb_shape_of(other), cb_shape_of(x), (long long)tail[d], (long long)x->shape[d], d - x->ndim);
+                               "%s: expected shapes that broadcast, got %s and %s (%lld != %lld at dim %d). "
+                               "Reshape one of them so that sizes match or are 1.",
+                               op, cb_shape_of(other), cb_shape_of(x), (long long)tail[d],
+                               (long long)x->shape[d], d - x->ndim);
             }
             tail[d] = x->shape[d];
         }

@@ -1,5 +1,5 @@
-/* Fused rows: softmax and log-softmax along a dim, and the cross-entropy of class labels, with their gradients.
- * Kernels are in cpu/softmax.c; they see contiguous tensors. */
+/* Fused rows: softmax and log-softmax along a dim, and the cross-entropy of class labels, with their
+ * gradients. Kernels are in cpu/softmax.c; they see contiguous tensors. */
 #include "internal.h"
 
 /* x itself, or a contiguous copy of the given dtype; a new reference */
@@ -12,12 +12,15 @@ static cb_tensor *prepared(cb_tensor *x, int dtype) {
 
 static int check_floating(const char *op, int dtype) {
     if (cb_is_float(dtype)) return CB_OK;
-    return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Cast with .to(dtype), or pass dtype=.", op, cb_dtypes[dtype].name);
+    return cb_fail(CB_ERR_DTYPE,
+                   "%s: expected a floating dtype, got %s. Cast with .to(dtype), or pass dtype=.", op,
+                   cb_dtypes[dtype].name);
 }
 
 static int check_shape(const char *op, const char *what, const cb_tensor *x, const cb_tensor *like) {
     if (cb_same_shape(x, like)) return CB_OK;
-    return cb_fail(CB_ERR_SHAPE, "%s: expected %s of shape %s, got %s. Expand it first.", op, what, cb_shape_of(like), cb_shape_of(x));
+    return cb_fail(CB_ERR_SHAPE, "%s: expected %s of shape %s, got %s. Expand it first.", op, what,
+                   cb_shape_of(like), cb_shape_of(x));
 }
 
 cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype) {
@@ -59,9 +62,11 @@ cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log) {
 static int check_labels(const cb_tensor *logits, const cb_tensor *target) {
     CB_TRY(check_floating("cross_entropy", logits->dtype));
     if (!cb_is_integer(target->dtype))
-        return cb_fail(CB_ERR_DTYPE, "cross_entropy: expected integer labels, got %s. Cast with .to(dtype).", cb_dtypes[target->dtype].name);
+        return cb_fail(CB_ERR_DTYPE, "cross_entropy: expected integer labels, got %s. Cast with .to(dtype).",
+                       cb_dtypes[target->dtype].name);
     if (logits->ndim != 2 || target->ndim != 1 || logits->shape[0] != target->shape[0])
-        return cb_fail(CB_ERR_SHAPE, "cross_entropy: expected logits [N, C] and labels [N], got %s and %s.", cb_shape_of(logits), cb_shape_of(target));
+        return cb_fail(CB_ERR_SHAPE, "cross_entropy: expected logits [N, C] and labels [N], got %s and %s.",
+                       cb_shape_of(logits), cb_shape_of(target));
     return CB_OK;
 }
 
@@ -76,7 +81,8 @@ int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index,
     int status = sums ? CB_OK : cb_error_code();
     if (!status && !cb_is_meta(losses) && losses->numel > 0) {
         cb_tensor *xs = prepared(logits, logits->dtype), *labels = xs ? prepared(target, CB_I64) : NULL;
-        status = labels ? cb_backend_of(losses)->cross_entropy(xs, labels, ignore_index, losses, sums) : cb_error_code();
+        status = labels ? cb_backend_of(losses)->cross_entropy(xs, labels, ignore_index, losses, sums)
+                        : cb_error_code();
         cb_release(xs);
         cb_release(labels);
     }
@@ -94,9 +100,11 @@ cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *ta
                                  int64_t ignore_index) {
     if (!ct || !logits || !target || !logsumexp) return cb_fail_null(CB_ERR_NULL, "cross_entropy: no tensor");
     cb_tensor *xs[4] = {logits, ct, target, logsumexp};
-    const int dtypes[4] = {logits->dtype, cb_compute_dtype(logits->dtype), CB_I64, cb_compute_dtype(logits->dtype)};
+    const int dtypes[4] = {logits->dtype, cb_compute_dtype(logits->dtype), CB_I64,
+                           cb_compute_dtype(logits->dtype)};
     int device = cb_common_device("cross_entropy", 4, xs);
-    if (device < 0 || check_labels(logits, target) || check_shape("cross_entropy", "a cotangent", ct, target) ||
+    if (device < 0 || check_labels(logits, target) ||
+        check_shape("cross_entropy", "a cotangent", ct, target) ||
         check_shape("cross_entropy", "log-sum-exps", logsumexp, target))
         return NULL;
     cb_tensor *out = cb_empty(logits->dtype, device, 2, logits->shape);
@@ -107,7 +115,8 @@ cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *ta
         in[k] = prepared(xs[k], dtypes[k]);
         if (!in[k]) status = cb_error_code();
     }
-    if (!status) status = cb_backend_of(out)->cross_entropy_grad(in[1], in[0], in[2], in[3], ignore_index, out);
+    if (!status)
+        status = cb_backend_of(out)->cross_entropy_grad(in[1], in[0], in[2], in[3], ignore_index, out);
     for (int k = 0; k < 4; k++) cb_release(in[k]);
     if (!status) return out;
     cb_release(out);

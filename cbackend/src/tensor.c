@@ -21,7 +21,9 @@ cb_storage *cb_storage_new(int device, int64_t nbytes) {
         cb_fail(CB_ERR_MEMORY, "empty: the system has no memory left.");
         return NULL;
     }
-    *s = (cb_storage){.refcount = 1, .device = device, .nbytes = nbytes,
+    *s = (cb_storage){.refcount = 1,
+                      .device = device,
+                      .nbytes = nbytes,
                       .serial = atomic_fetch_add_explicit(&next_serial, 1, memory_order_relaxed)};
     if ((device & 255) != CB_META && nbytes > 0) {
         s->data = cb_alloc(device, nbytes);
@@ -55,7 +57,9 @@ void cb_mark_written(cb_tensor *x, int64_t clock) { x->storage->last_write = clo
 cb_tensor *cb_handle_new(int dtype, int device, int ndim) {
     cb_tensor *x;
     if (ndim > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_SHAPE, "tensor: expected at most %d dimensions, got %d. Merge some with reshape.", CB_MAX_NDIM, ndim);
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "tensor: expected at most %d dimensions, got %d. Merge some with reshape.",
+                            CB_MAX_NDIM, ndim);
     if (ndim <= SMALL_NDIM && recycled) {
         x = recycled;
         recycled = (cb_tensor *)x->data;
@@ -140,19 +144,24 @@ cb_tensor *cb_empty(int dtype, int device, int ndim, const int64_t *shape) {
     for (int d = ndim - 1; d >= 0; d--) {
         if (shape[d] < 0) {
             cb_release(x);
-            return cb_fail_null(CB_ERR_SHAPE, "empty: expected sizes of at least 0, got %s. Check the shape.", cb_shape_text(ndim, shape));
+            return cb_fail_null(CB_ERR_SHAPE, "empty: expected sizes of at least 0, got %s. Check the shape.",
+                                cb_shape_text(ndim, shape));
         }
         x->shape[d] = shape[d];
         x->strides[d] = stride;
         if (__builtin_mul_overflow(stride, CB_MAX(shape[d], 1), &stride)) {
             cb_release(x);
-            return cb_fail_null(CB_ERR_MEMORY, "empty: expected a shape that fits in memory, got %s. Use a smaller shape.", cb_shape_text(ndim, shape));
+            return cb_fail_null(CB_ERR_MEMORY,
+                                "empty: expected a shape that fits in memory, got %s. Use a smaller shape.",
+                                cb_shape_text(ndim, shape));
         }
     }
     int64_t numel = cb_numel_of(ndim, shape), nbytes;
     if (__builtin_mul_overflow(numel, (int64_t)x->itemsize, &nbytes)) {
         cb_release(x);
-        return cb_fail_null(CB_ERR_MEMORY, "empty: expected a shape that fits in memory, got %s. Use a smaller shape.", cb_shape_text(ndim, shape));
+        return cb_fail_null(CB_ERR_MEMORY,
+                            "empty: expected a shape that fits in memory, got %s. Use a smaller shape.",
+                            cb_shape_text(ndim, shape));
     }
     x->storage = cb_storage_new(device, nbytes);
     if (!x->storage) {
@@ -198,8 +207,8 @@ cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device) {
     return cb_handle_finish(y);
 }
 
-cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape, const int64_t *strides, int readonly,
-                          void (*deleter)(void *), void *context) {
+cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape, const int64_t *strides,
+                          int readonly, void (*deleter)(void *), void *context) {
     cb_tensor *x = cb_handle_new(dtype, CB_CPU, ndim);
     if (!x) return NULL;
     if (ndim) {
@@ -234,10 +243,14 @@ bool cb_same_shape(const cb_tensor *x, const cb_tensor *y) {
 
 int cb_check_writable(const char *op, const cb_tensor *out) {
     if (out->flags & CB_FLAG_READONLY)
-        return cb_fail(CB_ERR_VALUE, "%s: expected a writable tensor, got one over read-only memory. Write to a clone().", op);
+        return cb_fail(CB_ERR_VALUE,
+                       "%s: expected a writable tensor, got one over read-only memory. Write to a clone().",
+                       op);
     for (int d = 0; d < out->ndim; d++)
         if (out->strides[d] == 0 && out->shape[d] > 1)
-            return cb_fail(CB_ERR_VALUE, "%s: expected one memory location an element, got an expanded tensor of shape %s. Write to a clone().",
+            return cb_fail(CB_ERR_VALUE,
+                           "%s: expected one memory location an element, got an expanded tensor of shape %s. "
+                           "Write to a clone().",
                            op, cb_shape_of(out));
     return CB_OK;
 }
@@ -250,8 +263,10 @@ static void byte_range(const cb_tensor *x, int64_t *low, int64_t *high) {
     int64_t first = x->offset, last = x->offset;
     for (int d = 0; d < x->ndim; d++) {
         int64_t span = (x->shape[d] - 1) * x->strides[d];
-        if (span > 0) last += span;
-        else first += span;
+        if (span > 0)
+            last += span;
+        else
+            first += span;
     }
     *low = first * x->itemsize;
     *high = (last + 1) * x->itemsize;

@@ -1,9 +1,9 @@
 /* The thread pool behind cb_parallel.
  *
- * Workers take piece indices from a shared counter; a piece's bounds depend on n and grain only, so results do
- * not depend on the number of threads. Idle workers spin briefly, then sleep. A forked child starts with no
- * workers and makes its own at the next parallel call. One parallel region runs at a time; a second caller,
- * or a nested call, does its work alone instead of waiting. */
+ * Workers take piece indices from a shared counter; a piece's bounds depend on n and grain only, so results
+ * do not depend on the number of threads. Idle workers spin briefly, then sleep. A forked child starts with
+ * no workers and makes its own at the next parallel call. One parallel region runs at a time; a second
+ * caller, or a nested call, does its work alone instead of waiting. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -63,7 +63,8 @@ static void *worker_main(void *arg) {
         seen = now;
         /* Enter only a region that is still open: `running` is -1 when closed. */
         int inside_now = atomic_load(&current.running);
-        while (inside_now >= 0 && !atomic_compare_exchange_weak(&current.running, &inside_now, inside_now + 1)) {
+        while (inside_now >= 0 &&
+               !atomic_compare_exchange_weak(&current.running, &inside_now, inside_now + 1)) {
         }
         if (inside_now < 0) continue;
         if (id < wanted - 1) run_pieces(&current);
@@ -125,7 +126,8 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t
     if (n <= 0) return;
     grain = CB_MAX(grain, 1);
     int free_pool = 0;
-    if (n <= grain || inside || cb_get_num_threads() == 1 || !atomic_compare_exchange_strong(&busy, &free_pool, 1)) {
+    if (n <= grain || inside || cb_get_num_threads() == 1 ||
+        !atomic_compare_exchange_strong(&busy, &free_pool, 1)) {
         for (int64_t begin = 0; begin < n; begin += grain) body(context, begin, CB_MIN(begin + grain, n));
         return;
     }

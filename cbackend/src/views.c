@@ -1,4 +1,5 @@
-/* View operations: new handles over the same storage. None of them moves data; reshape copies where no view exists. */
+/* View operations: new handles over the same storage. None of them moves data; reshape copies where no view
+ * exists. */
 #include "internal.h"
 
 #define NEED(x, op) \
@@ -9,14 +10,18 @@ cb_tensor *cb_alias(cb_tensor *x) {
     return cb_view_new(x, x->ndim, x->shape, x->strides, x->offset);
 }
 
-cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int64_t *strides, int64_t offset) {
+cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int64_t *strides,
+                         int64_t offset) {
     NEED(x, "as_strided");
     int64_t low = offset, high = offset;
     bool empty = false;
     if (ndim > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected at most %d dimensions, got %d.", CB_MAX_NDIM, ndim);
+        return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected at most %d dimensions, got %d.", CB_MAX_NDIM,
+                            ndim);
     for (int d = 0; d < ndim; d++) {
-        if (shape[d] < 0) return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected sizes of at least 0, got %s.", cb_shape_text(ndim, shape));
+        if (shape[d] < 0)
+            return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected sizes of at least 0, got %s.",
+                                cb_shape_text(ndim, shape));
         if (shape[d] == 0) {
             empty = true;
             continue;
@@ -24,11 +29,15 @@ cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int
         int64_t span;
         if (__builtin_mul_overflow(shape[d] - 1, strides[d], &span) ||
             __builtin_add_overflow(span > 0 ? high : low, span, span > 0 ? &high : &low))
-            return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected a view inside the storage, got strides %s.", cb_shape_text(ndim, strides));
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "as_strided: expected a view inside the storage, got strides %s.",
+                                cb_shape_text(ndim, strides));
     }
     int64_t room = x->storage->nbytes / x->itemsize;
     if (!empty && (low < 0 || high >= room))
-        return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected a view inside the storage of %lld elements, got elements %lld to %lld. Check shape, strides and offset.",
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "as_strided: expected a view inside the storage of %lld elements, got elements "
+                            "%lld to %lld. Check shape, strides and offset.",
                             (long long)room, (long long)low, (long long)high);
     return cb_view_new(x, ndim, shape, strides, empty ? 0 : offset);
 }
@@ -38,11 +47,15 @@ cb_tensor *cb_permute(cb_tensor *x, int n, const int64_t *dims) {
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     bool seen[CB_MAX_NDIM] = {false};
     if (n != x->ndim)
-        return cb_fail_null(CB_ERR_DIM, "permute: expected %d dims, got %d (%s). Name every dimension once.", x->ndim, n, cb_shape_text(CB_MIN(n, 16), dims));
+        return cb_fail_null(CB_ERR_DIM, "permute: expected %d dims, got %d (%s). Name every dimension once.",
+                            x->ndim, n, cb_shape_text(CB_MIN(n, 16), dims));
     for (int i = 0; i < n; i++) {
         int d = cb_wrap_dim("permute", dims[i], n);
         if (d < 0) return NULL;
-        if (seen[d]) return cb_fail_null(CB_ERR_DIM, "permute: expected each dim once, got %s. Name every dimension once.", cb_shape_text(n, dims));
+        if (seen[d])
+            return cb_fail_null(CB_ERR_DIM,
+                                "permute: expected each dim once, got %s. Name every dimension once.",
+                                cb_shape_text(n, dims));
         seen[d] = true;
         shape[i] = x->shape[d];
         strides[i] = x->strides[d];
@@ -70,17 +83,24 @@ cb_tensor *cb_expand(cb_tensor *x, int ndim, const int64_t *shape) {
     int64_t sizes[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     int lead = ndim - x->ndim;
     if (lead < 0 || ndim > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_SHAPE, "expand: expected at least %d sizes, got %s. Dimensions are added in front only.", x->ndim, cb_shape_text(ndim, shape));
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "expand: expected at least %d sizes, got %s. Dimensions are added in front only.",
+                            x->ndim, cb_shape_text(ndim, shape));
     for (int d = 0; d < ndim; d++) {
-        int64_t size = d < lead ? 1 : x->shape[d - lead], want = shape[d] == -1 && d >= lead ? size : shape[d];
+        int64_t size = d < lead ? 1 : x->shape[d - lead],
+                want = shape[d] == -1 && d >= lead ? size : shape[d];
         if (want < 0 || (size != 1 && size != want))
-            return cb_fail_null(CB_ERR_SHAPE, "expand: expected sizes equal to the tensor's or in place of 1, got %s for shape %s (dim %d). Only size-1 dimensions expand.",
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "expand: expected sizes equal to the tensor's or in place of 1, got %s for "
+                                "shape %s (dim %d). Only size-1 dimensions expand.",
                                 cb_shape_text(ndim, shape), cb_shape_of(x), d);
         sizes[d] = want;
         strides[d] = size == want && d >= lead ? x->strides[d - lead] : 0;
     }
     if (cb_numel_of(ndim, sizes) < 0)
-        return cb_fail_null(CB_ERR_SHAPE, "expand: expected fewer than 2^63 elements, got %s. Use smaller sizes.", cb_shape_text(ndim, shape));
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "expand: expected fewer than 2^63 elements, got %s. Use smaller sizes.",
+                            cb_shape_text(ndim, shape));
     return cb_view_new(x, ndim, sizes, strides, x->offset);
 }
 
@@ -88,24 +108,32 @@ cb_tensor *cb_expand(cb_tensor *x, int ndim, const int64_t *shape) {
 static int resolve_shape(const char *op, const cb_tensor *x, int ndim, const int64_t *shape, int64_t *out) {
     int unknown = -1;
     int64_t known = 1;
-    if (ndim > CB_MAX_NDIM) return cb_fail(CB_ERR_SHAPE, "%s: expected at most %d dimensions, got %d.", op, CB_MAX_NDIM, ndim);
+    if (ndim > CB_MAX_NDIM)
+        return cb_fail(CB_ERR_SHAPE, "%s: expected at most %d dimensions, got %d.", op, CB_MAX_NDIM, ndim);
     for (int d = 0; d < ndim; d++) {
         out[d] = shape[d];
         if (shape[d] == -1) {
-            if (unknown >= 0) return cb_fail(CB_ERR_SHAPE, "%s: expected at most one -1, got %s. Give all other sizes.", op, cb_shape_text(ndim, shape));
+            if (unknown >= 0)
+                return cb_fail(CB_ERR_SHAPE, "%s: expected at most one -1, got %s. Give all other sizes.", op,
+                               cb_shape_text(ndim, shape));
             unknown = d;
         } else if (shape[d] < 0 || __builtin_mul_overflow(known, shape[d], &known)) {
-            return cb_fail(CB_ERR_SHAPE, "%s: expected sizes of at least 0 or one -1, got %s.", op, cb_shape_text(ndim, shape));
+            return cb_fail(CB_ERR_SHAPE, "%s: expected sizes of at least 0 or one -1, got %s.", op,
+                           cb_shape_text(ndim, shape));
         }
     }
     if (unknown >= 0) {
         if (known == 0 || x->numel % known)
-            return cb_fail(CB_ERR_SHAPE, "%s: expected sizes whose product divides %lld, got %s for shape %s. Check the sizes.", op,
-                           (long long)x->numel, cb_shape_text(ndim, shape), cb_shape_of(x));
+            return cb_fail(
+                CB_ERR_SHAPE,
+                "%s: expected sizes whose product divides %lld, got %s for shape %s. Check the sizes.", op,
+                (long long)x->numel, cb_shape_text(ndim, shape), cb_shape_of(x));
         out[unknown] = x->numel / known;
     } else if (known != x->numel) {
-        return cb_fail(CB_ERR_SHAPE, "%s: expected sizes with product %lld, got %s for shape %s. Check the sizes or use -1 once.", op,
-                       (long long)x->numel, cb_shape_text(ndim, shape), cb_shape_of(x));
+        return cb_fail(
+            CB_ERR_SHAPE,
+            "%s: expected sizes with product %lld, got %s for shape %s. Check the sizes or use -1 once.", op,
+            (long long)x->numel, cb_shape_text(ndim, shape), cb_shape_of(x));
     }
     return CB_OK;
 }
@@ -158,7 +186,9 @@ cb_tensor *cb_view(cb_tensor *x, int ndim, const int64_t *shape) {
     int64_t sizes[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     if (resolve_shape("view", x, ndim, shape, sizes)) return NULL;
     if (!view_strides(x, ndim, sizes, strides))
-        return cb_fail_null(CB_ERR_SHAPE, "view: expected a shape that is a view of %s with strides %s, got %s. Use reshape, which copies where it must.",
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "view: expected a shape that is a view of %s with strides %s, got %s. Use "
+                            "reshape, which copies where it must.",
                             cb_shape_of(x), cb_shape_text(x->ndim, x->strides), cb_shape_text(ndim, shape));
     return cb_view_new(x, ndim, sizes, strides, x->offset);
 }
@@ -180,7 +210,9 @@ cb_tensor *cb_unsqueeze(cb_tensor *x, int64_t dim) {
     NEED(x, "unsqueeze");
     int d = cb_wrap_dim("unsqueeze", dim, x->ndim + 1);
     if (d < 0) return NULL;
-    if (x->ndim == CB_MAX_NDIM) return cb_fail_null(CB_ERR_SHAPE, "unsqueeze: expected at most %d dimensions in the result.", CB_MAX_NDIM);
+    if (x->ndim == CB_MAX_NDIM)
+        return cb_fail_null(CB_ERR_SHAPE, "unsqueeze: expected at most %d dimensions in the result.",
+                            CB_MAX_NDIM);
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     for (int i = 0; i < x->ndim; i++) {
         shape[i + (i >= d)] = x->shape[i];
@@ -213,7 +245,9 @@ cb_tensor *cb_diagonal(cb_tensor *x, int64_t offset, int64_t dim1, int64_t dim2)
     NEED(x, "diagonal");
     int a = cb_wrap_dim("diagonal", dim1, x->ndim), b = a < 0 ? -1 : cb_wrap_dim("diagonal", dim2, x->ndim);
     if (a < 0 || b < 0) return NULL;
-    if (a == b || x->ndim < 2) return cb_fail_null(CB_ERR_DIM, "diagonal: expected two different dims, got %lld and %lld.", (long long)dim1, (long long)dim2);
+    if (a == b || x->ndim < 2)
+        return cb_fail_null(CB_ERR_DIM, "diagonal: expected two different dims, got %lld and %lld.",
+                            (long long)dim1, (long long)dim2);
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM], start = x->offset;
     int ndim = 0;
     for (int d = 0; d < x->ndim; d++) {
@@ -236,7 +270,9 @@ cb_tensor *cb_unfold(cb_tensor *x, int64_t dim, int64_t size, int64_t step) {
     int64_t shape[CB_MAX_NDIM + 1], strides[CB_MAX_NDIM + 1];
     int64_t length = x->ndim ? x->shape[d] : 1, stride = x->ndim ? x->strides[d] : 1;
     if (step <= 0 || size < 0 || size > length)
-        return cb_fail_null(CB_ERR_VALUE, "unfold: expected 0 <= size <= %lld and step > 0, got size %lld and step %lld.", (long long)length, (long long)size, (long long)step);
+        return cb_fail_null(CB_ERR_VALUE,
+                            "unfold: expected 0 <= size <= %lld and step > 0, got size %lld and step %lld.",
+                            (long long)length, (long long)size, (long long)step);
     memcpy(shape, x->shape, (size_t)x->ndim * sizeof *shape);
     memcpy(strides, x->strides, (size_t)x->ndim * sizeof *strides);
     shape[x->ndim] = size;
@@ -249,7 +285,8 @@ cb_tensor *cb_unfold(cb_tensor *x, int64_t dim, int64_t size, int64_t step) {
 }
 
 /* A handle of another dtype over the same bytes; shape and strides are in the new dtype's elements. */
-static cb_tensor *reinterpreted(cb_tensor *x, int dtype, int ndim, const int64_t *shape, const int64_t *strides, int64_t offset) {
+static cb_tensor *reinterpreted(cb_tensor *x, int dtype, int ndim, const int64_t *shape,
+                                const int64_t *strides, int64_t offset) {
     cb_tensor *y = cb_view_new(x, ndim, shape, strides, 0);
     if (!y) return NULL;
     y->dtype = dtype;
@@ -270,7 +307,9 @@ cb_tensor *cb_view_dtype(cb_tensor *x, int dtype) {
         bool fits = last >= 0 && strides[last] == 1 && offset % to == 0 && (shape[last] * from) % to == 0;
         for (int d = 0; d < last && fits; d++) fits = (strides[d] * from) % to == 0;
         if (!fits)
-            return cb_fail_null(CB_ERR_SHAPE, "view: expected a last dimension of unit stride whose bytes divide into %s, got shape %s of %s. Call contiguous() first or use .to(dtype).",
+            return cb_fail_null(CB_ERR_SHAPE,
+                                "view: expected a last dimension of unit stride whose bytes divide into %s, "
+                                "got shape %s of %s. Call contiguous() first or use .to(dtype).",
                                 cb_dtypes[dtype].name, cb_shape_of(x), cb_dtypes[x->dtype].name);
         shape[last] = shape[last] * from / to;
         for (int d = 0; d < last; d++) strides[d] = strides[d] * from / to;
@@ -280,8 +319,12 @@ cb_tensor *cb_view_dtype(cb_tensor *x, int dtype) {
 
 cb_tensor *cb_view_as_real(cb_tensor *x) {
     NEED(x, "view_as_real");
-    if (!cb_is_complex(x->dtype)) return cb_fail_null(CB_ERR_DTYPE, "view_as_real: expected a complex tensor, got %s.", cb_dtypes[x->dtype].name);
-    if (x->ndim == CB_MAX_NDIM) return cb_fail_null(CB_ERR_SHAPE, "view_as_real: expected at most %d dimensions in the result.", CB_MAX_NDIM);
+    if (!cb_is_complex(x->dtype))
+        return cb_fail_null(CB_ERR_DTYPE, "view_as_real: expected a complex tensor, got %s.",
+                            cb_dtypes[x->dtype].name);
+    if (x->ndim == CB_MAX_NDIM)
+        return cb_fail_null(CB_ERR_SHAPE, "view_as_real: expected at most %d dimensions in the result.",
+                            CB_MAX_NDIM);
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     for (int d = 0; d < x->ndim; d++) {
         shape[d] = x->shape[d];
@@ -304,7 +347,9 @@ cb_tensor *cb_view_as_complex(cb_tensor *x) {
         strides[d] = x->strides[d] / 2;
     }
     if (!fits)
-        return cb_fail_null(CB_ERR_SHAPE, "view_as_complex: expected float32 or float64 with a last dimension of size 2 and unit stride, got %s of shape %s. Call contiguous() first.",
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "view_as_complex: expected float32 or float64 with a last dimension of size 2 "
+                            "and unit stride, got %s of shape %s. Call contiguous() first.",
                             cb_dtypes[x->dtype].name, cb_shape_of(x));
     return reinterpreted(x, cb_complex_dtype(x->dtype), last, shape, strides, x->offset / 2);
 }
@@ -312,8 +357,12 @@ cb_tensor *cb_view_as_complex(cb_tensor *x) {
 /* Python's slice.indices: clips start and stop for the given step and returns the length. */
 static int64_t slice_length(int64_t size, int64_t *start, int64_t stop, int64_t step) {
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
-    int64_t first = *start == INT64_MIN ? (step > 0 ? low : high) : *start < 0 ? CB_MAX(*start + size, low) : CB_MIN(*start, high);
-    int64_t last = stop == INT64_MIN ? (step > 0 ? high : low) : stop < 0 ? CB_MAX(stop + size, low) : CB_MIN(stop, high);
+    int64_t first = *start == INT64_MIN ? (step > 0 ? low : high)
+                    : *start < 0        ? CB_MAX(*start + size, low)
+                                        : CB_MIN(*start, high);
+    int64_t last = stop == INT64_MIN ? (step > 0 ? high : low)
+                   : stop < 0        ? CB_MAX(stop + size, low)
+                                     : CB_MIN(stop, high);
     *start = first;
     int64_t span = step > 0 ? last - first : first - last, pace = step > 0 ? step : -step;
     return span > 0 ? (span + pace - 1) / pace : 0;
@@ -327,12 +376,16 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
     for (int k = 0; k < n; k++) {
         used += spec[4 * k] == INTEGER || spec[4 * k] == SLICE;
         if (spec[4 * k] == ELLIPSIS) {
-            if (ellipsis) return cb_fail_null(CB_ERR_INDEX, "index: expected at most one ellipsis, got more. Remove one.");
+            if (ellipsis)
+                return cb_fail_null(CB_ERR_INDEX,
+                                    "index: expected at most one ellipsis, got more. Remove one.");
             ellipsis = true;
         }
     }
     if (used > x->ndim)
-        return cb_fail_null(CB_ERR_INDEX, "index: expected at most %d indices for shape %s, got %d. Remove an index.", x->ndim, cb_shape_of(x), used);
+        return cb_fail_null(CB_ERR_INDEX,
+                            "index: expected at most %d indices for shape %s, got %d. Remove an index.",
+                            x->ndim, cb_shape_of(x), used);
     int64_t shape[CB_MAX_NDIM + 1], strides[CB_MAX_NDIM + 1], offset = x->offset;
     int d = 0, ndim = 0;
     for (int k = 0; k <= n; k++) {
@@ -349,7 +402,9 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
         if (kind == INTEGER) {
             int64_t i = spec[4 * k + 1], size = x->shape[d];
             if (i < -size || i >= size)
-                return cb_fail_null(CB_ERR_INDEX, "index: expected an index in [%lld, %lld] for dim %d of shape %s, got %lld. Use an index inside the dimension.",
+                return cb_fail_null(CB_ERR_INDEX,
+                                    "index: expected an index in [%lld, %lld] for dim %d of shape %s, got "
+                                    "%lld. Use an index inside the dimension.",
                                     (long long)-size, (long long)(size - 1), d, cb_shape_of(x), (long long)i);
             offset += (i < 0 ? i + size : i) * x->strides[d++];
             continue;
@@ -369,5 +424,6 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
     }
     return cb_view_new(x, ndim, shape, strides, offset);
 too_many:
-    return cb_fail_null(CB_ERR_SHAPE, "index: expected at most %d dimensions in the result. Remove a new axis.", CB_MAX_NDIM);
+    return cb_fail_null(
+        CB_ERR_SHAPE, "index: expected at most %d dimensions in the result. Remove a new axis.", CB_MAX_NDIM);
 }

@@ -151,7 +151,7 @@ int main(void) {
     static const char *levels[] = {NULL, "v2", "v3"};
     for (int level = 0; level < 3; level++) {
         if (cb_init(levels[level])) continue;
-        for (int i = 0; i < 150; i++) {
+        for (int i = 0; i < 100; i++) {
             geometry g;
             int dtype = i % 3 ? (i % 2 ? CB_F32 : CB_F64) : (int)whole(CB_U8, CB_DTYPE_COUNT - 1);
             bool narrow = dtype == CB_BF16 || dtype == CB_F16;

@@ -1,5 +1,6 @@
-/* Reductions, arg-reductions and scans against naive loops in double: all dtypes, layouts and sets of dims, special
- * values, empty and 0-d tensors, the meta device, errors, and bitwise equality for any number of threads. */
+/* Reductions, arg-reductions and scans against naive loops in double: all dtypes, layouts and sets of dims,
+ * special values, empty and 0-d tensors, the meta device, errors, and bitwise equality for any number of
+ * threads. */
 #include <complex.h>
 #include <math.h>
 #include <stdbool.h>
@@ -10,16 +11,17 @@
 #include "cbackend.h"
 
 static int failures;
-static const char *names[] = {"bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-                              "float16", "bfloat16", "float32", "float64", "complex64", "complex128"};
+static const char *names[] = {"bool",     "uint8",   "int8",    "uint16",    "int16",
+                              "uint32",   "int32",   "uint64",  "int64",     "float16",
+                              "bfloat16", "float32", "float64", "complex64", "complex128"};
 
-#define CHECK(condition, ...)                                             \
-    do {                                                                  \
-        if (!(condition) && failures++ < 20) {                            \
-            printf("%s:%d: ", __FILE__, __LINE__);                        \
-            printf(__VA_ARGS__);                                          \
-            printf("\n");                                                 \
-        }                                                                 \
+#define CHECK(condition, ...)                      \
+    do {                                           \
+        if (!(condition) && failures++ < 20) {     \
+            printf("%s:%d: ", __FILE__, __LINE__); \
+            printf(__VA_ARGS__);                   \
+            printf("\n");                          \
+        }                                          \
     } while (0)
 
 static bool is_float(int d) { return d >= CB_F16 && d <= CB_F64; }
@@ -63,7 +65,9 @@ static cb_tensor *make(int dtype, int ndim, const int64_t *shape) {
     cb_tensor *x = cb_empty(CB_C128, CB_CPU, ndim, shape);
     double complex *data = x->data;
     for (int64_t i = 0; i < x->numel; i++)
-        data[i] = dtype == CB_BOOL ? number() > 0.3 : dtype < CB_F16 ? floor(number() * 12) : 3 * number() - 1.5 + I * (number() - 0.5);
+        data[i] = dtype == CB_BOOL ? number() > 0.3
+                  : dtype < CB_F16 ? floor(number() * 12)
+                                   : 3 * number() - 1.5 + I * (number() - 0.5);
     cb_tensor *y = cb_cast(x, dtype);
     cb_release(x);
     return y;
@@ -89,7 +93,8 @@ static cb_tensor *layout(cb_tensor *x, int k) {
             int64_t strides[CB_MAX_NDIM], n = x->shape[x->ndim - 1];
             memcpy(strides, x->strides, (size_t)x->ndim * sizeof *strides);
             strides[x->ndim - 1] = -strides[x->ndim - 1];
-            return cb_as_strided(x, x->ndim, x->shape, strides, n ? x->offset + (n - 1) * x->strides[x->ndim - 1] : 0);
+            return cb_as_strided(x, x->ndim, x->shape, strides,
+                                 n ? x->offset + (n - 1) * x->strides[x->ndim - 1] : 0);
         }
         default: return NULL;
     }
@@ -114,12 +119,18 @@ static int64_t out_index(const cb_tensor *x, unsigned mask, int64_t i, int64_t *
 typedef double complex (*fold)(double complex total, double complex v);
 static double complex add(double complex a, double complex v) { return a + v; }
 static double complex multiply(double complex a, double complex v) { return a * v; }
-static double complex larger(double complex a, double complex v) { return creal(v) > creal(a) || isnan(creal(v)) ? v : a; }
-static double complex smaller(double complex a, double complex v) { return creal(v) < creal(a) || isnan(creal(v)) ? v : a; }
+static double complex larger(double complex a, double complex v) {
+    return creal(v) > creal(a) || isnan(creal(v)) ? v : a;
+}
+static double complex smaller(double complex a, double complex v) {
+    return creal(v) < creal(a) || isnan(creal(v)) ? v : a;
+}
 static double complex both(double complex a, double complex v) { return a != 0 && v != 0; }
 static double complex either(double complex a, double complex v) { return a != 0 || v != 0; }
 static double complex add_number(double complex a, double complex v) { return isnan(creal(v)) ? a : a + v; }
-static double complex add_square(double complex a, double complex v) { return a + creal(v) * creal(v) + cimag(v) * cimag(v); }
+static double complex add_square(double complex a, double complex v) {
+    return a + creal(v) * creal(v) + cimag(v) * cimag(v);
+}
 static double complex add_exp(double complex a, double complex v) { return a + cexp(v); }
 static double complex count(double complex a, double complex v) { return a + (v != 0); }
 enum { REAL_ONLY = 1, INEXACT = 2, FLOAT_ONLY = 4, NO_EMPTY = 8 };
@@ -128,9 +139,17 @@ static const struct {
     fold fold;
     double start;
     int rule;
-} ops[] = {{"sum", add, 0, 0}, {"prod", multiply, 1, 0}, {"mean", add, 0, INEXACT}, {"amax", larger, -INFINITY, REAL_ONLY | NO_EMPTY},
-           {"amin", smaller, INFINITY, REAL_ONLY | NO_EMPTY}, {"all", both, 1, 0}, {"any", either, 0, 0}, {"nansum", add_number, 0, REAL_ONLY},
-           {"logsumexp", add_exp, 0, FLOAT_ONLY}, {"norm2", add_square, 0, INEXACT}, {"sum_squares", add_square, 0, 0},
+} ops[] = {{"sum", add, 0, 0},
+           {"prod", multiply, 1, 0},
+           {"mean", add, 0, INEXACT},
+           {"amax", larger, -INFINITY, REAL_ONLY | NO_EMPTY},
+           {"amin", smaller, INFINITY, REAL_ONLY | NO_EMPTY},
+           {"all", both, 1, 0},
+           {"any", either, 0, 0},
+           {"nansum", add_number, 0, REAL_ONLY},
+           {"logsumexp", add_exp, 0, FLOAT_ONLY},
+           {"norm2", add_square, 0, INEXACT},
+           {"sum_squares", add_square, 0, 0},
            {"count_nonzero", count, 0, 0}};
 
 static void test_ops(cb_tensor *x, unsigned mask) {
@@ -162,7 +181,8 @@ static void test_ops(cb_tensor *x, unsigned mask) {
             if (!strcmp(ops[k].name, "prod") && dtype < CB_F16 && cabs(w) > 9e15) continue; /* wraps */
             if (out->dtype == CB_F16 && creal(w) > 65000) w = INFINITY;
             bool good = close_to(got[i], w, tolerance(dtype) * 4);
-            CHECK(good, "%s %s mask %u at %lld: got %g, expected %g", ops[k].name, names[dtype], mask, (long long)i, creal(got[i]), creal(w));
+            CHECK(good, "%s %s mask %u at %lld: got %g, expected %g", ops[k].name, names[dtype], mask,
+                  (long long)i, creal(got[i]), creal(w));
             if (!good) break;
         }
         free(got);
@@ -170,7 +190,8 @@ static void test_ops(cb_tensor *x, unsigned mask) {
         cb_release(out);
     }
     if (is_float(dtype) && x->numel && n) {
-        cb_tensor *out = cb_var(x, n, dims, 0, 1), *wide = cb_cast(x, CB_F64), *mean = cb_reduce(code("reduce", "mean"), wide, n, dims, 1, -1);
+        cb_tensor *out = cb_var(x, n, dims, 0, 1), *wide = cb_cast(x, CB_F64),
+                  *mean = cb_reduce(code("reduce", "mean"), wide, n, dims, 1, -1);
         double complex *got = values(out), *m = values(mean);
         double *m2 = calloc((size_t)out->numel + 1, sizeof *m2);
         for (int64_t i = 0; i < x->numel; i++) {
@@ -179,7 +200,8 @@ static void test_ops(cb_tensor *x, unsigned mask) {
         }
         for (int64_t i = 0; i < out->numel; i++) {
             double w = m2[i] / (double)(reduced - 1);
-            CHECK(close_to(got[i], w, tolerance(dtype) * 4), "var %s: got %g, expected %g", names[dtype], creal(got[i]), w);
+            CHECK(close_to(got[i], w, tolerance(dtype) * 4), "var %s: got %g, expected %g", names[dtype],
+                  creal(got[i]), w);
         }
         free(got), free(m), free(m2);
         cb_release(out), cb_release(wide), cb_release(mean);
@@ -203,9 +225,11 @@ static void test_arg(cb_tensor *x, int dim) {
             if (place[o] < 0 || BEATS(top[o])) top[o] = v, place[o] = along;
             if (place_flat < 0 || BEATS(top_flat)) top_flat = v, place_flat = i;
         }
-        CHECK((int64_t)creal(first[0]) == place_flat, "argreduce %d %s flat: got %g, expected %lld", op, names[x->dtype], creal(first[0]), (long long)place_flat);
+        CHECK((int64_t)creal(first[0]) == place_flat, "argreduce %d %s flat: got %g, expected %lld", op,
+              names[x->dtype], creal(first[0]), (long long)place_flat);
         for (int64_t i = 0; i < out[0]->numel; i++) {
-            CHECK((int64_t)creal(at[i]) == place[i], "argreduce %d %s dim %d: got %g, expected %lld", op, names[x->dtype], dim, creal(at[i]), (long long)place[i]);
+            CHECK((int64_t)creal(at[i]) == place[i], "argreduce %d %s dim %d: got %g, expected %lld", op,
+                  names[x->dtype], dim, creal(at[i]), (long long)place[i]);
             CHECK(close_to(best[i], top[i], 0), "argreduce %d %s: value", op, names[x->dtype]);
         }
         free(best), free(at), free(first), free(top), free(place);
@@ -223,8 +247,10 @@ static void test_scan(cb_tensor *x, int dim) {
         cb_tensor *out[2] = {NULL, NULL};
         bool extreme = op >= 3;
         if ((op == 2 && !is_float(x->dtype)) || (extreme && is_complex(x->dtype))) continue;
-        if (extreme) CHECK(!cb_scan_with_index(op, x, dim, out), "%s", cb_error_message());
-        else out[0] = cb_scan(op, x, dim, -1);
+        if (extreme)
+            CHECK(!cb_scan_with_index(op, x, dim, out), "%s", cb_error_message());
+        else
+            out[0] = cb_scan(op, x, dim, -1);
         CHECK(out[0], "%s: %s", name, cb_error_message());
         if (!out[0]) continue;
         double complex *got = values(out[0]), *at = extreme ? values(out[1]) : NULL;
@@ -234,15 +260,22 @@ static void test_scan(cb_tensor *x, int dim) {
             int64_t place = 0;
             for (int64_t j = 0; j < n; j++) {
                 double complex v = in[i + j * step];
-                if (j == 0) total = v;
-                else if (op == 0) total += v;
-                else if (op == 1) total *= v;
-                else if (op == 2) total = log(exp(creal(total)) + exp(creal(v)));
-                else if (isnan(creal(v)) || (op == 3 ? creal(v) >= creal(total) : creal(v) <= creal(total))) total = v, place = j;
+                if (j == 0)
+                    total = v;
+                else if (op == 0)
+                    total += v;
+                else if (op == 1)
+                    total *= v;
+                else if (op == 2)
+                    total = log(exp(creal(total)) + exp(creal(v)));
+                else if (isnan(creal(v)) || (op == 3 ? creal(v) >= creal(total) : creal(v) <= creal(total)))
+                    total = v, place = j;
                 if (op == 1 && cabs(total) > 9e15) break;
-                CHECK(close_to(got[i + j * step], total, tolerance(x->dtype) * 4), "%s %s: got %g, expected %g", name, names[x->dtype],
-                      creal(got[i + j * step]), creal(total));
-                if (extreme) CHECK((int64_t)creal(at[i + j * step]) == place, "%s %s: index", name, names[x->dtype]);
+                CHECK(close_to(got[i + j * step], total, tolerance(x->dtype) * 4),
+                      "%s %s: got %g, expected %g", name, names[x->dtype], creal(got[i + j * step]),
+                      creal(total));
+                if (extreme)
+                    CHECK((int64_t)creal(at[i + j * step]) == place, "%s %s: index", name, names[x->dtype]);
             }
         }
         free(got), free(at);
@@ -252,7 +285,8 @@ static void test_scan(cb_tensor *x, int dim) {
 }
 
 static void test_layouts(void) {
-    static const int64_t shapes[][4] = {{1}, {9}, {70}, {3, 5}, {18, 33}, {12, 70}, {4, 1, 9}, {2, 3, 4, 5}, {0, 4}, {5, 0, 3}};
+    static const int64_t shapes[][4] = {{1},      {9},       {70},         {3, 5}, {18, 33},
+                                        {12, 70}, {4, 1, 9}, {2, 3, 4, 5}, {0, 4}, {5, 0, 3}};
     static const int ranks[] = {1, 1, 1, 2, 2, 2, 3, 4, 2, 3};
     for (int dtype = 0; dtype < CB_DTYPE_COUNT; dtype++) {
         cb_tensor *number0 = make(dtype, 0, NULL);
@@ -293,7 +327,8 @@ static void test_threads(void) {
                         out[k] = cb_reduce(op, x, n, dims, 0, -1);
                     }
                     if (out[0] && out[1])
-                        CHECK(!memcmp(out[0]->data, out[1]->data, (size_t)(out[0]->numel * out[0]->itemsize)), "%s: threads change the bits", cb_op_name("reduce", op));
+                        CHECK(!memcmp(out[0]->data, out[1]->data, (size_t)(out[0]->numel * out[0]->itemsize)),
+                              "%s: threads change the bits", cb_op_name("reduce", op));
                     cb_release(out[0]), cb_release(out[1]);
                 }
                 test_ops(x, mask);
@@ -307,35 +342,43 @@ static void test_threads(void) {
 static double norm_of(const double *data, int64_t n, int64_t columns) {
     cb_tensor *x = cb_from_bytes(data, CB_F64, 1, &n), *column = cb_unsqueeze(x, 1);
     int64_t shape[2] = {n, columns}, dim = 0;
-    cb_tensor *wide = cb_expand(column, 2, shape), *solid = cb_contiguous(wide), *out = cb_reduce(code("reduce", "norm2"), solid, 1, &dim, 0, -1);
+    cb_tensor *wide = cb_expand(column, 2, shape), *solid = cb_contiguous(wide),
+              *out = cb_reduce(code("reduce", "norm2"), solid, 1, &dim, 0, -1);
     double norm = ((double *)out->data)[columns - 1];
     cb_release(x), cb_release(column), cb_release(wide), cb_release(solid), cb_release(out);
     return norm;
 }
 
 static void test_special(void) {
-    const double huge[] = {3e200, 4e200}, tiny[] = {3e-200, 4e-200}, none[] = {0, 0}, endless[] = {INFINITY, 1}, bad[] = {NAN, 1e200};
+    const double huge[] = {3e200, 4e200}, tiny[] = {3e-200, 4e-200}, none[] = {0, 0},
+                 endless[] = {INFINITY, 1}, bad[] = {NAN, 1e200};
     for (int64_t columns = 1; columns < 9; columns += 7) {
         CHECK(fabs(norm_of(huge, 2, columns) / 5e200 - 1) < 1e-14, "norm2: overflow");
         CHECK(fabs(norm_of(tiny, 2, columns) / 5e-200 - 1) < 1e-14, "norm2: underflow");
-        CHECK(norm_of(none, 2, columns) == 0 && isinf(norm_of(endless, 2, columns)) && isnan(norm_of(bad, 2, columns)), "norm2: special values");
+        CHECK(norm_of(none, 2, columns) == 0 && isinf(norm_of(endless, 2, columns)) &&
+                  isnan(norm_of(bad, 2, columns)),
+              "norm2: special values");
     }
     const float rows[][2] = {{-INFINITY, -INFINITY}, {INFINITY, 1}, {NAN, 1}, {1000, 1000}, {-1000, -1000}};
     const double expected[] = {-INFINITY, INFINITY, NAN, 1000 + M_LN2, -1000 + M_LN2};
     for (int k = 0; k < 5; k++) {
-        cb_tensor *x = cb_from_bytes(rows[k], CB_F32, 1, (int64_t[]){2}), *out = cb_reduce(code("reduce", "logsumexp"), x, -1, NULL, 0, -1);
-        CHECK(close_to(*(float *)out->data, expected[k], 1e-6), "logsumexp: got %g, expected %g", (double)*(float *)out->data, expected[k]);
+        cb_tensor *x = cb_from_bytes(rows[k], CB_F32, 1, (int64_t[]){2}),
+                  *out = cb_reduce(code("reduce", "logsumexp"), x, -1, NULL, 0, -1);
+        CHECK(close_to(*(float *)out->data, expected[k], 1e-6), "logsumexp: got %g, expected %g",
+              (double)*(float *)out->data, expected[k]);
         cb_release(x), cb_release(out);
     }
     /* float32 keeps what a running float sum would lose */
     int64_t n = 1 << 20;
-    cb_tensor *x = cb_full(CB_F32, CB_CPU, 1, &n, &(cb_scalar){.kind = 'f', .re = 0.1}), *out = cb_reduce(0, x, -1, NULL, 0, -1);
+    cb_tensor *x = cb_full(CB_F32, CB_CPU, 1, &n, &(cb_scalar){.kind = 'f', .re = 0.1}),
+              *out = cb_reduce(0, x, -1, NULL, 0, -1);
     CHECK(fabs(*(float *)out->data / ((double)0.1f * (double)n) - 1) < 1e-6, "sum: accuracy");
     cb_release(x), cb_release(out);
 }
 
 static void test_sum_to(void) {
-    static const int64_t shape[] = {4, 2, 3}, targets[][3] = {{4, 2, 3}, {2, 3}, {3}, {2, 1}, {1, 2, 3}, {4, 1, 1}, {1, 1, 1}};
+    static const int64_t shape[] = {4, 2, 3},
+                         targets[][3] = {{4, 2, 3}, {2, 3}, {3}, {2, 1}, {1, 2, 3}, {4, 1, 1}, {1, 1, 1}};
     static const int ranks[] = {3, 2, 1, 2, 3, 3, 3};
     cb_tensor *x = make(CB_F64, 3, shape);
     double *in = x->data;
@@ -344,11 +387,13 @@ static void test_sum_to(void) {
         double want[24] = {0};
         for (int64_t i = 0; i < 24; i++) {
             int64_t at[3] = {i / 6, i / 3 % 2, i % 3}, o = 0;
-            for (int d = 0; d < ranks[k]; d++) o = o * targets[k][d] + (targets[k][d] == 1 ? 0 : at[3 - ranks[k] + d]);
+            for (int d = 0; d < ranks[k]; d++)
+                o = o * targets[k][d] + (targets[k][d] == 1 ? 0 : at[3 - ranks[k] + d]);
             want[o] += in[i];
         }
         CHECK(out && (k || out == x), "sum_to: equal shapes give x itself");
-        for (int64_t i = 0; out && i < out->numel; i++) CHECK(fabs(((double *)out->data)[i] - want[i]) < 1e-12, "sum_to %d", k);
+        for (int64_t i = 0; out && i < out->numel; i++)
+            CHECK(fabs(((double *)out->data)[i] - want[i]) < 1e-12, "sum_to %d", k);
         cb_release(out);
     }
     cb_tensor *scalar = cb_sum_to(x, 0, NULL);
@@ -365,12 +410,16 @@ static void test_rules(void) {
     out = cb_reduce(code("reduce", "sum"), meta, 1, &dim, 1, -1);
     CHECK(out && out->dtype == CB_I64 && out->ndim == 2 && out->shape[0] == 1 && !out->data, "meta: sum");
     cb_release(out);
-    CHECK(!cb_reduce_with_index(0, meta, 1, 0, pair) && pair[0]->dtype == CB_I32 && pair[1]->dtype == CB_I64 && pair[1]->ndim == 1, "meta: argmax");
+    CHECK(!cb_reduce_with_index(0, meta, 1, 0, pair) && pair[0]->dtype == CB_I32 &&
+              pair[1]->dtype == CB_I64 && pair[1]->ndim == 1,
+          "meta: argmax");
     cb_release(pair[0]), cb_release(pair[1]);
     out = cb_scan(0, meta, 0, -1);
     CHECK(out && out->dtype == CB_I64, "meta: cumsum");
     cb_release(out);
-#define FAILS(call, expected) CHECK(!(call) && cb_error_code() == (expected), "%s: expected error %d, got %d", #call, expected, cb_error_code())
+#define FAILS(call, expected)                                                                         \
+    CHECK(!(call) && cb_error_code() == (expected), "%s: expected error %d, got %d", #call, expected, \
+          cb_error_code())
     cb_tensor *x = make(CB_I32, 2, shape), *none = make(CB_F32, 2, empty), *z = make(CB_C64, 2, shape);
     FAILS(cb_reduce(0, NULL, -1, NULL, 0, -1), CB_ERR_NULL);
     FAILS(cb_reduce(99, x, -1, NULL, 0, -1), CB_ERR_VALUE);
@@ -403,7 +452,8 @@ int main(void) {
     test_special();
     test_sum_to();
     test_rules();
-    CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked", (long long)(cb_memory_allocated(CB_CPU) - live));
+    CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked",
+          (long long)(cb_memory_allocated(CB_CPU) - live));
     if (failures) printf("%d failures\n", failures);
     return failures != 0;
 }

@@ -1,6 +1,6 @@
-/* Fused rows (softmax, cross-entropy, norms) and their gradients against naive loops in double: floating dtypes, all
- * dims, layouts, special values, ignored labels, empty tensors, the meta device, errors, and equality of bits for any
- * number of threads. */
+/* Fused rows (softmax, cross-entropy, norms) and their gradients against naive loops in double: floating
+ * dtypes, all dims, layouts, special values, ignored labels, empty tensors, the meta device, errors, and
+ * equality of bits for any number of threads. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,13 +13,13 @@ static int failures;
 static const int dtypes[] = {CB_F16, CB_BF16, CB_F32, CB_F64};
 static const double tolerances[] = {4e-3, 3e-2, 4e-6, 1e-12};
 
-#define CHECK(condition, ...)                                             \
-    do {                                                                  \
-        if (!(condition) && failures++ < 20) {                            \
-            printf("%s:%d: ", __FILE__, __LINE__);                        \
-            printf(__VA_ARGS__);                                          \
-            printf("\n");                                                 \
-        }                                                                 \
+#define CHECK(condition, ...)                      \
+    do {                                           \
+        if (!(condition) && failures++ < 20) {     \
+            printf("%s:%d: ", __FILE__, __LINE__); \
+            printf(__VA_ARGS__);                   \
+            printf("\n");                          \
+        }                                          \
     } while (0)
 
 static unsigned state = 7;
@@ -50,8 +50,11 @@ static void compare(const char *what, int t, cb_tensor *got, const double *want,
     if (!got) return;
     double *g = values(got);
     for (int64_t i = 0; i < got->numel; i++) {
-        bool good = isnan(want[i]) ? isnan(g[i]) : isinf(want[i]) ? g[i] == want[i] : fabs(g[i] - want[i]) <= tolerances[t] * scale * (1 + fabs(want[i]));
-        CHECK(good, "%s, dtype %d, %lld of %lld: got %g, expected %g", what, dtypes[t], (long long)i, (long long)got->numel, g[i], want[i]);
+        bool good = isnan(want[i])   ? isnan(g[i])
+                    : isinf(want[i]) ? g[i] == want[i]
+                                     : fabs(g[i] - want[i]) <= tolerances[t] * scale * (1 + fabs(want[i]));
+        CHECK(good, "%s, dtype %d, %lld of %lld: got %g, expected %g", what, dtypes[t], (long long)i,
+              (long long)got->numel, g[i], want[i]);
         if (!good) break;
     }
     free(g);
@@ -72,7 +75,8 @@ static void softmax_reference(const cb_tensor *x, const double *in, int dim, boo
     }
 }
 
-static void softmax_grad_reference(const cb_tensor *x, const double *ct, const double *y, int dim, bool log_, double *out) {
+static void softmax_grad_reference(const cb_tensor *x, const double *ct, const double *y, int dim, bool log_,
+                                   double *out) {
     int64_t step = 1, n = x->shape[dim];
     for (int d = dim + 1; d < x->ndim; d++) step *= x->shape[d];
     for (int64_t i = 0; i < x->numel; i++) {
@@ -87,14 +91,17 @@ static void softmax_grad_reference(const cb_tensor *x, const double *ct, const d
 }
 
 static void test_softmax(void) {
-    static const int64_t shapes[][3] = {{1}, {10}, {100}, {70, 10}, {65, 33}, {5, 200}, {3, 7, 4}, {2, 20, 67}, {3, 5, 64}, {0, 3}};
+    static const int64_t shapes[][3] = {{1},      {10},      {100},       {70, 10},   {65, 33},
+                                        {5, 200}, {3, 7, 4}, {2, 20, 67}, {3, 5, 64}, {0, 3}};
     static const int ranks[] = {1, 1, 1, 2, 2, 2, 3, 3, 3, 2};
     for (int t = 0; t < 4; t++)
         for (size_t s = 0; s < sizeof ranks / sizeof *ranks; s++)
             for (int turned = 0; turned < 2; turned++) {
-                cb_tensor *base = make(dtypes[t], ranks[s], shapes[s]), *x = turned && ranks[s] > 1 ? cb_transpose(base, 0, -1) : cb_retain(base);
+                cb_tensor *base = make(dtypes[t], ranks[s], shapes[s]),
+                          *x = turned && ranks[s] > 1 ? cb_transpose(base, 0, -1) : cb_retain(base);
                 cb_tensor *ct = make(dtypes[t], x->ndim, x->shape);
-                double *in = values(x), *c = values(ct), *want = malloc((size_t)(x->numel + 1) * sizeof *want);
+                double *in = values(x), *c = values(ct),
+                       *want = malloc((size_t)(x->numel + 1) * sizeof *want);
                 for (int dim = 0; dim < x->ndim; dim++)
                     for (int log_ = 0; log_ < 2; log_++) {
                         cb_tensor *y = cb_softmax(x, dim - x->ndim, log_, -1);
@@ -110,7 +117,8 @@ static void test_softmax(void) {
                 free(in), free(c), free(want);
                 cb_release(base), cb_release(x), cb_release(ct);
             }
-    const double rows[][2] = {{-INFINITY, 0}, {-INFINITY, -INFINITY}, {INFINITY, 0}, {NAN, 0}, {1000, 1000}, {0, NAN}};
+    const double rows[][2] = {{-INFINITY, 0}, {-INFINITY, -INFINITY}, {INFINITY, 0},
+                              {NAN, 0},       {1000, 1000},           {0, NAN}};
     const double first[] = {0, NAN, NAN, NAN, 0.5, NAN};
     for (int k = 0; k < 6; k++) {
         cb_tensor *x = cb_from_bytes(rows[k], CB_F64, 1, (int64_t[]){2}), *y = cb_softmax(x, 0, 0, -1);
@@ -127,26 +135,31 @@ static void test_cross_entropy(void) {
         for (int s = 0; s < 5; s++)
             for (int l = 0; l < 3; l++) {
                 int64_t n = shapes[s][0], c = shapes[s][1], ignore = 77;
-                cb_tensor *x = make(dtypes[t], 2, shapes[s]), *ct = make(dtypes[t], 1, &n), *out[2], *labels = cb_empty(CB_I64, CB_CPU, 1, &n);
+                cb_tensor *x = make(dtypes[t], 2, shapes[s]), *ct = make(dtypes[t], 1, &n), *out[2],
+                          *labels = cb_empty(CB_I64, CB_CPU, 1, &n);
                 int64_t *label = labels->data;
-                for (int64_t i = 0; i < n; i++) label[i] = i % 5 == 3 ? ignore : (int64_t)(fabs(number()) * (double)(c < 70 ? c : 70));
+                for (int64_t i = 0; i < n; i++)
+                    label[i] = i % 5 == 3 ? ignore : (int64_t)(fabs(number()) * (double)(c < 70 ? c : 70));
                 cb_tensor *typed = cb_cast(labels, label_types[l]);
                 CHECK(!cb_cross_entropy(x, typed, ignore, out), "%s", cb_error_message());
-                double *in = values(x), *cts = values(ct), *loss = calloc((size_t)n + 1, 8), *total = calloc((size_t)n + 1, 8), *dx = calloc((size_t)(n * c) + 1, 8);
+                double *in = values(x), *cts = values(ct), *loss = calloc((size_t)n + 1, 8),
+                       *total = calloc((size_t)n + 1, 8), *dx = calloc((size_t)(n * c) + 1, 8);
                 for (int64_t i = 0; i < n; i++) {
                     double sum = 0;
                     for (int64_t j = 0; j < c; j++) sum += exp(in[i * c + j]);
                     total[i] = log(sum);
                     if (label[i] == ignore) continue;
                     loss[i] = total[i] - in[i * c + label[i]];
-                    for (int64_t j = 0; j < c; j++) dx[i * c + j] = cts[i] * (exp(in[i * c + j] - total[i]) - (j == label[i]));
+                    for (int64_t j = 0; j < c; j++)
+                        dx[i * c + j] = cts[i] * (exp(in[i * c + j] - total[i]) - (j == label[i]));
                 }
                 compare("cross_entropy", t, out[0], loss, 1);
                 compare("cross_entropy: log-sum-exp", t, out[1], total, 1);
                 cb_tensor *grad = cb_cross_entropy_grad(ct, x, typed, out[1], ignore);
                 compare("cross_entropy_grad", t, grad, dx, 2);
                 free(in), free(cts), free(loss), free(total), free(dx);
-                cb_release(x), cb_release(ct), cb_release(labels), cb_release(typed), cb_release(out[0]), cb_release(out[1]), cb_release(grad);
+                cb_release(x), cb_release(ct), cb_release(labels), cb_release(typed), cb_release(out[0]),
+                    cb_release(out[1]), cb_release(grad);
             }
 }
 
@@ -162,16 +175,24 @@ static void test_norms(void) {
                 const int64_t *inner = shapes[s] + lead;
                 int64_t n = 1;
                 for (int d = 0; d < k; d++) n *= inner[d];
-                cb_tensor *x = make(dtypes[t], ranks[s], shapes[s]), *ct = make(dtypes[t], ranks[s], shapes[s]), *w = make(dtypes[t], k, inner), *b = make(dtypes[t], k, inner);
+                cb_tensor *x = make(dtypes[t], ranks[s], shapes[s]),
+                          *ct = make(dtypes[t], ranks[s], shapes[s]), *w = make(dtypes[t], k, inner),
+                          *b = make(dtypes[t], k, inner);
                 cb_tensor *out[3] = {NULL}, *grad[3] = {NULL};
-                int failed = rms ? cb_rms_norm(x, k, weighted ? w : NULL, has, 1e-3, out) : cb_layer_norm(x, k, weighted ? w : NULL, biased ? b : NULL, has, 1e-3, out);
+                int failed =
+                    rms ? cb_rms_norm(x, k, weighted ? w : NULL, has, 1e-3, out)
+                        : cb_layer_norm(x, k, weighted ? w : NULL, biased ? b : NULL, has, 1e-3, out);
                 CHECK(!failed, "%s", cb_error_message());
-                if (rms) failed = cb_rms_norm_grad(ct, x, out[1], k, weighted ? w : NULL, has, grad);
-                else failed = cb_layer_norm_grad(ct, x, out[1], out[2], k, weighted ? w : NULL, has, grad);
+                if (rms)
+                    failed = cb_rms_norm_grad(ct, x, out[1], k, weighted ? w : NULL, has, grad);
+                else
+                    failed = cb_layer_norm_grad(ct, x, out[1], out[2], k, weighted ? w : NULL, has, grad);
                 CHECK(!failed, "%s", cb_error_message());
                 int64_t rows = n ? x->numel / n : 0;
-                double *in = values(x), *c = values(ct), *ws = values(w), *bs = values(b), *y = calloc((size_t)x->numel + 1, 8), *dx = calloc((size_t)x->numel + 1, 8);
-                double *dw = calloc((size_t)n + 1, 8), *db = calloc((size_t)n + 1, 8), *xhat = calloc((size_t)n + 1, 8);
+                double *in = values(x), *c = values(ct), *ws = values(w), *bs = values(b),
+                       *y = calloc((size_t)x->numel + 1, 8), *dx = calloc((size_t)x->numel + 1, 8);
+                double *dw = calloc((size_t)n + 1, 8), *db = calloc((size_t)n + 1, 8),
+                       *xhat = calloc((size_t)n + 1, 8);
                 for (int64_t r = 0; r < rows; r++) {
                     double mean = 0, square = 0, mean_g = 0, dot = 0;
                     for (int64_t i = 0; i < n; i++) mean += rms ? 0 : in[r * n + i] / (double)n;
@@ -186,11 +207,14 @@ static void test_norms(void) {
                         dw[i] += c[r * n + i] * xhat[i];
                         db[i] += c[r * n + i];
                     }
-                    for (int64_t i = 0; i < n; i++) dx[r * n + i] = rstd * (c[r * n + i] * (weighted ? ws[i] : 1) - mean_g - xhat[i] * dot);
+                    for (int64_t i = 0; i < n; i++)
+                        dx[r * n + i] =
+                            rstd * (c[r * n + i] * (weighted ? ws[i] : 1) - mean_g - xhat[i] * dot);
                 }
                 compare("norm", t, out[0], y, 2);
                 compare("norm_grad", t, grad[0], dx, n == 1 ? 100 : 8); /* one item: everything cancels */
-                CHECK(!grad[1] == !weighted && !grad[2] == !biased, "norm_grad: gradients of absent parameters");
+                CHECK(!grad[1] == !weighted && !grad[2] == !biased,
+                      "norm_grad: gradients of absent parameters");
                 if (weighted) compare("norm_grad: weight", t, grad[1], dw, 20);
                 if (biased) compare("norm_grad: bias", t, grad[2], db, 20);
                 free(in), free(c), free(ws), free(bs), free(y), free(dx), free(dw), free(db), free(xhat);
@@ -201,20 +225,24 @@ static void test_norms(void) {
 
 static void same_bits(const char *what, cb_tensor **a, cb_tensor **b, int n) {
     for (int i = 0; i < n; i++) {
-        CHECK(a[i] && b[i] && !memcmp(a[i]->data, b[i]->data, (size_t)(a[i]->numel * a[i]->itemsize)), "%s: threads change the bits", what);
+        CHECK(a[i] && b[i] && !memcmp(a[i]->data, b[i]->data, (size_t)(a[i]->numel * a[i]->itemsize)),
+              "%s: threads change the bits", what);
         cb_release(a[i]), cb_release(b[i]);
     }
 }
 
 static void test_threads(void) {
     int64_t shape[] = {600, 700}, label_shape = 600;
-    cb_tensor *x = make(CB_F32, 2, shape), *w = make(CB_F32, 1, shape + 1), *labels = cb_full(CB_I64, CB_CPU, 1, &label_shape, &(cb_scalar){.kind = 'i', .i = 3});
+    cb_tensor *x = make(CB_F32, 2, shape), *w = make(CB_F32, 1, shape + 1),
+              *labels = cb_full(CB_I64, CB_CPU, 1, &label_shape, &(cb_scalar){.kind = 'i', .i = 3});
     cb_tensor *soft[2][2], *entropy[2][2], *norm[2][3], *grad[2][3];
     for (int k = 0; k < 2; k++) {
         cb_set_num_threads(k + 1);
         for (int dim = 0; dim < 2; dim++) soft[k][dim] = cb_softmax(x, dim, 0, -1);
-        CHECK(!cb_cross_entropy(x, labels, -100, entropy[k]) && !cb_layer_norm(x, 1, w, w, 3, 1e-5, norm[k]) &&
-                  !cb_layer_norm_grad(x, x, norm[k][1], norm[k][2], 1, w, 3, grad[k]), "%s", cb_error_message());
+        CHECK(!cb_cross_entropy(x, labels, -100, entropy[k]) &&
+                  !cb_layer_norm(x, 1, w, w, 3, 1e-5, norm[k]) &&
+                  !cb_layer_norm_grad(x, x, norm[k][1], norm[k][2], 1, w, 3, grad[k]),
+              "%s", cb_error_message());
     }
     same_bits("softmax", soft[0], soft[1], 2);
     same_bits("cross_entropy", entropy[0], entropy[1], 2);
@@ -225,9 +253,13 @@ static void test_threads(void) {
 
 static void test_rules(void) {
     int64_t shape[] = {2, 3}, two = 2;
-    cb_tensor *x = make(CB_F32, 2, shape), *whole = cb_cast(x, CB_I32), *labels = cb_full(CB_I64, CB_CPU, 1, &two, &(cb_scalar){.kind = 'i', .i = 3}), *out[3];
-    cb_tensor *meta = cb_empty(CB_F16, CB_META, 2, shape), *meta_labels = cb_empty(CB_I64, CB_META, 1, &two), *y;
-#define FAILS(call, expected) CHECK((call) && cb_error_code() == (expected), "%s: expected error %d, got %d", #call, expected, cb_error_code())
+    cb_tensor *x = make(CB_F32, 2, shape), *whole = cb_cast(x, CB_I32),
+              *labels = cb_full(CB_I64, CB_CPU, 1, &two, &(cb_scalar){.kind = 'i', .i = 3}), *out[3];
+    cb_tensor *meta = cb_empty(CB_F16, CB_META, 2, shape), *meta_labels = cb_empty(CB_I64, CB_META, 1, &two),
+              *y;
+#define FAILS(call, expected)                                                                        \
+    CHECK((call) && cb_error_code() == (expected), "%s: expected error %d, got %d", #call, expected, \
+          cb_error_code())
     FAILS(!cb_softmax(NULL, 0, 0, -1), CB_ERR_NULL);
     FAILS(!cb_softmax(whole, 0, 0, -1), CB_ERR_DTYPE);
     FAILS(!cb_softmax(x, 2, 0, -1), CB_ERR_DIM);
@@ -246,9 +278,12 @@ static void test_rules(void) {
     y = cb_softmax(meta, 1, 1, -1);
     CHECK(y && y->dtype == CB_F16 && y->ndim == 2 && !y->data, "meta: softmax");
     cb_release(y);
-    CHECK(!cb_cross_entropy(meta, meta_labels, -100, out) && out[0]->dtype == CB_F16 && out[1]->dtype == CB_F32, "meta: cross_entropy");
+    CHECK(!cb_cross_entropy(meta, meta_labels, -100, out) && out[0]->dtype == CB_F16 &&
+              out[1]->dtype == CB_F32,
+          "meta: cross_entropy");
     cb_release(out[0]), cb_release(out[1]);
-    CHECK(!cb_layer_norm(meta, 1, NULL, NULL, 0, 1e-5, out) && out[1]->ndim == 2 && out[1]->shape[1] == 1, "meta: layer_norm");
+    CHECK(!cb_layer_norm(meta, 1, NULL, NULL, 0, 1e-5, out) && out[1]->ndim == 2 && out[1]->shape[1] == 1,
+          "meta: layer_norm");
     for (int i = 0; i < 3; i++) cb_release(out[i]);
     cb_release(x), cb_release(whole), cb_release(labels), cb_release(meta), cb_release(meta_labels);
 }
@@ -261,7 +296,8 @@ int main(void) {
     test_norms();
     test_threads();
     test_rules();
-    CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked", (long long)(cb_memory_allocated(CB_CPU) - live));
+    CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked",
+          (long long)(cb_memory_allocated(CB_CPU) - live));
     if (failures) printf("%d failures\n", failures);
     return failures != 0;
 }

@@ -43,9 +43,7 @@ static double ulps_f64(long double got, long double want) {
 }
 
 /* ---- references without a name in libm, in the type one step wider ---- */
-static long double sigmoid_ref(long double x) {
-    return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x));
-}
+static long double sigmoid_ref(long double x) { return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x)); }
 static long double logsigmoid_ref(long double x) { return (x < 0 ? x : 0) - log1pl(expl(-fabsl(x))); }
 static long double gelu_ref(long double x) {
     return x == -INFINITY ? 0 : 0.5L * x * erfcl(-x * 0.707106781186547524400844362104849039L);
@@ -80,40 +78,40 @@ static long double lgamma_ref(long double x) { return x == -INFINITY ? INFINITY 
 /* name, its reference, bound for float, bound for double; a negative bound counts results below 1 in ulps
  * of 1: lgamma and digamma have zeros among the negative numbers, gelu_tanh a tail that rounding of its
  * argument blurs */
-#define UNARY_TABLE(ENTRY)                   \
-    ENTRY(exp, expl, 1.0, 1.0)               \
-    ENTRY(exp2, exp2l, 1.0, 1.0)             \
-    ENTRY(expm1, expm1l, 2.0, 2.0)           \
-    ENTRY(log, logl, 1.0, 1.0)               \
-    ENTRY(log2, log2l, 1.0, 1.0)             \
-    ENTRY(log10, log10l, 1.0, 1.0)           \
-    ENTRY(log1p, log1pl, 1.5, 1.5)           \
-    ENTRY(sqrt, sqrtl, 0.51, 0.51)           \
-    ENTRY(sin, sinl, 1.0, 2.0)               \
-    ENTRY(cos, cosl, 1.0, 2.0)               \
-    ENTRY(tan, tanl, 1.0, 3.0)               \
-    ENTRY(asin, asinl, 2.5, 2.5)             \
-    ENTRY(acos, acosl, 2.0, 2.0)             \
-    ENTRY(atan, atanl, 2.0, 2.0)             \
-    ENTRY(sinh, sinhl, 2.0, 2.0)             \
-    ENTRY(cosh, coshl, 2.0, 2.0)             \
-    ENTRY(tanh, tanhl, 2.0, 2.2)             \
-    ENTRY(asinh, asinhl, 1.0, 3.0)           \
-    ENTRY(acosh, acoshl, 1.0, 3.0)           \
-    ENTRY(atanh, atanhl, 1.0, 3.0)           \
-    ENTRY(sigmoid, sigmoid_ref, 2.0, 2.0)    \
+#define UNARY_TABLE(ENTRY)                      \
+    ENTRY(exp, expl, 1.0, 1.0)                  \
+    ENTRY(exp2, exp2l, 1.0, 1.0)                \
+    ENTRY(expm1, expm1l, 2.0, 2.0)              \
+    ENTRY(log, logl, 1.0, 1.0)                  \
+    ENTRY(log2, log2l, 1.0, 1.0)                \
+    ENTRY(log10, log10l, 1.0, 1.0)              \
+    ENTRY(log1p, log1pl, 1.5, 1.5)              \
+    ENTRY(sqrt, sqrtl, 0.51, 0.51)              \
+    ENTRY(sin, sinl, 1.0, 2.0)                  \
+    ENTRY(cos, cosl, 1.0, 2.0)                  \
+    ENTRY(tan, tanl, 1.0, 3.0)                  \
+    ENTRY(asin, asinl, 2.5, 2.5)                \
+    ENTRY(acos, acosl, 2.0, 2.0)                \
+    ENTRY(atan, atanl, 2.0, 2.0)                \
+    ENTRY(sinh, sinhl, 2.0, 2.0)                \
+    ENTRY(cosh, coshl, 2.0, 2.0)                \
+    ENTRY(tanh, tanhl, 2.0, 2.2)                \
+    ENTRY(asinh, asinhl, 1.0, 3.0)              \
+    ENTRY(acosh, acoshl, 1.0, 3.0)              \
+    ENTRY(atanh, atanhl, 1.0, 3.0)              \
+    ENTRY(sigmoid, sigmoid_ref, 2.0, 2.0)       \
     ENTRY(logsigmoid, logsigmoid_ref, 2.0, 2.0) \
-    ENTRY(erf, erfl, 1.5, 1.5)               \
-    ENTRY(erfc, erfcl, 4.0, 4.0)             \
-    ENTRY(erfinv, erfinv_ref, 1.0, 10.0)      \
-    ENTRY(gelu, gelu_ref, 4.5, 4.5)          \
+    ENTRY(erf, erfl, 1.5, 1.5)                  \
+    ENTRY(erfc, erfcl, 4.0, 4.0)                \
+    ENTRY(erfinv, erfinv_ref, 1.0, 10.0)        \
+    ENTRY(gelu, gelu_ref, 4.5, 4.5)             \
     ENTRY(gelu_tanh, gelu_tanh_ref, -2.0, -4.0) \
-    ENTRY(lgamma, lgamma_ref, -4.0, -8.0)    \
-    ENTRY(digamma, digamma_ref, -4.0, -40.0) \
-    ENTRY(fabs, fabsl, 0.0, 0.0)             \
-    ENTRY(floor, floorl, 0.0, 0.0)           \
-    ENTRY(ceil, ceill, 0.0, 0.0)             \
-    ENTRY(trunc, truncl, 0.0, 0.0)           \
+    ENTRY(lgamma, lgamma_ref, -4.0, -8.0)       \
+    ENTRY(digamma, digamma_ref, -4.0, -40.0)    \
+    ENTRY(fabs, fabsl, 0.0, 0.0)                \
+    ENTRY(floor, floorl, 0.0, 0.0)              \
+    ENTRY(ceil, ceill, 0.0, 0.0)                \
+    ENTRY(trunc, truncl, 0.0, 0.0)              \
     ENTRY(rint, rintl, 0.0, 0.0)
 
 typedef struct unary_case {
@@ -123,12 +121,12 @@ typedef struct unary_case {
     long double (*reference)(long double x);
     double bound_f32, bound_f64; /* negative: relative to max(|result|, 1) */
 } unary_case;
-#define DEFINE_RUN(name, ref, b32, b64)                                                  \
-    static void run_##name##_f32(int n, float *restrict out, const float *restrict x) {  \
-        for (int i = 0; i < n; i++) out[i] = name##_f32(x[i]);                           \
-    }                                                                                    \
+#define DEFINE_RUN(name, ref, b32, b64)                                                   \
+    static void run_##name##_f32(int n, float *restrict out, const float *restrict x) {   \
+        for (int i = 0; i < n; i++) out[i] = name##_f32(x[i]);                            \
+    }                                                                                     \
     static void run_##name##_f64(int n, double *restrict out, const double *restrict x) { \
-        for (int i = 0; i < n; i++) out[i] = name##_f64(x[i]);                           \
+        for (int i = 0; i < n; i++) out[i] = name##_f64(x[i]);                            \
     }
 UNARY_TABLE(DEFINE_RUN)
 #define TABLE_ROW(name, ref, b32, b64) {#name, run_##name##_f32, run_##name##_f64, ref, b32, b64},
@@ -149,6 +147,7 @@ static void compare(const char *name, bool is_f32, double x, long double got, lo
 }
 
 static const double specials[] = {
+    /* clang-format off */
     0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 0.5, -0.5, 2, -2, 3, 10, 100, 1000, 1e22, 1.5707963267948966,
     3.141592653589793, 6.283185307179586, 0.7853981633974483, 1.4616321449683622, FLT_MIN, FLT_MAX,
     FLT_TRUE_MIN, -FLT_TRUE_MIN, 1 - FLT_EPSILON / 2, 1 + FLT_EPSILON, 88.72283, 88.72284, -103.97, -104,
@@ -156,6 +155,7 @@ static const double specials[] = {
     1 - DBL_EPSILON / 2, 1 + DBL_EPSILON, 16367173.0 * 0x1p72, /* the float nearest to a multiple of pi/2 */
 #if CB_HAVE_FMA
     6381956970095103.0 * 0x1p797, /* the double (Muller 2006); libm, used without FMA, is 8 ulp off there */
+/* clang-format on */
 #endif
 };
 enum { SPECIALS = sizeof specials / sizeof *specials };
@@ -205,13 +205,13 @@ static long double logaddexp_ref(long double x, long double y) {
     long double m = x > y || x != x ? x : y;
     return x == y && isinf(x) ? x : m + log1pl(expl(-fabsl(x - y)));
 }
-#define BINARY_TABLE(ENTRY)                       \
-    ENTRY(pow, powl, 1.0, 1.5)                    \
-    ENTRY(atan2, atan2l, 2.5, 2.5)                \
-    ENTRY(hypot, hypotl, 1.0, 1.2)                \
-    ENTRY(copysign, copysignl, 0.0, 0.0)          \
-    ENTRY(fmod, fmodl, 0.0, 0.0)                  \
-    ENTRY(remainder, remainder_ref, 1.0, 1.0)     \
+#define BINARY_TABLE(ENTRY)                   \
+    ENTRY(pow, powl, 1.0, 1.5)                \
+    ENTRY(atan2, atan2l, 2.5, 2.5)            \
+    ENTRY(hypot, hypotl, 1.0, 1.2)            \
+    ENTRY(copysign, copysignl, 0.0, 0.0)      \
+    ENTRY(fmod, fmodl, 0.0, 0.0)              \
+    ENTRY(remainder, remainder_ref, 1.0, 1.0) \
     ENTRY(logaddexp, logaddexp_ref, -2.0, -2.0)
 typedef struct binary_case {
     const char *name;
@@ -220,12 +220,12 @@ typedef struct binary_case {
     long double (*reference)(long double x, long double y);
     double bound_f32, bound_f64;
 } binary_case;
-#define DEFINE_RUN2(name, ref, b32, b64)                                                                     \
-    static void run_##name##_f32(int n, float *restrict out, const float *x, const float *y) {     \
-        for (int i = 0; i < n; i++) out[i] = name##_f32(x[i], y[i]);                                         \
-    }                                                                                                        \
-    static void run_##name##_f64(int n, double *restrict out, const double *x, const double *y) {  \
-        for (int i = 0; i < n; i++) out[i] = name##_f64(x[i], y[i]);                                         \
+#define DEFINE_RUN2(name, ref, b32, b64)                                                          \
+    static void run_##name##_f32(int n, float *restrict out, const float *x, const float *y) {    \
+        for (int i = 0; i < n; i++) out[i] = name##_f32(x[i], y[i]);                              \
+    }                                                                                             \
+    static void run_##name##_f64(int n, double *restrict out, const double *x, const double *y) { \
+        for (int i = 0; i < n; i++) out[i] = name##_f64(x[i], y[i]);                              \
     }
 BINARY_TABLE(DEFINE_RUN2)
 static const binary_case binary_cases[] = {BINARY_TABLE(TABLE_ROW)};
@@ -267,19 +267,23 @@ static void test_binary(const binary_case *c, int verbose) {
                 x32[i] = (float)(x64[i] = x);
                 y32[i] = (float)(y64[i] = y);
             }
-            if (f32) c->run_f32(BUFFER, r32, x32, y32);
-            else c->run_f64(BUFFER, r64, x64, y64);
+            if (f32)
+                c->run_f32(BUFFER, r32, x32, y32);
+            else
+                c->run_f64(BUFFER, r64, x64, y64);
             for (int i = 0; i < BUFFER; i++)
-                if (f32) compare2(c, true, x32[i], y32[i], r32[i]);
-                else compare2(c, false, x64[i], y64[i], r64[i]);
+                if (f32)
+                    compare2(c, true, x32[i], y32[i], r32[i]);
+                else
+                    compare2(c, false, x64[i], y64[i], r64[i]);
         }
         if (verbose) printf("%-11s f%d %6.3f ulp at %.17g\n", c->name, f32 ? 32 : 64, worst, worst_at);
     }
 }
 
 /* ---- single values ---- */
-#define CHECK(condition)                                                                 \
-    do {                                                                                 \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
         if (!(condition)) failures++, printf("FAIL line %d: %s\n", __LINE__, #condition); \
     } while (0)
 static void test_values(void) {
@@ -316,25 +320,27 @@ static void test_values(void) {
 }
 
 /* ---- integers ---- */
-#define CHECK_INT(T, lowest, highest)                                                                      \
-    do {                                                                                                   \
-        T values[] = {0, 1, 2, 3, 7, 10, (T)-1, (T)-2, (T)-7, highest, highest - 1, lowest, lowest + 1};    \
-        for (int i = 0; i < 13; i++)                                                                       \
-            for (int j = 0; j < 13; j++) {                                                                 \
-                T x = values[i], y = values[j];                                                            \
-                T q = INT_FLOOR_DIVIDE(x, y), r = INT_REMAINDER(x, y), t = INT_TRUNC_DIVIDE(x, y);          \
-                T m = INT_FMOD(x, y), g = INT_GCD(x, y), l = INT_LCM(x, y), p = INT_POW(x, y);              \
-                T left = INT_SHIFT_LEFT(x, y), right = INT_SHIFT_RIGHT(x, y);                              \
-                if (y == 0) CHECK(q == 0 && t == 0);                                                       \
-                else CHECK((T)((uint64_t)q * (uint64_t)y + (uint64_t)r) == x);                               \
-                if (y != 0) CHECK((T)((uint64_t)t * (uint64_t)y + (uint64_t)m) == x);                      \
-                if (y != 0) CHECK(r == 0 || (r > 0) == (y > 0));                                           \
-                if (y != 0) CHECK(m == 0 || (m > 0) == (x > 0));                                           \
-                if (g != 0) CHECK(x % g == 0 && y % g == 0 && (l == 0) == (x == 0 || y == 0 || l == 0));   \
-                if (y == 3) CHECK(p == (T)((uint64_t)x * (uint64_t)x * (uint64_t)x));                      \
-                if (y == 2) CHECK(left == (T)((uint64_t)x * 4));                                           \
-                if (y == highest) CHECK(left == 0 && right == (T)(x > 0 ? 0 : 0 - (x != 0)));              \
-            }                                                                                              \
+#define CHECK_INT(T, lowest, highest)                                                                    \
+    do {                                                                                                 \
+        T values[] = {0, 1, 2, 3, 7, 10, (T)-1, (T)-2, (T)-7, highest, highest - 1, lowest, lowest + 1}; \
+        for (int i = 0; i < 13; i++)                                                                     \
+            for (int j = 0; j < 13; j++) {                                                               \
+                T x = values[i], y = values[j];                                                          \
+                T q = INT_FLOOR_DIVIDE(x, y), r = INT_REMAINDER(x, y), t = INT_TRUNC_DIVIDE(x, y);       \
+                T m = INT_FMOD(x, y), g = INT_GCD(x, y), l = INT_LCM(x, y), p = INT_POW(x, y);           \
+                T left = INT_SHIFT_LEFT(x, y), right = INT_SHIFT_RIGHT(x, y);                            \
+                if (y == 0)                                                                              \
+                    CHECK(q == 0 && t == 0);                                                             \
+                else                                                                                     \
+                    CHECK((T)((uint64_t)q * (uint64_t)y + (uint64_t)r) == x);                            \
+                if (y != 0) CHECK((T)((uint64_t)t * (uint64_t)y + (uint64_t)m) == x);                    \
+                if (y != 0) CHECK(r == 0 || (r > 0) == (y > 0));                                         \
+                if (y != 0) CHECK(m == 0 || (m > 0) == (x > 0));                                         \
+                if (g != 0) CHECK(x % g == 0 && y % g == 0 && (l == 0) == (x == 0 || y == 0 || l == 0)); \
+                if (y == 3) CHECK(p == (T)((uint64_t)x * (uint64_t)x * (uint64_t)x));                    \
+                if (y == 2) CHECK(left == (T)((uint64_t)x * 4));                                         \
+                if (y == highest) CHECK(left == 0 && right == (T)(x > 0 ? 0 : 0 - (x != 0)));            \
+            }                                                                                            \
     } while (0)
 static void test_integers(void) {
     CHECK_INT(int8_t, INT8_MIN, INT8_MAX);

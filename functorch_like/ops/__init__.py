@@ -13,17 +13,22 @@ from . import (
     join,
     matmul,
     pool,
+    products,
     random,
     reduce,
     scan,
+    scatter,
+    shape,
     softmax,
     sort,
+    special,
     ternary,
     unary,
     views,
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool", "random",
-    "reduce", "scan", "softmax", "sort", "ternary", "unary", "views",
+    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool",
+    "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
+    "ternary", "unary", "views",
 ]  # fmt: skip

@@ -121,23 +121,16 @@ def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
     return floor_divide(x, y) if rounding_mode == "floor" else trunc_divide(x, y)
 
 
-def _in_place(op: Any) -> Any:
-    plain = getattr(Tensor, op.__name__ + "_")
-
-    def in_place(x: Tensor, y: Any, **options: Any) -> Tensor:
-        if options.get("alpha", 1) != 1:
-            y = operand(op.__name__, y) * options["alpha"]
-        elif options.get("rounding_mode"):
-            return x.copy_(op(x, y, **options))
-        return plain(x, y)
-
-    in_place.__name__ = op.__name__ + "_"
-    in_place.__doc__ = f"In-place {op.__name__}()."
-    return in_place
+def _div_in_place(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """In-place div()."""
+    if rounding_mode is None:
+        return _plain_div_in_place(x, y)
+    return x.copy_(div(x, y, rounding_mode=rounding_mode))
 
 
+_plain_div_in_place = Tensor.div_
+Tensor.div_ = _div_in_place  # type: ignore[method-assign]
 for _function in (add, sub, div):
-    setattr(Tensor, _function.__name__ + "_", _in_place(_function))
     setattr(Tensor, _function.__name__, _function)
 true_divide = divide = div
 subtract = sub
@@ -287,7 +280,7 @@ copysign = binary(
 )
 nextafter = binary(
     "nextafter",
-    _STEP,
+    (1, chain(lambda t, _x, _y, _out: zeros_like(t))),
     "The next number after x towards y.",
     oracle="numpy.nextafter",
     samples=_REAL,

@@ -440,7 +440,7 @@ def binary(
                     )
                 elif kind is float:
                     h = call_float(code, x._v, y, 0)
-                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
+                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
                     h = call_int(code, x._v, y, 0)
                 elif isinstance(y, Tensor) and (
                     (n := y._m) is None or (n.trace is None and not n.is_view)
@@ -475,7 +475,7 @@ def binary(
         ):
             kind = type(y)
             h = call_float(code, x._v, y, 1) if kind is float else None
-            if kind is int and -9223372036854775808 <= y <= 9223372036854775807:
+            if kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
                 h = call_int(code, x._v, y, 1)
             if h:
                 if m is not None:

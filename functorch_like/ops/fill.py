@@ -1,4 +1,4 @@
-"""In-place writes of whole tensors: copy_, fill_, zero_."""
+"""In-place writes beside those of one kernel with one or two operands: copy_, fill_, addcmul_."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from cbackend import lib
 
 from .. import mutation
-from ..op import TABLE, fail
+from ..op import TABLE, Op, fail
 from ..tensor import Tensor
 from ..trace import clock
 from .creation import _scalar, full
 from .family import operand
-from .ternary import where
+from .ternary import _addcdiv, _addcmul, _lerp, where
 
 
 def copy_(x: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
@@ -62,20 +62,54 @@ def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return copy_(x, x.clamp(min, max))
 
 
+_CODES = {op: lib.cb_op_code(b"ternary", op.name.encode()) for op in (_addcmul, _addcdiv, _lerp)}
+
+
+def _ternary(name: str, op: Op, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """x = op(x, y, z), in memory where nobody can notice."""
+    args = (x, y, z)
+    if mutation.writes_memory(name, x, args):
+        clock[0] += 1
+        if lib.cb_ternary_into(_CODES[op], x._v, y._v, z._v, x._v, clock[0]):
+            fail(op, args)
+        return x
+    mutation.rebind(name, x, op(*args))
+    return x
+
+
 def addcmul_(x: Tensor, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """In-place addcmul()."""
-    return copy_(x, x.addcmul(y, z, value=value))
+    y, z = operand("addcmul_", y), operand("addcmul_", z)
+    return _ternary("addcmul_", _addcmul, x, y if value == 1 else y * value, z)
 
 
 def addcdiv_(x: Tensor, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """In-place addcdiv()."""
-    return copy_(x, x.addcdiv(y, z, value=value))
+    y, z = operand("addcdiv_", y), operand("addcdiv_", z)
+    return _ternary("addcdiv_", _addcdiv, x, y if value == 1 else y * value, z)
 
 
 def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
     """In-place lerp()."""
-    return copy_(x, x.lerp(end, weight))
+    return _ternary("lerp_", _lerp, x, operand("lerp_", end), operand("lerp_", weight))
 
 
-for _f in (copy_, fill_, zero_, masked_fill_, clamp_, addcmul_, addcdiv_, lerp_):
+_plain_add_, _plain_sub_ = Tensor.add_, Tensor.sub_
+
+
+def add_(x: Tensor, y: Any, *, alpha: Any = 1) -> Tensor:
+    """In-place add()."""
+    if alpha == 1:
+        return _plain_add_(x, y)
+    return _ternary("add_", _addcmul, x, operand("add_", y), operand("add_", alpha))
+
+
+def sub_(x: Tensor, y: Any, *, alpha: Any = 1) -> Tensor:
+    """In-place sub()."""
+    if alpha == 1:
+        return _plain_sub_(x, y)
+    return _ternary("sub_", _addcmul, x, operand("sub_", y), operand("sub_", -alpha))
+
+
+for _f in (copy_, fill_, zero_, masked_fill_, clamp_, addcmul_, addcdiv_, lerp_, add_, sub_):
     setattr(Tensor, _f.__name__, _f)

@@ -1,7 +1,8 @@
 """Sorting, selection, searching, unique values and counts.
 
-The order is torch's: nan is greater than every number, equal elements keep their order, and descending reverses the
-comparison. Values are x at the indices found, which is all that their derivatives need. Complex numbers have no order.
+The order is torch's: nan is greater than every number, equal elements keep their order, and
+descending reverses the comparison. Values are x at the indices found, which is all that their
+derivatives need. Complex numbers have no order.
 """
 
 from __future__ import annotations
@@ -173,13 +174,15 @@ sampled(
         call(make(3, 2), k=0, dim=1, largest=True),
     ],
     kinds=_ORDERED,
-    oracle=lambda np, x, *, k, dim, largest: [
-        np.take(y, np.arange(k), dim) if x.ndim else y
-        for y in (
-            _sorted(np, x, dim=dim, descending=largest),
-            _order(np, x, dim=dim, descending=largest),
-        )
-    ],
+    oracle=lambda np, x, *, k, dim, largest: tuple(
+        [
+            np.take(y, np.arange(k), dim) if x.ndim else y
+            for y in (
+                _sorted(np, x, dim=dim, descending=largest),
+                _order(np, x, dim=dim, descending=largest),
+            )
+        ]
+    ),
 )
 sampled(
     _kthvalue,
@@ -191,13 +194,15 @@ sampled(
         call(make(0, 3), k=1, dim=1, keepdim=False),
     ],
     kinds="float",
-    oracle=lambda np, x, *, k, dim, keepdim: [
-        np.take(y, [k - 1] if keepdim else k - 1, dim) if x.ndim else y
-        for y in (
-            _sorted(np, x, dim=dim, descending=False),
-            _order(np, x, dim=dim, descending=False),
-        )
-    ],
+    oracle=lambda np, x, *, k, dim, keepdim: tuple(
+        [
+            np.take(y, [k - 1] if keepdim else k - 1, dim) if x.ndim else y
+            for y in (
+                _sorted(np, x, dim=dim, descending=False),
+                _order(np, x, dim=dim, descending=False),
+            )
+        ]
+    ),
 )
 
 
@@ -232,7 +237,7 @@ def msort(x: Tensor) -> Tensor:
     return _sort_values(x, dim=0, descending=False)
 
 
-def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002
+def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k largest (or smallest) elements along a dim, in order, and their indices.
 
     Raises:
@@ -267,7 +272,10 @@ def _rows(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def _median_places(rows: Tensor, skip_nan: bool) -> Tensor:
-    """The place of the lower median in the last dim, kept: with nan the first nan, or the median of the rest."""
+    """The place of the lower median in the last dim, kept.
+
+    With nan the first nan, or the median of the rest.
+    """
     last = rows.ndim - 1
     n = rows._shape[last]
     floating = rows.dtype.is_floating_point
@@ -357,7 +365,9 @@ def nanmedian(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent element along a dim, the smallest of several, and the index of its last occurrence.
+    """The most frequent element along a dim, and the index of its last occurrence.
+
+    Of several the smallest.
 
     Example:
       >>> mode(tensor([3, 1, 3, 1, 2])).values
@@ -489,6 +499,15 @@ _searchsorted = Op(
     batch=_search_batch,
     family=_FAMILY,
 )
+
+
+def _search_oracle(np: Any, bounds: Any, values: Any, *, right: bool) -> Any:
+    side = "right" if right else "left"
+    if bounds.ndim == 1:
+        return np.searchsorted(bounds, values, side)
+    return np.stack([np.searchsorted(b, v, side) for b, v in zip(bounds, values, strict=True)])
+
+
 sampled(
     _searchsorted,
     lambda make: [
@@ -498,12 +517,8 @@ sampled(
         call(_sort_values(make(4), dim=0, descending=False), make(0, 2), right=False),
     ],
     kinds="int float",
-    oracle=lambda np, bounds, values, *, right: np.searchsorted(bounds, values, "right" if right else "left")
-    if bounds.ndim == 1
-    else np.stack(
-        [np.searchsorted(b, v, "right" if right else "left") for b, v in zip(bounds, values, strict=True)]
-    ),
-)  # fmt: skip
+    oracle=_search_oracle,
+)
 
 
 def searchsorted(
@@ -541,7 +556,8 @@ def bucketize(
 ) -> Tensor:
     """The number of the bucket that each element falls into, between 1-d sorted boundaries.
 
-    Bucket i holds boundaries[i-1] < x <= boundaries[i]; with right boundaries[i-1] <= x < boundaries[i].
+    Bucket i holds boundaries[i-1] < x <= boundaries[i];
+    with right boundaries[i-1] <= x < boundaries[i].
     """
     if boundaries.ndim != 1:
         raise ShapeError(
@@ -572,10 +588,10 @@ sampled(
     _unique,
     lambda make: [call(make(3, 4)), call(make(5)), call(make(0, 2)), call(make())],
     kinds=_ORDERED,
-    oracle=lambda np, x: [
+    oracle=lambda np, x: tuple(
         y.reshape(x.shape) if i == 1 else y
         for i, y in enumerate(np.unique(x, return_inverse=True, return_counts=True))
-    ],
+    ),
     unmapped="the number of values depends on the values",
     data_dependent=True,
 )
@@ -583,12 +599,12 @@ sampled(
 
 def _chosen(out: Sequence[Tensor], inverse: bool, counts: bool) -> Any:
     picked = tuple(y for y, wanted in zip(out, (True, inverse, counts), strict=True) if wanted)
-    return picked if len(picked) > 1 else picked[0]
+    return picked if len(picked) > 1 else picked[0]  # type: ignore[misc]
 
 
 def unique(
     x: Tensor,
-    sorted: bool = True,  # noqa: A002 - torch's name
+    sorted: bool = True,  # torch's name
     return_inverse: bool = False,
     return_counts: bool = False,
     dim: int | None = None,
@@ -684,7 +700,7 @@ def _weighted_batch(
     size: int, batched: Sequence[bool], x: Tensor, weights: Tensor, *, minlength: int
 ) -> Tensor:
     if batched[0]:
-        _refuse("bincount")
+        _refuse("bincount_weighted")
     length = _bincount(x, minlength=minlength)._shape[0]
     dtype = weights.dtype if weights.dtype.name == "float32" else "float64"
     empty = zeros(size, length, dtype=dtype, device=x.device)
@@ -731,8 +747,10 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     return _bincount_weighted(x, weights, minlength=minlength)
 
 
-def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:  # noqa: A002
-    """The number of elements in `bins` equal intervals from min to max; elements outside do not count.
+def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """The number of elements in `bins` equal intervals from min to max.
+
+    Elements outside do not count.
 
     With min and max equal the range is that of the elements.
 

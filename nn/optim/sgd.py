@@ -95,7 +95,7 @@ class SGD(Optimizer):
         if not state:
             return grad * -options["lr"], state
         momentum, step = options["momentum"], state["step"]
-        share = ft.where(step == 0, 1.0, 1.0 - options["dampening"]).to(grad.dtype)
+        share = ft.where(step == 0, ft.ones((), dtype=grad.dtype), 1.0 - options["dampening"])
         buffer = momentum * state["momentum_buffer"] + share * grad
         grad = grad + momentum * buffer if options["nesterov"] else buffer
         return grad * -options["lr"], {"step": step + 1, "momentum_buffer": buffer}
@@ -121,7 +121,7 @@ class SGD(Optimizer):
             "maximize": group["maximize"],
         }
         if not group["momentum"]:
-            steps.sgd_step(*lists, None, first=False, **options)
+            steps.sgd_step(*lists, None, first=False, **options)  # type: ignore[call-arg]
             return
         for first in (True, False):  # a new buffer takes the gradient as it is
             chosen = [

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-import functorch_like as ft
-
 
 class Bridge:
     """torch, and conversions both ways."""
@@ -19,14 +17,11 @@ class Bridge:
     def same(self, ours, theirs, tol=1e-6):
         assert tuple(ours.shape) == tuple(theirs.shape)
         assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
-        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().resolve_conj().numpy(), rtol=tol, atol=tol)
+        np.testing.assert_allclose(
+            ours.detach().numpy(), theirs.detach().resolve_conj().numpy(), rtol=tol, atol=tol
+        )
 
 
 @pytest.fixture
 def bridge():
     return Bridge(pytest.importorskip("torch"))
-
-
-@pytest.fixture
-def module():
-    return ft

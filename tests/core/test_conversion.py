@@ -62,7 +62,7 @@ def test_len_iter_contains():
     x = ft.tensor([[1, 2], [3, 4]])
     assert len(x) == 2 and [row.tolist() for row in x] == [[1, 2], [3, 4]]
     assert 3 in x and 7 not in x and ft.tensor(3) in x
-    a, b = x
+    _, b = x
     assert b.tolist() == [3, 4]
     for bad in (len, iter, list):
         with pytest.raises(TypeError, match="0-d"):
@@ -78,7 +78,12 @@ def test_hash_is_identity():
 def test_size():
     s = ft.zeros(2, 3).shape
     assert s == (2, 3) and isinstance(s, tuple) and repr(s) == "Size([2, 3])" and s.numel() == 6
-    assert isinstance(s[:1], ft.Size) and s[0] == 2 and s + (4,) == (2, 3, 4) and isinstance(s + (4,), ft.Size)
+    assert (
+        isinstance(s[:1], ft.Size)
+        and s[0] == 2
+        and s + (4,) == (2, 3, 4)  # noqa: RUF005
+        and isinstance(s + (4,), ft.Size)  # noqa: RUF005
+    )
     assert ft.zeros(2, 3).size(-1) == 3 and ft.zeros(2, 3).size() == (2, 3)
     assert pickle.loads(pickle.dumps(s)) == s
 
@@ -208,7 +213,7 @@ def test_dlpack_with_numpy(dtype):
     a = np.from_dlpack(x)
     assert np.shares_memory(a, x.numpy()) and a.dtype.name == dtype
     y = ft.from_dlpack(np.ones((2, 3), dtype))
-    assert y.dtype.name == dtype and y.sum().item() == 6 or dtype == "bool"
+    assert y.dtype.name == dtype and bool((y == 1).all())
     b = np.zeros(3, dtype)
     z = ft.from_dlpack(b)
     z[1] = 1
@@ -219,7 +224,9 @@ def test_dlpack_with_numpy(dtype):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("dtype", [d for d in NUMPY_DTYPES if not d.startswith("uint") or d == "uint8"])
+@pytest.mark.parametrize(
+    "dtype", [d for d in NUMPY_DTYPES if not d.startswith("uint") or d == "uint8"]
+)
 def test_dlpack_with_torch(bridge, dtype):
     torch = bridge.torch
     x = ft.zeros(2, 3, dtype=dtype)
@@ -242,7 +249,11 @@ def test_dlpack_with_torch(bridge, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
 def test_pickle(dtype, protocol):
-    for x in (ft.tensor([[0, 1, 2], [3, 4, 5]], dtype=dtype), ft.tensor(1, dtype=dtype), ft.zeros(0, 2, dtype=dtype)):
+    for x in (
+        ft.tensor([[0, 1, 2], [3, 4, 5]], dtype=dtype),
+        ft.tensor(1, dtype=dtype),
+        ft.zeros(0, 2, dtype=dtype),
+    ):
         for v in (x, x.T):
             y = pickle.loads(pickle.dumps(v, protocol))
             assert y.dtype is v.dtype and y.shape == v.shape and y.tolist() == v.tolist()
@@ -292,9 +303,19 @@ def test_casts(target):
 def test_cast_methods():
     x = ft.tensor([1.0])
     for name, dtype in {
-        "float": "float32", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "long": "int64", "int": "int32",
-        "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "cfloat": "complex64", "cdouble": "complex128",
-    }.items():  # fmt: skip
+        "float": "float32",
+        "double": "float64",
+        "half": "float16",
+        "bfloat16": "bfloat16",
+        "long": "int64",
+        "int": "int32",
+        "short": "int16",
+        "char": "int8",
+        "byte": "uint8",
+        "bool": "bool",
+        "cfloat": "complex64",
+        "cdouble": "complex128",
+    }.items():
         assert getattr(x, name)().dtype.name == dtype
     assert x.type_as(ft.ones(1, dtype=ft.int8)).dtype is ft.int8
     assert x.float() is x
@@ -326,8 +347,15 @@ def test_to():
 
 def test_devices():
     d = ft.device("cuda:1")
-    assert (d.type, d.index, str(d)) == ("cuda", 1, "cuda:1") and repr(d) == "device(type='cuda', index=1)"
-    assert ft.device("cpu") == "cpu" and ft.device("cuda", 1) == d and hash(d) == hash(ft.device("cuda:1")) and ft.device(d) == d
+    assert (d.type, d.index, str(d)) == ("cuda", 1, "cuda:1") and repr(
+        d
+    ) == "device(type='cuda', index=1)"
+    assert (
+        ft.device("cpu") == "cpu"
+        and ft.device("cuda", 1) == d
+        and hash(d) == hash(ft.device("cuda:1"))
+        and ft.device(d) == d
+    )
     assert ft.ones(1).device == ft.device("cpu") and str(ft.ones(1).device) == "cpu"
     for bad in ("gpu", "cuda:x", ""):
         with pytest.raises(ft.DeviceError):
@@ -335,10 +363,22 @@ def test_devices():
 
 
 def test_dtype_objects():
-    assert ft.float32.is_floating_point and not ft.int8.is_floating_point and ft.complex64.is_complex
-    assert ft.float32 == ft.zeros(1).dtype and repr(ft.int64) == "int64" and ft.half is ft.float16 and ft.long is ft.int64
+    assert (
+        ft.float32.is_floating_point and not ft.int8.is_floating_point and ft.complex64.is_complex
+    )
+    assert (
+        ft.float32 == ft.zeros(1).dtype
+        and repr(ft.int64) == "int64"
+        and ft.half is ft.float16
+        and ft.long is ft.int64
+    )
     assert copy.deepcopy(ft.float32) is ft.float32
-    x = ft.zeros(1, dtype=float), ft.zeros(1, dtype=int), ft.zeros(1, dtype=bool), ft.zeros(1, dtype=np.float64)
+    x = (
+        ft.zeros(1, dtype=float),
+        ft.zeros(1, dtype=int),
+        ft.zeros(1, dtype=bool),
+        ft.zeros(1, dtype=np.float64),
+    )
     assert [t.dtype.name for t in x] == ["float32", "int64", "bool", "float64"]
 
 
@@ -348,7 +388,9 @@ def test_subclasses():
 
     x = Mine([1.0, 2.0])
     assert type(x) is Mine and x.tolist() == [1, 2] and (x + 1).tolist() == [2, 3]
-    assert type(copy.deepcopy(x)) is Mine and type(pickle.loads(pickle.dumps(ft.ones(1)))) is ft.Tensor
+    assert (
+        type(copy.deepcopy(x)) is Mine and type(pickle.loads(pickle.dumps(ft.ones(1)))) is ft.Tensor
+    )
     x.requires_grad_()
     (x * x).sum().backward()
     assert x.grad.tolist() == [2, 4]

@@ -67,7 +67,11 @@ def test_extreme_integers_keep_every_bit():
 def test_special_floats():
     t = ft.tensor([math.inf, -math.inf, math.nan, -0.0])
     values = t.tolist()
-    assert values[:2] == [math.inf, -math.inf] and math.isnan(values[2]) and math.copysign(1, values[3]) == -1
+    assert (
+        values[:2] == [math.inf, -math.inf]
+        and math.isnan(values[2])
+        and math.copysign(1, values[3]) == -1
+    )
 
 
 def test_double_precision_is_kept():
@@ -257,7 +261,12 @@ def test_meta():
 def test_finfo_iinfo():
     for name in ("float16", "float32", "float64"):
         ours, theirs = ft.finfo(name), np.finfo(name)
-        assert (ours.eps, ours.max, ours.tiny, ours.bits) == (theirs.eps, theirs.max, theirs.tiny, theirs.bits)
+        assert (ours.eps, ours.max, ours.tiny, ours.bits) == (
+            theirs.eps,
+            theirs.max,
+            theirs.tiny,
+            theirs.bits,
+        )
     for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"):
         assert (ft.iinfo(name).min, ft.iinfo(name).max) == (np.iinfo(name).min, np.iinfo(name).max)
     with pytest.raises(ft.DTypeError):

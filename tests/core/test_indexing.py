@@ -6,7 +6,7 @@ import pytest
 import functorch_like as ft
 
 A = np.arange(24).reshape(2, 3, 4)
-I = [1, 0, 1]
+LIST = [1, 0, 1]
 INDICES = {
     "int": 1,
     "negative": -1,
@@ -25,7 +25,7 @@ INDICES = {
     "nones": (None, 0, None, slice(None), None),
     "none ellipsis": (..., None),
     "empty tuple": (),
-    "list": I,
+    "list": LIST,
     "list second": (slice(None), [2, 0]),
     "lists": ([0, 1], [2, 1]),
     "list and int": (0, [2, 1]),
@@ -149,7 +149,19 @@ def test_augmented_assignment():
 
 
 @pytest.mark.parametrize(
-    "index", [2, -3, (0, 3), (0, 0, 4), (0, 0, 0, 0), ([2],), ([0, -3],), (slice(None), [3]), (..., [4]), (0, 0, 0, [0])]
+    "index",
+    [
+        2,
+        -3,
+        (0, 3),
+        (0, 0, 4),
+        (0, 0, 0, 0),
+        ([2],),
+        ([0, -3],),
+        (slice(None), [3]),
+        (..., [4]),
+        (0, 0, 0, [0]),
+    ],
 )
 def test_out_of_range(index):
     x = ft.tensor(A)
@@ -236,9 +248,9 @@ def test_iteration_yields_views():
     for row in x:
         row += 1
     assert x.tolist() == [[1, 1], [1, 1]]
-    a, b = x.unbind(0)
+    _, b = x.unbind(0)
     b.zero_()
-    first, second = x.split(1)
+    first, _ = x.split(1)
     first.fill_(3)
     assert x.tolist() == [[3, 3], [0, 0]]
 

@@ -61,12 +61,14 @@ def _step(x, w):
     v = y[0]
     v *= 2
     y = ft.stack([y, y.exp()])
-    a, b = y.max(0)
+    a, _ = y.max(0)
     (a.sum() + y.var()).backward()
     return w.grad
 
 
-@pytest.mark.parametrize("kind", ["backward", "grad", "vmap", "double backward", "in place", "hooks", "error", "hessian"])
+@pytest.mark.parametrize(
+    "kind", ["backward", "grad", "vmap", "double backward", "in place", "hooks", "error", "hessian"]
+)
 def test_no_leaks(no_gc, kind):
     """Allocated memory is the same after every iteration, without the collector: no cycles."""
     x, w = ft.randn(4, 3), ft.randn(3, 3, requires_grad=True)
@@ -159,9 +161,24 @@ def _work(n):
     a = ft.tensor(rng.standard_normal((n, n)).astype(np.float32))
     b = ft.tensor(rng.standard_normal((n, n)))
     return [
-        a @ a, a.sum(), a.sum(0), a.sum(1), a.exp(), b.mean(), b.var(), a.softmax(1), b.cumsum(1), a.max(1)[0], (a * a + 1).sqrt(), b @ b[:, 0],
-        a.argmax(), a.prod(1), ft.stack([a, a]).transpose(0, 1).contiguous(), a[a > 0], b.sort()[0] if hasattr(b, "sort") else b,
-    ]  # fmt: skip
+        a @ a,
+        a.sum(),
+        a.sum(0),
+        a.sum(1),
+        a.exp(),
+        b.mean(),
+        b.var(),
+        a.softmax(1),
+        b.cumsum(1),
+        a.max(1)[0],
+        (a * a + 1).sqrt(),
+        b @ b[:, 0],
+        a.argmax(),
+        a.prod(1),
+        ft.stack([a, a]).transpose(0, 1).contiguous(),
+        a[a > 0],
+        b.sort()[0] if hasattr(b, "sort") else b,
+    ]
 
 
 def test_results_do_not_depend_on_threads():
@@ -179,7 +196,13 @@ def test_random_numbers_do_not_depend_on_threads():
     for threads in (1, 2):
         ft.set_num_threads(threads)
         ft.manual_seed(3)
-        drawn.append([ft.randn(300_000).numpy().tobytes(), ft.rand(100_001).numpy().tobytes(), ft.randperm(1000).tolist()])
+        drawn.append(
+            [
+                ft.randn(300_000).numpy().tobytes(),
+                ft.rand(100_001).numpy().tobytes(),
+                ft.randperm(1000).tolist(),
+            ]
+        )
     assert drawn[0] == drawn[1]
 
 
@@ -202,8 +225,15 @@ def test_fork():
         try:
             w = ft.ones(3, requires_grad=True)
             (w * w).sum().backward()
-            right = x.sum().item() == total and (m @ m).sum().item() == product and w.grad.tolist() == [2, 2, 2]
-            right = right and ft.vmap(ft.grad(lambda a: (a * a).sum()))(ft.ones(2, 2)).tolist() == [[2, 2], [2, 2]]
+            right = (
+                x.sum().item() == total
+                and (m @ m).sum().item() == product
+                and w.grad.tolist() == [2, 2, 2]
+            )
+            right = right and ft.vmap(ft.grad(lambda a: (a * a).sum()))(ft.ones(2, 2)).tolist() == [
+                [2, 2],
+                [2, 2],
+            ]
             os.write(writer, b"right" if right else b"wrong")
             code = 0
         finally:

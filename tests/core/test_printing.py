@@ -15,12 +15,18 @@ CASES = [
     (lambda: ft.tensor([1.0, 2.0]), "tensor([1., 2.])"),
     (lambda: ft.tensor([1.0, 2.5]), "tensor([1.0000, 2.5000])"),
     (lambda: ft.tensor([0.1, -22.75]), "tensor([  0.1000, -22.7500])"),
-    (lambda: ft.tensor([[1, 2], [3, 4]], dtype=ft.float32), "tensor([[1., 2.],\n        [3., 4.]])"),
+    (
+        lambda: ft.tensor([[1, 2], [3, 4]], dtype=ft.float32),
+        "tensor([[1., 2.],\n        [3., 4.]])",
+    ),
     (lambda: ft.tensor([1e-5, 1.0]), "tensor([1.0000e-05, 1.0000e+00])"),
     (lambda: ft.tensor([1e9, 1.0]), "tensor([1.0000e+09, 1.0000e+00])"),
     (lambda: ft.tensor([1e6, 1.0]), "tensor([1.0000e+06, 1.0000e+00])"),
     (lambda: ft.tensor([123456.0]), "tensor([123456.])"),
-    (lambda: ft.tensor([1.0, float("nan"), float("inf"), -float("inf")]), "tensor([1., nan, inf, -inf])"),
+    (
+        lambda: ft.tensor([1.0, float("nan"), float("inf"), -float("inf")]),
+        "tensor([1., nan, inf, -inf])",
+    ),
     (lambda: ft.tensor([0.5, float("nan")]), "tensor([0.5000,    nan])"),
     (lambda: ft.tensor([0.0, -0.0]), "tensor([0., -0.])"),
     (lambda: ft.tensor([True, False]), "tensor([ True, False])"),
@@ -42,12 +48,18 @@ CASES = [
     (lambda: ft.arange(1001), "tensor([   0,    1,    2,  ...,  998,  999, 1000])"),
     (
         lambda: ft.zeros(1001, 7),
-        "tensor([[0., 0., 0.,  ..., 0., 0., 0.],\n        [0., 0., 0.,  ..., 0., 0., 0.],\n        [0., 0., 0.,  ..., 0., 0., 0.],\n"
-        "        ...,\n        [0., 0., 0.,  ..., 0., 0., 0.],\n        [0., 0., 0.,  ..., 0., 0., 0.],\n        [0., 0., 0.,  ..., 0., 0., 0.]])",
+        "tensor([[0., 0., 0.,  ..., 0., 0., 0.],\n"
+        "        [0., 0., 0.,  ..., 0., 0., 0.],\n"
+        "        [0., 0., 0.,  ..., 0., 0., 0.],\n"
+        "        ...,\n"
+        "        [0., 0., 0.,  ..., 0., 0., 0.],\n"
+        "        [0., 0., 0.,  ..., 0., 0., 0.],\n"
+        "        [0., 0., 0.,  ..., 0., 0., 0.]])",
     ),
     (
         lambda: ft.arange(30),
-        "tensor([ 0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17,\n        18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29])",
+        "tensor([ 0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17,\n"
+        "        18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29])",
     ),
     (lambda: ft.empty(2, 3, device="meta"), "tensor(..., device='meta', size=(2, 3))"),
 ]
@@ -60,24 +72,40 @@ def test_text(make, text):
 
 
 def _torch_text(t):
-    """torch's text with our dtype names; a suffix moved to its own line is put back, as names are shorter."""
+    """torch's text with our dtype names; a suffix moved to its own line is put back, as names are
+    shorter."""
     return repr(t).replace("torch.", "").replace(",\n       dtype", ", dtype")
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("shape", [(), (5,), (40,), (2, 3), (2, 3, 4), (1, 2, 1, 3), (1001,), (40, 40), (7, 3, 60), (1, 2000)])
+@pytest.mark.parametrize(
+    "shape",
+    [(), (5,), (40,), (2, 3), (2, 3, 4), (1, 2, 1, 3), (1001,), (40, 40), (7, 3, 60), (1, 2000)],
+)
 def test_as_torch_prints(bridge, shape):
     rng = np.random.default_rng(0)
     n = int(np.prod(shape))
     normal = rng.standard_normal(n)
     for values in (
-        normal, normal * 1e5, normal * 1e-3, np.round(normal * 3), np.round(normal * 3) * 1e7, np.exp(normal * 5),
-        np.where(normal > 0.5, np.nan, normal), np.where(normal > 0.5, -np.inf, 1.0), np.zeros(n), np.full(n, np.nan),
-    ):  # fmt: skip
+        normal,
+        normal * 1e5,
+        normal * 1e-3,
+        np.round(normal * 3),
+        np.round(normal * 3) * 1e7,
+        np.exp(normal * 5),
+        np.where(normal > 0.5, np.nan, normal),
+        np.where(normal > 0.5, -np.inf, 1.0),
+        np.zeros(n),
+        np.full(n, np.nan),
+    ):
         a = values.reshape(shape)
-        for dtype in ("float32", "float64", "complex64") + (("int32", "int64", "bool") if np.isfinite(a).all() else ()):
+        for dtype in ("float32", "float64", "complex64") + (
+            ("int32", "int64", "bool") if np.isfinite(a).all() else ()
+        ):
             b = a.astype(dtype)
-            assert repr(ft.tensor(b)).replace(",\n       dtype", ", dtype") == _torch_text(bridge.torch.tensor(b))
+            assert repr(ft.tensor(b)).replace(",\n       dtype", ", dtype") == _torch_text(
+                bridge.torch.tensor(b)
+            )
 
 
 def test_options():

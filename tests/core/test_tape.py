@@ -1,4 +1,5 @@
-"""The imperative tape: backward, accumulation, graphs of graphs, hooks, grad modes, in-place operations."""
+"""The imperative tape: backward, accumulation, graphs of graphs, hooks, grad modes, in-place
+operations."""
 
 import numpy as np
 import pytest
@@ -147,7 +148,9 @@ def test_backward_of_several():
     assert x.grad.item() == 6
     x.grad = None
     y = x * 3
-    autograd.backward([y, y * 2], [ft.tensor([1.0], dtype=ft.float64), ft.tensor([10.0], dtype=ft.float64)])
+    autograd.backward(
+        [y, y * 2], [ft.tensor([1.0], dtype=ft.float64), ft.tensor([10.0], dtype=ft.float64)]
+    )
     assert x.grad.item() == 63
     with pytest.raises(ValueError):
         autograd.backward([x * 1, x * 2], [ft.ones(1)])
@@ -240,7 +243,9 @@ def test_grad_with_grad_outputs():
     x = leaf(1.0, 2.0)
     (g,) = autograd.grad(x * x, x, ft.tensor([1.0, 10.0], dtype=ft.float64))
     assert g.tolist() == [2, 40]
-    (g,) = autograd.grad([x * x, x], [x], [ft.ones(2, dtype=ft.float64), ft.ones(2, dtype=ft.float64)])
+    (g,) = autograd.grad(
+        [x * x, x], [x], [ft.ones(2, dtype=ft.float64), ft.ones(2, dtype=ft.float64)]
+    )
     assert g.tolist() == [3, 5]
 
 
@@ -443,7 +448,7 @@ def test_generators_switch_the_mode_only_while_they_run():
     assert it.send(5) == (5, False) and ft.is_grad_enabled()
     with pytest.raises(StopIteration, match="end"):
         next(it)
-    assert [*f()][0] is False
+    assert list(f())[-1] == (None, False)
 
 
 def test_modes_can_be_reentered():
@@ -500,7 +505,12 @@ def test_grad_assignment():
     x.grad = ft.ones(2, dtype=ft.float64)
     (x * 2).sum().backward()
     assert x.grad.tolist() == [3, 3]
-    for bad, error in ((ft.ones(3, dtype=ft.float64), ft.ShapeError), (ft.ones(2), ft.DTypeError), ([1, 2], TypeError), (x, ft.GradError)):
+    for bad, error in (
+        (ft.ones(3, dtype=ft.float64), ft.ShapeError),
+        (ft.ones(2), ft.DTypeError),
+        ([1, 2], TypeError),
+        (x, ft.GradError),
+    ):
         with pytest.raises(error):
             x.grad = bad
     assert x.grad.tolist() == [3, 3]
@@ -527,8 +537,15 @@ def test_leaf_grads_share_nothing():
 
 @pytest.mark.parametrize(
     "f",
-    [lambda a, b: (a + b).sum(), lambda a, b: (a.t() + b).sum(), lambda a, b: (a.reshape(4) + b.view(4)).sum(), lambda a, b: ft.stack([a, b]).sum(), lambda a, b: (a.expand(2, 2) - -b).sum(), lambda a, b: (a[:] + b.unsqueeze(0)).sum()],
-)  # fmt: skip
+    [
+        lambda a, b: (a + b).sum(),
+        lambda a, b: (a.t() + b).sum(),
+        lambda a, b: (a.reshape(4) + b.view(4)).sum(),
+        lambda a, b: ft.stack([a, b]).sum(),
+        lambda a, b: (a.expand(2, 2) - -b).sum(),
+        lambda a, b: (a[:] + b.unsqueeze(0)).sum(),
+    ],
+)
 def test_leaf_grads_share_nothing_through_views(f):
     a, b = ft.ones(2, 2, requires_grad=True), ft.ones(2, 2, requires_grad=True)
     f(a, b).backward()
@@ -611,7 +628,7 @@ IN_PLACE = {
     "addcmul": "x.addcmul_(w, w, value=2)",
     "saved then changed": "y = x * 2; x.add_(1); x.mul_(y)",
     "buffer": "b = lib.zeros(3, 3, dtype=x.dtype); b[0] = x[0]; b[1:] = w[1:] * b[0]; x.add_(b)",
-    "buffer rows": "b = lib.zeros(3, 3, dtype=x.dtype)\nfor i in range(3): b[i] = x[i] * w[i]\nx.mul_(b)",
+    "buffer rows": "b = lib.zeros(3, 3, dtype=x.dtype)\nfor i in range(3): b[i] = x[i] * w[i]\nx.mul_(b)",  # noqa: E501
     "running": "h = x[0] * 0\nfor i in range(3):\n h = (h + x[i]).tanh()\n x[i] = h * w[i]",
     "detached": "d = x.detach().clone(); d.mul_(3); x.mul_(d)",
     "no_grad": "\nwith lib.no_grad(): s = x * 2\nx.mul_(s)",
@@ -619,7 +636,7 @@ IN_PLACE = {
     "diagonal": "x.diagonal().mul_(w.diagonal())",
     "unsqueezed": "x.unsqueeze(0)[0, 1] = w[1]",
     "swap": "x[0], x[1] = x[1].clone(), x[0].clone()",
-}  # fmt: skip
+}
 
 
 @pytest.mark.torch
@@ -670,24 +687,39 @@ def test_in_place_as_finite_differences(name):
 
     if name in ("detached", "no_grad"):
         return  # the derivative is not that of the value
-    d, e, step = ft.tensor(rng.standard_normal((3, 3))), ft.tensor(rng.standard_normal((3, 3))), 1e-6
+    d, e, step = (
+        ft.tensor(rng.standard_normal((3, 3))),
+        ft.tensor(rng.standard_normal((3, 3))),
+        1e-6,
+    )
     slope = (f(a + step * d, b + step * e) - f(a - step * d, b - step * e)).item() / (2 * step)
     g, h = ft.grad(f, (0, 1))(a, b)
     assert ((g * d).sum() + (h * e).sum()).item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
     value, tangent = ft.jvp(f, (a, b), (d, e))
-    assert tangent.item() == pytest.approx(slope, rel=1e-5, abs=1e-6) and value.item() == pytest.approx(f(a, b).item())
+    assert tangent.item() == pytest.approx(
+        slope, rel=1e-5, abs=1e-6
+    ) and value.item() == pytest.approx(f(a, b).item())
     if "mask" not in name:
         values = ft.vmap(f)(ft.stack([a, d]), ft.stack([b, e]))
         np.testing.assert_allclose(values.tolist(), [f(a, b).item(), f(d, e).item()])
-        np.testing.assert_allclose(ft.vmap(ft.grad(f), (None, 0))(a, ft.stack([b, e]))[1].numpy(), ft.grad(f)(a, e).numpy(), atol=1e-12)
+        np.testing.assert_allclose(
+            ft.vmap(ft.grad(f), (None, 0))(a, ft.stack([b, e]))[1].numpy(),
+            ft.grad(f)(a, e).numpy(),
+            atol=1e-12,
+        )
 
 
 def test_in_place_on_a_leaf():
     x = leaf(1.0, 2.0, 3.0, 4.0)
     for write in (
-        lambda: x.add_(1), lambda: x[0].mul_(2), lambda: x.view(2, 2)[0][1].fill_(3), lambda: x.__setitem__(0, 5.0), lambda: x.view(2, 2).t()[0].zero_(),
-        lambda: x.copy_(ft.ones(4)), lambda: x.zero_(),
-    ):  # fmt: skip
+        lambda: x.add_(1),
+        lambda: x[0].mul_(2),
+        lambda: x.view(2, 2)[0][1].fill_(3),
+        lambda: x.__setitem__(0, 5.0),
+        lambda: x.view(2, 2).t()[0].zero_(),
+        lambda: x.copy_(ft.ones(4)),
+        lambda: x.zero_(),
+    ):
         with pytest.raises(ft.GradError, match="no_grad"):
             write()
     assert x.tolist() == [1, 2, 3, 4]
@@ -696,7 +728,11 @@ def test_in_place_on_a_leaf():
 def test_in_place_on_a_saved_tensor():
     """Written in memory (no tape watches): an error that names the operation which saved it."""
     x = leaf(1.0, 2.0)
-    for save, name in ((lambda y: y * y, "mul"), (lambda y: y.exp(), "exp"), (lambda y: y.sin(), "sin")):
+    for save, name in (
+        (lambda y: y * y, "mul"),
+        (lambda y: y.exp(), "exp"),
+        (lambda y: y.sin(), "sin"),
+    ):
         y = x * 1
         z = save(y)
         with ft.no_grad():
@@ -803,3 +839,43 @@ def test_tape_outside_transforms():
     w.grad = None
     ft.vmap(lambda x: (w * x).sum())(ft.ones(3, 2, dtype=ft.float64)).sum().backward()
     assert w.grad.tolist() == [3, 3]
+
+
+def test_backward_into_a_leaf_from_outside_of_a_transform():
+    """Its .grad would be a value of the transform that outlives it: an error, and nothing is left
+    behind."""
+    p = ft.ones(2, requires_grad=True)
+
+    def f(x):
+        (p * x).sum().backward()
+        return x
+
+    for transform in (ft.vmap, lambda f: ft.grad(lambda x: f(x).sum())):
+        with pytest.raises(ft.TraceError, match="captured from outside"):
+            transform(f)(ft.ones(3, 2))
+        assert p.grad is None
+    q = ft.ones(2)
+    with pytest.raises(ft.TraceError, match="captured from outside"):
+        ft.vmap(lambda x: (q.requires_grad_() * x).sum())(ft.ones(3, 2))
+    g = ft.vmap(lambda x: ft.autograd.grad((p * x).sum(), p)[0])(
+        ft.tensor([[1.0, 2.0], [3.0, 4.0]])
+    )
+    assert g.tolist() == [[1, 2], [3, 4]] and p.grad is None
+
+
+def test_hooks_that_return_nonsense():
+    for bad, error in ((ft.ones(3), ft.ShapeError), (3, TypeError)):
+        x = ft.ones(2, requires_grad=True)
+        x.register_hook(lambda g, bad=bad: bad)
+        with pytest.raises(error, match="hook"):
+            (x * 1).sum().backward()
+        assert x.grad is None
+
+
+def test_retained_grad_of_a_tensor_written_later():
+    w = leaf(1.0, 1.0)
+    x = w * 1
+    x.retain_grad()
+    x.mul_(3)
+    x.sum().backward()
+    assert x.grad.tolist() == [1, 1] and w.grad.tolist() == [3, 3]

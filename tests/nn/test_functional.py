@@ -59,9 +59,9 @@ def test_pad():
     assert F.pad(x, (2, 1), mode="reflect").tolist()[0] == [2.0, 1.0, 0.0, 1.0, 2.0, 1.0]
     assert F.pad(x, (2, 1), mode="replicate").tolist()[0] == [0.0, 0.0, 0.0, 1.0, 2.0, 2.0]
     assert F.pad(x, (2, 1), mode="circular").tolist()[0] == [1.0, 2.0, 0.0, 1.0, 2.0, 0.0]
-    with pytest.raises(ValueError, match="at most 2 dimensions, got 5 numbers"):
+    with pytest.raises(ValueError, match="pairs for at most 2 dimensions"):
         F.pad(x, (1, 1, 1, 1, 1))
-    with pytest.raises(ValueError, match="expected at most 2 in mode reflect for size 3, got 3"):
+    with pytest.raises(ValueError, match="reflections shorter than the dimension"):
         F.pad(x, (3, 0), mode="reflect")
 
 

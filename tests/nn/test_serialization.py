@@ -185,7 +185,7 @@ def entry(shape=(1,), dtype="F32", offsets=(0, 4)):
         ({"a": entry(offsets=(4, 0))}, b"\0" * 4, "invalid offset for tensor `a`"),
         ({"a": entry(offsets=(0, 4, 8))}, b"\0" * 8, "invalid length 3"),
         ({"a": entry(offsets=(4, 8))}, b"\0" * 8, "invalid offset for tensor `a`"),
-        ({"a": entry(), "b": entry()}, b"\0" * 4, "invalid offset for tensor `b`"),
+        ({"a": entry(), "b": entry()}, b"\0" * 4, "invalid offset for tensor `[ab]`"),
         ({"__metadata__": {"a": 1}}, b"", "expected a string"),
         (b'{"a": 1, "a": 2}', b"", "invalid type"),
     ],

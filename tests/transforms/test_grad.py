@@ -91,7 +91,12 @@ def test_pytrees():
 
     p = {"w": t(2.0), "layers": [(t(0.0), t(3.0))], "pair": Pair(t(4.0), t(5.0)), "none": None}
     g = ft.grad(f)(p)
-    assert set(g) == set(p) and g["none"] is None and isinstance(g["pair"], Pair) and isinstance(g["layers"], list)
+    assert (
+        set(g) == set(p)
+        and g["none"] is None
+        and isinstance(g["pair"], Pair)
+        and isinstance(g["layers"], list)
+    )
     close(g["w"], [3])
     close(g["layers"][0][0], [0])
     close(g["layers"][0][1], [2])
@@ -157,7 +162,9 @@ def test_metadata_of_the_function_is_kept():
 
     for transform in (ft.grad, ft.value_and_grad, ft.vmap, ft.jacrev, ft.jacfwd, ft.hessian):
         assert transform(loss).__name__ == "loss" and transform(loss).__doc__ == "Mine."
-    assert ft.grad(type("Callable", (), {"__call__": lambda self, x: x.sum()})())(t(1.0)).item() == 1
+    assert (
+        ft.grad(type("Callable", (), {"__call__": lambda self, x: x.sum()})())(t(1.0)).item() == 1
+    )
 
 
 # ---- vjp ----
@@ -175,7 +182,9 @@ def test_vjp():
 
 
 def test_vjp_of_pytrees():
-    y, back = ft.vjp(lambda p: {"s": p["a"] + p["b"][0], "m": [p["a"] * 2]}, {"a": t(1.0), "b": (t(2.0),)})
+    _, back = ft.vjp(
+        lambda p: {"s": p["a"] + p["b"][0], "m": [p["a"] * 2]}, {"a": t(1.0), "b": (t(2.0),)}
+    )
     g = back({"s": t(1.0), "m": [t(10.0)]})
     close(g["a"], [21])
     close(g["b"][0], [1])
@@ -183,7 +192,7 @@ def test_vjp_of_pytrees():
         back({"s": t(1.0)})
     with pytest.raises(ft.ShapeError, match=r"\[1\]"):
         back({"s": t(1.0, 2.0), "m": [t(1.0)]})
-    y, back, aux = ft.vjp(lambda x: (x * 2, x), t(1.0), has_aux=True)
+    _, back, aux = ft.vjp(lambda x: (x * 2, x), t(1.0), has_aux=True)
     close(aux, [1])
 
 
@@ -195,7 +204,7 @@ def test_vjp_of_unused_and_constant():
 
 
 def test_tangents_and_cotangents_are_cast():
-    y, back = ft.vjp(lambda x: x, t(1.0))
+    _, back = ft.vjp(lambda x: x, t(1.0))
     assert back(ft.ones(1)).dtype is ft.float64
     _, d = ft.jvp(lambda x: x, (ft.ones(1),), (t(1.0),))
     assert d.dtype is ft.float32
@@ -234,7 +243,11 @@ def test_jvp():
 
 
 def test_jvp_of_pytrees():
-    y, d = ft.jvp(lambda p: {"r": p["a"] * p["b"]}, ({"a": t(2.0), "b": t(3.0)},), ({"a": t(1.0), "b": t(0.0)},))
+    _, d = ft.jvp(
+        lambda p: {"r": p["a"] * p["b"]},
+        ({"a": t(2.0), "b": t(3.0)},),
+        ({"a": t(1.0), "b": t(0.0)},),
+    )
     close(d["r"], [3])
 
 
@@ -354,7 +367,16 @@ def test_as_torch_func():
     u, z, y = map(torch.tensor, (a, b, c))
     for i in range(3):
         close(ft.grad(ours, i)(x, w, v), torch.func.grad(theirs, i)(u, z, y))
-        close(ft.jacrev(ft.grad(ours, i), i)(x, w, v), torch.func.jacrev(torch.func.grad(theirs, i), i)(u, z, y))
-        close(ft.jacfwd(ft.grad(ours, i), 2)(x, w, v), torch.func.jacrev(torch.func.grad(theirs, i), 2)(u, z, y))
-    close(ft.vmap(ft.grad(ours, 1), (0, None, None))(x[:, None], w, v), torch.func.vmap(torch.func.grad(theirs, 1), (0, None, None))(u[:, None], z, y))
+        close(
+            ft.jacrev(ft.grad(ours, i), i)(x, w, v),
+            torch.func.jacrev(torch.func.grad(theirs, i), i)(u, z, y),
+        )
+        close(
+            ft.jacfwd(ft.grad(ours, i), 2)(x, w, v),
+            torch.func.jacrev(torch.func.grad(theirs, i), 2)(u, z, y),
+        )
+    close(
+        ft.vmap(ft.grad(ours, 1), (0, None, None))(x[:, None], w, v),
+        torch.func.vmap(torch.func.grad(theirs, 1), (0, None, None))(u[:, None], z, y),
+    )
     # forward mode is compared in other ways: importing torch's rules for it takes 15 s

@@ -1,4 +1,5 @@
-"""Transforms of transforms: closed forms, finite differences, perturbation confusion, control flow, leaks, exceptions."""
+"""Transforms of transforms: closed forms, finite differences, perturbation confusion, control
+flow, leaks, exceptions."""
 
 import itertools
 import threading
@@ -24,10 +25,14 @@ def close(x, expected, tol=1e-7):
 def by_tape(f, x):
     p = (x * 1).requires_grad_()
     y = f(p)
-    return ft.autograd.grad(y, p, create_graph=True, materialize_grads=True)[0] if y.requires_grad else ft.zeros_like(x)
+    return (
+        ft.autograd.grad(y, p, create_graph=True, materialize_grads=True)[0]
+        if y.requires_grad
+        else ft.zeros_like(x)
+    )
 
 
-# Each transform D below takes a function of a scalar to its derivative, also of a scalar; so any chain of n of them gives
+# Each transform D below takes a function of a scalar to its derivative, also of a scalar; so any chain of n of them gives  # noqa: E501
 # the n-th derivative, and vmap in between changes nothing.
 DERIVATIVES = {
     "grad": lambda f: ft.grad(f),
@@ -77,8 +82,19 @@ def test_depth_3(first):
         close(g(scalar(0.7)), nth(sum(map(order, (first, *rest))), 0.7))
 
 
-@pytest.mark.parametrize("chain", [("grad",) * 5, ("jvp",) * 5, ("jvp", "grad", "vmap", "jacrev", "jacfwd"), ("vmap", "grad") * 3, ("hessian", "hessian"), ("autograd.grad", "grad") * 2, ("autograd.grad",) * 4])
-def test_deep(chain):  # fmt: skip
+@pytest.mark.parametrize(
+    "chain",
+    [
+        ("grad",) * 5,
+        ("jvp",) * 5,
+        ("jvp", "grad", "vmap", "jacrev", "jacfwd"),
+        ("vmap", "grad") * 3,
+        ("hessian", "hessian"),
+        ("autograd.grad", "grad") * 2,
+        ("autograd.grad",) * 4,
+    ],
+)
+def test_deep(chain):
     g = f
     for name in chain:
         g = TRANSFORMS[name](g)
@@ -106,7 +122,10 @@ def test_vector_nestings():
         close(ft.vmap(outer(inner(loss)), (None, 0))(w, xs), second)
         close(outer(ft.vmap(inner(loss), (None, 0)))(w, xs), second)
         close(outer(inner(ft.vmap(loss, (None, 0))))(w, xs), second)
-    close(ft.jvp(ft.vmap(ft.grad(loss), (None, 0)), (w, xs), (t(1.0, 2.0), ft.zeros_like(xs)))[1], second @ [1, 2])
+    close(
+        ft.jvp(ft.vmap(ft.grad(loss), (None, 0)), (w, xs), (t(1.0, 2.0), ft.zeros_like(xs)))[1],
+        second @ [1, 2],
+    )
     _, back = ft.vjp(ft.vmap(ft.grad(loss), (None, 0)), w, xs)
     close(back(ft.ones_like(xs))[0], second.sum((0, 1)))
     hvp = lambda v: ft.grad(lambda w: (ft.grad(loss)(w, xs[0]) * v).sum())(w)  # noqa: E731
@@ -148,7 +167,10 @@ def test_closures_over_mapped_values():
     close(ft.vmap(lambda a: ft.grad(lambda b: a * b**2)(a))(x), 2 * x.numpy() ** 2)
     close(ft.vmap(lambda a: ft.vmap(lambda b: a - b)(x).sum())(x), 3 * x.numpy() - 6)
     close(ft.grad(lambda a: ft.vmap(lambda b: a * b)(x).sum())(scalar(1.0)), 6)
-    close(ft.grad(lambda x: ft.vmap(lambda a: ft.vmap(lambda b: a * b)(x).sum())(x).sum())(x), 2 * 6 * np.ones(3))
+    close(
+        ft.grad(lambda x: ft.vmap(lambda a: ft.vmap(lambda b: a * b)(x).sum())(x).sum())(x),
+        2 * 6 * np.ones(3),
+    )
 
 
 # ---- Python control flow ----
@@ -185,14 +207,20 @@ def test_branches_on_unmapped_values_under_vmap():
         return x * 2 if n > 0 else x
 
     close(ft.vmap(g, (0, None))(t(1.0, 2.0), ft.tensor(1)), [2, 4])
-    close(ft.vmap(ft.grad(lambda x, n: g(x, n).sum()), (0, None))(t(1.0, 2.0), ft.tensor(1)), [2, 2])
+    close(
+        ft.vmap(ft.grad(lambda x, n: g(x, n).sum()), (0, None))(t(1.0, 2.0), ft.tensor(1)), [2, 2]
+    )
 
 
 # ---- leaks and state ----
 
 
 def test_leaked_tracers():
-    for transform in (ft.grad, lambda f: lambda x: ft.vmap(f)(x), lambda f: lambda x: ft.jvp(f, (x,), (x,))):
+    for transform in (
+        ft.grad,
+        lambda f: lambda x: ft.vmap(f)(x),
+        lambda f: lambda x: ft.jvp(f, (x,), (x,)),
+    ):
         kept = []
 
         def g(x, kept=kept):
@@ -200,7 +228,15 @@ def test_leaked_tracers():
             return x.sum()
 
         transform(g)(ft.ones(2, 2) if "vmap" in transform.__code__.co_names else ft.ones(2))
-        for use in (lambda y: y + 1, lambda y: 1 + y, lambda y: y.sum(), lambda y: y[0], lambda y: y @ y.t(), lambda y: ft.stack([y, y]), lambda y: y.exp()):
+        for use in (
+            lambda y: y + 1,
+            lambda y: 1 + y,
+            lambda y: y.sum(),
+            lambda y: y[0],
+            lambda y: y @ y.t(),
+            lambda y: ft.stack([y, y]),
+            lambda y: y.exp(),
+        ):
             with pytest.raises(ft.TraceError, match=r"finished .*test_nesting\.py:\d+"):
                 use(kept[0])
         for use in (lambda y: y.numpy(), lambda y: y.tolist(), lambda y: y.add_(1)):
@@ -254,7 +290,11 @@ def test_exceptions_leave_no_state(depth):
         h = g
         for d in range(depth):
             k = h
-            h = [lambda x, k=k: ft.grad(k)(x).sum(), lambda x, k=k: ft.vmap(k)(x.unsqueeze(0)).sum(), lambda x, k=k: ft.jvp(k, (x,), (x,))[1]][d]
+            h = [
+                lambda x, k=k: ft.grad(k)(x).sum(),
+                lambda x, k=k: ft.vmap(k)(x.unsqueeze(0)).sum(),
+                lambda x, k=k: ft.jvp(k, (x,), (x,))[1],
+            ][d]
         return h(t(0.3, 0.5))
 
     expected = program(-1).item()
@@ -326,7 +366,8 @@ def test_threads():
 
 
 def test_a_thread_inside_a_transform_is_outside_of_it():
-    """Another thread started inside a transformed function computes plainly; a tracer handed to it is refused."""
+    """Another thread started inside a transformed function computes plainly; a tracer handed to it
+    is refused."""
     results = []
 
     def other(x):
@@ -404,7 +445,8 @@ def test_hooks_inside_transforms():
 
 
 def test_no_grad_inside_transforms():
-    """As in torch: no_grad concerns the tape; the innermost transform goes on where it is used outside of it."""
+    """As in torch: no_grad concerns the tape; the innermost transform goes on where it is used
+    outside of it."""
 
     def g(x):
         with ft.no_grad():
@@ -415,7 +457,8 @@ def test_no_grad_inside_transforms():
 
 
 def test_saved_value_of_a_transform_written_later():
-    """The value that vjp returned may be changed by recorded code; the pull back uses the one it saw."""
+    """The value that vjp returned may be changed by recorded code; the pull back uses the one it
+    saw."""
 
     def outer(x):
         y, back = ft.vjp(lambda x: x.exp(), x)

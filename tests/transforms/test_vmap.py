@@ -39,7 +39,9 @@ def test_several_arguments():
     close(ft.vmap(lambda a, b: a @ b, (0, None))(x, y), x.numpy() @ y.numpy())
     close(ft.vmap(lambda a, b: a * b, (None, 0))(x[0], y.t()), x.numpy()[0] * y.numpy().T)
     close(ft.vmap(lambda a, b: a * b, [0, 1])(x, y), x.numpy() * y.numpy().T)
-    close(ft.vmap(lambda a, b: a * b, in_dims=(0, 1), out_dims=1)(x, y), (x.numpy() * y.numpy().T).T)
+    close(
+        ft.vmap(lambda a, b: a * b, in_dims=(0, 1), out_dims=1)(x, y), (x.numpy() * y.numpy().T).T
+    )
 
 
 def test_pytrees():
@@ -54,9 +56,13 @@ def test_pytrees():
     q = Pair(rand(3), rand(3, 2))
     out = ft.vmap(lambda q, x: Pair(q.a + x, q.b * x))(q, rand(3))
     assert isinstance(out, Pair) and out.b.shape == (3, 2)
-    out = ft.vmap(lambda d, x: d["a"] * x, (None, 0))({"a": rand(2)}, rand(3))  # a prefix stands for a subtree
+    out = ft.vmap(lambda d, x: d["a"] * x, (None, 0))(
+        {"a": rand(2)}, rand(3)
+    )  # a prefix stands for a subtree
     assert out.shape == (3, 2)
-    out = ft.vmap(lambda d, x: d["a"] + d["b"] + x, (0, None))({"a": rand(3), "b": rand(3)}, rand(2))
+    out = ft.vmap(lambda d, x: d["a"] + d["b"] + x, (0, None))(
+        {"a": rand(3), "b": rand(3)}, rand(2)
+    )
     assert out.shape == (3, 2)
 
 
@@ -98,7 +104,10 @@ def test_nested():
     z = rand(2, 3, 4)
     close(ft.vmap(ft.vmap(ft.vmap(lambda v: v.exp())))(z), np.exp(z.numpy()))
     close(ft.vmap(ft.vmap(lambda v: v.sum(), 1), 2)(z), z.numpy().sum(0).T)
-    close(ft.vmap(lambda r: ft.vmap(lambda s: s * r.sum())(r))(z[0]), z[0].numpy() * z[0].numpy().sum(1, keepdims=True))
+    close(
+        ft.vmap(lambda r: ft.vmap(lambda s: s * r.sum())(r))(z[0]),
+        z[0].numpy() * z[0].numpy().sum(1, keepdims=True),
+    )
 
 
 def test_closures():
@@ -112,8 +121,12 @@ def test_closures():
 def test_chunks(chunk):
     x, y = rand(7, 2), rand(2, 7)
     close(ft.vmap(lambda a, b: a * b, (0, 1), chunk_size=chunk)(x, y), x.numpy() * y.numpy().T)
-    close(ft.vmap(lambda a, b: a * b, (0, 1), 1, chunk_size=chunk)(x, y), (x.numpy() * y.numpy().T).T)
-    out = ft.vmap(lambda a: {"s": a.sum(), "a": (a, a * 2)}, out_dims={"s": 0, "a": (0, -1)}, chunk_size=chunk)(x)
+    close(
+        ft.vmap(lambda a, b: a * b, (0, 1), 1, chunk_size=chunk)(x, y), (x.numpy() * y.numpy().T).T
+    )
+    out = ft.vmap(
+        lambda a: {"s": a.sum(), "a": (a, a * 2)}, out_dims={"s": 0, "a": (0, -1)}, chunk_size=chunk
+    )(x)
     close(out["s"], x.numpy().sum(1))
     close(out["a"][1], 2 * x.numpy().T)
     out = ft.vmap(lambda a: (a, ft.ones(2)), out_dims=(0, None), chunk_size=chunk)(x)
@@ -160,11 +173,27 @@ def test_properties_of_mapped_values():
     seen = {}
 
     def f(x):
-        seen.update(shape=x.shape, ndim=x.ndim, numel=x.numel(), dtype=x.dtype, size=x.size(-1), len=len(x), device=str(x.device))
+        seen.update(
+            shape=x.shape,
+            ndim=x.ndim,
+            numel=x.numel(),
+            dtype=x.dtype,
+            size=x.size(-1),
+            len=len(x),
+            device=str(x.device),
+        )
         return x.sum()
 
     ft.vmap(f, 1)(rand(4, 3, 5))
-    assert seen == {"shape": (4, 5), "ndim": 2, "numel": 20, "dtype": ft.float64, "size": 5, "len": 4, "device": "cpu"}
+    assert seen == {
+        "shape": (4, 5),
+        "ndim": 2,
+        "numel": 20,
+        "dtype": ft.float64,
+        "size": 5,
+        "len": 4,
+        "device": "cpu",
+    }
 
 
 def test_iteration_and_unpacking_of_mapped_values():
@@ -193,9 +222,16 @@ def test_randomness():
 def test_every_random_function_in_both_modes():
     x = ft.zeros(50, 3)
     draws = [
-        lambda x: ft.rand(3), lambda x: ft.randn(3), lambda x: ft.rand_like(x), lambda x: ft.randn_like(x), lambda x: ft.randint(0, 1 << 40, (3,)).double(),
-        lambda x: ft.dropout(x + 1, 0.5), lambda x: ft.bernoulli(x + 0.5), lambda x: x.clone().normal_(), lambda x: x.clone().uniform_(),
-    ]  # fmt: skip
+        lambda x: ft.rand(3),
+        lambda x: ft.randn(3),
+        lambda x: ft.rand_like(x),
+        lambda x: ft.randn_like(x),
+        lambda x: ft.randint(0, 1 << 40, (3,)).double(),
+        lambda x: ft.dropout(x + 1, 0.5),
+        lambda x: ft.bernoulli(x + 0.5),
+        lambda x: x.clone().normal_(),
+        lambda x: x.clone().uniform_(),
+    ]
     for draw in draws:
         y = ft.vmap(draw, randomness="different")(x)
         assert y.shape == (50, 3) and len({tuple(r) for r in y.tolist()}) > 3
@@ -205,14 +241,20 @@ def test_every_random_function_in_both_modes():
 
 def test_nested_randomness():
     x = ft.zeros(4, 5)
-    inner_same = ft.vmap(ft.vmap(lambda x: x + ft.rand(()), randomness="same"), randomness="different")(x).numpy()
+    inner_same = ft.vmap(
+        ft.vmap(lambda x: x + ft.rand(()), randomness="same"), randomness="different"
+    )(x).numpy()
     assert (inner_same == inner_same[:, :1]).all() and len(set(inner_same[:, 0])) == 4
-    outer_same = ft.vmap(ft.vmap(lambda x: x + ft.rand(()), randomness="different"), randomness="same")(x).numpy()
+    outer_same = ft.vmap(
+        ft.vmap(lambda x: x + ft.rand(()), randomness="different"), randomness="same"
+    )(x).numpy()
     assert (outer_same == outer_same[:1]).all() and len(set(outer_same[0])) == 5
 
 
 def test_dropout_under_vmap_of_grad():
-    g = ft.vmap(ft.grad(lambda x: ft.dropout(x, 0.5).sum()), randomness="different")(ft.ones(20, 10))
+    g = ft.vmap(ft.grad(lambda x: ft.dropout(x, 0.5).sum()), randomness="different")(
+        ft.ones(20, 10)
+    )
     assert set(np.unique(g.numpy())) == {0.0, 2.0} and len({tuple(r) for r in g.tolist()}) > 10
 
 
@@ -260,8 +302,20 @@ def test_writes_at_mapped_places():
 def test_captured_tensors_cannot_be_written():
     c = ft.zeros(3)
     row = ft.zeros(2, 3)[0]
-    for transform in (ft.vmap, ft.grad, lambda f: lambda x: ft.jvp(f, (x,), (x,)), ft.jacrev, ft.hessian):
-        for write in (lambda x: c.add_(x.sum()), lambda x: c.__setitem__(0, 1.0), lambda x: c.zero_(), lambda x: c[1:].mul_(2), lambda x: row.copy_(x)):
+    for transform in (
+        ft.vmap,
+        ft.grad,
+        lambda f: lambda x: ft.jvp(f, (x,), (x,)),
+        ft.jacrev,
+        ft.hessian,
+    ):
+        for write in (
+            lambda x: c.add_(x.sum()),
+            lambda x: c.__setitem__(0, 1.0),
+            lambda x: c.zero_(),
+            lambda x: c[1:].mul_(2),
+            lambda x: row.copy_(x),
+        ):
 
             def f(x, write=write):
                 write(x)
@@ -294,13 +348,34 @@ def test_as_torch_func():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((3, 4, 5)), rng.standard_normal((5, 3))
     x, y, u, v = ft.tensor(a), ft.tensor(b), torch.tensor(a), torch.tensor(b)
-    for in_dims, out_dims in (((0, 1), 0), ((0, 1), 1), ((0, -1), -1), ((0, None), 0), ((None, 1), 1), ((-3, 1), -2)):
+    for in_dims, out_dims in (
+        ((0, 1), 0),
+        ((0, 1), 1),
+        ((0, -1), -1),
+        ((0, None), 0),
+        ((None, 1), 1),
+        ((-3, 1), -2),
+    ):
         f = lambda p, q: (p @ q.reshape(5, -1)).squeeze(-1)  # noqa: E731
         close(ft.vmap(f, in_dims, out_dims)(x, y), torch.func.vmap(f, in_dims, out_dims)(u, v))
     ops = [
-        lambda t: t.sum(0), lambda t: t.cumsum(1), lambda t: t.max(1)[0], lambda t: t.t(), lambda t: t[1:, ::2], lambda t: t[[0, 2]], lambda t: t.softmax(0),
-        lambda t: t.reshape(-1)[:7], lambda t: t.var(), lambda t: t.flip(0), lambda t: t.unsqueeze(1).expand(4, 2, 5), lambda t: t.argmax(1), lambda t: t @ t.t(),
-    ]  # fmt: skip
+        lambda t: t.sum(0),
+        lambda t: t.cumsum(1),
+        lambda t: t.max(1)[0],
+        lambda t: t.t(),
+        lambda t: t[1:, ::2],
+        lambda t: t[[0, 2]],
+        lambda t: t.softmax(0),
+        lambda t: t.reshape(-1)[:7],
+        lambda t: t.var(),
+        lambda t: t.flip(0),
+        lambda t: t.unsqueeze(1).expand(4, 2, 5),
+        lambda t: t.argmax(1),
+        lambda t: t @ t.t(),
+    ]
     for f in ops:
         close(ft.vmap(f)(x), torch.func.vmap(f)(u))
-        close(ft.vmap(ft.vmap(lambda t, f=f: f(t).double() * 1), 0)(x[None]), torch.func.vmap(torch.func.vmap(lambda t, f=f: f(t).double() * 1))(u[None]))
+        close(
+            ft.vmap(ft.vmap(lambda t, f=f: f(t).double() * 1), 0)(x[None]),
+            torch.func.vmap(torch.func.vmap(lambda t, f=f: f(t).double() * 1))(u[None]),
+        )

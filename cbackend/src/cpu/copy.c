@@ -31,8 +31,10 @@ static void copy_tiles(void *context, int64_t begin, int64_t end) {
             if (c->dense[0]) continue;
             items = cast;
         }
-        if (c->dense[0]) memcpy(c->target + i * to_size, items, (size_t)(n * to_size));
-        else CB_FN(scatter)(&c->space, 0, to_size, c->target, i, n, items);
+        if (c->dense[0])
+            memcpy(c->target + i * to_size, items, (size_t)(n * to_size));
+        else
+            CB_FN(scatter)(&c->space, 0, to_size, c->target, i, n, items);
     }
 }
 
@@ -59,8 +61,10 @@ static void fill_tiles(void *context, int64_t begin, int64_t end) {
     CB_FN(gather_run)(f->itemsize, f->item, 0, CB_MIN(CB_TILE, end - begin), tile);
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
-        if (f->dense) memcpy(f->target + i * f->itemsize, tile, (size_t)(n * f->itemsize));
-        else CB_FN(scatter)(&f->space, 0, f->itemsize, f->target, i, n, tile);
+        if (f->dense)
+            memcpy(f->target + i * f->itemsize, tile, (size_t)(n * f->itemsize));
+        else
+            CB_FN(scatter)(&f->space, 0, f->itemsize, f->target, i, n, tile);
     }
 }
 
@@ -97,7 +101,8 @@ int CB_FN(arange)(cb_tensor *out, const cb_scalar *start, const cb_scalar *step)
             double *items = (double *)tile;
             for (int64_t j = 0; j < n; j++) items[j] = start->re + (double)(i + j) * step->re;
         }
-        CB_FN(cast_table)[whole ? CB_I64 : CB_F64][out->dtype](n, (char *)out->data + i * out->itemsize, tile);
+        cb_cast_kernel cast = CB_FN(cast_table)[whole ? CB_I64 : CB_F64][out->dtype];
+        cast(n, (char *)out->data + i * out->itemsize, tile);
     }
     return CB_OK;
 }

@@ -26,8 +26,9 @@ extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
 /* NULL where there is no kernel (elementwise.c) */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
 
-/* An iteration space common to up to CB_MAX_OPERANDS operands (iterate.c): size-1 dimensions dropped, dimensions
- * ordered by the first operand's strides, neighbours merged where all operands allow it. ndim is at least 1. */
+/* An iteration space common to up to CB_MAX_OPERANDS operands (iterate.c): size-1 dimensions dropped,
+ * dimensions ordered by the first operand's strides, neighbours merged where all operands allow it. ndim is
+ * at least 1. */
 typedef struct cb_space {
     int ndim, count;
     int64_t numel;
@@ -39,8 +40,10 @@ void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands)
 /* is operand k one unbroken run of memory over the space? */
 bool CB_FN(space_dense)(const cb_space *s, int k);
 /* copies items [begin, begin + n) of operand k between its memory and a contiguous tile */
-void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n, void *tile);
-void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t begin, int64_t n, const void *tile);
+void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n,
+                   void *tile);
+void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t begin, int64_t n,
+                    const void *tile);
 /* n items apart by `stride` elements into a contiguous tile, and back */
 void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile);
 void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, const void *tile);

@@ -1,38 +1,40 @@
 /* The elementwise driver: runs scalar kernels over operands of any strides, dtypes and broadcast.
  *
- * Kernels see contiguous tiles of the compute dtype. An operand that already is one is passed as it lies; any other
- * is gathered and cast into a tile on the stack, so no cast or broadcast is ever materialised. */
+ * Kernels see contiguous tiles of the compute dtype. An operand that already is one is passed as it lies; any
+ * other is gathered and cast into a tile on the stack, so no cast or broadcast is ever materialised. */
 #include "cpu.h"
 
 /* Pieces per thread: small enough to balance, large enough that waking a thread pays. */
 enum { GRAIN_CHEAP = 65536, GRAIN_COSTLY = 16384 };
 
-#define DECLARE(id)                                                  \
-    extern const cb_kernel CB_TABLE(unary, id)[];             \
-    extern const cb_kernel CB_TABLE(binary, id)[];            \
+#define DECLARE(id)                                \
+    extern const cb_kernel CB_TABLE(unary, id)[];  \
+    extern const cb_kernel CB_TABLE(binary, id)[]; \
     extern const cb_kernel CB_TABLE(ternary, id)[];
+/* clang-format off */
 DECLARE(BOOL) DECLARE(U8) DECLARE(I8) DECLARE(U16) DECLARE(I16) DECLARE(U32) DECLARE(I32) DECLARE(U64) DECLARE(I64)
 DECLARE(F32) DECLARE(F64) DECLARE(C64) DECLARE(C128)
+/* clang-format on */
 
 #define TABLES(id) [CB_##id] = {CB_TABLE(unary, id), CB_TABLE(binary, id), CB_TABLE(ternary, id)}
 static const cb_kernel *const tables[CB_DTYPE_COUNT][3] = {
-    TABLES(BOOL), TABLES(U8), TABLES(I8), TABLES(U16), TABLES(I16), TABLES(U32), TABLES(I32), TABLES(U64), TABLES(I64),
-    TABLES(F32), TABLES(F64), TABLES(C64), TABLES(C128),
+    TABLES(BOOL), TABLES(U8),  TABLES(I8),  TABLES(U16), TABLES(I16), TABLES(U32),  TABLES(I32),
+    TABLES(U64),  TABLES(I64), TABLES(F32), TABLES(F64), TABLES(C64), TABLES(C128),
 };
 
 /* `where` moves items without looking at them: one kernel a size */
 typedef struct {
     double re, im;
 } item16;
-#define WHERE(size, item)                                                                      \
-    static void where_##size(int64_t n, void *out_, const void *const *in) {                   \
-        item *out = out_;                                                                      \
-        const uint8_t *condition = in[0];                                                      \
-        const item *xs = in[1], *ys = in[2];                                                   \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                                 \
-            item x = xs[i], y = ys[i];                                                         \
-            out[i] = condition[i] ? x : y;                                                     \
-        }                                                                                      \
+#define WHERE(size, item)                                                    \
+    static void where_##size(int64_t n, void *out_, const void *const *in) { \
+        item *out = out_;                                                    \
+        const uint8_t *condition = in[0];                                    \
+        const item *xs = in[1], *ys = in[2];                                 \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {               \
+            item x = xs[i], y = ys[i];                                       \
+            out[i] = condition[i] ? x : y;                                   \
+        }                                                                    \
     }
 WHERE(1, uint8_t)
 WHERE(2, uint16_t)
@@ -59,7 +61,8 @@ typedef struct run {
     cb_kernel kernel;
     cb_space space;
     int nin;
-    int from[CB_MAX_OPERANDS], to[CB_MAX_OPERANDS]; /* dtypes in memory and in the tile; operand 0 is the result */
+    /* dtypes in memory and in the tile; operand 0 is the result */
+    int from[CB_MAX_OPERANDS], to[CB_MAX_OPERANDS];
     char *data[CB_MAX_OPERANDS];
     bool direct[CB_MAX_OPERANDS]; /* one unbroken run of the tile's dtype */
 } run;
@@ -140,7 +143,8 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     cb_kernel kernel = CB_FN(find_kernel)(family, op, compute);
     bool where = family == CB_FAMILY_TERNARY && op == CB_TERNARY_where;
     if (where) compute = out->dtype, kernel = where_of(out->itemsize);
-    if (!kernel) return cb_fail(CB_ERR_UNSUPPORTED, "%s: no kernel for %s.", info->name, cb_dtypes[compute].name);
+    if (!kernel)
+        return cb_fail(CB_ERR_UNSUPPORTED, "%s: no kernel for %s.", info->name, cb_dtypes[compute].name);
     int64_t grain = info->rule == CB_RULE_FLOAT ? GRAIN_COSTLY : GRAIN_CHEAP;
     run r;
     r.kernel = kernel;

@@ -1,14 +1,19 @@
-/* Declarations of the families' entry points, one group a family; see backend_families.h for their meaning. */
+/* Declarations of the families' entry points, one group a family; see backend_families.h for their meaning.
+ */
 /* reductions */
 int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out);
 int CB_FN(scan)(int op, const cb_tensor *x, int dim, cb_tensor *const *out);
 /* fused rows */
 int CB_FN(softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out);
 int CB_FN(softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out);
-int CB_FN(cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses, cb_tensor *totals);
-int CB_FN(cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels, const cb_tensor *totals, int64_t ignore, cb_tensor *out);
-int CB_FN(norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps, cb_tensor *const *out);
-int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
+int CB_FN(cross_entropy)(const cb_tensor *logits, const cb_tensor *labels, int64_t ignore, cb_tensor *losses,
+                         cb_tensor *totals);
+int CB_FN(cross_entropy_grad)(const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels,
+                              const cb_tensor *totals, int64_t ignore, cb_tensor *out);
+int CB_FN(norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps,
+                cb_tensor *const *out);
+int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
+                     const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling */
 int CB_FN(gemm)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);
@@ -21,12 +26,17 @@ int CB_FN(conv_weight_grad_plain)(const cb_conv_shape *s, void *w, const void *y
 int CB_FN(max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const void *x);
 int CB_FN(avg_pool)(const cb_pool_shape *s, void *y, const void *x);
 int CB_FN(avg_pool_grad)(const cb_pool_shape *s, void *x, const void *y);
-int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x, const int64_t *indices, const void *y);
-int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y, const int64_t *indices, const void *x);
+int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t windows, void *x,
+                        const int64_t *indices, const void *y);
+int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y,
+                       const int64_t *indices, const void *x);
 /* index.c, mask.c, rearrange.c */
-int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
-int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
-int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices, const int *dims, int accumulate);
+int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                       const int *dims);
+int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                     const int *dims);
+int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+                     cb_tensor *const *indices, const int *dims, int accumulate);
 int CB_FN(gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
 int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
 void CB_FN(mask_count)(const cb_tensor *mask, int64_t *counts);
@@ -38,10 +48,12 @@ int CB_FN(random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, doub
 int CB_FN(random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
 int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
 /* sort.c */
-int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
+int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
+                int64_t k);
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts);
-void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
+void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
+                        cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
 int CB_FN(bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
 void CB_FN(int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* optim.c */

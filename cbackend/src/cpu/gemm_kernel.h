@@ -98,14 +98,11 @@ typedef real NAME(vec4u) __attribute__((vector_size(4 * sizeof(real)), aligned(s
 CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, int64_t to_row) {
     NAME(vec4) r0 = *(const NAME(vec4u) *)from, r1 = *(const NAME(vec4u) *)(from + from_row);
     NAME(vec4)
-    r2 = *(const NAME(vec4u) *)(from + 2 * from_row),
-    r3 = *(const NAME(vec4u) *)(from + 3 * from_row);
+    r2 = *(const NAME(vec4u) *)(from + 2 * from_row), r3 = *(const NAME(vec4u) *)(from + 3 * from_row);
     NAME(vec4)
-    a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5),
-    b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
     NAME(vec4)
-    c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7),
-    d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), d = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
     *(NAME(vec4u) *)to = __builtin_shufflevector(a, b, 0, 1, 4, 5);
     *(NAME(vec4u) *)(to + to_row) = __builtin_shufflevector(a, b, 2, 3, 6, 7);
     *(NAME(vec4u) *)(to + 2 * to_row) = __builtin_shufflevector(c, d, 0, 1, 4, 5);

@@ -1,6 +1,6 @@
 /* 16-bit floats to and from float, branch-free so that loops vectorise without conversion instructions.
- * float16: exponent re-bias by multiplication (F. Giesen, "Half to float done quick", 2012), which also handles
- * denormals; bfloat16: the upper half of a float, rounded to nearest even. */
+ * float16: exponent re-bias by multiplication (F. Giesen, "Half to float done quick", 2012), which also
+ * handles denormals; bfloat16: the upper half of a float, rounded to nearest even. */
 #ifndef CB_HALF_H
 #define CB_HALF_H
 

@@ -1,4 +1,5 @@
-/* Iteration over strided operands: a merged iteration space, and tiles moved between strided and contiguous memory. */
+/* Iteration over strided operands: a merged iteration space, and tiles moved between strided and contiguous
+ * memory. */
 #include "cpu.h"
 
 void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands) {
@@ -63,16 +64,16 @@ typedef struct {
     double re, im;
 } item16;
 
-#define RUN(type)                                                             \
-    do {                                                                      \
-        const type *from = source;                                            \
-        type *to = tile;                                                      \
-        if (stride == 0) {                                                    \
-            type value = *from;                                               \
-            for (int64_t i = 0; i < n; i++) to[i] = value;                    \
-        } else {                                                              \
-            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];         \
-        }                                                                     \
+#define RUN(type)                                                     \
+    do {                                                              \
+        const type *from = source;                                    \
+        type *to = tile;                                              \
+        if (stride == 0) {                                            \
+            type value = *from;                                       \
+            for (int64_t i = 0; i < n; i++) to[i] = value;            \
+        } else {                                                      \
+            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride]; \
+        }                                                             \
     } while (0)
 
 void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile) {
@@ -90,11 +91,11 @@ void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t
 }
 #undef RUN
 
-#define RUN(type)                                                             \
-    do {                                                                      \
-        const type *from = tile;                                              \
-        type *to = target;                                                    \
-        for (int64_t i = 0; i < n; i++) to[i * stride] = from[i];             \
+#define RUN(type)                                                 \
+    do {                                                          \
+        const type *from = tile;                                  \
+        type *to = target;                                        \
+        for (int64_t i = 0; i < n; i++) to[i * stride] = from[i]; \
     } while (0)
 
 void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, const void *tile) {
@@ -113,31 +114,32 @@ void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, c
 #undef RUN
 
 /* Walks items [begin, begin + n) of operand k as runs along the innermost dimension. */
-#define WALK(ACTION)                                                                             \
-    int last = s->ndim - 1;                                                                      \
-    int64_t index[CB_MAX_NDIM], offset = 0, rest = begin, inner = s->shape[last];                \
-    const int64_t *strides = s->strides[k];                                                      \
-    for (int d = last; d >= 0; d--) {                                                            \
-        index[d] = rest % s->shape[d];                                                           \
-        rest /= s->shape[d];                                                                     \
-        offset += index[d] * strides[d];                                                         \
-    }                                                                                            \
-    while (n > 0) {                                                                              \
-        int64_t run = CB_MIN(n, inner - index[last]);                                            \
-        ACTION;                                                                                  \
-        n -= run;                                                                                \
-        if (n == 0) break;                                                                       \
-        offset -= index[last] * strides[last];                                                   \
-        index[last] = 0;                                                                         \
-        for (int d = last - 1; d >= 0; d--) {                                                    \
-            offset += strides[d];                                                                \
-            if (++index[d] < s->shape[d]) break;                                                 \
-            offset -= s->shape[d] * strides[d];                                                  \
-            index[d] = 0;                                                                        \
-        }                                                                                        \
+#define WALK(ACTION)                                                              \
+    int last = s->ndim - 1;                                                       \
+    int64_t index[CB_MAX_NDIM], offset = 0, rest = begin, inner = s->shape[last]; \
+    const int64_t *strides = s->strides[k];                                       \
+    for (int d = last; d >= 0; d--) {                                             \
+        index[d] = rest % s->shape[d];                                            \
+        rest /= s->shape[d];                                                      \
+        offset += index[d] * strides[d];                                          \
+    }                                                                             \
+    while (n > 0) {                                                               \
+        int64_t run = CB_MIN(n, inner - index[last]);                             \
+        ACTION;                                                                   \
+        n -= run;                                                                 \
+        if (n == 0) break;                                                        \
+        offset -= index[last] * strides[last];                                    \
+        index[last] = 0;                                                          \
+        for (int d = last - 1; d >= 0; d--) {                                     \
+            offset += strides[d];                                                 \
+            if (++index[d] < s->shape[d]) break;                                  \
+            offset -= s->shape[d] * strides[d];                                   \
+            index[d] = 0;                                                         \
+        }                                                                         \
     }
 
-void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n, void *tile) {
+void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n,
+                   void *tile) {
     char *to = tile;
     WALK({
         CB_FN(gather_run)(itemsize, (const char *)base + offset * itemsize, strides[last], run, to);
@@ -145,7 +147,8 @@ void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int
     })
 }
 
-void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t begin, int64_t n, const void *tile) {
+void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t begin, int64_t n,
+                    const void *tile) {
     const char *from = tile;
     WALK({
         CB_FN(scatter_run)(itemsize, (char *)base + offset * itemsize, strides[last], run, from);

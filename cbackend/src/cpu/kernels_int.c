@@ -2,7 +2,8 @@
 #include "cpu.h"
 #include "intmath.h"
 
-/* Formulas are written once for all integer types: a comparison such as x < 0 is pointless for unsigned ones. */
+/* Formulas are written once for all integer types: a comparison such as x < 0 is pointless for unsigned ones.
+ */
 #pragma GCC diagnostic ignored "-Wtype-limits"
 #pragma GCC diagnostic ignored "-Wbool-operation"
 #pragma GCC diagnostic ignored "-Wint-in-bool-context"

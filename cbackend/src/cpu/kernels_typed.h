@@ -3,12 +3,12 @@
  *   real_type   the type of its real part,   KIND_BOOL, KIND_INT, KIND_REAL or KIND_COMPLEX defined,
  *   M(f), C(f)  as ops.def needs them.
  * Defines the kernels and three exported tables, indexed by op code. */
-#define KERNEL(family, name, OUT, n_operands, value)                                                       \
-    static void CB_PASTE(family##_##name, DTYPE_ID)(int64_t n, void *out_, const void *const *in_) {      \
-        OUT *out = out_;                                                                                   \
-        OPERANDS_##n_operands _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                       \
-            LOAD_##n_operands out[i] = (OUT)(value);                                                       \
-        }                                                                                                  \
+#define KERNEL(family, name, OUT, n_operands, value)                                                 \
+    static void CB_PASTE(family##_##name, DTYPE_ID)(int64_t n, void *out_, const void *const *in_) { \
+        OUT *out = out_;                                                                             \
+        OPERANDS_##n_operands _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                 \
+            LOAD_##n_operands out[i] = (OUT)(value);                                                 \
+        }                                                                                            \
     }
 #define OPERANDS_1 const type *xs = in_[0];
 #define OPERANDS_2 OPERANDS_1 const type *ys = in_[1];

@@ -1,39 +1,40 @@
-/* Folding the lanes of a reduction: `count` accumulators in an array that the compiler keeps in vector registers.
- * Constant trip counts matter: a loop over shrinking widths would go through memory. At least 32 lanes, or gcc
- * unrolls the loops over them to scalars before it vectorises. */
+/* Folding the lanes of a reduction: `count` accumulators in an array that the compiler keeps in vector
+ * registers. Constant trip counts matter: a loop over shrinking widths would go through memory. At least 32
+ * lanes, or gcc unrolls the loops over them to scalars before it vectorises. */
 #ifndef CB_LANES_H
 #define CB_LANES_H
 
-/* the larger, or smaller, of two; nan wins, and the first nan stays. Two selects: one with || stays scalar. */
-#define CB_GREATER(a, b)                                                                    \
-    ({                                                                                      \
-        __auto_type a_ = (a);                                                               \
-        __auto_type b_ = (b);                                                               \
-        __auto_type m_ = b_ > a_ ? b_ : a_;                                                 \
-        b_ != b_ ? b_ : m_;                                                                 \
+/* the larger, or smaller, of two; nan wins, and the first nan stays. Two selects: one with || stays scalar.
+ */
+#define CB_GREATER(a, b)                    \
+    ({                                      \
+        __auto_type a_ = (a);               \
+        __auto_type b_ = (b);               \
+        __auto_type m_ = b_ > a_ ? b_ : a_; \
+        b_ != b_ ? b_ : m_;                 \
     })
-#define CB_LESS(a, b)                                                                       \
-    ({                                                                                      \
-        __auto_type a_ = (a);                                                               \
-        __auto_type b_ = (b);                                                               \
-        __auto_type m_ = b_ < a_ ? b_ : a_;                                                 \
-        b_ != b_ ? b_ : m_;                                                                 \
+#define CB_LESS(a, b)                       \
+    ({                                      \
+        __auto_type a_ = (a);               \
+        __auto_type b_ = (b);               \
+        __auto_type m_ = b_ < a_ ? b_ : a_; \
+        b_ != b_ ? b_ : m_;                 \
     })
 
-#define CB_HALVE(count, lane, width, OP)                                                    \
-    if ((count) > (width))                                                                  \
+#define CB_HALVE(count, lane, width, OP) \
+    if ((count) > (width))               \
         for (int j_ = 0; j_ < (width); j_++) lane[j_] = OP(lane[j_], lane[j_ + (width)])
 
 /* leaves the result in lane[0] */
-#define CB_FOLD_LANES(count, lane, OP)                                                      \
-    do {                                                                                    \
-        CB_HALVE(count, lane, 128, OP);                                                     \
-        CB_HALVE(count, lane, 64, OP);                                                      \
-        CB_HALVE(count, lane, 32, OP);                                                      \
-        CB_HALVE(count, lane, 16, OP);                                                      \
-        CB_HALVE(count, lane, 8, OP);                                                       \
-        CB_HALVE(count, lane, 4, OP);                                                       \
-        CB_HALVE(count, lane, 2, OP);                                                       \
-        CB_HALVE(count, lane, 1, OP);                                                       \
+#define CB_FOLD_LANES(count, lane, OP)  \
+    do {                                \
+        CB_HALVE(count, lane, 128, OP); \
+        CB_HALVE(count, lane, 64, OP);  \
+        CB_HALVE(count, lane, 32, OP);  \
+        CB_HALVE(count, lane, 16, OP);  \
+        CB_HALVE(count, lane, 8, OP);   \
+        CB_HALVE(count, lane, 4, OP);   \
+        CB_HALVE(count, lane, 2, OP);   \
+        CB_HALVE(count, lane, 1, OP);   \
     } while (0)
 #endif

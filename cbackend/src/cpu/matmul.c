@@ -2,9 +2,9 @@
  *
  * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and
  * each is computed whole by one thread, so results do not depend on the number of threads. float, double and
- * integers of 32 and 64 bits (as unsigned ones, which wrap) have their own kernels: as fast as OpenBLAS,
- * without its cost per call or its dependence on environment variables. Large complex products go to
- * OpenBLAS, the rest to matmul_plain.c. */
+ * integers of 32 and 64 bits (as unsigned ones, which wrap) have their own kernels: faster than OpenBLAS on
+ * small and batched products, about 0.93 of its rate from 1024 on, and independent of its environment
+ * variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }

@@ -1,8 +1,8 @@
 /* Layer norm and RMS norm of contiguous rows, forward and backward.
  *
- * A row is read three times while it lies in L1: mean, squared deviations, result. Gradients of weight and bias are
- * sums over rows: pieces of rows, fixed by the sizes, add in float for a few rows, then in double, and are joined in
- * order. 16-bit floats are widened into scratch a row at a time. */
+ * A row is read three times while it lies in L1: mean, squared deviations, result. Gradients of weight and
+ * bias are sums over rows: pieces of rows, fixed by the sizes, add in float for a few rows, then in double,
+ * and are joined in order. 16-bit floats are widened into scratch a row at a time. */
 #include <math.h>
 
 #include "cpu.h"
@@ -14,23 +14,23 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
 #define ADD(a, b) ((a) + (b))
 
 /* sum over a row of the expression `value` in i */
-#define ROW_SUM(F, n, result, value)                                                                         \
-    F result;                                                                                                \
-    do {                                                                                                     \
-        enum { LANES = 256 / sizeof(F) };                                                                    \
-        F lane[LANES] = {0};                                                                                 \
-        int64_t b_ = 0;                                                                                      \
-        for (; b_ + LANES <= (n); b_ += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) {                                                                \
-                int64_t i = b_ + j;                                                                          \
-                lane[j] += value;                                                                            \
-            }                                                                                                \
-        for (int j = 0; b_ + j < (n); j++) {                                                                 \
-            int64_t i = b_ + j;                                                                              \
-            lane[j] += value;                                                                                \
-        }                                                                                                    \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        result = lane[0];                                                                                    \
+#define ROW_SUM(F, n, result, value)           \
+    F result;                                  \
+    do {                                       \
+        enum { LANES = 256 / sizeof(F) };      \
+        F lane[LANES] = {0};                   \
+        int64_t b_ = 0;                        \
+        for (; b_ + LANES <= (n); b_ += LANES) \
+            for (int j = 0; j < LANES; j++) {  \
+                int64_t i = b_ + j;            \
+                lane[j] += value;              \
+            }                                  \
+        for (int j = 0; b_ + j < (n); j++) {   \
+            int64_t i = b_ + j;                \
+            lane[j] += value;                  \
+        }                                      \
+        CB_FOLD_LANES(LANES, lane, ADD);       \
+        result = lane[0];                      \
     } while (0)
 
 #define ROWS(F, f)                                                                                           \
@@ -46,8 +46,8 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
         F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                          \
         *rstd = scale;                                                                                       \
         if (weight && bias)                                                                                  \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                             \
-                y[i] = (x[i] - middle) * scale * weight[i] + bias[i];                                        \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] =                                      \
+                (x[i] - middle) * scale * weight[i] + bias[i];                                               \
         else if (weight)                                                                                     \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale * weight[i]; \
         else if (bias)                                                                                       \
@@ -71,8 +71,8 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
                 mean_g = sum / (F)n;                                                                         \
             }                                                                                                \
             F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                             \
-                dx[i] = scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                      \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
+                scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                              \
         } else {                                                                                             \
             ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                                     \
             if (centered) {                                                                                  \
@@ -80,8 +80,8 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
                 mean_g = sum / (F)n;                                                                         \
             }                                                                                                \
             F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)                                             \
-                dx[i] = scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                  \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
+                scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                          \
         }                                                                                                    \
     }                                                                                                        \
     static void flush_##f(int64_t n, F *sums, double *totals) {                                              \
@@ -126,9 +126,12 @@ static void forward_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
         const void *x = widened(r, r->x, i, scratch), *weight = r->weight, *bias = r->bias;
         char *y = r->y + i * r->n * cb_dtypes[r->dtype].size;
-        void *to = convert ? scratch : y, *mean = r->mean ? r->mean + i * size : NULL, *rstd = r->rstd + i * size;
-        if (compute == CB_F64) row_norm_f64(r->n, x, weight, bias, r->eps, mean != NULL, to, mean, rstd);
-        else row_norm_f32(r->n, x, weight, bias, r->eps, mean != NULL, to, mean, rstd);
+        void *to = convert ? scratch : y, *mean = r->mean ? r->mean + i * size : NULL,
+             *rstd = r->rstd + i * size;
+        if (compute == CB_F64)
+            row_norm_f64(r->n, x, weight, bias, r->eps, mean != NULL, to, mean, rstd);
+        else
+            row_norm_f32(r->n, x, weight, bias, r->eps, mean != NULL, to, mean, rstd);
         if (convert) CB_FN(cast_table)[compute][r->dtype](r->n, y, scratch);
     }
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
@@ -165,7 +168,8 @@ static void backward_rows(void *context, int64_t begin, int64_t end) {
         memset(totals, 0, (size_t)(2 * r->n) * sizeof *totals);
     }
     for (int64_t i = begin; i < end; i++) {
-        const void *ct = widened(r, r->ct, i, scratch), *x = widened(r, r->x, i, scratch + part), *weight = r->weight;
+        const void *ct = widened(r, r->ct, i, scratch), *x = widened(r, r->x, i, scratch + part),
+                   *weight = r->weight;
         char *y = r->y + i * r->n * cb_dtypes[r->dtype].size;
         void *to = convert ? scratch + part : y;
         if (wide)
@@ -181,14 +185,15 @@ static void backward_rows(void *context, int64_t begin, int64_t end) {
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
 }
 
-int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd,
-                     const cb_tensor *weight, cb_tensor *const *out) {
+int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
+                     const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out) {
     run r = {.dtype = x->dtype, .n = n, .rows = rstd->numel, .x = x->data, .ct = ct->data, .y = out[0]->data};
     r.mean = mean ? mean->data : NULL;
     r.rstd = rstd->data;
     r.weight = weight ? weight->data : NULL;
     r.step = CB_MAX(1, CB_MAX(WORK / n, (r.rows + PIECES - 1) / PIECES));
-    int64_t pieces = CB_MAX((r.rows + r.step - 1) / r.step, 1), nbytes = pieces * 2 * n * (int64_t)sizeof(double);
+    int64_t pieces = CB_MAX((r.rows + r.step - 1) / r.step, 1),
+            nbytes = pieces * 2 * n * (int64_t)sizeof(double);
     bool sums = out[1] || out[2];
     if (sums) {
         r.totals = cb_alloc(CB_CPU, nbytes);

@@ -1,8 +1,9 @@
 /* The reduction driver: splits any strided tensor into tiles of outputs and chunks of reduced items.
  *
- * Dimensions are split into kept and reduced, ordered by stride and merged. The kernel then takes rows (reduced
- * innermost), columns (kept innermost), or tiles gathered to one of these forms. A long reduction with few outputs is
- * cut into chunks whose states are merged in order: chunks depend on sizes only, and so do the results' bits. */
+ * Dimensions are split into kept and reduced, ordered by stride and merged. The kernel then takes rows
+ * (reduced innermost), columns (kept innermost), or tiles gathered to one of these forms. A long reduction
+ * with few outputs is cut into chunks whose states are merged in order: chunks depend on sizes only, and so
+ * do the results' bits. */
 #include "reduce.h"
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
@@ -63,7 +64,8 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
         int64_t size = x->shape[d], stride = x->strides[d];
         if (size == 1) continue;
         if (mask >> d & 1) {
-            if (stride < 0 && !ordered && x->numel > 0) { /* direction does not matter: start at the other end */
+            /* direction does not matter: start at the other end */
+            if (stride < 0 && !ordered && x->numel > 0) {
                 p->data += (size - 1) * stride * p->itemsize;
                 stride = -stride;
             }
@@ -83,14 +85,14 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
 static void choose(plan *p) {
     int64_t width = p->kept.size[p->kept.count - 1], inner = p->reduced.size[p->reduced.count - 1];
     int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
-    p->form = stride == 1                                           ? ROWS
-              : kept_stride == 1                                    ? COLUMNS
+    p->form = stride == 1                                                ? ROWS
+              : kept_stride == 1                                         ? COLUMNS
               : width == 1 || magnitude(stride) < magnitude(kept_stride) ? GATHERED_ROWS
-                                                                    : GATHERED_COLUMNS;
-    int64_t most = p->form == ROWS              ? CB_MIN(CB_TILE, WORK / CB_MAX(p->count, 1))
-                   : p->form == COLUMNS         ? CB_TILE
-                   : p->form == GATHERED_ROWS   ? CB_TILE / inner
-                                                : GATHER_COLUMNS;
+                                                                         : GATHERED_COLUMNS;
+    int64_t most = p->form == ROWS            ? CB_MIN(CB_TILE, WORK / CB_MAX(p->count, 1))
+                   : p->form == COLUMNS       ? CB_TILE
+                   : p->form == GATHERED_ROWS ? CB_TILE / inner
+                                              : GATHER_COLUMNS;
     most = CB_MAX(most, 1);
     p->tiles_inner = (width + most - 1) / most;
     p->tile = (width + p->tiles_inner - 1) / p->tiles_inner;
@@ -118,8 +120,8 @@ static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, const ch
             for (int64_t i = 0; i < n; i += CB_TILE) { /* kept * n fits in a tile, or kept is 1 */
                 int64_t part = CB_MIN(CB_TILE, n - i);
                 for (int64_t r = 0; r < kept; r++)
-                    CB_FN(gather_run)(p->itemsize, x + (r * kept_stride + i * stride) * p->itemsize, stride, part,
-                                      tile + r * part * p->itemsize);
+                    CB_FN(gather_run)(p->itemsize, x + (r * kept_stride + i * stride) * p->itemsize, stride,
+                                      part, tile + r * part * p->itemsize);
                 p->reducer->rows(kept, part, part, first + i, tile, states);
             }
             break;
@@ -252,9 +254,9 @@ static bool unsafe(const cb_tensor *norms) {
 int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out) {
     bool arg = op == CB_REDUCE_argmax || op == CB_REDUCE_argmin;
     plan p = {.data = x->data, .itemsize = x->itemsize, .count = 1, .parameter = parameter};
-    p.reducer = arg                                             ? CB_FN(arg_reducer)(op, x->dtype)
+    p.reducer = arg                                                ? CB_FN(arg_reducer)(op, x->dtype)
                 : op == CB_REDUCE_logsumexp || op == CB_REDUCE_var ? CB_FN(moment_reducer)(op, x->dtype)
-                                                                : CB_FN(fold_reducer)(op, x->dtype);
+                                                                   : CB_FN(fold_reducer)(op, x->dtype);
     if (!p.reducer) return cb_fail(CB_ERR_UNSUPPORTED, "reduce: no kernel for %s.", cb_dtypes[x->dtype].name);
     for (int k = 0; k < 2; k++) {
         p.out[k] = out[k] ? out[k]->data : NULL;
@@ -262,7 +264,8 @@ int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, c
     }
     split_dims(&p, x, mask, arg);
     if (x->numel == 0) { /* every output is the value of no items */
-        for (int d = 0; d < p.kept.count; d++) p.kept.stride[d] = 0; /* there may be no memory to point into */
+        /* there may be no memory to point into */
+        for (int d = 0; d < p.kept.count; d++) p.kept.stride[d] = 0;
         p.count = 0;
         for (int d = 0; d < p.reduced.count; d++) p.reduced.size[d] = 0;
         p.reduced.count = 1;

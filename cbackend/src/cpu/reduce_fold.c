@@ -1,7 +1,8 @@
 /* Reductions that fold one value an item with an associative operator: sums, products, extrema, truth.
  *
- * Rows are folded in a fixed number of lanes, which the compiler keeps in vector registers, block by block; columns
- * eight items at a time. Blocks bound the narrow lanes of integer sums and the error of float ones. */
+ * Rows are folded in a fixed number of lanes, which the compiler keeps in vector registers, block by block;
+ * columns eight items at a time. Blocks bound the narrow lanes of integer sums and the error of float ones.
+ */
 #include <math.h>
 
 #include "half.h"
@@ -15,87 +16,88 @@ enum { BLOCK = 4096, SHORT = 24 };
 #define OR(a, b) ((a) | (b))
 
 /* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE */
-#define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                                    \
-    CB_INLINE LANE block_##name(int64_t n, const T *x) {                                                     \
-        enum { LANES = 256 / sizeof(LANE), QUARTER = LANES / 4 };                                            \
-        LANE lane[LANES];                                                                                    \
-        int64_t i = 0;                                                                                       \
-        for (int j = 0; j < LANES; j++) lane[j] = IDENTITY;                                                  \
-        for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) {                                                                \
-                LANE value = VALUE(x[i + j]);                                                                \
-                lane[j] = OP(lane[j], value);                                                                \
-            }                                                                                                \
-        for (; i + QUARTER <= n; i += QUARTER)                                                               \
-            for (int j = 0; j < QUARTER; j++) {                                                              \
-                LANE value = VALUE(x[i + j]);                                                                \
-                lane[j] = OP(lane[j], value);                                                                \
-            }                                                                                                \
-        for (int j = 0; i < n; i++, j++) {                                                                   \
-            LANE value = VALUE(x[i]);                                                                        \
-            lane[j] = OP(lane[j], value);                                                                    \
-        }                                                                                                    \
-        CB_FOLD_LANES(LANES, lane, OP);                                                                      \
-        return lane[0];                                                                                      \
-    }                                                                                                        \
-    static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,          \
-                            void *states) {                                                                  \
-        (void)first;                                                                                         \
-        const T *x = x_;                                                                                     \
-        STATE *state = states;                                                                               \
-        for (int64_t r = 0; r < kept; r++, x += stride) {                                                    \
-            if (n < SHORT) {                                                                                 \
-                STATE total = state[r];                                                                      \
-                for (int64_t i = 0; i < n; i++) {                                                            \
-                    STATE value = VALUE(x[i]);                                                               \
-                    total = OP(total, value);                                                                \
-                }                                                                                            \
-                state[r] = total;                                                                            \
-                continue;                                                                                    \
-            }                                                                                                \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
-                STATE part = block_##name(CB_MIN(BLOCK, n - b), x + b);                                      \
-                state[r] = OP(state[r], part);                                                               \
-            }                                                                                                \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,       \
-                               void *states) {                                                               \
-        (void)first;                                                                                         \
-        const T *x = x_;                                                                                     \
-        STATE *state = states;                                                                               \
-        int64_t i = 0;                                                                                       \
-        for (; i + 8 <= n; i += 8, x += 8 * stride)                                                          \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
-                LANE a = VALUE(x[j]), b = VALUE(x[j + stride]), c = VALUE(x[j + 2 * stride]),                \
-                     d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]), f = VALUE(x[j + 5 * stride]),\
-                     g = VALUE(x[j + 6 * stride]), h = VALUE(x[j + 7 * stride]);                             \
-                a = OP(a, b);                                                                                \
-                c = OP(c, d);                                                                                \
-                e = OP(e, f);                                                                                \
-                g = OP(g, h);                                                                                \
-                a = OP(a, c);                                                                                \
-                e = OP(e, g);                                                                                \
-                STATE part = OP(a, e);                                                                       \
-                state[j] = OP(state[j], part);                                                               \
-            }                                                                                                \
-        for (; i < n; i++, x += stride)                                                                      \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
-                STATE value = VALUE(x[j]);                                                                   \
-                state[j] = OP(state[j], value);                                                              \
-            }                                                                                                \
-    }                                                                                                        \
-    static void start_##name(int64_t kept, void *states) {                                                   \
-        STATE *state = states;                                                                               \
-        for (int64_t j = 0; j < kept; j++) state[j] = IDENTITY;                                              \
-    }                                                                                                        \
-    static void merge_##name(int64_t kept, void *into_, const void *from_) {                                 \
-        STATE *into = into_;                                                                                 \
-        const STATE *from = from_;                                                                           \
-        for (int64_t j = 0; j < kept; j++) into[j] = OP(into[j], from[j]);                                   \
-    }                                                                                                        \
-    static const cb_reducer reducer_##name = {sizeof(STATE), 1, {CB_##STATE_ID, 0}, rows_##name,             \
-                                              columns_##name, start_##name, merge_##name, FINISH};
+#define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
+    CB_INLINE LANE block_##name(int64_t n, const T *x) {                                               \
+        enum { LANES = 256 / sizeof(LANE), QUARTER = LANES / 4 };                                      \
+        LANE lane[LANES];                                                                              \
+        int64_t i = 0;                                                                                 \
+        for (int j = 0; j < LANES; j++) lane[j] = IDENTITY;                                            \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) {                                                          \
+                LANE value = VALUE(x[i + j]);                                                          \
+                lane[j] = OP(lane[j], value);                                                          \
+            }                                                                                          \
+        for (; i + QUARTER <= n; i += QUARTER)                                                         \
+            for (int j = 0; j < QUARTER; j++) {                                                        \
+                LANE value = VALUE(x[i + j]);                                                          \
+                lane[j] = OP(lane[j], value);                                                          \
+            }                                                                                          \
+        for (int j = 0; i < n; i++, j++) {                                                             \
+            LANE value = VALUE(x[i]);                                                                  \
+            lane[j] = OP(lane[j], value);                                                              \
+        }                                                                                              \
+        CB_FOLD_LANES(LANES, lane, OP);                                                                \
+        return lane[0];                                                                                \
+    }                                                                                                  \
+    static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,    \
+                            void *states) {                                                            \
+        (void)first;                                                                                   \
+        const T *x = x_;                                                                               \
+        STATE *state = states;                                                                         \
+        for (int64_t r = 0; r < kept; r++, x += stride) {                                              \
+            if (n < SHORT) {                                                                           \
+                STATE total = state[r];                                                                \
+                for (int64_t i = 0; i < n; i++) {                                                      \
+                    STATE value = VALUE(x[i]);                                                         \
+                    total = OP(total, value);                                                          \
+                }                                                                                      \
+                state[r] = total;                                                                      \
+                continue;                                                                              \
+            }                                                                                          \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                   \
+                STATE part = block_##name(CB_MIN(BLOCK, n - b), x + b);                                \
+                state[r] = OP(state[r], part);                                                         \
+            }                                                                                          \
+        }                                                                                              \
+    }                                                                                                  \
+    static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_, \
+                               void *states) {                                                         \
+        (void)first;                                                                                   \
+        const T *x = x_;                                                                               \
+        STATE *state = states;                                                                         \
+        int64_t i = 0;                                                                                 \
+        for (; i + 8 <= n; i += 8, x += 8 * stride)                                                    \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                  \
+                LANE a = VALUE(x[j]), b = VALUE(x[j + stride]), c = VALUE(x[j + 2 * stride]),          \
+                     d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]),                       \
+                     f = VALUE(x[j + 5 * stride]), g = VALUE(x[j + 6 * stride]),                       \
+                     h = VALUE(x[j + 7 * stride]);                                                     \
+                a = OP(a, b);                                                                          \
+                c = OP(c, d);                                                                          \
+                e = OP(e, f);                                                                          \
+                g = OP(g, h);                                                                          \
+                a = OP(a, c);                                                                          \
+                e = OP(e, g);                                                                          \
+                STATE part = OP(a, e);                                                                 \
+                state[j] = OP(state[j], part);                                                         \
+            }                                                                                          \
+        for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
+                STATE value = VALUE(x[j]);                                                             \
+                state[j] = OP(state[j], value);                                                        \
+            }                                                                                          \
+    }                                                                                                  \
+    static void start_##name(int64_t kept, void *states) {                                             \
+        STATE *state = states;                                                                         \
+        for (int64_t j = 0; j < kept; j++) state[j] = IDENTITY;                                        \
+    }                                                                                                  \
+    static void merge_##name(int64_t kept, void *into_, const void *from_) {                           \
+        STATE *into = into_;                                                                           \
+        const STATE *from = from_;                                                                     \
+        for (int64_t j = 0; j < kept; j++) into[j] = OP(into[j], from[j]);                             \
+    }                                                                                                  \
+    static const cb_reducer reducer_##name = {                                                         \
+        sizeof(STATE), 1,     {CB_##STATE_ID, 0}, rows_##name, columns_##name, start_##name,           \
+        merge_##name,  FINISH};
 
 /* ---- how states become values ---- */
 static void finish_mean(int64_t kept, void *states, int64_t count, double parameter) {
@@ -112,15 +114,16 @@ static void finish_norm(int64_t kept, void *states, int64_t count, double parame
     for (int64_t j = 0; j < kept; j++) state[j] = sqrt(state[j]);
 }
 /* a mean is a sum finished otherwise */
-#define MEAN(id, STATE, STATE_ID, FINISH)                                                                    \
-    static const cb_reducer reducer_mean_##id = {sizeof(STATE), 1, {CB_##STATE_ID, 0}, rows_sum_##id,        \
-                                                 columns_sum_##id, start_sum_##id, merge_sum_##id, FINISH};
+#define MEAN(id, STATE, STATE_ID, FINISH)                                                           \
+    static const cb_reducer reducer_mean_##id = {                                                   \
+        sizeof(STATE),  1,     {CB_##STATE_ID, 0}, rows_sum_##id, columns_sum_##id, start_sum_##id, \
+        merge_sum_##id, FINISH};
 /* states tell whether an item was zero; the result is whether none was */
-#define FINISH_ALL(bits)                                                                                     \
-    static void finish_all_##bits(int64_t kept, void *states, int64_t count, double parameter) {             \
-        (void)count, (void)parameter;                                                                        \
-        uint##bits##_t *state = states;                                                                      \
-        for (int64_t j = 0; j < kept; j++) state[j] = !state[j];                                             \
+#define FINISH_ALL(bits)                                                                         \
+    static void finish_all_##bits(int64_t kept, void *states, int64_t count, double parameter) { \
+        (void)count, (void)parameter;                                                            \
+        uint##bits##_t *state = states;                                                          \
+        for (int64_t j = 0; j < kept; j++) state[j] = !state[j];                                 \
     }
 FINISH_ALL(8)
 FINISH_ALL(16)
@@ -136,21 +139,30 @@ FINISH_ALL(64)
 #define HALF_NONZERO(v) (((v) & 0x7fff) != 0)
 #define HALF_ZERO(v) (((v) & 0x7fff) == 0)
 
-#define FLOATS(id, T, F, COMPUTE_ID, LOAD, BITS, NONZERO, ZERO)                                              \
-    CB_INLINE F square_##id(T v) { F f = LOAD(v); return f * f; }                                            \
-    CB_INLINE F number_##id(T v) { F f = LOAD(v); return f == f ? f : 0; }                                   \
-    CB_INLINE double wide_##id(T v) { return (double)LOAD(v); }                                              \
-    CB_INLINE double wide_square_##id(T v) { double f = (double)LOAD(v); return f * f; }                     \
-    FOLD(sum_##id, T, F, double, F64, 0, ADD, LOAD, NULL)                                                    \
-    MEAN(id, double, F64, finish_mean)                                                                       \
-    FOLD(nansum_##id, T, F, double, F64, 0, ADD, number_##id, NULL)                                          \
-    FOLD(sum_squares_##id, T, F, double, F64, 0, ADD, square_##id, NULL)                                     \
-    FOLD(norm2_##id, T, double, double, F64, 0, ADD, wide_square_##id, finish_norm)                          \
-    FOLD(prod_##id, T, double, double, F64, 1, MULTIPLY, wide_##id, NULL)                                    \
-    FOLD(amax_##id, T, F, F, COMPUTE_ID, -(F)INFINITY, CB_GREATER, LOAD, NULL)                               \
-    FOLD(amin_##id, T, F, F, COMPUTE_ID, (F)INFINITY, CB_LESS, LOAD, NULL)                                   \
-    FOLD(count_nonzero_##id, T, uint##BITS##_t, int64_t, I64, 0, ADD, NONZERO, NULL)                         \
-    FOLD(any_##id, T, uint##BITS##_t, uint##BITS##_t, U##BITS, 0, OR, NONZERO, NULL)                         \
+#define FLOATS(id, T, F, COMPUTE_ID, LOAD, BITS, NONZERO, ZERO)                      \
+    CB_INLINE F square_##id(T v) {                                                   \
+        F f = LOAD(v);                                                               \
+        return f * f;                                                                \
+    }                                                                                \
+    CB_INLINE F number_##id(T v) {                                                   \
+        F f = LOAD(v);                                                               \
+        return f == f ? f : 0;                                                       \
+    }                                                                                \
+    CB_INLINE double wide_##id(T v) { return (double)LOAD(v); }                      \
+    CB_INLINE double wide_square_##id(T v) {                                         \
+        double f = (double)LOAD(v);                                                  \
+        return f * f;                                                                \
+    }                                                                                \
+    FOLD(sum_##id, T, F, double, F64, 0, ADD, LOAD, NULL)                            \
+    MEAN(id, double, F64, finish_mean)                                               \
+    FOLD(nansum_##id, T, F, double, F64, 0, ADD, number_##id, NULL)                  \
+    FOLD(sum_squares_##id, T, F, double, F64, 0, ADD, square_##id, NULL)             \
+    FOLD(norm2_##id, T, double, double, F64, 0, ADD, wide_square_##id, finish_norm)  \
+    FOLD(prod_##id, T, double, double, F64, 1, MULTIPLY, wide_##id, NULL)            \
+    FOLD(amax_##id, T, F, F, COMPUTE_ID, -(F)INFINITY, CB_GREATER, LOAD, NULL)       \
+    FOLD(amin_##id, T, F, F, COMPUTE_ID, (F)INFINITY, CB_LESS, LOAD, NULL)           \
+    FOLD(count_nonzero_##id, T, uint##BITS##_t, int64_t, I64, 0, ADD, NONZERO, NULL) \
+    FOLD(any_##id, T, uint##BITS##_t, uint##BITS##_t, U##BITS, 0, OR, NONZERO, NULL) \
     FOLD(all_##id, T, uint##BITS##_t, uint##BITS##_t, U##BITS, 0, OR, ZERO, finish_all_##BITS)
 FLOATS(F16, cb_half, float, F32, HALF, 16, HALF_NONZERO, HALF_ZERO)
 FLOATS(BF16, cb_bfloat, float, F32, BFLOAT, 16, HALF_NONZERO, HALF_ZERO)
@@ -158,30 +170,30 @@ FLOATS(F32, float, float, F32, SAME, 32, IS_NONZERO, IS_ZERO)
 FLOATS(F64, double, double, F64, SAME, 64, IS_NONZERO, IS_ZERO)
 
 /* ---- complex numbers ---- */
-#define COMPLEX(id, T, R)                                                                                    \
-    CB_INLINE R square_##id(T v) { return __real__ v * __real__ v + __imag__ v * __imag__ v; }               \
-    CB_INLINE double wide_square_##id(T v) {                                                                 \
-        double re = __real__ v, im = __imag__ v;                                                             \
-        return re * re + im * im;                                                                            \
-    }                                                                                                        \
-    FOLD(sum_##id, T, T, cb_complex128, C128, 0, ADD, SAME, NULL)                                            \
-    MEAN(id, cb_complex128, C128, finish_mean_complex)                                                       \
-    FOLD(sum_squares_##id, T, R, double, F64, 0, ADD, square_##id, NULL)                                     \
-    FOLD(norm2_##id, T, double, double, F64, 0, ADD, wide_square_##id, finish_norm)                          \
-    FOLD(prod_##id, T, cb_complex128, cb_complex128, C128, 1, MULTIPLY, SAME, NULL)                          \
-    FOLD(count_nonzero_##id, T, int64_t, int64_t, I64, 0, ADD, IS_NONZERO, NULL)                             \
-    FOLD(any_##id, T, uint8_t, uint8_t, U8, 0, OR, IS_NONZERO, NULL)                                         \
+#define COMPLEX(id, T, R)                                                                      \
+    CB_INLINE R square_##id(T v) { return __real__ v * __real__ v + __imag__ v * __imag__ v; } \
+    CB_INLINE double wide_square_##id(T v) {                                                   \
+        double re = __real__ v, im = __imag__ v;                                               \
+        return re * re + im * im;                                                              \
+    }                                                                                          \
+    FOLD(sum_##id, T, T, cb_complex128, C128, 0, ADD, SAME, NULL)                              \
+    MEAN(id, cb_complex128, C128, finish_mean_complex)                                         \
+    FOLD(sum_squares_##id, T, R, double, F64, 0, ADD, square_##id, NULL)                       \
+    FOLD(norm2_##id, T, double, double, F64, 0, ADD, wide_square_##id, finish_norm)            \
+    FOLD(prod_##id, T, cb_complex128, cb_complex128, C128, 1, MULTIPLY, SAME, NULL)            \
+    FOLD(count_nonzero_##id, T, int64_t, int64_t, I64, 0, ADD, IS_NONZERO, NULL)               \
+    FOLD(any_##id, T, uint8_t, uint8_t, U8, 0, OR, IS_NONZERO, NULL)                           \
     FOLD(all_##id, T, uint8_t, uint8_t, U8, 0, OR, IS_ZERO, finish_all_8)
 COMPLEX(C64, cb_complex64, float)
 COMPLEX(C128, cb_complex128, double)
 
 /* ---- integers: narrow ones are summed in int32 lanes, which a block cannot overflow; sums wrap ---- */
 #define WRAP_SQUARE(v) ((uint64_t)(v) * (uint64_t)(v))
-#define INTEGERS(id, T, LANE, LOW, HIGH)                                                                     \
-    FOLD(sum_##id, T, LANE, uint64_t, I64, 0, ADD, SAME, NULL)                                               \
-    FOLD(sum_squares_##id, T, uint64_t, uint64_t, I64, 0, ADD, WRAP_SQUARE, NULL)                            \
-    FOLD(prod_##id, T, uint64_t, uint64_t, I64, 1, MULTIPLY, SAME, NULL)                                     \
-    FOLD(amax_##id, T, T, T, id, LOW, CB_GREATER, SAME, NULL)                                                \
+#define INTEGERS(id, T, LANE, LOW, HIGH)                                          \
+    FOLD(sum_##id, T, LANE, uint64_t, I64, 0, ADD, SAME, NULL)                    \
+    FOLD(sum_squares_##id, T, uint64_t, uint64_t, I64, 0, ADD, WRAP_SQUARE, NULL) \
+    FOLD(prod_##id, T, uint64_t, uint64_t, I64, 1, MULTIPLY, SAME, NULL)          \
+    FOLD(amax_##id, T, T, T, id, LOW, CB_GREATER, SAME, NULL)                     \
     FOLD(amin_##id, T, T, T, id, HIGH, CB_LESS, SAME, NULL)
 INTEGERS(U8, uint8_t, int32_t, 0, UINT8_MAX)
 INTEGERS(I8, int8_t, int32_t, INT8_MIN, INT8_MAX)
@@ -192,28 +204,33 @@ INTEGERS(I32, int32_t, uint64_t, INT32_MIN, INT32_MAX)
 INTEGERS(U64, uint64_t, uint64_t, 0, UINT64_MAX)
 INTEGERS(I64, int64_t, uint64_t, INT64_MIN, INT64_MAX)
 /* zero or not: one set a size, for both signs */
-#define TRUTH(bits, LANE)                                                                                    \
-    FOLD(count_nonzero_##bits, uint##bits##_t, LANE, int64_t, I64, 0, ADD, IS_NONZERO, NULL)                 \
-    FOLD(any_##bits, uint##bits##_t, uint##bits##_t, uint##bits##_t, U##bits, 0, OR, IS_NONZERO, NULL)       \
-    FOLD(all_##bits, uint##bits##_t, uint##bits##_t, uint##bits##_t, U##bits, 0, OR, IS_ZERO, finish_all_##bits)
+#define TRUTH(bits, LANE)                                                                              \
+    FOLD(count_nonzero_##bits, uint##bits##_t, LANE, int64_t, I64, 0, ADD, IS_NONZERO, NULL)           \
+    FOLD(any_##bits, uint##bits##_t, uint##bits##_t, uint##bits##_t, U##bits, 0, OR, IS_NONZERO, NULL) \
+    FOLD(all_##bits, uint##bits##_t, uint##bits##_t, uint##bits##_t, U##bits, 0, OR, IS_ZERO,          \
+         finish_all_##bits)
 TRUTH(8, uint16_t)
 TRUTH(16, uint16_t)
 TRUTH(32, uint32_t)
 TRUTH(64, int64_t)
 
-#define ROW_INTEGER(id, bits)                                                                                \
-    {[CB_REDUCE_sum] = &reducer_sum_##id, [CB_REDUCE_prod] = &reducer_prod_##id,                             \
-     [CB_REDUCE_nansum] = &reducer_sum_##id, [CB_REDUCE_sum_squares] = &reducer_sum_squares_##id,            \
-     [CB_REDUCE_amax] = &reducer_amax_##id, [CB_REDUCE_amin] = &reducer_amin_##id,                           \
-     [CB_REDUCE_all] = &reducer_all_##bits, [CB_REDUCE_any] = &reducer_any_##bits,                           \
+#define ROW_INTEGER(id, bits)                             \
+    {[CB_REDUCE_sum] = &reducer_sum_##id,                 \
+     [CB_REDUCE_prod] = &reducer_prod_##id,               \
+     [CB_REDUCE_nansum] = &reducer_sum_##id,              \
+     [CB_REDUCE_sum_squares] = &reducer_sum_squares_##id, \
+     [CB_REDUCE_amax] = &reducer_amax_##id,               \
+     [CB_REDUCE_amin] = &reducer_amin_##id,               \
+     [CB_REDUCE_all] = &reducer_all_##bits,               \
+     [CB_REDUCE_any] = &reducer_any_##bits,               \
      [CB_REDUCE_count_nonzero] = &reducer_count_nonzero_##bits}
-#define COMMON(id)                                                                                           \
-    [CB_REDUCE_sum] = &reducer_sum_##id, [CB_REDUCE_mean] = &reducer_mean_##id,                              \
-    [CB_REDUCE_prod] = &reducer_prod_##id, [CB_REDUCE_norm2] = &reducer_norm2_##id,                          \
-    [CB_REDUCE_sum_squares] = &reducer_sum_squares_##id, [CB_REDUCE_all] = &reducer_all_##id,                \
+#define COMMON(id)                                                                            \
+    [CB_REDUCE_sum] = &reducer_sum_##id, [CB_REDUCE_mean] = &reducer_mean_##id,               \
+    [CB_REDUCE_prod] = &reducer_prod_##id, [CB_REDUCE_norm2] = &reducer_norm2_##id,           \
+    [CB_REDUCE_sum_squares] = &reducer_sum_squares_##id, [CB_REDUCE_all] = &reducer_all_##id, \
     [CB_REDUCE_any] = &reducer_any_##id, [CB_REDUCE_count_nonzero] = &reducer_count_nonzero_##id
-#define ROW_FLOAT(id)                                                                                        \
-    {COMMON(id), [CB_REDUCE_nansum] = &reducer_nansum_##id, [CB_REDUCE_amax] = &reducer_amax_##id,           \
+#define ROW_FLOAT(id)                                                                              \
+    {COMMON(id), [CB_REDUCE_nansum] = &reducer_nansum_##id, [CB_REDUCE_amax] = &reducer_amax_##id, \
      [CB_REDUCE_amin] = &reducer_amin_##id}
 #define ROW_COMPLEX(id) {COMMON(id)}
 

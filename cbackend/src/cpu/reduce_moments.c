@@ -1,7 +1,8 @@
 /* Reductions with several numbers a state: log-sum-exp (maximum, sum), variance (count, mean, sum of squared
  * deviations: Chan, Golub & LeVeque 1983) and norms scaled against overflow (scale, sum).
  *
- * Each block of items is reduced on its own while it lies in L1 or in registers, then merged into the state. */
+ * Each block of items is reduced on its own while it lies in L1 or in registers, then merged into the state.
+ */
 #include <math.h>
 
 #include "half.h"
@@ -17,53 +18,53 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8 };
 #define ADD(a, b) ((a) + (b))
 
 /* ---- helpers over one contiguous block, in the dtype of computation ---- */
-#define BLOCKS(F, f)                                                                                         \
-    CB_INLINE F fold_lanes_##f(F *lane) {                                                                    \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        return lane[0];                                                                                      \
-    }                                                                                                        \
-    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                                       \
-        F lane[LANES];                                                                                       \
-        int64_t i = 0;                                                                                       \
-        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                              \
-        for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) lane[j] = CB_GREATER(lane[j], x[i + j]);                         \
-        for (int j = 0; i < n; i++, j++) lane[j] = CB_GREATER(lane[j], x[i]);                                \
-        CB_FOLD_LANES(LANES, lane, CB_GREATER);                                                              \
-        return lane[0];                                                                                      \
-    }                                                                                                        \
-    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                                       \
-        F lane[LANES] = {0};                                                                                 \
-        int64_t i = 0;                                                                                       \
-        for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                                             \
-        for (int j = 0; i < n; i++, j++) lane[j] += x[i];                                                    \
-        return fold_lanes_##f(lane);                                                                         \
-    }                                                                                                        \
-    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                                          \
-        F lane[LANES] = {0};                                                                                 \
-        int64_t i = 0;                                                                                       \
-        for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);                            \
-        for (int j = 0; i < n; i++, j++) lane[j] += exp_##f(x[i] - shift);                                   \
-        return fold_lanes_##f(lane);                                                                         \
-    }                                                                                                        \
-    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                                        \
-        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */                \
-        int64_t i = 0;                                                                                       \
-        for (; i + LANES <= n; i += LANES)                                                                   \
-            for (int j = 0; j < LANES; j++) {                                                                \
-                F d = x[i + j] - mean;                                                                       \
-                lane[j] += d * d;                                                                            \
-                drift[j] += d;                                                                               \
-            }                                                                                                \
-        for (int j = 0; i < n; i++, j++) {                                                                   \
-            F d = x[i] - mean;                                                                               \
-            lane[j] += d * d;                                                                                \
-            drift[j] += d;                                                                                   \
-        }                                                                                                    \
-        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                                       \
-        return squares - sum * (sum / (F)n);                                                                 \
+#define BLOCKS(F, f)                                                                          \
+    CB_INLINE F fold_lanes_##f(F *lane) {                                                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                      \
+        return lane[0];                                                                       \
+    }                                                                                         \
+    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                        \
+        F lane[LANES];                                                                        \
+        int64_t i = 0;                                                                        \
+        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                               \
+        for (; i + LANES <= n; i += LANES)                                                    \
+            for (int j = 0; j < LANES; j++) lane[j] = CB_GREATER(lane[j], x[i + j]);          \
+        for (int j = 0; i < n; i++, j++) lane[j] = CB_GREATER(lane[j], x[i]);                 \
+        CB_FOLD_LANES(LANES, lane, CB_GREATER);                                               \
+        return lane[0];                                                                       \
+    }                                                                                         \
+    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                        \
+        F lane[LANES] = {0};                                                                  \
+        int64_t i = 0;                                                                        \
+        for (; i + LANES <= n; i += LANES)                                                    \
+            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                              \
+        for (int j = 0; i < n; i++, j++) lane[j] += x[i];                                     \
+        return fold_lanes_##f(lane);                                                          \
+    }                                                                                         \
+    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                           \
+        F lane[LANES] = {0};                                                                  \
+        int64_t i = 0;                                                                        \
+        for (; i + LANES <= n; i += LANES)                                                    \
+            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);             \
+        for (int j = 0; i < n; i++, j++) lane[j] += exp_##f(x[i] - shift);                    \
+        return fold_lanes_##f(lane);                                                          \
+    }                                                                                         \
+    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                         \
+        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */ \
+        int64_t i = 0;                                                                        \
+        for (; i + LANES <= n; i += LANES)                                                    \
+            for (int j = 0; j < LANES; j++) {                                                 \
+                F d = x[i + j] - mean;                                                        \
+                lane[j] += d * d;                                                             \
+                drift[j] += d;                                                                \
+            }                                                                                 \
+        for (int j = 0; i < n; i++, j++) {                                                    \
+            F d = x[i] - mean;                                                                \
+            lane[j] += d * d;                                                                 \
+            drift[j] += d;                                                                    \
+        }                                                                                     \
+        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                        \
+        return squares - sum * (sum / (F)n);                                                  \
     }
 BLOCKS(float, f32)
 BLOCKS(double, f64)
@@ -72,117 +73,125 @@ BLOCKS(double, f64)
 CB_INLINE double shift_of(double maximum) { return fabs(maximum) == (double)INFINITY ? 0 : maximum; }
 
 /* joins (count, mean, m2) of `more` items with the state; with count zero on either side too */
-CB_INLINE void join_moments(double *count, double *mean, double *m2, double more, double more_mean, double more_m2) {
+CB_INLINE void join_moments(double *count, double *mean, double *m2, double more, double more_mean,
+                            double more_m2) {
     double total = *count + more, delta = more_mean - *mean, share = total > 0 ? more / total : 0;
     *mean += delta * share;
     *m2 += more_m2 + delta * delta * *count * share;
     *count = total;
 }
 
-#define MOMENTS(id, T, F, f, LOAD)                                                                           \
-    /* a block of items as F: where they lie, or converted */                                                \
-    CB_INLINE const F *block_##id(int64_t n, const T *x, F *buffer) {                                        \
-        if (sizeof(T) == sizeof(F)) return (const F *)(const void *)x;                                       \
-        for (int64_t i = 0; i < n; i++) buffer[i] = LOAD(x[i]);                                              \
-        return buffer;                                                                                       \
-    }                                                                                                        \
-    static void rows_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,  \
-                                    void *states) {                                                          \
-        (void)first;                                                                                         \
-        double *maximum = states, *sum = maximum + kept;                                                     \
-        F buffer[BLOCK];                                                                                     \
-        for (int64_t r = 0; r < kept; r++)                                                                   \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
-                int64_t count = CB_MIN(BLOCK, n - b);                                                        \
-                const F *x = block_##id(count, (const T *)x_ + r * stride + b, buffer);                      \
-                double old = maximum[r], top = (double)block_max_##f(count, x);                              \
-                top = CB_GREATER(old, top);                                                                  \
-                double shift = shift_of(top);                                                                \
-                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                               \
-                sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                           \
-                maximum[r] = top;                                                                            \
-            }                                                                                                \
-    }                                                                                                        \
-    static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,               \
-                                       const void *x_, void *states) {                                       \
-        (void)first;                                                                                         \
-        const T *x = x_;                                                                                     \
-        double *maximum = states, *sum = maximum + kept;                                                     \
-        for (int64_t i = 0; i < n; i += EIGHT, x += EIGHT * stride) {                                        \
-            int64_t rows = CB_MIN(EIGHT, n - i);                                                             \
-            for (int64_t b = 0; b < kept; b += LANES) {                                                      \
-                int width = (int)CB_MIN(LANES, kept - b);                                                    \
-                F top[LANES], shift[LANES], total[LANES];                                                    \
-                for (int j = 0; j < width; j++) top[j] = (F)maximum[b + j];                                  \
-                for (int64_t r = 0; r < rows; r++)                                                           \
-                    for (int j = 0; j < width; j++) {                                                        \
-                        F value = LOAD(x[r * stride + b + j]);                                               \
-                        top[j] = CB_GREATER(top[j], value);                                                  \
-                    }                                                                                        \
-                for (int j = 0; j < width; j++) {                                                            \
-                    shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                 \
-                    total[j] = exp_##f((F)maximum[b + j] - shift[j]) * (F)sum[b + j];                        \
-                    maximum[b + j] = (double)top[j];                                                         \
-                }                                                                                            \
-                for (int64_t r = 0; r < rows; r++)                                                           \
-                    for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + b + j]) - shift[j]);\
-                for (int j = 0; j < width; j++) sum[b + j] = (double)total[j];                               \
-            }                                                                                                \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void rows_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,        \
-                              void *states) {                                                                \
-        (void)first;                                                                                         \
-        double *count = states, *mean = count + kept, *m2 = mean + kept;                                     \
-        F buffer[BLOCK];                                                                                     \
-        for (int64_t r = 0; r < kept; r++)                                                                   \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
-                int64_t items = CB_MIN(BLOCK, n - b);                                                        \
-                const F *x = block_##id(items, (const T *)x_ + r * stride + b, buffer);                      \
-                F middle = block_sum_##f(items, x) / (F)items;                                               \
-                double squares = (double)block_deviations_##f(items, x, middle);                             \
-                join_moments(&count[r], &mean[r], &m2[r], (double)items, (double)middle, squares);           \
-            }                                                                                                \
-    }                                                                                                        \
-    static void columns_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,     \
-                                 void *states) {                                                             \
-        (void)first;                                                                                         \
-        const T *x = x_;                                                                                     \
-        double *counts = states, *mean = counts + kept, *m2 = mean + kept;                                   \
-        double count = counts[0];                                                                            \
-        int64_t i = 0;                                                                                       \
-        for (; i + EIGHT <= n; i += EIGHT, x += EIGHT * stride) {                                            \
-            double share = EIGHT / (count + EIGHT), weight = count * share;                                  \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
-                F a = LOAD(x[j]), b = LOAD(x[j + stride]), c = LOAD(x[j + 2 * stride]),                      \
-                  d = LOAD(x[j + 3 * stride]), e = LOAD(x[j + 4 * stride]), g = LOAD(x[j + 5 * stride]),     \
-                  h = LOAD(x[j + 6 * stride]), k = LOAD(x[j + 7 * stride]);                                  \
-                F middle = (((a + b) + (c + d)) + ((e + g) + (h + k))) * (F)0.125;                           \
-                a -= middle, b -= middle, c -= middle, d -= middle;                                          \
-                e -= middle, g -= middle, h -= middle, k -= middle;                                          \
-                F squares = ((a * a + b * b) + (c * c + d * d)) + ((e * e + g * g) + (h * h + k * k));       \
-                F drift = ((a + b) + (c + d)) + ((e + g) + (h + k));                                         \
-                squares -= drift * drift * (F)0.125;                                                         \
-                double delta = (double)middle - mean[j];                                                     \
-                mean[j] += delta * share;                                                                    \
-                m2[j] += (double)squares + delta * delta * weight;                                           \
-            }                                                                                                \
-            count += EIGHT;                                                                                  \
-        }                                                                                                    \
-        for (; i < n; i++, x += stride) {                                                                    \
-            double share = 1 / (count + 1), weight = count * share;                                          \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
-                double delta = (double)LOAD(x[j]) - mean[j];                                                 \
-                mean[j] += delta * share;                                                                    \
-                m2[j] += delta * delta * weight;                                                             \
-            }                                                                                                \
-            count += 1;                                                                                      \
-        }                                                                                                    \
-        for (int64_t j = 0; j < kept; j++) counts[j] = count;                                                \
-    }                                                                                                        \
-    static const cb_reducer logsumexp_##id = {8, 2, {CB_F64, 0}, rows_logsumexp_##id, columns_logsumexp_##id,\
-                                              start_logsumexp, merge_logsumexp, finish_logsumexp};           \
-    static const cb_reducer var_##id = {8, 3, {CB_F64, 0}, rows_var_##id, columns_var_##id,                  \
+#define MOMENTS(id, T, F, f, LOAD)                                                                          \
+    /* a block of items as F: where they lie, or converted */                                               \
+    CB_INLINE const F *block_##id(int64_t n, const T *x, F *buffer) {                                       \
+        if (sizeof(T) == sizeof(F)) return (const F *)(const void *)x;                                      \
+        for (int64_t i = 0; i < n; i++) buffer[i] = LOAD(x[i]);                                             \
+        return buffer;                                                                                      \
+    }                                                                                                       \
+    static void rows_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_, \
+                                    void *states) {                                                         \
+        (void)first;                                                                                        \
+        double *maximum = states, *sum = maximum + kept;                                                    \
+        F buffer[BLOCK];                                                                                    \
+        for (int64_t r = 0; r < kept; r++)                                                                  \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                        \
+                int64_t count = CB_MIN(BLOCK, n - b);                                                       \
+                const F *x = block_##id(count, (const T *)x_ + r * stride + b, buffer);                     \
+                double old = maximum[r], top = (double)block_max_##f(count, x);                             \
+                top = CB_GREATER(old, top);                                                                 \
+                double shift = shift_of(top);                                                               \
+                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                              \
+                sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                          \
+                maximum[r] = top;                                                                           \
+            }                                                                                               \
+    }                                                                                                       \
+    static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,              \
+                                       const void *x_, void *states) {                                      \
+        (void)first;                                                                                        \
+        const T *x = x_;                                                                                    \
+        double *maximum = states, *sum = maximum + kept;                                                    \
+        for (int64_t i = 0; i < n; i += EIGHT, x += EIGHT * stride) {                                       \
+            int64_t rows = CB_MIN(EIGHT, n - i);                                                            \
+            for (int64_t b = 0; b < kept; b += LANES) {                                                     \
+                int width = (int)CB_MIN(LANES, kept - b);                                                   \
+                F top[LANES], shift[LANES], total[LANES];                                                   \
+                for (int j = 0; j < width; j++) top[j] = (F)maximum[b + j];                                 \
+                for (int64_t r = 0; r < rows; r++)                                                          \
+                    for (int j = 0; j < width; j++) {                                                       \
+                        F value = LOAD(x[r * stride + b + j]);                                              \
+                        top[j] = CB_GREATER(top[j], value);                                                 \
+                    }                                                                                       \
+                for (int j = 0; j < width; j++) {                                                           \
+                    shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                \
+                    total[j] = exp_##f((F)maximum[b + j] - shift[j]) * (F)sum[b + j];                       \
+                    maximum[b + j] = (double)top[j];                                                        \
+                }                                                                                           \
+                for (int64_t r = 0; r < rows; r++)                                                          \
+                    for (int j = 0; j < width; j++)                                                         \
+                        total[j] += exp_##f(LOAD(x[r * stride + b + j]) - shift[j]);                        \
+                for (int j = 0; j < width; j++) sum[b + j] = (double)total[j];                              \
+            }                                                                                               \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void rows_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,       \
+                              void *states) {                                                               \
+        (void)first;                                                                                        \
+        double *count = states, *mean = count + kept, *m2 = mean + kept;                                    \
+        F buffer[BLOCK];                                                                                    \
+        for (int64_t r = 0; r < kept; r++)                                                                  \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                        \
+                int64_t items = CB_MIN(BLOCK, n - b);                                                       \
+                const F *x = block_##id(items, (const T *)x_ + r * stride + b, buffer);                     \
+                F middle = block_sum_##f(items, x) / (F)items;                                              \
+                double squares = (double)block_deviations_##f(items, x, middle);                            \
+                join_moments(&count[r], &mean[r], &m2[r], (double)items, (double)middle, squares);          \
+            }                                                                                               \
+    }                                                                                                       \
+    static void columns_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,    \
+                                 void *states) {                                                            \
+        (void)first;                                                                                        \
+        const T *x = x_;                                                                                    \
+        double *counts = states, *mean = counts + kept, *m2 = mean + kept;                                  \
+        double count = counts[0];                                                                           \
+        int64_t i = 0;                                                                                      \
+        for (; i + EIGHT <= n; i += EIGHT, x += EIGHT * stride) {                                           \
+            double share = EIGHT / (count + EIGHT), weight = count * share;                                 \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                       \
+                F a = LOAD(x[j]), b = LOAD(x[j + stride]), c = LOAD(x[j + 2 * stride]),                     \
+                  d = LOAD(x[j + 3 * stride]), e = LOAD(x[j + 4 * stride]), g = LOAD(x[j + 5 * stride]),    \
+                  h = LOAD(x[j + 6 * stride]), k = LOAD(x[j + 7 * stride]);                                 \
+                F middle = (((a + b) + (c + d)) + ((e + g) + (h + k))) * (F)0.125;                          \
+                a -= middle, b -= middle, c -= middle, d -= middle;                                         \
+                e -= middle, g -= middle, h -= middle, k -= middle;                                         \
+                F squares = ((a * a + b * b) + (c * c + d * d)) + ((e * e + g * g) + (h * h + k * k));      \
+                F drift = ((a + b) + (c + d)) + ((e + g) + (h + k));                                        \
+                squares -= drift * drift * (F)0.125;                                                        \
+                double delta = (double)middle - mean[j];                                                    \
+                mean[j] += delta * share;                                                                   \
+                m2[j] += (double)squares + delta * delta * weight;                                          \
+            }                                                                                               \
+            count += EIGHT;                                                                                 \
+        }                                                                                                   \
+        for (; i < n; i++, x += stride) {                                                                   \
+            double share = 1 / (count + 1), weight = count * share;                                         \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                       \
+                double delta = (double)LOAD(x[j]) - mean[j];                                                \
+                mean[j] += delta * share;                                                                   \
+                m2[j] += delta * delta * weight;                                                            \
+            }                                                                                               \
+            count += 1;                                                                                     \
+        }                                                                                                   \
+        for (int64_t j = 0; j < kept; j++) counts[j] = count;                                               \
+    }                                                                                                       \
+    static const cb_reducer logsumexp_##id = {8,                                                            \
+                                              2,                                                            \
+                                              {CB_F64, 0},                                                  \
+                                              rows_logsumexp_##id,                                          \
+                                              columns_logsumexp_##id,                                       \
+                                              start_logsumexp,                                              \
+                                              merge_logsumexp,                                              \
+                                              finish_logsumexp};                                            \
+    static const cb_reducer var_##id = {8,         3,         {CB_F64, 0}, rows_var_##id, columns_var_##id, \
                                         start_var, merge_var, finish_var};
 
 static void start_logsumexp(int64_t kept, void *states) {
@@ -235,7 +244,8 @@ const cb_reducer *CB_FN(moment_reducer)(int op, int dtype) {
     }
 }
 
-/* ---- norms of float64 whose squares overflow or underflow: rare, so plain loops; value = scale * sqrt(sum) ---- */
+/* ---- norms of float64 whose squares overflow or underflow ---- */
+/* Rare, so plain loops; value = scale * sqrt(sum). */
 static inline void join_norm(double *scale, double *sum, double more, double more_sum) {
     if (more != more || *scale != *scale) {
         *scale = NAN;
@@ -248,7 +258,8 @@ static inline void join_norm(double *scale, double *sum, double more, double mor
         *sum += more_sum * ratio * ratio;
     }
 }
-static void fold_norm(int64_t kept, int64_t n, int64_t kept_stride, int64_t stride, const double *x, void *states) {
+static void fold_norm(int64_t kept, int64_t n, int64_t kept_stride, int64_t stride, const double *x,
+                      void *states) {
     double *scale = states, *sum = scale + kept;
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < kept; j++)
@@ -258,16 +269,19 @@ static void rows_norm(int64_t kept, int64_t n, int64_t stride, int64_t first, co
     (void)first;
     fold_norm(kept, n, stride, 1, x, states);
 }
-static void columns_norm(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x, void *states) {
+static void columns_norm(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x,
+                         void *states) {
     (void)first;
     fold_norm(kept, n, 1, stride, x, states);
 }
 /* a complex number is two items */
-static void rows_norm_complex(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x, void *states) {
+static void rows_norm_complex(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x,
+                              void *states) {
     (void)first;
     fold_norm(kept, 2 * n, 2 * stride, 1, x, states);
 }
-static void columns_norm_complex(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x, void *states) {
+static void columns_norm_complex(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x,
+                                 void *states) {
     (void)first;
     fold_norm(kept, n, 2, 2 * stride, x, states);
     fold_norm(kept, n, 2, 2 * stride, (const double *)x + 1, states);
@@ -283,9 +297,10 @@ static void finish_norm(int64_t kept, void *states, int64_t count, double parame
     double *scale = states, *sum = scale + kept;
     for (int64_t j = 0; j < kept; j++) scale[j] = scale[j] == 0 ? 0 : scale[j] * sqrt(sum[j]);
 }
-static const cb_reducer norm_f64 = {8, 2, {CB_F64, 0}, rows_norm, columns_norm, start_norm, merge_norm, finish_norm};
-static const cb_reducer norm_c128 = {8, 2, {CB_F64, 0}, rows_norm_complex, columns_norm_complex,
-                                     start_norm, merge_norm, finish_norm};
+static const cb_reducer norm_f64 = {8,          2,          {CB_F64, 0}, rows_norm, columns_norm,
+                                    start_norm, merge_norm, finish_norm};
+static const cb_reducer norm_c128 = {
+    8, 2, {CB_F64, 0}, rows_norm_complex, columns_norm_complex, start_norm, merge_norm, finish_norm};
 
 const cb_reducer *CB_FN(scaled_norm_reducer)(int dtype) {
     return dtype == CB_F64 ? &norm_f64 : dtype == CB_C128 ? &norm_c128 : NULL;

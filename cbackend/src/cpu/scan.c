@@ -1,5 +1,5 @@
-/* Cumulative ops on contiguous tensors: rows when the dim is innermost, else tiles of columns that advance together.
- * float32 sums are carried in double; the carried value never depends on the tile. */
+/* Cumulative ops on contiguous tensors: rows when the dim is innermost, else tiles of columns that advance
+ * together. float32 sums are carried in double; the carried value never depends on the tile. */
 #include "half.h"
 #include "reduce.h"
 #include "vmath.h"
@@ -24,63 +24,64 @@ typedef struct scan_run {
 #define MULTIPLY(a, b) ((a) * (b))
 
 /* `width` neighbouring columns of n items, `stride` apart */
-#define SCAN(name, T, CARRY, START, LOAD, STORE, OP)                                                         \
-    static void scan_##name(int64_t n, int64_t width, int64_t stride, const void *x_, void *out_,            \
-                            int64_t *at) {                                                                   \
-        (void)at;                                                                                            \
-        const T *x = x_;                                                                                     \
-        T *out = out_;                                                                                       \
-        if (width == 1) {                                                                                    \
-            CARRY value = START;                                                                             \
-            for (int64_t i = 0; i < n; i++) {                                                                \
-                CARRY item = LOAD(x[i * stride]);                                                            \
-                value = OP(value, item);                                                                     \
-                out[i * stride] = (T)STORE(value);                                                           \
-            }                                                                                                \
-            return;                                                                                          \
-        }                                                                                                    \
-        CARRY carry[COLUMNS];                                                                                \
-        for (int64_t j = 0; j < width; j++) carry[j] = START;                                                \
-        for (int64_t i = 0; i < n; i++, x += stride, out += stride)                                          \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < width; j++) {                                       \
-                CARRY item = LOAD(x[j]);                                                                     \
-                carry[j] = OP(carry[j], item);                                                               \
-                out[j] = (T)STORE(carry[j]);                                                                 \
-            }                                                                                                \
+#define SCAN(name, T, CARRY, START, LOAD, STORE, OP)                                              \
+    static void scan_##name(int64_t n, int64_t width, int64_t stride, const void *x_, void *out_, \
+                            int64_t *at) {                                                        \
+        (void)at;                                                                                 \
+        const T *x = x_;                                                                          \
+        T *out = out_;                                                                            \
+        if (width == 1) {                                                                         \
+            CARRY value = START;                                                                  \
+            for (int64_t i = 0; i < n; i++) {                                                     \
+                CARRY item = LOAD(x[i * stride]);                                                 \
+                value = OP(value, item);                                                          \
+                out[i * stride] = (T)STORE(value);                                                \
+            }                                                                                     \
+            return;                                                                               \
+        }                                                                                         \
+        CARRY carry[COLUMNS];                                                                     \
+        for (int64_t j = 0; j < width; j++) carry[j] = START;                                     \
+        for (int64_t i = 0; i < n; i++, x += stride, out += stride)                               \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < width; j++) {                            \
+                CARRY item = LOAD(x[j]);                                                          \
+                carry[j] = OP(carry[j], item);                                                    \
+                out[j] = (T)STORE(carry[j]);                                                      \
+            }                                                                                     \
     }
 /* a later equal item takes over, as in PyTorch; so does a later nan */
 #define AT_LEAST(a, b) ((a) >= (b))
 #define AT_MOST(a, b) ((a) <= (b))
-#define EXTREME(name, T, F, LOAD, OVER)                                                                      \
-    static void scan_##name(int64_t n, int64_t width, int64_t stride, const void *x_, void *out_,            \
-                            int64_t *at) {                                                                   \
-        const T *x = x_;                                                                                     \
-        T *out = out_;                                                                                       \
-        for (int64_t j = 0; j < width; j++) {                                                                \
-            out[j] = x[j];                                                                                   \
-            at[j] = 0;                                                                                       \
-        }                                                                                                    \
-        for (int64_t i = 1; i < n; i++) {                                                                    \
-            x += stride;                                                                                     \
-            out += stride;                                                                                   \
-            at += stride;                                                                                    \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < width; j++) {                                       \
-                F item = LOAD(x[j]), best = LOAD(out[j - stride]);                                           \
-                bool better = OVER(item, best) | (item != item);                                             \
-                out[j] = better ? x[j] : out[j - stride];                                                    \
-                at[j] = better ? i : at[j - stride];                                                         \
-            }                                                                                                \
-        }                                                                                                    \
+#define EXTREME(name, T, F, LOAD, OVER)                                                           \
+    static void scan_##name(int64_t n, int64_t width, int64_t stride, const void *x_, void *out_, \
+                            int64_t *at) {                                                        \
+        const T *x = x_;                                                                          \
+        T *out = out_;                                                                            \
+        for (int64_t j = 0; j < width; j++) {                                                     \
+            out[j] = x[j];                                                                        \
+            at[j] = 0;                                                                            \
+        }                                                                                         \
+        for (int64_t i = 1; i < n; i++) {                                                         \
+            x += stride;                                                                          \
+            out += stride;                                                                        \
+            at += stride;                                                                         \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < width; j++) {                            \
+                F item = LOAD(x[j]), best = LOAD(out[j - stride]);                                \
+                bool better = OVER(item, best) | (item != item);                                  \
+                out[j] = better ? x[j] : out[j - stride];                                         \
+                at[j] = better ? i : at[j - stride];                                              \
+            }                                                                                     \
+        }                                                                                         \
     }
 
 #define LOG_ADD(a, b) logaddexp_f64(a, b)
 #define LOG_ADD_SHORT(a, b) logaddexp_f32(a, b)
-#define EXTREMES(id, T, F, LOAD) EXTREME(cummax_##id, T, F, LOAD, AT_LEAST) EXTREME(cummin_##id, T, F, LOAD, AT_MOST)
-#define SUMS(id, T, CARRY, LOAD, STORE)                                                                      \
+#define EXTREMES(id, T, F, LOAD) \
+    EXTREME(cummax_##id, T, F, LOAD, AT_LEAST) EXTREME(cummin_##id, T, F, LOAD, AT_MOST)
+#define SUMS(id, T, CARRY, LOAD, STORE) \
     SCAN(cumsum_##id, T, CARRY, 0, LOAD, STORE, ADD) SCAN(cumprod_##id, T, CARRY, 1, LOAD, STORE, MULTIPLY)
-#define FLOATS(id, T, F, CARRY, LOAD, STORE)                                                                 \
-    SUMS(id, T, CARRY, LOAD, STORE)                                                                          \
-    SCAN(logcumsumexp_##id, T, CARRY, -inf_f64(), LOAD, STORE, LOG_ADD)                                      \
+#define FLOATS(id, T, F, CARRY, LOAD, STORE)                            \
+    SUMS(id, T, CARRY, LOAD, STORE)                                     \
+    SCAN(logcumsumexp_##id, T, CARRY, -inf_f64(), LOAD, STORE, LOG_ADD) \
     EXTREMES(id, T, F, LOAD)
 FLOATS(F16, cb_half, float, double, HALF, TO_HALF)
 FLOATS(BF16, cb_bfloat, float, double, BFLOAT, TO_BFLOAT)
@@ -102,16 +103,20 @@ EXTREMES(I32, int32_t, int32_t, SAME)
 EXTREMES(U64, uint64_t, uint64_t, SAME)
 EXTREMES(I64, int64_t, int64_t, SAME)
 
-#define ROW_FLOAT(id)                                                                                        \
-    [CB_##id] = {scan_cumsum_##id, scan_cumprod_##id, scan_logcumsumexp_##id, scan_cummax_##id, scan_cummin_##id}
+#define ROW_FLOAT(id)                                                                           \
+    [CB_##id] = {scan_cumsum_##id, scan_cumprod_##id, scan_logcumsumexp_##id, scan_cummax_##id, \
+                 scan_cummin_##id}
 #define ROW_COMPLEX(id) [CB_##id] = {scan_cumsum_##id, scan_cumprod_##id}
-#define ROW_INTEGER(id, bits)                                                                                \
+#define ROW_INTEGER(id, bits) \
     [CB_##id] = {scan_cumsum_U##bits, scan_cumprod_U##bits, NULL, scan_cummax_##id, scan_cummin_##id}
-static void (*const scans[CB_DTYPE_COUNT][CB_SCAN_COUNT])(int64_t, int64_t, int64_t, const void *, void *, int64_t *) = {
+static void (*const scans[CB_DTYPE_COUNT][CB_SCAN_COUNT])(int64_t, int64_t, int64_t, const void *, void *,
+                                                          int64_t *) = {
     [CB_BOOL] = {NULL, NULL, NULL, scan_cummax_U8, scan_cummin_U8},
+    /* clang-format off */
     ROW_INTEGER(U8, 8), ROW_INTEGER(I8, 8), ROW_INTEGER(U16, 16), ROW_INTEGER(I16, 16),
     ROW_INTEGER(U32, 32), ROW_INTEGER(I32, 32), ROW_INTEGER(U64, 64), ROW_INTEGER(I64, 64),
     ROW_FLOAT(F16), ROW_FLOAT(BF16), ROW_FLOAT(F32), ROW_FLOAT(F64), ROW_COMPLEX(C64), ROW_COMPLEX(C128),
+    /* clang-format on */
 };
 
 static void run_tiles(void *context, int64_t begin, int64_t end) {
@@ -124,9 +129,16 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
 }
 
 int CB_FN(scan)(int op, const cb_tensor *x, int dim, cb_tensor *const *out) {
-    scan_run s = {.row = scans[x->dtype][op], .itemsize = x->itemsize, .n = 1, .inner = 1, .x = x->data,
-                  .out = out[0]->data, .at = out[1] ? out[1]->data : NULL};
-    if (!s.row) return cb_fail(CB_ERR_UNSUPPORTED, "%s: no kernel for %s.", cb_scan_names[op], cb_dtypes[x->dtype].name);
+    scan_run s = {.row = scans[x->dtype][op],
+                  .itemsize = x->itemsize,
+                  .n = 1,
+                  .inner = 1,
+                  .x = x->data,
+                  .out = out[0]->data,
+                  .at = out[1] ? out[1]->data : NULL};
+    if (!s.row)
+        return cb_fail(CB_ERR_UNSUPPORTED, "%s: no kernel for %s.", cb_scan_names[op],
+                       cb_dtypes[x->dtype].name);
     int64_t outer = 1;
     for (int d = 0; d < x->ndim; d++) *(d < dim ? &outer : d == dim ? &s.n : &s.inner) *= x->shape[d];
     s.tiles = (s.inner + COLUMNS - 1) / COLUMNS;

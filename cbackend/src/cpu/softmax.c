@@ -1,8 +1,9 @@
 /* Softmax, log-softmax, cross-entropy and their gradients on contiguous tensors.
  *
- * A row (or a tile of columns) passes three times through the first-level caches: maximum, exponentials with their
- * sum, scaling. Loops run over whole vectors of LANES; the rest of a row goes through a padded one, and short rows
- * are turned into columns, so that no exponential is computed alone. 16-bit floats are widened into scratch a row or tile at a time. */
+ * A row (or a tile of columns) passes three times through the first-level caches: maximum, exponentials with
+ * their sum, scaling. Loops run over whole vectors of LANES; the rest of a row goes through a padded one, and
+ * short rows are turned into columns, so that no exponential is computed alone. 16-bit floats are widened
+ * into scratch a row or tile at a time. */
 #include <math.h>
 
 #include "cpu.h"
@@ -14,149 +15,151 @@ enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384 };
 #define ADD(a, b) ((a) + (b))
 #define LARGER(a, b) ((a) > (b) ? (a) : (b)) /* a nan reaches the result through its exponential */
 
-/* Runs BODY for every whole vector, then for a padded copy of the rest; `v` and `w` are the operands' vectors and
- * `to` the result's. `more` is how many items the vector holds. */
-#define EACH_VECTOR(F, n, x, y, result, padding, BODY)                                                       \
-    do {                                                                                                     \
-        int64_t i_ = 0;                                                                                      \
-        for (; i_ + LANES <= (n); i_ += LANES) {                                                             \
-            const F *v = (x) + i_, *w = (y) + i_;                                                            \
-            F *to = (result) + i_;                                                                           \
-            (void)v, (void)w, (void)to;                                                                      \
-            BODY                                                                                             \
-        }                                                                                                    \
-        if (i_ < (n)) {                                                                                      \
-            F v[LANES], w[LANES], to[LANES];                                                                 \
-            int more = (int)((n)-i_);                                                                        \
-            for (int j = 0; j < LANES; j++) v[j] = padding, w[j] = 0;                                        \
-            for (int j = 0; j < more; j++) v[j] = (x)[i_ + j], w[j] = (y)[i_ + j];                           \
-            (void)w, (void)to;                                                                               \
-            BODY                                                                                             \
-            if ((const F *)(result) != (const F *)NULL)                                                      \
-                for (int j = 0; j < more; j++) (result)[i_ + j] = to[j];                                     \
-        }                                                                                                    \
+/* Runs BODY for every whole vector, then for a padded copy of the rest; `v` and `w` are the operands' vectors
+ * and `to` the result's. `more` is how many items the vector holds. */
+#define EACH_VECTOR(F, n, x, y, result, padding, BODY)                                          \
+    do {                                                                                        \
+        int64_t i_ = 0;                                                                         \
+        for (; i_ + LANES <= (n); i_ += LANES) {                                                \
+            const F *v = (x) + i_, *w = (y) + i_;                                               \
+            F *to = (result) + i_;                                                              \
+            (void)v, (void)w, (void)to;                                                         \
+            BODY                                                                                \
+        }                                                                                       \
+        if (i_ < (n)) {                                                                         \
+            F v[LANES], w[LANES], to[LANES];                                                    \
+            int more = (int)((n) - i_);                                                         \
+            for (int j = 0; j < LANES; j++) v[j] = padding, w[j] = 0;                           \
+            for (int j = 0; j < more; j++) v[j] = (x)[i_ + j], w[j] = (y)[i_ + j];              \
+            (void)w, (void)to;                                                                  \
+            BODY if ((const F *)(result) != (const F *)NULL) for (int j = 0; j < more;          \
+                                                                  j++)(result)[i_ + j] = to[j]; \
+        }                                                                                       \
     } while (0)
 
-#define ROWS(F, f)                                                                                           \
-    CB_INLINE F row_max_##f(int64_t n, const F *x) {                                                         \
-        F lane[LANES];                                                                                       \
-        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                              \
-        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                     \
-                    for (int j = 0; j < LANES; j++) lane[j] = LARGER(v[j], lane[j]););                       \
-        CB_FOLD_LANES(LANES, lane, LARGER);                                                                  \
-        return lane[0];                                                                                      \
-    }                                                                                                        \
-    CB_INLINE F row_sum_exp_##f(int64_t n, const F *x, F shift) {                                            \
-        F lane[LANES] = {0};                                                                                 \
-        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                     \
-                    for (int j = 0; j < LANES; j++) lane[j] += exp_##f(v[j] - shift););                      \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        return lane[0];                                                                                      \
-    }                                                                                                        \
-    static void row_softmax_##f(int64_t n, const F *x, F *out) {                                             \
-        F lane[LANES] = {0}, shift = row_max_##f(n, x);                                                      \
-        EACH_VECTOR(F, n, x, x, out, -(F)INFINITY, for (int j = 0; j < LANES; j++) {                         \
-            F e = exp_##f(v[j] - shift);                                                                     \
-            to[j] = e;                                                                                       \
-            lane[j] += e;                                                                                    \
-        });                                                                                                  \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        F scale = 1 / lane[0];                                                                               \
-        for (int64_t i = 0; i < n; i++) out[i] *= scale;                                                     \
-    }                                                                                                        \
-    static void row_log_softmax_##f(int64_t n, const F *x, F *out) {                                         \
-        F shift = row_max_##f(n, x), rest = log_##f(row_sum_exp_##f(n, x, shift));                           \
-        for (int64_t i = 0; i < n; i++) out[i] = (x[i] - shift) - rest;                                      \
-    }                                                                                                        \
-    static void row_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                           \
-        F lane[LANES] = {0};                                                                                 \
-        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j] * w[j];);     \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        F dot = lane[0];                                                                                     \
-        for (int64_t i = 0; i < n; i++) out[i] = y[i] * (ct[i] - dot);                                       \
-    }                                                                                                        \
-    static void row_log_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                       \
-        F lane[LANES] = {0};                                                                                 \
-        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j];);            \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                     \
-        F total = lane[0];                                                                                   \
-        EACH_VECTOR(F, n, ct, y, out, 0, for (int j = 0; j < LANES; j++) to[j] = v[j] - exp_##f(w[j]) * total;);\
-    }                                                                                                        \
-    /* `width` at most WIDTH neighbouring columns, rows `stride` apart */                                    \
-    static void columns_softmax_##f(int64_t n, int width, int64_t stride, bool log, const F *x, F *out) {    \
-        F top[WIDTH], sum[WIDTH] = {0};                                                                      \
-        for (int j = 0; j < width; j++) top[j] = x[j];                                                       \
-        for (int64_t i = 1; i < n; i++)                                                                      \
-            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                      \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            const F *v = x + i * stride;                                                                     \
-            F *to = out + i * stride;                                                                        \
-            if (log) {                                                                                       \
-                for (int j = 0; j < width; j++) sum[j] += exp_##f(v[j] - top[j]);                            \
-            } else {                                                                                         \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) {                                       \
-                    F e = exp_##f(v[j] - top[j]);                                                            \
-                    to[j] = e;                                                                               \
-                    sum[j] += e;                                                                             \
-                }                                                                                            \
-            }                                                                                                \
-        }                                                                                                    \
-        for (int j = 0; j < width; j++) sum[j] = log ? log_##f(sum[j]) : 1 / sum[j];                         \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            const F *v = x + i * stride;                                                                     \
-            F *to = out + i * stride;                                                                        \
-            if (log) {                                                                                       \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = (v[j] - top[j]) - sum[j];       \
-            } else {                                                                                         \
-                for (int j = 0; j < width; j++) to[j] *= sum[j];                                             \
-            }                                                                                                \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void columns_softmax_grad_##f(int64_t n, int width, int64_t stride, bool log, const F *ct,        \
-                                         const F *y, F *out) {                                               \
-        F sum[WIDTH] = {0};                                                                                  \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            const F *v = ct + i * stride, *w = y + i * stride;                                               \
-            for (int j = 0; j < width; j++) sum[j] += log ? v[j] : v[j] * w[j];                              \
-        }                                                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            const F *v = ct + i * stride, *w = y + i * stride;                                               \
-            F *to = out + i * stride;                                                                        \
-            if (log) {                                                                                       \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = v[j] - exp_##f(w[j]) * sum[j];  \
-            } else {                                                                                         \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = w[j] * (v[j] - sum[j]);         \
-            }                                                                                                \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void columns_logsumexp_##f(int64_t n, int width, int64_t stride, const F *x, F *total) {          \
-        F top[WIDTH], sum[WIDTH] = {0};                                                                      \
-        for (int j = 0; j < width; j++) top[j] = x[j];                                                       \
-        for (int64_t i = 1; i < n; i++)                                                                      \
-            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                      \
-        for (int j = 0; j < width; j++) top[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];               \
-        for (int64_t i = 0; i < n; i++)                                                                      \
-            for (int j = 0; j < width; j++) sum[j] += exp_##f(x[i * stride + j] - top[j]);                   \
-        for (int j = 0; j < width; j++) total[j] = top[j] + log_##f(sum[j]);                                 \
-    }                                                                                                        \
-    /* `rows` at most WIDTH short rows to columns WIDTH apart, and back */                                   \
-    static void turn_##f(int64_t n, int rows, const F *x, F *columns) {                                      \
-        for (int j = 0; j < rows; j++)                                                                       \
-            for (int64_t i = 0; i < n; i++) columns[i * WIDTH + j] = x[j * n + i];                           \
-    }                                                                                                        \
-    static void turn_back_##f(int64_t n, int rows, const F *columns, F *x) {                                 \
-        for (int j = 0; j < rows; j++)                                                                       \
-            for (int64_t i = 0; i < n; i++) x[j * n + i] = columns[i * WIDTH + j];                           \
-    }                                                                                                        \
-    static void row_cross_entropy_##f(int64_t n, const F *x, int64_t label, F *loss, F *total) {             \
-        F shift = row_max_##f(n, x);                                                                         \
-        F finite = fabs_##f(shift) == (F)INFINITY ? 0 : shift;                                               \
-        *total = finite + log_##f(row_sum_exp_##f(n, x, finite));                                            \
-        *loss = label < 0 ? 0 : *total - x[label];                                                           \
-    }                                                                                                        \
-    static void row_cross_entropy_grad_##f(int64_t n, F ct, const F *x, int64_t label, F total, F *out) {    \
-        EACH_VECTOR(F, n, x, x, out, 0, for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;);\
-        out[label] -= ct;                                                                                    \
+#define ROWS(F, f)                                                                                          \
+    CB_INLINE F row_max_##f(int64_t n, const F *x) {                                                        \
+        F lane[LANES];                                                                                      \
+        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                             \
+        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                    \
+                    for (int j = 0; j < LANES; j++) lane[j] = LARGER(v[j], lane[j]););                      \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                                 \
+        return lane[0];                                                                                     \
+    }                                                                                                       \
+    CB_INLINE F row_sum_exp_##f(int64_t n, const F *x, F shift) {                                           \
+        F lane[LANES] = {0};                                                                                \
+        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                    \
+                    for (int j = 0; j < LANES; j++) lane[j] += exp_##f(v[j] - shift););                     \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
+        return lane[0];                                                                                     \
+    }                                                                                                       \
+    static void row_softmax_##f(int64_t n, const F *x, F *out) {                                            \
+        F lane[LANES] = {0}, shift = row_max_##f(n, x);                                                     \
+        EACH_VECTOR(                                                                                        \
+            F, n, x, x, out, -(F)INFINITY, for (int j = 0; j < LANES; j++) {                                \
+                F e = exp_##f(v[j] - shift);                                                                \
+                to[j] = e;                                                                                  \
+                lane[j] += e;                                                                               \
+            });                                                                                             \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
+        F scale = 1 / lane[0];                                                                              \
+        for (int64_t i = 0; i < n; i++) out[i] *= scale;                                                    \
+    }                                                                                                       \
+    static void row_log_softmax_##f(int64_t n, const F *x, F *out) {                                        \
+        F shift = row_max_##f(n, x), rest = log_##f(row_sum_exp_##f(n, x, shift));                          \
+        for (int64_t i = 0; i < n; i++) out[i] = (x[i] - shift) - rest;                                     \
+    }                                                                                                       \
+    static void row_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                          \
+        F lane[LANES] = {0};                                                                                \
+        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j] * w[j];);    \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
+        F dot = lane[0];                                                                                    \
+        for (int64_t i = 0; i < n; i++) out[i] = y[i] * (ct[i] - dot);                                      \
+    }                                                                                                       \
+    static void row_log_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                      \
+        F lane[LANES] = {0};                                                                                \
+        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j];);           \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
+        F total = lane[0];                                                                                  \
+        EACH_VECTOR(F, n, ct, y, out, 0,                                                                    \
+                    for (int j = 0; j < LANES; j++) to[j] = v[j] - exp_##f(w[j]) * total;);                 \
+    }                                                                                                       \
+    /* `width` at most WIDTH neighbouring columns, rows `stride` apart */                                   \
+    static void columns_softmax_##f(int64_t n, int width, int64_t stride, bool log, const F *x, F *out) {   \
+        F top[WIDTH], sum[WIDTH] = {0};                                                                     \
+        for (int j = 0; j < width; j++) top[j] = x[j];                                                      \
+        for (int64_t i = 1; i < n; i++)                                                                     \
+            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                     \
+        for (int64_t i = 0; i < n; i++) {                                                                   \
+            const F *v = x + i * stride;                                                                    \
+            F *to = out + i * stride;                                                                       \
+            if (log) {                                                                                      \
+                for (int j = 0; j < width; j++) sum[j] += exp_##f(v[j] - top[j]);                           \
+            } else {                                                                                        \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) {                                      \
+                    F e = exp_##f(v[j] - top[j]);                                                           \
+                    to[j] = e;                                                                              \
+                    sum[j] += e;                                                                            \
+                }                                                                                           \
+            }                                                                                               \
+        }                                                                                                   \
+        for (int j = 0; j < width; j++) sum[j] = log ? log_##f(sum[j]) : 1 / sum[j];                        \
+        for (int64_t i = 0; i < n; i++) {                                                                   \
+            const F *v = x + i * stride;                                                                    \
+            F *to = out + i * stride;                                                                       \
+            if (log) {                                                                                      \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = (v[j] - top[j]) - sum[j];      \
+            } else {                                                                                        \
+                for (int j = 0; j < width; j++) to[j] *= sum[j];                                            \
+            }                                                                                               \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void columns_softmax_grad_##f(int64_t n, int width, int64_t stride, bool log, const F *ct,       \
+                                         const F *y, F *out) {                                              \
+        F sum[WIDTH] = {0};                                                                                 \
+        for (int64_t i = 0; i < n; i++) {                                                                   \
+            const F *v = ct + i * stride, *w = y + i * stride;                                              \
+            for (int j = 0; j < width; j++) sum[j] += log ? v[j] : v[j] * w[j];                             \
+        }                                                                                                   \
+        for (int64_t i = 0; i < n; i++) {                                                                   \
+            const F *v = ct + i * stride, *w = y + i * stride;                                              \
+            F *to = out + i * stride;                                                                       \
+            if (log) {                                                                                      \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = v[j] - exp_##f(w[j]) * sum[j]; \
+            } else {                                                                                        \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = w[j] * (v[j] - sum[j]);        \
+            }                                                                                               \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void columns_logsumexp_##f(int64_t n, int width, int64_t stride, const F *x, F *total) {         \
+        F top[WIDTH], sum[WIDTH] = {0};                                                                     \
+        for (int j = 0; j < width; j++) top[j] = x[j];                                                      \
+        for (int64_t i = 1; i < n; i++)                                                                     \
+            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                     \
+        for (int j = 0; j < width; j++) top[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];              \
+        for (int64_t i = 0; i < n; i++)                                                                     \
+            for (int j = 0; j < width; j++) sum[j] += exp_##f(x[i * stride + j] - top[j]);                  \
+        for (int j = 0; j < width; j++) total[j] = top[j] + log_##f(sum[j]);                                \
+    }                                                                                                       \
+    /* `rows` at most WIDTH short rows to columns WIDTH apart, and back */                                  \
+    static void turn_##f(int64_t n, int rows, const F *x, F *columns) {                                     \
+        for (int j = 0; j < rows; j++)                                                                      \
+            for (int64_t i = 0; i < n; i++) columns[i * WIDTH + j] = x[j * n + i];                          \
+    }                                                                                                       \
+    static void turn_back_##f(int64_t n, int rows, const F *columns, F *x) {                                \
+        for (int j = 0; j < rows; j++)                                                                      \
+            for (int64_t i = 0; i < n; i++) x[j * n + i] = columns[i * WIDTH + j];                          \
+    }                                                                                                       \
+    static void row_cross_entropy_##f(int64_t n, const F *x, int64_t label, F *loss, F *total) {            \
+        F shift = row_max_##f(n, x);                                                                        \
+        F finite = fabs_##f(shift) == (F)INFINITY ? 0 : shift;                                              \
+        *total = finite + log_##f(row_sum_exp_##f(n, x, finite));                                           \
+        *loss = label < 0 ? 0 : *total - x[label];                                                          \
+    }                                                                                                       \
+    static void row_cross_entropy_grad_##f(int64_t n, F ct, const F *x, int64_t label, F total, F *out) {   \
+        EACH_VECTOR(F, n, x, x, out, 0,                                                                     \
+                    for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;);                   \
+        out[label] -= ct;                                                                                   \
     }
 ROWS(float, f32)
 ROWS(double, f64)
@@ -166,7 +169,7 @@ typedef struct run {
     char *out;
     int dtype, itemsize;
     bool log, grad, failed;
-    int64_t outer, n, inner;    /* before the dim, along it, behind it */
+    int64_t outer, n, inner; /* before the dim, along it, behind it */
     int64_t width, tiles, rows; /* columns a tile, tiles of columns; short rows a tile */
 } run;
 
@@ -192,7 +195,8 @@ static void columns(const run *r, int width, int64_t stride, const void *const *
                 : columns_softmax_f32(n, width, stride, r->log, in[0], out);
 }
 
-/* A tile of `width` columns whose rows are `stride` apart, in the compute dtype; scratch holds as much, twice. */
+/* A tile of `width` columns whose rows are `stride` apart, in the compute dtype; scratch holds as much,
+ * twice. */
 static void tile(const run *r, int width, int64_t stride, const void *const *in, void *out, char *scratch) {
     int size = wide(r) ? 8 : 4, operands = r->grad ? 2 : 1;
     if (stride == 1) {
@@ -221,14 +225,16 @@ static void short_rows(const run *r, int rows, const void *const *in, void *out)
 }
 
 /* rows of `width` items, `from_stride` and `to_stride` apart, with a cast */
-static void cast_tile(int from, int to, int64_t rows, int64_t width, const char *x, int64_t x_stride, char *out, int64_t out_stride) {
+static void cast_tile(int from, int to, int64_t rows, int64_t width, const char *x, int64_t x_stride,
+                      char *out, int64_t out_stride) {
     if (x_stride == width && out_stride == width) width *= rows, rows = 1;
+    cb_cast_kernel cast = CB_FN(cast_table)[from][to];
     for (int64_t i = 0; i < rows; i++)
-        CB_FN(cast_table)[from][to](width, out + i * out_stride * cb_dtypes[to].size, x + i * x_stride * cb_dtypes[from].size);
+        cast(width, out + i * out_stride * cb_dtypes[to].size, x + i * x_stride * cb_dtypes[from].size);
 }
 
-/* Pieces count tiles: of `rows` short rows, of one row, or of columns. Scratch holds a tile of each operand twice:
- * cast, and turned. */
+/* Pieces count tiles: of `rows` short rows, of one row, or of columns. Scratch holds a tile of each operand
+ * twice: cast, and turned. */
 static void run_tiles(void *context, int64_t begin, int64_t end) {
     run *r = context;
     int compute = cb_compute_dtype(r->dtype), size = cb_dtypes[compute].size, operands = r->grad ? 2 : 1;
@@ -240,7 +246,8 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
         return;
     }
     for (int64_t t = begin; t < end; t++) {
-        int64_t column = t % r->tiles * r->width, group = t / r->tiles * r->rows, offset = group * r->n * r->inner + column;
+        int64_t column = t % r->tiles * r->width, group = t / r->tiles * r->rows,
+                offset = group * r->n * r->inner + column;
         int width = (int)CB_MIN(r->width, r->inner - column), rows = (int)CB_MIN(r->rows, r->outer - group);
         int64_t stride = r->inner, height = r->n * rows;
         const void *in[2];
@@ -252,8 +259,10 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
             in[k] = scratch + k * part;
         }
         if (compute != r->dtype) stride = width, out = scratch;
-        if (r->rows > 1) short_rows(r, rows, in, out);
-        else tile(r, width, stride, in, out, scratch + 2 * part);
+        if (r->rows > 1)
+            short_rows(r, rows, in, out);
+        else
+            tile(r, width, stride, in, out, scratch + 2 * part);
         if (compute != r->dtype) cast_tile(compute, r->dtype, height, width, out, width, target, r->inner);
     }
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
@@ -291,9 +300,9 @@ typedef struct entropy {
     int64_t count, n, ignore, rows; /* rows in all; classes; rows a batch */
     const char *x;
     const int64_t *labels;
-    const char *ct;  /* gradient: in the compute dtype, as `totals` */
-    char *totals;    /* log-sum-exps */
-    char *out;       /* losses, or the gradient */
+    const char *ct; /* gradient: in the compute dtype, as `totals` */
+    char *totals; /* log-sum-exps */
+    char *out; /* losses, or the gradient */
 } entropy;
 
 /* Losses of up to WIDTH short rows: x in the compute dtype. */
@@ -310,9 +319,12 @@ static void short_losses(const entropy *e, int64_t first, int rows, const void *
     }
     for (int j = 0; j < rows; j++) {
         int64_t label = e->labels[first + j], at = j * e->n + label;
-        if (label == e->ignore) losses[j] = 0;
-        else if (wide) losses[j] = ((double *)totals)[j] - ((const double *)x)[at];
-        else losses[j] = (double)(((float *)totals)[j] - ((const float *)x)[at]);
+        if (label == e->ignore)
+            losses[j] = 0;
+        else if (wide)
+            losses[j] = ((double *)totals)[j] - ((const double *)x)[at];
+        else
+            losses[j] = (double)(((float *)totals)[j] - ((const float *)x)[at]);
     }
 }
 
@@ -321,15 +333,21 @@ static double entropy_row(const entropy *e, int64_t i, const void *x, void *to) 
     int64_t label = e->labels[i] == e->ignore ? -1 : e->labels[i];
     if (e->dtype == CB_F64) {
         double loss = 0, *total = (double *)e->totals + i;
-        if (!e->ct) row_cross_entropy_f64(e->n, x, label, &loss, total);
-        else if (label < 0) memset(to, 0, (size_t)e->n * sizeof(double));
-        else row_cross_entropy_grad_f64(e->n, ((const double *)e->ct)[i], x, label, *total, to);
+        if (!e->ct)
+            row_cross_entropy_f64(e->n, x, label, &loss, total);
+        else if (label < 0)
+            memset(to, 0, (size_t)e->n * sizeof(double));
+        else
+            row_cross_entropy_grad_f64(e->n, ((const double *)e->ct)[i], x, label, *total, to);
         return loss;
     }
     float loss = 0, *total = (float *)e->totals + i;
-    if (!e->ct) row_cross_entropy_f32(e->n, x, label, &loss, total);
-    else if (label < 0) memset(to, 0, (size_t)e->n * sizeof(float));
-    else row_cross_entropy_grad_f32(e->n, ((const float *)e->ct)[i], x, label, *total, to);
+    if (!e->ct)
+        row_cross_entropy_f32(e->n, x, label, &loss, total);
+    else if (label < 0)
+        memset(to, 0, (size_t)e->n * sizeof(float));
+    else
+        row_cross_entropy_grad_f32(e->n, ((const float *)e->ct)[i], x, label, *total, to);
     return (double)loss;
 }
 
@@ -355,10 +373,14 @@ static void entropy_rows(void *context, int64_t begin, int64_t end) {
             CB_FN(cast_table)[e->dtype][compute](rows * e->n, scratch, x);
             x = scratch;
         }
-        if (e->rows > 1) short_losses(e, first, rows, x, losses);
-        else losses[0] = entropy_row(e, first, x, landing);
-        if (!e->ct) CB_FN(cast_table)[CB_F64][e->dtype](rows, e->out + first * itemsize, losses);
-        else if (convert) CB_FN(cast_table)[compute][e->dtype](e->n, to, scratch);
+        if (e->rows > 1)
+            short_losses(e, first, rows, x, losses);
+        else
+            losses[0] = entropy_row(e, first, x, landing);
+        if (!e->ct)
+            CB_FN(cast_table)[CB_F64][e->dtype](rows, e->out + first * itemsize, losses);
+        else if (convert)
+            CB_FN(cast_table)[compute][e->dtype](e->n, to, scratch);
     }
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
 }
@@ -373,11 +395,14 @@ static int run_entropy(entropy *e, const cb_tensor *logits, const cb_tensor *lab
     for (int64_t i = 0; i < e->count; i++) {
         int64_t label = e->labels[i];
         if ((label < 0 || label >= e->n) && label != ignore)
-            return cb_fail(CB_ERR_INDEX, "cross_entropy: expected labels in [0, %lld), got %lld in row %lld. Mark rows to skip with ignore_index.",
+            return cb_fail(CB_ERR_INDEX,
+                           "cross_entropy: expected labels in [0, %lld), got %lld in row %lld. Mark rows to "
+                           "skip with ignore_index.",
                            (long long)e->n, (long long)label, (long long)i);
     }
     e->rows = e->n > 0 && e->n <= SHORT && !e->ct ? WIDTH : 1;
-    cb_parallel((e->count + e->rows - 1) / e->rows, CB_MAX(1, WORK / CB_MAX(e->n * e->rows, 1)), entropy_rows, e);
+    cb_parallel((e->count + e->rows - 1) / e->rows, CB_MAX(1, WORK / CB_MAX(e->n * e->rows, 1)), entropy_rows,
+                e);
     return e->failed ? cb_fail(CB_ERR_MEMORY, "cross_entropy: the system has no memory left.") : CB_OK;
 }
 

@@ -1,0 +1,382 @@
+"""Products of several dimensions: einsum, tensordot, kron, cross and statistics made of them.
+
+einsum contracts two operands at a time by one batched matmul each. With more than two, the order
+comes from opt_einsum where that is installed, else the smallest intermediate result comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import DimError, DTypeError, ShapeError, message
+from ..tensor import Tensor, wrap_dim
+from .binary import maximum
+from .family import operand, result_type
+from .join import stack
+from .matmul import matmul
+from .reduce import norm
+
+__all__ = [
+    "corrcoef",
+    "cov",
+    "cross",
+    "dist",
+    "einsum",
+    "inner",
+    "kron",
+    "tensordot",
+    "trace",
+    "vecdot",
+]
+
+# ---- einsum: labels are integers; ellipsis dims are negative, the last one -1 ----
+_Labels = tuple[int, ...]
+
+
+def _wrong(expected: str, got: object) -> ValueError:
+    return ValueError(message("einsum", expected, got))
+
+
+def _term(text: str, ndim: int | None) -> _Labels:
+    """The labels of one operand, or (ndim None) of the result with ... as 0."""
+    before, dots, after = text.replace(" ", "").partition("...")
+    for c in before + after:
+        if not (c.isascii() and c.isalpha()):
+            raise _wrong("letters, commas, -> and one ... a term", repr(c))
+    head, tail = [tuple(map(ord, part)) for part in (before, after)]
+    if ndim is None:
+        return (*head, *((0,) if dots else ()), *tail)
+    rest = ndim - len(head) - len(tail)
+    if rest < 0 or (rest and not dots):
+        raise ShapeError(message("einsum", f"as many dimensions as in {text.strip()!r}", ndim))
+    return (*head, *range(-rest, 0), *tail)
+
+
+def _parsed(equation: str, xs: Sequence[Tensor]) -> tuple[list[_Labels], _Labels]:
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(xs):
+        raise _wrong(f"{len(terms)} operands for {equation!r}", len(xs))
+    labels = [_term(term, x.ndim) for term, x in zip(terms, xs, strict=True)]
+    used = [label for term in labels for label in term]
+    dots = tuple(range(min([0, *used]), 0))
+    if arrow:
+        out: list[int] = []
+        for label in _term(right, None):
+            out += dots if label == 0 else (label,)
+        if len(set(out)) < len(out) or not set(out) <= set(used):
+            raise _wrong("every label of the result once, and in an operand", repr(right.strip()))
+        return labels, tuple(out)
+    return labels, (*dots, *sorted(c for c in set(used) if c > 0 and used.count(c) == 1))
+
+
+def _plain(x: Tensor, labels: _Labels, sizes: dict[int, int]) -> tuple[Tensor, _Labels]:
+    """The operand with each label once, and without those that it is only broadcast along."""
+    for label in dict.fromkeys(labels):
+        while labels.count(label) > 1:
+            a = labels.index(label)
+            b = labels.index(label, a + 1)
+            x = x.diagonal(0, a, b)  # its dim comes last
+            labels = (*[k for i, k in enumerate(labels) if i not in (a, b)], label)
+    for d in reversed(range(len(labels))):
+        if x._shape[d] == 1 and sizes[labels[d]] != 1:
+            x, labels = x.squeeze(d), (*labels[:d], *labels[d + 1 :])
+    return x, labels
+
+
+def _summed(x: Tensor, labels: _Labels, keep: set[int]) -> tuple[Tensor, _Labels]:
+    gone = tuple(d for d, label in enumerate(labels) if label not in keep)
+    if not gone:
+        return x, labels
+    total = x.sum(gone)
+    total = total if total.dtype is x.dtype else total.to(x.dtype)
+    return total, tuple(label for label in labels if label in keep)
+
+
+def _arranged(x: Tensor, labels: _Labels, order: Sequence[int]) -> Tensor:
+    dims = [labels.index(label) for label in order]
+    return x if dims == list(range(len(dims))) else x.permute(dims)
+
+
+def _pair(
+    a: tuple[Tensor, _Labels], b: tuple[Tensor, _Labels], keep: set[int], sizes: dict[int, int]
+) -> tuple[Tensor, _Labels]:
+    """Two operands contracted over the labels that nobody else wants."""
+    x, left = _summed(*a, keep | set(b[1]))
+    y, right = _summed(*b, keep | set(left))
+    both = [label for label in left if label in right]
+    batch = [label for label in both if label in keep]
+    inner_ = [label for label in both if label not in keep]
+    rows = [label for label in left if label not in both]
+    columns = [label for label in right if label not in both]
+    out = (*batch, *rows, *columns)
+    if not inner_:
+        x = _arranged(x, left, [*batch, *rows])
+        y = _arranged(y, right, [*batch, *columns])
+        lead = [sizes[label] for label in batch]
+        middle = [1] * len(rows) + [sizes[label] for label in columns]
+        x = x.reshape([*x._shape, *[1] * len(columns)])
+        return x * y.reshape([*lead, *middle]), out
+
+    def size(labels: Sequence[int]) -> int:
+        n = 1
+        for label in labels:
+            n *= sizes[label]
+        return n
+
+    lead = [sizes[label] for label in batch]
+    x = _arranged(x, left, [*batch, *rows, *inner_]).reshape([*lead, size(rows), size(inner_)])
+    y = _arranged(y, right, [*batch, *inner_, *columns])
+    y = y.reshape([*lead, size(inner_), size(columns)])
+    return matmul(x, y).reshape([sizes[label] for label in out]), out
+
+
+def _next_pair(terms: Sequence[_Labels], out: set[int], sizes: dict[int, int]) -> tuple[int, int]:
+    """The two operands whose product is smallest next to themselves."""
+
+    def size(labels: Any) -> int:
+        n = 1
+        for label in labels:
+            n *= sizes[label]
+        return n
+
+    def cost(i: int, j: int) -> tuple[int, int]:
+        wanted = out.union(*[set(t) for k, t in enumerate(terms) if k not in (i, j)])
+        both = set(terms[i]) | set(terms[j])
+        return size(both & wanted) - size(terms[i]) - size(terms[j]), size(both)
+
+    n = len(terms)
+    return min(((i, j) for i in range(n) for j in range(i + 1, n)), key=lambda pair: cost(*pair))
+
+
+def _path(terms: Sequence[_Labels], out: _Labels, sizes: dict[int, int]) -> Any:
+    """opt_einsum's order of contraction, or None where it is not installed."""
+    if len(terms) <= 2:
+        return None
+    try:
+        from opt_einsum.paths import auto  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return auto([frozenset(t) for t in terms], frozenset(out), sizes)
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sums of products by Einstein's convention.
+
+    Labels that the result lacks are summed over.
+
+    Args:
+      equation: "ij,jk->ik"; without -> the labels that occur once, in alphabetical order; `...`
+        stands for dimensions that broadcast; a label twice in one term takes the diagonal.
+      operands: tensors, or one sequence of them.
+    Raises:
+      ValueError: the equation is malformed. ShapeError: sizes differ.
+    Notes: with opt_einsum installed, three operands and more are contracted in its order.
+    Example:
+      >>> einsum("ij,ij->i", tensor([[1, 2], [3, 4]]), tensor([[1, 1], [1, 1]]))
+      tensor([3, 7])
+    """
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    xs = [operand("einsum", x) for x in operands]
+    if not xs:
+        raise _wrong("at least one operand", "none")
+    labels, out = _parsed(equation, xs)
+    sizes: dict[int, int] = {}
+    for x, term in zip(xs, labels, strict=True):
+        for label, n in zip(term, x._shape, strict=True):
+            known = sizes.get(label, 1)
+            if n != 1 and known not in (1, n):
+                name = chr(label) if label > 0 else "..."
+                raise ShapeError(message("einsum", f"one size for {name!r}", f"{known} and {n}"))
+            sizes[label] = known if n == 1 else n
+    terms = [_plain(x, term, sizes) for x, term in zip(xs, labels, strict=True)]
+    names, wanted = [t[1] for t in terms], set(out)
+    path = _path(names, out, sizes)
+    while len(terms) > 1:
+        picked = tuple(path.pop(0)) if path else _next_pair([t[1] for t in terms], wanted, sizes)
+        chosen = [terms.pop(i) for i in sorted(picked, reverse=True)][::-1]
+        result = chosen[0]
+        for k, other in enumerate(chosen[1:], 2):
+            later = [t[1] for t in (*chosen[k:], *terms)]
+            result = _pair(result, other, wanted.union(*map(set, later)), sizes)
+        terms.append(result)
+    x, term = _summed(*terms[0], wanted)
+    missing = [label for label in out if label not in term]  # of size 1 everywhere but broadcast
+    if missing:
+        x = x.reshape([*x._shape, *[1] * len(missing)])
+        x = x.expand([*x._shape[: len(term)], *[sizes[label] for label in missing]])
+        term = (*term, *missing)
+    return _arranged(x, term, out)
+
+
+# ---- products ----
+
+
+def tensordot(x: Tensor, y: Tensor, dims: Any = 2) -> Tensor:
+    """The sum of products over dims of both.
+
+    Args:
+      dims: how many: the last ones of x and the first ones of y; or two lists of dims.
+    Example:
+      >>> tensordot(tensor([1, 2]), tensor([3, 4]), 1)
+      tensor(11)
+    """
+    if isinstance(dims, int):
+        if dims < 0 or dims > min(x.ndim, y.ndim):
+            wanted = f"dims in [0, {min(x.ndim, y.ndim)}]"
+            raise ValueError(message("tensordot", wanted, dims))
+        dims = (range(x.ndim - dims, x.ndim), range(dims))
+    elif isinstance(dims, Tensor):
+        dims = dims.tolist()
+    one, two = ([d] if isinstance(d, int) else list(d) for d in dims)
+    one = [wrap_dim("tensordot", d, x.ndim) for d in one]
+    two = [wrap_dim("tensordot", d, y.ndim) for d in two]
+    sizes = [x._shape[d] for d in one]
+    if len(one) != len(two) or sizes != [y._shape[d] for d in two]:
+        got = f"{sizes} and {[y._shape[d] for d in two]}"
+        raise ShapeError(message("tensordot", "dims of the same sizes", got))
+    rows = [d for d in range(x.ndim) if d not in one]
+    columns = [d for d in range(y.ndim) if d not in two]
+    n = 1
+    for size in sizes:
+        n *= size
+    m = 1
+    for d in rows:
+        m *= x._shape[d]
+    k = 1
+    for d in columns:
+        k *= y._shape[d]
+    left = x.permute([*rows, *one]).reshape((m, n))
+    right = y.permute([*two, *columns]).reshape((n, k))
+    shape = [*[x._shape[d] for d in rows], *[y._shape[d] for d in columns]]
+    return matmul(left, right).reshape(shape)
+
+
+def inner(x: Tensor, y: Tensor) -> Tensor:
+    """The sums of products over the last dimensions of both."""
+    if not x.ndim or not y.ndim:
+        return x * y
+    return tensordot(x, y, ([-1], [-1]))
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sum of conj(x) * y along a dim, with broadcasting."""
+    product = (x.conj() if x.dtype.is_complex else x) * y
+    return product.sum(wrap_dim("vecdot", dim, product.ndim), dtype=product.dtype)
+
+
+def kron(x: Tensor, y: Tensor) -> Tensor:
+    """The Kronecker product: y times every element of x, as blocks.
+
+    Example:
+      >>> kron(tensor([1, 2]), tensor([1, 10]))
+      tensor([ 1, 10,  2, 20])
+    """
+    n = max(x.ndim, y.ndim)
+    a = [1] * (n - x.ndim) + list(x._shape)
+    b = [1] * (n - y.ndim) + list(y._shape)
+    blocks = x.reshape([s for size in a for s in (size, 1)])
+    product = blocks * y.reshape([s for size in b for s in (1, size)])
+    return product.reshape([p * q for p, q in zip(a, b, strict=True)])
+
+
+def cross(x: Tensor, y: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product of vectors of size 3 along a dim; None is the first one of size 3.
+
+    Example:
+      >>> cross(tensor([1, 0, 0]), tensor([0, 1, 0]))
+      tensor([0, 0, 1])
+    """
+    if dim is None:
+        places = [d for d, n in enumerate(x._shape) if n == 3]
+        if not places:
+            raise DimError(message("cross", "a dimension of size 3", f"shape {list(x._shape)}"))
+        dim = places[0] - x.ndim if x.ndim == y.ndim else -1
+    rank = max(x.ndim, y.ndim)
+    d = wrap_dim("cross", dim, rank) - rank
+    if x._shape[d] != 3 or y._shape[d] != 3:
+        got = f"{x._shape[d]} and {y._shape[d]}"
+        raise ShapeError(message("cross", "size 3 along the dim", got))
+    (a, b, c), (u, v, w) = x.unbind(d), y.unbind(d)
+    return stack([b * w - c * v, c * u - a * w, a * v - b * u], d)
+
+
+def trace(x: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    if x.ndim != 2:
+        raise ShapeError(message("trace", "a matrix", f"shape {list(x._shape)}"))
+    return x.diagonal().sum()
+
+
+def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norm of x - y; its gradient where they are equal is 0."""
+    return norm(x - y, p)
+
+
+# ---- covariance ----
+
+
+def cov(
+    x: Tensor,
+    *,
+    correction: int = 1,
+    fweights: Tensor | None = None,
+    aweights: Tensor | None = None,
+) -> Tensor:
+    """The covariance of variables (rows) over observations (columns).
+
+    Args:
+      correction: the divisor is the number of observations less this.
+      fweights, aweights [observations]: how often each counts, and how much.
+    Example:
+      >>> cov(tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+      tensor([[ 1., -1.],
+              [-1.,  1.]])
+    """
+    if x.ndim > 2:
+        raise ShapeError(message("cov", "at most 2 dimensions", f"shape {list(x._shape)}"))
+    rows = x.reshape((1, x.numel())) if x.ndim < 2 else x
+    rows = rows if rows.dtype.is_inexact else rows.float()
+    if fweights is not None and fweights.dtype.is_inexact:
+        raise DTypeError(message("cov", "integers for fweights", fweights.dtype))
+    weights = None
+    for w in (fweights, aweights):
+        if w is not None:
+            if w._shape != rows._shape[1:]:
+                wanted = f"weights of shape {list(rows._shape[1:])}"
+                raise ShapeError(message("cov", wanted, list(w._shape)))
+            weights = w if weights is None else weights * w
+    if weights is None:
+        total: Any = rows._shape[1]
+        mean = rows.mean(1, keepdim=True)
+        divisor = max(total - correction, 0)
+    else:
+        weights = weights.to(result_type(weights, rows.real if rows.dtype.is_complex else rows))
+        total = weights.sum()
+        mean = (rows * weights).sum(1, keepdim=True) / total
+        lost: Any = correction
+        if aweights is not None and correction:
+            lost = correction * (weights * aweights).sum() / total
+        divisor = maximum(total - lost, 0.0)
+    centred = rows - mean
+    weighted = centred if weights is None else centred * weights
+    other = centred.conj() if centred.dtype.is_complex else centred
+    out = matmul(weighted, other.t()) / divisor
+    return out.reshape(()) if x.ndim < 2 else out
+
+
+def corrcoef(x: Tensor) -> Tensor:
+    """The correlation of variables (rows) over observations (columns)."""
+    c = cov(x)
+    if not c.ndim:
+        return c / c
+    scale = c.diagonal()
+    scale = (scale.real if scale.dtype.is_complex else scale).sqrt()
+    out = c / scale.unsqueeze(1) / scale
+    return out if out.dtype.is_complex else out.clamp(-1, 1)
+
+
+for _f in (tensordot, inner, kron, cross, trace, dist, cov, corrcoef):
+    setattr(Tensor, _f.__name__, _f)

@@ -1,0 +1,497 @@
+"""Special functions: the gamma family, normal distribution, stable logarithms; tests of closeness.
+
+Composites compute 16-bit floats in float32 and take integers as the default float, as the kernels
+do. Each is written so that derivatives of every order stay finite where the function is smooth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from cbackend import lib
+
+from ..dtypes import finfo, float32, float64, get_default_dtype
+from ..errors import DTypeError, GradError, message
+from ..op import Op, Spec, wrap
+from ..samples import call, sampled
+from ..tensor import Tensor
+from .binary import logaddexp, xlogy
+from .creation import arange, full
+from .family import align, operand, result_type, sum_to, unary
+from .ternary import where
+from .unary import erfc, erfinv, exp, log, log1p, sigmoid, sin
+
+__all__ = [
+    "allclose",
+    "deg2rad",
+    "digamma",
+    "equal",
+    "float_power",
+    "heaviside",
+    "isclose",
+    "isin",
+    "isreal",
+    "ldexp",
+    "lgamma",
+    "logaddexp2",
+    "logit",
+    "mvlgamma",
+    "nan_to_num",
+    "polygamma",
+    "rad2deg",
+    "sinc",
+    "softplus",
+]
+
+_FAMILY = "special"
+_INF = float("inf")
+
+# ---- gamma functions, zeta ----
+
+lgamma = unary(
+    "lgamma",
+    lambda x, _out: digamma(x),
+    "The logarithm of the absolute value of the gamma function.",
+    oracle="scipy.special.gammaln",
+    samples={"low": 0.2, "high": 6.0},
+)
+digamma = unary(
+    "digamma",
+    lambda x, _out: polygamma(1, x),
+    "The derivative of lgamma; nan at negative integers, -inf at 0 and inf at -0.",
+    oracle="scipy.special.psi",
+    samples={"low": 0.2, "high": 6.0, "special": "the poles are torch's"},
+)
+_zeta_code = lib.cb_op_code(b"binary", b"zeta")
+
+
+def _no_gradient_by_x() -> Any:
+    raise GradError(
+        message("zeta", "a gradient by q only", "one by x", "Detach x: it has no formula here.")
+    )
+
+
+def _zeta_vjp(
+    ct: Tensor, _out: Tensor, x: Tensor, q: Tensor, *, needs: tuple[bool, ...]
+) -> tuple[None, Tensor | None]:
+    if needs[0]:
+        _no_gradient_by_x()
+    return None, sum_to(ct * (-x * zeta(x + 1, q)), Spec(q)) if needs[1] else None
+
+
+def _zeta_jvp(tangents: Sequence[Tensor | None], out: Tensor, x: Tensor, q: Tensor) -> Tensor:
+    if tangents[0] is not None:
+        _no_gradient_by_x()
+    t = tangents[1] * (-x * zeta(x + 1, q))
+    return t.expand(out._shape).to(out.dtype)
+
+
+_zeta = Op(
+    "zeta",
+    lambda x, q: lib.cb_binary(_zeta_code, x._v, q._v),
+    vjp=_zeta_vjp,
+    jvp=_zeta_jvp,
+    batch=lambda _size, batched, x, q: _zeta(*align(batched, (x, q))),
+    family=_FAMILY,
+)
+
+
+def _zeta_oracle(_np: Any, x: Any, q: Any) -> Any:
+    from importlib import import_module
+
+    return import_module("scipy.special").zeta(x, q)
+
+
+sampled(
+    _zeta,
+    lambda make: [
+        call(make.index(6, 3, 4) + 2, make(3, 4, low=0.2, high=5.0)),
+        call(make.index(6, 3, 1) + 2, make(4, low=0.2, high=30.0)),
+        call(make.index(6) + 2, make(2, low=0.2, high=1.0)),
+        call(make.index(6, 2, 0) + 2, make(1, low=0.2, high=1.0)),
+    ],
+    oracle=_zeta_oracle,
+)
+
+
+def zeta(x: Any, q: Any) -> Tensor:
+    """The Hurwitz zeta function: the sum of (q + k) ** -x over k from 0 on.
+
+    inf at x = 1 and where q is 0 or a negative integer; nan for x < 1.
+
+    Raises:
+      GradError: asked for a gradient by x: there is one by q only.
+    Reference: DLMF 25.11.
+    Example:
+      >>> zeta(2.0, tensor([1.0]))
+      tensor([1.6449])
+    """
+    return _zeta(operand("zeta", x), operand("zeta", q))
+
+
+def polygamma(n: int, x: Tensor) -> Tensor:
+    """The n-th derivative of digamma, by x.
+
+    Example:
+      >>> polygamma(1, tensor([1.0]))
+      tensor([1.6449])
+    """
+    if not isinstance(n, int) or n < 0:
+        raise ValueError(message("polygamma", "an order n of at least 0", n))
+    if n == 0:
+        return digamma(x)
+    size = math.factorial(n) if n < 171 else _INF
+    return float(size if n % 2 else -size) * zeta(n + 1, x)
+
+
+def multigammaln(x: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p.
+
+    Example:
+      >>> multigammaln(tensor([2.0]), 2)
+      tensor([0.4516])
+    """
+    if p < 1:
+        raise ValueError(message("multigammaln", "a dimension p of at least 1", p))
+    steps = arange(p, device=x.device, dtype=x.dtype if x.dtype.is_floating_point else None)
+    constant = p * (p - 1) / 4 * math.log(math.pi)
+    return lgamma(x.unsqueeze(-1) - steps / 2).sum(-1) + constant
+
+
+mvlgamma = multigammaln
+
+
+# ---- composites ----
+
+
+def _floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Takes numbers and integers, and computes 16-bit floats in float32."""
+
+    @wraps(function)
+    def computed(*args: Any, **options: Any) -> Tensor:
+        name = function.__name__
+        tensors = [operand(name, a) for a in args]
+        dtype = result_type(*tensors)
+        if dtype.is_complex:
+            raise DTypeError(message(name, "real numbers", dtype, "It has no complex form."))
+        if not dtype.is_floating_point:
+            dtype = get_default_dtype()
+        wide = float32 if dtype.itemsize == 2 else dtype
+        out = function(*[t if t.dtype is wide else t.to(wide) for t in tensors], **options)
+        return out if wide is dtype else out.to(dtype)
+
+    return computed
+
+
+def expit(x: Any) -> Tensor:
+    """1 / (1 + exp(-x)): sigmoid()."""
+    return sigmoid(x)
+
+
+def logit(x: Any, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), the inverse of sigmoid; x is clamped to [eps, 1 - eps] if eps is given.
+
+    Example:
+      >>> logit(tensor([0.5, 0.9]))
+      tensor([0.0000, 2.1972])
+    """
+    return _logit(x, eps=eps)
+
+
+@_floating
+def _logit(x: Tensor, eps: float | None) -> Tensor:
+    if eps is not None:
+        x = x.clamp(eps, 1 - eps)
+    return log(x / (1 - x))
+
+
+_logit.__name__ = "logit"
+
+
+@_floating
+def sinc(x: Any) -> Tensor:
+    """sin(pi x) / (pi x), and 1 at 0.
+
+    Example:
+      >>> sinc(tensor([0.0, 0.5]))
+      tensor([1.0000, 0.6366])
+    """
+    p = math.pi * x
+    near = p.abs() < 1
+    square = where(near, p * p, 0)  # the series, so that derivatives of all orders hold at 0
+    series = full((), 0.0, dtype=x.dtype, device=x.device)
+    for k in range(10, -1, -1):
+        series = series * square + (-1) ** k / math.factorial(2 * k + 1)
+    far = where(near, 1, p)
+    return where(near, series, sin(far) / far)
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, and x where beta x is above the threshold.
+
+    Example:
+      >>> softplus(tensor([0.0, 100.0]))
+      tensor([  0.6931, 100.0000])
+    """
+    return _softplus(x, beta=beta, threshold=threshold)
+
+
+@_floating
+def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
+    scaled = x * beta
+    linear = scaled > threshold
+    return where(linear, x, logaddexp(where(linear, 0, scaled), 0.0) / beta)
+
+
+_softplus.__name__ = "softplus"
+
+
+@_floating
+def xlog1py(x: Any, y: Any) -> Tensor:
+    """x * log(1 + y), and 0 where x is 0 (nan where y is nan)."""
+    zero = (x == 0) & (y == y)
+    return where(zero & (y <= -1), x * 0, x * log1p(where(zero & (y <= -1), 0, y)))
+
+
+@_floating
+def entr(x: Any) -> Tensor:
+    """The entropy term -x log(x): 0 at 0, -inf below.
+
+    Example:
+      >>> entr(tensor([0.0, 0.5]))
+      tensor([0.0000, 0.3466])
+    """
+    return where(x < 0, -_INF, -xlogy(x, where(x < 0, 1, x)))
+
+
+@_floating
+def ndtr(x: Any) -> Tensor:
+    """The distribution function of the standard normal distribution.
+
+    Example:
+      >>> ndtr(tensor([0.0, 1.0]))
+      tensor([0.5000, 0.8413])
+    """
+    return 0.5 * erfc(x * -math.sqrt(0.5))
+
+
+@_floating
+def log_ndtr(x: Any) -> Tensor:
+    """log(ndtr(x)), without underflow.
+
+    Notes: below -12 the asymptotic series, DLMF 7.12.1, good to 1e-14.
+    """
+    far, high = x < -12, x > -1
+    middle = log(0.5 * erfc(where(far | high, 0, x) * -math.sqrt(0.5)))
+    upper = log1p(-0.5 * erfc(where(high, x, 0) * math.sqrt(0.5)))
+    below = where(far, x, -13)
+    square = below * below
+    u = 1 / square
+    tail = full((), 0.0, dtype=x.dtype, device=x.device)
+    for k in range(12, 0, -1):  # 1 - u (1 - 3u (1 - 5u ...))
+        tail = -(2 * k - 1) * u * (1 + tail)
+    lower = -0.5 * square - log(-below) - 0.5 * math.log(2 * math.pi) + log1p(tail)
+    return where(far, lower, where(high, upper, middle))
+
+
+def _ndtri_value(p: Tensor) -> Tensor:
+    """By erfinv, and in the tails by Newton's method on log_ndtr."""
+    low = where(p > 0.5, 1 - p, p)
+    tail = (low < 0.02) & (low > 0)
+    target = log(where(tail, low, 0.01))
+    y = -(-2 * target).sqrt()
+    for _ in range(8):
+        value = log_ndtr(y)
+        y = y - (value - target) * exp(value + 0.5 * y * y) * math.sqrt(2 * math.pi)
+    y = where(p > 0.5, -y, y)
+    return where(tail, y, math.sqrt(2) * erfinv(2 * p - 1))
+
+
+def _ndtri_impl(p: Tensor) -> Any:
+    out = _ndtri_value(wrap(lib.cb_retain(p._v)))
+    return lib.cb_retain(out._v)
+
+
+def _ndtri_slope(out: Tensor) -> Tensor:
+    return math.sqrt(2 * math.pi) * exp(0.5 * out * out)
+
+
+_ndtri = Op(
+    "ndtri",
+    _ndtri_impl,
+    vjp=lambda ct, out, _p: (ct * _ndtri_slope(out),),
+    jvp=lambda tangents, out, _p: tangents[0] * _ndtri_slope(out),
+    batch=lambda _size, _batched, p: _ndtri(p),
+    family=_FAMILY,
+)
+
+
+def _ndtri_oracle(_np: Any, p: Any) -> Any:
+    from importlib import import_module
+
+    return import_module("scipy.special").ndtri(p)
+
+
+sampled(
+    _ndtri,
+    lambda make: [
+        call(make(3, 4, low=0.001, high=0.999)),
+        call(make(low=0.3, high=0.4)),
+        call(make(0)),
+    ],
+    oracle=_ndtri_oracle,
+)
+
+
+@_floating
+def ndtri(p: Any) -> Tensor:
+    """The inverse of ndtr: the quantiles of the standard normal distribution.
+
+    Example:
+      >>> ndtri(tensor([0.5, 0.975]))
+      tensor([0.0000, 1.9600])
+    """
+    return _ndtri(p)
+
+
+def rad2deg(x: Any) -> Tensor:
+    """Degrees from radians."""
+    return operand("rad2deg", x) * (180 / math.pi)
+
+
+def deg2rad(x: Any) -> Tensor:
+    """Radians from degrees."""
+    return operand("deg2rad", x) * (math.pi / 180)
+
+
+@_floating
+def logaddexp2(x: Any, y: Any) -> Tensor:
+    """log2(2**x + 2**y), without overflow."""
+    return logaddexp(x * math.log(2), y * math.log(2)) * (1 / math.log(2))
+
+
+def nan_to_num(
+    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """nan and infinities replaced: by nan, posinf and neginf, or 0 and the largest finite numbers.
+
+    Example:
+      >>> nan_to_num(tensor([1.0, float("nan")]), nan=9.0)
+      tensor([1., 9.])
+    """
+    if x.dtype.is_complex:
+        from .complex import complex as make_complex
+
+        parts = [nan_to_num(part, nan, posinf, neginf) for part in (x.real, x.imag)]
+        return make_complex(*parts)
+    if not x.dtype.is_floating_point:
+        return x.clone()
+    limits = finfo(x.dtype)
+    x = where(x != x, nan, x)
+    x = where(x == _INF, limits.max if posinf is None else posinf, x)
+    return where(x == -_INF, limits.min if neginf is None else neginf, x)
+
+
+def heaviside(x: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, and `values` at 0.
+
+    Raises:
+      DTypeError: the dtypes differ.
+    """
+    if x.dtype is not values.dtype:
+        raise DTypeError(message("heaviside", f"values of dtype {x.dtype}", values.dtype, "Cast."))
+    x, values = x.detach(), values.detach()
+    return where(x == 0, values, (x > 0).to(x.dtype))
+
+
+def float_power(x: Any, exponent: Any) -> Tensor:
+    """x to a power, in float64 (complex128 for complex operands)."""
+    x, exponent = operand("float_power", x), operand("float_power", exponent)
+    complex_ = x.dtype.is_complex or exponent.dtype.is_complex
+    dtype = "complex128" if complex_ else float64
+    return x.to(dtype) ** exponent.to(dtype)
+
+
+def ldexp(x: Tensor, other: Tensor) -> Tensor:
+    """x * 2**other.
+
+    Example:
+      >>> ldexp(tensor([1.5]), tensor([3]))
+      tensor([12.])
+    """
+    return x * 2.0 ** operand("ldexp", other)
+
+
+# ---- comparisons ----
+
+
+def isreal(x: Tensor) -> Tensor:
+    """Is the imaginary part 0?"""
+    return x.imag == 0 if x.dtype.is_complex else x.detach() * 0 == x.detach() * 0
+
+
+def isclose(
+    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Is |x - y| at most atol + rtol * |y|, or are both equal?
+
+    Example:
+      >>> isclose(tensor([1.0, 2.0]), tensor([1.0, 2.1]))
+      tensor([ True, False])
+    """
+    if x.dtype is not y.dtype:
+        raise DTypeError(message("isclose", f"operands of dtype {x.dtype}", y.dtype, "Cast one."))
+    if rtol < 0 or atol < 0:
+        raise ValueError(message("isclose", "tolerances of at least 0", f"{rtol} and {atol}"))
+    x, y = x.detach(), y.detach()
+    close = x == y
+    if equal_nan and x.dtype.is_inexact:
+        close = close | ((x != x) & (y != y))
+    if not x.dtype.is_inexact and rtol == 0 and atol == 0:
+        return close
+    if not x.dtype.is_inexact:
+        x, y = x.to(float64), y.to(float64)
+    gap = (x - y).abs()
+    return close | ((gap <= atol + (rtol * y).abs()) & gap.isfinite())
+
+
+def allclose(
+    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Are all elements close? A Python bool; see isclose()."""
+    return bool(isclose(x, y, rtol, atol, equal_nan).all())
+
+
+def equal(x: Tensor, y: Tensor) -> bool:
+    """Have both the same shape and elements? A Python bool."""
+    return x._shape == y._shape and bool((x.detach() == y.detach()).all())
+
+
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
+    """Which elements occur among the test elements.
+
+    Example:
+      >>> isin(tensor([1, 2, 3]), tensor([2, 3]))
+      tensor([False,  True,  True])
+    """
+    from .sort import _searchsorted, _sort_values
+
+    x, y = operand("isin", elements).detach(), operand("isin", test_elements).detach()
+    y = _sort_values(y.reshape((-1,)), dim=0, descending=False)
+    ends = [_searchsorted(y, x, right=right) for right in (True, False)]
+    found = (ends[0] > ends[1]) & (x == x)
+    return ~found if invert else found
+
+
+for _f in (
+    polygamma, mvlgamma, logit, sinc, rad2deg, deg2rad, logaddexp2, nan_to_num, heaviside,
+    float_power, ldexp, isreal, isclose, allclose, equal,
+):  # fmt: skip
+    setattr(Tensor, _f.__name__, _f)
+Tensor.mvlgamma = mvlgamma  # type: ignore[attr-defined]
+Tensor.polygamma = lambda x, n: polygamma(n, x)  # type: ignore[attr-defined]
