@@ -1,46 +1,50 @@
-"""Sorting and what rests on it, on 1e6 elements: a square matrix along rows, or all at once."""
+"""Sorting, selection, searching, counting and special functions, on about 1e6 elements."""
 
 import functorch_like as ft
 
 from . import common
 
-# op: the operands by name, and a call. x a matrix, v all its elements, s the same sorted,
-# i integers in [0, 1000)
+# op: a call. x is a square matrix, p the same in (0, 1), i small integers, w weights, s sorted
 CALLS = {
-    "sort": ("x", lambda x: x.sort(1)),
-    "sort_values": ("v", lambda v: ft.msort(v)),
-    "argsort": ("x", lambda x: x.argsort(1)),
-    "topk": ("x", lambda x: x.topk(10, 1)),
-    "kthvalue": ("x", lambda x: x.kthvalue(10, 1)),
-    "median": ("v", lambda v: v.median()),
-    "searchsorted": ("s v", lambda s, v: ft.searchsorted(s, v)),
-    "unique": ("i", lambda i: i.unique()),
-    "bincount": ("i", lambda i: i.bincount()),
-    "bincount_weighted": ("i v", lambda i, v: i.bincount(v)),
+    "sort": lambda d: d["x"].sort(1),
+    "sort_values": lambda d: ft.msort(d["x"]),
+    "argsort": lambda d: d["x"].argsort(1),
+    "topk": lambda d: d["x"].topk(4, 1),
+    "kthvalue": lambda d: d["x"].kthvalue(4, 1),
+    "median": lambda d: d["x"].median(),
+    "searchsorted": lambda d: ft.searchsorted(d["s"], d["x"]),
+    "unique": lambda d: d["i"].unique(),
+    "bincount": lambda d: d["i"].bincount(),
+    "bincount_weighted": lambda d: d["i"].bincount(d["w"]),
+    "zeta": lambda d: ft.special.zeta(2.0, d["p"]),
+    "ndtri": lambda d: ft.special.ndtri(d["p"]),
 }
 
 
 class Sort(common.Kept):
-    """Each op of the family."""
+    """Each op on [side, side]."""
 
     params = list(CALLS)
     param_names = ["op"]
     side = 1000
-    small = {"side": 16}
+    small = {"side": 8}
 
     def make(self, op):
-        x = common.normal(self.side, self.side)
-        v = x.reshape(-1)
-        names, self.call = CALLS[op]
-        given = {"x": x, "v": v, "s": v.sort().values, "i": common.integers(1000, len(v))}
-        self.args = [given[name] for name in names.split()]
+        n = self.side
+        x = common.normal(n, n)
+        self.data = {
+            "x": x,
+            "p": x.sigmoid(),
+            "i": common.integers(1000, n * n),
+            "w": x.reshape(-1),
+            "s": common.normal(n, seed=1).sort().values,
+        }
+        self.call = CALLS[op]
 
     def time_op(self, op):
-        return self.call(*self.args)
+        return self.call(self.data)
 
     def track_rate(self, op):
-        """Millions of elements a second."""
-        n = self.args[-1].numel()
-        return 1e-6 * n / common.seconds(lambda: self.call(*self.args))
+        return common.traffic(lambda: self.call(self.data), self.data["x"])
 
-    track_rate.unit = "M/s"
+    track_rate.unit = "GB/s"

@@ -30,6 +30,7 @@ from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
 from .ops.special import *
+from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *

@@ -39,7 +39,7 @@ def handles(*lists: Sequence[Tensor]) -> list[Handles] | None:
 def sgd_step(
     params: Handles,
     grads: Handles,
-    momentum: Handles | None,
+    momentum: Handles,
     *,
     lr: float,
     factor: float,

@@ -25,7 +25,7 @@ _METADATA = "__metadata__"
 # The format has no complex128: pairs of F64 are stored, and this with their names in the metadata.
 _PAIRS = "__complex128__:"
 # code in the file -> name of the dtype, in NumPy too but for bfloat16
-_CODES = dict(
+_CODES: dict[str, str] = dict(
     zip(
         "BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 BF16 F32 F64 C64".split(),
         "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 "

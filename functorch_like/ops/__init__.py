@@ -22,6 +22,7 @@ from . import (
     softmax,
     sort,
     special,
+    statistics,
     ternary,
     unary,
     views,
@@ -30,5 +31,5 @@ from . import (
 __all__ = [
     "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool",
     "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "ternary", "unary", "views",
+    "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -128,7 +128,7 @@ def _div_in_place(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Ten
     return x.copy_(div(x, y, rounding_mode=rounding_mode))
 
 
-_plain_div_in_place = Tensor.div_
+_plain_div_in_place = Tensor.div_  # type: ignore[attr-defined]
 Tensor.div_ = _div_in_place  # type: ignore[method-assign]
 for _function in (add, sub, div):
     setattr(Tensor, _function.__name__, _function)

@@ -94,7 +94,7 @@ def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
     return _ternary("lerp_", _lerp, x, operand("lerp_", end), operand("lerp_", weight))
 
 
-_plain_add_, _plain_sub_ = Tensor.add_, Tensor.sub_
+_plain_add_, _plain_sub_ = Tensor.add_, Tensor.sub_  # type: ignore[attr-defined]
 
 
 def add_(x: Tensor, y: Any, *, alpha: Any = 1) -> Tensor:

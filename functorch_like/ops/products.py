@@ -89,9 +89,7 @@ def _summed(x: Tensor, labels: _Labels, keep: set[int]) -> tuple[Tensor, _Labels
     gone = tuple(d for d, label in enumerate(labels) if label not in keep)
     if not gone:
         return x, labels
-    total = x.sum(gone)
-    total = total if total.dtype is x.dtype else total.to(x.dtype)
-    return total, tuple(label for label in labels if label in keep)
+    return x.sum(gone), tuple(label for label in labels if label in keep)
 
 
 def _arranged(x: Tensor, labels: _Labels, order: Sequence[int]) -> Tensor:
@@ -125,6 +123,9 @@ def _pair(
             n *= sizes[label]
         return n
 
+    if x.dtype is not y.dtype:  # sums of small integers are int64
+        dtype = result_type(x, y)
+        x, y = x.to(dtype), y.to(dtype)
     lead = [sizes[label] for label in batch]
     x = _arranged(x, left, [*batch, *rows, *inner_]).reshape([*lead, size(rows), size(inner_)])
     y = _arranged(y, right, [*batch, *inner_, *columns])
@@ -262,7 +263,12 @@ def inner(x: Tensor, y: Tensor) -> Tensor:
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The sum of conj(x) * y along a dim, with broadcasting."""
+    """The sum of conj(x) * y along a dim, with broadcasting.
+
+    Example:
+      >>> vecdot(tensor([[1, 2], [3, 4]]), tensor([1, 1]))
+      tensor([3, 7])
+    """
     product = (x.conj() if x.dtype.is_complex else x) * y
     return product.sum(wrap_dim("vecdot", dim, product.ndim), dtype=product.dtype)
 

@@ -334,6 +334,9 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
       >>> trapezoid(tensor([1.0, 2.0, 3.0]))
       tensor(4.)
     """
+    if x is None and y.ndim and y._shape[dim]:
+        ends = y.select(dim, 0) + y.select(dim, -1)
+        return (y.sum(dim) - ends * 0.5) * dx
     panels, d = _panels("trapezoid", y, x, dx, dim)
     return panels.sum(d)
 

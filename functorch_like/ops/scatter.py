@@ -165,7 +165,8 @@ def scatter_reduce(
         count = ones_like(x)
         if not include_self:
             count = _scatter(count, index, zeros(index._shape, dtype=x.dtype), dim=d)
-        count = _scatter_add(count, index, ones_like(src), dim=d).clamp(min=1)
+        count = _scatter_add(count, index, ones_like(src), dim=d)
+        count = where(count == 0, 1, count)
         return total / count if x.dtype.is_inexact else total // count
     op = {"prod": _scatter_prod, "amax": _scatter_amax, "amin": _scatter_amin}[reduce]
     return op(x, index, src, dim=d)

@@ -167,6 +167,9 @@ mvlgamma = multigammaln
 # ---- composites ----
 
 
+_WITH_COMPLEX = ("sinc",)
+
+
 def _floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Takes numbers and integers, and computes 16-bit floats in float32."""
 
@@ -175,9 +178,9 @@ def _floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         name = function.__name__
         tensors = [operand(name, a) for a in args]
         dtype = result_type(*tensors)
-        if dtype.is_complex:
+        if dtype.is_complex and name not in _WITH_COMPLEX:
             raise DTypeError(message(name, "real numbers", dtype, "It has no complex form."))
-        if not dtype.is_floating_point:
+        if not dtype.is_inexact:
             dtype = get_default_dtype()
         wide = float32 if dtype.itemsize == 2 else dtype
         out = function(*[t if t.dtype is wide else t.to(wide) for t in tensors], **options)
@@ -264,7 +267,7 @@ def entr(x: Any) -> Tensor:
       >>> entr(tensor([0.0, 0.5]))
       tensor([0.0000, 0.3466])
     """
-    return where(x < 0, -_INF, -xlogy(x, where(x < 0, 1, x)))
+    return where(x < 0, -_INF, xlogy(-x, where(x < 0, 1, x)))
 
 
 @_floating
@@ -379,7 +382,7 @@ def nan_to_num(
     """nan and infinities replaced: by nan, posinf and neginf, or 0 and the largest finite numbers.
 
     Example:
-      >>> nan_to_num(tensor([1.0, float("nan")]), nan=9.0)
+      >>> nan_to_num(tensor([1.0, math.nan]), nan=9.0)
       tensor([1., 9.])
     """
     if x.dtype.is_complex:
@@ -489,9 +492,16 @@ def isin(
 
 
 for _f in (
-    polygamma, mvlgamma, logit, sinc, rad2deg, deg2rad, logaddexp2, nan_to_num, heaviside,
+    logit, sinc, rad2deg, deg2rad, logaddexp2, nan_to_num, heaviside,
     float_power, ldexp, isreal, isclose, allclose, equal,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
+
+
+def _polygamma_method(x: Tensor, n: int) -> Tensor:
+    """The n-th derivative of digamma."""
+    return polygamma(n, x)
+
+
 Tensor.mvlgamma = mvlgamma  # type: ignore[attr-defined]
-Tensor.polygamma = lambda x, n: polygamma(n, x)  # type: ignore[attr-defined]
+Tensor.polygamma = _polygamma_method  # type: ignore[attr-defined]

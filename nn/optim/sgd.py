@@ -107,37 +107,33 @@ class SGD(Optimizer):
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
         """The rule: all parameters in one call where their memory may be written."""
+        momentum = group["momentum"]
+        held = [state.get("momentum_buffer") for state in states] if momentum else []
+        buffers = [
+            ft.empty_like(param) if buffer is None else buffer
+            for param, buffer in zip(params, held, strict=False)
+        ]
         numbers = not any(isinstance(value, Tensor) for value in group.values())
-        lists = steps.handles(params, grads) if numbers else None
+        lists = steps.handles(params, grads, buffers) if numbers else None
         if lists is None:
             self._step_by_rule(params, grads, states, group)
             return
-        options = {
-            "lr": group["lr"],
-            "factor": group["momentum"],
-            "dampening": group["dampening"],
-            "decay": group["weight_decay"],
-            "nesterov": group["nesterov"],
-            "maximize": group["maximize"],
-        }
-        if not group["momentum"]:
-            steps.sgd_step(*lists, None, first=False, **options)  # type: ignore[call-arg]
-            return
-        for first in (True, False):  # a new buffer takes the gradient as it is
-            chosen = [
-                i for i, s in enumerate(states) if (s.get("momentum_buffer") is None) == first
-            ]
-            if not chosen:
-                continue
-            buffers = [
-                ft.empty_like(params[i]) if first else states[i]["momentum_buffer"] for i in chosen
-            ]
-            some = lists if len(chosen) == len(params) else [[x[i] for i in chosen] for x in lists]
-            steps.sgd_step(*some, *steps.handles(buffers), first=first, **options)
-            for i, buffer in zip(chosen, buffers, strict=True):
-                states[i]["momentum_buffer"] = buffer
-            if first and len(chosen) == len(params):
-                return
+        for first in {buffer is None for buffer in held} or {False}:
+            # a new buffer takes the gradient as it is
+            chosen = [i for i, buffer in enumerate(held) if (buffer is None) == first]
+            some = lists if len(chosen) == len(held) else [[x[i] for i in chosen] for x in lists]
+            steps.sgd_step(
+                *some,
+                lr=group["lr"],
+                factor=momentum,
+                dampening=group["dampening"],
+                decay=group["weight_decay"],
+                nesterov=group["nesterov"],
+                maximize=group["maximize"],
+                first=first,
+            )
+            for i in chosen:
+                states[i]["momentum_buffer"] = buffers[i]
 
     def _step_by_rule(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]

@@ -99,6 +99,92 @@ def test_rule_based_step_equals_in_place_step(name):
     assert all(near(p, q, atol=1e-10) for p, q in zip(a, b, strict=True))
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_late_strided_and_complex_parameters_as_torch(bridge, name):
+    """Parameters of one group: one transposed, one complex, one that has gradients later on."""
+    options = {"lr": 0.05, "weight_decay": 0.1, **({"momentum": 0.9} if name == "SGD" else {})}
+    torch = bridge.torch
+    params = [
+        ft.linspace(-1.0, 1.0, 6, dtype=ft.float64).reshape(2, 3).T.requires_grad_(),
+        ft.tensor([1 + 2j, 3 - 1j], dtype=ft.complex128).requires_grad_(),
+        ft.ones(2, dtype=ft.float64).requires_grad_(),
+    ]
+    others = [bridge.theirs(p).requires_grad_() for p in params]
+    ours, theirs = (
+        getattr(optim, name)(params, **options),
+        getattr(torch.optim, name)(others, **options),
+    )
+    for step in range(6):
+        for p, q in list(zip(params, others, strict=True))[: 2 if step < 3 else 3]:
+            q.grad = (q.detach() * 0.5).sin()
+            p.grad = (p.detach() * 0.5).sin()
+        ours.step(), theirs.step()
+    for p, q in zip(params, others, strict=True):
+        bridge.close(p, q, 1e-12)
+    assert not params[0].is_contiguous()
+
+
+@pytest.mark.parametrize("dtype", [ft.float16, ft.bfloat16])
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_16_bit_parameters(name, options, dtype):
+    """One step: computed in float32, rounded once."""
+    narrow = ft.linspace(-1.0, 1.0, 40).to(dtype).requires_grad_()
+    wide = narrow.detach().float().requires_grad_()
+    narrow.grad = ft.linspace(1.0, -0.5, 40).to(dtype)
+    wide.grad = narrow.grad.float()
+    getattr(optim, name)([narrow], **options).step()
+    getattr(optim, name)([wide], **options).step()
+    assert narrow.dtype == dtype and narrow.detach().tolist() == wide.detach().to(dtype).tolist()
+
+
+def test_many_tensors_in_one_step():
+    """More items than a thread takes at once, empty and 0-d tensors between: as each by itself."""
+    shapes = [(), (0, 3), (300, 301), (7,), (1,), (2, 0), (64, 1000)]
+    start_values = [ft.randn(*shape) for shape in shapes]
+    grads = [ft.randn(*shape) for shape in shapes]
+    for name in ("SGD", "Adam"):
+        together = [x.clone().requires_grad_() for x in start_values]
+        alone = [x.clone().requires_grad_() for x in start_values]
+        one = getattr(optim, name)(together, lr=0.1)
+        several = [getattr(optim, name)([p], lr=0.1) for p in alone]
+        for params in (together, alone):
+            for p, g in zip(params, grads, strict=True):
+                p.grad = g.clone()
+        one.step()
+        for optimizer in several:
+            optimizer.step()
+        assert all((p == q).all().item() for p, q in zip(together, alone, strict=True))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_state_that_does_not_fit_changes_nothing(name):
+    params = [ft.ones(2).requires_grad_(), ft.ones(3).requires_grad_()]
+    optimizer = getattr(optim, name)(params, lr=0.1, **({"momentum": 0.9} if name == "SGD" else {}))
+    for p in params:
+        p.grad = ft.ones(p.shape)
+    optimizer.step()
+    before = [p.tolist() for p in params]
+    state = optimizer.state[params[1]]
+    state["momentum_buffer" if name == "SGD" else "exp_avg"] = ft.zeros(4)
+    with pytest.raises(ft.ShapeError, match=r"\[1\] of its parameter's shape \[3\], got \[4\]"):
+        optimizer.step()
+    assert [p.tolist() for p in params] == before
+    if name == "Adam":
+        assert state["step"].item() == 1.0
+
+
+def test_a_step_shows_in_views_and_is_noticed_by_the_tape():
+    w = ft.ones(3).requires_grad_()
+    view = w.detach()[1:]
+    w.grad = ft.ones(3)
+    loss = (w * w).sum()
+    optim.SGD([w], lr=0.5).step()
+    assert view.tolist() == [0.5, 0.5]
+    with pytest.raises(ft.GradError, match="in-place"):
+        loss.backward()
+
+
 def test_gradient_through_a_step():
     def after(lr):
         sgd = optim.SGD.pure(lr=lr)

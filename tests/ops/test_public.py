@@ -114,6 +114,62 @@ m.zeros_like(x) ; m.ones_like(x, dtype=m.float64) ; m.full_like(x, 3) ; x.new_ze
 x.new_ones((2, 2)) ; x.new_full((2,), 1) ; x.new_tensor([1, 0]) ; m.tensor([1, 2.5])
 m.tensor([[True], [False]]) ; m.tensor(3) ; m.tensor([]) ; m.tensor(1j) ; m.tensor([1, True])
 x.clone() ; x.detach() ; x.contiguous()
+m.sort(x) ; x.sort(0, True) ; m.sort(x3, dim=1, stable=True) ; x.argsort() ; m.argsort(x, 0, True)
+m.msort(x) ; m.topk(x, 2) ; x.topk(2, 0, False) ; x.kthvalue(2) ; m.kthvalue(x, 1, 0, True)
+m.median(x) ; m.median(x, 1) ; x.median(0, True) ; m.nanmedian(x) ; x.nanmedian(1) ; m.mode(x, 0)
+x.mode() ; m.quantile(x, 0.3) ; m.quantile(x, y[0, :2] / 4, 1) ; x.quantile(0.5, 0, True)
+m.quantile(x, 0.4, 1, interpolation='nearest') ; m.quantile(x, 0.4, 1, interpolation='higher')
+m.quantile(x, 0.4, interpolation='lower') ; m.quantile(x, 0.4, 0, interpolation='midpoint')
+m.nanquantile(x, 0.6, 1) ; m.nanquantile(x, y[0, 0] / 4, 0, True)
+m.searchsorted(v.sort().values, x) ; m.searchsorted(y.sort().values, x, right=True)
+m.searchsorted(v.sort().values, v, side='right', out_int32=True) ; m.bucketize(x, v.sort().values)
+m.unique(i) ; m.unique(ix, return_inverse=True, return_counts=True) ; m.unique(ix, dim=0)
+m.unique(ix, return_inverse=True, return_counts=True, dim=1) ; m.unique_consecutive(i)
+m.unique_consecutive(ix, return_inverse=True, return_counts=True)
+m.unique_consecutive(ix, return_counts=True, dim=0) ; m.bincount(i) ; m.bincount(i, minlength=7)
+m.histc(x, 4, -2, 2) ; x.histc(5)
+m.logcumsumexp(x, 0) ; x.logcumsumexp(1) ; m.cummax(x, 1) ; x.cummin(0) ; m.diff(x)
+m.diff(x, 2, 1) ; x.diff(dim=0, prepend=y[:1], append=y) ; m.trapezoid(x) ; m.trapezoid(x, y, dim=0)
+m.trapezoid(x, dx=0.5, dim=0) ; m.cumulative_trapezoid(x, v) ; m.trapz(x)
+m.lgamma(y) ; y.digamma() ; m.polygamma(0, y) ; m.polygamma(1, y) ; y.polygamma(2)
+m.special.zeta(2, y) ; m.special.zeta(3, x) ; m.mvlgamma(y + 1, 2)
+m.special.multigammaln(y + 2, 3)
+m.special.gammaln(y) ; m.special.psi(y) ; m.logit(y / 4) ; m.logit(x, 0.1) ; m.special.expit(x)
+m.sinc(x) ; F.softplus(x) ; F.softplus(x * 9, 2, 10) ; m.special.xlog1py(x, y) ; m.special.entr(y)
+m.special.ndtr(x) ; m.special.log_ndtr(x * 7) ; m.special.ndtri(y / 4) ; m.rad2deg(x) ; x.deg2rad()
+m.logaddexp2(x, y) ; m.nan_to_num(m.where(mask, x, float('inf')), posinf=5.0) ; m.nan_to_num(x, 1)
+m.heaviside(x, y)
+m.float_power(y, 2) ; m.float_power(2, y) ; m.ldexp(x, i[0]) ; m.isclose(x, x + 1e-9)
+m.isclose(x, y, rtol=2) ; m.isin(i, ix) ; m.isin(x, x[0]) ; m.isin(i, 1, invert=True) ; m.isreal(x)
+m.atleast_1d(x[0, 0]) ; m.atleast_2d(v) ; m.atleast_3d(v) ; m.atleast_3d(x) ; m.atleast_2d(v, x)
+m.hstack((x, y)) ; m.hstack((v, v)) ; m.vstack((v, x)) ; m.row_stack((v, v)) ; m.dstack((x, y))
+m.dstack((v, v)) ; m.column_stack((v[:3], x)) ; m.block_diag(x, v, x[0, 0])
+m.tensor_split(x, 3, 1)
+m.tensor_split(x, (1, 2)) ; m.hsplit(x, 2) ; v.hsplit(2) ; m.vsplit(x, [1]) ; m.dsplit(x3, 2)
+m.repeat_interleave(x, 2) ; x.repeat_interleave(3, 1) ; m.rot90(x) ; m.rot90(x, 2)
+x3.rot90(-1, (0, 2))
+m.meshgrid(v, x[0], indexing='ij') ; m.meshgrid(v, x[:, 0], indexing='xy')
+m.cartesian_prod(v, x[0])
+m.combinations(v) ; m.combinations(v, 3, True) ; m.vander(v) ; m.vander(v, 3, True)
+m.tril_indices(3, 4) ; m.triu_indices(3, 3, 1) ; m.unravel_index(ix, (2, 2)) ; F.one_hot(ix, 4)
+m.einsum('ij,kj->ik', x, y) ; m.einsum('ij->ji', x) ; m.einsum('ij', x) ; m.einsum('ii', x[:, :3])
+m.einsum('ii->i', x[:, :3]) ; m.einsum('...j,j', x3, v) ; m.einsum('i...,i...->...', x, y)
+m.einsum('ij,ij', x, y) ; m.einsum('i,j->ij', v, v) ; m.einsum('bij,bkj->bik', x3, x3)
+m.einsum('ij,j,kj->ki', x, v, y) ; m.einsum('ij,jk,kl', x, y.T, x) ; m.einsum('...ij->...ji', x3)
+m.einsum('ij->', x) ; m.einsum('b...,c->c...b', x3, v) ; m.einsum('ij,kj->j', x, y[:1])
+m.tensordot(x3, x3, 1 + 2) ; m.tensordot(x, y, ([1], [1])) ; m.inner(x, y) ; m.inner(x3, v)
+m.kron(x, v) ; m.kron(x3, x) ; m.cross(x, y, 0) ; m.trace(x) ; m.dist(x, y)
+m.dist(x, y, 3) ; m.cov(x) ; m.cov(v, correction=0) ; m.cov(x, aweights=y[0]) ; m.corrcoef(x)
+m.corrcoef(v)
+m.index_fill(x, 1, i, 2) ; x.index_fill(0, i[:1], v[0]) ; m.index_copy(x, 0, m.arange(3), y)
+m.index_copy(x, 1, m.arange(2) * 2, y[:, :2]) ; x.put(m.arange(5), y.flatten()[:5])
+m.put(x, i, v[:3], accumulate=True) ; m.masked_scatter(x, mask, y) ; m.select_scatter(x, v, 0, 1)
+m.slice_scatter(x, y[:, :2], 1, 0, 4, 2) ; m.diagonal_scatter(x, v[:3])
+x.diagonal_scatter(v[:2], -1)
+x.scatter_reduce(1, ix, y, 'sum') ; m.scatter_reduce(x, 0, ix, y, 'prod')
+x.scatter_reduce(0, ix, y, 'amax') ; x.scatter_reduce(1, ix, y, 'amin', include_self=False)
+x.scatter_reduce(0, ix, y, 'mean') ; x.scatter_reduce(0, ix, y, 'mean', include_self=False)
+x.scatter_reduce(0, ix, y, 'prod', include_self=False)
 """
 
 
@@ -170,6 +226,14 @@ def ours(array, dtype):
 DIFFERENT = {
     ("bool", "m.add(x, y, alpha=2)"): "True + 2 * True is 3: torch says True",
     ("complex64", "m.logsumexp(x, 1)"): "no complex kernel",
+    ("complex64", "m.logcumsumexp(x, 0)"): "no complex kernel",
+    ("complex64", "x.logcumsumexp(1)"): "no complex kernel",
+    ("int64", "m.topk(x, 2)"): "torch picks any of equal elements, we the first",
+    ("int64", "x.kthvalue(2)"): "torch picks any of equal elements, we the first",
+    ("int64", "m.kthvalue("): "torch picks any of equal elements, we the first",
+    ("uint8", "m.topk(x, 2)"): "torch picks any of equal elements, we the first",
+    ("uint8", "x.kthvalue(2)"): "torch picks any of equal elements, we the first",
+    ("uint8", "m.kthvalue("): "torch picks any of equal elements, we the first",
     ("complex64", "x.logsumexp((0, 1), True)"): "no complex kernel",
     ("float16", "x + 1j"): "there is no complex32",
     ("float16", "m.complex(x, y)"): "there is no complex32",
@@ -217,7 +281,11 @@ def test_calls_are_torchs(dtype):
 
 
 # Gradients that differ from torch's on purpose, by the start of the call.
-GRADIENTS = {"m.polar(": "torch's rule holds for abs >= 0 only; ours also below"}
+GRADIENTS = {
+    "m.polar(": "torch's rule holds for abs >= 0 only; ours also below",
+    "m.topk(x, 2)": "torch picks any of equal elements, we the first",
+    "x.kthvalue(2)": "torch picks any of equal elements, we the first",
+}
 
 
 @pytest.mark.torch
@@ -301,7 +369,9 @@ def evaluate(text, names):
 
 
 BITS = ("x & ", "x | ", "x ^ ", "~x", "x << ", "x >> ")  # of integers only
-DATA_DEPENDENT = ("m.nonzero(", "m.argwhere(", "x.nonzero(")  # of a mapped x
+DATA_DEPENDENT = (  # of a mapped operand
+    "m.nonzero(", "m.argwhere(", "x.nonzero(", "m.unique", "m.bincount(",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [t for t in calls() if used(t, inputs("float64", ours))])
@@ -473,6 +543,11 @@ ARGUMENTS = {
     "index_add_": lambda make: (0, make.index(3, 5), make(5, 4)),
     "index_put_": lambda make: ((make.places(3, 2),), make(2, 4)),
     "zero_": lambda make: (),
+    "index_fill_": lambda make: (0, make.index(3, 2), 1.5),
+    "index_copy_": lambda make: (0, make.places(3, 2), make(2, 4)),
+    "put_": lambda make: (make.places(12, 5), make(5)),
+    "masked_scatter_": lambda make: (make.mask(3, 4), make(3, 4)),
+    "scatter_reduce_": lambda make: (1, make.index(4, 3, 2), make(3, 2), "mean"),
 }
 STATE = {"requires_grad_", "detach_"}  # not writes
 DRAWS = {"uniform_", "normal_", "bernoulli_", "exponential_"}

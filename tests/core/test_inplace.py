@@ -1,0 +1,82 @@
+"""In-place forms with a factor, of three operands, and of operands that are views out of date."""
+
+import pytest
+
+import functorch_like as ft
+
+FORMS = {
+    "add_": lambda x, y: x.add_(y, alpha=0.5),
+    "sub_": lambda x, y: x.sub_(y, alpha=0.5),
+    "mul_": lambda x, y: x.mul_(y),
+    "lerp_": lambda x, y: x.lerp_(y, 0.25),
+    "lerp_ by tensor": lambda x, y: x.lerp_(y, y),
+    "addcmul_": lambda x, y: x.addcmul_(y, y),
+    "addcdiv_": lambda x, y: x.addcdiv_(y, y + 3.0),
+    "addcmul_ by value": lambda x, y: x.addcmul_(y, y, value=-2.0),
+    "addcdiv_ by value": lambda x, y: x.addcdiv_(y, y + 3.0, value=-2.0),
+}
+WANTED = {
+    "add_": lambda x, y: x + y * 0.5,
+    "sub_": lambda x, y: x - y * 0.5,
+    "mul_": lambda x, y: x * y,
+    "lerp_": lambda x, y: x + 0.25 * (y - x),
+    "lerp_ by tensor": lambda x, y: x + y * (y - x),
+    "addcmul_": lambda x, y: x + y * y,
+    "addcdiv_": lambda x, y: x + y / (y + 3.0),
+    "addcmul_ by value": lambda x, y: x - 2.0 * y * y,
+    "addcdiv_ by value": lambda x, y: x - 2.0 * y / (y + 3.0),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_value_gradient_and_lanes(name):
+    form, wanted = FORMS[name], WANTED[name]
+    x, y = ft.linspace(-1.0, 2.0, 6, dtype=ft.float64).reshape(2, 3), ft.rand(3, dtype=ft.float64)
+    target = x.clone()
+    assert form(target, y) is target and (target - wanted(x, y)).abs().max().item() < 1e-12
+    view = ft.zeros(3, 2, dtype=ft.float64).T
+    form(view.copy_(x), y)
+    assert (view - target).abs().max().item() == 0
+    recorded = ft.grad(lambda x, y: (form(x * 1.0, y) ** 2).sum(), (0, 1))(x, y)
+    plain = ft.grad(lambda x, y: (wanted(x, y) ** 2).sum(), (0, 1))(x, y)
+    assert all((a - b).abs().max().item() < 1e-10 for a, b in zip(recorded, plain, strict=True))
+    lanes = ft.vmap(lambda x: form(x.clone(), y))(x)
+    assert (lanes - wanted(x, y)).abs().max().item() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["add_", "sub_", "mul_", "lerp_", "addcmul_"])
+def test_no_temporaries(name):
+    x, y = ft.ones(1 << 16), ft.ones(1 << 16)
+    before = ft.memory_allocated()
+    ft.reset_peak_memory()
+    FORMS[name](x, y)
+    assert ft.max_memory_allocated() - before <= 256  # a wrapped number
+
+
+def test_integers():
+    x = ft.tensor([5, 6], dtype=ft.uint8)
+    assert x.clone().add_(x, alpha=3).tolist() == [20, 24]
+    assert x.clone().sub_(1, alpha=3).tolist() == [2, 3]
+    assert x.clone().addcmul_(x, x, value=2).tolist() == [55, 78]
+    for wrong in (
+        lambda x: x.add_(x, alpha=0.5),
+        lambda x: x.addcdiv_(x, x),
+        lambda x: x.lerp_(x, 0.5),
+    ):
+        with pytest.raises(ft.DTypeError, match="stored as uint8, got float32"):
+            wrong(x)
+    assert x.tolist() == [5, 6]
+
+
+def test_an_operand_that_is_a_view_of_a_tensor_written_since():
+    base = ft.zeros(3)
+    view = base[:2]
+    base.add_(ft.ones(3, requires_grad=True))
+    with ft.no_grad():
+        for write in (
+            lambda x: x.add_(view),
+            lambda x: x.copy_(view),
+            lambda x: x.add_(view, alpha=2.0).mul_(0.5),
+            lambda x: x.addcmul_(view, view),
+        ):
+            assert write(ft.zeros(2)).tolist() == [1.0, 1.0]
