@@ -20,6 +20,7 @@ from .ops.family import result_type
 from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
+from .ops.norm import *
 from .ops.pool import *
 from .ops.products import *
 from .ops.random import *

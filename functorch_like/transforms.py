@@ -106,6 +106,49 @@ def _lowered(trace: Any, aux: Any) -> Any:
     return tree.map(lambda x: trace.lower(x) if isinstance(x, Tensor) else x, aux)
 
 
+def _scalar(trace: VjpTrace, out: Any) -> Tensor:
+    """The value of a result that a gradient can start from."""
+    if not isinstance(out, Tensor):
+        raise GradError(
+            message(
+                "grad",
+                "a function that returns a scalar tensor",
+                type(out).__name__,
+                "Return the loss itself; pass other results with has_aux=True.",
+            )
+        )
+    value = trace.lower(out)
+    if value._shape != ():
+        raise ShapeError(
+            message(
+                "grad",
+                "a scalar result",
+                f"shape {list(value._shape)}",
+                "Reduce it, or use jacrev.",
+            )
+        )
+    if not value.dtype.is_floating_point:
+        raise DTypeError(
+            message("grad", "a real floating result", value.dtype, "For complex results use vjp.")
+        )
+    return value
+
+
+def _by_one_tensor(
+    function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Value and gradient by the tensor at one position: the usual case, without trees."""
+    (x,) = _tensors_of("grad", (args[at],))
+    with VjpTrace() as trace:
+        tracer = trace.leaf(x)
+        leaf = tracer._m  # the function may rebind the tensor it is given
+        out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
+        _settled(out)
+    value = _scalar(trace, out)
+    (g,) = trace.pull_back((out,), (ones_of(value),), (leaf,), False)
+    return value, _zeros_like(x) if g is None else g
+
+
 def value_and_grad(
     function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -125,8 +168,12 @@ def value_and_grad(
       (tensor(5.), tensor([2., 4.]))
     """
 
+    simple = type(argnums) is int and argnums >= 0 and not has_aux
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > argnums and isinstance(args[argnums], Tensor):  # type: ignore[operator,index]
+            return _by_one_tensor(function, argnums, args, kwargs)  # type: ignore[arg-type]
         positions = _selected("grad", args, argnums)
         call = list(args)
         with VjpTrace() as trace:
@@ -140,31 +187,7 @@ def value_and_grad(
                 inputs += [x._m for x in tracers]
                 call[p] = tree.unflatten(definition, tracers)
             out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
-            if not isinstance(out, Tensor):
-                raise GradError(
-                    message(
-                        "grad",
-                        "a function that returns a scalar tensor",
-                        type(out).__name__,
-                        "Return the loss itself; pass other results with has_aux=True.",
-                    )
-                )
-        value = trace.lower(out)
-        if value._shape != ():
-            raise ShapeError(
-                message(
-                    "grad",
-                    "a scalar result",
-                    f"shape {list(value._shape)}",
-                    "Reduce it, or use jacrev.",
-                )
-            )
-        if not value.dtype.is_floating_point:
-            raise DTypeError(
-                message(
-                    "grad", "a real floating result", value.dtype, "For complex results use vjp."
-                )
-            )
+        value = _scalar(trace, out)
         flat = trace.pull_back([out], [ones_of(value)], inputs, False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []

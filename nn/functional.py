@@ -12,11 +12,17 @@ import functorch_like as ft
 from functorch_like import (
     Tensor,
     avg_pool2d,
+    batch_norm,
     conv2d,
+    group_norm,
+    instance_norm,
+    layer_norm,
     linear,
     log_softmax,
     max_pool2d,
+    one_hot,
     pad,
+    rms_norm,
     sigmoid,
     softmax,
     tanh,
@@ -53,10 +59,12 @@ __all__ = [
     "flatten",
     "gelu",
     "glu",
+    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -74,6 +82,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "selu",
     "sigmoid",
     "silu",
@@ -359,94 +368,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     n1 = (x1 * x1).sum(dim).sqrt().clamp(min=eps)
     n2 = (x2 * x2).sum(dim).sqrt().clamp(min=eps)
     return (x1 * x2).sum(dim) / (n1 * n2)
-
-
-# ---- normalisation ----
-
-
-def layer_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """input with mean 0 and variance 1 over its last dimensions, times weight plus bias.
-
-    Args:
-      input [..., *normalized_shape] floating.
-      normalized_shape: sizes of the last dimensions.
-      weight, bias [*normalized_shape].
-      eps: added to the variance.
-    Reference: Ba, Kiros & Hinton 2016.
-    """
-    shape = tuple(normalized_shape)
-    if not shape or tuple(input.shape[-len(shape) :]) != shape:
-        raise ShapeError(
-            f"layer_norm: expected input [..., {', '.join(map(str, shape))}], got "
-            f"{list(input.shape)}. "
-            "normalized_shape holds the sizes of the last dimensions."
-        )
-    dims = tuple(range(-len(shape), 0))
-    centred = input - input.mean(dims, keepdim=True)
-    result = centred * ((centred * centred).mean(dims, keepdim=True) + eps).rsqrt()
-    if weight is not None:
-        result = result * weight
-    return result if bias is None else result + bias
-
-
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """input with mean 0 and variance 1 per channel, times weight plus bias.
-
-    Args:
-      input [n, c, ...] floating.
-      running_mean, running_var [c]: used unless training; when training, moved in place towards the
-        batch's mean and unbiased variance by the share momentum.
-      weight, bias [c].
-      training: take the statistics from the batch.
-      eps: added to the variance.
-    Raises:
-      ShapeError: training with one value per channel.   ValueError: no running statistics and not
-        training.
-    Reference: Ioffe & Szegedy 2015.
-    """
-    if input.ndim < 2:
-        raise ShapeError(f"batch_norm: expected input [n, c, ...], got {list(input.shape)}.")
-    channels = input.shape[1]
-    shape = [1, channels] + [1] * (input.ndim - 2)
-    if training:
-        dims = [0, *range(2, input.ndim)]
-        count = input.numel() // max(channels, 1)
-        if count <= 1:
-            raise ShapeError(
-                "batch_norm: expected more than one value per channel when training, got input "
-                f"{list(input.shape)}. "
-                "Take a larger batch, or call eval()."
-            )
-        mean = input.mean(dims, keepdim=True)
-        centred = input - mean
-        var = (centred * centred).mean(dims, keepdim=True)
-        if running_mean is not None and running_var is not None:
-            with ft.no_grad():
-                running_mean.mul_(1 - momentum).add_(mean.detach().reshape(-1) * momentum)
-                unbiased = var.detach().reshape(-1) * (count / (count - 1))
-                running_var.mul_(1 - momentum).add_(unbiased * momentum)
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError(
-                "batch_norm: expected running_mean and running_var unless training, got None."
-            )
-        centred = input - running_mean.reshape(shape)
-        var = running_var.reshape(shape)
-    scale = (var + eps).rsqrt()
-    result = centred * (scale if weight is None else scale * weight.reshape(shape))
-    return result if bias is None else result + bias.reshape(shape)

@@ -12,6 +12,7 @@ from . import (
     index,
     join,
     matmul,
+    norm,
     pool,
     products,
     random,
@@ -29,7 +30,7 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "pool",
+    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
     "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
     "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -170,6 +170,11 @@ x.scatter_reduce(1, ix, y, 'sum') ; m.scatter_reduce(x, 0, ix, y, 'prod')
 x.scatter_reduce(0, ix, y, 'amax') ; x.scatter_reduce(1, ix, y, 'amin', include_self=False)
 x.scatter_reduce(0, ix, y, 'mean') ; x.scatter_reduce(0, ix, y, 'mean', include_self=False)
 x.scatter_reduce(0, ix, y, 'prod', include_self=False)
+F.layer_norm(x, (4,)) ; F.layer_norm(x3, (2, 4), y[:2], x[:2], 1e-3) ; F.layer_norm(x, (4,), v)
+F.layer_norm(x, (4,), v, v, 1e-3) ; F.rms_norm(x, (4,)) ; F.rms_norm(x3, (2, 4), y[:2], 1e-3)
+F.batch_norm(x, None, None, v, v, True) ; F.batch_norm(im, None, None, training=True)
+F.batch_norm(x, v, y[0], eps=1e-3) ; F.group_norm(im, 2, kb[:2], kb[2:]) ; F.group_norm(im, 1)
+F.instance_norm(im) ; F.instance_norm(im, weight=kb[:2], bias=kb[2:], eps=1e-3)
 """
 
 
