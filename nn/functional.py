@@ -20,7 +20,6 @@ from functorch_like import (
     linear,
     log_softmax,
     max_pool2d,
-    one_hot,
     pad,
     rms_norm,
     sigmoid,
