@@ -370,7 +370,7 @@ def cov(
     weighted = centred if weights is None else centred * weights
     other = centred.conj() if centred.dtype.is_complex else centred
     out = matmul(weighted, other.t()) / divisor
-    return out.reshape(()) if x.ndim < 2 else out
+    return out.reshape(()) if out.numel() == 1 else out
 
 
 def corrcoef(x: Tensor) -> Tensor:
