@@ -74,7 +74,7 @@ wheel: $(VENV)/.extra-dev
 	@ls -lh dist
 
 clean:
-	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis benchmarks/.asv demo.png demo.safetensors
+	rm -rf build dist $(VENV) .pytest_cache .ruff_cache .hypothesis benchmarks/.asv demo.png digits.safetensors
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment ----
