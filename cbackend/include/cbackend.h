@@ -105,7 +105,6 @@ int64_t cb_storage_born(const cb_tensor *x);    /* the number its storage got */
 int cb_storage_users(const cb_tensor *x);       /* handles over its storage */
 int cb_is_sole_owner(const cb_tensor *x); /* the only handle over a storage it fills element by element */
 int64_t cb_last_write(const cb_tensor *x); /* clock value of the storage's last recorded write */
-void cb_mark_written(cb_tensor *x, int64_t clock);
 
 /* ---- creation ---- */
 cb_tensor *cb_empty(int dtype, int device, int ndim, const int64_t *shape);
@@ -158,8 +157,6 @@ cb_tensor *cb_ternary(int op, cb_tensor *x, cb_tensor *y, cb_tensor *z);
 int cb_unary_into(int op, cb_tensor *x, cb_tensor *out, int64_t clock);
 int cb_binary_into(int op, cb_tensor *x, cb_tensor *y, cb_tensor *out, int64_t clock);
 int cb_ternary_into(int op, cb_tensor *x, cb_tensor *y, cb_tensor *z, cb_tensor *out, int64_t clock);
-/* binary(x, y) summed to the shape of `like`: a broadcast operand's gradient in one call */
-cb_tensor *cb_binary_sum_to(int op, cb_tensor *x, cb_tensor *y, cb_tensor *like);
 cb_tensor *cb_sum_to(cb_tensor *x, int ndim, const int64_t *shape);
 /* ---- reductions (src/reduce.c): op codes from cb_op_code("reduce" | "argreduce" | "scan", name) ---- */
 /* n = -1: all dims; dtype -1: the op's default (sums of integers are int64) */

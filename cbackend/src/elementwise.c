@@ -203,11 +203,3 @@ int cb_binary_into(int op, cb_tensor *x, cb_tensor *y, cb_tensor *out, int64_t c
 int cb_ternary_into(int op, cb_tensor *x, cb_tensor *y, cb_tensor *z, cb_tensor *out, int64_t clock) {
     return run_into(CB_FAMILY_TERNARY, op, 3, (cb_tensor *[]){x, y, z}, out, clock);
 }
-
-cb_tensor *cb_binary_sum_to(int op, cb_tensor *x, cb_tensor *y, cb_tensor *like) {
-    cb_tensor *full = cb_binary(op, x, y);
-    if (!full || !like || cb_same_shape(full, like)) return full;
-    cb_tensor *out = cb_sum_to(full, like->ndim, like->shape);
-    cb_release(full);
-    return out;
-}

@@ -50,7 +50,6 @@ int64_t cb_last_write(const cb_tensor *x) { return x->storage->last_write; }
 int64_t cb_storage_serial(void) { return atomic_load_explicit(&next_serial, memory_order_relaxed); }
 int64_t cb_storage_born(const cb_tensor *x) { return x->storage->serial; }
 int cb_storage_users(const cb_tensor *x) { return x->storage->refcount; }
-void cb_mark_written(cb_tensor *x, int64_t clock) { x->storage->last_write = clock; }
 
 /* ---- handles ---- */
 
