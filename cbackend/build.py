@@ -23,7 +23,7 @@ def declarations(header: str) -> str:
 def main(out: str) -> None:
     ffi = cffi.FFI()
     ffi.cdef(declarations(HEADER.read_text(encoding="utf-8")))
-    ffi.set_source("cbackend._cffi", '#include "cbackend.h"')
+    ffi.set_source("cbackend._cffi", '#include "cbackend.h"\n#include "record_calls.h"')
     ffi.emit_c_code(out)
 
 

@@ -63,3 +63,4 @@ from .transforms import (
 
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor
+from .staging import Compiled, compile, make_graph

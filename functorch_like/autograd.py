@@ -103,9 +103,14 @@ def backward(
 
 def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> None:
     """meta.grad += g, where meta.grad shares no memory with anything else."""
-    earlier = meta.grad
     trace = g._m.trace if g._m is not None else None
-    if trace is not None and meta.trace is None and meta.op is None and meta.seq < trace.first:
+    if (
+        trace is not None
+        and meta.trace is None
+        and meta.op is None
+        and meta.seq < trace.first
+        and not trace.note_grad(meta, reads=True)
+    ):
         raise TraceError(
             message(
                 "backward",
@@ -114,6 +119,7 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
                 "Use autograd.grad and return the result, or make the leaf inside by detach().requires_grad_().",  # noqa: E501
             )
         )
+    earlier = meta.grad
     if earlier is None:
         # a hook may have kept g, a rule may have returned it twice
         shared = (

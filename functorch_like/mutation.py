@@ -22,7 +22,7 @@ from cbackend import lib
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tensor import Tensor, replace, sync
-from .trace import Meta, active, state
+from .trace import Meta, Trace, active, state
 
 
 def root_of(t: Tensor) -> Tensor:
@@ -43,6 +43,8 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
     """
     m = target._m
     trace = state.trace if active else None
+    if trace is not None and trace.functional:
+        return _writes_new_value(name, target, trace)
     if trace is not None and not (trace.owns(target) and trace.owns(root_of(target))):
         raise TraceError(
             message(
@@ -64,6 +66,20 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
     if m is not None and m.trace is not None:
         return False
     return not any([a is not target and a._m is not None and _is_recorded(a) for a in args])
+
+
+def _writes_new_value(name: str, target: Tensor, trace: Trace) -> bool:
+    """False, after what a staged write to a tensor from outside needs."""
+    m = target._current()
+    if m is not None and m.requires_grad and state.grad:
+        _refuse_leaf(name, root_of(target))
+    t: Tensor | None = target
+    while t is not None:
+        if not trace.owns(t):
+            trace.capture_write(t)
+        view = getattr(t, "_b", None)
+        t = None if view is None else view[0]
+    return False
 
 
 def _is_recorded(t: Tensor) -> bool:

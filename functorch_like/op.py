@@ -47,7 +47,8 @@ class Spec:
 
     def __init__(self, x: Tensor):
         handle = x._v or x._concrete
-        self.shape, self._dtype, self._device = x._shape, handle.dtype, handle.device
+        self.shape, self._dtype = x._shape, handle.dtype
+        self._device = handle.device if x._v else x._place
 
     @property
     def dtype(self) -> dtype:

@@ -189,7 +189,18 @@ class Tensor:
     @property
     def device(self) -> device:
         """Where the tensor lives."""
-        return device_from_code((self._v or self._concrete).device)
+        return device_from_code(self._place)
+
+    @property
+    def _place(self) -> int:
+        """The device's code; of a tracer the one its value will be on."""
+        t = self
+        while not t._v:
+            value = t._value
+            if value.place is not None:
+                return value.place
+            t = value.inner()
+        return t._v.device
 
     def _current(self) -> Meta | None:
         """The meta, of a view after it has taken up what was written to its base."""
@@ -404,6 +415,8 @@ class Tensor:
             if value is None:
                 return
             self._m = Meta()
+        if active and state.trace is not None:
+            state.trace.note_grad(self._m, reads=False)
         self._m.grad = value
 
     def retain_grad(self) -> None:
@@ -773,8 +786,8 @@ def ones_of(x: Tensor) -> Tensor:
     v = x._v
     if v:
         return wrap(lib.cb_full(v.dtype, v.device, v.ndim, v.shape, _ONE))
-    c, shape = x._concrete, x._shape
-    return wrap(lib.cb_full(c.dtype, c.device, len(shape), shape, _ONE))
+    shape = x._shape
+    return wrap(lib.cb_full(x._concrete.dtype, x._place, len(shape), shape, _ONE))
 
 
 def traced(value: TracerValue) -> Tensor:

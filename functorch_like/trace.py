@@ -91,6 +91,7 @@ class TracerValue(Meta):
     """
 
     trace: Trace  # pyright: ignore[reportIncompatibleVariableOverride]
+    place: int | None = None  # the device's code, where inner() does not tell
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,6 +106,7 @@ class Trace:
     """An interpreter: one run of a transformed function."""
 
     name = "trace"
+    functional = False  # is a write always a new value, also of tensors made inside?
 
     def __init__(self) -> None:
         self.parent = state.trace
@@ -142,6 +144,19 @@ class Trace:
         if t._v:
             return lib.cb_storage_born(t._v) >= self.first_storage
         return (t._m.tracer or t._m).seq >= self.first
+
+    def capture_write(self, t: Tensor) -> bool:
+        """A write to a tensor from outside is about to happen: may it?"""
+        del t
+        return False
+
+    def note_grad(self, meta: Meta, reads: bool) -> bool:
+        """The .grad of a tensor is about to be set, or added to where it `reads`.
+
+        Says whether gradients of tensors from outside may hold this trace's values.
+        """
+        del meta, reads
+        return False
 
     def read(self, t: Tensor, how: str) -> Any:
         """The Python value (bool or item) of a tracer."""

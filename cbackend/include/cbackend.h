@@ -164,10 +164,10 @@ cb_tensor *cb_reduce(int op, cb_tensor *x, int n, const int64_t *dims, int keepd
 cb_tensor *cb_var(cb_tensor *x, int n, const int64_t *dims, int keepdim, double correction);
 /* The first of equal items; dim INT64_MIN: over all items in row-major order. out: values, indices. */
 cb_tensor *cb_argreduce(int op, cb_tensor *x, int64_t dim, int keepdim);
-int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor **out);
+int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor *out[2]);
 cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype); /* cumsum cumprod logcumsumexp */
 /* cummax cummin: values, indices */
-int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out);
+int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor *out[2]);
 
 /* ---- products (src/matmul.c) ---- */
 cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y);
@@ -187,7 +187,7 @@ cb_tensor *cb_conv_weight_grad(cb_tensor *ct, cb_tensor *x, int nd, const int64_
                                int64_t groups);
 /* Pools the last nd dimensions. out: values and int64 flat indices into the plane. */
 int cb_max_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
-                const int64_t *dilation, int ceil_mode, cb_tensor **out);
+                const int64_t *dilation, int ceil_mode, cb_tensor *out[2]);
 cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride,
                               const int64_t *padding, const int64_t *dilation, int ceil_mode);
 /* adds each ct to its index of the plane; its transpose picks x's plane values at the indices */
@@ -229,15 +229,15 @@ cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper); /* tril, or triu, 
 /* zeros(shape) with ct in place of the cb_index_basic view: the transpose of basic indexing */
 cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, const int64_t *spec);
 /* nan counts as the greatest; all sorts are stable. out: values, int64 indices */
-int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor **out);
+int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor *out[2]);
 cb_tensor *cb_sort_values(cb_tensor *x, int64_t dim, int descending); /* faster, without the indices */
 cb_tensor *cb_argsort(cb_tensor *x, int64_t dim, int descending, int stable);
 /* always sorted */
-int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor **out);
-int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **out); /* k counts from 1 */
+int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor *out[2]);
+int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor *out[2]); /* k counts from 1 */
 cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right);
 /* of the flattened x, sorted. out: values, inverse in x's shape, counts; NULL for those not asked for */
-int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **out);
+int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor *out[3]);
 cb_tensor *cb_bincount(cb_tensor *x, cb_tensor *weights, int has_weights, int64_t minlength);
 
 /* ---- random (src/random.c) ---- */
@@ -260,7 +260,7 @@ void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4); /* for deriving 
 cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype);
 cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log); /* y: the forward's result */
 /* logits [N, C], labels [N]; out: losses [N], 0 where ignored, and log-sum-exps [N], float32 for 16-bit */
-int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor **out);
+int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor *out[2]);
 cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *target, cb_tensor *logsumexp,
                                  int64_t ignore_index);
 /* Normalise the last n_normalized dims. has_affine: bit 0 a weight, bit 1 a bias is given; a NULL handle
@@ -268,13 +268,13 @@ cb_tensor *cb_cross_entropy_grad(cb_tensor *ct, cb_tensor *logits, cb_tensor *ta
  * Gradients: dx, dweight, dbias, the last two NULL where has_affine lacks the bit. RMS norm has no mean and
  * no bias: out: y, rstd. */
 int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine,
-                  double eps, cb_tensor **out);
+                  double eps, cb_tensor *out[3]);
 int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
-                       cb_tensor *weight, int has_affine, cb_tensor **out);
+                       cb_tensor *weight, int has_affine, cb_tensor *out[3]);
 int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps,
-                cb_tensor **out);
+                cb_tensor *out[2]);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
-                     int has_affine, cb_tensor **out);
+                     int has_affine, cb_tensor *out[2]);
 /* ---- optimizer steps (src/optim.c) ---- */
 /* Lists of n tensors, stepped in place together or, on an error, not at all. */
 /* first: momentum takes the gradients as they are; a momentum list is not looked at when the factor is 0 */
@@ -286,6 +286,32 @@ int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_te
                  cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1,
                  double beta2, double eps, double weight_decay, int decoupled, int amsgrad, int maximize,
                  int64_t step, int64_t clock);
+
+/* ---- programs (src/program): calls on meta tensors, written down and run again on memory ---- */
+typedef struct cb_program cb_program;
+enum { CB_PROGRAM_OTHER_INPUTS = 100 }; /* not an error: dtypes, shapes or strides differ from the recorded */
+cb_tensor *cb_as_meta(cb_tensor *x); /* shape, strides and dtype without memory */
+/* Between begin and end the calling thread's calls compute shapes only, and what they create is meta. */
+void cb_staging_begin(void);
+void cb_staging_end(void);
+/* The same, and calls become instructions. inputs: meta tensors. */
+cb_program *cb_program_begin(int n, cb_tensor *const *inputs);
+int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value); /* meta stands for value */
+int cb_program_end(cb_program *p, int n, cb_tensor *const *results);
+void cb_program_free(cb_program *p); /* also while it is recorded */
+/* seed and offset are added to those of recorded draws. results: as many as at the end of recording */
+int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
+                   cb_tensor **results);
+int cb_program_length(const cb_program *p);
+const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
+/* the dtype an elementwise op computes in; -1 and an error where it has no kernel */
+int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
+/* Elementwise steps in one sweep over operands that broadcast (src/fused.c). code: the dtype each of the n
+ * operands is read in; the number of steps; for each {family, op, compute dtype, result dtype, three
+ * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse: bit
+ * k says that xs[k] may become a result's memory. */
+int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+             uint64_t reuse);
 /* CFFI-END */
 
 #if defined(__GNUC__)

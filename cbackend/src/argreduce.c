@@ -48,7 +48,7 @@ cb_tensor *cb_argreduce(int op, cb_tensor *x, int64_t dim, int keepdim) {
     return arg_reduce(op, x, dim, keepdim, false, out) ? NULL : out[1];
 }
 
-int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor **out) {
+int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tensor *out[2]) {
     if (!x) return cb_fail(CB_ERR_NULL, "argreduce: no tensor");
     return arg_reduce(op, x, dim, keepdim, true, out);
 }
@@ -93,7 +93,7 @@ cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype) {
     return scan(op, x, d, result, false, out) ? NULL : out[0];
 }
 
-int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor **out) {
+int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor *out[2]) {
     out[0] = out[1] = NULL;
     if (!x) return cb_fail(CB_ERR_NULL, "scan: no tensor");
     if (op != CB_SCAN_cummax && op != CB_SCAN_cummin)

@@ -64,3 +64,5 @@ int (*bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
 void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
+/* fused elementwise steps: fused.h */
+int (*fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);

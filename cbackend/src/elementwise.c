@@ -49,8 +49,7 @@ static int make_plan(int family, int op, int n, cb_tensor *const *xs, plan *p) {
     return p->device < 0 ? cb_error_code() : CB_OK;
 }
 
-/* Keeps the memory order of the operands when they agree on one. */
-static cb_tensor *allocate(const char *op, const plan *p, int n, cb_tensor *const *xs) {
+cb_tensor *cb_elementwise_result(const char *op, int dtype, int device, int n, cb_tensor *const *xs) {
     cb_tensor *widest = xs[0];
     bool alike = true; /* every operand but numbers has the shape and strides of the widest */
     for (int i = 1; i < n; i++)
@@ -61,12 +60,12 @@ static cb_tensor *allocate(const char *op, const plan *p, int n, cb_tensor *cons
                  !memcmp(xs[i]->strides, widest->strides, (size_t)widest->ndim * sizeof(int64_t));
     }
     if (alike)
-        return cb_is_contiguous(widest) ? cb_empty(p->result, p->device, widest->ndim, widest->shape)
-                                        : cb_empty_like(widest, p->result, p->device);
+        return cb_is_contiguous(widest) ? cb_empty(dtype, device, widest->ndim, widest->shape)
+                                        : cb_empty_like(widest, dtype, device);
     int64_t shape[CB_MAX_NDIM];
     int ndim;
     if (cb_broadcast_shapes(op, n, xs, &ndim, shape)) return NULL;
-    return cb_empty(p->result, p->device, ndim, shape);
+    return cb_empty(dtype, device, ndim, shape);
 }
 
 /* Integer division has no result for a zero divisor: found before anything is computed. */
@@ -97,13 +96,18 @@ static bool divides_integers(int family, int op, const plan *p) {
             op == CB_BINARY_fmod);
 }
 
+int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs) {
+    plan p;
+    return make_plan(family, op, n, xs, &p) ? -1 : p.compute;
+}
+
 static cb_tensor *run(int family, int op, int n, cb_tensor *const *xs) {
     if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "elementwise: no tensor");
     plan p;
     if (make_plan(family, op, n, xs, &p)) return NULL;
     if (divides_integers(family, op, &p) && check_divisor(cb_op_info_of(family, op)->name, xs[1]))
         return NULL;
-    cb_tensor *out = allocate(cb_op_info_of(family, op)->name, &p, n, xs);
+    cb_tensor *out = cb_elementwise_result(cb_op_info_of(family, op)->name, p.result, p.device, n, xs);
     for (int i = 0; out && i < n; i++)
         if (!(xs[i]->flags & CB_FLAG_WEAK) && (xs[i]->dtype != out->dtype || !cb_same_shape(xs[i], out)))
             out->flags |= CB_FLAG_IRREGULAR;

@@ -93,6 +93,8 @@ static inline bool cb_any_null(int n, cb_tensor *const *xs) {
 int cb_wrap_dim(const char *op, int64_t dim, int ndim);
 /* the same device for all operands, 0-d CPU numbers aside; -1 and an error otherwise */
 int cb_common_device(const char *op, int n, cb_tensor *const *xs);
+/* a tensor of the shape the operands broadcast to; their memory order is kept where they agree on one */
+cb_tensor *cb_elementwise_result(const char *op, int dtype, int device, int n, cb_tensor *const *xs);
 int cb_broadcast_shapes(const char *op, int n, cb_tensor *const *xs, int *ndim, int64_t *shape);
 bool cb_same_shape(const cb_tensor *x, const cb_tensor *y);
 int64_t cb_numel_of(int ndim, const int64_t *shape); /* -1 on overflow */
@@ -111,6 +113,7 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t b
 /* ---- BLAS and LAPACK (blas.c): function pointers, loaded at first use, one thread each ---- */
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */
 
+#include "fused.h"
 #include "optim.h"
 #include "products.h"
 

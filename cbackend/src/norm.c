@@ -110,7 +110,7 @@ static int backward(const char *op, cb_tensor *ct, cb_tensor *x, cb_tensor *mean
 }
 
 int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *bias, int has_affine,
-                  double eps, cb_tensor **out) {
+                  double eps, cb_tensor *out[3]) {
     cb_tensor *affine[2] = {has_affine & WEIGHT ? weight : NULL, has_affine & BIAS ? bias : NULL},
               *made[3] = {NULL};
     out[0] = out[1] = out[2] = NULL;
@@ -124,7 +124,7 @@ int cb_layer_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, cb_tensor *
 }
 
 int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *rstd, int n_normalized,
-                       cb_tensor *weight, int has_affine, cb_tensor **out) {
+                       cb_tensor *weight, int has_affine, cb_tensor *out[3]) {
     out[0] = out[1] = out[2] = NULL;
     if (!ct || !x || !mean || !rstd || ((has_affine & WEIGHT) && !weight))
         return cb_fail(CB_ERR_NULL, "layer_norm: no tensor");
@@ -133,7 +133,7 @@ int cb_layer_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *
 }
 
 int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affine, double eps,
-                cb_tensor **out) {
+                cb_tensor *out[2]) {
     cb_tensor *affine[2] = {has_affine & WEIGHT ? weight : NULL, NULL}, *made[3] = {NULL};
     out[0] = out[1] = NULL;
     if (!x || ((has_affine & WEIGHT) && !weight)) return cb_fail(CB_ERR_NULL, "rms_norm: no tensor");
@@ -144,7 +144,7 @@ int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affin
 }
 
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
-                     int has_affine, cb_tensor **out) {
+                     int has_affine, cb_tensor *out[2]) {
     cb_tensor *made[3] = {NULL};
     out[0] = out[1] = NULL;
     if (!ct || !x || !rstd || ((has_affine & WEIGHT) && !weight))

@@ -116,7 +116,7 @@ static int max_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *
 }
 
 int cb_max_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride, const int64_t *padding,
-                const int64_t *dilation, int ceil_mode, cb_tensor **out) {
+                const int64_t *dilation, int ceil_mode, cb_tensor *out[2]) {
     return max_pool(x, nd, kernel, stride, padding, dilation, ceil_mode, &out[0], &out[1]);
 }
 

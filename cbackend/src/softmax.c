@@ -70,7 +70,7 @@ static int check_labels(const cb_tensor *logits, const cb_tensor *target) {
     return CB_OK;
 }
 
-int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor **out) {
+int cb_cross_entropy(cb_tensor *logits, cb_tensor *target, int64_t ignore_index, cb_tensor *out[2]) {
     out[0] = out[1] = NULL;
     if (!logits || !target) return cb_fail(CB_ERR_NULL, "cross_entropy: no tensor");
     CB_TRY(check_labels(logits, target));

@@ -53,7 +53,7 @@ static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, in
     return CB_OK;
 }
 
-int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor **out) {
+int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor *out[2]) {
     (void)stable; /* always */
     return ordered("sort", x, dim, descending, -1, true, true, out);
 }
@@ -71,7 +71,7 @@ cb_tensor *cb_argsort(cb_tensor *x, int64_t dim, int descending, int stable) {
     return out;
 }
 
-int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor **out) {
+int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_tensor *out[2]) {
     (void)sorted; /* always */
     if (!x) return cb_fail(CB_ERR_NULL, "topk: no tensor");
     int d = cb_wrap_dim("topk", dim, x->ndim);
@@ -83,7 +83,7 @@ int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_te
     return ordered("topk", x, dim, largest, k, true, true, out);
 }
 
-int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor **out) {
+int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor *out[2]) {
     if (!x) return cb_fail(CB_ERR_NULL, "kthvalue: no tensor");
     int d = cb_wrap_dim("kthvalue", dim, x->ndim);
     if (d < 0) return cb_error_code();
@@ -150,7 +150,7 @@ cb_tensor *cb_searchsorted(cb_tensor *sorted, cb_tensor *values, int right) {
     return out;
 }
 
-int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor **out) {
+int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor *out[3]) {
     if (!x) return cb_fail(CB_ERR_NULL, "unique: no tensor");
     CB_TRY(need_order("unique", x));
     if (cb_is_meta(x))

@@ -206,6 +206,15 @@ cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device) {
     return cb_handle_finish(y);
 }
 
+cb_tensor *cb_as_meta(cb_tensor *x) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "as_meta: no tensor");
+    cb_tensor *y = cb_empty(x->dtype, CB_META, x->ndim, x->shape);
+    if (!y) return NULL;
+    memcpy(y->strides, x->strides, (size_t)x->ndim * sizeof *x->strides);
+    y->flags = x->flags & ~CB_FLAG_READONLY;
+    return y;
+}
+
 cb_tensor *cb_from_memory(void *data, int dtype, int ndim, const int64_t *shape, const int64_t *strides,
                           int readonly, void (*deleter)(void *), void *context) {
     cb_tensor *x = cb_handle_new(dtype, CB_CPU, ndim);

@@ -10,6 +10,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .fill = CB_FN(fill),
     .arange = CB_FN(arange),
     .elementwise = CB_FN(elementwise),
+    .fused = CB_FN(fused),
     .reduce = CB_FN(reduce),
     .scan = CB_FN(scan),
     .softmax = CB_FN(softmax),

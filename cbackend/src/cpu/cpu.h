@@ -15,7 +15,8 @@
 #define CB_INLINE static inline __attribute__((always_inline))
 
 /* Kernels work on contiguous tiles; this many elements of operands and result stay in L1. */
-enum { CB_TILE = 1024, CB_MAX_OPERANDS = 4 };
+/* A space may have more operands than a kernel: fused steps share one. */
+enum { CB_TILE = 1024, CB_MAX_OPERANDS = 4, CB_MAX_SPACE = CB_FUSED_TENSORS };
 
 #pragma GCC visibility push(hidden)
 
@@ -26,14 +27,14 @@ extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
 /* NULL where there is no kernel (elementwise.c) */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
 
-/* An iteration space common to up to CB_MAX_OPERANDS operands (iterate.c): size-1 dimensions dropped,
+/* An iteration space common to up to CB_MAX_SPACE operands (iterate.c): size-1 dimensions dropped,
  * dimensions ordered by the first operand's strides, neighbours merged where all operands allow it. ndim is
  * at least 1. */
 typedef struct cb_space {
     int ndim, count;
     int64_t numel;
     int64_t shape[CB_MAX_NDIM];
-    int64_t strides[CB_MAX_OPERANDS][CB_MAX_NDIM]; /* elements */
+    int64_t strides[CB_MAX_SPACE][CB_MAX_NDIM]; /* elements */
 } cb_space;
 /* operands broadcast to the shape of the first */
 void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands);
@@ -47,6 +48,16 @@ void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t 
 /* n items apart by `stride` elements into a contiguous tile, and back */
 void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile);
 void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, const void *tile);
+
+/* An operand of a sweep: its memory, the dtypes there and in the tile, and whether it is one unbroken run. */
+typedef struct cb_operand {
+    char *data;
+    int from, to;
+    bool direct;
+} cb_operand;
+/* operand k's items [begin, begin + n) as a contiguous tile of its dtype `to`; raw and cast are room for it */
+const void *CB_FN(load)(const cb_space *s, int k, const cb_operand *o, int64_t begin, int64_t n, void *raw,
+                        void *cast);
 
 int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src);
 int CB_FN(fill)(cb_tensor *dst, const cb_scalar *value);

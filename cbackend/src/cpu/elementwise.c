@@ -52,6 +52,7 @@ static cb_kernel where_of(int itemsize) {
     }
 }
 
+/* compute: of `where` the dtype of what it chooses from */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
     if (family == CB_FAMILY_TERNARY && op == CB_TERNARY_where) return where_of(cb_dtypes[compute].size);
     return tables[compute][family] ? tables[compute][family][op] : NULL;
@@ -61,10 +62,7 @@ typedef struct run {
     cb_kernel kernel;
     cb_space space;
     int nin;
-    /* dtypes in memory and in the tile; operand 0 is the result */
-    int from[CB_MAX_OPERANDS], to[CB_MAX_OPERANDS];
-    char *data[CB_MAX_OPERANDS];
-    bool direct[CB_MAX_OPERANDS]; /* one unbroken run of the tile's dtype */
+    cb_operand operand[CB_MAX_OPERANDS]; /* 0 is the result */
 } run;
 
 typedef union tile {
@@ -74,27 +72,8 @@ typedef union tile {
 
 static int size_of(int dtype) { return cb_dtypes[dtype].size; }
 
-/* Operand k's items [begin, begin + n) as a contiguous tile of its compute dtype. */
 static const void *load(const run *r, int k, int64_t begin, int64_t n, tile *raw, tile *cast) {
-    const cb_space *s = &r->space;
-    int size = size_of(r->from[k]), last = s->ndim - 1;
-    int64_t inner = s->shape[last], at = begin % inner;
-    const void *source = raw;
-    if (r->direct[k]) {
-        source = r->data[k] + begin * size;
-    } else if (s->strides[k][last] == 1 && at + n <= inner) { /* inside one row that is contiguous */
-        int64_t offset = at, rest = begin / inner;
-        for (int d = last - 1; d >= 0; d--) {
-            offset += rest % s->shape[d] * s->strides[k][d];
-            rest /= s->shape[d];
-        }
-        source = r->data[k] + offset * size;
-    } else {
-        CB_FN(gather)(s, k, size, r->data[k], begin, n, raw);
-    }
-    if (r->from[k] == r->to[k]) return source;
-    CB_FN(cast_table)[r->from[k]][r->to[k]](n, cast, source);
-    return cast;
+    return CB_FN(load)(&r->space, k, &r->operand[k], begin, n, raw, cast);
 }
 
 static void run_tiles(void *context, int64_t begin, int64_t end) {
@@ -115,17 +94,18 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
         if (rows) n = CB_MIN(n, inner - i % inner);
         for (int k = 1; k <= r->nin; k++)
             if (!constant[k]) in[k - 1] = load(r, k, i, n, &raw[k], &cast[k]);
-        int size = size_of(r->from[0]);
-        if (r->direct[0] && r->from[0] == r->to[0]) {
-            r->kernel(n, r->data[0] + i * size, in);
+        const cb_operand *out = &r->operand[0];
+        int size = size_of(out->from);
+        if (out->direct && out->from == out->to) {
+            r->kernel(n, out->data + i * size, in);
         } else {
             void *result = &cast[0];
             r->kernel(n, result, in);
-            if (r->from[0] != r->to[0]) {
-                CB_FN(cast_table)[r->to[0]][r->from[0]](n, &raw[0], result);
+            if (out->from != out->to) {
+                CB_FN(cast_table)[out->to][out->from](n, &raw[0], result);
                 result = &raw[0];
             }
-            CB_FN(scatter)(s, 0, size, r->data[0], i, n, result);
+            CB_FN(scatter)(s, 0, size, out->data, i, n, result);
         }
         i += n;
     }
@@ -134,8 +114,8 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
 static void run_direct(void *context, int64_t begin, int64_t end) {
     const run *r = context;
     const void *in[CB_MAX_OPERANDS];
-    for (int k = 1; k <= r->nin; k++) in[k - 1] = r->data[k] + begin * size_of(r->from[k]);
-    r->kernel(end - begin, r->data[0] + begin * size_of(r->from[0]), in);
+    for (int k = 1; k <= r->nin; k++) in[k - 1] = r->operand[k].data + begin * size_of(r->operand[k].from);
+    r->kernel(end - begin, r->operand[0].data + begin * size_of(r->operand[0].from), in);
 }
 
 int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
@@ -149,17 +129,14 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     run r;
     r.kernel = kernel;
     r.nin = nin;
-    r.from[0] = out->dtype;
-    r.to[0] = cb_rule_output(info->rule, compute);
-    r.data[0] = out->data;
-    bool simple = cb_is_contiguous(out) && r.from[0] == r.to[0];
+    cb_operand *o = r.operand;
+    o[0] = (cb_operand){.data = out->data, .from = out->dtype, .to = cb_rule_output(info->rule, compute)};
+    bool simple = cb_is_contiguous(out) && o[0].from == o[0].to;
     const cb_tensor *operands[CB_MAX_OPERANDS] = {out};
     for (int k = 1; k <= nin; k++) {
         const cb_tensor *x = operands[k] = in[k - 1];
-        r.from[k] = x->dtype;
-        r.to[k] = where && k == 1 ? x->dtype : compute;
-        r.data[k] = x->data;
-        simple &= r.from[k] == r.to[k] && x->numel == out->numel && cb_is_contiguous(x);
+        o[k] = (cb_operand){.data = x->data, .from = x->dtype, .to = where && k == 1 ? x->dtype : compute};
+        simple &= o[k].from == o[k].to && x->numel == out->numel && cb_is_contiguous(x);
     }
     if (simple) {
         cb_parallel(out->numel, grain, run_direct, &r);
@@ -168,8 +145,8 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     CB_FN(space_init)(&r.space, nin + 1, operands);
     simple = true;
     for (int k = 0; k <= nin; k++) {
-        r.direct[k] = CB_FN(space_dense)(&r.space, k);
-        simple &= r.direct[k] && r.from[k] == r.to[k];
+        o[k].direct = CB_FN(space_dense)(&r.space, k);
+        simple &= o[k].direct && o[k].from == o[k].to;
     }
     cb_parallel(out->numel, grain, simple ? run_direct : run_tiles, &r);
     return CB_OK;

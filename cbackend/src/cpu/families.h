@@ -58,3 +58,5 @@ int CB_FN(bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights
 void CB_FN(int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
+/* fused.c */
+int CB_FN(fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);

@@ -155,3 +155,25 @@ void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t 
         from += run * itemsize;
     })
 }
+
+const void *CB_FN(load)(const cb_space *s, int k, const cb_operand *o, int64_t begin, int64_t n, void *raw,
+                        void *cast) {
+    int size = cb_dtypes[o->from].size, last = s->ndim - 1;
+    int64_t inner = s->shape[last], at = begin % inner;
+    const void *source = raw;
+    if (o->direct) {
+        source = o->data + begin * size;
+    } else if (s->strides[k][last] == 1 && at + n <= inner) { /* inside one row that is contiguous */
+        int64_t offset = at, rest = begin / inner;
+        for (int d = last - 1; d >= 0; d--) {
+            offset += rest % s->shape[d] * s->strides[k][d];
+            rest /= s->shape[d];
+        }
+        source = o->data + offset * size;
+    } else {
+        CB_FN(gather)(s, k, size, o->data, begin, n, raw);
+    }
+    if (o->from == o->to) return source;
+    CB_FN(cast_table)[o->from][o->to](n, cast, source);
+    return cast;
+}

@@ -1,0 +1,33 @@
+/* Recording calls of the public functions into a program: what the generated wrappers (calls.py) use.
+ *
+ * Not for other callers. While a thread records, tensors are `meta` handles that the recorder knows by
+ * address; it keeps a reference to each, so that an address stays one tensor's. */
+#ifndef CB_RECORD_H
+#define CB_RECORD_H
+
+#include "cbackend.h"
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
+/* An argument of an instruction: a number, a slot (or -1 for none), or a place in the pool (or -1). */
+typedef union cb_word {
+    int64_t i;
+    uint64_t u;
+    double d;
+} cb_word;
+
+extern int cb_recorders; /* threads that record now: the one thing calls outside pay for */
+int cb_is_recording(void);
+void cb_record_call(int number);
+void cb_record_tensor(cb_tensor *x);
+void cb_record_tensors(int64_t n, cb_tensor *const *xs);
+void cb_record_bytes(const void *data, int64_t nbytes);
+void cb_record_number(cb_word value);
+void cb_record_result(cb_tensor *x);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+#endif

@@ -1,0 +1,147 @@
+/* Fused elementwise steps: the code is checked as if it came from a stranger (it may come from a file), the
+ * result allocated, registers assigned. The sweep itself is in cpu/fused.c. */
+#include "internal.h"
+
+typedef struct reader {
+    const int64_t *code;
+    int n, at;
+} reader;
+
+static int64_t next(reader *r) { return r->at < r->n ? r->code[r->at++] : INT64_MIN; }
+
+static int bad(const char *what, int64_t got) {
+    return cb_fail(CB_ERR_VALUE, "fused: expected %s, got %lld.", what, (long long)got);
+}
+
+static bool is_dtype(int64_t d) { return d >= 0 && d < CB_DTYPE_COUNT; }
+
+static int dtype_of(const cb_fused_steps *f, int operand) {
+    return operand >= 0 ? f->to[operand] : f->step[-1 - operand].result;
+}
+
+/* Does the step read and write what its kernel does? */
+static int check_step(const cb_fused_steps *f, const cb_fused_step *s) {
+    int wanted = s->compute, made = s->result;
+    if (s->family != CB_FAMILY_CAST) {
+        const cb_op_info *info = cb_op_info_of(s->family, s->op);
+        if (!info) return bad("a known op", s->op);
+        bool where = s->family == CB_FAMILY_TERNARY && s->op == CB_TERNARY_where;
+        if (where && dtype_of(f, s->in[0]) != CB_BOOL) return bad("a bool condition", dtype_of(f, s->in[0]));
+        bool integer = cb_is_integer(s->compute);
+        bool divides = s->family == CB_FAMILY_BINARY && integer &&
+                       (s->op == CB_BINARY_floor_divide || s->op == CB_BINARY_trunc_divide ||
+                        s->op == CB_BINARY_remainder || s->op == CB_BINARY_fmod);
+        if (divides || cb_is_16bit_float(s->compute)) return bad("a step that can be fused", s->op);
+        if (!where) made = cb_rule_output(info->rule, s->compute);
+        for (int i = where; i < s->nin; i++)
+            if (dtype_of(f, s->in[i]) != wanted) return bad("operands of the step's dtype", dtype_of(f, s->in[i]));
+    } else if (dtype_of(f, s->in[0]) != wanted) {
+        return bad("an operand of the dtype to cast from", dtype_of(f, s->in[0]));
+    }
+    return made == s->result ? CB_OK : bad("the dtype the kernel gives", s->result);
+}
+
+static int parse(cb_fused_steps *f, int n, reader *r, int nout) {
+    if (n < 1 || n + nout > CB_FUSED_TENSORS || nout < 1)
+        return bad("1 to 16 operands and results together", n + nout);
+    f->nin = n;
+    f->nout = nout;
+    f->costly = false;
+    for (int k = 0; k < n; k++) {
+        int64_t d = next(r);
+        if (!is_dtype(d)) return bad("a dtype for each operand", d);
+        f->to[k] = (int)d;
+        f->last_read[k] = -1;
+    }
+    int64_t nsteps = next(r);
+    if (nsteps < 1 || nsteps > CB_FUSED_STEPS) return bad("1 to 64 steps", nsteps);
+    f->nsteps = (int)nsteps;
+    for (int j = 0; j < f->nsteps; j++) {
+        int64_t word[7];
+        for (int i = 0; i < 7; i++) word[i] = next(r);
+        if (word[0] < 0 || word[0] > CB_FAMILY_CAST) return bad("a family of 0 to 3", word[0]);
+        if (!is_dtype(word[2]) || !is_dtype(word[3])) return bad("a dtype", word[2]);
+        if (word[1] < 0 || word[1] > INT32_MAX) return bad("a known op", word[1]);
+        cb_fused_step *s = &f->step[j];
+        *s = (cb_fused_step){.family = (int)word[0], .op = (int)word[1], .compute = (int)word[2],
+                             .result = (int)word[3], .reg = -1, .out = -1};
+        s->nin = s->family == CB_FAMILY_CAST ? 1 : s->family + 1;
+        for (int i = 0; i < s->nin; i++) {
+            if (word[4 + i] >= n || word[4 + i] < -j) return bad("an earlier step or an operand", word[4 + i]);
+            s->in[i] = (int)word[4 + i];
+            if (s->in[i] >= 0) f->last_read[s->in[i]] = j;
+        }
+        CB_TRY(check_step(f, s));
+        const cb_op_info *info = s->family == CB_FAMILY_CAST ? NULL : cb_op_info_of(s->family, s->op);
+        f->costly |= info && info->rule == CB_RULE_FLOAT;
+    }
+    for (int i = 0; i < nout; i++) {
+        int64_t j = next(r);
+        if (j < 0 || j >= nsteps || f->step[j].out >= 0) return bad("another step as a result", j);
+        f->step[j].out = i;
+    }
+    return r->at == r->n ? CB_OK : bad("code of the length it says", r->n);
+}
+
+/* Steps that are not results get a register until their last reader has run. */
+static int assign_registers(cb_fused_steps *f) {
+    int last[CB_FUSED_STEPS];
+    for (int j = 0; j < f->nsteps; j++) {
+        last[j] = j;
+        for (int i = 0; i < f->step[j].nin; i++)
+            if (f->step[j].in[i] < 0) last[-1 - f->step[j].in[i]] = j;
+    }
+    int holder[CB_FUSED_REGISTERS];
+    f->nregs = 0;
+    for (int j = 0; j < f->nsteps; j++) {
+        int reg = 0;
+        while (reg < f->nregs && last[holder[reg]] >= j) reg++;
+        if (reg == CB_FUSED_REGISTERS) return bad("steps that fit 24 registers", f->nsteps);
+        if (reg == f->nregs) f->nregs++;
+        f->step[j].reg = reg;
+        holder[reg] = j;
+    }
+    return CB_OK;
+}
+
+/* An operand that nobody reads any more gives its memory to a result of its size, if all steps that
+ * read it have run by then. */
+static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t *reuse, int j,
+                         const cb_tensor *like) {
+    for (int k = 0; k < f->nin; k++) {
+        cb_tensor *x = xs[k];
+        if (!(*reuse >> k & 1) || f->last_read[k] > j || x->dtype != f->step[j].result) continue;
+        if ((x->flags & CB_FLAG_WEAK) || !cb_is_contiguous(like) || !cb_same_shape(x, like)) continue;
+        if (!cb_is_sole_owner(x) || x->refcount != 1) continue;
+        *reuse &= ~(UINT64_C(1) << k);
+        return cb_retain(x);
+    }
+    return NULL;
+}
+
+int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+             uint64_t reuse) {
+    if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");
+    for (int i = 0; i < nout; i++) out[i] = NULL;
+    cb_fused_steps f;
+    CB_TRY(parse(&f, n, &(reader){code, ncode, 0}, nout));
+    CB_TRY(assign_registers(&f));
+    int device = cb_common_device("fused", n, xs);
+    if (device < 0) return cb_error_code();
+    int status = CB_OK;
+    for (int j = 0; j < f.nsteps && !status; j++) {
+        int i = f.step[j].out;
+        if (i < 0) continue;
+        cb_tensor *first = i > 0 ? out[0] : NULL;
+        if (reuse && first) out[i] = reused(&f, xs, &reuse, j, first);
+        if (!out[i]) out[i] = cb_elementwise_result("fused", f.step[j].result, device, n, xs);
+        if (!out[i]) status = cb_error_code();
+    }
+    if (!status && !cb_is_meta(out[0]) && out[0]->numel > 0)
+        status = cb_backend_of(out[0])->fused(&f, out, xs);
+    for (int i = 0; i < nout && status; i++) {
+        cb_release(out[i]);
+        out[i] = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Fused elementwise steps, as the frame hands them to a backend: checked, with registers assigned. */
+#ifndef CB_FUSED_H
+#define CB_FUSED_H
+
+enum { CB_FUSED_TENSORS = 16, CB_FUSED_STEPS = 64, CB_FUSED_REGISTERS = 24, CB_FAMILY_CAST = 3 };
+
+typedef struct cb_fused_step {
+    int family, op, compute, result; /* compute: of a cast the dtype it reads */
+    int nin;
+    int in[3]; /* k >= 0: operand k; -1 - j: step j */
+    int reg;   /* where the result lies; -1: in the memory of result `out` */
+    int out;   /* which result it is, or -1 */
+} cb_fused_step;
+
+typedef struct cb_fused_steps {
+    int nin, nsteps, nout, nregs;
+    int to[CB_FUSED_TENSORS]; /* the dtype each operand is read in */
+    bool costly;              /* one step at least computes more than it moves */
+    cb_fused_step step[CB_FUSED_STEPS];
+    int last_read[CB_FUSED_TENSORS]; /* the last step that reads each operand */
+} cb_fused_steps;
+
+#endif

@@ -1,0 +1,80 @@
+/* Running programs. The switch over the public functions is generated from their declarations (calls.py). */
+#include <stdlib.h>
+
+#include "program.h"
+
+typedef struct run {
+    const cb_program *program;
+    cb_tensor **slots;
+    cb_tensor **list; /* scratch for one list argument */
+    uint64_t seed, offset;
+} run;
+
+static inline cb_tensor *slot_of(const run *r, cb_word a) { return a.i < 0 ? NULL : r->slots[a.i]; }
+
+static inline const void *pooled(const run *r, cb_word a) { return a.i < 0 ? NULL : r->program->pool + a.i; }
+
+/* Lists come one after another into the scratch, which is as long as all reads of an instruction. */
+static cb_tensor *const *slots_of(const run *r_, cb_word a, int n) {
+    run *r = (run *)r_;
+    const int64_t *slots = pooled(r, a);
+    if (!slots) return NULL;
+    cb_tensor **list = r->list;
+    for (int i = 0; i < n; i++) list[i] = slots[i] < 0 ? NULL : r->slots[slots[i]];
+    r->list += n;
+    return list;
+}
+
+static int bad_call(int number) {
+    return cb_fail(CB_ERR_INTERNAL, "program: expected a known function, got number %d.", number);
+}
+
+#include "program_calls.inc"
+
+static int prepared(const cb_program *p, const cb_tensor *x, const cb_tensor *expected) {
+    return x && x->dtype == expected->dtype && x->ndim == expected->ndim &&
+           !memcmp(x->shape, expected->shape, (size_t)x->ndim * sizeof *x->shape) &&
+           ((x->flags & expected->flags & CB_FLAG_CONTIGUOUS) ||
+            !memcmp(x->strides, expected->strides, (size_t)x->ndim * sizeof *x->strides)) &&
+           (x->flags & CB_FLAG_WEAK) == (expected->flags & CB_FLAG_WEAK) && p;
+}
+
+int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset) {
+    enum { ON_STACK = 256 };
+    cb_tensor *few[ON_STACK];
+    cb_tensor **lists = p->n_reads <= ON_STACK ? few : malloc((size_t)p->n_reads * sizeof *lists);
+    if (!lists) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
+    run r = {.program = p, .slots = slots, .seed = seed, .offset = offset};
+    int status = CB_OK;
+    for (int k = 0; k < p->n_code && !status; k++) {
+        const cb_instruction *c = &p->code[k];
+        r.list = lists;
+        status = call(&r, c->call, p->words + c->words, slots + c->out);
+        for (int i = 0; i < c->ndead; i++) {
+            int32_t s = p->dead[c->dead + i];
+            cb_release(slots[s]);
+            slots[s] = NULL;
+        }
+    }
+    if (lists != few) free(lists);
+    return status;
+}
+
+int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
+                   cb_tensor **results) {
+    if (n != p->n_in) return cb_fail(CB_ERR_VALUE, "program: expected %d inputs, got %d.", p->n_in, n);
+    for (int i = 0; i < n; i++)
+        if (!prepared(p, inputs[i], p->known[i])) return CB_PROGRAM_OTHER_INPUTS;
+    enum { ON_STACK = 512 };
+    cb_tensor *few[ON_STACK];
+    cb_tensor **slots = p->n_slots <= ON_STACK ? few : malloc((size_t)p->n_slots * sizeof *slots);
+    if (!slots) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
+    for (int i = 0; i < n; i++) slots[i] = inputs[i];
+    memset(slots + n, 0, (size_t)(p->n_slots - n) * sizeof *slots);
+    for (int i = 0; i < p->n_constants; i++) slots[p->constants[i].slot] = cb_retain(p->constants[i].value);
+    int status = cb_program_execute(p, slots, seed, offset);
+    for (int i = 0; i < p->n_results && !status; i++) results[i] = cb_retain(slots[p->results[i]]);
+    for (int s = n; s < p->n_slots; s++) cb_release(slots[s]);
+    if (slots != few) free(slots);
+    return status;
+}

@@ -1,0 +1,283 @@
+/* Making programs: public functions called on meta tensors by this thread become instructions.
+ *
+ * Two modes. In the first, calls only compute shapes, and creation makes meta tensors: that is staging. In
+ * the second they are also written down. Constants are tensors with memory that a call names and no
+ * instruction made. */
+#include <stdlib.h>
+
+#include "program.h"
+
+int cb_recorders;
+static _Thread_local cb_program *recording;
+static _Thread_local int depth; /* staging without a program counts too */
+
+static void *grown(void *data, int count, int *room, size_t item) {
+    if (count < *room) return data;
+    int more = *room ? *room * 2 : 64;
+    void *larger = realloc(data, (size_t)more * item);
+    if (larger) *room = more;
+    return larger;
+}
+
+/* Appends; on lack of memory marks the program failed and leaves it as it was. */
+#define PUSH(p, list, value)                                                                 \
+    do {                                                                                     \
+        void *grown_ = grown((p)->list, (p)->n_##list, &(p)->room_##list, sizeof *(p)->list); \
+        if (grown_) {                                                                        \
+            (p)->list = grown_;                                                              \
+            (p)->list[(p)->n_##list++] = (value);                                            \
+        } else {                                                                             \
+            (p)->failed = CB_ERR_MEMORY;                                                     \
+        }                                                                                    \
+    } while (0)
+
+int cb_is_recording(void) { return depth; }
+
+void cb_staging_begin(void) {
+    depth++;
+    __atomic_add_fetch(&cb_recorders, 1, __ATOMIC_RELAXED);
+}
+
+void cb_staging_end(void) {
+    depth--;
+    __atomic_sub_fetch(&cb_recorders, 1, __ATOMIC_RELAXED);
+}
+
+/* ---- which slot is a handle's? ---- */
+
+static uint32_t hash_of(const cb_tensor *x) { return (uint32_t)((uintptr_t)x >> 4) * 2654435761u; }
+
+static int slot_of(const cb_program *p, const cb_tensor *x) {
+    for (uint32_t i = hash_of(x), mask = (uint32_t)p->n_places - 1;; i++) {
+        int32_t slot = p->places[i & mask] - 1;
+        if (slot < 0 || p->known[slot] == x) return slot;
+    }
+}
+
+static void enter(cb_program *p, const cb_tensor *x, int32_t slot) {
+    uint32_t i = hash_of(x), mask = (uint32_t)p->n_places - 1;
+    while (p->places[i & mask]) i++;
+    p->places[i & mask] = slot + 1;
+}
+
+static void make_place(cb_program *p) {
+    if (p->n_known * 2 < p->n_places) return;
+    int larger = p->n_places ? p->n_places * 2 : 256;
+    int32_t *fresh = calloc((size_t)larger, sizeof *fresh);
+    if (!fresh) {
+        p->failed = CB_ERR_MEMORY;
+        return;
+    }
+    free(p->places);
+    p->places = fresh;
+    p->n_places = larger;
+    for (int32_t s = 0; s < p->n_known; s++)
+        if (p->known[s]) enter(p, p->known[s], s);
+}
+
+static int32_t new_slot(cb_program *p, cb_tensor *x) {
+    int32_t slot = p->n_known;
+    make_place(p);
+    if (p->failed) return -1;
+    PUSH(p, known, cb_retain(x));
+    if (p->failed) return -1;
+    if (x) enter(p, x, slot);
+    return slot;
+}
+
+static void add_constant(cb_program *p, int32_t slot, cb_tensor *value) {
+    cb_constant made = {slot, cb_retain(value)};
+    PUSH(p, constants, made);
+    if (p->failed) cb_release(value);
+}
+
+/* ---- writing down ---- */
+
+static cb_instruction *last(cb_program *p) { return &p->code[p->n_code - 1]; }
+
+void cb_record_call(int number) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    cb_instruction made = {.call = number, .words = p->n_words, .reads = p->n_reads, .out = p->n_known};
+    PUSH(p, code, made);
+}
+
+void cb_record_number(cb_word value) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    PUSH(p, words, value);
+    last(p)->nwords++;
+}
+
+static int32_t read_slot(cb_program *p, cb_tensor *x) {
+    if (!x) return -1;
+    int32_t slot = p->n_places ? slot_of(p, x) : -1;
+    if (slot < 0) {
+        if (cb_is_meta(x)) {
+            p->failed = CB_ERR_UNSUPPORTED;
+            return -1;
+        }
+        slot = new_slot(p, x);
+        if (slot < 0) return -1;
+        add_constant(p, slot, x);
+        if (last(p)->out == slot) last(p)->out++;
+    }
+    PUSH(p, reads, slot);
+    if (!p->failed) last(p)->nreads++;
+    return slot;
+}
+
+void cb_record_tensor(cb_tensor *x) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    int32_t slot = read_slot(p, x);
+    if (!p->failed) cb_record_number((cb_word){.i = slot});
+}
+
+/* A list of slots lies in the pool. */
+void cb_record_tensors(int64_t n, cb_tensor *const *xs) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    int64_t *slots = xs ? malloc((size_t)(n + 1) * sizeof *slots) : NULL;
+    for (int64_t i = 0; slots && i < n && !p->failed; i++) slots[i] = read_slot(p, xs[i]);
+    if (!p->failed) cb_record_bytes(slots, n * (int64_t)sizeof *slots);
+    free(slots);
+}
+
+void cb_record_bytes(const void *data, int64_t nbytes) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    int64_t at = p->n_pool;
+    for (int64_t i = 0; data && i < nbytes && !p->failed; i++) PUSH(p, pool, ((const char *)data)[i]);
+    while (p->n_pool % 8 && !p->failed) PUSH(p, pool, 0);
+    if (!p->failed) cb_record_number((cb_word){.i = data ? at : -1});
+}
+
+void cb_record_result(cb_tensor *x) {
+    cb_program *p = recording;
+    if (!p || p->failed) return;
+    if (last(p)->nout == 0 && x && slot_of(p, x) >= 0) { /* it gave an operand back: nothing to do */
+        cb_instruction *made = last(p);
+        p->n_words = made->words;
+        p->n_reads = made->reads;
+        p->n_code--;
+        return;
+    }
+    new_slot(p, x);
+    if (!p->failed) last(p)->nout++;
+}
+
+/* ---- the public side ---- */
+
+cb_program *cb_program_begin(int n, cb_tensor *const *inputs) {
+    cb_program *p = calloc(1, sizeof *p);
+    if (!p || recording) {
+        free(p);
+        cb_fail(recording ? CB_ERR_VALUE : CB_ERR_MEMORY,
+                "program: expected memory and no other program being recorded by this thread.");
+        return NULL;
+    }
+    p->n_in = n;
+    make_place(p);
+    for (int i = 0; i < n; i++) new_slot(p, inputs[i]);
+    if (p->failed) {
+        cb_program_free(p);
+        cb_fail(CB_ERR_MEMORY, "program: expected memory for %d inputs.", n);
+        return NULL;
+    }
+    recording = p;
+    cb_staging_begin();
+    return p;
+}
+
+int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value) {
+    if (!p || p != recording || p->failed)
+        return cb_fail(CB_ERR_VALUE, "program: expected the program that this thread records.");
+    int32_t slot = new_slot(p, meta);
+    if (slot >= 0) add_constant(p, slot, value);
+    return p->failed ? cb_fail(CB_ERR_MEMORY, "program: expected memory for a constant.") : CB_OK;
+}
+
+static int finish(cb_program *p, int n, cb_tensor *const *results) {
+    for (int i = 0; i < n && !p->failed; i++) {
+        int32_t slot = slot_of(p, results[i]);
+        if (slot < 0 && !cb_is_meta(results[i])) {
+            slot = new_slot(p, results[i]);
+            if (slot >= 0) add_constant(p, slot, results[i]);
+        }
+        if (slot < 0) p->failed = CB_ERR_UNSUPPORTED;
+        PUSH(p, results, slot);
+    }
+    p->n_slots = p->n_known;
+    int32_t *last_use = p->failed ? NULL : calloc((size_t)p->n_slots + 1, sizeof *last_use);
+    if (!last_use) return p->failed = p->failed ? p->failed : CB_ERR_MEMORY;
+    for (int s = 0; s < p->n_slots; s++) last_use[s] = -1;
+    for (int k = 0; k < p->n_code; k++) {
+        const cb_instruction *c = &p->code[k];
+        for (int i = 0; i < c->nout; i++) last_use[c->out + i] = k;
+        for (int i = 0; i < c->nreads; i++) last_use[p->reads[c->reads + i]] = k;
+    }
+    /* constants are never freed, results only at the end */
+    for (int s = 0; s < p->n_in; s++) last_use[s] = -1;
+    for (int i = 0; i < p->n_constants; i++) last_use[p->constants[i].slot] = -1;
+    for (int i = 0; i < p->n_results; i++) last_use[p->results[i]] = -1;
+    for (int k = 0; k < p->n_code && !p->failed; k++) {
+        cb_instruction *c = &p->code[k];
+        c->dead = p->n_dead;
+        uint64_t freed = 0; /* reads that die here, by position: their memory may become the result's */
+        for (int i = 0; i < c->nreads; i++) {
+            int32_t s = p->reads[c->reads + i];
+            if (last_use[s] != k) continue;
+            last_use[s] = -1;
+            PUSH(p, dead, s);
+            if (i < 64) freed |= UINT64_C(1) << i;
+        }
+        for (int i = 0; i < c->nout; i++)
+            if (last_use[c->out + i] == k) PUSH(p, dead, c->out + i);
+        c->ndead = p->n_dead - c->dead;
+        if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 1].u = freed;
+    }
+    free(last_use);
+    for (int s = p->n_in; s < p->n_slots; s++) cb_release(p->known[s]);
+    p->n_known = p->n_in;
+    free(p->places);
+    p->places = NULL;
+    return p->failed;
+}
+
+int cb_program_end(cb_program *p, int n, cb_tensor *const *results) {
+    if (!p || p != recording)
+        return cb_fail(CB_ERR_VALUE, "program: expected the program that this thread records.");
+    recording = NULL;
+    cb_staging_end();
+    int status = finish(p, n, results);
+    if (status == CB_ERR_MEMORY) return cb_fail(status, "program: expected memory for its instructions.");
+    if (status) return cb_fail(status, "program: a tensor came from a function that cannot be recorded.");
+    return CB_OK;
+}
+
+void cb_program_free(cb_program *p) {
+    if (!p) return;
+    if (p == recording) {
+        recording = NULL;
+        cb_staging_end();
+    }
+    for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
+    for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
+    free(p->code);
+    free(p->words);
+    free(p->reads);
+    free(p->dead);
+    free(p->pool);
+    free(p->known);
+    free(p->constants);
+    free(p->results);
+    free(p->places);
+    free(p);
+}
+
+int cb_program_length(const cb_program *p) { return p->n_code; }
+
+const char *cb_program_call(const cb_program *p, int i) {
+    return i >= 0 && i < p->n_code ? cb_call_names[p->code[i].call] : NULL;
+}

@@ -1,0 +1,189 @@
+"""Compiled functions on the tape: a program forward, and one for the backward pass.
+
+Both come from one graph of the function and its gradients. What the backward part reads of the
+forward part is kept from the one run to the other.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import autograd
+from ..op import wrap
+from ..ops.creation import zeros
+from ..tape import Node, OutputMeta
+from ..tensor import Tensor
+from ..trace import Leaf, next_sequence, state
+from .graph import Equation, Graph, Var
+from .passes import optimize
+from .program import Program
+from .stage import StageTrace, Staged
+
+_new = object.__new__
+
+
+class Differentiable:
+    """A compiled function whose results require grad."""
+
+    definition: Any = None
+
+    def __init__(
+        self,
+        forward: Any,
+        backward: Program,
+        smooth: list[int],
+        edges: list[Tensor | int],
+        like: list[Tensor],
+        n_kept: int,
+        function: Callable[..., Any],
+    ):
+        self.forward, self.backward, self.smooth = forward, backward, smooth
+        self.edges, self.like, self.n_kept, self.function = edges, like, n_kept, function
+        self.name, self.nouts = "compiled", len(smooth)
+
+    def __repr__(self) -> str:
+        return "<op compiled>"
+
+    @classmethod
+    def stage(
+        cls,
+        function: Callable[[Sequence[Tensor]], list[Tensor]],
+        leaves: list[Tensor],
+        recorded: Sequence[bool],
+    ) -> Differentiable | None:
+        """Stages the function with its gradients; None if no result requires grad."""
+        from .api import Entry
+
+        with StageTrace() as trace:
+            try:
+                inputs = [trace.input(x) for x in leaves]
+                sources: list[tuple[Tensor, Tensor | int]] = []  # a leaf inside, and what it is
+                for i, (t, wanted) in enumerate(zip(inputs, recorded, strict=True)):
+                    if wanted:
+                        t.requires_grad_()
+                        sources.append((t, i))
+                results = function(inputs)
+                for t in results:
+                    t._current()
+                smooth = [i for i, t in enumerate(results) if _on_tape(t)]
+                if not smooth:
+                    return None
+                sources += [
+                    (kept, kept)
+                    for kept, _ in trace.captured.values()
+                    if type(kept._m) is Leaf and kept.requires_grad
+                ]
+                staged = Staged(trace, results)
+                cts = [trace.cotangent(results[i]) for i in smooth]
+                gradients = autograd.grad(
+                    [results[i] for i in smooth],
+                    [inside for inside, _ in sources],
+                    cts,
+                    allow_unused=True,
+                )
+                used = [i for i, g in enumerate(gradients) if g is not None]
+                if not used:
+                    return None
+                wanted_vars = [trace.var_of(gradients[i]) for i in used]  # type: ignore[arg-type]
+                ct_vars = trace.inputs[len(leaves) :]
+            finally:
+                trace.restore()
+        arguments = trace.inputs[: len(leaves)]
+        whole = optimize(
+            Graph(arguments + ct_vars, trace.equations, staged.graph.outputs + wanted_vars)
+        )
+        n_out = len(staged.graph.outputs)
+        outputs, wanted_vars = whole.outputs[:n_out], whole.outputs[n_out:]
+        later = _depending(whole, ct_vars)
+        before = [e for e in whole.equations if e not in later]
+        behind = [e for e in whole.equations if e in later]
+        forward_made = {y for e in before for y in e.outputs} | set(arguments)
+        kept = list(
+            dict.fromkeys(
+                [x for e in behind for x in e.inputs if x in forward_made]
+                + [v for v in wanted_vars if v in forward_made]
+            )
+        )
+        staged.graph = Graph(arguments, before, outputs + kept)
+        forward = Entry(staged, None, len(kept))
+        inner = {v: Var(v.meta) for v in kept}
+        backward = Program(_replaced(Graph(ct_vars, behind, wanted_vars), inner))
+        edges = [sources[i][1] for i in used]
+        like = [v.meta for v in ct_vars]
+        return cls(forward, backward, smooth, edges, like, len(kept), function)
+
+    def call(self, tensors: list[Tensor]) -> Any:
+        """The results, on the tape; None or False as Entry.run."""
+        if not self.forward.may_run():
+            return False
+        out = self.forward.run([t._v for t in tensors])
+        if not out:
+            return out
+        results, kept = out[: len(out) - self.n_kept], out[len(out) - self.n_kept :]
+        node = _new(Node)
+        node.op = self  # type: ignore[assignment]
+        node.seq = next_sequence()
+        leaves = [tensors[e] if isinstance(e, int) else e for e in self.edges]
+        node.edges = tuple([t._m for t in leaves])
+        node.needs = (True,) * len(leaves)
+        node.args = kept
+        node.params = {"tensors": tensors, "leaves": leaves}
+        for index, i in enumerate(self.smooth):
+            results[i]._m = OutputMeta(node, index, results[i])
+        return results
+
+    def pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
+        """The reverse rule: runs the backward program."""
+        if state.grad:  # the gradients are to be differentiated again: by the function itself
+            tensors, leaves = node.params["tensors"], node.params["leaves"]
+            results = self.function(tensors)
+            chosen = [(results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None]
+            return autograd.grad(
+                [y for y, _ in chosen],
+                leaves,
+                [c for _, c in chosen],
+                create_graph=True,
+                allow_unused=True,
+            )
+        inputs = [
+            (zeros(meta._shape, dtype=meta.dtype) if c is None else c).contiguous()
+            for c, meta in zip(ct, self.like, strict=True)
+        ]
+        inputs += node.args
+        out = self.backward.run([t._v for t in inputs], 0, 0)
+        assert out is not None, "the backward program takes what the forward one gives"
+        return [wrap(h) for h in out]
+
+
+def _on_tape(t: Tensor) -> bool:
+    """Does the result require grad, with a graph that has not been used up by backward()?"""
+    m = t._m
+    if m is None or not m.requires_grad or m.op is None:
+        return False
+    node = m if isinstance(m, Node) else m.node
+    return node.args is not None
+
+
+def _depending(graph: Graph, sources: Sequence[Var]) -> set[Any]:
+    """The equations whose values depend on the sources."""
+    reached = set(sources)
+    found = set()
+    for e in graph.equations:
+        if any(x in reached for x in e.inputs):
+            found.add(e)
+            reached.update(e.outputs)
+    return found
+
+
+def _replaced(graph: Graph, inner: dict[Var, Var]) -> Graph:
+    """The graph with values from elsewhere as further inputs."""
+    equations = [
+        Equation(e.op, [inner.get(x, x) for x in e.inputs], e.params, e.outputs, e.site)
+        for e in graph.equations
+    ]
+    return Graph(
+        [*graph.inputs, *inner.values()], equations, [inner.get(v, v) for v in graph.outputs]
+    )

@@ -1,0 +1,243 @@
+"""Fusion: elementwise equations of one shape that feed each other become one sweep (cb_fused).
+
+A group grows in the order of the graph: an equation joins the group of a value it reads, unless
+something outside the group lies between them. Groups that meet in an equation become one.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import lib
+
+from ..dtypes import DTYPES
+from .graph import Equation, Graph, Var
+
+_FAMILIES = {"unary": 0, "binary": 1, "ternary": 2}
+_CAST = 3
+_MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 48, 24
+_DIVISIONS = {"floor_divide", "trunc_divide", "remainder", "fmod"}  # integers: zero is an error
+_codes: dict[Any, int] = {}
+
+
+class Group:
+    """Equations that run as one sweep.
+
+    Attributes:
+      inputs, outputs: what it reads from and gives to the rest.
+    """
+
+    __slots__ = ("equations", "inputs", "outputs", "shape")
+
+    def __init__(self, e: Equation):
+        self.equations = [e]
+        self.shape = e.outputs[0].shape
+        self.inputs: list[Var] = []
+        self.outputs: list[Var] = []
+
+
+def fuse(graph: Graph) -> list[Equation | Group]:
+    """What to run, in order."""
+    group_of: dict[Equation, Group] = {}
+    for e in graph.equations:
+        if not _can_fuse(e):
+            continue
+        mine = Group(e)
+        group_of[e] = mine
+        for x in e.inputs:
+            other = group_of.get(x.equation) if x.equation is not None else None
+            if other is None or other is mine or other.shape != mine.shape:
+                continue
+            if _may_merge(other, mine, group_of):
+                _merge(other, mine, group_of)
+                mine = other
+    users = _users(graph)
+    for group in dict.fromkeys(group_of.values()):
+        _close(group, users)
+    return _ordered(graph, group_of)
+
+
+def _can_fuse(e: Equation) -> bool:
+    family = e.op.family
+    if family == "cast":
+        return not (DTYPES[e.inputs[0].code].is_complex and not DTYPES[e.outputs[0].code].is_complex)
+    if family not in _FAMILIES or _code(e) < 0:
+        return False
+    if e.op.name == "where" and DTYPES[e.inputs[0].code].name != "bool":
+        return False
+    return not (e.op.name in _DIVISIONS and not DTYPES[e.outputs[0].code].is_inexact)
+
+
+def _code(e: Equation) -> int:
+    code = _codes.get(e.op)
+    if code is None:
+        code = lib.cb_op_code(e.op.family.encode(), e.op.name.encode())
+        _codes[e.op] = code
+    return code
+
+
+def _may_merge(a: Group, b: Group, group_of: dict[Equation, Group]) -> bool:
+    """Small enough together, and no path from one to the other that leaves both?"""
+    together = a.equations + b.equations
+    if len(together) > _MAX_STEPS - 8:
+        return False
+    inputs, made = set(), set()
+    for e in together:
+        inputs.update(e.inputs)
+        made.update(e.outputs)
+    if len(inputs - made) > _MAX_TENSORS - 5:
+        return False
+    for x in inputs - made:
+        if x.equation is not None and _reaches(x.equation, {a, b}, group_of):
+            return False
+    return True
+
+
+def _reaches(start: Equation, targets: set[Group], group_of: dict[Equation, Group]) -> bool:
+    """Does the equation (or the group it is in) depend on one of the groups?"""
+    stack, seen = [start], set()
+    while stack:
+        e = stack.pop()
+        group = group_of.get(e)
+        if group in targets:
+            return True
+        key: Any = group or e
+        if key in seen:
+            continue
+        seen.add(key)
+        for member in group.equations if group else (e,):
+            stack += [x.equation for x in member.inputs if x.equation is not None]
+    return False
+
+
+def _merge(into: Group, group: Group, group_of: dict[Equation, Group]) -> None:
+    into.equations += group.equations
+    for e in group.equations:
+        group_of[e] = into
+
+
+def _users(graph: Graph) -> dict[Var, list[Equation | None]]:
+    users: dict[Var, list[Equation | None]] = {}
+    for e in graph.equations:
+        for x in e.inputs:
+            users.setdefault(x, []).append(e)
+    for v in graph.outputs:
+        users.setdefault(v, []).append(None)
+    return users
+
+
+def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
+    """Settles what the group reads and gives."""
+    members = set(group.equations)
+    made = {y for e in group.equations for y in e.outputs}
+    group.inputs = list(dict.fromkeys(x for e in group.equations for x in e.inputs if x not in made))
+    group.outputs = [
+        y
+        for e in group.equations
+        for y in e.outputs
+        if any(user not in members for user in users.get(y, ()))
+    ]
+
+
+def _ordered(graph: Graph, group_of: dict[Equation, Group]) -> list[Equation | Group]:
+    """Groups and single equations, each after what it reads."""
+    order: dict[Equation | Group, None] = {}
+    for wanted in graph.equations:
+        stack: list[tuple[Equation | Group, bool]] = [(group_of.get(wanted, wanted), False)]
+        while stack:
+            item, ready = stack.pop()
+            if item in order:
+                continue
+            if ready:
+                order[item] = None
+                continue
+            stack.append((item, True))
+            for x in item.inputs:
+                if x.equation is not None:
+                    stack.append((group_of.get(x.equation, x.equation), False))
+    return list(order)
+
+
+class Steps:
+    """The code of a group for cb_fused.
+
+    Attributes:
+      operands: what it reads; one may stand twice, read in two dtypes.
+      code: see cb_fused in cbackend.h.
+    """
+
+    def __init__(self, group: Group):
+        self.operands: list[Var] = []
+        self._dtypes: list[int] = []
+        self._steps: list[list[int]] = []
+        self._at: dict[tuple[Var, int], int] = {}  # (value, dtype) -> operand or step
+        self._dtype_of: dict[Var, int] = {}  # of values made here
+        for e in group.equations:
+            self._add(e)
+        results = [-1 - self._read(y, y.code) for y in group.outputs]
+        self.code = [
+            *self._dtypes,
+            len(self._steps),
+            *[w for step in self._steps for w in step],
+            *results,
+        ]
+
+    @property
+    def fits(self) -> bool:
+        """Is it within the limits of cb_fused?"""
+        return len(self._steps) <= 64
+
+    def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
+        padded = (operands + [0, 0])[:3]
+        self._steps.append([family, op, compute, result, *padded])
+        return -len(self._steps)
+
+    def _read(self, x: Var, dtype: int) -> int:
+        """The operand or step that holds x in a dtype."""
+        at = self._at.get((x, dtype))
+        if at is not None:
+            return at
+        own = self._dtype_of.get(x)
+        if own is None:
+            at = len(self.operands)
+            self.operands.append(x)
+            self._dtypes.append(dtype)
+        else:
+            at = self._step(_CAST, 0, own, dtype, [self._at[x, own]])
+        self._at[x, dtype] = at
+        return at
+
+    def _add(self, e: Equation) -> None:
+        y = e.outputs[0]
+        if e.op.family == "cast":
+            x = e.inputs[0]
+            source = x.code
+            if source == y.code:
+                at = self._read(x, source)
+                if at >= 0:
+                    at = self._step(_CAST, 0, source, source, [at])
+                self._at[y, y.code] = at
+                self._dtype_of[y] = y.code
+                return
+            at = self._step(_CAST, 0, source, y.code, [self._read(x, source)])
+        else:
+            family, op = _FAMILIES[e.op.family], _code(e)
+            where = e.op.name == "where"
+            compute = lib.cb_compute_dtype_of(
+                family, op, len(e.inputs), [x.meta._v for x in e.inputs]
+            )
+            if where:
+                compute = y.code
+            dtypes = [compute] * len(e.inputs)
+            if where:
+                dtypes[0] = e.inputs[0].code
+            operands = [self._read(x, d) for x, d in zip(e.inputs, dtypes, strict=True)]
+            half = DTYPES[y.code].name in ("float16", "bfloat16") and not where
+            made = compute if half else y.code
+            at = self._step(family, op, compute, made, operands)
+            if half:  # rounded as the single operation rounds
+                at = self._step(_CAST, 0, compute, y.code, [at])
+        self._at[y, y.code] = at
+        self._dtype_of[y] = y.code

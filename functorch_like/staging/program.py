@@ -1,0 +1,103 @@
+"""From a graph to a C program and its runs."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib, raise_error
+
+from ..op import wrap
+from ..tensor import Tensor
+from .fuse import Group, Steps, fuse
+from .graph import Equation, Graph, Var
+
+
+class Program:
+    """A graph as instructions of the C core.
+
+    Its inputs are the graph's, then the captured tensors.
+    """
+
+    def __init__(self, graph: Graph):
+        self.captured = [v for v in graph.outside() if v.source is not None]
+        self.fused = 0
+        inputs = [*graph.inputs, *self.captured]
+        metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
+        self._p = lib.cb_program_begin(len(inputs), [metas[v]._v for v in inputs])
+        if not self._p:
+            raise_error()
+        try:
+            for v in graph.outside():
+                if v.value is not None:
+                    metas[v] = wrap(lib.cb_as_meta(v.meta._v))
+                    if lib.cb_program_constant(self._p, metas[v]._v, v.value._v):
+                        raise_error()
+            for item in fuse(graph):
+                if isinstance(item, Group):
+                    self._fused(item, metas)
+                else:
+                    _apply(item, metas)
+            results = [metas[v] for v in graph.outputs]
+            # what came from outside is given back as it is; a constant is not lent out
+            for i, v in enumerate(graph.outputs):
+                if v.value is not None:
+                    results[i] = wrap(lib.cb_clone(results[i]._v))
+        except BaseException:
+            lib.cb_program_free(self._p)
+            self._p = ffi.NULL
+            raise
+        if lib.cb_program_end(self._p, len(results), [t._v for t in results]):
+            raise_error()
+        self._n_in, self._n_out = len(inputs), len(results)
+
+    def __del__(self) -> None:
+        if getattr(self, "_p", None):
+            lib.cb_program_free(self._p)
+
+    def __len__(self) -> int:
+        return lib.cb_program_length(self._p)
+
+    def instructions(self) -> list[str]:
+        """The C functions it calls, in order."""
+        return [ffi.string(lib.cb_program_call(self._p, i)).decode() for i in range(len(self))]
+
+    def _fused(self, group: Group, metas: dict[Var, Tensor]) -> None:
+        steps = Steps(group) if len(group.equations) > 1 else None
+        if steps is None or not steps.fits or len(steps.operands) + len(group.outputs) > 16:
+            for e in group.equations:
+                _apply(e, metas)
+            return
+        out = ffi.new("cb_tensor *[]", len(group.outputs))
+        operands = [metas[v]._v for v in steps.operands]
+        if lib.cb_fused(
+            len(operands), operands, len(steps.code), steps.code, len(group.outputs), out, 0
+        ):
+            raise_error()
+        self.fused += 1
+        for v, handle in zip(group.outputs, out, strict=True):
+            metas[v] = wrap(handle)
+
+    def run(self, arguments: list[Any], seed: int, offset: int) -> Any:
+        """The results' handles; None if the arguments are of other shapes or dtypes."""
+        captured = [v.source() for v in self.captured]  # type: ignore[misc]
+        handles = [*arguments, *[t._v for t in captured]]
+        out = ffi.new("cb_tensor *[]", self._n_out)
+        status = lib.cb_program_run(self._p, self._n_in, handles, seed, offset, out)
+        if status:
+            if status == lib.CB_PROGRAM_OTHER_INPUTS:
+                return None
+            raise_error()
+        return out
+
+
+def _apply(e: Equation, metas: dict[Var, Tensor]) -> None:
+    made = e.op.impl(*[metas[x] for x in e.inputs], **e.params)  # type: ignore[misc]
+    if not made:
+        raise_error()
+    results = wrap(made)
+    if type(results) is not tuple:
+        metas[e.outputs[0]] = results
+    else:
+        metas.update(zip(e.outputs, results, strict=True))

@@ -1,0 +1,328 @@
+"""Staging: running a function on tracers that have shapes and dtypes only, to get its graph.
+
+Whatever the function does with transforms, the tape and in-place writes has happened in Python when
+the graph is done. What reaches outside is kept beside the graph, to be done at each run:
+
+- tensors captured from outside are inputs that are looked up again;
+- writes to them are outputs that are copied into their memory;
+- gradients of captured leaves are outputs that are put where .grad was;
+- numbers that Python read from tensors (`if x > 0`) are outputs that must come out the same.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cbackend import ffi, lib
+
+from ..errors import TraceError, message
+from ..op import Op, fail, wrap
+from ..ops.family import number
+from ..ops.random import Generator
+from ..tensor import Tensor, traced
+from ..trace import Leaf, Trace, TracerValue, _user_site, active, next_sequence, state
+from .graph import Equation, Graph, Var
+
+_address = "uintptr_t"
+
+
+class StageValue(TracerValue):
+    """A value of a StageTrace."""
+
+    place = lib.CB_CPU
+
+    def __init__(self, trace: StageTrace, var: Var):
+        self.trace, self.var = trace, var
+        self.seq = next_sequence()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.var.meta._shape
+
+    def inner(self) -> Tensor:
+        return self.var.meta
+
+
+class StagedDraw:
+    """Stands for a generator in a graph: a draw at a fixed distance from where a run starts.
+
+    `base` is the state to draw from when a part of the graph is evaluated while staging.
+    """
+
+    def __init__(self, generator: Generator, distance: int, base: tuple[int, int]):
+        self.generator, self.distance, self.base = generator, distance, base
+        self.evaluating = False
+
+    def take(self, kind: int, code: int, numel: int) -> tuple[int, int]:
+        """Seed and offset: relative ones for programs."""
+        del kind, code, numel
+        if self.evaluating:
+            return self.base[0], self.base[1] + self.distance
+        return 0, self.distance
+
+    def __repr__(self) -> str:
+        return f"draw+{self.distance}"
+
+
+class _Meter(Generator):
+    """Counts what a draw consumes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seed = 0
+
+
+class StageTrace(Trace):
+    """Writes down every operation; computes shapes only."""
+
+    name = "compile"
+    functional = True  # writes never go to memory
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[Var] = []
+        self.equations: list[Equation] = []
+        self.captured: dict[int, tuple[Tensor, Var]] = {}  # by the handle's address
+        self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
+        self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
+        self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
+        self.guards: list[tuple[Var, Any]] = []
+        self.watched: list[tuple[Callable[[], Any], Any]] = []  # Python values and what they were
+        self.generator: Generator | None = None
+        self.drawn = 0
+        self.values: dict[Var, Tensor] = {}  # what was evaluated for Python to read
+
+    # ---- values ----
+
+    def input(self, x: Tensor) -> Tensor:
+        """A tracer for an argument."""
+        var = Var(wrap(lib.cb_as_meta(x._concrete)))
+        self.inputs.append(var)
+        self.values[var] = x
+        return traced(StageValue(self, var))
+
+    def cotangent(self, like: Tensor) -> Tensor:
+        """A tracer for a gradient that the backward pass will bring, contiguous."""
+        shape = like._shape
+        meta = wrap(lib.cb_empty(like._concrete.dtype, lib.CB_META, len(shape), shape))
+        self.inputs.append(Var(meta))
+        return traced(StageValue(self, self.inputs[-1]))
+
+    def host(self, read: Callable[[], Any]) -> Tensor:
+        """A 0-d tracer for a Python number that is read again at each run."""
+        now = number(read())
+        var = Var(wrap(lib.cb_as_meta(now._v)), source=lambda: number(read()))
+        self.values[var] = now
+        return traced(StageValue(self, var))
+
+    def var_of(self, t: Tensor) -> Var:
+        """The value behind any tensor."""
+        m = t._m
+        if m is not None and m.trace is self:
+            return (m.tracer or m).var
+        if not t._v:
+            assert m is not None
+            trace = m.trace
+            raise TraceError(
+                message(
+                    "compile",
+                    "tensors of the current context",
+                    f"a tracer of a {'finished ' if trace and trace.finished else ''}"
+                    f"{trace.name if trace else 'transform'}",
+                    "Return it from the function instead of storing it.",
+                )
+            )
+        address = int(ffi.cast(_address, t._v))
+        known = self.captured.get(address)
+        if known is None:
+            kept = t if m is None or type(m) is Leaf else t._alias()
+            meta = wrap(lib.cb_as_meta(t._v))
+            # a tensor made while staging never changes: numbers, literals
+            if lib.cb_storage_born(t._v) >= self.first_storage:
+                var = Var(meta, value=kept)
+            else:
+                var = Var(meta, source=lambda: kept)
+            self.values[var] = kept
+            known = self.captured[address] = (kept, var)
+        return known[1]
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        if op.impl is None:
+            return op.decompose(*args, **params)  # type: ignore[misc]
+        inputs = [self.var_of(a) for a in args]
+        if op.random:
+            params = {**params, "generator": self._draw(op, inputs, params)}
+        metas = [v.meta for v in inputs]
+        lib.cb_staging_begin()
+        try:
+            made = op.impl(*metas, **params)
+        finally:
+            lib.cb_staging_end()
+        if not made:
+            fail(op, args)
+        results = wrap(made)
+        if type(results) is not tuple:
+            var = Var(results)
+            self.equations.append(Equation(op, inputs, params, (var,), _user_site()))
+            return traced(StageValue(self, var))
+        outputs = [Var(y) for y in results]
+        self.equations.append(Equation(op, inputs, params, outputs, _user_site()))
+        return tuple([traced(StageValue(self, v)) for v in outputs])
+
+    def _draw(self, op: Op, inputs: list[Var], params: dict[str, Any]) -> StagedDraw:
+        generator = params["generator"]
+        if self.generator is None:
+            self.generator = generator
+        if generator is not self.generator:
+            raise TraceError(
+                message(
+                    "compile",
+                    "random numbers from one generator",
+                    "a second Generator",
+                    "Use one generator in a compiled function.",
+                )
+            )
+        meter = _Meter()
+        lib.cb_staging_begin()
+        try:
+            op.impl(*[v.meta for v in inputs], **{**params, "generator": meter})  # type: ignore[misc]
+        finally:
+            lib.cb_staging_end()
+        draw = StagedDraw(generator, self.drawn, (generator._seed, generator._offset))
+        self.drawn += meter._offset
+        return draw
+
+    # ---- what Python reads ----
+
+    def read(self, t: Tensor, how: str) -> Any:
+        var = self.var_of(t)
+        value = self.evaluate(var)
+        result = bool(value) if how == "bool" else value.item()
+        if var.value is None:
+            self.guards.append((var, value.item()))
+        return result
+
+    def evaluate(self, wanted: Var) -> Tensor:
+        """The value of a part of the graph for the arguments of this call."""
+        saved, state.trace = state.trace, None
+        try:
+            for e in _needed(wanted, self.values):
+                params = e.params
+                draw = params.get("generator")
+                if isinstance(draw, StagedDraw):
+                    draw.evaluating = True
+                try:
+                    made = wrap(e.op.impl(*[self.values[x] for x in e.inputs], **params))  # type: ignore[misc]
+                finally:
+                    if isinstance(draw, StagedDraw):
+                        draw.evaluating = False
+                self.values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
+        finally:
+            state.trace = saved
+        return self.values[wanted]
+
+    # ---- what reaches outside ----
+
+    def capture_write(self, t: Tensor) -> bool:
+        """A write to a tensor from outside: it is undone here and done at each run."""
+        if id(t) not in self.written and t._v:
+            self.var_of(t)
+            self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, getattr(t, "_b", None))
+        return True
+
+    def note_grad(self, meta: Any, reads: bool) -> bool:
+        if type(meta) is Leaf and meta.seq < self.first and meta not in self.leaves:
+            self.leaves[meta] = meta.grad
+            if reads:
+                self.accumulated.append((meta, meta.grad is None))
+                if meta.grad is not None and meta.grad._v:
+                    self._follow(meta)
+        return True
+
+    def _follow(self, leaf: Leaf) -> None:
+        """The gradient is another tensor at each run: it is found through its leaf."""
+        kept = leaf.grad
+        assert kept is not None
+        var = Var(wrap(lib.cb_as_meta(kept._v)), source=lambda: leaf.grad)
+        self.values[var] = kept
+        self.captured[int(ffi.cast(_address, kept._v))] = (kept, var)
+
+    def restore(self) -> None:
+        """Undoes what staging did to tensors from outside."""
+        for t, handle, meta, base in self.written.values():
+            lib.cb_release(t._v)
+            t._v, t._m, t._b = handle, meta, base
+            if type(meta) is Leaf:
+                meta.successor = None
+        for leaf, grad in self.leaves.items():
+            leaf.grad = grad
+
+
+def _needed(wanted: Var, known: dict[Var, Any]) -> list[Equation]:
+    """The equations to run for a value, in order."""
+    order: dict[Equation, None] = {}
+    stack: list[tuple[Var, bool]] = [(wanted, False)]
+    while stack:
+        var, ready = stack.pop()
+        e = var.equation
+        if var in known or e is None or e in order:
+            continue
+        if ready:
+            order[e] = None
+        else:
+            stack.append((var, True))
+            stack += [(x, False) for x in e.inputs]
+    return list(order)
+
+
+class Staged:
+    """A graph and what to do around a run of it.
+
+    Attributes:
+      graph: its outputs are the results, then new values for `writes`, then gradients for
+        `grads`, then guards.
+      writes: the tensors that the next outputs are copied into.
+      grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
+    """
+
+    def __init__(self, trace: StageTrace, results: list[Tensor]):
+        outputs = [trace.var_of(t) for t in results]
+        self.n_results = len(outputs)
+        self.writes: list[Tensor] = []
+        for t, *_ in trace.written.values():
+            t._current()
+            self.writes.append(t)
+            outputs.append(trace.var_of(t))
+        self.grads: list[Leaf] = []
+        self.cleared: list[Leaf] = []
+        for leaf in trace.leaves:
+            (self.cleared if leaf.grad is None else self.grads).append(leaf)
+        outputs += [trace.var_of(leaf.grad) for leaf in self.grads]  # type: ignore[arg-type]
+        self.guards = [value for _, value in trace.guards]
+        outputs += [var for var, _ in trace.guards]
+        self.graph = Graph(trace.inputs, trace.equations, outputs)
+        self.generator, self.drawn = trace.generator, trace.drawn
+        self.accumulated, self.watched = trace.accumulated, trace.watched
+
+
+def stage(function: Callable[[list[Tensor]], list[Tensor]], leaves: list[Tensor]) -> Staged:
+    """Runs `function` on tracers for the leaves; gives its graph and effects."""
+    with StageTrace() as trace:
+        try:
+            results = function([trace.input(x) for x in leaves])
+            for t in results:
+                t._current()
+            return Staged(trace, results)
+        finally:
+            trace.restore()
+
+
+def staging() -> StageTrace | None:
+    """The staging trace that the calling thread is in, under whatever other transforms."""
+    trace = state.trace if active else None
+    while trace is not None and type(trace) is not StageTrace:
+        trace = trace.parent
+    return trace
