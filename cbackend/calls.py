@@ -158,7 +158,10 @@ def record(all_functions: list[Function]) -> str:
                     f"    cb_record_bytes({p.name}, (int64_t)({p.count}) * (int64_t)sizeof({item}));"
                 )
             else:
-                lines.append(f"    cb_record_number((cb_word){{.{NUMBERS[p.type]} = {p.name}}});")
+                value = p.name
+                if value == "device":  # a program makes its tensors where its inputs lie
+                    value = "(device & 255) == CB_META ? CB_CPU : device"
+                lines.append(f"    cb_record_number((cb_word){{.{NUMBERS[p.type]} = {value}}});")
         if f.makes_tensor:
             lines.append("    cb_record_result(status);")
         elif f.results != "0":

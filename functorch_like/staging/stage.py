@@ -156,11 +156,13 @@ class StageTrace(Trace):
         if op.random:
             params = {**params, "generator": self._draw(op, inputs, params)}
         metas = [v.meta for v in inputs]
+        state.trace = None  # kernels written in Python call public functions
         lib.cb_staging_begin()
         try:
             made = op.impl(*metas, **params)
         finally:
             lib.cb_staging_end()
+            state.trace = self
         if not made:
             fail(op, args)
         results = wrap(made)

@@ -11,9 +11,10 @@ typedef struct sweep {
     int64_t tile, room; /* items and bytes of a tile */
 } sweep;
 
-static int64_t max_size(const cb_fused_steps *f) {
+static int64_t max_size(const cb_fused_steps *f, cb_tensor *const *xs) {
     int64_t size = 4;
-    for (int k = 0; k < f->nin; k++) size = CB_MAX(size, cb_dtypes[f->to[k]].size);
+    for (int k = 0; k < f->nin; k++)
+        size = CB_MAX(size, CB_MAX(xs[k]->itemsize, cb_dtypes[f->to[k]].size));
     for (int j = 0; j < f->nsteps; j++) size = CB_MAX(size, cb_dtypes[f->step[j].result].size);
     return size;
 }
@@ -89,7 +90,7 @@ int CB_FN(fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *con
                            cb_dtypes[s->compute].name);
     }
     w.tile = CB_MIN(f->nregs > 6 ? CB_TILE / 2 : CB_TILE, outs[0]->numel);
-    w.room = (w.tile * max_size(f) + 63) / 64 * 64;
+    w.room = (w.tile * max_size(f, xs) + 63) / 64 * 64;
     int64_t nbytes = (f->nregs + 2 * f->nin) * w.room;
     char *trial = cb_alloc(CB_CPU, nbytes);
     if (!trial) return cb_error_code();
