@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 import functorch_like as ft
+from functorch_like.staging import depends_on
+from functorch_like.trace import active
 from nn.errors import locate
 from nn.hooks import RemovableHandle, add_hook, call_with_hooks, hooks_of
 from nn.parameter import Buffer, Parameter
@@ -91,6 +93,8 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if active:
+            depends_on(lambda: self.training)
         try:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)

@@ -8,6 +8,8 @@
 
 from .api import Compiled, compile, make_graph
 from .graph import Graph
-from .stage import staging
+from .stage import at_each_run, depends_on, eagerly, staging
 
-__all__ = ["Compiled", "Graph", "compile", "make_graph", "staging"]
+__all__ = [
+    "Compiled", "Graph", "at_each_run", "compile", "depends_on", "eagerly", "make_graph", "staging",
+]  # fmt: skip

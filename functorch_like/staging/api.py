@@ -184,14 +184,16 @@ class Compiled:
                     )
             return out_leaves
 
-        recorded = key[2]
-        differentiable = Differentiable.stage(of_tensors, tensors, recorded) if state.grad else None
-        if differentiable is not None:
-            entry: Any = differentiable
+        entry: Any = (
+            Differentiable.stage(of_tensors, tensors, key[2])
+            if state.grad
+            else stage(of_tensors, tensors)
+        )
+        if isinstance(entry, Differentiable):
             entry.definition = result_definition[0]
             out = entry.call(tensors)
         else:
-            entry = Entry(stage(of_tensors, tensors), result_definition[0])
+            entry = Entry(entry, result_definition[0])
             out = entry.run([t._v for t in tensors])
             if entry.pure and len(flat) == len(tensors) == len(args) and not kwargs:
                 self._last = (entry, len(args))

@@ -53,8 +53,8 @@ class Differentiable:
         function: Callable[[Sequence[Tensor]], list[Tensor]],
         leaves: list[Tensor],
         recorded: Sequence[bool],
-    ) -> Differentiable | None:
-        """Stages the function with its gradients; None if no result requires grad."""
+    ) -> Differentiable | Staged:
+        """Stages the function, with its gradients if a result requires grad."""
         from .api import Entry
 
         with StageTrace() as trace:
@@ -69,14 +69,14 @@ class Differentiable:
                 for t in results:
                     t._current()
                 smooth = [i for i, t in enumerate(results) if _on_tape(t)]
+                staged = Staged(trace, results)
                 if not smooth:
-                    return None
+                    return staged
                 sources += [
                     (kept, kept)
                     for kept, _ in trace.captured.values()
                     if type(kept._m) is Leaf and kept.requires_grad
                 ]
-                staged = Staged(trace, results)
                 cts = [trace.cotangent(results[i]) for i in smooth]
                 gradients = autograd.grad(
                     [results[i] for i in smooth],
@@ -86,7 +86,7 @@ class Differentiable:
                 )
                 used = [i for i, g in enumerate(gradients) if g is not None]
                 if not used:
-                    return None
+                    return staged
                 wanted_vars = [trace.var_of(gradients[i]) for i in used]  # type: ignore[arg-type]
                 ct_vars = trace.inputs[len(leaves) :]
             finally:

@@ -91,6 +91,7 @@ class StageTrace(Trace):
         self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
         self.guards: list[tuple[Var, Any]] = []
         self.watched: list[tuple[Callable[[], Any], Any]] = []  # Python values and what they were
+        self.made_eagerly: list[range] = []  # numbers of storages that belong to the outside
         self.generator: Generator | None = None
         self.drawn = 0
         self.values: dict[Var, Tensor] = {}  # what was evaluated for Python to read
@@ -141,7 +142,7 @@ class StageTrace(Trace):
             kept = t if m is None or type(m) is Leaf else t._alias()
             meta = wrap(lib.cb_as_meta(t._v))
             # a tensor made while staging never changes: numbers, literals
-            if lib.cb_storage_born(t._v) >= self.first_storage:
+            if self.owns(t):
                 var = Var(meta, value=kept)
             else:
                 var = Var(meta, source=lambda: kept)
@@ -227,6 +228,12 @@ class StageTrace(Trace):
         return self.values[wanted]
 
     # ---- what reaches outside ----
+
+    def owns(self, t: Tensor) -> bool:
+        if not t._v:
+            return super().owns(t)
+        born = lib.cb_storage_born(t._v)
+        return born >= self.first_storage and not any(born in made for made in self.made_eagerly)
 
     def capture_write(self, t: Tensor) -> bool:
         """A write to a tensor from outside: it is undone here and done at each run."""
@@ -328,3 +335,52 @@ def staging() -> StageTrace | None:
     while trace is not None and type(trace) is not StageTrace:
         trace = trace.parent
     return trace
+
+
+class eagerly:  # a context manager, lower-case as no_grad
+    """Runs a block as if nothing were staged: for state that a compiled function starts with."""
+
+    def __enter__(self) -> None:
+        self.trace = staging()
+        self.saved, state.trace = state.trace, None
+        self.first = lib.cb_storage_serial()
+
+    def __exit__(self, *exc: object) -> None:
+        state.trace = self.saved
+        if self.trace is not None:
+            self.trace.made_eagerly.append(range(self.first, lib.cb_storage_serial()))
+
+
+def at_each_run(read: Callable[[], Any]) -> Any:
+    """read(): under compile a number that is read again at each run of the program.
+
+    Example:
+      >>> options = {"lr": 1.0}
+      >>> f = compile(lambda x: x * staging.at_each_run(lambda: options["lr"]))
+      >>> options["lr"] = f(tensor(2.0)).item()
+      >>> f(tensor(2.0))
+      tensor(4.)
+    """
+    trace = staging()
+    value = read()
+    if trace is None or not isinstance(value, (int, float)):
+        return value
+    return trace.host(read)
+
+
+def depends_on(read: Callable[[], Any]) -> None:
+    """Says that what is being staged is valid only while read() gives what it gives now.
+
+    Example:
+      >>> options = {"double": True}
+      >>> def f(x):
+      ...     staging.depends_on(lambda: options["double"])
+      ...     return x * 2 if options["double"] else x
+      >>> g = compile(f)
+      >>> options["double"] = g(tensor(1.0)).item() == 0
+      >>> g(tensor(1.0))
+      tensor(1.)
+    """
+    trace = staging()
+    if trace is not None:
+        trace.watched.append((read, read()))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import functorch_like as ft
-from functorch_like import Tensor, tree
+from functorch_like import Tensor, staging, tree
 from nn.hooks import RemovableHandle
 
 __all__ = ["Optimizer", "Transformation", "apply_updates"]
@@ -255,7 +255,8 @@ class Optimizer:
         counters: dict[str, Any] = {}
         for param, state in zip(params, states, strict=True):
             if not state:
-                state.update(self.init_state(param.detach(), group))
+                with staging.eagerly():
+                    state.update(self.init_state(param.detach(), group))
                 for name in self.counters:
                     if name in state:
                         state[name] = counters.setdefault(name, state[name])
@@ -264,10 +265,18 @@ class Optimizer:
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
         """One step for parameters that share options; by the rule, unless a subclass is faster."""
+        options = options_of(group)
+        counters: dict[int, tuple[Tensor, Tensor]] = {}  # shared ones advance once, at the end
         for param, grad, state in zip(params, grads, states, strict=True):
-            change, new = self.rule(grad, state, param, group)
+            change, new = self.rule(grad, state, param, options)
             param.add_(change)
-            state.update(new)
+            for name, value in new.items():
+                if name in self.counters and staging.staging() is not None:
+                    counters[id(state[name])] = (state[name], value)
+                else:
+                    keep(state, name, value)
+        for counter, value in counters.values():
+            counter.copy_(value)
 
     def register_step_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
         """hook(optimizer, args, kwargs) before every step."""
@@ -383,6 +392,29 @@ def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> No
         value = options[name]
         if not isinstance(value, Tensor) and not value >= low:
             raise ValueError(f"{cls.__name__}: expected {name} >= {low:g}, got {value}.")
+
+
+def options_of(group: dict[str, Any]) -> dict[str, Any]:
+    """A group's options; in a compiled step the learning rate is read at each run, and other
+    options that change stage it again."""
+    if staging.staging() is None:
+        return group
+    staging.depends_on(
+        lambda: [v for k, v in group.items() if k not in ("params", "lr") and v is not None]
+    )
+    return {**group, "lr": staging.at_each_run(lambda: group["lr"])}
+
+
+def keep(state: State, name: str, value: Any) -> None:
+    """state[name] = value; in a compiled step written into the memory that is there."""
+    if staging.staging() is None or not isinstance(value, Tensor):
+        state[name] = value
+        return
+    staging.depends_on(lambda: name in state)
+    if name not in state:
+        with staging.eagerly():
+            state[name] = ft.zeros(value.shape, dtype=value.dtype)
+    state[name].copy_(value)
 
 
 def advance(states: Iterable[State]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, steps
-from nn.optim.base import Optimizer, State, check_at_least
+from nn.optim.base import Optimizer, State, check_at_least, keep, options_of
 
 __all__ = ["SGD"]
 
@@ -138,6 +138,7 @@ class SGD(Optimizer):
     def _step_by_rule(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
+        group = options_of(group)
         for param, grad, state in zip(params, grads, states, strict=True):
             buffer = state.get("momentum_buffer")
             full = self.init_state(param.detach(), group)
@@ -146,4 +147,4 @@ class SGD(Optimizer):
             change, new = self.rule(grad, full, param, group)
             param.add_(change)
             if new:
-                state["momentum_buffer"] = new["momentum_buffer"]
+                keep(state, "momentum_buffer", new["momentum_buffer"])
