@@ -297,7 +297,9 @@ void cb_staging_end(void);
 /* The same, and calls become instructions. inputs: meta tensors. */
 cb_program *cb_program_begin(int n, cb_tensor *const *inputs);
 int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value); /* meta stands for value */
-int cb_program_end(cb_program *p, int n, cb_tensor *const *results);
+/* into, or NULL: for each result the input it will be copied into after a run, or -1. It may then be that
+ * input's memory already: the results' handles tell. */
+int cb_program_end(cb_program *p, int n, cb_tensor *const *results, const int64_t *into);
 void cb_program_free(cb_program *p); /* also while it is recorded */
 /* seed and offset are added to those of recorded draws. results: as many as at the end of recording */
 int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
@@ -309,9 +311,10 @@ int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
 /* Elementwise steps in one sweep over operands that broadcast (src/fused.c). code: the dtype each of the n
  * operands is read in; the number of steps; for each {family, op, compute dtype, result dtype, three
  * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse: bit
- * k says that xs[k] may become a result's memory. */
+ * k says that xs[k] may become a result's memory. into: 4 bits an operand, 1 + the result that may be written
+ * over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
-             uint64_t reuse);
+             uint64_t reuse, uint64_t into);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -49,6 +49,11 @@ int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock) {
     if (cb_is_meta(dst)) return CB_OK;
     if (cb_is_meta(src))
         return cb_fail(CB_ERR_DEVICE, "copy_: expected a source with data, got one on meta.");
+    if (src->data == dst->data && src->dtype == dst->dtype && cb_same_shape(dst, src) &&
+        !memcmp(src->strides, dst->strides, (size_t)dst->ndim * sizeof *dst->strides)) {
+        dst->storage->last_write = clock; /* onto itself */
+        return CB_OK;
+    }
     cb_tensor *wide = NULL, *copy = NULL;
     int status = CB_OK;
     if (!cb_same_shape(dst, src)) {

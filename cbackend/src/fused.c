@@ -104,6 +104,21 @@ static int assign_registers(cb_fused_steps *f) {
     return CB_OK;
 }
 
+/* Operand k, whose memory result i is meant for, if it has the result's form and no other operand lies there. */
+static cb_tensor *written_over(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t into, int i, int j,
+                               const cb_tensor *like) {
+    for (int k = 0; k < f->nin && into; k++, into >>= 4) {
+        cb_tensor *x = xs[k];
+        if ((into & 15) != (uint64_t)i + 1 || f->last_read[k] > j || x->dtype != f->step[j].result) continue;
+        if (!cb_is_contiguous(x) || !cb_is_contiguous(like) || !cb_same_shape(x, like)) continue;
+        if (cb_is_meta(x) || (x->flags & CB_FLAG_READONLY)) continue;
+        for (int other = 0; other < f->nin; other++)
+            if (other != k && xs[other]->storage == x->storage) return NULL;
+        return cb_retain(x);
+    }
+    return NULL;
+}
+
 /* An operand that nobody reads any more gives its memory to a result of its size, if all steps that
  * read it have run by then. */
 static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t *reuse, int j,
@@ -120,7 +135,7 @@ static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t
 }
 
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
-             uint64_t reuse) {
+             uint64_t reuse, uint64_t into) {
     if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");
     for (int i = 0; i < nout; i++) out[i] = NULL;
     cb_fused_steps f;
@@ -129,14 +144,19 @@ int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int no
     int device = cb_common_device("fused", n, xs);
     if (device < 0) return cb_error_code();
     int status = CB_OK;
+    cb_tensor *like = NULL;
     for (int j = 0; j < f.nsteps && !status; j++) {
         int i = f.step[j].out;
         if (i < 0) continue;
-        cb_tensor *first = i > 0 ? out[0] : NULL;
-        if (reuse && first) out[i] = reused(&f, xs, &reuse, j, first);
+        if (into || reuse) { /* the result's form is the first's, or known once it has been made */
+            if (!like) like = cb_elementwise_result("fused", f.step[j].result, CB_META, n, xs);
+            if (like) out[i] = written_over(&f, xs, into, i, j, like);
+            if (like && !out[i]) out[i] = reused(&f, xs, &reuse, j, like);
+        }
         if (!out[i]) out[i] = cb_elementwise_result("fused", f.step[j].result, device, n, xs);
         if (!out[i]) status = cb_error_code();
     }
+    cb_release(like);
     if (!status && !cb_is_meta(out[0]) && out[0]->numel > 0)
         status = cb_backend_of(out[0])->fused(&f, out, xs);
     for (int i = 0; i < nout && status; i++) {

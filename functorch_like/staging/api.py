@@ -30,7 +30,9 @@ class Entry:
 
     def __init__(self, staged: Staged, definition: Any, n_kept: int = 0):
         self.staged, self._n_kept = staged, n_kept
-        self.program = Program(optimize(staged.graph))
+        # a guard that fails must find everything as it was
+        into = None if staged.guards else staged.before
+        self.program = Program(optimize(staged.graph), into)
         self.definition = definition  # of the result
         self.pure = not (
             staged.writes or staged.grads or staged.cleared or staged.guards or staged.watched
@@ -67,7 +69,7 @@ class Entry:
         if staged.writes:
             clock[0] += 1
             for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                check(lib.cb_copy_into(target._v, value._v, clock[0]))
+                check(lib.cb_copy_into(target._v, value._v, clock[0]))  # of itself: only marks it
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
             leaf.grad = grad
         for leaf in staged.cleared:
@@ -215,7 +217,11 @@ class Compiled:
             return "a value that Python read, or state it depends on, was another"
         if len(self._programs) == 1:
             return "the first call"
-        kinds = [str(DTYPES[k[0]].name) + str(list(k[1])) for k in key[3] if type(k) is tuple]
+        kinds = [
+            f"{DTYPES[k[0]].name}{list(k[1])}" if isinstance(k[0], int) else repr(k[1])
+            for k in key[3]
+            if type(k) is tuple
+        ]
         return "other arguments: " + ", ".join(kinds)
 
     def explain(self) -> str:

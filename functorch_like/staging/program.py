@@ -18,9 +18,12 @@ class Program:
     """A graph as instructions of the C core.
 
     Its inputs are the graph's, then the captured tensors.
+
+    Args:
+      into: for outputs that will be copied into a captured tensor, that tensor's value before.
     """
 
-    def __init__(self, graph: Graph):
+    def __init__(self, graph: Graph, into: dict[int, Var] | None = None):
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
         inputs = [*graph.inputs, *self.captured]
@@ -48,7 +51,11 @@ class Program:
             lib.cb_program_free(self._p)
             self._p = ffi.NULL
             raise
-        if lib.cb_program_end(self._p, len(results), [t._v for t in results]):
+        place = {v: i for i, v in enumerate(inputs)}
+        targets = ffi.NULL
+        if into:
+            targets = [place.get(into.get(i), -1) for i in range(len(results))]  # type: ignore[arg-type]
+        if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
 
@@ -72,7 +79,7 @@ class Program:
         out = ffi.new("cb_tensor *[]", len(group.outputs))
         operands = [metas[v]._v for v in steps.operands]
         if lib.cb_fused(
-            len(operands), operands, len(steps.code), steps.code, len(group.outputs), out, 0
+            len(operands), operands, len(steps.code), steps.code, len(group.outputs), out, 0, 0
         ):
             raise_error()
         self.fused += 1

@@ -87,6 +87,7 @@ class StageTrace(Trace):
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Tensor, Var]] = {}  # by the handle's address
         self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
+        self.before: dict[int, Var] = {}  # their values before
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
         self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
         self.guards: list[tuple[Var, Any]] = []
@@ -238,7 +239,7 @@ class StageTrace(Trace):
     def capture_write(self, t: Tensor) -> bool:
         """A write to a tensor from outside: it is undone here and done at each run."""
         if id(t) not in self.written and t._v:
-            self.var_of(t)
+            self.before[id(t)] = self.var_of(t)
             self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, getattr(t, "_b", None))
         return True
 
@@ -293,7 +294,8 @@ class Staged:
     Attributes:
       graph: its outputs are the results, then new values for `writes`, then gradients for
         `grads`, then guards.
-      writes: the tensors that the next outputs are copied into.
+      writes: the tensors that the next outputs are copied into; `before`, by output, what they
+        held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
     """
 
@@ -301,9 +303,11 @@ class Staged:
         outputs = [trace.var_of(t) for t in results]
         self.n_results = len(outputs)
         self.writes: list[Tensor] = []
+        self.before: dict[int, Var] = {}  # by output: the value that a write replaces
         for t, *_ in trace.written.values():
             t._current()
             self.writes.append(t)
+            self.before[len(outputs)] = trace.before[id(t)]
             outputs.append(trace.var_of(t))
         self.grads: list[Leaf] = []
         self.cleared: list[Leaf] = []

@@ -198,7 +198,38 @@ int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value) {
     return p->failed ? cb_fail(CB_ERR_MEMORY, "program: expected memory for a constant.") : CB_OK;
 }
 
-static int finish(cb_program *p, int n, cb_tensor *const *results) {
+/* The last instruction that reads the memory of input s, through whatever views; INT32_MAX if a result other
+ * than `except` is a view of it. */
+static int last_look(const cb_program *p, int s, int except) {
+    const cb_storage *storage = p->known[s]->storage;
+    int last = -1;
+    for (int k = 0; k < p->n_code; k++)
+        for (int i = 0; i < p->code[k].nreads; i++) {
+            const cb_tensor *x = p->known[p->reads[p->code[k].reads + i]];
+            if (x && x->storage == storage) last = k;
+        }
+    for (int i = 0; i < p->n_results; i++)
+        if (i != except && p->known[p->results[i]]->storage == storage) return INT32_MAX;
+    return last;
+}
+
+/* Result i overwrites input s: the sweep that makes it may write it there at once, if it is the last to look. */
+static void write_through(cb_program *p, int i, int s) {
+    int32_t slot = p->results[i];
+    for (int k = 0; k < p->n_code; k++) {
+        cb_instruction *c = &p->code[k];
+        if (slot < c->out || slot >= c->out + c->nout || strcmp(cb_call_names[c->call], "cb_fused")) continue;
+        if (last_look(p, s, i) > k) return;
+        for (int r = 0; r < CB_MIN(c->nreads, 16); r++)
+            if (p->reads[c->reads + r] == s) {
+                p->words[c->words + c->nwords - 1].u |= (uint64_t)(slot - c->out + 1) << 4 * r;
+                return;
+            }
+        return;
+    }
+}
+
+static int finish(cb_program *p, int n, cb_tensor *const *results, const int64_t *into) {
     for (int i = 0; i < n && !p->failed; i++) {
         int32_t slot = slot_of(p, results[i]);
         if (slot < 0 && !cb_is_meta(results[i])) {
@@ -208,6 +239,8 @@ static int finish(cb_program *p, int n, cb_tensor *const *results) {
         if (slot < 0) p->failed = CB_ERR_UNSUPPORTED;
         PUSH(p, results, slot);
     }
+    for (int i = 0; into && i < n && !p->failed; i++)
+        if (into[i] >= 0 && into[i] < p->n_in) write_through(p, i, (int)into[i]);
     p->n_slots = p->n_known;
     int32_t *last_use = p->failed ? NULL : calloc((size_t)p->n_slots + 1, sizeof *last_use);
     if (!last_use) return p->failed = p->failed ? p->failed : CB_ERR_MEMORY;
@@ -235,7 +268,7 @@ static int finish(cb_program *p, int n, cb_tensor *const *results) {
         for (int i = 0; i < c->nout; i++)
             if (last_use[c->out + i] == k) PUSH(p, dead, c->out + i);
         c->ndead = p->n_dead - c->dead;
-        if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 1].u = freed;
+        if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 2].u = freed;
     }
     free(last_use);
     for (int s = p->n_in; s < p->n_slots; s++) cb_release(p->known[s]);
@@ -245,12 +278,12 @@ static int finish(cb_program *p, int n, cb_tensor *const *results) {
     return p->failed;
 }
 
-int cb_program_end(cb_program *p, int n, cb_tensor *const *results) {
+int cb_program_end(cb_program *p, int n, cb_tensor *const *results, const int64_t *into) {
     if (!p || p != recording)
         return cb_fail(CB_ERR_VALUE, "program: expected the program that this thread records.");
     recording = NULL;
     cb_staging_end();
-    int status = finish(p, n, results);
+    int status = finish(p, n, results, into);
     if (status == CB_ERR_MEMORY) return cb_fail(status, "program: expected memory for its instructions.");
     if (status) return cb_fail(status, "program: a tensor came from a function that cannot be recorded.");
     return CB_OK;
