@@ -80,10 +80,12 @@ class Op:
       decompose: the op as a function of other ops.
       view: does the result share memory with the first input?
       random: does it draw random numbers? Then vmap decides how.
+      decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
+        run together while they agree on them. Instead of batch.
     """
 
     __slots__ = (
-        "_masks", "batch", "changes_dtype", "decompose", "differentiable", "doc", "errors",
+        "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc", "errors",
         "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull", "random",
         "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
@@ -105,6 +107,7 @@ class Op:
         nouts: int = 1,
         view: bool = False,
         random: bool = False,
+        decides: Callable[..., Any] | None = None,
         family: str = "",
     ):
         if name in TABLE:
@@ -117,7 +120,7 @@ class Op:
             if self.differentiable
             else []
         )
-        missing += [] if batch else ["batch"]
+        missing += [] if batch or decides else ["batch"]
         if missing and decompose is None:
             raise ValueError(
                 f"op {name}: expected a rule or a decomposition for {', '.join(missing)}, "
@@ -125,7 +128,7 @@ class Op:
             )
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
-        self.view, self.random = view, random
+        self.view, self.random, self.decides = view, random, decides
         self.family = family
         self.changes_dtype = True
         self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient

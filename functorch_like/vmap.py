@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import TraceError, message
+from .errors import ShapeError, TraceError, message
 from .op import Op, dispatch
 from .tensor import Tensor, traced
-from .trace import Trace, TracerValue, next_sequence, state
+from .trace import Outside, Trace, TracerValue, next_sequence, state
 
 
 class BatchedValue(TracerValue):
@@ -31,14 +31,26 @@ class BatchedValue(TracerValue):
         return self.physical
 
 
+class LanesDiffer(BaseException):
+    """Python looked at a value on which the lanes of `trace` differ; unwinds to its vmap.
+
+    Args:
+      groups: lanes that agree, in the order of their first.
+    """
+
+    def __init__(self, trace: VmapTrace, groups: list[list[int]]):
+        super().__init__()
+        self.trace, self.groups = trace, groups
+
+
 class VmapTrace(Trace):
     """Maps operations over dimension 0 of its values."""
 
     name = "vmap"
 
-    def __init__(self, size: int, randomness: str):
+    def __init__(self, size: int, randomness: str, axis_name: Any = None):
         super().__init__()
-        self.size, self.randomness = size, randomness
+        self.size, self.randomness, self.axis_name = size, randomness, axis_name
 
     def leaf(self, physical: Tensor) -> Tensor:
         """A tracer for an input with the mapped dimension in front."""
@@ -50,6 +62,41 @@ class VmapTrace(Trace):
         if m is not None and m.trace is self:
             return (m.tracer or m).physical, True
         return x, False
+
+    def read(self, t: Tensor, how: str) -> Any:
+        with Outside(self):
+            physical = self.unpack(t)[0]
+            if physical.numel() != self.size or not self.size:
+                raise ShapeError(
+                    message(
+                        how,
+                        "a tensor with one element a lane",
+                        f"shape {list(physical._shape[1:])} in {self.size} lanes",
+                        "Use .any() or .all().",
+                    )
+                )
+            values = _items(physical)
+        return self._agreed([bool(v) for v in values] if how == "bool" else values)
+
+    def _agreed(self, values: list[Any]) -> Any:
+        """What all lanes have; those that differ are run apart."""
+        groups: dict[Any, list[int]] = {}
+        for lane, value in enumerate(values):
+            groups.setdefault(value if value == value else "nan", []).append(lane)
+        if len(groups) > 1:
+            raise LanesDiffer(self, list(groups.values()))
+        return values[0]
+
+    def _by_agreement(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        """An op whose result has a shape that depends on values, for lanes that agree on them."""
+        decided, mapped = self.unpack(op.decides(*args))  # type: ignore[misc]
+        with Outside(self):
+            if mapped and self.size:
+                items = _items(decided)
+                row = len(items) // self.size
+                self._agreed([tuple(items[i * row : (i + 1) * row]) for i in range(self.size)])
+            pairs = map(self.unpack, args)
+            return dispatch(op, tuple(x[0] if b else x for x, b in pairs), params)
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         physical: list[Tensor] = []
@@ -66,6 +113,8 @@ class VmapTrace(Trace):
                 batched.append(False)
         if op.random:
             return self._random(op, args, params)
+        if mapped and op.decides is not None:
+            return self._by_agreement(op, args, params)
         if mapped and op.batch is None:
             return op.decompose(*args, **params)  # type: ignore[misc]
         state.trace = self.parent
@@ -98,3 +147,9 @@ class VmapTrace(Trace):
         finally:
             state.trace = self
         return traced(BatchedValue(self, out))
+
+
+def _items(x: Tensor) -> list[Any]:
+    """All elements as Python values, whatever x is: a tracer's own trace reads them."""
+    flat = x.reshape((x.numel(),))
+    return flat.tolist() if flat._v else [flat[i].item() for i in range(flat._shape[0])]

@@ -1037,7 +1037,7 @@ _nonzero = Op(
     "nonzero",
     lambda x: lib.cb_nonzero(x._v),
     vjp=NONDIFF("integer result"),
-    batch=lambda *_: _refuse("nonzero"),
+    decides=lambda x: x != 0,
     family=_FAMILY,
 )
 sampled(

@@ -8,8 +8,8 @@
 
 from .api import Compiled, compile, make_graph
 from .graph import Graph
-from .stage import at_each_run, depends_on, eagerly, staging
+from .stage import at_each_run, current_stage, depends_on, eagerly
 
 __all__ = [
-    "Compiled", "Graph", "at_each_run", "compile", "depends_on", "eagerly", "make_graph", "staging",
+    "Compiled", "Graph", "at_each_run", "compile", "depends_on", "current_stage", "eagerly", "make_graph",
 ]  # fmt: skip

@@ -333,7 +333,7 @@ def stage(function: Callable[[list[Tensor]], list[Tensor]], leaves: list[Tensor]
             trace.restore()
 
 
-def staging() -> StageTrace | None:
+def current_stage() -> StageTrace | None:
     """The staging trace that the calling thread is in, under whatever other transforms."""
     trace = state.trace if active else None
     while trace is not None and type(trace) is not StageTrace:
@@ -342,16 +342,18 @@ def staging() -> StageTrace | None:
 
 
 class eagerly:  # a context manager, lower-case as no_grad
-    """Runs a block as if nothing were staged: for state that a compiled function starts with."""
+    """Runs a block as if nothing were staged (under other transforms as usual): for state that a compiled function starts with."""
 
     def __enter__(self) -> None:
-        self.trace = staging()
-        self.saved, state.trace = state.trace, None
-        self.first = lib.cb_storage_serial()
+        trace = state.trace
+        self.trace = trace if type(trace) is StageTrace else None
+        if self.trace is not None:
+            state.trace = None
+            self.first = lib.cb_storage_serial()
 
     def __exit__(self, *exc: object) -> None:
-        state.trace = self.saved
         if self.trace is not None:
+            state.trace = self.trace
             self.trace.made_eagerly.append(range(self.first, lib.cb_storage_serial()))
 
 
@@ -360,12 +362,12 @@ def at_each_run(read: Callable[[], Any]) -> Any:
 
     Example:
       >>> options = {"lr": 1.0}
-      >>> f = compile(lambda x: x * staging.at_each_run(lambda: options["lr"]))
+      >>> f = compile(lambda x: x * at_each_run(lambda: options["lr"]))
       >>> options["lr"] = f(tensor(2.0)).item()
       >>> f(tensor(2.0))
       tensor(4.)
     """
-    trace = staging()
+    trace = current_stage()
     value = read()
     if trace is None or not isinstance(value, (int, float)):
         return value
@@ -378,13 +380,13 @@ def depends_on(read: Callable[[], Any]) -> None:
     Example:
       >>> options = {"double": True}
       >>> def f(x):
-      ...     staging.depends_on(lambda: options["double"])
+      ...     depends_on(lambda: options["double"])
       ...     return x * 2 if options["double"] else x
       >>> g = compile(f)
       >>> options["double"] = g(tensor(1.0)).item() == 0
       >>> g(tensor(1.0))
       tensor(1.)
     """
-    trace = staging()
+    trace = current_stage()
     if trace is not None:
         trace.watched.append((read, read()))

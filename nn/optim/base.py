@@ -271,7 +271,7 @@ class Optimizer:
             change, new = self.rule(grad, state, param, options)
             param.add_(change)
             for name, value in new.items():
-                if name in self.counters and staging.staging() is not None:
+                if name in self.counters and staging.current_stage() is not None:
                     counters[id(state[name])] = (state[name], value)
                 else:
                     keep(state, name, value)
@@ -397,7 +397,7 @@ def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> No
 def options_of(group: dict[str, Any]) -> dict[str, Any]:
     """A group's options; in a compiled step the learning rate is read at each run, and other
     options that change stage it again."""
-    if staging.staging() is None:
+    if staging.current_stage() is None:
         return group
     staging.depends_on(
         lambda: [v for k, v in group.items() if k not in ("params", "lr") and v is not None]
@@ -407,7 +407,7 @@ def options_of(group: dict[str, Any]) -> dict[str, Any]:
 
 def keep(state: State, name: str, value: Any) -> None:
     """state[name] = value; in a compiled step written into the memory that is there."""
-    if staging.staging() is None or not isinstance(value, Tensor):
+    if staging.current_stage() is None or not isinstance(value, Tensor):
         state[name] = value
         return
     staging.depends_on(lambda: name in state)

@@ -110,7 +110,7 @@ def test_entry_is_complete(name):
     op = TABLE[name]
     assert samples_of(op), "at least one sample"
     assert kinds_of(op), "the kinds of dtypes it takes"
-    assert op.batch or op.decompose
+    assert op.batch or op.decompose or op.decides
     if op.differentiable:
         assert (op.pull or op.decompose) and (op.jvp or op.decompose)
     if getattr(op, "tolerance", None):
@@ -425,7 +425,9 @@ def test_vmap_is_a_loop(name):
                     assert_close(outputs(got), expected, *tolerance_of(op, dtype), equal_nan=True)
 
 
-@pytest.mark.parametrize("name", [n for n in FIXED if flag(TABLE[n], "unmapped")])
+@pytest.mark.parametrize(
+    "name", [n for n in FIXED if flag(TABLE[n], "unmapped") and not TABLE[n].decides]
+)
 def test_what_cannot_be_mapped_says_so(name):
     op = TABLE[name]
     lanes = lanes_of(op, KINDS[kinds_of(op)[-1]])[0]

@@ -253,7 +253,7 @@ def test_bad_input():
         ft.compile(lambda x, y: x + y)(ft.ones(2), ft.ones(3))
     with pytest.raises(RuntimeError, match="."):
         ft.compile(lambda x: x[x > 0])(ft.ones(2))
-    assert ft.staging.staging() is None
+    assert ft.staging.current_stage() is None
 
 
 def test_errors_leave_captured_tensors_as_they_were():

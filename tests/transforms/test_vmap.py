@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
+from functorch_like.testing import assert_close
 
 Pair = namedtuple("Pair", "a b")
 
@@ -379,3 +380,66 @@ def test_as_torch_func():
             ft.vmap(ft.vmap(lambda t, f=f: f(t).double() * 1), 0)(x[None]),
             torch.func.vmap(torch.func.vmap(lambda t, f=f: f(t).double() * 1))(u[None]),
         )
+
+
+# ---- Python control flow on mapped values ----
+
+
+def lanes(f, *args):
+    """The loop that vmap stands for."""
+    n = args[0].shape[0]
+    return ft.stack([f(*[a[i] for a in args]) for i in range(n)])
+
+
+def collatz(n):
+    steps = 0
+    while n > 1:
+        n = n // 2 if n % 2 == 0 else 3 * n + 1
+        steps += 1
+    return n * 0 + steps
+
+
+def branch(x):
+    if x.sum() > 0:
+        return x.sin()
+    return x * x if x[0] > -2 else -x
+
+
+MIXED = [[1.0, 2.0], [-1.0, -2.0], [3.0, -1.0], [-3.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("f", "args"),
+    [
+        (collatz, [ft.arange(1, 20)]),
+        (branch, [ft.tensor(MIXED)]),
+        (ft.grad(lambda x: branch(x).sum()), [ft.tensor(MIXED)]),
+        (ft.hessian(lambda x: branch(x).sum()), [ft.tensor(MIXED)]),
+        (lambda x, n: x[: int(n)].sum(), [ft.ones(3, 4), ft.tensor([1, 4, 2])]),
+        (lambda x: x[x > 0].sum(), [ft.tensor(MIXED)]),
+        (ft.grad(lambda x: (x[x > 0] ** 2).sum()), [ft.tensor(MIXED)]),
+        (lambda x: x.nonzero().sum(), [ft.tensor([[1.0, 0.0], [0.0, 3.0], [0.0, 0.0]])]),
+        (lambda x: ft.where(x > x.mean().item(), x, 0), [ft.tensor(MIXED)]),
+    ],
+)
+def test_python_control_flow(f, args):
+    assert_close(ft.vmap(f)(*args), lanes(f, *args))
+    assert_close(ft.vmap(f, chunk_size=2)(*args), lanes(f, *args))
+    nested = [ft.stack([a, a.flip(0)]) for a in args]
+    assert_close(ft.vmap(ft.vmap(f))(*nested), lanes(lambda *a: lanes(f, *a), *nested))
+
+
+def test_control_flow_under_grad():
+    x = ft.tensor(MIXED)
+    assert_close(
+        ft.grad(lambda x: ft.vmap(branch)(x).sum())(x), ft.grad(lambda x: lanes(branch, x).sum())(x)
+    )
+
+
+def test_control_flow_is_bounded():
+    with pytest.raises(ft.TraceError, match="at most max_paths=3"):
+        ft.vmap(lambda n: n * int(n), max_paths=3)(ft.arange(5))
+    with pytest.raises(ft.TraceError, match="one shape from all lanes"):
+        ft.vmap(lambda n: ft.zeros(int(n)))(ft.arange(3))
+    with pytest.raises(ft.ShapeError, match="one element a lane"):
+        ft.vmap(lambda x: x if x > 0 else -x)(ft.tensor(MIXED))

@@ -1,0 +1,285 @@
+"""vmap: what a mapped function's arguments and results mean, and how lanes are run.
+
+All lanes run at once until Python looks at a value (`if x > 0`) on which they differ. Then the
+function is run again for each group of lanes that agree, and the results are put back in order; the
+groups may part again. So a mapped function may hold any Python control flow, and must be pure.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from . import tree
+from .errors import TraceError, message
+from .tensor import Tensor
+from .vmap import LanesDiffer, VmapTrace
+
+__all__ = ["vmap"]
+
+
+def vmap(
+    function: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "different",
+    *,
+    chunk_size: int | None = None,
+    axis_name: Any = None,
+    max_paths: int = 1024,
+) -> Callable[..., Any]:
+    """A function that maps over a dimension of its arguments, in one pass.
+
+    Python control flow on mapped values works: where lanes take different ways, each group of lanes
+    is computed in a pass of its own.
+
+    Args:
+      in_dims: the dimension to map over for each argument: an int, None (not mapped), or a pytree
+        of them, also a prefix.
+      out_dims: where the mapped dimension goes in each result.
+      randomness: "different" draws for each lane, "same" draws once, "error" forbids random
+        operations.
+      chunk_size: how many lanes to compute at once; None: all.
+      axis_name: a name by which psum and its like find the lanes; not with chunk_size.
+      max_paths: how many ways through the function lanes may take.
+    Raises:
+      ValueError: in_dims out of range or of another structure, no mapped argument, sizes that
+        differ.
+      TraceError: more paths than max_paths; lanes whose results differ in shape.
+    Example:
+      >>> vmap(lambda x: x.sum())(tensor([[1.0, 2.0], [3.0, 4.0]]))
+      tensor([3., 7.])
+      >>> vmap(lambda x: x if x > 0 else -10 * x)(tensor([1.0, -2.0, 3.0]))
+      tensor([ 1., 20.,  3.])
+    """
+    if randomness not in ("different", "same", "error"):
+        raise ValueError(
+            message("vmap", 'randomness "different", "same" or "error"', repr(randomness))
+        )
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(message("vmap", "a chunk_size of at least 1", chunk_size))
+    if axis_name is not None and chunk_size is not None:
+        raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        flat, definition = tree.flatten(args)
+        dims = _in_dims(in_dims, args, flat)
+        size = _mapped_size(flat, dims)
+        fronted = [
+            x if d is None else x if d == 0 else x.movedim(d, 0)
+            for x, d in zip(flat, dims, strict=True)
+        ]
+        run = _Run(function, definition, dims, kwargs, out_dims, randomness, axis_name, max_paths)
+        if chunk_size is None or chunk_size >= size:
+            return run.finished(size, *run.lanes(size, fronted))
+        pieces = []
+        for start in range(0, size, chunk_size):
+            stop = min(start + chunk_size, size)
+            some = [x if d is None else x[start:stop] for x, d in zip(fronted, dims, strict=True)]
+            pieces.append(run.finished(stop - start, *run.lanes(stop - start, some)))
+        return _joined(pieces, out_dims)
+
+    return wrapped
+
+
+class _Run:
+    """One call of a mapped function."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        definition: Any,
+        dims: list[int | None],
+        kwargs: dict[str, Any],
+        out_dims: Any,
+        randomness: str,
+        axis_name: Any,
+        max_paths: int,
+    ):
+        self.function, self.definition, self.dims = function, definition, dims
+        self.kwargs, self.out_dims, self.randomness = kwargs, out_dims, randomness
+        self.axis_name, self.max_paths = axis_name, max_paths
+        self.paths = 1
+
+    def lanes(self, size: int, leaves: list[Any]) -> tuple[list[Any], Any]:
+        """(results, each with whether its dimension 0 is mapped; the tree they stand in)."""
+        trace = VmapTrace(size, self.randomness, self.axis_name)
+        try:
+            with trace:
+                inputs = [
+                    x if d is None else trace.leaf(x)
+                    for x, d in zip(leaves, self.dims, strict=True)
+                ]
+                out = self.function(*tree.unflatten(self.definition, inputs), **self.kwargs)
+                flat, definition = tree.flatten(out)
+                for y in flat:
+                    if isinstance(y, Tensor):
+                        y._current()
+                pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+        except LanesDiffer as parting:
+            if parting.trace is not trace:
+                raise
+            groups = parting.groups
+        else:
+            return pairs, definition
+        return self._groups(groups, leaves)
+
+    def _groups(self, groups: list[list[int]], leaves: list[Any]) -> tuple[list[Any], Any]:
+        """Runs lanes that agree together, and puts the results back in order."""
+        from .ops.creation import tensor
+        from .ops.join import cat
+
+        if self.axis_name is not None:
+            raise TraceError(
+                message(
+                    "vmap",
+                    "lanes that take one way where axis_name is given",
+                    f"{len(groups)} ways",
+                    "Use where() or cond() instead of if.",
+                )
+            )
+        self.paths += len(groups) - 1
+        if self.paths > self.max_paths:
+            raise TraceError(
+                message(
+                    "vmap",
+                    f"at most max_paths={self.max_paths} ways through the function",
+                    f"lanes that take at least {self.paths}",
+                    "Use where() or cond() instead of if, or raise max_paths.",
+                )
+            )
+        ran = []
+        for lanes in groups:
+            at = tensor(lanes)
+            some = [
+                x if d is None else x.index_select(0, at)
+                for x, d in zip(leaves, self.dims, strict=True)
+            ]
+            ran.append(self.lanes(len(lanes), some))
+        definition = ran[0][1]
+        order = [lane for lanes in groups for lane in lanes]
+        back = tensor(sorted(range(len(order)), key=order.__getitem__))
+        joined: list[Any] = []
+        for i, (first, mapped) in enumerate(ran[0][0]):
+            if mapped is None:
+                joined.append((first, None))
+                continue
+            pieces = []
+            for lanes, (pairs, other) in zip(groups, ran, strict=True):
+                if other != definition or len(pairs) != len(ran[0][0]):
+                    raise TraceError(
+                        message(
+                            "vmap",
+                            "results of one structure from all lanes",
+                            f"{definition} from lane {groups[0][0]}, {other} from lane {lanes[0]}",
+                        )
+                    )
+                y, batched = pairs[i]
+                pieces.append(y if batched else y.unsqueeze(0).expand((len(lanes), *y._shape)))
+            shapes = {y._shape[1:]: lanes[0] for y, lanes in zip(pieces, groups, strict=True)}
+            if len(shapes) > 1:
+                listed = ", ".join(f"{list(s)} from lane {lane}" for s, lane in shapes.items())
+                raise TraceError(
+                    message("vmap", "results of one shape from all lanes", listed, "Pad them.")
+                )
+            joined.append((cat(pieces, 0).index_select(0, back), True))
+        return joined, definition
+
+    def finished(self, size: int, pairs: list[Any], definition: Any) -> Any:
+        """The results with their mapped dimensions where out_dims wants them."""
+        out = tree.unflatten(definition, [y for y, _ in pairs])
+        where_to = tree.broadcast_prefix(self.out_dims, out, "vmap: out_dims")
+        return tree.unflatten(
+            definition,
+            [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)],
+        )
+
+
+def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int | None]:
+    """One checked, non-negative dim (or None) a leaf."""
+    if isinstance(in_dims, list):
+        in_dims = tuple(in_dims)
+    if isinstance(in_dims, tuple) and len(in_dims) != len(args):
+        raise ValueError(
+            message(
+                "vmap",
+                f"one entry of in_dims an argument ({len(args)})",
+                f"{len(in_dims)}: {in_dims}",
+            )
+        )
+    dims = tree.broadcast_prefix(in_dims, args, "vmap: in_dims")
+    checked: list[int | None] = []
+    for i, (x, d) in enumerate(zip(flat, dims, strict=True)):
+        if d is not None and not isinstance(d, int):
+            raise TypeError(message("vmap", "ints and None in in_dims", repr(d)))
+        if not isinstance(x, Tensor):
+            if d is not None and in_dims != 0:
+                raise ValueError(
+                    message("vmap", f"None in in_dims for leaf {i}, which is not a tensor", d)
+                )
+            checked.append(None)
+            continue
+        if d is not None and not -x.ndim <= d < x.ndim:
+            raise ValueError(
+                f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} "
+                f"({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped."
+            )
+        checked.append(None if d is None else d % x.ndim)
+    return checked
+
+
+def _mapped_size(flat: list[Any], dims: list[int | None]) -> int:
+    sizes = {x._shape[d] for x, d in zip(flat, dims, strict=True) if d is not None}
+    if not sizes:
+        raise ValueError(
+            message("vmap", "at least one mapped tensor argument", "none", "Check in_dims.")
+        )
+    if len(sizes) > 1:
+        listed = [(list(x._shape), d) for x, d in zip(flat, dims, strict=True) if d is not None]
+        raise ValueError(
+            message(
+                "vmap",
+                "mapped dimensions of one size",
+                f"sizes {sorted(sizes)} (shapes and in_dims: {listed})",
+            )
+        )
+    return sizes.pop()
+
+
+def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
+    """A result with its mapped dimension where out_dims wants it."""
+    if dim is None:
+        if batched:
+            raise ValueError(
+                message("vmap", "an unmapped result where out_dims is None", "a mapped one")
+            )
+        return y
+    if not isinstance(y, Tensor):
+        raise TypeError(
+            message(
+                "vmap", "tensors in the function's result", type(y).__name__, "Return tensors only."
+            )
+        )
+    if not batched:
+        y = y.unsqueeze(0).expand((size, *y._shape))
+    n = y.ndim
+    if not -n <= dim < n:
+        raise ValueError(message("vmap", f"out_dims in [{-n}, {n - 1}]", dim))
+    return y if dim == 0 else y.movedim(0, dim)
+
+
+def _joined(pieces: list[Any], out_dims: Any) -> Any:
+    from .ops.join import cat
+
+    where_to = tree.broadcast_prefix(out_dims, pieces[0], "vmap: out_dims")
+    flats = [tree.flatten(p) for p in pieces]
+    definition = flats[0][1]
+    joined = [
+        f[0] if d is None else cat(f, d)
+        for d, *f in zip(where_to, *[leaves for leaves, _ in flats], strict=True)
+    ]
+    return tree.unflatten(definition, joined)
