@@ -35,7 +35,7 @@ from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import special
+from . import fft, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

@@ -8,6 +8,7 @@ from . import (
     complex,
     conv,
     creation,
+    fft,
     fill,
     index,
     join,
@@ -30,7 +31,7 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
-    "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "binary", "complex", "conv", "creation", "fft", "fill", "index", "join", "matmul", "norm",
+    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort",
+    "special", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
