@@ -31,11 +31,12 @@ from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
 from .ops.special import *
+from .ops.spectral import *
 from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import fft, special
+from . import fft, signal, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

@@ -24,6 +24,7 @@ from . import (
     softmax,
     sort,
     special,
+    spectral,
     statistics,
     ternary,
     unary,
@@ -32,6 +33,6 @@ from . import (
 
 __all__ = [
     "binary", "complex", "conv", "creation", "fft", "fill", "index", "join", "matmul", "norm",
-    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort",
-    "special", "statistics", "ternary", "unary", "views",
+    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax",
+    "sort", "special", "spectral", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
