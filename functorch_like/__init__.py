@@ -21,6 +21,7 @@ from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.norm import *
+from .ops.numpy_like import *
 from .ops.pool import *
 from .ops.products import *
 from .ops.random import *

@@ -14,6 +14,7 @@ from . import (
     join,
     matmul,
     norm,
+    numpy_like,
     pool,
     products,
     random,
@@ -33,6 +34,6 @@ from . import (
 
 __all__ = [
     "binary", "complex", "conv", "creation", "fft", "fill", "index", "join", "matmul", "norm",
-    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax",
+    "numpy_like", "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax",
     "sort", "special", "spectral", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
