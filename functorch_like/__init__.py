@@ -21,6 +21,7 @@ from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.norm import *
+from .ops.numpy_like import *
 from .ops.pool import *
 from .ops.products import *
 from .ops.random import *
@@ -31,11 +32,12 @@ from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
 from .ops.special import *
+from .ops.spectral import *
 from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import special
+from . import fft, signal, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

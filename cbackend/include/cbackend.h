@@ -275,6 +275,13 @@ int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affin
                 cb_tensor *out[2]);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
                      int has_affine, cb_tensor *out[2]);
+/* ---- Fourier transforms along one dim, unnormalised times a scale (src/fft.c) ---- */
+cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
+/* n reals -> n / 2 + 1 frequencies, forward. ends: the factor of frequency 0 and, for an even n, n / 2;
+ * inside: of all others. The two make r2c and c2r each other's transposes. */
+cb_tensor *cb_fft_r2c(cb_tensor *x, int64_t dim, double ends, double inside);
+/* n / 2 + 1 frequencies -> n reals, backward; the factors are those of the frequencies */
+cb_tensor *cb_fft_c2r(cb_tensor *x, int64_t dim, int64_t n, double ends, double inside);
 /* ---- optimizer steps (src/optim.c) ---- */
 /* Lists of n tensors, stepped in place together or, on an error, not at all. */
 /* first: momentum takes the gradients as they are; a momentum list is not looked at when the factor is 0 */

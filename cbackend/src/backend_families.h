@@ -62,6 +62,10 @@ void (*unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8
 /* int64; or with weights, all float64; out starts at 0 */
 int (*bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
 void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
+/* Fourier transforms along dim; operands contiguous */
+int (*fft_c2c)(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);
+int (*fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused elementwise steps: fused.h */

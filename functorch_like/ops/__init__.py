@@ -8,11 +8,13 @@ from . import (
     complex,
     conv,
     creation,
+    fft,
     fill,
     index,
     join,
     matmul,
     norm,
+    numpy_like,
     pool,
     products,
     random,
@@ -23,6 +25,7 @@ from . import (
     softmax,
     sort,
     special,
+    spectral,
     statistics,
     ternary,
     unary,
@@ -30,7 +33,7 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
-    "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "binary", "complex", "conv", "creation", "fft", "fill", "index", "join", "matmul", "norm",
+    "numpy_like", "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax",
+    "sort", "special", "spectral", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

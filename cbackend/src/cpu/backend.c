@@ -46,5 +46,8 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .unique_runs = CB_FN(unique_runs),
     .bincount = CB_FN(bincount),
     .int_range = CB_FN(int_range),
+    .fft_c2c = CB_FN(fft_c2c),
+    .fft_r2c = CB_FN(fft_r2c),
+    .fft_c2r = CB_FN(fft_c2r),
     .optim_step = CB_FN(optim_step),
 };
