@@ -108,6 +108,8 @@ class _Run:
     def lanes(self, size: int, leaves: list[Any]) -> tuple[list[Any], Any]:
         """(results, each with whether its dimension 0 is mapped; the tree they stand in)."""
         trace = VmapTrace(size, self.randomness, self.axis_name)
+        trace.run_one_lane = lambda: self._one_lane(leaves)
+        completed = False
         try:
             with trace:
                 inputs = [
@@ -125,8 +127,16 @@ class _Run:
                 raise
             groups = parting.groups
         else:
+            completed = True
             return pairs, definition
+        finally:
+            if trace.streams:
+                trace.finish_streams(completed)
         return self._groups(groups, leaves)
+
+    def _one_lane(self, leaves: list[Any]) -> None:
+        inputs = [x if d is None else x[0] for x, d in zip(leaves, self.dims, strict=True)]
+        self.function(*tree.unflatten(self.definition, inputs), **self.kwargs)
 
     def _groups(self, groups: list[list[int]], leaves: list[Any]) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""

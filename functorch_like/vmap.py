@@ -51,6 +51,8 @@ class VmapTrace(Trace):
     def __init__(self, size: int, randomness: str, axis_name: Any = None):
         super().__init__()
         self.size, self.randomness, self.axis_name = size, randomness, axis_name
+        self.run_one_lane: Any = None  # set by vmap: the function on lane 0, in the parent's context
+        self.streams: dict[Any, tuple[int, int]] = {}  # generator -> (start, what a lane uses)
 
     def leaf(self, physical: Tensor) -> Tensor:
         """A tracer for an input with the mapped dimension in front."""
@@ -128,6 +130,24 @@ class VmapTrace(Trace):
             return tuple([traced(BatchedValue(self, y)) for y in out])
         return traced(BatchedValue(self, out))
 
+    # ---- random numbers: those that a loop over the lanes would draw ----
+
+    def _consumption(self, generator: Any) -> int:
+        """How much of a generator one lane uses, found by running one; in the parent's context."""
+        used = self.streams.get(generator)
+        if used is None:
+            start = _position(generator)
+            self.streams[generator] = (start, 0)
+            self.run_one_lane()
+            used = self.streams[generator] = (start, _position(generator) - start)
+            _seek(generator, start)
+        return used[1]
+
+    def finish_streams(self, completed: bool) -> None:
+        """Puts the generators behind the draws of all lanes, or back to where they were."""
+        for generator, (start, used) in self.streams.items():
+            _seek(generator, start + self.size * used if completed else start)
+
     def _random(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         """A draw: one for each lane, or one for all, as vmap's `randomness` says."""
         if self.randomness == "error":
@@ -143,7 +163,9 @@ class VmapTrace(Trace):
         try:
             if self.randomness == "same":
                 return dispatch(op, args, params)
-            out = dispatch(op, args, {**params, "shape": (self.size, *params["shape"])})
+            stride = self._consumption(params["generator"])
+            lanes = ((self.size, stride), *params.get("lanes", ()))
+            out = dispatch(op, args, {**params, "lanes": lanes})
         finally:
             state.trace = self
         return traced(BatchedValue(self, out))
@@ -153,3 +175,24 @@ def _items(x: Tensor) -> list[Any]:
     """All elements as Python values, whatever x is: a tracer's own trace reads them."""
     flat = x.reshape((x.numel(),))
     return flat.tolist() if flat._v else [flat[i].item() for i in range(flat._shape[0])]
+
+
+def _stage() -> Any:
+    """The staging trace around the calling thread's context, which counts draws on its own."""
+    trace = state.trace
+    while trace is not None and not trace.functional:
+        trace = trace.parent
+    return trace
+
+
+def _position(generator: Any) -> int:
+    stage = _stage()
+    return generator._offset if stage is None else stage.drawn
+
+
+def _seek(generator: Any, position: int) -> None:
+    stage = _stage()
+    if stage is None:
+        generator._offset = position
+    else:
+        stage.drawn = position

@@ -252,6 +252,11 @@ int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, dou
 cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
                          uint64_t offset, int64_t low, int64_t high); /* integers in [low, high) */
 cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset);
+/* One draw a lane, [*lanes, *shape]: in lane (i, j, ...) the offset is offset + i * strides[0] + j * strides[1]
+ * + ... kind 4: integers in [low, high), 6: permutations of shape[0] items; else as cb_random. */
+cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t *lanes,
+                           const int64_t *strides, int ndim, const int64_t *shape, uint64_t seed,
+                           uint64_t offset, double a, double b, int64_t low, int64_t high);
 /* what to add to offset after a draw of numel values; kind 4 for integers and permutations */
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel);
 void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4); /* for deriving keys; apart from all draws */

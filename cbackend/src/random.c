@@ -4,7 +4,7 @@
 #include "internal.h"
 #include "philox.h"
 
-enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER, KINDS };
+enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER, KINDS, PERMUTATION = KINDS };
 static const char *const names[KINDS] = {"uniform",     "normal",  "bernoulli",
                                          "exponential", "randint", "rademacher"};
 
@@ -124,4 +124,45 @@ cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint6
     cb_tensor *out = cb_empty(dtype, device, 1, &n);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     return finished(out, cb_backend_of(out)->random_perm(out, seed, offset));
+}
+
+/* Draws one lane: as the functions above do, into memory that is there. */
+static int draw_lane(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t low,
+                     uint64_t range) {
+    if (kind == INTEGERS) return cb_backend_of(out)->random_int(out, seed, offset, low, range);
+    if (kind == PERMUTATION) return cb_backend_of(out)->random_perm(out, seed, offset);
+    return draw(kind, out, seed, offset, a, b);
+}
+
+cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t *lanes,
+                           const int64_t *strides, int ndim, const int64_t *shape, uint64_t seed,
+                           uint64_t offset, double a, double b, int64_t low, int64_t high) {
+    /* the checks of a draw without lanes are made on one that has no memory */
+    cb_tensor *like = kind == INTEGERS      ? cb_random_int(dtype, CB_META, ndim, shape, 0, 0, low, high)
+                      : kind == PERMUTATION ? cb_random_perm(dtype, CB_META, ndim == 1 ? shape[0] : -1, 0, 0)
+                                            : cb_random(kind, dtype, CB_META, ndim, shape, 0, 0, a, b);
+    if (!like) return NULL;
+    cb_release(like);
+    int64_t whole[CB_MAX_NDIM], count = 1;
+    if (n < 0 || n + ndim > CB_MAX_NDIM)
+        return cb_fail_null(CB_ERR_DIM, "random: expected at most %d dimensions, got %d.", CB_MAX_NDIM, n + ndim);
+    for (int d = 0; d < n; d++) count *= whole[d] = lanes[d];
+    for (int d = 0; d < ndim; d++) whole[n + d] = shape[d];
+    cb_tensor *out = cb_empty(dtype, device, n + ndim, whole);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    int64_t each = out->numel / count;
+    int status = CB_OK;
+    for (int64_t lane = 0; lane < count && !status; lane++) {
+        uint64_t at = offset;
+        int64_t rest = lane;
+        for (int d = n - 1; d >= 0; d--) {
+            at += (uint64_t)(rest % lanes[d] * strides[d]);
+            rest /= lanes[d];
+        }
+        cb_tensor *row = cb_view_new(out, ndim, out->shape + n, out->strides + n, out->offset + lane * each);
+        status = row ? draw_lane(kind, row, seed, at, a, b, low, (uint64_t)high - (uint64_t)low)
+                     : cb_error_code();
+        cb_release(row);
+    }
+    return finished(out, status);
 }

@@ -42,7 +42,7 @@ __all__ = [
     "set_rng_state",
 ]
 
-_UNIFORM, _NORMAL, _BERNOULLI, _EXPONENTIAL, _INTEGERS, _SIGNS = range(6)
+_UNIFORM, _NORMAL, _BERNOULLI, _EXPONENTIAL, _INTEGERS, _SIGNS, _PERMUTATION = range(7)
 _FAMILY = "random"
 
 
@@ -134,6 +134,30 @@ def _numel(shape: tuple[int, ...]) -> int:
     return n
 
 
+Lanes = tuple[tuple[int, int], ...]  # of each vmap around a draw: its size, counters from lane to lane
+
+
+def _laned(
+    kind: int,
+    code: int,
+    place: int,
+    shape: tuple[int, ...],
+    lanes: Lanes,
+    seed: int,
+    offset: int,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    low: int = 0,
+    high: int = 1,
+) -> Any:
+    """One draw a lane, each as a loop over the lanes would make it."""
+    counts, strides = [n for n, _ in lanes], [s for _, s in lanes]
+    return lib.cb_random_lanes(
+        kind, code, place, len(lanes), counts, strides, len(shape), shape, seed, offset, *bounds,
+        low, high,
+    )  # fmt: skip
+
+
 def _draw(
     *,
     kind: int,
@@ -143,15 +167,27 @@ def _draw(
     a: float,
     b: float,
     generator: Generator,
+    lanes: Lanes = (),
 ) -> Any:
     seed, offset = generator.take(kind, code, _numel(shape))
+    if lanes:
+        return _laned(kind, code, place, shape, lanes, seed, offset, bounds=(a, b))
     return lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b)
 
 
 def _draw_integers(
-    *, code: int, place: int, shape: tuple[int, ...], low: int, high: int, generator: Generator
+    *,
+    code: int,
+    place: int,
+    shape: tuple[int, ...],
+    low: int,
+    high: int,
+    generator: Generator,
+    lanes: Lanes = (),
 ) -> Any:
     seed, offset = generator.take(_INTEGERS, code, _numel(shape))
+    if lanes:
+        return _laned(_INTEGERS, code, place, shape, lanes, seed, offset, low=low, high=high)
     return lib.cb_random_int(code, place, len(shape), shape, seed, offset, low, high)
 
 
@@ -204,24 +240,13 @@ sampled(
 )
 
 
-def _permuted(*, code: int, place: int, shape: tuple[int, ...], generator: Generator) -> Any:
-    rows = _numel(shape[:-1])
-    if len(shape) == 1:
-        seed, offset = generator.take(_INTEGERS, code, shape[0])
-        return lib.cb_random_perm(code, place, shape[0], seed, offset)
-    out = lib.cb_empty(code, place, len(shape), shape)  # under vmap: one permutation a lane
-    flat = lib.cb_reshape(out, 2, (rows, shape[-1])) if out else out
-    for i in range(rows if flat else 0):
-        seed, offset = generator.take(_INTEGERS, code, shape[-1])
-        row, one = (
-            lib.cb_index_basic(flat, 1, (0, i, 0, 0)),
-            lib.cb_random_perm(code, place, shape[-1], seed, offset),
-        )
-        lib.cb_copy_into(row, one, 0)
-        lib.cb_release(row)
-        lib.cb_release(one)
-    lib.cb_release(flat)
-    return out
+def _permuted(
+    *, code: int, place: int, shape: tuple[int, ...], generator: Generator, lanes: Lanes = ()
+) -> Any:
+    seed, offset = generator.take(_INTEGERS, code, shape[0])
+    if lanes:
+        return _laned(_PERMUTATION, code, place, shape, lanes, seed, offset)
+    return lib.cb_random_perm(code, place, shape[0], seed, offset)
 
 
 _random_perm = Op(

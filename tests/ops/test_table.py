@@ -647,8 +647,10 @@ def test_draws(name):
         shape = op(*args, **params).shape
         assert tuple(shape) == params["shape"]
 
-        def draw(_, params=params):
-            return op(**{**params, "generator": random_generator()})
+        generator = random_generator()
+
+        def draw(_, params=params, generator=generator):
+            return op(**{**params, "generator": generator})
 
         lanes = ft.zeros(3)
         different = ft.vmap(draw)(lanes)

@@ -443,3 +443,27 @@ def test_control_flow_is_bounded():
         ft.vmap(lambda n: ft.zeros(int(n)))(ft.arange(3))
     with pytest.raises(ft.ShapeError, match="one element a lane"):
         ft.vmap(lambda x: x if x > 0 else -x)(ft.tensor(MIXED))
+
+
+# ---- random numbers ----
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk_size": 2}])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x + ft.rand(3) + ft.randn(2).sum(),
+        ft.grad(lambda x: (x * ft.bernoulli(ft.full((3,), 0.5))).square().sum()),
+        lambda x: ft.vmap(lambda y: y + ft.rand(1) * ft.randint(0, 9, (1,)))(x.reshape(3, 1)),
+        lambda x: x[ft.randperm(3)],
+        lambda x: ft.vmap(lambda y: y[ft.randperm(3)])(x.expand(4, 3)) * ft.rand(1),
+    ],
+)
+def test_lanes_draw_as_a_loop_does(f, options):
+    x = ft.randn(5, 3)
+    ft.manual_seed(7)
+    loop, after = lanes(f, x), ft.rand(2)
+    for mapped in (ft.vmap(f, **options), ft.compile(ft.vmap(f, **options))):
+        ft.manual_seed(7)
+        assert_close(mapped(x), loop)
+        assert_close(ft.rand(2), after)
