@@ -12,19 +12,23 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .ops.attention import *
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
 from .ops.family import result_type
+from .ops.fold import *
 from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.norm import *
 from .ops.pool import *
+from .ops.pool_adaptive import *
 from .ops.products import *
 from .ops.random import *
 from .ops.reduce import *
+from .ops.resample import *
 from .ops.scan import *
 from .ops.scatter import *
 from .ops.shape import *

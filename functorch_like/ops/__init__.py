@@ -4,19 +4,23 @@ One module a family, as in cbackend/src.
 """
 
 from . import (
+    attention,
     binary,
     complex,
     conv,
     creation,
     fill,
+    fold,
     index,
     join,
     matmul,
     norm,
     pool,
+    pool_adaptive,
     products,
     random,
     reduce,
+    resample,
     scan,
     scatter,
     shape,
@@ -30,7 +34,7 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
-    "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
+    "attention", "binary", "complex", "conv", "creation", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
+    "products", "random", "reduce", "resample", "scan", "scatter", "shape", "softmax", "sort", "special",
     "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
