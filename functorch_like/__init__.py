@@ -17,6 +17,7 @@ from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.distance import *
 from .ops.family import result_type
 from .ops.fold import *
 from .ops.index import *

@@ -9,6 +9,7 @@ from . import (
     complex,
     conv,
     creation,
+    distance,
     fill,
     fold,
     index,
@@ -34,7 +35,7 @@ from . import (
 )
 
 __all__ = [
-    "attention", "binary", "complex", "conv", "creation", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
+    "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
     "products", "random", "reduce", "resample", "scan", "scatter", "shape", "softmax", "sort", "special",
     "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
