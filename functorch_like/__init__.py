@@ -28,6 +28,7 @@ from .ops.pool import *
 from .ops.pool_adaptive import *
 from .ops.products import *
 from .ops.random import *
+from .ops.recurrent import *
 from .ops.reduce import *
 from .ops.resample import *
 from .ops.scan import *

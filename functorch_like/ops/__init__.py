@@ -20,6 +20,7 @@ from . import (
     pool_adaptive,
     products,
     random,
+    recurrent,
     reduce,
     resample,
     scan,
@@ -36,6 +37,6 @@ from . import (
 
 __all__ = [
     "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
-    "products", "random", "reduce", "resample", "scan", "scatter", "shape", "softmax", "sort", "special",
+    "products", "random", "recurrent", "reduce", "resample", "scan", "scatter", "shape", "softmax", "sort", "special",
     "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
