@@ -33,6 +33,7 @@ from .ops.reduce import *
 from .ops.resample import *
 from .ops.scan import *
 from .ops.scatter import *
+from .ops.segment import *
 from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *

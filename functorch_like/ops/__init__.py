@@ -25,6 +25,7 @@ from . import (
     resample,
     scan,
     scatter,
+    segment,
     shape,
     softmax,
     sort,
@@ -37,6 +38,6 @@ from . import (
 
 __all__ = [
     "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
-    "products", "random", "recurrent", "reduce", "resample", "scan", "scatter", "shape", "softmax", "sort", "special",
+    "products", "random", "recurrent", "reduce", "resample", "scan", "scatter", "segment", "shape", "softmax", "sort", "special",
     "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
