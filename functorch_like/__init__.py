@@ -42,7 +42,7 @@ from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import special
+from . import masked, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,
