@@ -13,7 +13,8 @@ from typing import Any
 
 from .dtypes import as_dtype, get_default_dtype, iinfo
 from .errors import DTypeError, ShapeError, message
-from .ops import binary, reduce, scan, softmax as softmax_family, sort, statistics
+from .ops import binary, reduce, scan, sort, statistics
+from .ops import softmax as softmax_family
 from .ops.creation import ones
 from .ops.ternary import where
 from .tensor import Tensor, wrap_dim
@@ -334,17 +335,13 @@ def logsumexp(
 # ---- along a dim, with the shape kept ----
 
 
-def cumsum(
-    input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None
-) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """Sums of the elements up to each place where the mask holds."""
     x, mask = _prepared("masked.cumsum", input, mask, dtype)
     return scan.cumsum(_filled(x, mask, 0), dim)
 
 
-def cumprod(
-    input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None
-) -> Tensor:
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """Products of the elements up to each place where the mask holds."""
     x, mask = _prepared("masked.cumprod", input, mask, dtype)
     return scan.cumprod(_filled(x, mask, 1), dim)
@@ -357,9 +354,7 @@ def _logits(op: str, x: Tensor, dim: int, dtype: Any, mask: Tensor | None) -> tu
     return where(some, _filled(x, mask, -math.inf), 0.0).to(x.dtype), mask
 
 
-def softmax(
-    input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None
-) -> Tensor:
+def softmax(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """The softmax along dim of the elements where the mask holds, 0 elsewhere.
 
     Example:
@@ -370,9 +365,7 @@ def softmax(
     return _filled(softmax_family.softmax(x, dim), mask, 0)
 
 
-def softmin(
-    input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None
-) -> Tensor:
+def softmin(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
     """softmax(-input) along dim of the elements where the mask holds, 0 elsewhere."""
     x, mask = _floating("masked.softmin", input, mask, dtype)
     return softmax(-x, dim, mask=mask)
@@ -400,7 +393,10 @@ def normalize(
     dtype: Any = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """The elements where the mask holds divided by their norm along dim, at least eps; 0 elsewhere."""
+    """The elements where the mask holds divided by their norm along dim; 0 elsewhere.
+
+    The norm is taken to be at least eps.
+    """
     x, mask = _prepared("masked.normalize", input, mask, dtype)
     size = norm(x, ord, dim, keepdim=True, mask=mask)
     return _filled(x, mask, 0) / where(size > eps, size, eps).to(size.dtype)

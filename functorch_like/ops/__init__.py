@@ -37,7 +37,8 @@ from . import (
 )
 
 __all__ = [
-    "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index", "join", "matmul", "norm", "pool", "pool_adaptive",
-    "products", "random", "recurrent", "reduce", "resample", "scan", "scatter", "segment", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index",
+    "join", "matmul", "norm", "pool", "pool_adaptive", "products", "random", "recurrent", "reduce",
+    "resample", "scan", "scatter", "segment", "shape", "softmax", "sort", "special", "statistics",
+    "ternary", "unary", "views",
 ]  # fmt: skip

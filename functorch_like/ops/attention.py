@@ -138,7 +138,9 @@ def scaled_dot_product_attention(
     if enable_gqa:
         ranks = min(query.ndim, key.ndim, value.ndim)
         if ranks < 3 or key._shape[-3] != value._shape[-3] or query._shape[-3] % key._shape[-3]:
-            wanted = "heads in dimension -3, those of the query a multiple of those of key and value"
+            wanted = (
+                "heads in dimension -3, those of the query a multiple of those of key and value"
+            )
             got = f"{list(query._shape)}, {list(key._shape)} and {list(value._shape)}"
             raise ShapeError(message(op, wanted, got))
         groups = query._shape[-3] // key._shape[-3]
@@ -169,7 +171,8 @@ def _projected(
     else:
         weights = separate
     q, k, v = (
-        linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        linear(x, w, b)  # type: ignore[arg-type]
+        for x, w, b in zip((query, key, value), weights, biases, strict=True)
     )
     return q, k, v
 
@@ -260,9 +263,7 @@ def multi_head_attention_forward(
     if key._shape[:2] != value._shape[:2] or key._shape[1] != batch:
         wanted = f"key [S, {batch}, Ek] and value [S, {batch}, Ev]"
         raise ShapeError(message(op, wanted, f"{list(key._shape)} and {list(value._shape)}"))
-    separate = (
-        (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
-    )
+    separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
     q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias, separate)
     masks = [attn_mask, key_padding_mask]
     if bias_k is not None and bias_v is not None:

@@ -205,4 +205,3 @@ def local_response_norm(
     squares = pad(squares, (0, 0, size // 2, (size - 1) // 2))
     means = avg_pool2d(squares.unsqueeze(1), (size, 1), 1).reshape(shape)
     return input / (means * alpha + k) ** beta
-

@@ -35,7 +35,10 @@ Ints = tuple[int, ...]
 def _counts(size: Ints, kernel: Ints, stride: Ints, dilation: Ints) -> Ints:
     """The number of windows along each dimension."""
     return tuple(
-        [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)]
+        [
+            (n - d * (k - 1) - 1) // s + 1
+            for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+        ]
     )
 
 
@@ -347,9 +350,7 @@ def _strided_batch(
 ) -> Tensor:
     lanes = x.reshape((size_, -1))
     lane = lanes._shape[1]
-    return _strided(
-        lanes.contiguous(), size=(size_, *size), stride=(lane, *stride), offset=offset
-    )
+    return _strided(lanes.contiguous(), size=(size_, *size), stride=(lane, *stride), offset=offset)
 
 
 _strided = Op(
@@ -378,9 +379,7 @@ sampled(
 )
 
 
-def _strided_write(
-    base: Tensor, value: Tensor, *, size: Ints, stride: Ints, offset: int
-) -> Tensor:
+def _strided_write(base: Tensor, value: Tensor, *, size: Ints, stride: Ints, offset: int) -> Tensor:
     flat = base.reshape((base.numel(),))
     places = _places(size, stride, offset, base.device)
     return _put(flat, value, places, dims=(0,), accumulate=False).reshape(base._shape)

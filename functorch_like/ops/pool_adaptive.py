@@ -102,7 +102,10 @@ def _largest(x: Tensor, places: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for at, n in zip(places[1:], own[1:], strict=True):
         flat = flat * n + at
     lead = x._shape[: x.ndim - nd]
-    windows, kernel = flat._shape[flat.ndim - 2 * nd : flat.ndim - nd], flat._shape[flat.ndim - nd :]
+    windows, kernel = (
+        flat._shape[flat.ndim - 2 * nd : flat.ndim - nd],
+        flat._shape[flat.ndim - nd :],
+    )
     flat = flat.expand((*lead, *windows, *kernel)).reshape((*lead, *windows, math.prod(kernel)))
     plane = x.detach().reshape((*lead, math.prod(own)))
     if not lead:

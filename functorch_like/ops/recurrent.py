@@ -69,7 +69,10 @@ def _parts_op(count: int) -> Op:
     sizes = (2, 1, 3, 1)[:count]
     sampled(
         op,
-        lambda make: [call(make(3, sum(sizes)), sizes=sizes), call(make(0, sum(sizes)), sizes=sizes)],
+        lambda make: [
+            call(make(3, sum(sizes)), sizes=sizes),
+            call(make(0, sum(sizes)), sizes=sizes),
+        ],
         kinds="float complex",
         oracle=lambda np, x, *, sizes: tuple(
             np.split(x, [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)], -1)
@@ -175,7 +178,11 @@ def _run_packed(
             state = tuple([s.narrow(0, 0, n) for s in state])
         elif n > have:
             fresh = [s.narrow(0, have, n - have) for s in start]
-            state = tuple([cat(pair) for pair in zip(state, fresh, strict=True)]) if have else tuple(fresh)
+            state = (
+                tuple([cat(pair) for pair in zip(state, fresh, strict=True)])
+                if have
+                else tuple(fresh)
+            )
         state = step(steps[t], state, w[2:])
         out[t] = state[0]
     if ended:
@@ -248,9 +255,7 @@ def _layers(
     return x, tuple([stack([f[i] for f in finals]) for i in range(len(hx))])
 
 
-def _ordered(
-    own: list[Tensor], has_biases: bool, x: Tensor, op: str
-) -> list[Tensor | None]:
+def _ordered(own: list[Tensor], has_biases: bool, x: Tensor, op: str) -> list[Tensor | None]:
     """w_ih, b_ih, w_hh, b_hh and, if there is one, w_hr."""
     w_ih, w_hh = own[:2]
     if w_ih._shape[1] != x._shape[-1]:

@@ -164,7 +164,9 @@ def window_means(x: Tensor, size: Sequence[int]) -> Tensor:
     return x
 
 
-def _nearest(x: Tensor, size: Sequence[int], factors: Sequence[float | None], exact: bool) -> Tensor:
+def _nearest(
+    x: Tensor, size: Sequence[int], factors: Sequence[float | None], exact: bool
+) -> Tensor:
     nd = len(size)
     first = x.ndim - nd
     own = x._shape[first:]

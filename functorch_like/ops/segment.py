@@ -7,7 +7,6 @@ fixes the shape of the result, so all of it works under vmap and other transform
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..errors import DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
@@ -35,7 +34,9 @@ def _segments(
     """The numbers with those to be left out pointing behind the last segment, count and dim."""
     d = wrap_dim(op, dim, data.ndim)
     if segment_ids.dtype.is_inexact or segment_ids.dtype.name == "bool":
-        raise DTypeError(message(op, "integer segment_ids", segment_ids.dtype, "Cast with .long()."))
+        raise DTypeError(
+            message(op, "integer segment_ids", segment_ids.dtype, "Cast with .long().")
+        )
     if segment_ids.ndim != 1 or not data.ndim or segment_ids._shape[0] != data._shape[d]:
         wanted = f"one segment number for each of {data._shape[d] if data.ndim else 0} rows"
         raise ShapeError(message(op, wanted, f"segment_ids {list(segment_ids._shape)}"))
@@ -98,7 +99,9 @@ def segment_mean(
     """
     ids, count, d = _segments("segment_mean", data, segment_ids, num_segments, dim)
     if not data.dtype.is_inexact:
-        raise DTypeError(message("segment_mean", "floating data", data.dtype, "Cast with .float()."))
+        raise DTypeError(
+            message("segment_mean", "floating data", data.dtype, "Cast with .float().")
+        )
     rows = _counts(data.detach().real if data.dtype.is_complex else data, ids, count, d)
     return _summed(data, ids, count, d) / rows.clamp(min=1)
 
@@ -241,7 +244,9 @@ def embedding_bag(
     kept = None if padding_idx is None else input != padding_idx % rows
     if scale_grad_by_freq:
         flat = input.reshape((-1,))
-        times = index_add(zeros(rows, dtype=weight.dtype), 0, flat, ones_like(flat).to(weight.dtype))
+        times = index_add(
+            zeros(rows, dtype=weight.dtype), 0, flat, ones_like(flat).to(weight.dtype)
+        )
         slow = weight / times.clamp(min=1).unsqueeze(1)
         weight = slow + (weight - slow).detach()
     picked = embedding(input, weight)
@@ -257,7 +262,9 @@ def _bags_of_rows(picked: Tensor, kept: Tensor | None, mode: str) -> Tensor:
     if not picked._shape[1]:
         return picked.sum(1)
     if kept is None:
-        return picked.amax(1) if mode == "max" else picked.sum(1) if mode == "sum" else picked.mean(1)
+        return (
+            picked.amax(1) if mode == "max" else picked.sum(1) if mode == "sum" else picked.mean(1)
+        )
     there = kept.unsqueeze(-1)
     if mode == "max":
         best = where(there, picked, -math.inf).amax(1)

@@ -44,9 +44,9 @@ def test_saturated_probabilities():
 def test_one_hot():
     assert F.one_hot(ft.tensor([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]
     assert F.one_hot(ft.tensor([1, 0])).tolist() == [[0, 1], [1, 0]]
-    with pytest.raises(TypeError, match="expected int64 classes"):
+    with pytest.raises(TypeError, match="expected integers"):
         F.one_hot(ft.zeros(2))
-    with pytest.raises(ValueError, match=r"expected classes 0\.\.2, got -1\.\.1"):
+    with pytest.raises(IndexError, match=r"expected integers in \[0, 2\], got -1"):
         F.one_hot(ft.tensor([-1, 1]), 3)
     with pytest.raises(ValueError, match="num_classes for an empty tensor"):
         F.one_hot(ft.zeros(0, dtype=ft.int64))

@@ -57,9 +57,7 @@ def against_torch():
             g, h = a[i].grad, b[i].grad
             zero = np.zeros(operands[i].shape)  # no gradient, and one of zeros, are the same
             g, h = (zero if x is None else x.numpy() for x in (g, h))
-            np.testing.assert_allclose(
-                g, h, rtol=tol, atol=tol, err_msg=f"gradient of operand {i}"
-            )
+            np.testing.assert_allclose(g, h, rtol=tol, atol=tol, err_msg=f"gradient of operand {i}")
 
     return check
 

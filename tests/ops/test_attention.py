@@ -22,7 +22,9 @@ def double(*shape):
     return ft.tensor(normal(*shape))
 
 
-MASK = np.array([[True, False, True], [False, True, True], [True, True, True], [True, False, False]])
+MASK = np.array(
+    [[True, False, True], [False, True, True], [True, True, True], [True, False, False]]
+)
 EMPTY_ROW = MASK & np.array([[True], [False], [True], [True]])
 
 
@@ -68,8 +70,8 @@ def test_grouped_queries_against_torch(against_torch):
     q, k, v = normal(2, 6, 4, 5), normal(2, 2, 3, 5), normal(2, 2, 3, 4)
     for options in ({}, {"is_causal": True}):
         against_torch(
-            lambda *x: SDPA(*x, enable_gqa=True, **options),
-            lambda *x: theirs(*x, enable_gqa=True, **options),
+            lambda *x, o=options: SDPA(*x, enable_gqa=True, **o),
+            lambda *x, o=options: theirs(*x, enable_gqa=True, **o),
             q,
             k,
             v,
@@ -88,7 +90,9 @@ def test_attention_is_its_formula():
 
 def test_attention_under_transforms(transforms):
     transforms(SDPA, double(2, 3), double(3, 3), double(3, 2))
-    transforms(lambda *x: SDPA(*x, is_causal=True), double(2, 3, 2), double(2, 3, 2), double(2, 3, 2))
+    transforms(
+        lambda *x: SDPA(*x, is_causal=True), double(2, 3, 2), double(2, 3, 2), double(2, 3, 2)
+    )
     mask = ft.tensor(EMPTY_ROW)
     transforms(lambda *x: SDPA(*x, mask), double(4, 2), double(3, 2), double(3, 2))
     transforms(SDPA, double(4, 2), double(3, 2), double(3, 2), double(4, 3))
@@ -156,7 +160,11 @@ def test_multi_head_attention_against_torch(against_torch, case):
     if unbatched:
         sequences = [x[:, 0] for x in sequences]
     if case.pop("separate", False):
-        sequences = [normal(rows, batch, width), normal(columns, batch, 3), normal(columns, batch, 5)]
+        sequences = [
+            normal(rows, batch, width),
+            normal(columns, batch, 3),
+            normal(columns, batch, 5),
+        ]
         weights = [normal(width, width), normal(width, 3), normal(width, 5)]
     else:
         weights = [normal(3 * width, width)]

@@ -25,12 +25,21 @@ def double(*shape):
 def test_cdist_against_torch(against_torch, p):
     import torch
 
-    for a, b in (((3, 4), (5, 4)), ((2, 3, 4), (5, 4)), ((2, 1, 3, 2), (4, 5, 2)), ((0, 4), (5, 4))):
-        against_torch(lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), normal(*a), normal(*b))
+    for a, b in (
+        ((3, 4), (5, 4)),
+        ((2, 3, 4), (5, 4)),
+        ((2, 1, 3, 2), (4, 5, 2)),
+        ((0, 4), (5, 4)),
+    ):
+        against_torch(
+            lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), normal(*a), normal(*b)
+        )
     if p:
         x = RNG.integers(0, 2, (4, 2)).astype("float64")
         if p != float("inf"):  # torch gives all of a tie the whole gradient
-            against_torch(lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), x, x[::-1].copy())
+            against_torch(
+                lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), x, x[::-1].copy()
+            )
 
 
 @pytest.mark.parametrize("mode", ["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"])
@@ -74,8 +83,8 @@ def test_pairs_against_torch(against_torch, p):
     against_torch(lambda x: ft.pdist(x, p), lambda x: torch.pdist(x, p), normal(5, 3))
     for keepdim in (False, True):
         against_torch(
-            lambda *x: ft.pairwise_distance(*x, p=p, keepdim=keepdim),
-            lambda *x: torch.pairwise_distance(*x, p=p, keepdim=keepdim),
+            lambda *x, k=keepdim: ft.pairwise_distance(*x, p=p, keepdim=k),
+            lambda *x, k=keepdim: torch.pairwise_distance(*x, p=p, keepdim=k),
             normal(4, 3),
             normal(1, 3),
         )
@@ -85,7 +94,12 @@ def test_cosine_and_normalize_against_torch(against_torch):
     import torch
 
     f = torch.nn.functional
-    for a, b, dim in (((3, 4), (3, 4), 1), ((2, 3, 4), (1, 4), -1), ((4,), (3, 4), 0), ((5,), (5,), 0)):
+    for a, b, dim in (
+        ((3, 4), (3, 4), 1),
+        ((2, 3, 4), (1, 4), -1),
+        ((4,), (3, 4), 0),
+        ((5,), (5,), 0),
+    ):
         against_torch(
             lambda *x, d=dim: ft.cosine_similarity(*x, dim=d),
             lambda *x, d=dim: f.cosine_similarity(*x, dim=d),

@@ -129,7 +129,10 @@ def test_places(name):
 
 
 def test_integers():
-    x, mask = ft.tensor([[1, 2, 3], [4, 5, 6]]), ft.tensor([[True, False, True], [False, True, True]])
+    x, mask = (
+        ft.tensor([[1, 2, 3], [4, 5, 6]]),
+        ft.tensor([[True, False, True], [False, True, True]]),
+    )
     assert masked.sum(x, 1, mask=mask).tolist() == [4, 11]
     assert masked.prod(x, mask=mask).item() == 90
     assert masked.amax(x, 0, mask=mask).tolist() == [1, 5, 6]
@@ -140,7 +143,9 @@ def test_integers():
         masked.mean(x, mask=mask)
 
 
-NAMES = [n for n in masked.__all__ if n not in ("argmax", "argmin", "logaddexp", "norm", "normalize")]
+NAMES = [
+    n for n in masked.__all__ if n not in ("argmax", "argmin", "logaddexp", "norm", "normalize")
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -88,7 +88,9 @@ def test_power_means_against_torch(against_torch, nd, p):
     ours, theirs = getattr(ft, f"lp_pool{nd}d"), getattr(torch.nn.functional, f"lp_pool{nd}d")
     x = RNG.uniform(0.2, 2, SHAPES[nd])
     for options in ({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}):
-        against_torch(lambda x, o=options: ours(x, p, **o), lambda x, o=options: theirs(x, p, **o), x)
+        against_torch(
+            lambda x, o=options: ours(x, p, **o), lambda x, o=options: theirs(x, p, **o), x
+        )
 
 
 def test_a_window_of_zeros_has_no_gradient():
@@ -129,7 +131,9 @@ def test_under_transforms(transforms):
     transforms(lambda x: ft.adaptive_max_pool2d(x, (2, 5)), x)
     transforms(lambda x: ft.lp_pool2d(x, 2.0, 2), x.abs() + 0.1)
     samples = ft.tensor(RNG.uniform(0, 1, (1, 1, 2)).astype("float32"))
-    transforms(lambda x: ft.fractional_max_pool2d(x, 2, 2, None, False, samples.double().detach()), x)
+    transforms(
+        lambda x: ft.fractional_max_pool2d(x, 2, 2, None, False, samples.double().detach()), x
+    )
 
     def there_and_back(x):
         return ft.max_unpool2d(*ft.max_pool2d(x, 2, return_indices=True), 2, output_size=(4, 5))

@@ -53,7 +53,12 @@ def caller(function, name, *options, **named):
 @pytest.mark.parametrize("name", GATES)
 @pytest.mark.parametrize(
     "biases,layers,bidirectional,batch_first",
-    [(True, 1, False, False), (False, 1, False, True), (True, 2, True, False), (False, 3, True, True)],
+    [
+        (True, 1, False, False),
+        (False, 1, False, True),
+        (True, 2, True, False),
+        (False, 3, True, True),
+    ],
 )
 def test_sequences_against_torch(against_torch, name, biases, layers, bidirectional, batch_first):
     import torch

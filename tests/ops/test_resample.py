@@ -158,7 +158,9 @@ def test_shuffles_against_torch(against_torch):
     import torch
 
     f = torch.nn.functional
-    against_torch(lambda x: ft.pixel_shuffle(x, 2), lambda x: f.pixel_shuffle(x, 2), normal(2, 8, 3, 2))
+    against_torch(
+        lambda x: ft.pixel_shuffle(x, 2), lambda x: f.pixel_shuffle(x, 2), normal(2, 8, 3, 2)
+    )
     against_torch(
         lambda x: ft.pixel_unshuffle(x, 3), lambda x: f.pixel_unshuffle(x, 3), normal(2, 6, 3)
     )

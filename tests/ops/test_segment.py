@@ -47,7 +47,9 @@ def test_softmax_is_a_loop():
     for segment in (0, 2, 3):
         rows = np.array(IDS) == segment
         expected[rows] = np.exp(x[rows]) / np.exp(x[rows]).sum(0)
-    np.testing.assert_allclose(ft.segment_softmax(ft.tensor(x), ft.tensor(IDS), 5).numpy(), expected)
+    np.testing.assert_allclose(
+        ft.segment_softmax(ft.tensor(x), ft.tensor(IDS), 5).numpy(), expected
+    )
 
 
 @pytest.mark.parametrize("name", [*REDUCTIONS, "softmax"])
