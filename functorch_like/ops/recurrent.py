@@ -20,6 +20,7 @@ from .creation import zeros
 from .join import cat, stack
 from .matmul import linear
 from .random import dropout as drop
+from .recurrent_layers import lstm_layer
 from .ternary import where
 
 __all__ = [
@@ -140,6 +141,13 @@ def _run(
     lengths: Tensor | None,
 ) -> tuple[Tensor, State]:
     """One direction of one layer over x [T, N, F]; past its length a row keeps its state."""
+    if step is _lstm_step and lengths is None and len(w) == 4 and _one_dtype(x, *state, *w):
+        w_ih, b_ih, w_hh, b_hh = w
+        both = b_ih if b_ih is None or b_hh is None else b_ih + b_hh
+        pre = linear(x, w_ih, both)  # type: ignore[arg-type]
+        hs, cs, _ = lstm_layer(pre, *state, w_hh, backwards=backwards)  # type: ignore[arg-type]
+        end = 0 if backwards else -1
+        return hs, (hs.select(0, end), cs.select(0, end))
     pre = linear(x, w[0], w[1])  # type: ignore[arg-type]
     count = x._shape[0]
     steps = [row.squeeze(0) for row in _rows(pre, [1] * count)]
@@ -154,6 +162,10 @@ def _run(
             state = tuple([where(inside, a, b) for a, b in zip(new, state, strict=True)])
             out[t] = where(inside, new[0], 0.0)
     return stack(out), state
+
+
+def _one_dtype(x: Tensor, *others: Tensor | None) -> bool:
+    return all(y is None or y.dtype is x.dtype for y in others)
 
 
 def _run_packed(
