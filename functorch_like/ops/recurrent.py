@@ -1,6 +1,7 @@
 """Recurrent networks: tanh and relu RNN, LSTM, GRU; one step, and sequences of several layers.
 
-The inputs of all steps are projected by one product; the steps are a Python loop. Rows of a
+The inputs of all steps are projected by one product. The steps are a Python loop, but for LSTM and
+GRU layers over whole sequences, which are ops (recurrent_layers.py). In the loop rows of a
 sequence are split in halves, recursively: the reverse of T separate slices of one tensor would
 write T tensors of its size. Parameters are laid out as torch's.
 """
@@ -20,7 +21,7 @@ from .creation import zeros
 from .join import cat, stack
 from .matmul import linear
 from .random import dropout as drop
-from .recurrent_layers import lstm_layer
+from .recurrent_layers import gru_layer, lstm_layer
 from .ternary import where
 
 __all__ = [
@@ -141,13 +142,20 @@ def _run(
     lengths: Tensor | None,
 ) -> tuple[Tensor, State]:
     """One direction of one layer over x [T, N, F]; past its length a row keeps its state."""
-    if step is _lstm_step and lengths is None and len(w) == 4 and _one_dtype(x, *state, *w):
-        w_ih, b_ih, w_hh, b_hh = w
-        both = b_ih if b_ih is None or b_hh is None else b_ih + b_hh
-        pre = linear(x, w_ih, both)  # type: ignore[arg-type]
-        hs, cs, _ = lstm_layer(pre, *state, w_hh, backwards=backwards)  # type: ignore[arg-type]
+    if lengths is None and len(w) == 4 and _one_dtype(x, *state, *w):
         end = 0 if backwards else -1
-        return hs, (hs.select(0, end), cs.select(0, end))
+        w_ih, b_ih, w_hh, b_hh = w
+        if step is _lstm_step:
+            both = b_ih if b_ih is None or b_hh is None else b_ih + b_hh
+            pre = linear(x, w_ih, both)  # type: ignore[arg-type]
+            hs, cs, _ = lstm_layer(pre, *state, w_hh, backwards=backwards)  # type: ignore[arg-type]
+            return hs, (hs.select(0, end), cs.select(0, end))
+        if step is _gru_step:
+            pre = linear(x, w_ih, b_ih)  # type: ignore[arg-type]
+            if b_hh is None:
+                b_hh = zeros(pre._shape[-1:], dtype=pre.dtype, device=pre.device)
+            hs, _, _ = gru_layer(pre, *state, w_hh, b_hh, backwards=backwards)  # type: ignore[arg-type]
+            return hs, (hs.select(0, end),)
     pre = linear(x, w[0], w[1])  # type: ignore[arg-type]
     count = x._shape[0]
     steps = [row.squeeze(0) for row in _rows(pre, [1] * count)]
