@@ -21,9 +21,9 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from .creation import arange, linspace, ones, zeros
 from .index import take_along_dim
-from .join import cat, stack
+from .join import cat, pad, stack
 from .matmul import matmul
-from .ternary import where
+from .ternary import addcmul, where
 
 __all__ = [
     "affine_grid",
@@ -317,6 +317,8 @@ def interpolate(
       antialias: widen the kernel when shrinking; for "bilinear" and "bicubic".
     Raises:
       ShapeError, ValueError: mode, sizes and options do not fit.
+    Notes: products with weights of 0 take part for the linear and cubic modes, so an infinite or nan
+      element spoils results of about 64 places around it (torch: those that depend on it).
     Reference: cubic kernel of Keys 1981 with a = -0.75 (-0.5 with antialias).
     Example:
       >>> interpolate(tensor([[[0.0, 2.0]]]), 3, mode="linear", align_corners=True)
@@ -462,65 +464,81 @@ def _padded(at: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tenso
     return at
 
 
-class _Image:
-    """Elements of an image picked at places, channels last: each pick copies whole rows."""
+_FEW_CHANNELS = 8  # up to here elements are picked channel by channel, above as whole rows
 
-    def __init__(self, x: Tensor):
+
+class _Image:
+    """Elements of an image, all channels of a place at once, with zeros for places outside."""
+
+    def __init__(self, x: Tensor, zeros_outside: bool):
         self.batch, self.channels = x._shape[:2]
         self.size = x._shape[2:]
-        self.area = math.prod(self.size)
-        channels_last = x.permute((0, *range(2, x.ndim), 1))
-        self.rows = channels_last.reshape((self.batch * self.area, self.channels))
-        self.lane = arange(self.batch, device=x.device).unsqueeze(1) * self.area
+        self.outside = self.batch * math.prod(self.size)  # the number of the place of zeros
+        self.zeros_outside = zeros_outside
+        self.in_rows = self.channels > _FEW_CHANNELS
+        order = (0, *range(2, x.ndim), 1) if self.in_rows else (1, 0, *range(2, x.ndim))
+        shape = (self.outside, self.channels) if self.in_rows else (self.channels, self.outside)
+        self.table = x.permute(order).reshape(shape)
+        if zeros_outside:
+            self.table = pad(self.table, (0, 0, 0, 1) if self.in_rows else (0, 1))
+        self.strides = [math.prod(self.size[i + 1 :]) for i in range(len(self.size))]
+        self.lane = arange(self.batch, device=x.device).unsqueeze(1) * math.prod(self.size)
 
-    def pick(self, places: Sequence[Tensor], inside_only: bool) -> Tensor:
-        """[N, P, C]: elements at integral floating places [N, P]; 0 outside if inside_only."""
-        flat, inside = None, None
-        for at, n in zip(places, self.size, strict=True):
-            if inside_only:
-                fits = (at >= 0) & (at <= n - 1)
-                inside = fits if inside is None else inside & fits
-            whole = at.detach().clamp(0, n - 1).to(int64)
-            flat = whole if flat is None else flat * n + whole
-        index = flat + self.lane  # type: ignore[operator]
-        picked = self.rows.index_select(0, index.reshape((-1,)))
-        picked = picked.reshape((*index._shape, self.channels))
-        return picked if inside is None else where(inside.unsqueeze(-1), picked, 0.0)
+    def numbers(self, at: Tensor, dim: int) -> Tensor:
+        """What integral floating places [N, P] along a dim add to the number of a place."""
+        n = self.size[dim]
+        number = at.detach().clamp(0, n - 1).to(int64) * self.strides[dim]
+        if not self.zeros_outside:
+            return number
+        return where((at >= 0) & (at <= n - 1), number, self.outside)
+
+    def pick(self, number: Tensor) -> Tensor:
+        """Rows [N * P, C], or [C, N * P] where channels are few."""
+        flat = number.reshape((-1,))
+        if self.zeros_outside:
+            flat = flat.clamp(max=self.outside)
+        return self.table.index_select(0 if self.in_rows else 1, flat)
+
+    def weighted(self, total: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
+        """total + x times a weight [N, P] for each place."""
+        weight = weight.reshape((-1, 1) if self.in_rows else (-1,))
+        return x * weight if total is None else addcmul(total, x, weight)
+
+    def sample(self, at: Sequence[Tensor], weights: Sequence[Sequence[Tensor]]) -> Tensor:
+        """The sum over all combinations of taps: at [taps, N, P] and weights, for each dim."""
+        numbers = [self.numbers(a, i) for i, a in enumerate(at)]
+        return self._sum(numbers, weights, self.lane)
+
+    def _sum(self, numbers: Sequence[Tensor], weights: Sequence[Any], start: Tensor) -> Tensor:
+        total = None
+        for tap, weight in enumerate(weights[0]):
+            number = start + numbers[0].select(0, tap)
+            if len(numbers) == 1:
+                total = self.weighted(total, self.pick(number), weight)
+            else:
+                part = self._sum(numbers[1:], weights[1:], number)
+                total = self.weighted(total, part, weight)
+        return total  # type: ignore[return-value]
 
 
-def _linear_sample(image: _Image, at: Sequence[Tensor], zeros_outside: bool) -> Tensor:
-    low = [a.floor() for a in at]
-    rest = [a - b for a, b in zip(at, low, strict=True)]
-    total = None
-    for corner in range(1 << len(at)):
-        weight, places = None, []
-        for i, (b, r) in enumerate(zip(low, rest, strict=True)):
-            upper = corner >> i & 1
-            places.append(b + upper)
-            share = r if upper else 1 - r
-            weight = share if weight is None else weight * share
-        term = image.pick(places, zeros_outside) * weight.unsqueeze(-1)  # type: ignore[union-attr]
-        total = term if total is None else total + term
-    return total  # type: ignore[return-value]
-
-
-def _cubic_sample(image: _Image, at: Sequence[Tensor], padding_mode: str, corners: bool) -> Tensor:
-    low = [a.floor() for a in at]
-    rest = [a - b for a, b in zip(at, low, strict=True)]
-    total = None
-    for i in range(-1, 3):
-        row = None
-        for j in range(-1, 3):
-            places = [
-                _padded(b + k, n, padding_mode, corners)
-                for b, k, n in zip(low, (i, j), image.size, strict=True)
-            ]
-            weight = _cubic((rest[1] - j).abs(), -0.75).unsqueeze(-1)
-            term = image.pick(places, padding_mode == "zeros") * weight
-            row = term if row is None else row + term
-        term = row * _cubic((rest[0] - i).abs(), -0.75).unsqueeze(-1)  # type: ignore[operator]
-        total = term if total is None else total + term
-    return total  # type: ignore[return-value]
+def _grid_taps(
+    image: _Image, at: Sequence[Tensor], mode: str, padding_mode: str, corners: bool
+) -> tuple[list[Tensor], list[list[Tensor]]]:
+    """For each dim the integral places [taps, N, P] and their weights."""
+    if mode != "bicubic":
+        at = [_padded(a, n, padding_mode, corners) for a, n in zip(at, image.size, strict=True)]
+    places, weights = [], []
+    for a, n in zip(at, image.size, strict=True):
+        low = a.floor()
+        rest = a - low
+        if mode == "bicubic":
+            taps = [_padded(low + k, n, padding_mode, corners) for k in range(-1, 3)]
+            weights.append([_cubic((rest - k).abs(), -0.75) for k in range(-1, 3)])
+        else:
+            taps = [low, low + 1]
+            weights.append([1 - rest, rest])
+        places.append(stack(taps))
+    return places, weights
 
 
 def grid_sample(
@@ -570,21 +588,22 @@ def grid_sample(
             message(op, "input and grid of one floating dtype", f"{input.dtype} and {grid.dtype}")
         )
     corners = bool(align_corners)
-    image = _Image(input)
+    image = _Image(input, padding_mode == "zeros")
     spots = grid.reshape((grid._shape[0], -1, nd))
     at = []
     for i in range(nd):  # the last coordinate belongs to the first spatial dimension
         a = spots[..., nd - 1 - i]
         at.append(_to_places(where(a.isnan(), -1.0, a), image.size[i], corners))
-    if mode == "bicubic":
-        out = _cubic_sample(image, at, padding_mode, corners)
-    else:
+    if mode == "nearest":
         at = [_padded(a, n, padding_mode, corners) for a, n in zip(at, image.size, strict=True)]
-        if mode == "nearest":
-            out = image.pick([a.round() for a in at], padding_mode == "zeros")
-        else:
-            out = _linear_sample(image, at, padding_mode == "zeros")
-    return out.transpose(1, 2).reshape((*input._shape[:2], *grid._shape[1:-1]))
+        out = image.pick(sum((image.numbers(a.round(), i) for i, a in enumerate(at)), image.lane))
+    else:
+        out = image.sample(*_grid_taps(image, at, mode, padding_mode, corners))
+    n, c = input._shape[:2]
+    sizes = grid._shape[1:-1]
+    if image.in_rows:
+        return out.reshape((n, -1, c)).transpose(1, 2).reshape((n, c, *sizes))
+    return out.reshape((c, n, *sizes)).transpose(0, 1)
 
 
 # ---- channels to pixels ----

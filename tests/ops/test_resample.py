@@ -81,8 +81,10 @@ def test_interpolate_under_transforms(transforms, mode):
 def test_interpolate_takes_integers_and_half():
     x = ft.arange(4).reshape(1, 1, 4)
     assert ft.interpolate(x, 8).tolist() == [[[0, 0, 1, 1, 2, 2, 3, 3]]]
-    half = ft.interpolate(ft.arange(4.0).reshape(1, 1, 2, 2).half(), 4, mode="bilinear")
-    assert half.shape == (1, 1, 4, 4)
+    for mode in ("bilinear", "bicubic", "area"):
+        half = ft.interpolate(ft.arange(4.0).reshape(1, 1, 2, 2).half(), 3, mode=mode)
+        assert half.shape == (1, 1, 3, 3)
+        assert half.dtype is ft.float16
 
 
 def test_bad_interpolations():
@@ -124,6 +126,23 @@ def test_grid_sample_against_torch(against_torch, nd, mode, padding, corners):
         normal(2, 3, *(4, 5, 3)[:nd]),
         grid,
     )
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_many_channels_are_picked_as_rows(against_torch, transforms, padding):
+    import torch
+
+    grid = RNG.uniform(-1.5, 1.5, (2, 3, 2, 2))
+    for mode in ("bilinear", "nearest", "bicubic"):
+        options = {"mode": mode, "padding_mode": padding, "align_corners": False}
+        against_torch(
+            lambda *x, o=options: ft.grid_sample(*x, **o),
+            lambda *x, o=options: torch.nn.functional.grid_sample(*x, **o),
+            normal(2, 9, 3, 4),
+            grid,
+        )
+    inner = ft.tensor(RNG.uniform(-0.9, 0.9, (1, 1, 2, 2)))
+    transforms(lambda x, g: ft.grid_sample(x, g, padding_mode=padding), double(1, 9, 3, 3), inner)
 
 
 def test_grid_sample_under_transforms(transforms):
