@@ -34,6 +34,7 @@ from .ops.resample import *
 from .ops.scan import *
 from .ops.scatter import *
 from .ops.segment import *
+from .ops.select import *
 from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *

@@ -26,6 +26,7 @@ from . import (
     scan,
     scatter,
     segment,
+    select,
     shape,
     softmax,
     sort,
@@ -38,7 +39,7 @@ from . import (
 
 __all__ = [
     "attention", "binary", "complex", "conv", "creation", "distance", "fill", "fold", "index",
-    "join", "matmul", "norm", "pool", "pool_adaptive", "products", "random", "recurrent", "reduce",
-    "resample", "scan", "scatter", "segment", "shape", "softmax", "sort", "special", "statistics",
-    "ternary", "unary", "views",
+    "join", "matmul", "norm", "pool", "pool_adaptive", "products", "random", "recurrent",
+    "reduce", "resample", "scan", "scatter", "segment", "select", "shape", "softmax", "sort",
+    "special", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -276,7 +276,7 @@ _unfold = Op(
         x, dim=dim + 1, size=size, step=step
     ),
     view=True,
-    family=_FAMILY,
+    family="view",
 )
 VIEW_WRITES["unfold"] = _unfold_write
 
@@ -364,7 +364,7 @@ _strided = Op(
     jvp=lambda tangents, _out, _x, **p: _strided(tangents[0].contiguous(), **p),
     batch=_strided_batch,
     view=True,
-    family=_FAMILY,
+    family="view",
 )
 sampled(
     _strided,

@@ -83,7 +83,7 @@ def _parts_op(count: int) -> Op:
     return op
 
 
-_parts = {count: _parts_op(count) for count in (2, 3, 4)}
+_parts = {count: _parts_op(count) for count in (2, 4)}
 
 
 # ---- steps: (projected input, state, recurrent parameters) to state; state[0] is the output ----

@@ -317,8 +317,8 @@ def interpolate(
       antialias: widen the kernel when shrinking; for "bilinear" and "bicubic".
     Raises:
       ShapeError, ValueError: mode, sizes and options do not fit.
-    Notes: products with weights of 0 take part for the linear and cubic modes, so an infinite or nan
-      element spoils results of about 64 places around it (torch: those that depend on it).
+    Notes: elements with weight 0 take part in the linear and cubic modes, so an infinite or nan one
+      spoils results about 64 places around it (torch: those that depend on it).
     Reference: cubic kernel of Keys 1981 with a = -0.75 (-0.5 with antialias).
     Example:
       >>> interpolate(tensor([[[0.0, 2.0]]]), 3, mode="linear", align_corners=True)
