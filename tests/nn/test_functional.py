@@ -166,3 +166,11 @@ def test_more_losses_as_torch(bridge):
     bridge.close(F.threshold(x, 0.1, 20.0), bridge.torch.nn.functional.threshold(tx, 0.1, 20.0))
     bridge.close(F.softplus(x, 2.0, 0.5), bridge.torch.nn.functional.softplus(tx, 2.0, 0.5))
     bridge.close(F.prelu(x, w), bridge.torch.nn.functional.prelu(tx, tw))
+
+
+def test_functions_of_the_core_are_served():
+    assert F.unfold is ft.im2col
+    assert F.fold is ft.col2im
+    for name in ("interpolate", "grid_sample", "scaled_dot_product_attention", "embedding_bag"):
+        assert name in F.__all__
+        assert getattr(F, name) is getattr(ft, name)
