@@ -12,22 +12,30 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .ops.attention import *
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.distance import *
 from .ops.family import result_type
+from .ops.fold import *
 from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.norm import *
 from .ops.numpy_like import *
 from .ops.pool import *
+from .ops.pool_adaptive import *
 from .ops.products import *
 from .ops.random import *
+from .ops.recurrent import *
 from .ops.reduce import *
+from .ops.resample import *
 from .ops.scan import *
 from .ops.scatter import *
+from .ops.segment import *
+from .ops.select import *
 from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
@@ -37,7 +45,7 @@ from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import fft, signal, special
+from . import fft, masked, signal, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

@@ -6,26 +6,58 @@ that all of them work under every transform. The losses stand in losses.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import functorch_like as ft
 from functorch_like import (
     Tensor,
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    affine_grid,
     avg_pool2d,
     batch_norm,
+    channel_shuffle,
     conv2d,
+    cosine_similarity,
+    embedding_bag,
+    fractional_max_pool2d,
+    fractional_max_pool3d,
+    grid_sample,
     group_norm,
     instance_norm,
+    interpolate,
     layer_norm,
     linear,
+    local_response_norm,
     log_softmax,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
     max_pool2d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+    multi_head_attention_forward,
+    normalize,
+    one_hot,
     pad,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
     rms_norm,
+    scaled_dot_product_attention,
     sigmoid,
     softmax,
     tanh,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
 )
+from functorch_like import col2im as fold
+from functorch_like import im2col as unfold
 from functorch_like.errors import ShapeError
 from nn.losses import (
     binary_cross_entropy,
@@ -42,46 +74,72 @@ from nn.losses import (
 Size2 = int | tuple[int, int]
 
 __all__ = [
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "affine_grid",
     "avg_pool2d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv2d",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
     "embedding",
+    "embedding_bag",
     "flatten",
+    "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "gelu",
     "glu",
+    "grid_sample",
     "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool2d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
+    "multi_head_attention_forward",
     "nll_loss",
     "normalize",
     "one_hot",
     "pad",
+    "pairwise_distance",
+    "pdist",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
@@ -92,6 +150,10 @@ __all__ = [
     "softsign",
     "tanh",
     "threshold",
+    "unfold",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]
 
 
@@ -266,72 +328,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-def _pooled(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> tuple[int, int]:
-    """(windows along one dimension, zeros missing behind the last one)."""
-    span = size + 2 * padding - kernel
-    count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
-    if (
-        ceil_mode and (count - 1) * stride >= size + padding
-    ):  # the last window must start in the image or left of it
-        count -= 1
-    return count, max(0, (count - 1) * stride - span)
-
-
-def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """Mean over windows that make the last two dimensions output_size; None keeps a size."""
-    sizes = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    for dim, wanted in zip((-2, -1), sizes, strict=True):
-        size = input.shape[dim]
-        if wanted is None or wanted == size:
-            continue
-        if wanted == 1:
-            input = input.mean(dim, keepdim=True)
-        else:
-            windows = [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
-            means = [
-                input.narrow(dim, start, stop - start).mean(dim, keepdim=True)
-                for start, stop in windows
-            ]
-            input = ft.cat(means, dim)
-    return input
-
-
 # ---- shapes, tables, similarity ----
 
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """input with the dimensions start_dim..end_dim made one."""
     return input.flatten(start_dim, end_dim)
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Classes as rows of zeros with a single one.
-
-    Args:
-      tensor [...] int64: classes, 0 <= class < num_classes.
-      num_classes: -1 takes the largest class plus one.
-    Returns:
-      [..., num_classes] int64.
-    Raises:
-      ValueError: a class is negative or too large.
-    Example:
-      >>> one_hot(ft.tensor([0, 2]))
-      tensor([[1, 0, 0],
-              [0, 0, 1]])
-    """
-    if tensor.dtype != ft.int64:
-        raise TypeError(f"one_hot: expected int64 classes, got {tensor.dtype}. Cast with .long().")
-    if num_classes == -1:
-        if tensor.numel() == 0:
-            raise ValueError("one_hot: expected num_classes for an empty tensor, got -1.")
-        num_classes = int(tensor.max()) + 1
-    if tensor.numel() and bool(((tensor < 0) | (tensor >= num_classes)).any()):
-        raise ValueError(
-            f"one_hot: expected classes 0..{num_classes - 1}, got "
-            f"{int(tensor.min())}..{int(tensor.max())}."
-        )
-    result = tensor.unsqueeze(-1) == ft.arange(num_classes, device=tensor.device)
-    return result.to(ft.int64)
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -351,19 +353,3 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
         padding_idx += weight.shape[0]
     is_padding = ft.eq(input, padding_idx).unsqueeze(-1)
     return ft.where(is_padding, rows.detach(), rows)
-
-
-def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """input divided by its p-norm along dim, at least eps."""
-    if p == 2.0:
-        norm = (input * input).sum(dim, keepdim=True).sqrt()
-    else:
-        norm = (input.abs() ** p).sum(dim, keepdim=True) ** (1.0 / p)
-    return input / norm.clamp(min=eps)
-
-
-def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Cosine of the angle between x1 and x2 along dim; each norm is taken to be at least eps."""
-    n1 = (x1 * x1).sum(dim).sqrt().clamp(min=eps)
-    n2 = (x2 * x2).sum(dim).sqrt().clamp(min=eps)
-    return (x1 * x2).sum(dim) / (n1 * n2)

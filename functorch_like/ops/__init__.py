@@ -4,23 +4,31 @@ One module a family, as in cbackend/src.
 """
 
 from . import (
+    attention,
     binary,
     complex,
     conv,
     creation,
+    distance,
     fft,
     fill,
+    fold,
     index,
     join,
     matmul,
     norm,
     numpy_like,
     pool,
+    pool_adaptive,
     products,
     random,
+    recurrent,
     reduce,
+    resample,
     scan,
     scatter,
+    segment,
+    select,
     shape,
     softmax,
     sort,
@@ -33,7 +41,8 @@ from . import (
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fft", "fill", "index", "join", "matmul", "norm",
-    "numpy_like", "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax",
+    "attention", "binary", "complex", "conv", "creation", "distance", "fft", "fill", "fold",
+    "index", "join", "matmul", "norm", "numpy_like", "pool", "pool_adaptive", "products", "random",
+    "recurrent", "reduce", "resample", "scan", "scatter", "segment", "select", "shape", "softmax",
     "sort", "special", "spectral", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

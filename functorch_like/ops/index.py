@@ -30,11 +30,9 @@ __all__ = [
     "index_add",
     "index_put",
     "index_select",
-    "masked_select",
     "nonzero",
     "scatter",
     "scatter_add",
-    "take",
     "take_along_dim",
 ]
 
@@ -1092,19 +1090,6 @@ def argwhere(x: Tensor) -> Tensor:
     return nonzero(x)
 
 
-def masked_select(x: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask holds, in one dimension; both broadcast."""
-    from .views import broadcast_tensors
-
-    x, mask = broadcast_tensors(x, mask)
-    return x[mask]
-
-
-def take(x: Tensor, index: Tensor) -> Tensor:
-    """The elements at places of the flattened tensor."""
-    return _gather(x.reshape((-1,)), index, dims=(0,))
-
-
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
 Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 
@@ -1128,8 +1113,6 @@ for _f in (
     take_along_dim,
     nonzero,
     argwhere,
-    masked_select,
-    take,
 ):
     setattr(Tensor, _f.__name__, _f)
 for _f in (scatter, scatter_add, index_add):

@@ -9,7 +9,8 @@ from cbackend import ffi, lib
 from ..errors import ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
+from ..trace import active, state
 from .conv import spread
 
 __all__ = [
@@ -255,14 +256,16 @@ def _max(
             message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape))
         )
     kernel = spread(op, kernel_size, nd)
+    strides = spread(op, stride, nd) if stride not in (None, ()) else kernel
+    pads, dilations = spread(op, padding, nd), spread(op, dilation, nd)
+    if not return_indices and x._m is None and (not active or state.trace is None):
+        # nobody asks for the places: a faster kernel
+        values = lib.cb_max_pool_values(x._v, nd, kernel, strides, pads, dilations, bool(ceil_mode))
+        return wrap(values)
     values, indices = _max_pool(
-        x,
-        kernel=kernel,
-        stride=spread(op, stride, nd) if stride not in (None, ()) else kernel,
-        padding=spread(op, padding, nd),
-        dilation=spread(op, dilation, nd),
+        x, kernel=kernel, stride=strides, padding=pads, dilation=dilations,
         ceil_mode=bool(ceil_mode),
-    )
+    )  # fmt: skip
     return (values, indices) if return_indices else values
 
 
