@@ -200,6 +200,20 @@ class Op:
         return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)
 
 
+class concretely:  # a context manager, lower-case as no_grad
+    """For kernels in Python: computes constants (from params) also while the kernel is staged.
+
+    `with concretely() as staged` tells whether it is: operands are meta tensors then.
+    """
+
+    def __enter__(self) -> bool:
+        self.depth = lib.cb_staging_pause()
+        return self.depth > 0
+
+    def __exit__(self, *exc: object) -> None:
+        lib.cb_staging_resume(self.depth)
+
+
 def _keeps(name: str) -> int:
     return 1 if name.endswith("_spec") else 0 if name.startswith("_") else 2
 

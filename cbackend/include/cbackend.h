@@ -306,6 +306,8 @@ cb_tensor *cb_as_meta(cb_tensor *x); /* shape, strides and dtype without memory 
 /* Between begin and end the calling thread's calls compute shapes only, and what they create is meta. */
 void cb_staging_begin(void);
 void cb_staging_end(void);
+int cb_staging_pause(void); /* calls compute and are not recorded until cb_staging_resume(what it gave) */
+void cb_staging_resume(int depth);
 /* The same, and calls become instructions. inputs: meta tensors. */
 cb_program *cb_program_begin(int n, cb_tensor *const *inputs);
 int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value); /* meta stands for value */

@@ -16,7 +16,7 @@ from cbackend import ffi, lib
 
 from ..dtypes import float32, float64, int64
 from ..errors import DTypeError, ShapeError, message
-from ..op import Op
+from ..op import Op, concretely
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from .creation import arange, linspace, ones, zeros
@@ -151,8 +151,9 @@ def _resample_impl(
     if not x._v:
         return ffi.NULL
     x = wrap(lib.cb_alias(x._v))  # nothing here is recorded
-    place = x.dtype, str(x.device)
-    blocks = _bands(n, m, step, align_corners, kind, transposed, place)
+    with concretely() as staged:
+        place = x.dtype, "cpu" if staged else str(x.device)
+        blocks = _bands(n, m, step, align_corners, kind, transposed, place)
     shape, last = x._shape, dim == x.ndim - 1
     rows = x if last else x.reshape((*shape[: dim + 1], -1))
     parts = []

@@ -43,6 +43,14 @@ void cb_staging_end(void) {
     __atomic_sub_fetch(&cb_recorders, 1, __ATOMIC_RELAXED);
 }
 
+int cb_staging_pause(void) {
+    int paused = depth;
+    depth = 0;
+    return paused;
+}
+
+void cb_staging_resume(int paused) { depth = paused; }
+
 /* ---- which slot is a handle's? ---- */
 
 static uint32_t hash_of(const cb_tensor *x) { return (uint32_t)((uintptr_t)x >> 4) * 2654435761u; }
