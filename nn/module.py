@@ -425,6 +425,12 @@ class Module:
 
         return self._apply(convert)
 
+    def to_empty(self: _Self, *, device: Any) -> _Self:
+        """Give parameters and buffers memory on device, which holds anything: what comes after
+        building a model on device="meta", before its values are loaded.
+        """
+        return self._apply(lambda tensor: ft.empty_like(tensor, device=device))
+
     def _to_float(self: _Self, dtype: Any) -> _Self:
         return self._apply(
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor

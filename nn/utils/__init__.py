@@ -1,9 +1,10 @@
 """Helpers around modules: clipping gradients, parameters as a vector, sequences of different
 lengths (rnn), tensors computed from others (parametrize, parametrizations), pruning, and folding
-batch normalisation into the layer before it.
+batch normalisation into the layer before it, building without initial values.
 """
 
 from nn.utils import parametrizations, parametrize, prune, rnn
+from nn.utils.construction import skip_init
 from nn.utils.fusion import (
     fuse_conv_bn_eval,
     fuse_conv_bn_weights,
@@ -32,5 +33,6 @@ __all__ = [
     "parametrize",
     "prune",
     "rnn",
+    "skip_init",
     "vector_to_parameters",
 ]

@@ -262,3 +262,13 @@ def test_sync_batch_norm():
     assert nn.SyncBatchNorm(2)(x).tolist() == nn.BatchNorm1d(2)(x).tolist()
     with pytest.raises(ValueError, match=r"SyncBatchNorm: expected input \[n, 2, \.\.\.\]"):
         nn.SyncBatchNorm(2)(ft.zeros(2))
+
+
+def test_skip_init():
+    layer = nn.utils.skip_init(nn.Transformer, 4, 2, 1, 1, 8)
+    other = nn.Transformer(4, 2, 1, 1, 8).eval()
+    layer.load_state_dict(other.state_dict())
+    x = ft.randn(3, 2, 4)
+    assert layer.eval()(x, x).tolist() == other(x, x).tolist()
+    with pytest.raises(TypeError, match="device"):
+        nn.utils.skip_init(nn.ReLU)
