@@ -1,146 +1,118 @@
 """Neural networks: modules, layers, losses, initialisers, optimizers, data; thin and stateful over
 functorch_like.
 
-Laid out as torch.nn, with torch.optim as nn.optim and torch.utils.data as nn.data. The parts that a
-model does not need are imported at first use.
+Laid out as torch.nn, with torch.optim as nn.optim and torch.utils.data as nn.data. Layers, and the
+parts that a model may do without, are imported at first use.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nn import functional, init
-from nn.layers.activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softsign,
-    Tanh,
-    Threshold,
-)
-from nn.layers.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from nn.layers.conv import Conv2d
-from nn.layers.dropout import Dropout
-from nn.layers.embedding import Embedding
-from nn.layers.linear import Bilinear, Identity, Linear
-from nn.layers.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from nn.layers.norm import BatchNorm1d, BatchNorm2d, LayerNorm
-from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
-from nn.layers.shape import Flatten, Unflatten
 from nn.module import Module
 from nn.parameter import Buffer, Parameter
 from nn.stateless import functional_call, stack_module_state
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "AdaptiveAvgPool2d",
-    "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "Bilinear",
-    "Buffer",
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MaxPool2d",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "PReLU",
-    "Parameter",
-    "ParameterDict",
-    "ParameterList",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-    "Threshold",
-    "Unflatten",
-    "data",
-    "functional",
-    "functional_call",
-    "init",
-    "load",
-    "optim",
-    "save",
-    "stack_module_state",
-    "utils",
-]
-
 if TYPE_CHECKING:
-    from nn import data, optim, utils
+    from nn import data, functional, init, optim, utils
+    from nn.layers.activation import *
+    from nn.layers.adaptive_softmax import *
+    from nn.layers.attention import *
+    from nn.layers.batch_norm import *
+    from nn.layers.container import *
+    from nn.layers.conv import *
+    from nn.layers.distance import *
+    from nn.layers.dropout import *
+    from nn.layers.embedding import *
+    from nn.layers.lazy import *
+    from nn.layers.linear import *
+    from nn.layers.loss import *
+    from nn.layers.margin_loss import *
+    from nn.layers.norm import *
+    from nn.layers.padding import *
+    from nn.layers.pooling import *
+    from nn.layers.position import *
+    from nn.layers.rnn import *
+    from nn.layers.rnn_cell import *
+    from nn.layers.shape import *
+    from nn.layers.transformer import *
     from nn.serialization import load, save
 
-_LAZY = {
-    "data": "nn.data",
-    "optim": "nn.optim",
-    "utils": "nn.utils",
-    "serialization": "nn.serialization",
+# the layers by the module of nn.layers that has them in its __all__
+_LAYERS = {
+    "activation": """
+        CELU ELU GELU GLU SELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid
+        LogSoftmax Mish PReLU RReLU ReLU ReLU6 SiLU Sigmoid Softmax Softmax2d Softmin Softplus
+        Softshrink Softsign Tanh Tanhshrink Threshold
+    """,
+    "adaptive_softmax": "AdaptiveLogSoftmaxWithLoss",
+    "attention": "MultiheadAttention",
+    "batch_norm": """
+        BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d
+        SyncBatchNorm
+    """,
+    "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
+    "conv": """
+        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    """,
+    "distance": "CosineSimilarity PairwiseDistance",
+    "dropout": """
+        AlphaDropout Dropout Dropout1d Dropout2d Dropout3d FeatureAlphaDropout
+    """,
+    "embedding": "Embedding EmbeddingBag",
+    "lazy": """
+        LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+        LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d
+        LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer
+        UninitializedParameter
+    """,
+    "linear": "Bilinear Identity Linear",
+    "loss": """
+        BCELoss BCEWithLogitsLoss CrossEntropyLoss HuberLoss KLDivLoss L1Loss
+        LinearCrossEntropyLoss MSELoss NLLLoss NLLLoss2d SmoothL1Loss
+    """,
+    "margin_loss": """
+        CTCLoss CosineEmbeddingLoss GaussianNLLLoss HingeEmbeddingLoss MarginRankingLoss
+        MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss
+        SoftMarginLoss TripletMarginLoss TripletMarginWithDistanceLoss
+    """,
+    "norm": "GroupNorm LayerNorm LocalResponseNorm RMSNorm",
+    "padding": """
+        CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d
+        ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d
+        ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d
+    """,
+    "pooling": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d
+        AdaptiveMaxPool2d AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d FractionalMaxPool2d
+        FractionalMaxPool3d LPPool1d LPPool2d LPPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
+        MaxUnpool2d MaxUnpool3d
+    """,
+    "position": "ALiBi KVCache RotaryEmbedding",
+    "rnn": "GRU LSTM RNN RNNBase",
+    "rnn_cell": "GRUCell LSTMCell RNNCell RNNCellBase",
+    "shape": """
+        ChannelShuffle Flatten Fold PixelShuffle PixelUnshuffle Unflatten Unfold Upsample
+        UpsamplingBilinear2d UpsamplingNearest2d
+    """,
+    "transformer": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
 }
+_HOME = {name: f"nn.layers.{home}" for home, names in _LAYERS.items() for name in names.split()}
+_HOME |= {"load": "nn.serialization", "save": "nn.serialization"}
+_MODULES = ["data", "functional", "init", "optim", "utils"]
+
+__all__ = ["Buffer", "Module", "Parameter", "functional_call", "stack_module_state"]
+__all__ += [*_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name in _LAZY:
-        return importlib.import_module(_LAZY[name])
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("nn.serialization"), name)
+    if name in _HOME:
+        value = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return value
+    if name in _MODULES or name == "serialization":
+        return import_module(f"nn.{name}")
     raise AttributeError(f"module 'nn' has no attribute {name!r}")
 
 

@@ -429,6 +429,12 @@ class Module:
 
         return self._apply(convert)
 
+    def to_empty(self: _Self, *, device: Any) -> _Self:
+        """Give parameters and buffers memory on device, which holds anything: what comes after
+        building a model on device="meta", before its values are loaded.
+        """
+        return self._apply(lambda tensor: ft.empty_like(tensor, device=device))
+
     def _to_float(self: _Self, dtype: Any) -> _Self:
         return self._apply(
             lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -572,6 +578,28 @@ class Module:
         return add_hook(self, "load_post", hook)
 
     # ---- printing ----
+
+    def summary(self, *args: Any, depth: int | None = None, **kwargs: Any) -> str:
+        """A table of the layers: output shapes, parameters, floating-point operations, memory.
+
+        Args:
+          args, kwargs: an input as forward takes it; a tuple of integers stands for zeros of that
+            shape. Without any, only parameters are counted.
+          depth: how far down to list modules; all the way by default.
+        Example:
+          >>> import nn
+          >>> print(nn.Sequential(nn.Linear(3, 2), nn.ReLU()).summary((5, 3)))
+          Layer        Output  Parameters  FLOPs  Memory
+          ----------------------------------------------
+          Sequential   [5, 2]           8     60    80 B
+            0: Linear  [5, 2]           8     60    40 B
+            1: ReLU    [5, 2]           0      0    40 B
+          ----------------------------------------------
+          8 parameters (32 B), 8 trainable; 60 FLOPs; 80 B of outputs
+        """
+        from nn.summary import summarize
+
+        return summarize(self, args, kwargs, depth)
 
     def extra_repr(self) -> str:
         """What stands in the parentheses of this module's repr; layers give their settings."""

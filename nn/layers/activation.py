@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import functorch_like as ft
+from functorch_like.errors import ShapeError
 from nn import functional as F
 from nn.module import Module
 from nn.parameter import Parameter
@@ -15,6 +16,7 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -23,15 +25,19 @@ __all__ = [
     "LogSoftmax",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Tanh",
+    "Tanhshrink",
     "Threshold",
 ]
 
@@ -139,6 +145,63 @@ class Softsign(Module):
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[...] -> [...]."""
         return F.softsign(input)
+
+
+class Tanhshrink(Module):
+    """x - tanh(x)."""
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[...] -> [...]."""
+        return F.tanhshrink(input)
+
+
+class _Shrink(Module):
+    """Base of the shrinking activations: keeps lambd."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class Hardshrink(_Shrink):
+    """x where |x| exceeds lambd, 0 elsewhere."""
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[...] -> [...]."""
+        return F.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Shrink):
+    """x moved by lambd towards 0, and 0 within -lambd..lambd."""
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[...] -> [...]."""
+        return F.softshrink(input, self.lambd)
+
+
+class RReLU(Module):
+    """x where it is positive, slope * x elsewhere; in training the slopes are drawn from
+    lower..upper, else their mean is taken.
+    """
+
+    def __init__(
+        self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[...] -> [...]."""
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        """Settings for repr."""
+        return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" * self.inplace)
 
 
 class GELU(Module):
@@ -305,6 +368,18 @@ class Softmax(_AlongDim):
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[...] -> [...]."""
         return ft.softmax(input, self.dim)
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of images, for every pixel."""
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[n, c, h, w] or [c, h, w] -> [same]."""
+        if input.ndim not in (3, 4):
+            raise ShapeError(
+                f"Softmax2d: expected input [n, c, h, w] or [c, h, w], got {list(input.shape)}."
+            )
+        return ft.softmax(input, -3)
 
 
 class LogSoftmax(_AlongDim):

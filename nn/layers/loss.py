@@ -1,9 +1,14 @@
-"""Losses as modules; functional.py has the formulas."""
+"""Losses between numbers and over classes, as modules; losses/ has the formulas."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import functorch_like as ft
 from nn import functional as F
+from nn.layers.linear import Linear
+from nn.losses.reduction import reduction_name
 from nn.module import Module
 
 __all__ = [
@@ -13,18 +18,28 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "MSELoss",
     "NLLLoss",
+    "NLLLoss2d",
     "SmoothL1Loss",
 ]
 
 
 class _Loss(Module):
-    """Base of the losses: keeps reduction ("mean", "sum" or "none")."""
+    """Base of the losses: keeps reduction ("mean", "sum" or "none").
 
-    def __init__(self, reduction: str = "mean") -> None:
+    size_average and reduce are torch's older form of it; they stand where torch has them.
+    """
+
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__()
-        self.reduction = reduction
+        self.reduction = reduction_name(size_average, reduce, reduction)
 
 
 class _WeightedLoss(_Loss):
@@ -32,8 +47,14 @@ class _WeightedLoss(_Loss):
 
     weight: ft.Tensor | None
 
-    def __init__(self, weight: ft.Tensor | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: ft.Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.register_buffer("weight", weight)
 
 
@@ -54,18 +75,25 @@ class CrossEntropyLoss(_WeightedLoss):
     def __init__(
         self,
         weight: ft.Tensor | None = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] and [n, ...] -> [] or [n, ...]."""
         return F.cross_entropy(
-            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
         )
 
     def _input_error(self, input: ft.Tensor, target: ft.Tensor) -> str | None:
@@ -94,18 +122,86 @@ class CrossEntropyLoss(_WeightedLoss):
         return None
 
 
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """A Linear without its own place in the model, and cross-entropy of what it gives.
+
+    Args:
+      in_features, num_classes: of the Linear. bias: whether it has one.
+      out_features: sizes behind the classes, for targets [n, *out_features].
+      reduction, weight, ignore_index, label_smoothing: as functional.cross_entropy's.
+    Shapes: linear.weight [num_classes * product of out_features, in_features].
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        reduction: str = "mean",
+        weight: ft.Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(weight, reduction=reduction)
+        self.num_classes = num_classes
+        self.out_features = tuple(out_features)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        outputs = math.prod(out_features, start=num_classes)
+        self.linear = Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
+        """[n, in_features] and [n, *out_features] -> [] or [n, *out_features]."""
+        sizes = (self.num_classes, *self.out_features)
+        bias = self.linear.bias
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*sizes, self.linear.in_features),
+            target,
+            linear_bias=None if bias is None else bias.reshape(sizes),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def extra_repr(self) -> str:
+        """Settings for repr."""
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, "
+            f"out_features={self.out_features}, bias={self.linear.bias is not None}, "
+            f"reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}"
+        )
+
+
 class NLLLoss(_WeightedLoss):
     """functional.nll_loss: the negative log-probability of the target classes."""
 
     def __init__(
-        self, weight: ft.Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+        self,
+        weight: ft.Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.ignore_index = ignore_index
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] and [n, ...] -> [] or [n, ...]."""
-        return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+        return F.nll_loss(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        )
+
+
+class NLLLoss2d(NLLLoss):
+    """NLLLoss, under an older name for images."""
 
 
 class MSELoss(_Loss):
@@ -119,7 +215,7 @@ class MSELoss(_Loss):
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.mse_loss(input, target, self.reduction)
+        return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
@@ -127,26 +223,32 @@ class L1Loss(_Loss):
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.l1_loss(input, target, self.reduction)
+        return F.l1_loss(input, target, reduction=self.reduction)
 
 
 class SmoothL1Loss(_Loss):
     """functional.smooth_l1_loss: square below beta, linear above."""
 
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.smooth_l1_loss(input, target, self.reduction, self.beta)
+        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
 
 
 class HuberLoss(_Loss):
     """functional.huber_loss: square up to delta, linear above."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.delta = delta
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
@@ -159,7 +261,7 @@ class BCELoss(_WeightedLoss):
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.binary_cross_entropy(input, target, self.weight, self.reduction)
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
@@ -170,26 +272,34 @@ class BCEWithLogitsLoss(_WeightedLoss):
     def __init__(
         self,
         weight: ft.Tensor | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         pos_weight: ft.Tensor | None = None,
     ) -> None:
-        super().__init__(weight, reduction)
+        super().__init__(weight, size_average, reduce, reduction)
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
         return F.binary_cross_entropy_with_logits(
-            input, target, self.weight, self.reduction, self.pos_weight
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
 
 
 class KLDivLoss(_Loss):
     """functional.kl_div of log-probabilities and target probabilities."""
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
     def forward(self, input: ft.Tensor, target: ft.Tensor) -> ft.Tensor:
         """[...] and [...] -> [] or [...]."""
-        return F.kl_div(input, target, self.reduction, self.log_target)
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

@@ -1,4 +1,4 @@
-"""Normalisation layers."""
+"""Normalisation without running statistics: over features, groups of channels or neighbours."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import functorch_like as ft
-from functorch_like.errors import ShapeError
 from nn import functional as F
 from nn import init
 from nn.module import Module
 from nn.parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm"]
+__all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
 class LayerNorm(Module):
@@ -77,131 +76,139 @@ class LayerNorm(Module):
         )
 
 
-class _BatchNorm(Module):
-    """What BatchNorm1d and BatchNorm2d share: everything but the ranks of input they take."""
+class RMSNorm(Module):
+    """input divided by the root of its mean square over the last dimensions, times weight.
 
-    ranks: tuple[int, ...] = ()
-    expected = ""
+    Args:
+      normalized_shape: size of the last dimension, or sizes of the last ones.
+      eps: added to the mean square; None takes the dtype's smallest step.
+      elementwise_affine: have a weight.
+    Shapes: input and output [..., *normalized_shape]; weight (1) [*normalized_shape].
+    Reference: Zhang & Sennrich 2019.
+    """
 
     weight: Parameter | None
-    bias: Parameter | None
-    running_mean: ft.Tensor | None
-    running_var: ft.Tensor | None
-    num_batches_tracked: ft.Tensor | None
 
     def __init__(
         self,
-        num_features: int,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        weight = ft.empty(self.normalized_shape, device=device, dtype=dtype)
+        self.register_parameter("weight", Parameter(weight) if elementwise_affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the initial values again."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[..., *normalized_shape] -> [same]."""
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """Settings for repr."""
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
+
+
+class GroupNorm(Module):
+    """Mean 0 and variance 1 over each group of channels of each instance, times weight plus bias.
+
+    Args:
+      num_groups, num_channels: the first divides the second.
+      eps: added to the variance.
+      affine: have weight (1) and bias (0) [num_channels]; bias=False drops the bias only.
+    Shapes: input and output [n, num_channels, ...].
+    Reference: Wu & He 2018.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
         eps: float = 1e-5,
-        momentum: float | None = 0.1,
         affine: bool = True,
-        track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
         *,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            value = (
-                Parameter(ft.empty(num_features, device=device, dtype=dtype)) if wanted else None
+        if num_groups <= 0 or num_channels % num_groups:
+            raise ValueError(
+                f"GroupNorm: expected num_channels divisible by num_groups, got {num_channels} and "
+                f"{num_groups}."
             )
-            self.register_parameter(name, value)
-        tracked = track_running_stats
-        self.register_buffer(
-            "running_mean", ft.zeros(num_features, device=device, dtype=dtype) if tracked else None
-        )
-        self.register_buffer(
-            "running_var", ft.ones(num_features, device=device, dtype=dtype) if tracked else None
-        )
-        self.register_buffer(
-            "num_batches_tracked", ft.tensor(0, dtype=ft.int64, device=device) if tracked else None
-        )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            value = ft.empty(num_channels, device=device, dtype=dtype)
+            self.register_parameter(name, Parameter(value) if wanted else None)
         self.reset_parameters()
-
-    def reset_running_stats(self) -> None:
-        """Forget the running statistics."""
-        for name, value in (
-            ("running_mean", 0.0),
-            ("running_var", 1.0),
-            ("num_batches_tracked", 0),
-        ):
-            buffer = getattr(self, name)
-            if buffer is not None:
-                buffer.fill_(value)
 
     def reset_parameters(self) -> None:
         """Set the initial values again."""
-        self.reset_running_stats()
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: ft.Tensor) -> ft.Tensor:
-        """[n, c, ...] -> [n, c, ...]."""
-        if input.ndim not in self.ranks or input.shape[1] != self.num_features:
-            expected = self.expected.replace("c", str(self.num_features))
-            raise ShapeError(
-                f"{type(self).__name__}: expected input {expected}, got {list(input.shape)}. "
-                f"num_features={self.num_features} must equal the input's size along dim 1."
+        """[n, c, ...] -> [same]."""
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def _input_error(self, input: ft.Tensor) -> str | None:
+        if input.ndim < 2 or input.shape[1] != self.num_channels:
+            return (
+                f"GroupNorm: expected input [n, {self.num_channels}, ...], got "
+                f"{list(input.shape)}. num_channels={self.num_channels} must equal the input's "
+                "size along dim 1."
             )
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # a plain average over all batches
-                momentum = 1.0 / float(self.num_batches_tracked)
-        use_batch = self.training or self.running_mean is None
-        tracked = not self.training or self.track_running_stats
-        return F.batch_norm(
-            input,
-            self.running_mean if tracked else None,
-            self.running_var if tracked else None,
-            self.weight,
-            self.bias,
-            use_batch,
-            momentum,
-            self.eps,
-        )
+        return None
 
     def extra_repr(self) -> str:
         """Settings for repr."""
         return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
         )
 
 
-class BatchNorm1d(_BatchNorm):
-    """Mean 0 and variance 1 per channel over the batch (and length), times weight plus bias.
+class LocalResponseNorm(Module):
+    """input divided by (k + alpha * mean of squares over size neighbouring channels) ^ beta.
 
-    Args:
-      num_features: channels, c.
-      eps: added to the variance.
-      momentum: share by which running statistics move towards each batch's; None averages all
-        batches.
-      affine: have weight (1) and bias (0) [c]; bias=False drops the bias only.
-      track_running_stats: keep running_mean, running_var [c] and num_batches_tracked [] for eval().
-    Shapes: input and output [n, c] or [n, c, length].
+    Shapes: input and output [n, c, ...].
+    Reference: Krizhevsky, Sutskever & Hinton 2012.
     """
 
-    ranks = (2, 3)
-    expected = "[n, c] or [n, c, length]"
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
 
+    def forward(self, input: ft.Tensor) -> ft.Tensor:
+        """[n, c, ...] -> [same]."""
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
-class BatchNorm2d(_BatchNorm):
-    """Mean 0 and variance 1 per channel over the batch and the pixels; arguments as BatchNorm1d's.
-
-    Example:
-      >>> import functorch_like as ft, nn
-      >>> list(nn.BatchNorm2d(3)(ft.rand(4, 3, 5, 5)).shape)
-      [4, 3, 5, 5]
-    """
-
-    ranks = (4,)
-    expected = "[n, c, h, w]"
+    def extra_repr(self) -> str:
+        """Settings for repr."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -81,7 +81,7 @@ def test_conv2d_shapes_and_settings():
         (
             nn.AvgPool2d(4),
             (ft.zeros(1, 1, 2, 2),),
-            r"avg_pool: expected a window that fits the padded input",
+            r"AvgPool2d: expected images at least as large as the window",
         ),
         (nn.Flatten(2), (ft.zeros(4),), r"Flatten: expected start_dim within"),
         (nn.Unflatten(1, (2, 3)), (ft.zeros(4, 5),), r"Unflatten: expected a size along dim 1"),

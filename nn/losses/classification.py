@@ -1,8 +1,4 @@
-"""Losses as pure functions of tensors; nn.functional re-exports them.
-
-They broadcast input against target without a warning: give equal shapes. All are compositions or
-fused operations of functorch_like, so that all work under every transform.
-"""
+"""Losses over classes and probabilities."""
 
 from __future__ import annotations
 
@@ -11,35 +7,25 @@ import math
 import functorch_like as ft
 from functorch_like import Tensor
 from functorch_like.errors import ShapeError
+from nn.losses.reduction import reduced, reduction_name
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
-    "huber_loss",
     "kl_div",
-    "l1_loss",
-    "mse_loss",
+    "linear_cross_entropy",
     "nll_loss",
-    "smooth_l1_loss",
 ]
-
-
-def _reduce(op: str, loss: Tensor, reduction: str) -> Tensor:
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{op}: expected reduction 'mean', 'sum' or 'none', got {reduction!r}.")
 
 
 def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -63,6 +49,45 @@ def cross_entropy(
         target,
         weight,
         ignore_index=ignore_index,
+        reduction=reduction_name(size_average, reduce, reduction),
+        label_smoothing=label_smoothing,
+    )
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """cross_entropy of linear(input, linear_weight, linear_bias).
+
+    Args:
+      input [n, features] or [features]. linear_weight [c, features], linear_bias [c]; or
+        [c, d1, ..., features] and [c, d1, ...] for a target [n, d1, ...].
+      The others as cross_entropy's; ignore_index None stands for -100.
+    Example:
+      >>> linear_cross_entropy(ft.ones(2, 3), ft.zeros(4, 3), ft.tensor([0, 3]))
+      tensor(1.3863)
+    """
+    classes, *sizes, features = linear_weight.shape
+    logits = ft.linear(
+        input,
+        linear_weight.reshape(-1, features),
+        None if linear_bias is None else linear_bias.reshape(-1),
+    )
+    if sizes:
+        logits = logits.reshape(*input.shape[:-1], classes, *sizes)
+    return cross_entropy(
+        logits,
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
     )
@@ -72,63 +97,28 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-input at the classes; input [n, c, ...] holds log-probabilities, target [n, ...] int64."""
+    """-input at the classes; input [n, c, ...] holds log-probabilities, target [n, ...] int64.
+
+    Example:
+      >>> nll_loss(ft.tensor([[-0.5, -1.0]]), ft.tensor([1]))
+      tensor(1.)
+    """
+    reduction = reduction_name(size_average, reduce, reduction)
     return ft.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
-def mse_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None
-) -> Tensor:
-    """(input - target) ** 2, averaged, summed, or elementwise ("none").
-
-    Example:
-      >>> mse_loss(ft.tensor([1.0, 2.0]), ft.tensor([1.0, 4.0]))
-      tensor(2.)
-    """
-    difference = input - target
-    loss = difference * difference
-    return _reduce("mse_loss", loss if weight is None else loss * weight, reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|, averaged, summed, or elementwise ("none")."""
-    return _reduce("l1_loss", (input - target).abs(), reduction)
-
-
-def smooth_l1_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0
-) -> Tensor:
-    """Square / (2 beta) for differences below beta, linear above. Reference: Girshick 2015."""
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}.")
-    difference = input - target
-    distance = difference.abs()
-    if beta > 0:
-        distance = ft.where(
-            distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta
-        )
-    return _reduce("smooth_l1_loss", distance, reduction)
-
-
-def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0
-) -> Tensor:
-    """Square / 2 for differences up to delta, linear above. Reference: Huber 1964."""
-    if delta <= 0:
-        raise ValueError(f"huber_loss: expected delta > 0, got {delta}.")
-    difference = input - target
-    distance = difference.abs()
-    loss = ft.where(
-        distance <= delta, difference * difference * 0.5, (distance - 0.5 * delta) * delta
-    )
-    return _reduce("huber_loss", loss, reduction)
-
-
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-(target log(input) + (1 - target) log(1 - input)); logarithms are cut at -100.
 
@@ -138,6 +128,9 @@ def binary_cross_entropy(
       weight: a factor for each element.
     Notes: At exactly 0 or 1 the gradient is that of the cut value; binary_cross_entropy_with_logits
       has no cut.
+    Example:
+      >>> binary_cross_entropy(ft.tensor([0.5]), ft.tensor([1.0]))
+      tensor(0.6931)
     """
     if tuple(input.shape) != tuple(target.shape):
         raise ShapeError(
@@ -150,13 +143,16 @@ def binary_cross_entropy(
     yes = ft.where(input > tiny, ft.log(input.clamp(min=tiny)), floor)
     no = ft.where(input < 1, ft.log1p(-ft.where(input < 1, input, 0.0)), floor)
     loss = -(target * yes + (1 - target) * no)
-    return _reduce("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
+    loss = loss if weight is None else loss * weight
+    return reduced("binary_cross_entropy", loss, reduction, size_average, reduce)
 
 
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -177,15 +173,25 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * input - log_yes
     else:
         loss = (1 - target) * input - log_yes * (1 + (pos_weight - 1) * target)
-    return _reduce(
-        "binary_cross_entropy_with_logits", loss if weight is None else loss * weight, reduction
-    )
+    loss = loss if weight is None else loss * weight
+    return reduced("binary_cross_entropy_with_logits", loss, reduction, size_average, reduce)
 
 
 def kl_div(
-    input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
 ) -> Tensor:
-    """target (log(target) - input), input being log-probabilities; reduction also "batchmean"."""
+    """target (log(target) - input), input being log-probabilities; reduction also "batchmean".
+
+    Example:
+      >>> p = ft.tensor([0.5, 0.5])
+      >>> kl_div(p.log(), p)
+      tensor(0.)
+    """
     if log_target:
         loss = ft.exp(target) * (target - input)
     else:
@@ -195,5 +201,5 @@ def kl_div(
             - target * input
         )
     if reduction == "batchmean":
-        return loss.sum() / input.shape[0]
-    return _reduce("kl_div", loss, reduction)
+        return loss.sum() / (input.shape[0] if input.ndim else 1)
+    return reduced("kl_div", loss, reduction, size_average, reduce)
