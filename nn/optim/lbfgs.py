@@ -46,7 +46,7 @@ class LBFGS(Optimizer):
       >>> optimizer.step(closure).item()
       53.0
       >>> w.detach()
-      tensor([1., 5.])
+      tensor([1.0000, 5.0000])
     """
 
     def __init__(
