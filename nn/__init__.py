@@ -110,25 +110,31 @@ __all__ = [
     "Softsign",
     "Tanh",
     "Threshold",
+    "Trainer",
     "Unflatten",
     "data",
     "functional",
     "functional_call",
     "init",
     "load",
+    "metrics",
     "optim",
     "save",
     "stack_module_state",
+    "training",
     "utils",
 ]
 
 if TYPE_CHECKING:
-    from nn import data, optim, utils
+    from nn import data, metrics, optim, training, utils
     from nn.serialization import load, save
+    from nn.training.trainer import Trainer
 
 _LAZY = {
     "data": "nn.data",
+    "metrics": "nn.metrics",
     "optim": "nn.optim",
+    "training": "nn.training",
     "utils": "nn.utils",
     "serialization": "nn.serialization",
 }
@@ -141,6 +147,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_LAZY[name])
     if name in ("load", "save"):
         return getattr(importlib.import_module("nn.serialization"), name)
+    if name == "Trainer":
+        return importlib.import_module("nn.training").Trainer
     raise AttributeError(f"module 'nn' has no attribute {name!r}")
 
 

@@ -1,5 +1,5 @@
-"""Saving and loading tensors as safetensors files: a JSON header and raw bytes, nothing that could
-run code.
+"""Saving and loading tensors and training states as safetensors files: a JSON header and raw
+bytes, nothing that could run code.
 
 The safetensors library reads and writes the format and checks a file's header against its size.
 Around it stand here: our tensors, one dtype the format lacks, errors that name the file, and writes
@@ -24,6 +24,8 @@ __all__ = ["FileFormatError", "load", "load_metadata", "save"]
 _METADATA = "__metadata__"
 # The format has no complex128: pairs of F64 are stored, and this with their names in the metadata.
 _PAIRS = "__complex128__:"
+# A tree of tensors and plain values is stored as JSON text under this name in the metadata.
+_TREE = "__tree__"
 # code in the file -> name of the dtype, in NumPy too but for bfloat16
 _CODES: dict[str, str] = dict(
     zip(
@@ -40,19 +42,20 @@ class FileFormatError(ValueError):
 
 
 def save(
-    obj: Module | Mapping[str, Tensor],
+    obj: Module | Mapping[str, Any],
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors to a safetensors file.
+    """Write tensors, or a whole training state, to a safetensors file.
 
     Args:
       obj: a dict of names and tensors, such as model.state_dict(); or a Module, whose state_dict is
-        taken.
+        taken; or a dict of nested dicts, lists and tuples with tensors, numbers and strings, such
+        as {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}.
       path: the file; an existing one is replaced only once the new one is complete.
       metadata: strings to keep with the tensors; load_metadata gives them back.
     Raises:
-      TypeError: a value that is no tensor, or metadata that is no string.
+      TypeError: a value of another type, or metadata that is no string.
       OSError: the file cannot be written; an existing file is unchanged.
     Example:
       >>> import functorch_like as ft, nn, os, tempfile
@@ -60,6 +63,9 @@ def save(
       >>> nn.save({"w": ft.tensor([1.0, 2.0])}, path)
       >>> nn.load(path)
       {'w': tensor([1., 2.])}
+      >>> nn.save({"step": 3, "betas": (0.9, 0.99), "w": ft.ones(2)}, path)
+      >>> nn.load(path)
+      {'step': 3, 'betas': (0.9, 0.99), 'w': tensor([1., 1.])}
     """
     tensors = obj.state_dict() if isinstance(obj, Module) else obj
     if not isinstance(tensors, Mapping):
@@ -74,17 +80,14 @@ def save(
                 f"save: expected strings as metadata, got {key!r}: {value!r}. Use str() or "
                 "json.dumps()."
             )
+    if not all(isinstance(key, str) and isinstance(t, Tensor) for key, t in tensors.items()):
+        from nn.state_tree import encode
+
+        notes[_TREE], tensors = encode(tensors)
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or name == _METADATA:
-            raise TypeError(
-                f"save: expected strings other than {_METADATA} as names, got {name!r}."
-            )
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"save: expected tensors, got {type(tensor).__name__} for {name!r}. Put settings "
-                "in metadata=."
-            )
+        if name == _METADATA:
+            raise TypeError(f"save: expected names other than {_METADATA}, got it.")
         tensor = tensor.detach().cpu().contiguous()
         if tensor.dtype == ft.complex128:
             notes[_PAIRS + name] = ""
@@ -123,8 +126,9 @@ def _write(specs: Mapping[str, Any], path: str, notes: dict[str, str]) -> None:
         raise
 
 
-def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, sorted by name; for model.load_state_dict.
+def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Any]:
+    """The tensors of a safetensors file, sorted by name, for model.load_state_dict; or the training
+    state that was saved.
 
     Args:
       path: the file.
@@ -152,13 +156,20 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
             what = f"tensor {key!r} of shape {str(item['shape'])[:80]}: {error}"
             raise _broken(name, what) from error
         tensors[key] = tensor if device is None else tensor.to(device)
-    return tensors
+    if _TREE not in metadata:
+        return tensors
+    from nn.state_tree import decode
+
+    try:
+        return decode(metadata[_TREE], tensors)
+    except ValueError as error:
+        raise _broken(name, error) from error
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The strings that were saved with the tensors; reads no tensor."""
     metadata = _metadata(os.fspath(path))
-    return {key: value for key, value in metadata.items() if not key.startswith(_PAIRS)}
+    return {k: v for k, v in metadata.items() if k != _TREE and not k.startswith(_PAIRS)}
 
 
 def _metadata(path: str) -> dict[str, str]:
