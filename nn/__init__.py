@@ -120,6 +120,8 @@ __all__ = [
     "metrics",
     "optim",
     "save",
+    "save_npz",
+    "save_sharded",
     "stack_module_state",
     "training",
     "utils",
@@ -127,6 +129,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nn import data, metrics, optim, training, utils
+    from nn.lazy_tensors import save_sharded
+    from nn.numpy_file import save_npz
     from nn.serialization import load, save
     from nn.training.trainer import Trainer
 
@@ -139,16 +143,22 @@ _LAZY = {
     "serialization": "nn.serialization",
 }
 
+_FROM = {
+    "Trainer": "nn.training.trainer",
+    "load": "nn.serialization",
+    "save": "nn.serialization",
+    "save_npz": "nn.numpy_file",
+    "save_sharded": "nn.lazy_tensors",
+}
+
 
 def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _LAZY:
         return importlib.import_module(_LAZY[name])
-    if name in ("load", "save"):
-        return getattr(importlib.import_module("nn.serialization"), name)
-    if name == "Trainer":
-        return importlib.import_module("nn.training").Trainer
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name]), name)
     raise AttributeError(f"module 'nn' has no attribute {name!r}")
 
 

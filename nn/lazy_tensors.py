@@ -144,7 +144,7 @@ def open_sharded(path: str | os.PathLike[str]) -> LazyTensors:
         place = os.path.join(directory, shard)
         if not os.path.exists(place):
             raise FileFormatError(
-                f"load: expected the shard {shard} beside {path}, got no such file. Copy all shards."
+                f"load: expected the shard {shard} beside {path}, got none. Copy all shards."
             )
         parts[shard] = LazyTensors(place)
     for name, shard in weight_map.items():
@@ -197,14 +197,10 @@ def save_sharded(
             size = 0
         shards[-1][name] = tensor
         size, total = size + tensor.nbytes, total + tensor.nbytes
-    names = [
-        f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)
-    ]
+    names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
         save(shard, os.path.join(directory, name))
-    weight_map = {
-        key: name for name, shard in zip(names, shards, strict=True) for key in shard
-    }
+    weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
     with replacing(os.path.join(directory, "model.safetensors.index.json"), "save") as draft:
         with open(draft, "w") as file:
             json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, file, indent=1)

@@ -75,15 +75,14 @@ def confusion_matrix(outputs: Tensor, targets: Tensor, num_classes: int | None =
               [0, 1]])
     """
     predicted = _classes("confusion_matrix", outputs, targets)
-    if num_classes is None:
-        if outputs.ndim > targets.ndim:
-            num_classes = outputs.shape[1]
-        else:
-            largest = ft.maximum(predicted.max(), targets.max()) if targets.numel() else -1
-            num_classes = int(largest) + 1
-    cells = targets.reshape(-1).long() * num_classes + predicted.reshape(-1).long()
-    counts = ft.bincount(cells, minlength=num_classes * num_classes)
-    return counts.reshape(num_classes, num_classes)
+    if num_classes is not None:
+        size = num_classes
+    elif outputs.ndim > targets.ndim:
+        size = outputs.shape[1]
+    else:
+        size = int(ft.maximum(predicted.max(), targets.max())) + 1 if targets.numel() else 0
+    cells = targets.reshape(-1).long() * size + predicted.reshape(-1).long()
+    return ft.bincount(cells, minlength=size * size).reshape(size, size)
 
 
 def precision(

@@ -39,9 +39,7 @@ def save_npz(
         write(file, **arrays)
 
 
-def load_npz(
-    path: str | os.PathLike[str], max_bytes: int = _MAX_BYTES
-) -> dict[str, Tensor]:
+def load_npz(path: str | os.PathLike[str], max_bytes: int = _MAX_BYTES) -> dict[str, Tensor]:
     """The arrays of a .npz file as tensors.
 
     Args:

@@ -164,9 +164,7 @@ def _load_safetensors(name: str, device: Any) -> Any:
     tensors = {}
     for key, item in sorted(items, key=lambda pair: pair[0]):
         try:
-            tensor = to_tensor(
-                item["dtype"], item["shape"], item["data"], _PAIRS + key in metadata
-            )
+            tensor = to_tensor(item["dtype"], item["shape"], item["data"], _PAIRS + key in metadata)
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             what = f"tensor {key!r} of shape {str(item['shape'])[:80]}: {error}"
             raise _broken(name, what) from error

@@ -74,6 +74,7 @@ def is_zip(path: str) -> bool:
 
 def is_torch(path: str) -> bool:
     """Whether a zip archive has a data.pkl, as those of torch.save."""
+
     def message(why: str) -> str:
         return f"load: expected a whole zip archive, got {path}: {why}. Copy or save it again."
 
@@ -276,15 +277,19 @@ class _Reader:
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without a storage")
         numbers = (offset, *shape, *strides)
-        if len(shape) != len(strides) or len(shape) > 32 or not all(
-            type(n) is int and 0 <= n < 1 << 62 for n in numbers
+        if (
+            len(shape) != len(strides)
+            or len(shape) > 32
+            or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers)
         ):
             raise ValueError(
                 f"tensor of storage {storage.key} has shape {shape!r:.80}, strides {strides!r:.80}"
             )
         data = self.memory.get(storage.key)
         if data is None:
-            data = self.memory[storage.key] = bytearray(self._entry(f"{self.prefix}data/{storage.key}"))
+            data = self.memory[storage.key] = bytearray(
+                self._entry(f"{self.prefix}data/{storage.key}")
+            )
         narrow = "uint16" if kind == "bfloat16" else kind
         size = np.dtype(narrow).itemsize
         count = 1
@@ -301,9 +306,7 @@ class _Reader:
         )
         self.expanded += count if repeats else 0
         if self.expanded > _MAX_EXPANDED:
-            raise ValueError(
-                f"tensor of storage {storage.key} claims {count} elements of {whole}"
-            )
+            raise ValueError(f"tensor of storage {storage.key} claims {count} elements of {whole}")
         if not count:
             tensor = ft.zeros(tuple(shape), dtype=getattr(ft, kind))
             return tensor.requires_grad_() if requires_grad else tensor

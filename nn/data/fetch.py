@@ -16,7 +16,7 @@ class Fetch:
 
     Args:
       dataset: with indices, or an IterableDataset.
-      collate_fn: makes a batch of a list of samples, or changes a sample where there are no batches.
+      collate_fn: makes a batch of a list of samples; without batches, changes a sample.
       batched: whether indices come as lists.
       batch_size, drop_last: of the batches of a stream; None for samples as they are.
       get_batch: whether the data set's own get_batch makes the batches.

@@ -318,9 +318,7 @@ def _started(tasks: Iterable[Any], skip: int) -> Iterator[Any]:
     return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
 
 
-def _check_workers(
-    count: int, prefetch: int | None, persistent: bool, timeout: float
-) -> None:
+def _check_workers(count: int, prefetch: int | None, persistent: bool, timeout: float) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise ValueError(f"DataLoader: expected num_workers as an integer >= 0, got {count!r}.")
     if prefetch is not None and (count == 0 or prefetch < 1):
@@ -329,9 +327,7 @@ def _check_workers(
             f"num_workers={count}."
         )
     if persistent and count == 0:
-        raise ValueError(
-            "DataLoader: expected persistent_workers with num_workers above 0, got 0."
-        )
+        raise ValueError("DataLoader: expected persistent_workers with num_workers above 0, got 0.")
     if timeout < 0:
         raise ValueError(f"DataLoader: expected timeout >= 0, got {timeout}.")
 

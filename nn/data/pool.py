@@ -52,6 +52,7 @@ class ProcessPool:
             methods = multiprocessing.get_all_start_methods()
             default = "forkserver" if "forkserver" in methods else "spawn"
             context = multiprocessing.get_context(context or default)
+        self.turn = 0  # number of the present pass
         self.processes: list[Any] = []
         self.connections: list[Any] = []
         self._finalizer = weakref.finalize(self, _end, self.processes, self.connections)
@@ -138,8 +139,7 @@ class ProcessPool:
             )
         self.close()
         raise RuntimeError(
-            f"DataLoader: expected worker {worker} (pid {number}) to go on, but it {how}. "
-            f"{hint}"
+            f"DataLoader: expected worker {worker} (pid {number}) to go on, but it {how}. {hint}"
         )
 
     def close(self) -> None:
@@ -173,8 +173,9 @@ class ThreadPool:
     def __init__(
         self, fetch: Fetch, count: int, init: Callable[[int], None] | None, seed: int
     ) -> None:
+        self.turn = 0
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        self._tasks = [queue.SimpleQueue() for _ in range(count)]
+        self._tasks: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(count)]
         self._finalizer = weakref.finalize(self, _stop, self._tasks)
         for worker, tasks in enumerate(self._tasks):
             server = Server(fetch, worker, count, own_rng=False)

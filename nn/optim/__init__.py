@@ -1,12 +1,13 @@
 """Optimizers: stateful classes for training loops, pure() transformations for functional code."""
 
-from nn.optim import lr_scheduler
+from nn.optim import lr_scheduler, swa_utils
 from nn.optim.adafactor import Adafactor
 from nn.optim.adam import Adam, AdamW
 from nn.optim.adam_variants import LAMB, Adamax, NAdam, RAdam
 from nn.optim.adaptive import Adadelta, Adagrad, RMSprop
 from nn.optim.asgd import ASGD
 from nn.optim.base import Optimizer, Transformation, apply_updates
+from nn.optim.grad_scaler import GradScaler
 from nn.optim.lbfgs import LBFGS
 from nn.optim.muon import Muon
 from nn.optim.sgd import SGD
@@ -23,6 +24,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "GradScaler",
     "Lion",
     "Muon",
     "NAdam",
@@ -33,4 +35,5 @@ __all__ = [
     "Transformation",
     "apply_updates",
     "lr_scheduler",
+    "swa_utils",
 ]

@@ -44,6 +44,34 @@ def apply_updates(params: Any, updates: Any) -> Any:
     return tree.map(lambda param, change: param + change, params, updates)
 
 
+def check_betas(cls: type, options: Mapping[str, Any], name: str = "betas") -> None:
+    """Raise ValueError for a share outside 0..1 (1 excluded); tensors are not looked at."""
+    for i, beta in enumerate(options[name]):
+        if not isinstance(beta, Tensor) and not 0.0 <= beta < 1.0:
+            raise ValueError(
+                f"{cls.__name__}: expected {name}[{i}] within 0..1, below 1, got {beta}."
+            )
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options among the local names at the start of an optimizer's __init__."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in ("self", "params", "__class__")
+    }
+
+
+def is_on(value: Any) -> bool:
+    """Whether an option has an effect; one that is a tensor (per vmap lane, say) always may."""
+    return isinstance(value, Tensor) or bool(value)
+
+
+def cast(value: Any, like: Tensor) -> Any:
+    """A number as it is, a scalar tensor in the dtype of another: lanes must not promote it."""
+    return value.to(like.dtype) if isinstance(value, Tensor) else value
+
+
 class Optimizer:
     """Base class: parameter groups, state, and step().
 
@@ -389,34 +417,6 @@ def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> No
         value = options[name]
         if not isinstance(value, Tensor) and not value >= low:
             raise ValueError(f"{cls.__name__}: expected {name} >= {low:g}, got {value}.")
-
-
-def check_betas(cls: type, options: Mapping[str, Any], name: str = "betas") -> None:
-    """Raise ValueError for a share outside 0..1 (1 excluded); tensors are not looked at."""
-    for i, beta in enumerate(options[name]):
-        if not isinstance(beta, Tensor) and not 0.0 <= beta < 1.0:
-            raise ValueError(
-                f"{cls.__name__}: expected {name}[{i}] within 0..1, below 1, got {beta}."
-            )
-
-
-def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The options among the local names at the start of an optimizer's __init__."""
-    return {
-        name: value
-        for name, value in arguments.items()
-        if name not in ("self", "params", "__class__")
-    }
-
-
-def is_on(value: Any) -> bool:
-    """Whether an option has an effect; one that is a tensor (per vmap lane, say) always may."""
-    return isinstance(value, Tensor) or bool(value)
-
-
-def cast(value: Any, like: Tensor) -> Any:
-    """A number as it is, a scalar tensor in the dtype of another: lanes must not promote it."""
-    return value.to(like.dtype) if isinstance(value, Tensor) else value
 
 
 def advance(states: Iterable[State]) -> None:

@@ -47,9 +47,7 @@ class Elementwise(Optimizer):
         if not param.is_complex():
             return cls.change(grad, state, param, options)
         parts = {n: v if n in cls.counters else ft.view_as_real(v) for n, v in state.items()}
-        change, new = cls.change(
-            ft.view_as_real(grad), parts, ft.view_as_real(param), options
-        )
+        change, new = cls.change(ft.view_as_real(grad), parts, ft.view_as_real(param), options)
         whole = {n: v if n in cls.counters else ft.view_as_complex(v) for n, v in new.items()}
         return ft.view_as_complex(change), whole
 

@@ -130,9 +130,7 @@ class LBFGS(Optimizer):
             norm = ft.where(useful, (y * y).sum(), ft.ones_like(curvature))
             new = {"old_dirs": y, "old_stps": s, "ro": 1.0 / safe}
             new = {
-                name: ft.where(
-                    useful, ft.cat([state[name][1:], value.unsqueeze(0)]), state[name]
-                )
+                name: ft.where(useful, ft.cat([state[name][1:], value.unsqueeze(0)]), state[name])
                 for name, value in new.items()
             }
             scale = ft.where(useful, safe / norm, state["H_diag"])
@@ -195,6 +193,18 @@ class LBFGS(Optimizer):
             for param, part in zip(params, _split(direction, params), strict=True):
                 param.add_(part, alpha=length)
 
+        def along(direction: Tensor) -> Callable[[float], tuple[float, Tensor]]:
+            before = [param.clone() for param in params]
+
+            def at(length: float) -> tuple[float, Tensor]:
+                move(length, direction)
+                value, flat = evaluate()
+                for param, old in zip(params, before, strict=True):
+                    param.copy_(old)
+                return float(value), flat
+
+            return at
+
         first_loss, grad = evaluate()
         start = state["func_evals"] - 1
         loss = float(first_loss)
@@ -211,17 +221,8 @@ class LBFGS(Optimizer):
                 break
             last = iteration == group["max_iter"]
             if group["line_search_fn"] is not None:
-                before = [param.clone() for param in params]
-
-                def at(length: float, d: Tensor = d, before: Any = before) -> tuple[float, Tensor]:
-                    move(length, d)
-                    value, flat = evaluate()
-                    for param, old in zip(params, before, strict=True):
-                        param.copy_(old)
-                    return float(value), flat
-
                 most = group["max_eval"] - (state["func_evals"] - start)
-                loss, grad, t = strong_wolfe(at, t, d, loss, grad, slope, most)
+                loss, grad, t = strong_wolfe(along(d), t, d, loss, grad, slope, most)
                 state["t"] = t
                 move(t, d)
             else:
@@ -251,12 +252,10 @@ class LBFGS(Optimizer):
             for name, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / curvature)):
                 state[name] = [*state[name], value][-size:]
             state["H_diag"] = curvature / float((y * y).sum())
-        return _direction(
-            grad, state["old_dirs"], state["old_stps"], state["ro"], state["H_diag"]
-        )
+        return _direction(grad, state["old_dirs"], state["old_stps"], state["ro"], state["H_diag"])
 
     def _adopt(self, key: Any, what: str, value: Any, param: Tensor) -> Any:
-        """A saved state value: numbers as numbers; vectors over all parameters, and lists of them."""
+        """A saved state value: numbers, vectors over all parameters, and lists of them."""
         from nn.state_dict import as_tensor
 
         if isinstance(value, (list, tuple)):

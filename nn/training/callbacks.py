@@ -249,8 +249,10 @@ class LearningCurve(Callback):
 
 def _pyplot() -> Any:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from matplotlib.backends.backend_agg import (  # pyright: ignore[reportMissingImports]
+            FigureCanvasAgg,
+        )
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "LearningCurve: expected matplotlib, got none. Install functorch-like[train]."

@@ -203,7 +203,7 @@ class Trainer:
         size = _size(targets if targets is not None else batch)
         self._loss_sum += value * size
         self._samples += size
-        if self.metrics and outputs is not None:
+        if self.metrics and outputs is not None and targets is not None:
             with ft.no_grad():
                 for metric in self.metrics.values():
                     metric.update(outputs.detach(), targets)
@@ -286,7 +286,7 @@ class Trainer:
                     loss, outputs, targets = self._loss_of(batch)
                     size = _size(targets if targets is not None else batch)
                     total, samples = total + float(loss) * size, samples + size
-                    if outputs is not None:
+                    if outputs is not None and targets is not None:
                         for metric in self.metrics.values():
                             metric.update(outputs, targets)
             values = {name: _number(metric.compute()) for name, metric in self.metrics.items()}
@@ -359,8 +359,8 @@ class Trainer:
                 )
         if len(state["callbacks"]) != len(self.callbacks):
             raise ValueError(
-                f"Trainer.load_state_dict: expected {len(self.callbacks)} callbacks, got a state of "
-                f"{len(state['callbacks'])}."
+                f"Trainer.load_state_dict: expected {len(self.callbacks)} callbacks, got a state "
+                f"of {len(state['callbacks'])}."
             )
         self.model.load_state_dict(state["model"])
         for name in ("optimizer", "scheduler"):

@@ -1,7 +1,7 @@
 """DataLoader with workers: same batches, seeds, errors, death, no leaks, resuming."""
 
 import gc
-import importlib.util
+import importlib
 import os
 import pickle
 import sys
@@ -15,20 +15,25 @@ import functorch_like as ft
 from nn import data
 from nn.data import DataLoader
 
-# the module must be importable by its name in the workers
-_path = Path(__file__).with_name("loader_samples.py")
-sys.path.insert(0, str(_path.parent))
-import loader_samples as samples  # noqa: E402
+HERE = str(Path(__file__).parent)
 
-sys.path.remove(str(_path.parent))
+
+def imported():
+    """The samples' module, under the name by which the workers import it too."""
+    sys.path.insert(0, HERE)
+    try:
+        return importlib.import_module("loader_samples")
+    finally:
+        sys.path.remove(HERE)
+
+
+samples = imported()
 KINDS = ["forkserver", "fork", "thread"]
 
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
-    assert importlib.util.find_spec is not None
-    monkeypatch.syspath_prepend(str(_path.parent))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(_path.parent), *sys.path]))
+    monkeypatch.syspath_prepend(HERE)
 
 
 def loader(dataset, batch_size=3, workers=2, kind="fork", **options):
@@ -89,7 +94,7 @@ def test_streams_are_shared_out():
     expected = sorted(range(20))
     for kind in KINDS:
         batches = [b.tolist() for b in loader(samples.Stream(20), 3, 2, kind)]
-        assert sorted(sum(batches, [])) == expected
+        assert sorted(i for batch in batches for i in batch) == expected
         assert batches[:2] == [[0, 2, 4], [1, 3, 5]]
 
 
@@ -137,7 +142,9 @@ def test_death_is_noticed(kind):
 def test_killed_from_outside_while_idle():
     iterator = iter(loader(samples.Rows(40), workers=2))
     next(iterator)
-    children = [p for p in __import__("multiprocessing").active_children() if "DataLoader" in p.name]
+    children = [
+        p for p in __import__("multiprocessing").active_children() if "DataLoader" in p.name
+    ]
     assert len(children) == 2
     children[0].kill()
     with pytest.raises(RuntimeError, match="killed by SIGKILL"):
@@ -257,7 +264,8 @@ def test_more_data_sets_and_samplers():
         list(data.ChainDataset([[1]]))
     parts = [data.DistributedSampler(range(10), 3, rank, drop_last=True) for rank in range(3)]
     drawn = [list(part) for part in parts]
-    assert [len(p) for p in drawn] == [3, 3, 3] and len(set(sum(drawn, []))) == 9
+    assert [len(p) for p in drawn] == [3, 3, 3]
+    assert len({index for part in drawn for index in part}) == 9
     parts[0].set_epoch(1)
     assert list(parts[0]) != drawn[0]
     subset = data.SubsetRandomSampler([5, 7, 9])

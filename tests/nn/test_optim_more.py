@@ -241,7 +241,9 @@ def test_state_dict_round_trip(name, options):
 
 @pytest.mark.parametrize("name", ALL)
 def test_learns(name):
-    lr = {"Adadelta": 30.0, "ASGD": 0.1, "Adagrad": 0.5, "Adafactor": 0.5, "Lion": 0.1}.get(name, 0.05)
+    lr = {"Adadelta": 30.0, "ASGD": 0.1, "Adagrad": 0.5, "Adafactor": 0.5, "Lion": 0.1}.get(
+        name, 0.05
+    )
     w = ft.tensor([2.0, -3.0], requires_grad=True)
     optimizer = getattr(optim, name)([w], lr=lr)
     for _ in range(100):

@@ -227,7 +227,10 @@ def test_training_states_keep_types_and_ties(tmp_path):
     w = ft.randn(3)
     state = {
         "model": {"a.w": w, "b.w": w, "empty": ft.zeros(0, 2)},
-        "optimizer": {"state": {0: {"step": ft.tensor(2.0)}}, "param_groups": [{"betas": (0.9, 1)}]},
+        "optimizer": {
+            "state": {0: {"step": ft.tensor(2.0)}},
+            "param_groups": [{"betas": (0.9, 1)}],
+        },
         "plain": [None, True, 3, -1.5, "text", float("inf"), float("-inf"), 2**70, b"\x00\xff", 1j],
         "$odd": {"$tensor": 1},
         "c": ft.tensor([1 + 2j], dtype=ft.complex128),

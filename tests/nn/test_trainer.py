@@ -145,7 +145,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(serialization, "serialize_file", full)
-    with pytest.raises(OSError, match="No space left on device.*existing file is unchanged"):
+    with pytest.raises(OSError, match=r"No space left on device.*existing file is unchanged"):
         trainer.save(path)
     assert path.read_bytes() == content and os.listdir(tmp_path) == ["state"]
 
@@ -188,7 +188,9 @@ def test_reports(tmp_path):
     trainer = make([training.Progress(file=text), training.CSVLogger(tmp_path / "log.csv")])
     trainer.fit(problem(), epochs=2, validation=problem())
     lines = text.getvalue().splitlines()
-    assert len(lines) == 2 and lines[1].startswith("epoch 2/2: loss ") and "val_accuracy" in lines[1]
+    assert (
+        len(lines) == 2 and lines[1].startswith("epoch 2/2: loss ") and "val_accuracy" in lines[1]
+    )
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "epoch,loss,accuracy,val_loss,val_accuracy,lr" and len(rows) == 3
 
@@ -263,7 +265,7 @@ def test_bad_options_and_states(tmp_path):
     trainer.save(tmp_path / "a")
     with pytest.raises(TypeError, match="expected an optimizer, and a loss or a step"):
         training.Trainer(nn.Linear(1, 1)).fit([])
-    with pytest.raises(TypeError, match="expected batches .inputs, targets., got Tensor"):
+    with pytest.raises(TypeError, match=r"expected batches .inputs, targets., got Tensor"):
         trainer.fit([ft.ones(3)])
     with pytest.raises(ValueError, match="scheduler_every 'epoch' or 'batch'"):
         make().__class__(trainer.model, scheduler_every="day")

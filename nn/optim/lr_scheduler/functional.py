@@ -40,9 +40,7 @@ def step_decay(step: Scalar, lr: Scalar, step_size: int, gamma: Scalar = 0.1) ->
     return lr * gamma ** _floor(_number(step) / step_size)
 
 
-def multi_step(
-    step: Scalar, lr: Scalar, milestones: Sequence[int], gamma: Scalar = 0.1
-) -> Scalar:
+def multi_step(step: Scalar, lr: Scalar, milestones: Sequence[int], gamma: Scalar = 0.1) -> Scalar:
     """lr times gamma for every milestone reached."""
     reached: Any = sum(_pick(_number(step) >= mark, 1.0, 0.0) for mark in milestones)
     return lr * gamma**reached
@@ -166,9 +164,7 @@ def one_cycle_ends(total_steps: int, pct_start: float, three_phase: bool) -> lis
 def phases(step: Scalar, ends: Sequence[float], values: Sequence[Scalar], strategy: str) -> Scalar:
     """A value that goes from one of `values` to the next until each of the steps `ends`."""
     result, starts = None, [0.0, *ends[:-1]]
-    for start, end, a, b in reversed(
-        list(zip(starts, ends, values[:-1], values[1:], strict=True))
-    ):
+    for start, end, a, b in reversed(list(zip(starts, ends, values[:-1], values[1:], strict=True))):
         share = (step - start) / (end - start) if end != start else step * 0.0
         here = _half_cosine(a, b, share) if strategy == "cos" else (b - a) * share + a
         result = here if result is None else _pick(step <= end, here, result)
