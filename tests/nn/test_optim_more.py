@@ -443,3 +443,33 @@ def test_bad_options():
     z.grad = ft.ones(1, dtype=ft.complex64)
     with pytest.raises(TypeError, match="Adafactor: expected real parameters"):
         optim.Adafactor([z]).step()
+
+
+@pytest.mark.parametrize(("name", "options"), CASES + OWN)
+def test_imperative_loop_in_each_lane(name, options):
+    x = ft.linspace(-1.0, 2.0, 12, dtype=ft.float64).reshape(4, 3)
+
+    def fit(x):
+        w = (x * x + 0.1).clone().requires_grad_()
+        optimizer = getattr(optim, name)([w], **options)
+        for _ in range(4):
+            optimizer.zero_grad()
+            ((ft.sin(w) * x).sum() + (w * w).sum() * 0.5).backward()
+            optimizer.step()
+        return w.detach()
+
+    together = ft.vmap(fit)(x)
+    assert all(near(together[i], fit(x[i])) for i in range(4))
+
+
+@pytest.mark.parametrize("dtype", [ft.float16, ft.bfloat16])
+@pytest.mark.parametrize("name", [*ALL, "Muon"])
+def test_16_bit_parameters_keep_their_dtype(name, dtype):
+    p = ft.linspace(-1.0, 1.0, 12).reshape(3, 4).to(dtype).requires_grad_()
+    optimizer = getattr(optim, name)([p], lr=0.01)
+    for _ in range(3):
+        p.grad = ft.sin(p.detach())
+        optimizer.step()
+    assert p.dtype == dtype and ft.isfinite(p.detach()).all().item()
+    state = optimizer.state_dict()["state"][0]
+    assert all(value.dtype == dtype for value in state.values() if value.ndim)
