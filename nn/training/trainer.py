@@ -21,6 +21,7 @@ from functorch_like import Tensor, tree
 from nn import metrics as measures
 from nn.metrics import Collect, Mean, Metric
 from nn.module import Module
+from nn.optim.grad_scaler import GradScaler
 from nn.training.callbacks import Callback
 from nn.training.nonfinite import NonFiniteLossError, explain
 from nn.utils import clip_grad_norm_
@@ -45,6 +46,7 @@ class Trainer:
       callbacks: called at the events they define, in order.
       accumulate: batches whose gradients are averaged for one step.
       clip_norm: largest norm of all gradients; None for no limit.
+      precision: None, or "bf16" or "fp16" for autocast; "fp16" with a GradScaler.
       step: function (model, batch) that gives the loss, for batches of other forms: a tensor, or
         (loss, outputs, targets) where metrics are wanted. Replaces loss.
       stop_at_nan: raise NonFiniteLossError at a loss that is not finite, before any step.
@@ -77,12 +79,17 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         accumulate: int = 1,
         clip_norm: float | None = None,
+        precision: str | None = None,
         step: Callable[[Module, Any], Any] | None = None,
         stop_at_nan: bool = True,
     ) -> None:
         if scheduler_every not in ("epoch", "batch"):
             raise ValueError(
                 f"Trainer: expected scheduler_every 'epoch' or 'batch', got {scheduler_every!r}."
+            )
+        if precision not in (None, "bf16", "fp16"):
+            raise ValueError(
+                f"Trainer: expected precision 'bf16', 'fp16' or None, got {precision!r}."
             )
         if accumulate < 1:
             raise ValueError(f"Trainer: expected accumulate of at least 1, got {accumulate}.")
@@ -95,6 +102,8 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.precision = precision
+        self.scaler = GradScaler(enabled=precision == "fp16")
         self.step = step
         self.stop_at_nan = stop_at_nan
         self.history: list[dict[str, Any]] = []
@@ -199,7 +208,8 @@ class Trainer:
                 f"{float(self.optimizer.param_groups[0]['lr']):g}. "
                 f"{explain(self.model, inputs, targets)} No step was made."
             )
-        (loss / self.accumulate if self.accumulate > 1 else loss).backward()
+        loss = loss / self.accumulate if self.accumulate > 1 else loss
+        self.scaler.scale(loss).backward()
         size = _size(targets if targets is not None else batch)
         self._loss_sum += value * size
         self._samples += size
@@ -213,8 +223,10 @@ class Trainer:
 
     def _update(self) -> None:
         if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.steps += 1
         if self.scheduler is not None and self.scheduler_every == "batch":
             self._step_scheduler(self.mean_loss)
@@ -229,6 +241,12 @@ class Trainer:
 
     def _loss_of(self, batch: Any) -> tuple[Tensor, Any, Any]:
         """(loss, outputs, targets) of a batch."""
+        if self.precision is None:
+            return self._plain_loss_of(batch)
+        with ft.autocast(dtype=ft.bfloat16 if self.precision == "bf16" else ft.float16):
+            return self._plain_loss_of(batch)
+
+    def _plain_loss_of(self, batch: Any) -> tuple[Tensor, Any, Any]:
         if self.step is not None:
             result = self.step(self.model, batch)
             return result if isinstance(result, tuple) else (result, None, None)
@@ -334,6 +352,8 @@ class Trainer:
         }
         if self.optimizer is not None:
             state["optimizer"] = self.optimizer.state_dict()
+        if self.scaler.is_enabled():
+            state["scaler"] = self.scaler.state_dict()
         if self.scheduler is not None:
             state["scheduler"] = self.scheduler.state_dict()
         if hasattr(self._loader, "state_dict"):
@@ -368,6 +388,8 @@ class Trainer:
                 getattr(self, name).load_state_dict(state[name])
         if "loader" in state and hasattr(self._loader, "load_state_dict"):
             self._loader.load_state_dict(state["loader"])
+        if "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.steps = state["steps"]
         self.history = [dict(row) for row in state["history"]]

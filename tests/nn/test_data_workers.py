@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -170,6 +171,39 @@ def test_what_cannot_be_pickled():
     assert [b.tolist() for b in loader(Local(), 2, kind="fork")] == [[0, 1]]
     with pytest.raises((TypeError, AttributeError, pickle.PicklingError), match="worker 0"):
         list(loader(Local(), 2, kind="fork", collate_fn=lambda x: lambda: 1))
+
+
+ORPHANS = """
+import multiprocessing, sys, time
+import loader_samples
+from nn.data import DataLoader
+loader = DataLoader(loader_samples.Rows(99), 4, num_workers=2, multiprocessing_context="fork")
+iterator = iter(loader)
+next(iterator)
+print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
+def test_workers_end_with_a_killed_main_process():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([HERE, *sys.path])}
+    command = [sys.executable, "-c", ORPHANS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as main:
+        pids = main.stdout.readline().split()
+        main.kill()
+
+    def running(pid):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return state != "Z"
+
+    deadline = time.monotonic() + 10
+    while any(map(running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2 and not any(map(running, pids))
 
 
 def test_nothing_is_left_behind():

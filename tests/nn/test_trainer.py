@@ -63,15 +63,18 @@ def test_learns_validates_and_predicts():
 
 
 @pytest.mark.parametrize("stop", [3, 8, 13, 16])
-@pytest.mark.parametrize("optimizer", ["Adam", "RAdam"])
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_goes_on_bit_by_bit(tmp_path, stop, optimizer, accumulate):
+@pytest.mark.parametrize(
+    ("optimizer", "accumulate", "precision"),
+    [("Adam", 1, None), ("Adam", 3, None), ("RAdam", 1, "bf16"), ("AdamW", 3, "fp16")],
+)
+def test_goes_on_bit_by_bit(tmp_path, stop, optimizer, accumulate, precision):
+    options = {"optimizer": optimizer, "accumulate": accumulate, "precision": precision}
+    options["clip_norm"] = 1.0
     path = tmp_path / "state"
-    whole = make(optimizer=optimizer, accumulate=accumulate, clip_norm=1.0)
+    whole = make(**options)
     whole.fit(problem(), epochs=4, validation=problem())
-    first = make([StopAt(stop)], optimizer=optimizer, accumulate=accumulate, clip_norm=1.0)
+    first = make([StopAt(stop)], **options)
     loader = problem()
-    first._loader = None
 
     class Save(training.Callback):
         def on_batch_end(self, trainer):
@@ -81,8 +84,7 @@ def test_goes_on_bit_by_bit(tmp_path, stop, optimizer, accumulate):
     first.callbacks.append(Save())
     first.fit(loader, epochs=4, validation=problem())
     ft.manual_seed(99), ft.rand(3)
-    second = make([training.Callback(), training.Callback()], optimizer=optimizer,
-                  accumulate=accumulate, clip_norm=1.0)  # fmt: skip
+    second = make([training.Callback(), training.Callback()], **options)
     history = second.fit(problem(), epochs=4, validation=problem(), resume=path)
     assert weights(second) == weights(whole) and history == whole.history
     assert second.steps == whole.steps
@@ -269,6 +271,8 @@ def test_bad_options_and_states(tmp_path):
         trainer.fit([ft.ones(3)])
     with pytest.raises(ValueError, match="scheduler_every 'epoch' or 'batch'"):
         make().__class__(trainer.model, scheduler_every="day")
+    with pytest.raises(ValueError, match="precision 'bf16', 'fp16' or None"):
+        make(precision="half")
     with pytest.raises(ValueError, match="accumulate of at least 1"):
         make(accumulate=0)
     with pytest.raises(ValueError, match="expected 1 callbacks, got a state of 0"):
@@ -288,3 +292,11 @@ def test_bad_options_and_states(tmp_path):
         training.EarlyStopping(mode="up")
     with pytest.raises(ValueError, match="keep >= 0"):
         training.ModelCheckpoint(tmp_path, keep=-1)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns(precision):
+    trainer = make(precision=precision)
+    history = trainer.fit(problem(), epochs=10)
+    assert history[-1]["accuracy"] > 0.75 and trainer.model[0].weight.dtype == ft.float32
+    assert trainer.scaler.is_enabled() == (precision == "fp16")
