@@ -1,7 +1,8 @@
 """Tensors with define-by-run autograd and composable function transforms, on a plain C core."""
 
-from . import autograd, cuda, tree
+from . import amp, autograd, cuda, tree
 from ._version import __version__
+from .amp import autocast, is_autocast_enabled
 from .dtypes import (
     bfloat16, bool_, can_cast, cdouble, cfloat, complex64, complex128, device, double, dtype, finfo,
     float16, float32, float64, get_default_dtype, half, iinfo, int8, int16, int32, int64, long,

@@ -13,7 +13,7 @@ from nn.parameter import Buffer, Parameter
 from nn.stateless import functional_call, stack_module_state
 
 if TYPE_CHECKING:
-    from nn import data, functional, init, optim, utils
+    from nn import data, functional, init, metrics, optim, training, utils
     from nn.layers.activation import *
     from nn.layers.adaptive_softmax import *
     from nn.layers.attention import *
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from nn.layers.rnn_cell import *
     from nn.layers.shape import *
     from nn.layers.transformer import *
+    from nn.lazy_tensors import save_sharded
+    from nn.numpy_file import save_npz
     from nn.serialization import load, save
+    from nn.training.trainer import Trainer
 
 # the layers by the module of nn.layers that has them in its __all__
 _LAYERS = {
@@ -100,8 +103,14 @@ _LAYERS = {
     """,
 }
 _HOME = {name: f"nn.layers.{home}" for home, names in _LAYERS.items() for name in names.split()}
-_HOME |= {"load": "nn.serialization", "save": "nn.serialization"}
-_MODULES = ["data", "functional", "init", "optim", "utils"]
+_HOME |= {
+    "Trainer": "nn.training.trainer",
+    "load": "nn.serialization",
+    "save": "nn.serialization",
+    "save_npz": "nn.numpy_file",
+    "save_sharded": "nn.lazy_tensors",
+}
+_MODULES = ["data", "functional", "init", "metrics", "optim", "training", "utils"]
 
 __all__ = ["Buffer", "Module", "Parameter", "functional_call", "stack_module_state"]
 __all__ += [*_HOME, *_MODULES]

@@ -1,5 +1,5 @@
-"""Saving and loading tensors as safetensors files: a JSON header and raw bytes, nothing that could
-run code.
+"""Saving and loading tensors and training states as safetensors files: a JSON header and raw
+bytes, nothing that could run code.
 
 The safetensors library reads and writes the format and checks a file's header against its size.
 Around it stand here: our tensors, one dtype the format lacks, errors that name the file, and writes
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from safetensors import SafetensorError, TensorSpec, deserialize, safe_open, serialize_file
 
 import functorch_like as ft
 from functorch_like import Tensor
+from nn.files import FileFormatError, replacing
 from nn.module import Module
 
 __all__ = ["FileFormatError", "load", "load_metadata", "save"]
@@ -24,6 +24,8 @@ __all__ = ["FileFormatError", "load", "load_metadata", "save"]
 _METADATA = "__metadata__"
 # The format has no complex128: pairs of F64 are stored, and this with their names in the metadata.
 _PAIRS = "__complex128__:"
+# A tree of tensors and plain values is stored as JSON text under this name in the metadata.
+_TREE = "__tree__"
 # code in the file -> name of the dtype, in NumPy too but for bfloat16
 _CODES: dict[str, str] = dict(
     zip(
@@ -35,24 +37,21 @@ _CODES: dict[str, str] = dict(
 )
 
 
-class FileFormatError(ValueError):
-    """A file that is no whole, valid safetensors file; the message says which and why."""
-
-
 def save(
-    obj: Module | Mapping[str, Tensor],
+    obj: Module | Mapping[str, Any],
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors to a safetensors file.
+    """Write tensors, or a whole training state, to a safetensors file.
 
     Args:
       obj: a dict of names and tensors, such as model.state_dict(); or a Module, whose state_dict is
-        taken.
+        taken; or a dict of nested dicts, lists and tuples with tensors, numbers and strings, such
+        as {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}.
       path: the file; an existing one is replaced only once the new one is complete.
       metadata: strings to keep with the tensors; load_metadata gives them back.
     Raises:
-      TypeError: a value that is no tensor, or metadata that is no string.
+      TypeError: a value of another type, or metadata that is no string.
       OSError: the file cannot be written; an existing file is unchanged.
     Example:
       >>> import functorch_like as ft, nn, os, tempfile
@@ -60,6 +59,9 @@ def save(
       >>> nn.save({"w": ft.tensor([1.0, 2.0])}, path)
       >>> nn.load(path)
       {'w': tensor([1., 2.])}
+      >>> nn.save({"step": 3, "betas": (0.9, 0.99), "w": ft.ones(2)}, path)
+      >>> nn.load(path)
+      {'step': 3, 'betas': (0.9, 0.99), 'w': tensor([1., 1.])}
     """
     tensors = obj.state_dict() if isinstance(obj, Module) else obj
     if not isinstance(tensors, Mapping):
@@ -74,17 +76,14 @@ def save(
                 f"save: expected strings as metadata, got {key!r}: {value!r}. Use str() or "
                 "json.dumps()."
             )
+    if not all(isinstance(key, str) and isinstance(t, Tensor) for key, t in tensors.items()):
+        from nn.state_tree import encode
+
+        notes[_TREE], tensors = encode(tensors)
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or name == _METADATA:
-            raise TypeError(
-                f"save: expected strings other than {_METADATA} as names, got {name!r}."
-            )
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"save: expected tensors, got {type(tensor).__name__} for {name!r}. Put settings "
-                "in metadata=."
-            )
+        if name == _METADATA:
+            raise TypeError(f"save: expected names other than {_METADATA}, got it.")
         tensor = tensor.detach().cpu().contiguous()
         if tensor.dtype == ft.complex128:
             notes[_PAIRS + name] = ""
@@ -101,40 +100,60 @@ def save(
 
 def _write(specs: Mapping[str, Any], path: str, notes: dict[str, str]) -> None:
     """A new file that takes path's place once it is complete."""
-    target = os.path.realpath(path)
-    draft = f"{target}.{os.getpid()}.tmp"
-    try:
+    with replacing(path, "save") as draft:
         with open(draft, "wb") as file:
             mode = os.fstat(file.fileno()).st_mode
-        serialize_file(dict(specs), draft, notes or None)
+        try:
+            serialize_file(dict(specs), draft, notes or None)
+        except SafetensorError as error:
+            raise OSError(f"save: cannot write {path} ({error})") from error
         os.chmod(draft, mode & 0o7777)  # the library makes files that only their owner may read
-        with open(draft, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(draft)
-        why = "An existing file is unchanged"
-        if isinstance(error, OSError):
-            text = f"save: cannot write {path} ({error.strerror}). {why}"
-            raise type(error)(error.errno, text) from error
-        if isinstance(error, SafetensorError):
-            raise OSError(f"save: cannot write {path} ({error}). {why}.") from error
-        raise
 
 
-def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, sorted by name; for model.load_state_dict.
+def load(path: str | os.PathLike[str], device: Any = None, lazy: bool = False) -> Any:
+    """The tensors of a file by name, for model.load_state_dict; or the training state in it.
 
     Args:
-      path: the file.
+      path: a safetensors file; a sharded model's index (`*.index.json`) or its directory; a NumPy
+        .npz file; or a file of torch.save, whose tensors and plain values are read without torch
+        and without running anything.
       device: where to put the tensors; the CPU by default.
+      lazy: give a LazyTensors, which reads a tensor when it is asked for; of safetensors only.
     Raises:
       FileFormatError (a ValueError): the file is truncated, damaged or of another format.
       OSError: it cannot be read.
     """
+    from nn import lazy_tensors, numpy_file, torch_file
+
     name = os.fspath(path)
-    metadata = _metadata(name)  # checks the header before the file is read
+    if os.path.isdir(name) or name.endswith(".json"):
+        tensors: Any = lazy_tensors.open_sharded(name)
+        if lazy:
+            return tensors
+        result = {key: tensors[key].clone() for key in sorted(tensors)}
+        tensors.close()
+    elif torch_file.is_zip(name) and not lazy:
+        torchs = torch_file.is_torch(name)
+        result = torch_file.load_torch(name) if torchs else numpy_file.load_npz(name)
+    elif lazy:
+        return lazy_tensors.LazyTensors(name)
+    else:
+        return _load_safetensors(name, device)
+    return result if device is None else _moved(result, device)
+
+
+def _moved(value: Any, device: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(item, device) for item in value)
+    return value
+
+
+def _load_safetensors(name: str, device: Any) -> Any:
+    metadata = check_header(name)  # checks the header before the file is read
     with open(name, "rb") as file:
         content = file.read()
     try:
@@ -145,23 +164,29 @@ def load(path: str | os.PathLike[str], device: Any = None) -> dict[str, Tensor]:
     tensors = {}
     for key, item in sorted(items, key=lambda pair: pair[0]):
         try:
-            tensor = _to_tensor(
-                item["dtype"], item["shape"], item["data"], _PAIRS + key in metadata
-            )
+            tensor = to_tensor(item["dtype"], item["shape"], item["data"], _PAIRS + key in metadata)
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             what = f"tensor {key!r} of shape {str(item['shape'])[:80]}: {error}"
             raise _broken(name, what) from error
         tensors[key] = tensor if device is None else tensor.to(device)
-    return tensors
+    if _TREE not in metadata:
+        return tensors
+    from nn.state_tree import decode
+
+    try:
+        return decode(metadata[_TREE], tensors)
+    except ValueError as error:
+        raise _broken(name, error) from error
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The strings that were saved with the tensors; reads no tensor."""
-    metadata = _metadata(os.fspath(path))
-    return {key: value for key, value in metadata.items() if not key.startswith(_PAIRS)}
+    metadata = check_header(os.fspath(path))
+    return {k: v for k, v in metadata.items() if k != _TREE and not k.startswith(_PAIRS)}
 
 
-def _metadata(path: str) -> dict[str, str]:
+def check_header(path: str) -> dict[str, str]:
+    """The metadata of a file whose header is valid and fits its size."""
     try:
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
@@ -169,7 +194,7 @@ def _metadata(path: str) -> dict[str, str]:
         raise _broken(path, error) from error
 
 
-def _to_tensor(code: str, shape: list[int], data: bytearray, as_complex: bool) -> Tensor:
+def to_tensor(code: str, shape: list[int], data: Any, as_complex: bool) -> Tensor:
     """A tensor over the bytes, without a copy."""
     import numpy as np
 
@@ -188,8 +213,8 @@ def _to_tensor(code: str, shape: list[int], data: bytearray, as_complex: bool) -
 
 def _broken(path: str, why: object) -> FileFormatError:
     with open(path, "rb") as file:
-        other = file.read(2) in (b"PK", b"\x80\x02")
-    hint = " (it looks like a zip file or pickle, as torch.save writes)" if other else ""
+        other = file.read(2) == b"\x80\x02"
+    hint = " (it looks like a pickle, as torch.save wrote before 1.6)" if other else ""
     return FileFormatError(
         f"load: expected a whole safetensors file, got {path}: {why}{hint}. Copy or save it again."
     )

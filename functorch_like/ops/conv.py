@@ -13,6 +13,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ..amp import entered, lowered
 from ..errors import ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
@@ -246,6 +247,8 @@ def _convolve(
                 f"shapes {list(x._shape)} and {list(weight._shape)}",
             )
         )
+    if entered:
+        x, weight, bias = lowered(x, weight, bias)
     single = x.ndim == nd + 1
     if single:
         x = x.unsqueeze(0)
@@ -332,6 +335,8 @@ def _transposed(
     groups: int,
     dilation: Any,
 ) -> Tensor:
+    if entered:
+        x, weight, bias = lowered(x, weight, bias)
     single = x.ndim == nd + 1
     if single:
         x = x.unsqueeze(0)

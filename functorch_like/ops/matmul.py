@@ -6,6 +6,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ..amp import entered, lowered
 from ..errors import ShapeError, message
 from ..op import Op, wrap
 from ..samples import call, sampled
@@ -165,6 +166,8 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
       >>> matmul(tensor([[1.0, 2.0]]), tensor([[3.0], [4.0]]))
       tensor([[11.]])
     """
+    if entered:
+        x, y = lowered(x, y)
     if (
         (not active or state.trace is None)
         and type(x) is Tensor
@@ -187,6 +190,8 @@ def mm(x: Tensor, y: Tensor) -> Tensor:
                 "mm", "two matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."
             )
         )
+    if entered:
+        x, y = lowered(x, y)
     return _matmul(x, y)
 
 
@@ -201,6 +206,8 @@ def bmm(x: Tensor, y: Tensor) -> Tensor:
                 "Use matmul.",
             )
         )
+    if entered:
+        x, y = lowered(x, y)
     return _matmul(x, y)
 
 
@@ -215,6 +222,8 @@ def mv(x: Tensor, y: Tensor) -> Tensor:
                 "Use matmul.",
             )
         )
+    if entered:
+        x, y = lowered(x, y)
     return _matmul(x, y)
 
 
@@ -338,6 +347,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
       ShapeError: sizes do not fit.
     """
+    if entered:
+        x, weight, bias = lowered(x, weight, bias)
     return _linear(x, weight) if bias is None else _linear(x, weight, bias)
 
 

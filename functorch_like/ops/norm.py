@@ -11,6 +11,7 @@ from typing import Any
 
 from cbackend import ffi, lib
 
+from ..amp import entered, widened
 from ..dtypes import finfo, float32
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op
@@ -294,6 +295,8 @@ def layer_norm(
       >>> layer_norm(tensor([[1.0, 3.0]]), (2,))
       tensor([[-1.0000,  1.0000]])
     """
+    if entered:
+        input, weight, bias = widened(input, weight, bias)
     shape = _sizes("layer_norm", input, normalized_shape)
     dtype = input.dtype if weight is None else weight.dtype
     if weight is None:
@@ -319,6 +322,8 @@ def rms_norm(
       >>> rms_norm(tensor([[3.0, 4.0]]), (2,))
       tensor([[0.8485, 1.1314]])
     """
+    if entered:
+        input, weight = widened(input, weight)
     shape = _sizes("rms_norm", input, normalized_shape)
     if eps is None:
         eps = finfo(_wide(input.detach()).dtype).eps

@@ -9,6 +9,7 @@ from typing import Any
 
 from cbackend import ffi, lib
 
+from ..amp import entered, widened
 from ..dtypes import as_dtype
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op
@@ -113,6 +114,8 @@ sampled(
 
 
 def _prepared(op: str, x: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, int]:
+    if entered and dtype is None:
+        (x,) = widened(x)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
     if not x.dtype.is_floating_point:
@@ -274,6 +277,8 @@ def cross_entropy(
       tensor(1.3863)
     """
     _check_reduction("cross_entropy", reduction)
+    if entered:
+        input, weight = widened(input, weight)
     single = input.ndim == 1
     if single:
         input, target = input.unsqueeze(0), target.unsqueeze(0)

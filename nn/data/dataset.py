@@ -17,9 +17,11 @@ from functorch_like import Generator, Tensor
 from functorch_like.errors import ShapeError
 
 __all__ = [
+    "ChainDataset",
     "ConcatDataset",
     "Dataset",
     "IterableDataset",
+    "StackDataset",
     "Subset",
     "TensorDataset",
     "random_split",
@@ -46,6 +48,9 @@ class IterableDataset(Dataset[Sample]):
 
     def __iter__(self) -> Iterator[Sample]:
         raise NotImplementedError(f"{type(self).__name__}: expected a method __iter__(), got none.")
+
+    def __add__(self, other: Dataset[Any]) -> Any:
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -148,6 +153,58 @@ class ConcatDataset(Dataset[Any]):
         index %= size
         which = bisect.bisect_right(self.cumulative_sizes, index)
         return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
+
+
+class StackDataset(Dataset[Any]):
+    """Sample i of several data sets together: a tuple, or a dict where they have names.
+
+    Raises:
+      ValueError: no data set, or different lengths.
+    Example:
+      >>> StackDataset(image=[1, 2], text=["a", "b"])[1]
+      {'image': 2, 'text': 'b'}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                "StackDataset: expected data sets either in order or with names, got "
+                f"{len(args)} and {len(kwargs)}."
+            )
+        self.datasets: Any = args or kwargs
+        sizes = {len(dataset) for dataset in (args or kwargs.values())}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"StackDataset: expected data sets of one length, got {sorted(sizes)}."
+            )
+        (self._length,) = sizes
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class ChainDataset(IterableDataset[Any]):
+    """The samples of several streams, one after the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise TypeError(
+                    f"ChainDataset: expected IterableDatasets, got {type(dataset).__name__}. Use "
+                    "ConcatDataset."
+                )
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.datasets)
 
 
 def random_split(

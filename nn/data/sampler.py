@@ -5,13 +5,22 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import functorch_like as ft
 from functorch_like import Generator, Tensor
 
-__all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "WeightedRandomSampler"]
+__all__ = [
+    "BatchSampler",
+    "DistributedSampler",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "SubsetRandomSampler",
+    "WeightedRandomSampler",
+]
 
 
 class Sampler:
@@ -79,6 +88,85 @@ class RandomSampler(Sampler):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+class SubsetRandomSampler(Sampler):
+    """Given indices in random order, each once."""
+
+    def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        self.indices = indices
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        order = ft.randperm(len(self.indices), generator=self.generator).tolist()
+        return iter([self.indices[i] for i in order])
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class DistributedSampler(Sampler):
+    """The share of one of several processes that train together: all shares have one size.
+
+    Args:
+      dataset: the data set.
+      num_replicas, rank: number of processes, and of this one; WORLD_SIZE and RANK of the
+        environment by default.
+      shuffle: a random order, the same in all processes; another after set_epoch().
+      seed: of the order.
+      drop_last: leave out samples that cannot be shared out; else some come twice.
+    Raises:
+      ValueError: rank outside 0..num_replicas - 1.
+    Example:
+      >>> [list(DistributedSampler(range(5), 2, rank, shuffle=False)) for rank in (0, 1)]
+      [[0, 2, 4], [1, 3, 0]]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None:
+            num_replicas = int(os.environ.get("WORLD_SIZE", "1"))
+        rank = int(os.environ.get("RANK", "0")) if rank is None else rank
+        if not 0 <= rank < num_replicas:
+            raise ValueError(
+                f"DistributedSampler: expected rank within 0..{num_replicas - 1}, got {rank}."
+            )
+        self.dataset = dataset
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.epoch = 0
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+
+    @property
+    def num_samples(self) -> int:
+        """How many indices each process gets."""
+        size, count = len(self.dataset), self.num_replicas
+        return size // count if self.drop_last else -(-size // count)
+
+    def __iter__(self) -> Iterator[int]:
+        size, total = len(self.dataset), self.num_samples * self.num_replicas
+        order = list(range(size))
+        if self.shuffle:
+            generator = ft.Generator().manual_seed(self.seed + self.epoch)
+            order = ft.randperm(size, generator=generator).tolist()
+        order = list(itertools.islice(itertools.cycle(order), total)) if size else []
+        return iter(order[self.rank :: self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order; call it before each pass, alike in all processes."""
+        self.epoch = epoch
 
 
 class WeightedRandomSampler(Sampler):

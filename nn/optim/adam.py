@@ -8,7 +8,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, steps
-from nn.optim.base import Optimizer, State, advance, check_at_least
+from nn.optim.base import Optimizer, State, advance, check_at_least, check_betas
 
 __all__ = ["Adam", "AdamW"]
 
@@ -79,11 +79,7 @@ class Adam(Optimizer):
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
         check_at_least(cls, options, lr=0, eps=0, weight_decay=0)
-        for i, beta in enumerate(options["betas"]):
-            if not isinstance(beta, Tensor) and not 0.0 <= beta < 1.0:
-                raise ValueError(
-                    f"{cls.__name__}: expected betas[{i}] within 0..1, below 1, got {beta}."
-                )
+        check_betas(cls, options)
 
     @classmethod
     def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:

@@ -44,6 +44,34 @@ def apply_updates(params: Any, updates: Any) -> Any:
     return tree.map(lambda param, change: param + change, params, updates)
 
 
+def check_betas(cls: type, options: Mapping[str, Any], name: str = "betas") -> None:
+    """Raise ValueError for a share outside 0..1 (1 excluded); tensors are not looked at."""
+    for i, beta in enumerate(options[name]):
+        if not isinstance(beta, Tensor) and not 0.0 <= beta < 1.0:
+            raise ValueError(
+                f"{cls.__name__}: expected {name}[{i}] within 0..1, below 1, got {beta}."
+            )
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options among the local names at the start of an optimizer's __init__."""
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name not in ("self", "params", "__class__")
+    }
+
+
+def is_on(value: Any) -> bool:
+    """Whether an option has an effect; one that is a tensor (per vmap lane, say) always may."""
+    return isinstance(value, Tensor) or bool(value)
+
+
+def cast(value: Any, like: Tensor) -> Any:
+    """A number as it is, a scalar tensor in the dtype of another: lanes must not promote it."""
+    return value.to(like.dtype) if isinstance(value, Tensor) else value
+
+
 class Optimizer:
     """Base class: parameter groups, state, and step().
 
@@ -98,6 +126,11 @@ class Optimizer:
         raise NotImplementedError
 
     @classmethod
+    def state_shape(cls, name: str, param: Tensor) -> tuple[int, ...]:
+        """The shape of a state tensor of one parameter; a saved one must have it."""
+        return tuple(param.shape)
+
+    @classmethod
     def pure(cls, **options: Any) -> Transformation:
         """This optimizer as a Transformation; options as the class's, numbers or tensors (one per
         vmap lane, say).
@@ -124,11 +157,12 @@ class Optimizer:
         def init(params: Any) -> State:
             leaves, treedef = tree.flatten(params)
             states = [cls.init_state(leaf.detach(), chosen) for leaf in leaves]
-            names = list(states[0]) if states else []
+            names = dict.fromkeys(name for state in states for name in state)
+            none = ft.zeros(0)  # in place of what the state of a parameter of this shape lacks
             return {
                 name: states[0][name]
                 if name in cls.counters
-                else tree.unflatten(treedef, [s[name] for s in states])
+                else tree.unflatten(treedef, [s.get(name, none) for s in states])
                 for name in names
             }
 
@@ -147,11 +181,10 @@ class Optimizer:
             }
             changes, states = [], []
             for i, (leaf, gradient) in enumerate(zip(leaves, gradients, strict=True)):
-                change, new = cls.rule(
-                    gradient, {name: values[i] for name, values in parts.items()}, leaf, chosen
-                )
+                old = {name: values[i] for name, values in parts.items()}
+                change, new = cls.rule(gradient, old, leaf, chosen)
                 changes.append(change)
-                states.append(new)
+                states.append({**old, **new})
             new_state = {
                 name: states[0][name]
                 if name in cls.counters
@@ -370,10 +403,11 @@ class Optimizer:
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         tensor = as_tensor(value)
-        if tensor.ndim and tuple(tensor.shape) != tuple(param.shape):
+        expected = self.state_shape(what, param)
+        if tensor.ndim and tuple(tensor.shape) != expected:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: expected {what} of parameter {key} to be "
-                f"{list(param.shape)}, "
+                f"{list(expected)}, "
                 f"got {list(tensor.shape)}. The checkpoint belongs to another model."
             )
         return tensor.detach().to(param.device, param.dtype).clone()

@@ -179,11 +179,14 @@ def test_loader_errors():
     ]:
         with pytest.raises(ValueError, match=match):
             DataLoader(numbers(), **kwargs)
-    with pytest.raises(
-        NotImplementedError,
-        match=r"expected num_workers=0, got 2. Worker processes are not supported yet",
-    ):
-        DataLoader(numbers(), num_workers=2)
+    for kwargs, match in [
+        ({"num_workers": -1}, "num_workers as an integer >= 0"),
+        ({"prefetch_factor": 2}, "prefetch_factor above 0 and with workers"),
+        ({"persistent_workers": True}, "persistent_workers with num_workers above 0"),
+        ({"timeout": -1}, "timeout >= 0"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            DataLoader(numbers(), **kwargs)
     with pytest.raises(TypeError, match="data set with __len__"):
         DataLoader(iter([1]))
     with pytest.raises(NotImplementedError, match="__getitem__"):
