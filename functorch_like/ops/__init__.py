@@ -23,6 +23,9 @@ from . import (
     softmax,
     sort,
     special,
+    special_bessel,
+    special_gamma,
+    special_polynomials,
     statistics,
     ternary,
     unary,
@@ -32,5 +35,6 @@ from . import (
 __all__ = [
     "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
     "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "special_bessel", "special_gamma", "special_polynomials", "statistics", "ternary", "unary",
+    "views",
 ]  # fmt: skip
