@@ -41,6 +41,8 @@ from .ops.shape import *
 from .ops.softmax import *
 from .ops.sort import *
 from .ops.special import *
+from .ops.special_bessel import *
+from .ops.special_gamma import *
 from .ops.spectral import *
 from .ops.statistics import *
 from .ops.ternary import *

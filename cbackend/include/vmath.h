@@ -126,6 +126,7 @@ CB_NEXTAFTER(double, uint64_t, f64, 0x8000000000000000u)
 #include "vmath_special.h"
 #endif
 #include "vmath_gamma.h"
+#include "special.h"
 
 /* ---- compositions; the signs and special cases are PyTorch's ---- */
 CB_MATH float fmod_f32(float x, float y) { return fmodf(x, y); }

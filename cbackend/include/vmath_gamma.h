@@ -113,27 +113,30 @@ CB_MATH double zeta_f64(double x, double q) {
     if (fraction == 0) return inf_f64();
     if (x != floor(x) || q == -inf_f64()) return inf_f64() - inf_f64();
     double beyond = cb_zeta_positive(x, 1 - fraction) - cb_zeta_positive(x, 1 - q);
-    return cb_zeta_positive(x, fraction) + (fmod(x, 2) == 0 ? beyond : -beyond);
+    return cb_zeta_positive(x, fraction) + (fmod(x, 2.0) == 0 ? beyond : -beyond);
 }
 CB_MATH float zeta_f32(float x, float q) { return (float)zeta_f64((double)x, (double)q); }
 
-/* ---- inverse error function ---- */
+/* ---- inverse error functions ---- */
 /* PPND16 of Wichura, Algorithm AS241, Applied Statistics 37 (1988): relative error about 1e-16 for the normal
  * quantile z(p) with p = (1 - |x|) / 2; erfinv(x) = z((1 + x) / 2) / sqrt(2). */
-CB_MATH double erfinv_f64(double x) {
-    double a = fabs_f64(x), q = 0.5 * x, u = 0.180625 - q * q;
+CB_MATH double cb_erfinv_centre(double x) {
+    double q = 0.5 * x, u = 0.180625 - q * q;
     double num = CB_HORNER_7(CB_FMA_F64, u, 3.3871328727963666080e+0, 1.3314166789178437745e+2,
                              1.9715909503065514427e+3, 1.3731693765509461125e+4, 4.5921953931549871457e+4,
                              6.7265770927008700853e+4, 3.3430575583588128105e+4, 2.5090809287301226727e+3);
     double den = CB_HORNER_7(CB_FMA_F64, u, 1.0, 4.2313330701600911252e+1, 6.8718700749205790830e+2,
                              5.3941960214247511077e+3, 2.1213794301586595867e+4, 3.9307895800092710610e+4,
                              2.8729085735721942674e+4, 5.2264952788528545610e+3);
-    double centre = 0.70710678118654752440 * q * (num / den);
-    /* tails, in sqrt(-log p); two pairs of polynomials, from 5 on the second */
-    double r = sqrt_f64(-log_f64(0.5 - 0.5 * a));
+    return 0.70710678118654752440 * q * (num / den);
+}
+/* the tails, from the probability p beyond; in sqrt(-log p), with two pairs of polynomials, from 5 on the
+ * second; up to sqrt(-log p) = 27.3, where doubles end */
+CB_MATH double cb_erfinv_tail(double p) {
+    double r = sqrt_f64(-log_f64(p));
     int far = r > 5.0;
     r = r - (far ? 5.0 : 1.6);
-    num = CB_HORNER_7(CB_FMA_F64, r, far ? 6.65790464350110377720e+0 : 1.42343711074968357734e+0,
+    double num = CB_HORNER_7(CB_FMA_F64, r, far ? 6.65790464350110377720e+0 : 1.42343711074968357734e+0,
                       far ? 5.46378491116411436990e+0 : 4.63033784615654529590e+0,
                       far ? 1.78482653991729133580e+0 : 5.76949722146069140550e+0,
                       far ? 2.96560571828504891230e-1 : 3.64784832476320460504e+0,
@@ -141,18 +144,30 @@ CB_MATH double erfinv_f64(double x) {
                       far ? 1.24266094738807843860e-3 : 2.41780725177450611770e-1,
                       far ? 2.71155556874348757815e-5 : 2.27238449892691845833e-2,
                       far ? 2.01033439929228813265e-7 : 7.74545014278341407640e-4);
-    den = CB_HORNER_7(CB_FMA_F64, r, far ? 1.0 : 1.0,
+    double den = CB_HORNER_7(CB_FMA_F64, r, far ? 1.0 : 1.0,
                       far ? 5.99832206555887937690e-1 : 2.05319162663775882187e+0,
-                      far ? 1.36929880922737805310e-1 : 1.67638483018380384940e+0,
+                      far ? 1.36929880922735805310e-1 : 1.67638483018380384940e+0,
                       far ? 1.48753612908506148525e-2 : 6.89767334985100004550e-1,
                       far ? 7.86869131145613259100e-4 : 1.48103976427480074590e-1,
                       far ? 1.84631831751005468180e-5 : 1.51986665636164571966e-2,
                       far ? 1.42151175831644588870e-7 : 5.47593808499534494600e-4,
                       far ? 2.04426310338993978564e-15 : 1.05075007164441684324e-9);
-    double tail = copysign_f64(0.70710678118654752440 * (num / den), x);
+    return 0.70710678118654752440 * (num / den);
+}
+CB_MATH double erfinv_f64(double x) {
+    double a = fabs_f64(x), centre = cb_erfinv_centre(x);
+    double tail = copysign_f64(cb_erfinv_tail(0.5 - 0.5 * a), x);
     tail = a == 1 ? copysign_f64(inf_f64(), x) : tail;
     return a <= 0.85 ? centre : tail; /* nan beyond 1, from log */
 }
 CB_MATH float erfinv_f32(float x) { return (float)erfinv_f64((double)x); }
+/* its companion without cancellation for small x: erfcinv(x) = erfinv(1 - x) */
+CB_MATH double erfcinv_f64(double x) {
+    double least = x > 1 ? 2 - x : x, centre = cb_erfinv_centre(1 - x);
+    double tail = copysign_f64(cb_erfinv_tail(0.5 * least), 1 - x);
+    tail = least == 0 ? copysign_f64(inf_f64(), 1 - x) : tail;
+    return least >= 0.15 ? centre : tail; /* nan outside [0, 2], from log */
+}
+CB_MATH float erfcinv_f32(float x) { return (float)erfcinv_f64((double)x); }
 
 #endif

@@ -33,6 +33,9 @@ from . import (
     softmax,
     sort,
     special,
+    special_bessel,
+    special_gamma,
+    special_polynomials,
     spectral,
     statistics,
     ternary,
@@ -44,5 +47,6 @@ __all__ = [
     "attention", "binary", "complex", "conv", "creation", "distance", "fft", "fill", "fold",
     "index", "join", "matmul", "norm", "numpy_like", "pool", "pool_adaptive", "products", "random",
     "recurrent", "reduce", "resample", "scan", "scatter", "segment", "select", "shape", "softmax",
-    "sort", "special", "spectral", "statistics", "ternary", "unary", "views",
+    "sort", "special", "special_bessel", "special_gamma", "special_polynomials", "spectral",
+    "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -102,7 +102,18 @@ def _pushed(t: Tensor, partial: Any, args: Sequence[Any], out: Any) -> Tensor:
         return t if partial == 1 else -t
     if partial.__class__ is chain:
         return partial.forward(t, *args, out)
-    return t * partial(*args, out)
+    return times_slope(t, partial(*args, out))
+
+
+def times_slope(t: Tensor, slope: Any) -> Tensor:
+    """A tangent times a derivative; where the tangent is 0, also through an infinite derivative."""
+    if slope.__class__ is not Tensor:
+        return t * slope
+    if slope.dtype.is_complex:
+        from .unary import conj_physical
+
+        slope = conj_physical(slope)
+    return mul_conj(t, slope)
 
 
 def sum_to(ct: Tensor, spec: Spec) -> Tensor:
@@ -525,7 +536,7 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
 
 
 def _mul_conj_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return sum_to(ct * y, Spec(x)), sum_to(mul_conj(x, ct), Spec(y))
+    return sum_to(times_slope(ct, y), Spec(x)), sum_to(mul_conj(x, ct), Spec(y))
 
 
 _code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
@@ -548,7 +559,10 @@ def _terms(a: Tensor | None, b: Tensor | None) -> Any:
 
 
 def mul_conj(x: Tensor, y: Tensor) -> Tensor:
-    """x * conj(y), for operands of one shape and dtype: a cotangent through a factor y."""
+    """x * conj(y): a cotangent x through a factor y; 0 where x is 0, even if y is infinite.
+
+    So `where(x > 0, sqrt(x), 0)` has gradient 0 at 0: the branch not taken sends back nothing.
+    """
     if (not active or state.trace is None) and x._m is None and y._m is None:
         h = lib.cb_binary(_code_mul_conj, x._v, y._v)
         if h:
@@ -582,5 +596,6 @@ __all__ = [
     "result_type",
     "sum_to",
     "ternary",
+    "times_slope",
     "unary",
 ]

@@ -20,7 +20,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .binary import logaddexp, xlogy
 from .creation import arange, full
-from .family import align, operand, result_type, sum_to, unary
+from .family import align, operand, result_type, sum_to, times_slope, unary
 from .ternary import where
 from .unary import erfc, erfinv, exp, log, log1p, sigmoid, sin
 
@@ -79,13 +79,14 @@ def _zeta_vjp(
 ) -> tuple[None, Tensor | None]:
     if needs[0]:
         _no_gradient_by_x()
-    return None, sum_to(ct * (-x * zeta(x + 1, q)), Spec(q)) if needs[1] else None
+    return None, sum_to(times_slope(ct, -x * zeta(x + 1, q)), Spec(q)) if needs[1] else None
 
 
 def _zeta_jvp(tangents: Sequence[Tensor | None], out: Tensor, x: Tensor, q: Tensor) -> Tensor:
     if tangents[0] is not None:
         _no_gradient_by_x()
-    t = tangents[1] * (-x * zeta(x + 1, q))
+    assert tangents[1] is not None
+    t = times_slope(tangents[1], -x * zeta(x + 1, q))
     return t.expand(out._shape).to(out.dtype)
 
 
@@ -170,7 +171,7 @@ mvlgamma = multigammaln
 _WITH_COMPLEX = ("sinc",)
 
 
-def _floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Takes numbers and integers, and computes 16-bit floats in float32."""
 
     @wraps(function)
@@ -204,7 +205,7 @@ def logit(x: Any, eps: float | None = None) -> Tensor:
     return _logit(x, eps=eps)
 
 
-@_floating
+@floating
 def _logit(x: Tensor, eps: float | None) -> Tensor:
     if eps is not None:
         x = x.clamp(eps, 1 - eps)
@@ -214,7 +215,7 @@ def _logit(x: Tensor, eps: float | None) -> Tensor:
 _logit.__name__ = "logit"
 
 
-@_floating
+@floating
 def sinc(x: Any) -> Tensor:
     """sin(pi x) / (pi x), and 1 at 0.
 
@@ -222,14 +223,20 @@ def sinc(x: Any) -> Tensor:
       >>> sinc(tensor([0.0, 0.5]))
       tensor([1.0000, 0.6366])
     """
-    p = math.pi * x
+    return _sinc_of_angle(math.pi * x)
+
+
+def _sinc_of_angle(p: Tensor) -> Tensor:
     near = p.abs() < 1
     square = where(near, p * p, 0)  # the series, so that derivatives of all orders hold at 0
-    series = full((), 0.0, dtype=x.dtype, device=x.device)
+    series = full((), 0.0, dtype=p.dtype, device=p.device)
     for k in range(10, -1, -1):
         series = series * square + (-1) ** k / math.factorial(2 * k + 1)
     far = where(near, 1, p)
     return where(near, series, sin(far) / far)
+
+
+sinc_of_angle = floating(_sinc_of_angle)
 
 
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -242,7 +249,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return _softplus(x, beta=beta, threshold=threshold)
 
 
-@_floating
+@floating
 def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
     scaled = x * beta
     linear = scaled > threshold
@@ -252,14 +259,14 @@ def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
 _softplus.__name__ = "softplus"
 
 
-@_floating
+@floating
 def xlog1py(x: Any, y: Any) -> Tensor:
     """x * log(1 + y), and 0 where x is 0 (nan where y is nan)."""
     zero = (x == 0) & (y == y)
     return where(zero & (y <= -1), x * 0, x * log1p(where(zero & (y <= -1), 0, y)))
 
 
-@_floating
+@floating
 def entr(x: Any) -> Tensor:
     """The entropy term -x log(x): 0 at 0, -inf below.
 
@@ -270,7 +277,7 @@ def entr(x: Any) -> Tensor:
     return where(x < 0, -_INF, xlogy(-x, where(x < 0, 1, x)))
 
 
-@_floating
+@floating
 def ndtr(x: Any) -> Tensor:
     """The distribution function of the standard normal distribution.
 
@@ -281,7 +288,7 @@ def ndtr(x: Any) -> Tensor:
     return 0.5 * erfc(x * -math.sqrt(0.5))
 
 
-@_floating
+@floating
 def log_ndtr(x: Any) -> Tensor:
     """log(ndtr(x)), without underflow.
 
@@ -325,8 +332,8 @@ def _ndtri_slope(out: Tensor) -> Tensor:
 _ndtri = Op(
     "ndtri",
     _ndtri_impl,
-    vjp=lambda ct, out, _p: (ct * _ndtri_slope(out),),
-    jvp=lambda tangents, out, _p: tangents[0] * _ndtri_slope(out),
+    vjp=lambda ct, out, _p: (times_slope(ct, _ndtri_slope(out)),),
+    jvp=lambda tangents, out, _p: times_slope(tangents[0], _ndtri_slope(out)),
     batch=lambda _size, _batched, p: _ndtri(p),
     family=_FAMILY,
 )
@@ -349,7 +356,7 @@ sampled(
 )
 
 
-@_floating
+@floating
 def ndtri(p: Any) -> Tensor:
     """The inverse of ndtr: the quantiles of the standard normal distribution.
 
@@ -370,7 +377,7 @@ def deg2rad(x: Any) -> Tensor:
     return operand("deg2rad", x) * (math.pi / 180)
 
 
-@_floating
+@floating
 def logaddexp2(x: Any, y: Any) -> Tensor:
     """log2(2**x + 2**y), without overflow."""
     return logaddexp(x * math.log(2), y * math.log(2)) * (1 / math.log(2))

@@ -41,8 +41,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
     With the condition alone: its nonzero indices.
 
-    Gradients flow to the chosen side only: `where(x > 0, sqrt(x), 0)` has gradient nan at 0 as in
-    torch, since sqrt's is infinite there; write `sqrt(where(x > 0, x, 1))` inside to avoid it.
+    Gradients flow to the chosen side only, also where the other one's slope is infinite:
+    `where(x > 0, sqrt(x), 0)` has gradient 0 at 0, where torch gives nan.
 
     Raises:
       DTypeError: the condition is not bool.
