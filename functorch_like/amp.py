@@ -88,6 +88,11 @@ class autocast:
         return wrapped
 
 
+def current_dtype() -> dtype | None:
+    """What this thread's autocast computes products in; None without one."""
+    return _local.dtype
+
+
 def is_autocast_enabled(device_type: str = "cpu") -> bool:
     """Is autocast on in this thread?"""
     return _local.dtype is not None

@@ -10,8 +10,8 @@ from typing import Any
 
 from cbackend import check, lib
 
-from .. import tree
-from ..dtypes import DTYPES
+from .. import amp, tree
+from ..dtypes import DTYPES, get_default_dtype
 from ..errors import TraceError, message
 from ..op import wrap
 from ..tensor import Tensor
@@ -98,7 +98,7 @@ class Compiled:
         if active and state.trace is not None:
             return self._function(*args, **kwargs)
         last = self._last
-        if last is not None and not kwargs and len(args) == last[1]:
+        if last is not None and not kwargs and len(args) == last[1] and _context() == last[2]:
             handles = []
             for a in args:
                 if a.__class__ is not Tensor or a._m is not None:
@@ -127,7 +127,7 @@ class Compiled:
         for t in tensors:
             t._current()
         recorded = tuple(t.requires_grad and state.grad for t in tensors)
-        key = (definition, state.grad, recorded, tuple(map(_kind, flat)))
+        key = (definition, _context(), recorded, tuple(map(_kind, flat)))
         try:
             entries = self._programs.get(key)
         except TypeError as error:
@@ -198,7 +198,7 @@ class Compiled:
             entry = Entry(entry, result_definition[0])
             out = entry.run([t._v for t in tensors])
             if entry.pure and len(flat) == len(tensors) == len(args) and not kwargs:
-                self._last = (entry, len(args))
+                self._last = (entry, len(args), key[1])
         self._reasons.append(self._reason(key, entries))
         entries.insert(0, entry)
         if out is None or out is False:
@@ -235,6 +235,11 @@ class Compiled:
           2. other arguments: float32[1]
         """
         return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
+
+
+def _context() -> Any:
+    """The modes that decide what a function's operations are."""
+    return (state.grad, amp.current_dtype() if amp.entered else None, get_default_dtype())
 
 
 class _Static:

@@ -274,3 +274,17 @@ def test_graph_is_readable():
     assert "float32[3]" in str(graph)
     assert "test_compile.py" in str(graph)
     assert graph.to_dot().startswith("digraph")
+
+
+def test_modes_are_part_of_the_program():
+    w = ft.ones(2, 2, requires_grad=True)
+    f = ft.compile(lambda x: x @ w)
+    x = ft.ones(2, 2)
+    with ft.no_grad():
+        assert not f(x).requires_grad
+    assert f(x).requires_grad
+    with ft.no_grad():
+        assert not f(x).requires_grad
+        with ft.autocast():
+            assert f(x).dtype is ft.bfloat16
+        assert f(x).dtype is ft.float32
