@@ -19,6 +19,7 @@ from .ops.creation import *
 from .ops.family import result_type
 from .ops.index import *
 from .ops.join import *
+from .ops.linalg import *
 from .ops.matmul import *
 from .ops.norm import *
 from .ops.pool import *
@@ -35,7 +36,7 @@ from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import special
+from . import linalg, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,
