@@ -5,16 +5,11 @@ The names exported here are those of torch's top level; some differ from linalg'
 """
 
 from ...tensor import Tensor
-from .factor import cholesky_of as cholesky
 from .factor import geqrf, lu_unpack, orgqr, ormqr
-from .factor import lu_packed as lu
-from .factor import qr_of as qr
 from .functions import chain_matmul, det, logdet, matrix_exp, matrix_power, slogdet
 from .lowrank import lobpcg, pca_lowrank, svd_lowrank
+from .older import cholesky, lu, lu_solve, pinverse, qr, svd
 from .solve import cholesky_inverse, cholesky_solve, inverse, triangular_solve
-from .solve import lu_solve_of as lu_solve
-from .spectral import pinverse
-from .spectral import svd_of as svd
 
 __all__ = [
     "chain_matmul", "cholesky", "cholesky_inverse", "cholesky_solve", "det", "geqrf", "inverse",

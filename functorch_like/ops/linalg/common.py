@@ -134,7 +134,14 @@ def to_bits(handle: Any, keep: bool = False) -> Any:
 
 def from_bits(bits: Tensor, dtype: Any) -> Tensor:
     """The float tensor behind to_bits."""
-    return wrap(lib.cb_view_dtype(bits._v, dtype.code))
+    handle = bits._v
+    if dtype.itemsize <= 8:
+        return wrap(lib.cb_view_dtype(handle, dtype.code))
+    if not handle.numel:
+        shape = (*bits._shape[:-1], bits._shape[-1] // 2)
+        return wrap(lib.cb_empty(dtype.code, handle.device, bits.ndim, shape))
+    dense = wrap(lib.cb_contiguous(handle))  # two integers a number
+    return wrap(lib.cb_view_dtype(dense._v, dtype.code))
 
 
 def _bits_dtype(itemsize: int) -> Any:

@@ -93,9 +93,7 @@ def _lu_jvp(tangents: Any, out: Any, a: Tensor, *, check: Any) -> Any:
     da = rows(tangents[0], _permutation(pivots, m=m))
     lower, upper = _unpacked(lu)
     square_lower, square_upper = lower[..., :k, :], upper[..., :, :k]
-    inner = _left(
-        square_lower, _right(square_upper, da[..., :k, :k], UPPER), UNIT_LOWER
-    )
+    inner = _left(square_lower, _right(square_upper, da[..., :k, :k], UPPER), UNIT_LOWER)
     dl, du = square_lower @ inner.tril(-1), inner.triu() @ square_upper
     out_t = dl + du
     if m > n:
@@ -171,15 +169,6 @@ def lu(A: Tensor, *, pivot: bool = True) -> Any:
     return lu_unpack(packed, pivots)
 
 
-def lu_packed(
-    A: Tensor, pivot: bool = True, get_infos: bool = False
-) -> Any:
-    """(LU, pivots), with get_infos also info: see linalg.lu_factor_ex."""
-    _pivoted("lu", A, pivot)
-    packed = _lu_factor(A, check=None if get_infos else "lu")
-    return tuple(packed if get_infos else packed[:2])
-
-
 def lu_unpack(
     LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
 ) -> Any:
@@ -215,9 +204,7 @@ def _cholesky_vjp(ct: Any, out: Any, _a: Tensor, *, part: int, check: Any) -> An
 
 def _cholesky_jvp(tangents: Any, out: Any, _a: Tensor, *, part: int, check: Any) -> Any:
     factor = out[0]
-    inner = _left(
-        factor, _right(factor, hermitian_part(tangents[0]), LOWER, adjoint=True), LOWER
-    )
+    inner = _left(factor, _right(factor, hermitian_part(tangents[0]), LOWER, adjoint=True), LOWER)
     return factor @ _half_lower(inner), None
 
 
@@ -265,11 +252,6 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return _lower_factor("linalg.cholesky", A, upper, "linalg.cholesky")[0]
 
 
-def cholesky_of(A: Tensor, upper: bool = False) -> Tensor:
-    """linalg.cholesky."""
-    return _lower_factor("cholesky", A, upper, "cholesky")[0]
-
-
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """cholesky() that gives (L, info) instead of raising."""
     name = "linalg.cholesky_ex"
@@ -300,7 +282,7 @@ def _qr_vjp(ct: Any, out: Any, a_spec: Any) -> Any:
     if wide:
         gq = gq + q @ (r[..., :, m:] @ gr[..., :, m:].mH)
     square_r, square_gr = r[..., :, :m] if wide else r, gr[..., :, :m] if wide else gr
-    middle = _from_upper(square_gr @ square_r.mH - gq.mH @ q)
+    middle = _from_upper(square_gr @ square_r.mH - q.mH @ gq)
     ga = _right(square_r, gq + q @ middle, UPPER, adjoint=True)
     return (cat([ga, q @ gr[..., :, m:]], -1) if wide else ga,)
 
@@ -384,11 +366,6 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         return qr_result(*_qr_complete(A))
     q, r = _qr(A)
     return qr_result(zeros(0, dtype=A.dtype, device=A.device) if mode == "r" else q, r)
-
-
-def qr_of(A: Tensor, some: bool = True) -> Any:
-    """(Q, R) with A = Q R, reduced or, if not some, complete: see linalg.qr."""
-    return qr(A, "reduced" if some else "complete")
 
 
 # ---- Householder reflections ----
@@ -509,9 +486,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 orgqr = householder_product
 
 
-def _ormqr_meaning(
-    a: Tensor, tau: Tensor, c: Tensor, *, left: bool, transpose: bool
-) -> Tensor:
+def _ormqr_meaning(a: Tensor, tau: Tensor, c: Tensor, *, left: bool, transpose: bool) -> Tensor:
     order = list(enumerate(_reflectors(a, tau._shape[-1])))
     for i, v in order if left == transpose else reversed(order):
         t = _factor(tau, i)
@@ -565,6 +540,6 @@ def ormqr(
 
 
 __all__ = [
-    "cholesky", "cholesky_ex", "cholesky_of", "geqrf", "householder_product", "lu", "lu_factor",
-    "lu_factor_ex", "lu_packed", "lu_unpack", "orgqr", "ormqr", "qr", "qr_of",
+    "cholesky", "cholesky_ex", "geqrf", "householder_product", "lu", "lu_factor",
+    "lu_factor_ex", "lu_unpack", "orgqr", "ormqr", "qr",
 ]  # fmt: skip

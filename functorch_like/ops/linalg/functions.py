@@ -1,4 +1,4 @@
-"""Functions of matrices: determinants, exponential, powers, products of several, tensor equations."""
+"""Functions of matrices: determinants, exponential, powers, products, tensor equations."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ _det = Op(
     family=FAMILY,
 )
 _SQUARES = ((3, 3), (2, 2, 2), (1, 1), (0, 0))
-sampled(
-    _det, lambda make: [call(good(make, *shape)) for shape in _SQUARES], kinds="float complex"
-)
+sampled(_det, lambda make: [call(good(make, *shape)) for shape in _SQUARES], kinds="float complex")
 
 
 def _slogdet_impl(a: Tensor) -> Any:
@@ -128,8 +126,8 @@ def det(A: Tensor) -> Tensor:
       A [..., n, n] floating or complex.
     Notes: its first derivatives are right at singular matrices, too.
     Example:
-      >>> linalg.det(tensor([[1.0, 2.0], [3.0, 4.0]]))
-      tensor(-2.)
+      >>> linalg.det(tensor([[2.0, 1.0], [0.0, 3.0]]))
+      tensor(6.)
     """
     square("linalg.det", A)
     return _det(A)[0]
@@ -282,9 +280,9 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return out.squeeze(-1) if end else out
 
 
-def chain_matmul(*matrices: Tensor) -> Tensor:
+def chain_matmul(*tensors: Tensor) -> Tensor:
     """The product of matrices: linalg.multi_dot([...])."""
-    return matrices[0] if len(matrices) == 1 else multi_dot(matrices)
+    return tensors[0] if len(tensors) == 1 else multi_dot(tensors)
 
 
 # ---- tensor equations ----

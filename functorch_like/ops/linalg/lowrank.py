@@ -9,8 +9,9 @@ from ...tensor import Tensor
 from ..random import randn
 from .common import matrix, square
 from .factor import cholesky, qr
+from .older import svd_result
 from .solve import solve_triangular
-from .spectral import eigh, svd, svd_of_result
+from .spectral import eigh, svd
 
 __all__ = ["lobpcg", "pca_lowrank", "svd_lowrank"]
 
@@ -48,8 +49,8 @@ def svd_lowrank(
     rounds = 2 if niter is None else niter
     if A._shape[-2] < A._shape[-1]:
         v, s, u = _lowrank(A.mH, q, rounds)
-        return svd_of_result(u, s, v)
-    return svd_of_result(*_lowrank(A, q, rounds))
+        return svd_result(u, s, v)
+    return svd_result(*_lowrank(A, q, rounds))
 
 
 def _lowrank(A: Tensor, q: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:

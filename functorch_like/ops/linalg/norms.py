@@ -22,7 +22,7 @@ def _prepared(op: str, x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else x.to(as_dtype(dtype))
 
 
-def _power_sum(size: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+def power_sum(size: Tensor, p: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """sum(size^p)^(1/p), with derivatives 0 at elements and sums that are 0."""
     if p > 0:
         zero = size == 0
@@ -72,7 +72,7 @@ def vector_norm(
         return (size != 0).to(size.dtype).sum(dims, keepdim=keepdim)
     if ord == 1:
         return size.sum(dims, keepdim=keepdim)
-    return _power_sum(size, float(ord), dims, keepdim)
+    return power_sum(size, float(ord), dims, keepdim)
 
 
 def matrix_norm(
@@ -89,8 +89,8 @@ def matrix_norm(
     Raises:
       ValueError: another ord. ShapeError: not two dims.
     Example:
-      >>> linalg.matrix_norm(tensor([[1.0, 2.0], [3.0, 4.0]]), float("inf"))
-      tensor(7.)
+      >>> linalg.matrix_norm(tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
+      tensor(6.)
     """
     from .spectral import svdvals
 

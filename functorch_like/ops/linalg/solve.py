@@ -40,9 +40,7 @@ _TRANS = {False: 0, True: 2}  # of the C interface: as it is, conjugated and tra
 # ---- solve ----
 
 
-def _solve_impl(
-    a: Tensor, b: Tensor, *factors: Tensor, adjoint: bool, check: str | None
-) -> Any:
+def _solve_impl(a: Tensor, b: Tensor, *factors: Tensor, adjoint: bool, check: str | None) -> Any:
     if factors:
         bits, pivots = (lib.cb_retain(f._v) for f in factors)
         info = lib.cb_retain(pivots)
@@ -101,14 +99,13 @@ def _solve_batch(
 ) -> Any:
     args = leading(size, batched, (a, b, *factors), (2, 2, 2, 1)[: 2 + len(factors)])
     x, *rest = _solve(*args, **params)
+    info = rest[-1]
     if not any((batched[0], *batched[2:])):
         rest = [y.unsqueeze(0).expand((size, *y._shape)) for y in rest]
-    elif batched[0] and rest[0].ndim > a.ndim:  # ones that stood in for dims of b
-        shapes = ((a._shape[0], *a._shape[1:-2]),) * len(rest)
-        rest = [
-            y.reshape((*s, *y._shape[y.ndim - c :])) if c else y.reshape(s)
-            for y, s, c in zip(rest, shapes, (2, 1, 0), strict=True)
-        ]
+    elif not factors:  # without the ones that stood in for dims of b
+        lead = a._shape[:-2]
+        rest = [y.reshape((*lead, *y._shape[-c:])) for y, c in zip(rest, (2, 1), strict=False)]
+        rest.append(info.reshape(lead))
     return x, *rest
 
 
@@ -134,7 +131,7 @@ sampled(
 )
 
 
-def _columns(op: str, A: Tensor, B: Tensor) -> tuple[Tensor, bool]:
+def _columns(A: Tensor, B: Tensor) -> tuple[Tensor, bool]:
     """B as matrices, and whether it held vectors: torch's rule."""
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._shape == A._shape[:-1])
     return (B.unsqueeze(-1) if vector else B), vector
@@ -146,7 +143,7 @@ solve_ex_result = namedtuple("solve_ex", "result info")
 def _solved(op: str, A: Tensor, B: Tensor, left: bool, check: str | None) -> Any:
     square(op, A)
     floating(op, B)
-    B, vector = _columns(op, A, B)
+    B, vector = _columns(A, B)
     if not left:
         if vector:
             got = f"left=False and vectors of shape {list(B._shape[:-1])}"
@@ -218,9 +215,9 @@ def inv(A: Tensor) -> Tensor:
     Raises:
       LinAlgError: a matrix is singular.
     Example:
-      >>> linalg.inv(tensor([[2.0, 0.0], [0.0, 4.0]]))
-      tensor([[0.5000, 0.0000],
-              [0.0000, 0.2500]])
+      >>> linalg.inv(tensor([[1.0, 1.0], [1.0, 2.0]]))
+      tensor([[ 2., -1.],
+              [-1.,  1.]])
     """
     square("linalg.inv", A)
     return _inv(A, check="linalg.inv")[0]
@@ -452,11 +449,6 @@ def lu_solve(
     return _lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
 
 
-def lu_solve_of(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-    """linalg.lu_solve(LU_data, LU_pivots, b), with the arguments in the older order."""
-    return lu_solve(LU_data, LU_pivots, b)
-
-
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X with A X = B, where A = L L^H (U^H U if upper).
 
@@ -573,6 +565,6 @@ def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False)
 
 __all__ = [
     "cholesky_inverse", "cholesky_solve", "inv", "inv_ex", "inverse", "ldl_factor",
-    "ldl_factor_ex", "ldl_solve", "lu_solve", "lu_solve_of", "rows", "solve", "solve_ex",
+    "ldl_factor_ex", "ldl_solve", "lu_solve", "rows", "solve", "solve_ex",
     "solve_triangular", "triangular_solve",
 ]  # fmt: skip

@@ -14,11 +14,12 @@ from cbackend import lib
 
 from ...dtypes import finfo
 from ...errors import message
-from ...op import Op, wrap
+from ...op import Op, Spec, wrap
 from ...samples import call, sampled
 from ...tensor import Tensor
 from ...trace import no_grad
 from ..creation import full, zeros
+from ..family import sum_to
 from ..ternary import where
 from .common import (
     FAMILY,
@@ -37,8 +38,7 @@ from .common import (
 )
 
 __all__ = [
-    "cond", "eig", "eigh", "eigvals", "eigvalsh", "lstsq", "matrix_rank", "pinv", "pinverse", "svd",
-    "svd_of", "svdvals",
+    "cond", "eig", "eigh", "eigvals", "eigvalsh", "lstsq", "matrix_rank", "pinv", "svd", "svdvals",
 ]  # fmt: skip
 
 
@@ -143,9 +143,7 @@ def _svd_jvp(tangents: Any, out: Any, a: Tensor, *, full: bool, check: Any) -> A
 
 _svd = Op(
     "linalg_svd",
-    lambda a, *, full, check: handles(
-        3, lambda out: lib.cb_svd(a._v, full, 1, named(check), out)
-    ),
+    lambda a, *, full, check: handles(3, lambda out: lib.cb_svd(a._v, full, 1, named(check), out)),
     vjp=_svd_vjp,
     jvp=_svd_jvp,
     batch=batch_of(lambda: _svd, 2),
@@ -187,7 +185,6 @@ def lib_values(function: Any) -> Any:
 
 
 svd_result = namedtuple("svd", "U S Vh")
-svd_of_result = namedtuple("svd", "U S V")
 
 
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
@@ -205,17 +202,6 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     matrix("linalg.svd", A)
     wide = full_matrices and A._shape[-1] != A._shape[-2]
     return svd_result(*_svd(A, full=wide, check="linalg.svd"))
-
-
-def svd_of(A: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
-    """(U, S, V) with A = U diag(S) V^H, reduced or, if not some, complete: see linalg.svd."""
-    matrix("svd", A)
-    if not compute_uv:
-        lead, (m, n) = A._shape[:-2], A._shape[-2:]
-        like = {"dtype": A.dtype, "device": A.device}
-        return svd_of_result(zeros((*lead, m, m), **like), svdvals(A), zeros((*lead, n, n), **like))
-    u, s, vh = svd(A, not some)
-    return svd_of_result(u, s, vh.mH)
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
@@ -250,9 +236,7 @@ def _eigh_jvp(tangents: Any, out: Any, _a: Tensor, *, part: int, check: Any) -> 
 
 _eigh = Op(
     "linalg_eigh",
-    lambda a, *, part, check: handles(
-        2, lambda out: lib.cb_eigh(a._v, part, 1, named(check), out)
-    ),
+    lambda a, *, part, check: handles(2, lambda out: lib.cb_eigh(a._v, part, 1, named(check), out)),
     vjp=_eigh_vjp,
     jvp=_eigh_jvp,
     batch=batch_of(lambda: _eigh, 2),
@@ -266,9 +250,7 @@ sampled(
 )
 _eigvalsh = Op(
     "linalg_eigvalsh",
-    lambda a, *, part, check: lib_values(
-        lambda out: lib.cb_eigh(a._v, part, 0, named(check), out)
-    ),
+    lambda a, *, part, check: lib_values(lambda out: lib.cb_eigh(a._v, part, 0, named(check), out)),
     batch=batch_of(lambda: _eigvalsh, 2),
     decompose=lambda a, *, part, check: _eigh(a, part=part, check=check)[0],
     family=FAMILY,
@@ -414,7 +396,8 @@ def _threshold(s: Tensor, atol: Tensor, rtol: Tensor) -> Tensor:
 def _pinv_impl(a: Tensor, atol: Tensor, rtol: Tensor, *, hermitian: bool) -> Any:
     with no_grad():
         x, lowest, share = (wrap(lib.cb_retain(t._v)) for t in (a, atol, rtol))
-        return lib.cb_retain(_pinv_value(x, lowest, share, hermitian)._v)
+        result = _pinv_value(x, lowest, share, hermitian)
+        return lib.cb_retain(result._v)
 
 
 def _pinv_vjp(
@@ -425,7 +408,7 @@ def _pinv_vjp(
     left = gh @ p @ ph
     right = ph @ p @ gh
     ga = -(ph @ g @ ph) + (left - (a @ p) @ left) + (right - right @ (p @ a))
-    return (hermitian_part(ga) if hermitian else ga), None, None
+    return sum_to(hermitian_part(ga) if hermitian else ga, Spec(a)), None, None
 
 
 def _pinv_jvp(
@@ -520,11 +503,6 @@ def pinv(
     return _pinv(A, lowest, share, hermitian=hermitian)
 
 
-def pinverse(A: Tensor, rcond: float = 1e-15) -> Tensor:
-    """linalg.pinv with another default."""
-    return pinv(A, rcond)
-
-
 def matrix_rank(
     A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
@@ -603,8 +581,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise ValueError(
             message("linalg.lstsq", 'driver "gels", "gelsy", "gelsd" or "gelss"', repr(driver))
         )
-    vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and B._shape == A._shape[:-1])
-    right = B.unsqueeze(-1) if vector else _columns("linalg.lstsq", A, B)[0]
+    right, vector = _columns(A, B)
     m, n = A._shape[-2:]
     share = finfo(A.dtype).eps * max(m, n) if rcond is None else float(rcond)
     x, rank = _lstsq(A, right, rcond=share)
@@ -648,5 +625,3 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     singular = info != 0
     safe = where(column(column(singular)), 1, inverse)
     return where(singular, float("inf"), matrix_norm(A, p) * matrix_norm(safe, p))
-
-
