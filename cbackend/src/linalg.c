@@ -83,12 +83,26 @@ int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols) {
 bool cb_lapack_idle(const cb_lapack *j) { return j->failed || (j->device & 255) == CB_META || !j->count; }
 
 void *cb_lapack_routine(cb_lapack *j, const char *name, const char *complex_name) {
+    /* by the address of the literal, a slot each: looking symbols up takes longer than a small matrix */
+    static _Thread_local struct {
+        const char *name, *complex_name;
+        int dtype;
+        void *routine;
+    } known[64];
+    int slot = (int)(((uintptr_t)name ^ (uintptr_t)complex_name * 7) * 4 + (uintptr_t)j->dtype) & 63;
+    if (known[slot].name == name && known[slot].complex_name == complex_name &&
+        known[slot].dtype == j->dtype && known[slot].routine)
+        return known[slot].routine;
     char full[32];
     bool is_complex = cb_is_complex(j->dtype);
     char letter = is_complex ? (j->dtype == CB_C64 ? 'c' : 'z') : (j->dtype == CB_F32 ? 's' : 'd');
     snprintf(full, sizeof full, "%c%s_", letter, is_complex && complex_name ? complex_name : name);
     void *routine = cb_blas_symbol(full);
     if (!routine) j->failed = 1;
+    known[slot].name = name;
+    known[slot].complex_name = complex_name;
+    known[slot].dtype = j->dtype;
+    known[slot].routine = routine;
     return routine;
 }
 
@@ -155,15 +169,15 @@ typedef struct item16 {
 } item16;
 
 /* y[i, k] = x[i, k], in blocks that stay in L1 whichever way each of them runs */
-#define MOVER(T, name)                                                                                  \
-    static void name(T *y, int64_t y_row, int64_t y_col, const T *x, int64_t x_row, int64_t x_col,      \
-                     int64_t rows, int64_t cols) {                                                      \
-        for (int64_t i0 = 0; i0 < rows; i0 += BLOCK)                                                    \
-            for (int64_t k0 = 0; k0 < cols; k0 += BLOCK) {                                              \
-                int64_t i1 = CB_MIN(i0 + BLOCK, rows), k1 = CB_MIN(k0 + BLOCK, cols);                   \
-                for (int64_t k = k0; k < k1; k++)                                                       \
+#define MOVER(T, name)                                                                                     \
+    static void name(T *y, int64_t y_row, int64_t y_col, const T *x, int64_t x_row, int64_t x_col,         \
+                     int64_t rows, int64_t cols) {                                                         \
+        for (int64_t i0 = 0; i0 < rows; i0 += BLOCK)                                                       \
+            for (int64_t k0 = 0; k0 < cols; k0 += BLOCK) {                                                 \
+                int64_t i1 = CB_MIN(i0 + BLOCK, rows), k1 = CB_MIN(k0 + BLOCK, cols);                      \
+                for (int64_t k = k0; k < k1; k++)                                                          \
                     for (int64_t i = i0; i < i1; i++) y[i * y_row + k * y_col] = x[i * x_row + k * x_col]; \
-            }                                                                                           \
+            }                                                                                              \
     }
 MOVER(uint32_t, move4)
 MOVER(uint64_t, move8)
@@ -207,7 +221,8 @@ void cb_zero_triangle(int itemsize, void *a, int ld, int rows, int cols, bool up
     for (int k = 0; k < cols; k++) {
         int begin = upper ? k + 1 : 0, end = upper ? rows : CB_MIN(k, rows);
         if (begin < end)
-            memset((char *)a + ((int64_t)k * ld + begin) * itemsize, 0, (size_t)(end - begin) * (size_t)itemsize);
+            memset((char *)a + ((int64_t)k * ld + begin) * itemsize, 0,
+                   (size_t)(end - begin) * (size_t)itemsize);
     }
 }
 

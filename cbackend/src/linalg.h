@@ -40,6 +40,16 @@ int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols);
 bool cb_lapack_idle(const cb_lapack *j);
 /* The routine of the job's dtype: "getrf" becomes sgetrf_ and so on; complex_name NULL: the same name. */
 void *cb_lapack_routine(cb_lapack *j, const char *name, const char *complex_name);
+/* The same routine without blocking and set-up, for orders up to CB_SMALL_ORDER: getrf, getrs, getri, potrf.
+ */
+enum { CB_SMALL_ORDER = 16, CB_GETRF = 0, CB_GETRS, CB_GETRI, CB_POTRF };
+void *cb_small_routine(int dtype, int which);
+/* the small one if `order` allows it, else LAPACK's */
+static inline void *cb_lapack_best(cb_lapack *j, int order, int which) {
+    static const char *const names[] = {"getrf", "getrs", "getri", "potrf"};
+    return order <= CB_SMALL_ORDER ? cb_small_routine(j->dtype, which)
+                                   : cb_lapack_routine(j, names[which], NULL);
+}
 int cb_lapack_run(cb_lapack *j);
 /* Moves the results to out, or releases them after a failure. info >= 0 is a result to be checked: with
  * `check`, an item of it that is not zero is a LinAlgError; `property` says what was expected. */

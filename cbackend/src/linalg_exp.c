@@ -18,10 +18,20 @@ static const double pade5[] = {30240, 15120, 3360, 420, 30, 1};
 static const double pade7[] = {17297280, 8648640, 1995840, 277200, 25200, 1512, 56, 1};
 static const double pade9[] = {17643225600, 8821612800, 2075673600, 302702400, 30270240,
                                2162160,     110880,     3960,       90,        1};
-static const double pade13[] = {64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800,
-                                129060195264000,   10559470521600,    670442572800,     33522128640,
-                                1323241920,        40840800,          960960,           16380,
-                                182,               1};
+static const double pade13[] = {64764752532480000,
+                                32382376266240000,
+                                7771770303897600,
+                                1187353796428800,
+                                129060195264000,
+                                10559470521600,
+                                670442572800,
+                                33522128640,
+                                1323241920,
+                                40840800,
+                                960960,
+                                16380,
+                                182,
+                                1};
 
 static void product(const cb_lapack *j, const void *a, const void *b, void *c) {
     double alpha[2] = {1, 0}, beta[2] = {0, 0};
@@ -34,7 +44,8 @@ static void add(const cb_lapack *j, double scale, void *y, double factor, const 
     int64_t n = (int64_t)j->n * j->n * (cb_is_complex(j->dtype) ? 2 : 1);
     if (cb_real_dtype(j->dtype) == CB_F64) {
         double *p = y;
-        for (int64_t i = 0; i < n; i++) p[i] = (scale == 0 ? 0 : scale * p[i]) + factor * ((const double *)x)[i];
+        for (int64_t i = 0; i < n; i++)
+            p[i] = (scale == 0 ? 0 : scale * p[i]) + factor * ((const double *)x)[i];
     } else {
         float *p = y, f = (float)factor, s = (float)scale;
         for (int64_t i = 0; i < n; i++) p[i] = (s == 0 ? 0 : s * p[i]) + f * ((const float *)x)[i];
@@ -78,8 +89,10 @@ static void low_degree(const cb_lapack *j, const void *a, void **w, const double
     for (int i = 2; 2 * i <= degree; i++) add(j, 1, w[WORK], b[2 * i + 1], powers[i]);
     add_identity(j, w[WORK], b[1]);
     product(j, a, w[WORK], w[U]);
-    if (degree >= 9) add(j, b[8], w[V], b[2], w[A2]);
-    else add(j, 0, w[V], b[2], w[A2]);
+    if (degree >= 9)
+        add(j, b[8], w[V], b[2], w[A2]);
+    else
+        add(j, 0, w[V], b[2], w[A2]);
     for (int i = 2; 2 * i <= CB_MIN(degree, 7); i++) add(j, 1, w[V], b[2 * i], powers[i]);
     add_identity(j, w[V], b[0]);
 }

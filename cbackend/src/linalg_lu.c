@@ -21,9 +21,7 @@ static int square(const cb_lapack *j) {
     return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
 }
 
-static int *info_at(const cb_lapack *j, int which, int64_t item) {
-    return (int *)j->out[which]->data + item;
-}
+static int *info_at(const cb_lapack *j, int which, int64_t item) { return (int *)j->out[which]->data + item; }
 
 /* ---- LU ---- */
 
@@ -42,7 +40,7 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor **out) {
     cb_lapack_result(&j, CB_I32, -1, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        j.call[0] = cb_lapack_routine(&j, "getrf", NULL);
+        j.call[0] = cb_lapack_best(&j, CB_MAX(j.m, j.n), CB_GETRF);
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.m * j.n;
         j.work = (double)j.m * j.n * CB_MIN(j.m, j.n);
         j.one = lu_factor_one;
@@ -99,7 +97,7 @@ cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
         int64_t size = cb_itemsize(j.dtype);
-        j.call[0] = cb_lapack_routine(&j, "getrs", NULL);
+        j.call[0] = cb_lapack_best(&j, CB_MAX(j.n, j.k), CB_GETRS);
         j.flags[0] = trans;
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
         j.work = (double)j.n * j.n * (j.k + 1);
@@ -166,8 +164,8 @@ int cb_inv(cb_tensor *a, const char *check, cb_tensor **out) {
         int64_t size = cb_itemsize(j.dtype);
         double answer[2] = {0}, any[2] = {0};
         int query = -1, info, integer = 0, ld = cb_leading(j.n);
-        j.call[0] = cb_lapack_routine(&j, "getrf", NULL);
-        j.call[1] = cb_lapack_routine(&j, "getri", NULL);
+        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
+        j.call[1] = cb_lapack_best(&j, j.n, CB_GETRI);
         if (!j.failed) ((getri_fn)j.call[1])(&j.n, any, &ld, &integer, answer, &query, &info);
         j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.lwork;
@@ -205,8 +203,7 @@ static void det_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_load(j, 0, item, scratch, ld);
     ((getrf_fn)j->call[0])(&j->n, &j->n, scratch, &ld, pivots, &info);
     double largest = 0, log_abs = 0;
-    for (int i = 0; i < j->n; i++)
-        largest = fmax(largest, cabs(get(d, scratch, i + (int64_t)i * ld)));
+    for (int i = 0; i < j->n; i++) largest = fmax(largest, cabs(get(d, scratch, i + (int64_t)i * ld)));
     double tiny = (cb_real_dtype(d) == CB_F64 ? 0x1p-52 : 0x1p-23) * (largest > 0 ? largest : 1);
     cb_complex128 det = 1, replaced = 1, sign = 1;
     for (int i = 0; i < j->n; i++) {
@@ -239,7 +236,7 @@ int cb_det(cb_tensor *a, cb_tensor **out) {
     cb_lapack_result(&j, CB_I32, j.n, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        j.call[0] = cb_lapack_routine(&j, "getrf", NULL);
+        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = (double)j.n * j.n * j.n;
         j.one = det_one;
@@ -297,9 +294,8 @@ static void ldl_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
 cb_tensor *cb_ldl_solve(cb_tensor *ld, cb_tensor *pivots, cb_tensor *b, int hermitian) {
     cb_lapack j;
     cb_tensor *out;
-    if (cb_lapack_start(&j, "ldl_solve", 3, (cb_tensor *[]){ld, pivots, b}, (int[]){2, 1, 2}) ||
-        square(&j) || check_pivots(&j, pivots, j.n) || check_range(&j, pivots, j.n) ||
-        check_rows(&j, b, j.n))
+    if (cb_lapack_start(&j, "ldl_solve", 3, (cb_tensor *[]){ld, pivots, b}, (int[]){2, 1, 2}) || square(&j) ||
+        check_pivots(&j, pivots, j.n) || check_range(&j, pivots, j.n) || check_rows(&j, b, j.n))
         return NULL;
     j.k = (int)b->shape[b->ndim - 1];
     cb_lapack_result(&j, j.dtype, j.n, j.k);

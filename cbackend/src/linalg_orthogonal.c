@@ -170,8 +170,8 @@ cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int tr
         j.flags[0] = left;
         j.flags[1] = trans;
         if (!j.failed)
-            ((ormqr_fn)j.call[0])(left ? "L" : "R", "N", &j.m, &j.n, &j.k, any, &lda, any, any, &ldc,
-                                  answer, &query, &info, 1, 1);
+            ((ormqr_fn)j.call[0])(left ? "L" : "R", "N", &j.m, &j.n, &j.k, any, &lda, any, any, &ldc, answer,
+                                  &query, &info, 1, 1);
         j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), cb_leading(CB_MAX(j.m, j.n)));
         j.scratch = cb_padded(size * rows * columns) + cb_padded(size * j.k) + cb_padded(size * j.m * j.n) +
                     size * j.lwork;

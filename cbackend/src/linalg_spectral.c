@@ -42,8 +42,8 @@ static void refuse(const cb_lapack *j, int64_t item) {
 
 /* the lower triangle becomes the mean of it and the conjugated upper one */
 static void average_triangles(int dtype, void *a, int n) {
-#define AVERAGE(T, conjugated)                                                                      \
-    for (int64_t k = 0; k < n; k++)                                                                 \
+#define AVERAGE(T, conjugated)      \
+    for (int64_t k = 0; k < n; k++) \
         for (int64_t i = k; i < n; i++) ((T *)a)[i + k * n] = (((T *)a)[i + k * n] + (conjugated)) / 2;
     if (dtype == CB_F32) {
         AVERAGE(float, ((float *)a)[k + i * n])
@@ -132,18 +132,18 @@ int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor **
 /* ---- general ---- */
 
 /* LAPACK gives the eigenvectors of a conjugate pair as real and imaginary part in two columns. */
-#define UNPACK(R, C)                                                                    \
-    static void unpack_##R(int n, const R *wr, const R *wi, const R *v, C *w, C *out) { \
-        for (int k = 0; k < n; k++) w[k] = __builtin_complex(wr[k], wi[k]);             \
-        for (int k = 0; v && k < n; k++) {                                              \
-            bool pair = wi[k] != 0 && k + 1 < n;                                        \
-            for (int i = 0; i < n; i++) {                                               \
+#define UNPACK(R, C)                                                                       \
+    static void unpack_##R(int n, const R *wr, const R *wi, const R *v, C *w, C *out) {    \
+        for (int k = 0; k < n; k++) w[k] = __builtin_complex(wr[k], wi[k]);                \
+        for (int k = 0; v && k < n; k++) {                                                 \
+            bool pair = wi[k] != 0 && k + 1 < n;                                           \
+            for (int i = 0; i < n; i++) {                                                  \
                 R re = v[i + (int64_t)k * n], im = pair ? v[i + (int64_t)(k + 1) * n] : 0; \
-                out[(int64_t)i * n + k] = __builtin_complex(re, im);                    \
-                if (pair) out[(int64_t)i * n + k + 1] = __builtin_complex(re, -im);     \
-            }                                                                           \
-            k += pair;                                                                  \
-        }                                                                               \
+                out[(int64_t)i * n + k] = __builtin_complex(re, im);                       \
+                if (pair) out[(int64_t)i * n + k + 1] = __builtin_complex(re, -im);        \
+            }                                                                              \
+            k += pair;                                                                     \
+        }                                                                                  \
     }
 UNPACK(float, cb_complex64)
 UNPACK(double, cb_complex128)
@@ -162,14 +162,13 @@ static void eig_one(const cb_lapack *j, int64_t item, char *scratch) {
     }
     const char *right = vectors ? "V" : "N";
     if (cb_is_complex(j->dtype)) {
-        ((cgeev_fn)j->call[0])("N", right, &n, a, &ld, w, v, &ld, v, &ld, scratch, &j->lwork, real, info,
-                               1, 1);
+        ((cgeev_fn)j->call[0])("N", right, &n, a, &ld, w, v, &ld, v, &ld, scratch, &j->lwork, real, info, 1,
+                               1);
         if (vectors) cb_lapack_store(j, 1, item, v, ld);
         return;
     }
     void *wi = (char *)real + real_size(j) * n, *to = vectors ? cb_lapack_place(j, 1, item) : NULL;
-    ((geev_fn)j->call[0])("N", right, &n, a, &ld, real, wi, v, &ld, v, &ld, scratch, &j->lwork, info, 1,
-                          1);
+    ((geev_fn)j->call[0])("N", right, &n, a, &ld, real, wi, v, &ld, v, &ld, scratch, &j->lwork, info, 1, 1);
     if (j->dtype == CB_F32)
         unpack_float(n, real, wi, vectors ? v : NULL, w, to);
     else
@@ -190,11 +189,11 @@ int cb_eig(cb_tensor *a, int vectors, const char *check, cb_tensor **out) {
         const char *right = vectors ? "V" : "N";
         j.call[0] = cb_lapack_routine(&j, "geev", NULL);
         if (!j.failed && cb_is_complex(j.dtype))
-            ((cgeev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, &ld, any, &ld, answer, &query,
-                                  any, &code, 1, 1);
+            ((cgeev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, &ld, any, &ld, answer, &query, any,
+                                  &code, 1, 1);
         else if (!j.failed)
-            ((geev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, any, &ld, any, &ld, answer,
-                                 &query, &code, 1, 1);
+            ((geev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, any, &ld, any, &ld, answer, &query,
+                                 &code, 1, 1);
         j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 4 * j.n + 1);
         j.flags[0] = vectors;
         j.scratch = 2 * cb_padded(size * j.n * j.n) + cb_padded(2 * real_size(&j) * j.n) + size * j.lwork;
@@ -213,19 +212,19 @@ static int64_t svd_real_workspace(int m, int n, bool vectors) {
     return vectors ? CB_MAX(5 * k * k + 5 * k, 2 * l * k + 2 * k * k + k) : 7 * k;
 }
 
-static const char *svd_job(const cb_lapack *j) {
-    return !j->flags[1] ? "N" : j->flags[0] ? "A" : "S";
-}
+static const char *svd_job(const cb_lapack *j) { return !j->flags[1] ? "N" : j->flags[0] ? "A" : "S"; }
 
 static void svd_one(const cb_lapack *j, int64_t item, char *scratch) {
     int m = j->m, n = j->n, k = CB_MIN(m, n), full = j->flags[0], vectors = j->flags[1];
     int64_t size = cb_itemsize(j->dtype);
-    int lda = cb_leading(m), ldu = lda, ldv = cb_leading(full ? n : k), *info = (int *)j->out[j->nout - 1]->data + item;
+    int lda = cb_leading(m), ldu = lda, ldv = cb_leading(full ? n : k),
+        *info = (int *)j->out[j->nout - 1]->data + item;
     void *a = cb_carve(&scratch, size * m * n);
     void *u = cb_carve(&scratch, vectors ? size * m * (full ? m : k) : 0);
     void *v = cb_carve(&scratch, vectors ? size * ldv * n : 0);
     int *iwork = cb_carve(&scratch, (int64_t)sizeof(int) * 8 * k);
-    void *rwork = cb_carve(&scratch, cb_is_complex(j->dtype) ? real_size(j) * svd_real_workspace(m, n, vectors) : 0);
+    void *rwork =
+        cb_carve(&scratch, cb_is_complex(j->dtype) ? real_size(j) * svd_real_workspace(m, n, vectors) : 0);
     void *s = cb_lapack_place(j, vectors ? 1 : 0, item);
     cb_lapack_load(j, 0, item, a, lda);
     if (!cb_all_finite(j->dtype, a, (int64_t)m * n)) {
@@ -246,7 +245,8 @@ static void svd_one(const cb_lapack *j, int64_t item, char *scratch) {
 /* the vectors of empty matrices, which LAPACK leaves alone */
 static int identities(cb_lapack *j) {
     for (int i = 0; i < 3; i += 2) {
-        cb_tensor *y = j->out[i], *eye = cb_eye(j->dtype, j->device, y->shape[j->nbatch], y->shape[j->nbatch + 1]);
+        cb_tensor *y = j->out[i],
+                  *eye = cb_eye(j->dtype, j->device, y->shape[j->nbatch], y->shape[j->nbatch + 1]);
         int status = eye ? cb_copy_into(y, eye, 0) : cb_error_code();
         cb_release(eye);
         if (status) return status;
@@ -277,8 +277,8 @@ int cb_svd(cb_tensor *a, int full, int vectors, const char *check, cb_tensor **o
         j.flags[0] = full;
         j.flags[1] = vectors;
         if (!j.failed && cb_is_complex(j.dtype))
-            ((cgesdd_fn)j.call[0])(svd_job(&j), &m, &n, any, &m, any, any, &m, any, &ldv, answer, &query,
-                                   any, &integer, &code, 1);
+            ((cgesdd_fn)j.call[0])(svd_job(&j), &m, &n, any, &m, any, any, &m, any, &ldv, answer, &query, any,
+                                   &integer, &code, 1);
         else if (!j.failed)
             ((gesdd_fn)j.call[0])(svd_job(&j), &m, &n, any, &m, any, any, &m, any, &ldv, answer, &query,
                                   &integer, &code, 1);

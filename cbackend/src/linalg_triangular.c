@@ -13,10 +13,10 @@ static int square(const cb_lapack *j) {
 
 /* The triangle of a column-major matrix that is read becomes the lower one. */
 static void to_lower(int dtype, void *a, int n, int part) {
-#define COMBINE(T, conjugate)                                             \
-    for (int64_t k = 0; k < n; k++)                                       \
-        for (int64_t i = k; i < n; i++) {                                 \
-            T *low = (T *)a + i + k * n, high = ((T *)a)[k + i * n];      \
+#define COMBINE(T, conjugate)                                                  \
+    for (int64_t k = 0; k < n; k++)                                            \
+        for (int64_t i = k; i < n; i++) {                                      \
+            T *low = (T *)a + i + k * n, high = ((T *)a)[k + i * n];           \
             *low = part == 1 ? conjugate(high) : (*low + conjugate(high)) / 2; \
         }
     if (part == 0) return;
@@ -49,7 +49,7 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor **out) {
     cb_lapack_result(&j, CB_I32, -1, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        j.call[0] = cb_lapack_routine(&j, "potrf", NULL);
+        j.call[0] = cb_lapack_best(&j, j.n, CB_POTRF);
         j.flags[0] = part;
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = 0.5 * j.n * j.n * j.n;

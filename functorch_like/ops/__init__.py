@@ -32,6 +32,6 @@ from . import (
 
 __all__ = [
     "binary", "complex", "conv", "creation", "fill", "index", "join", "linalg", "matmul", "norm",
-    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "pool", "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort",
+    "special", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip
