@@ -79,6 +79,7 @@ static eigh_sizes eigh_workspace(int n, bool vectors, bool is_complex) {
     } else {
         s.lwork = (vectors ? 1 + 6 * n + 2 * n * n : 2 * n + 1) + 64 * n;
     }
+    s.lwork = CB_MAX(s.lwork, 1);
     return s;
 }
 
@@ -120,7 +121,7 @@ int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor **
         j.flags[0] = part;
         j.flags[1] = vectors;
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * s.liwork) +
-                    cb_padded(real_size(&j) * s.lrwork) + size * CB_MAX(s.lwork, 1);
+                    cb_padded(real_size(&j) * s.lrwork) + size * s.lwork;
         j.work = 9.0 * j.n * j.n * j.n;
         j.one = eigh_one;
         status = cb_lapack_run(&j);
