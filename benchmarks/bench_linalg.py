@@ -1,4 +1,4 @@
-"""Linear algebra on batches of matrices [64, 32, 32]: every entry, and a solve with its gradient."""
+"""Linear algebra on batches of matrices [64, 32, 32]: every entry; a solve with its gradient."""
 
 import functorch_like as ft
 from functorch_like.op import TABLE

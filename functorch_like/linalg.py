@@ -23,30 +23,18 @@ from .ops.linalg.functions import (
     vander,
     vecdot,
 )
+from .ops.linalg.ldl import ldl_factor, ldl_factor_ex, ldl_solve
 from .ops.linalg.norms import matrix_norm, norm, vector_norm
+from .ops.linalg.pseudo import cond, lstsq, matrix_rank, pinv
 from .ops.linalg.solve import (
     inv,
     inv_ex,
-    ldl_factor,
-    ldl_factor_ex,
-    ldl_solve,
     lu_solve,
     solve,
     solve_ex,
     solve_triangular,
 )
-from .ops.linalg.spectral import (
-    cond,
-    eig,
-    eigh,
-    eigvals,
-    eigvalsh,
-    lstsq,
-    matrix_rank,
-    pinv,
-    svd,
-    svdvals,
-)
+from .ops.linalg.spectral import eig, eigh, eigvals, eigvalsh, svd, svdvals
 from .ops.matmul import matmul
 
 __all__ = [

@@ -295,15 +295,14 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor **out); /* LU, int32
 cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans);
 cb_tensor *cb_lu_permutation(cb_tensor *pivots, int64_t m); /* int64: row i of L @ U is row p[i] of a */
 int cb_inv(cb_tensor *a, const char *check, cb_tensor **out); /* inverse, info */
-/* det, sign, log of |det|, what det becomes with zero pivots replaced minus det, LU with them replaced, pivots
- */
+/* det, sign, log of |det|, what replacing zero pivots by tiny ones adds to det, the LU so changed, pivots */
 int cb_det(cb_tensor *a, cb_tensor **out);
 int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor **out); /* lower factor, info */
 cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, int unit, int trans);
 int cb_ldl_factor(cb_tensor *a, int hermitian, const char *check, cb_tensor **out); /* LD, pivots, info */
 cb_tensor *cb_ldl_solve(cb_tensor *ld, cb_tensor *pivots, cb_tensor *b, int hermitian);
 int cb_qr(cb_tensor *a, int complete, cb_tensor **out); /* Q, R */
-int cb_geqrf(cb_tensor *a, cb_tensor **out);            /* reflectors and R, tau */
+int cb_geqrf(cb_tensor *a, cb_tensor **out); /* reflectors and R, tau */
 cb_tensor *cb_householder_product(cb_tensor *a, cb_tensor *tau);
 cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int trans);
 int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor **out); /* solution, int64 rank */

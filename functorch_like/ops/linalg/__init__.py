@@ -5,6 +5,7 @@ The names exported here are those of torch's top level; some differ from linalg'
 """
 
 from ...tensor import Tensor
+from . import ldl  # noqa: F401 - its entries
 from .factor import geqrf, lu_unpack, orgqr, ormqr
 from .functions import chain_matmul, det, logdet, matrix_exp, matrix_power, slogdet
 from .lowrank import lobpcg, pca_lowrank, svd_lowrank

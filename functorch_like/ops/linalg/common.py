@@ -16,7 +16,7 @@ from ...errors import DTypeError, ShapeError, message
 from ...op import NONDIFF, Op, wrap
 from ...samples import call, sampled
 from ...tensor import Tensor
-from ..creation import eye
+from ..creation import arange, eye
 
 FAMILY = "linalg"
 
@@ -168,7 +168,7 @@ def _bits_of(x: Tensor) -> Any:
 
 def good(make: Any, *shape: int) -> Tensor:
     """Well-conditioned matrices: random ones with a heavy diagonal."""
-    return make(*shape, low=-1.0, high=1.0) + 3 * identity(make_like(make), shape[-2], shape[-1])
+    return make(*shape, low=-1.0, high=1.0) + 3 * eye(*shape[-2:], dtype=make.dtype)
 
 
 def positive(make: Any, *shape: int) -> Tensor:
@@ -179,16 +179,9 @@ def positive(make: Any, *shape: int) -> Tensor:
 
 def spread(make: Any, *shape: int) -> Tensor:
     """Matrices with well separated eigenvalues and singular values."""
-    n = min(shape[-2:])
-    steps = identity(make_like(make), shape[-2], shape[-1])
-    from ..creation import arange
-
-    rows = arange(1, shape[-2] + 1, dtype=make.dtype).unsqueeze(1) if n else steps
-    return make(*shape, low=-0.3, high=0.3) + 1.5 * steps * rows
-
-
-def make_like(make: Any) -> Any:
-    return make(0)
+    diagonal = eye(*shape[-2:], dtype=make.dtype)
+    steps = arange(1, shape[-2] + 1, dtype=make.dtype).unsqueeze(1)
+    return make(*shape, low=-0.3, high=0.3) + 1.5 * diagonal * steps
 
 
 __all__ = [

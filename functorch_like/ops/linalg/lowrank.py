@@ -92,18 +92,18 @@ def lobpcg(
     """The k largest, or smallest, eigenvalues of A x = w B x, and their vectors.
 
     A dense matrix is decomposed as a whole, which is exact and has derivatives of all orders: the
-    arguments of the iteration (X but for its number of columns, iK, niter, tol, method, tracker,
+    arguments of the iteration (X but for its number of columns, n, iK, niter, tol, method, tracker,
     ortho_*) are accepted for torch's sake.
 
     Args:
       A [..., m, m] Hermitian. B [..., m, m] Hermitian positive-definite, the identity by default.
-      k, n: how many: n, or X's number of columns, or 1 by default.
+      k: how many; X's number of columns, or 1, by default.
       largest: True by default.
     Returns:
       values [..., k], the wanted end first; vectors [..., m, k] with X^H B X = 1.
     """
     square("lobpcg", A)
-    count = k if k is not None else X._shape[-1] if X is not None else (n or 1)
+    count = k if k is not None else X._shape[-1] if X is not None else 1
     if not 0 < count <= A._shape[-1]:
         raise ShapeError(message("lobpcg", f"k from 1 to {A._shape[-1]}", count))
     factor = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...tensor import Tensor
 from ..creation import zeros
-from . import factor, solve, spectral
+from . import factor, pseudo, solve, spectral
 from .common import matrix
 
 __all__ = ["cholesky", "lu", "lu_solve", "pinverse", "qr", "svd"]
@@ -52,4 +52,4 @@ def svd(A: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
 
 def pinverse(A: Tensor, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverses of matrices: linalg.pinv with another default."""
-    return spectral.pinv(A, rcond)
+    return pseudo.pinv(A, rcond)

@@ -19,7 +19,6 @@ from ...tensor import Tensor
 from ..family import sum_to
 from .common import (
     FAMILY,
-    _bits,
     batch_of,
     floating,
     from_bits,
@@ -28,7 +27,6 @@ from .common import (
     identity,
     leading,
     named,
-    positive,
     square,
     to_bits,
     total,
@@ -94,13 +92,30 @@ def _solve_jvp(
     return dx, None, None, None
 
 
+def _as_columns(b: Tensor) -> Tensor:
+    """[..., n, k] as one matrix of n rows: right sides of one system, solved together."""
+    n = b._shape[-2]
+    return b.movedim(-2, 0).reshape((n, b.numel() // n if n else 0))
+
+
+def _from_columns(x: Tensor, b: Tensor) -> Tensor:
+    """Undoes _as_columns."""
+    n, lead, k = b._shape[-2], b._shape[:-2], b._shape[-1]
+    return x.reshape((n, *lead, k)).movedim(0, -2)
+
+
 def _solve_batch(
     size: int, batched: Sequence[bool], a: Tensor, b: Tensor, *factors: Tensor, **params: Any
 ) -> Any:
-    args = leading(size, batched, (a, b, *factors), (2, 2, 2, 1)[: 2 + len(factors)])
-    x, *rest = _solve(*args, **params)
+    one = not any((batched[0], *batched[2:]))
+    if one and a.ndim == 2 and a._shape[0]:
+        x, *rest = _solve(a, _as_columns(b), *factors, **params)
+        x = _from_columns(x, b)
+    else:
+        args = leading(size, batched, (a, b, *factors), (2, 2, 2, 1)[: 2 + len(factors)])
+        x, *rest = _solve(*args, **params)
     info = rest[-1]
-    if not any((batched[0], *batched[2:])):
+    if one:
         rest = [y.unsqueeze(0).expand((size, *y._shape)) for y in rest]
     elif not factors:  # without the ones that stood in for dims of b
         lead = a._shape[:-2]
@@ -153,7 +168,11 @@ def _solved(op: str, A: Tensor, B: Tensor, left: bool, check: str | None) -> Any
     if rows != n:
         wanted = f"B with {n} {'rows' if left else 'columns'}"
         raise ShapeError(message(op, wanted, f"shapes {list(A._shape)} and {list(B._shape)}"))
-    x, _, _, info = _solve(A, B, adjoint=False, check=check)
+    if A.ndim == 2 and B.ndim > 2 and n:
+        x, _, _, info = _solve(A, _as_columns(B), adjoint=False, check=check)
+        x = _from_columns(x, B)
+    else:
+        x, _, _, info = _solve(A, B, adjoint=False, check=check)
     x = x if left else x.mT
     return (x.squeeze(-1) if vector else x), info
 
@@ -284,6 +303,14 @@ def _triangular_jvp(
     return _triangular(a, right, upper=upper, left=left, unit=unit, adjoint=adjoint)
 
 
+def _triangular_batch(
+    size: int, batched: Sequence[bool], a: Tensor, b: Tensor, *, left: bool, **params: Any
+) -> Tensor:
+    if not batched[0] and a.ndim == 2 and a._shape[0] and left:
+        return _from_columns(_triangular(a, _as_columns(b), left=True, **params), b)
+    return _triangular(*leading(size, batched, (a, b), (2, 2)), left=left, **params)
+
+
 _triangular = Op(
     "linalg_solve_triangular",
     lambda a, b, *, upper, left, unit, adjoint: lib.cb_solve_triangular(
@@ -291,7 +318,7 @@ _triangular = Op(
     ),
     vjp=_triangular_vjp,
     jvp=_triangular_jvp,
-    batch=batch_of(lambda: _triangular, 2, 2),
+    batch=_triangular_batch,
     family=FAMILY,
 )
 
@@ -468,103 +495,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     return cholesky_solve(identity(L, L._shape[-1]), L, upper)
 
 
-# ---- LDL ----
-
-_ldl_factor = Op(
-    "ldl_factor",
-    lambda a, *, hermitian, check: handles(
-        3, lambda out: lib.cb_ldl_factor(a._v, hermitian, named(check), out)
-    ),
-    vjp=NONDIFF("the order of LDL's pivots; solve and eigh are differentiable"),
-    batch=lambda _size, _batched, a, **params: _ldl_factor(a, **params),
-    nouts=3,
-    family=FAMILY,
-)
-sampled(
-    _ldl_factor,
-    lambda make: [
-        call(positive(make, 3, 3), hermitian=True, check=None),
-        call(good(make, 2, 3, 3), hermitian=False, check=None),
-    ],
-    kinds="float complex",
-)
-
-
-def _ldl_solve_impl(bits: Tensor, pivots: Tensor, b: Tensor, *, hermitian: bool) -> Any:
-    ld = from_bits(bits, b.dtype)
-    return lib.cb_ldl_solve(ld._v, pivots._v, b._v, hermitian)
-
-
-def _ldl_transposed(bits: Tensor, pivots: Tensor, ct: Tensor, hermitian: bool) -> Tensor:
-    """A^-H ct, where A is Hermitian, or symmetric."""
-    if hermitian:
-        return _ldl_solve(bits, pivots, ct, hermitian=True)
-    return _ldl_solve(bits, pivots, ct.conj(), hermitian=False).conj()
-
-
-_ldl_solve = Op(
-    "ldl_solve",
-    _ldl_solve_impl,
-    vjp=lambda ct, _out, bits, pivots, b_spec, *, hermitian: (
-        None,
-        None,
-        sum_to(_ldl_transposed(bits, pivots, ct, hermitian), b_spec),
-    ),
-    jvp=lambda tangents, _out, bits, pivots, _b, *, hermitian: _ldl_solve(
-        bits, pivots, tangents[2], hermitian=hermitian
-    ),
-    batch=batch_of(lambda: _ldl_solve, 2, 1, 2),
-    family=FAMILY,
-)
-
-
-def _ldl_sample(make: Any, hermitian: bool) -> Any:
-    a = good(make, 3, 3)
-    a = a + a.mH if hermitian else a + a.mT
-    ld, pivots, _ = _ldl_factor(a, hermitian=hermitian, check=None)
-    return call(_bits(ld), pivots, make(3, 2), hermitian=hermitian)
-
-
-sampled(
-    _ldl_solve,
-    lambda make: [_ldl_sample(make, True), _ldl_sample(make, False)],
-    kinds="float complex",
-)
-ldl_factor_result = namedtuple("ldl_factor", "LD pivots")
-ldl_factor_ex_result = namedtuple("ldl_factor_ex", "LD pivots info")
-
-
-def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
-    """(LD, pivots) of symmetric, or Hermitian, matrices: A = L D L^T with D in blocks of 1 and 2.
-
-    Its lower triangle is read. Not differentiable. See ldl_solve.
-
-    Raises:
-      LinAlgError: D is singular.
-    """
-    square("linalg.ldl_factor", A)
-    return ldl_factor_result(*_ldl_factor(A, hermitian=hermitian, check="linalg.ldl_factor")[:2])
-
-
-def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
-    """ldl_factor() that gives (LD, pivots, info) instead of raising."""
-    square("linalg.ldl_factor_ex", A)
-    check = "linalg.ldl_factor_ex" if check_errors else None
-    return ldl_factor_ex_result(*_ldl_factor(A, hermitian=hermitian, check=check))
-
-
-def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
-    """The X with A X = B, from ldl_factor(A). Differentiable in B."""
-    square("linalg.ldl_solve", LD)
-    floating("linalg.ldl_solve", B)
-    if LD.dtype is not B.dtype:
-        wanted, got = "LD and B of one dtype", f"{LD.dtype} and {B.dtype}"
-        raise ShapeError(message("linalg.ldl_solve", wanted, got))
-    return _ldl_solve(_bits(LD), pivots, B, hermitian=hermitian)
-
-
 __all__ = [
-    "cholesky_inverse", "cholesky_solve", "inv", "inv_ex", "inverse", "ldl_factor",
-    "ldl_factor_ex", "ldl_solve", "lu_solve", "rows", "solve", "solve_ex",
-    "solve_triangular", "triangular_solve",
+    "cholesky_inverse", "cholesky_solve", "inv", "inv_ex", "inverse", "lu_solve", "rows", "solve",
+    "solve_ex", "solve_triangular", "triangular_solve",
 ]  # fmt: skip
