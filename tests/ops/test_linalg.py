@@ -65,6 +65,16 @@ m.trace(a) ; L.ldl_factor(s).LD.tril() ; L.ldl_factor_ex(s).info
 L.ldl_solve(*L.ldl_factor(s), b) ; L.ldl_solve(*L.ldl_factor(s, hermitian=True), b, hermitian=True)
 """
 
+# values are NumPy's, where L is numpy.linalg
+NUMPY = """
+L.solve(a, b) ; L.solve(c, c) ; L.inv(c) ; L.det(c) ; L.slogdet(c) ; L.cond(a) ; L.cond(c, 1)
+L.cond(c, 'fro') ; L.matrix_rank(c) ; L.matrix_rank(z) ; L.pinv(t) ; L.pinv(w) ; L.cholesky(s)
+L.matrix_power(a, -3) ; L.multi_dot([r, a, b]) ; L.tensorinv(e) ; L.tensorsolve(e, e[:, :, 0, 0])
+L.norm(a, 'nuc') ; L.norm(a, -2) ; L.norm(v, 3) ; L.norm(v, -1) ; L.norm(v, 0) ; L.svdvals(t)
+L.eigvalsh(s) ; L.matrix_norm(c) ; L.matrix_norm(c, ord=1) ; L.vector_norm(v, ord=2.5)
+L.vecdot(c, c) ; L.lstsq(t, t[:, :1])[0] ; L.qr(t) ; L.eig(a)[0].sum() ; L.eigh(s)[0]
+"""
+
 # functions of one operand, x, that do not depend on phases: gradients are torch's
 SMOOTH = {
     "a": """
@@ -133,6 +143,29 @@ def operands(dtype):
         "z": z,
     }
     return {k: x.astype(dtype) for k, x in found.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("text", expressions(NUMPY))
+def test_values_are_numpys(text, dtype):
+    given = operands(dtype)
+    got = eval(text, {"L": linalg, **{k: ft.tensor(x) for k, x in given.items()}})
+    expected = eval(text, {"L": numpy.linalg, **given})
+    expected = [numpy.asarray(e) for e in listed(expected)]
+    assert_close(listed(got), expected, 1e-9, 1e-9, check_dtype=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 0.6, 1.5, 4.0, 40.0])
+def test_matrix_exp_of_all_degrees(dtype, scale):
+    expm = pytest.importorskip("scipy.linalg").expm
+    x = operands(dtype)["c"]
+    x = x * scale / numpy.abs(x).sum(-2).max()
+    wide = "complex128" if "complex" in dtype else "float64"
+    expected = expm(x.astype(wide)).astype(dtype)
+    near = 1e-5 if dtype in ("float32", "complex64") else 1e-12
+    size = numpy.abs(expected).max()
+    assert_close(ft.matrix_exp(ft.tensor(x)), expected, near, float(near * size))
 
 
 def listed(value):
