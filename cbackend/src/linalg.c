@@ -53,6 +53,11 @@ int cb_lapack_start(cb_lapack *j, const char *op, int nin, cb_tensor *const *in,
         }
         j->count *= j->batch[d];
     }
+    for (int i = 0; i < nin; i++) {
+        int lead = in[i]->ndim - core[i];
+        if (cb_is_contiguous(in[i]) && cb_numel_of(lead, in[i]->shape) == j->count)
+            j->in_step[i] = cb_numel_of(core[i], in[i]->shape + lead) * in[i]->itemsize;
+    }
     if (core[0] == 2) {
         j->m = (int)in[0]->shape[in[0]->ndim - 2];
         j->n = (int)in[0]->shape[in[0]->ndim - 1];
@@ -77,6 +82,7 @@ int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols) {
         return -1;
     }
     j->out[j->nout] = x;
+    j->out_step[j->nout] = CB_MAX(rows, -rows) * CB_MAX(cols, -cols) * x->itemsize;
     return j->nout++;
 }
 
@@ -153,7 +159,9 @@ int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, cons
 
 /* ---- moving matrices ---- */
 
-const char *cb_lapack_at(const cb_lapack *j, const cb_tensor *x, int core, int64_t item) {
+const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item) {
+    const cb_tensor *x = j->in[which];
+    if (j->in_step[which]) return (const char *)x->data + item * j->in_step[which];
     int64_t offset = 0;
     int lead = j->nbatch - (x->ndim - core);
     for (int d = j->nbatch - 1; d >= 0; d--) {
@@ -196,19 +204,18 @@ static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void
 void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld) {
     const cb_tensor *x = j->in[which];
     int r = x->ndim - 2, c = x->ndim - 1;
-    move(x->itemsize, to, 1, ld, cb_lapack_at(j, x, 2, item), x->strides[r], x->strides[c], x->shape[r],
+    move(x->itemsize, to, 1, ld, cb_lapack_at(j, which, 2, item), x->strides[r], x->strides[c], x->shape[r],
          x->shape[c]);
 }
 
 void cb_lapack_load_vector(const cb_lapack *j, int which, int64_t item, void *to) {
     const cb_tensor *x = j->in[which];
     int d = x->ndim - 1;
-    move(x->itemsize, to, 1, 0, cb_lapack_at(j, x, 1, item), x->strides[d], 0, x->shape[d], 1);
+    move(x->itemsize, to, 1, 0, cb_lapack_at(j, which, 1, item), x->strides[d], 0, x->shape[d], 1);
 }
 
 void *cb_lapack_place(const cb_lapack *j, int which, int64_t item) {
-    const cb_tensor *y = j->out[which];
-    return (char *)y->data + item * (y->numel / j->count) * y->itemsize;
+    return (char *)j->out[which]->data + item * j->out_step[which];
 }
 
 void cb_lapack_store(const cb_lapack *j, int which, int64_t item, const void *from, int ld) {

@@ -21,6 +21,8 @@ typedef struct cb_lapack {
     int nin, nout;
     const cb_tensor *in[CB_LAPACK_OPERANDS];
     cb_tensor *out[CB_LAPACK_RESULTS];
+    /* bytes from item to item; 0 for operands that broadcast or have gaps */
+    int64_t in_step[CB_LAPACK_OPERANDS], out_step[CB_LAPACK_RESULTS];
     int m, n, k;     /* sizes, as `one` reads them */
     int flags[3];    /* options, likewise */
     int lwork;       /* size of LAPACK's workspace, in elements */
@@ -64,7 +66,7 @@ static inline void *cb_carve(char **scratch, int64_t bytes) {
     return p;
 }
 static inline int cb_leading(int rows) { return CB_MAX(rows, 1); }
-const char *cb_lapack_at(const cb_lapack *j, const cb_tensor *x, int core, int64_t item);
+const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item);
 /* operand `which` of an item, column-major with leading dimension ld */
 void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld);
 /* a vector operand */
