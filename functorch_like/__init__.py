@@ -23,6 +23,7 @@ from .ops.family import result_type
 from .ops.fold import *
 from .ops.index import *
 from .ops.join import *
+from .ops.linalg import *
 from .ops.matmul import *
 from .ops.norm import *
 from .ops.numpy_like import *
@@ -48,7 +49,7 @@ from .ops.statistics import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import fft, masked, signal, special
+from . import fft, linalg, masked, signal, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,

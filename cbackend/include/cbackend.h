@@ -298,6 +298,32 @@ int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_te
                  cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1,
                  double beta2, double eps, double weight_decay, int decoupled, int amsgrad, int maximize,
                  int64_t step, int64_t clock);
+/* ---- linear algebra (src/linalg*.c) ---- */
+/* Batches of matrices [..., m, n] in float32, float64 and their complex forms; LAPACK's conventions. Two
+ * operands broadcast over the leading dims. `check`: the name for an error message if some matrix fails, or
+ * NULL for no error. info: int32, LAPACK's, a matrix. trans: 0 as it is, 1 transposed, 2 conjugated too.
+ * part: what is read of a Hermitian matrix: 0 the lower triangle, 1 the upper, 2 the mean of both. */
+int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]); /* LU, int32 pivots, info */
+cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans);
+cb_tensor *cb_lu_permutation(cb_tensor *pivots, int64_t m); /* int64: row i of L @ U is row p[i] of a */
+int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]); /* inverse, info */
+/* det, sign, log of |det|, what replacing zero pivots by tiny ones adds to det, the LU so changed, pivots */
+int cb_det(cb_tensor *a, cb_tensor *out[5]);
+int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]); /* lower factor, info */
+cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, int unit, int trans);
+int cb_ldl_factor(cb_tensor *a, int hermitian, const char *check, cb_tensor *out[3]); /* LD, pivots, info */
+cb_tensor *cb_ldl_solve(cb_tensor *ld, cb_tensor *pivots, cb_tensor *b, int hermitian);
+int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]); /* Q, R */
+int cb_geqrf(cb_tensor *a, cb_tensor *out[2]); /* reflectors and R, tau */
+cb_tensor *cb_householder_product(cb_tensor *a, cb_tensor *tau);
+cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int trans);
+int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]); /* solution, int64 rank */
+/* U, S, Vh; S alone without vectors */
+int cb_svd(cb_tensor *a, int full, int vectors, const char *check, cb_tensor *out[3]);
+/* values, ascending, and vectors if wanted */
+int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *out[2]);
+int cb_eig(cb_tensor *a, int vectors, const char *check, cb_tensor *out[2]); /* complex; as for eigh */
+cb_tensor *cb_matrix_exp(cb_tensor *a);
 
 /* ---- programs (src/program): calls on meta tensors, written down and run again on memory ---- */
 typedef struct cb_program cb_program;

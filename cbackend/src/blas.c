@@ -38,7 +38,7 @@ void *cb_blas_symbol(const char *name) {
     if (!library) library = open_library();
     pthread_mutex_unlock(&mutex);
     if (!library) {
-        cb_fail(CB_ERR_INTERNAL, "matmul: expected OpenBLAS at %s, got %s. Install scipy-openblas32.",
+        cb_fail(CB_ERR_INTERNAL, "OpenBLAS: expected the library at %s, got %s. Install scipy-openblas32.",
                 library_path ? library_path : "(no path set)", library_path ? dlerror() : "no path");
         return NULL;
     }
@@ -48,7 +48,7 @@ void *cb_blas_symbol(const char *name) {
     if (!symbol) symbol = dlsym(library, name);
     if (!symbol)
         cb_fail(CB_ERR_INTERNAL,
-                "matmul: expected %s in OpenBLAS, got a library without it. Reinstall scipy-openblas32.",
+                "OpenBLAS: expected the routine %s, got a library without it. Reinstall scipy-openblas32.",
                 name);
     return symbol;
 }

@@ -15,6 +15,7 @@ from . import (
     fold,
     index,
     join,
+    linalg,
     matmul,
     norm,
     numpy_like,
@@ -45,8 +46,8 @@ from . import (
 
 __all__ = [
     "attention", "binary", "complex", "conv", "creation", "distance", "fft", "fill", "fold",
-    "index", "join", "matmul", "norm", "numpy_like", "pool", "pool_adaptive", "products", "random",
-    "recurrent", "reduce", "resample", "scan", "scatter", "segment", "select", "shape", "softmax",
-    "sort", "special", "special_bessel", "special_gamma", "special_polynomials", "spectral",
-    "statistics", "ternary", "unary", "views",
+    "index", "join", "linalg", "matmul", "norm", "numpy_like", "pool", "pool_adaptive", "products",
+    "random", "recurrent", "reduce", "resample", "scan", "scatter", "segment", "select", "shape",
+    "softmax", "sort", "special", "special_bessel", "special_gamma", "special_polynomials",
+    "spectral", "statistics", "ternary", "unary", "views",
 ]  # fmt: skip

@@ -765,6 +765,7 @@ def norm(
 ) -> Tensor:
     """The p-norm over dims of the elements as one vector: p a number, inf, -inf or "fro" (2).
 
+    p "nuc" is the sum of the singular values of matrices.
     The gradient where the norm is 0 is 0.
 
     Raises:
@@ -775,6 +776,10 @@ def norm(
         raise DTypeError(
             message("norm", "a floating or complex tensor", x.dtype, "Cast with .float().")
         )
+    if p == "nuc":
+        from .linalg.norms import matrix_norm
+
+        return matrix_norm(x, p, dims, keepdim)
     if p in ("fro", 2, 2.0, None):
         return _norm2(x, dims=dims, keepdim=keepdim)
     size = x.abs()
@@ -786,7 +791,9 @@ def norm(
         return _sum((size != 0).to(size.dtype), dims=dims, keepdim=keepdim)
     if p == 1:
         return _sum(size, dims=dims, keepdim=keepdim)
-    return _sum(size**p, dims=dims, keepdim=keepdim) ** (1.0 / p)
+    from .linalg.norms import power_sum
+
+    return power_sum(size, float(p), dims, keepdim)
 
 
 for _f in (

@@ -1,0 +1,258 @@
+/* The frame of batched LAPACK calls; see linalg.h. */
+#include "linalg.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+
+enum { BLOCK = 16, PIECE = 40000 /* multiplications: about 20 us */ };
+
+int cb_lapack_start(cb_lapack *j, const char *op, int nin, cb_tensor *const *in, const int *core) {
+    memset(j, 0, sizeof *j);
+    j->op = op;
+    j->nin = nin;
+    if (cb_any_null(nin, in)) return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
+    j->dtype = in[0]->dtype;
+    if (!cb_is_inexact(j->dtype))
+        return cb_fail(CB_ERR_DTYPE, "%s: expected floating or complex matrices, got %s. Cast with .float().",
+                       op, cb_dtypes[j->dtype].name);
+    if (cb_is_16bit_float(j->dtype))
+        return cb_fail(CB_ERR_DTYPE,
+                       "%s: expected float32, float64 or complex matrices, got %s. Cast with .float().", op,
+                       cb_dtypes[j->dtype].name);
+    j->device = in[0]->device;
+    for (int i = 0; i < nin; i++) {
+        const cb_tensor *x = in[i];
+        if (x->dtype != j->dtype && !(x->dtype == CB_I32 && core[i] == 1)) /* pivots */
+            return cb_fail(CB_ERR_DTYPE,
+                           "%s: expected operands of one dtype, got %s and %s. Cast one with .to(dtype).", op,
+                           cb_dtypes[j->dtype].name, cb_dtypes[x->dtype].name);
+        if (x->ndim < core[i])
+            return cb_fail(CB_ERR_SHAPE, "%s: expected at least %d dimensions, got shape %s.", op, core[i],
+                           cb_shape_of(x));
+        for (int d = x->ndim - core[i]; d < x->ndim; d++)
+            if (x->shape[d] > INT_MAX)
+                return cb_fail(CB_ERR_SHAPE, "%s: expected sizes below 2**31, got shape %s.", op,
+                               cb_shape_of(x));
+        if (x->device != j->device)
+            return cb_fail(CB_ERR_DEVICE, "%s: expected operands on one device, got several.", op);
+        j->nbatch = CB_MAX(j->nbatch, x->ndim - core[i]);
+        j->in[i] = x;
+    }
+    j->count = 1;
+    for (int d = 0; d < j->nbatch; d++) {
+        j->batch[d] = 1;
+        for (int i = 0; i < nin; i++) {
+            int at = d - j->nbatch + in[i]->ndim - core[i];
+            int64_t size = at < 0 ? 1 : in[i]->shape[at];
+            if (size != 1 && j->batch[d] != 1 && size != j->batch[d])
+                return cb_fail(CB_ERR_SHAPE,
+                               "%s: expected batch dimensions that broadcast, got shapes %s and %s.", op,
+                               cb_shape_of(in[0]), cb_shape_of(in[i]));
+            if (size != 1) j->batch[d] = size;
+        }
+        j->count *= j->batch[d];
+    }
+    for (int i = 0; i < nin; i++) {
+        int lead = in[i]->ndim - core[i];
+        if (cb_is_contiguous(in[i]) && cb_numel_of(lead, in[i]->shape) == j->count)
+            j->in_step[i] = cb_numel_of(core[i], in[i]->shape + lead) * in[i]->itemsize;
+    }
+    if (core[0] == 2) {
+        j->m = (int)in[0]->shape[in[0]->ndim - 2];
+        j->n = (int)in[0]->shape[in[0]->ndim - 1];
+    }
+    return CB_OK;
+}
+
+int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols) {
+    int64_t shape[CB_MAX_NDIM];
+    int ndim = j->nbatch;
+    if (ndim + 2 > CB_MAX_NDIM) {
+        cb_fail(CB_ERR_SHAPE, "%s: expected at most %d dimensions, got more.", j->op, CB_MAX_NDIM);
+        j->failed = 1;
+        return -1;
+    }
+    memcpy(shape, j->batch, (size_t)ndim * sizeof *shape);
+    if (rows >= 0) shape[ndim++] = rows;
+    if (cols >= 0) shape[ndim++] = cols;
+    cb_tensor *x = j->failed ? NULL : cb_empty(dtype, j->device, ndim, shape);
+    if (!x) {
+        j->failed = 1;
+        return -1;
+    }
+    j->out[j->nout] = x;
+    j->out_step[j->nout] = CB_MAX(rows, -rows) * CB_MAX(cols, -cols) * x->itemsize;
+    return j->nout++;
+}
+
+bool cb_lapack_idle(const cb_lapack *j) { return j->failed || (j->device & 255) == CB_META || !j->count; }
+
+void *cb_lapack_routine(cb_lapack *j, const char *name, const char *complex_name) {
+    /* by the address of the literal, a slot each: looking symbols up takes longer than a small matrix */
+    static _Thread_local struct {
+        const char *name, *complex_name;
+        int dtype;
+        void *routine;
+    } known[64];
+    int slot = (int)(((uintptr_t)name ^ (uintptr_t)complex_name * 7) * 4 + (uintptr_t)j->dtype) & 63;
+    if (known[slot].name == name && known[slot].complex_name == complex_name &&
+        known[slot].dtype == j->dtype && known[slot].routine)
+        return known[slot].routine;
+    char full[32];
+    bool is_complex = cb_is_complex(j->dtype);
+    char letter = is_complex ? (j->dtype == CB_C64 ? 'c' : 'z') : (j->dtype == CB_F32 ? 's' : 'd');
+    snprintf(full, sizeof full, "%c%s_", letter, is_complex && complex_name ? complex_name : name);
+    void *routine = cb_blas_symbol(full);
+    if (!routine) j->failed = 1;
+    known[slot].name = name;
+    known[slot].complex_name = complex_name;
+    known[slot].dtype = j->dtype;
+    known[slot].routine = routine;
+    return routine;
+}
+
+static void run_piece(void *context, int64_t begin, int64_t end) {
+    cb_lapack *j = context;
+    char *scratch = cb_alloc(CB_CPU, CB_MAX(j->scratch, 64));
+    if (!scratch) {
+        __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    for (int64_t item = begin; item < end; item++) j->one(j, item, scratch);
+    cb_free(CB_CPU, scratch, CB_MAX(j->scratch, 64));
+}
+
+int cb_lapack_run(cb_lapack *j) {
+    if (j->failed) return cb_error_code();
+    if ((j->device & 255) != CB_CPU)
+        return cb_fail(CB_ERR_UNSUPPORTED, "%s: expected tensors on the cpu, got another device. Move them.",
+                       j->op);
+    cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
+    return j->failed ? cb_fail(CB_ERR_MEMORY, "%s: out of memory for LAPACK's workspace.", j->op) : CB_OK;
+}
+
+static int first_failure(const cb_lapack *j, const char *check, int info, const char *property) {
+    const int32_t *codes = j->out[info]->data;
+    for (int64_t i = 0; i < j->count; i++) {
+        if (!codes[i]) continue;
+        const char *kind = codes[i] < 0 ? "one with inf or nan" : "one without that property";
+        return cb_fail(CB_ERR_LINALG, "%s: expected %s, got %s as batch element %lld (LAPACK's info: %d).",
+                       check, property, kind, (long long)i, (int)codes[i]);
+    }
+    return CB_OK;
+}
+
+int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, const char *property,
+                     cb_tensor **out, int nout) {
+    if (!status && j->failed) status = cb_error_code();
+    if (!status && check && (j->device & 255) != CB_META) status = first_failure(j, check, info, property);
+    for (int i = 0; i < nout; i++) out[i] = NULL;
+    for (int i = 0; i < j->nout; i++) {
+        if (status || i >= nout)
+            cb_release(j->out[i]);
+        else
+            out[i] = j->out[i];
+    }
+    return status;
+}
+
+/* ---- moving matrices ---- */
+
+const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item) {
+    const cb_tensor *x = j->in[which];
+    if (j->in_step[which]) return (const char *)x->data + item * j->in_step[which];
+    int64_t offset = 0;
+    int lead = j->nbatch - (x->ndim - core);
+    for (int d = j->nbatch - 1; d >= 0; d--) {
+        int64_t i = item % j->batch[d];
+        item /= j->batch[d];
+        if (d >= lead && x->shape[d - lead] != 1) offset += i * x->strides[d - lead];
+    }
+    return (const char *)x->data + offset * x->itemsize;
+}
+
+typedef struct item16 {
+    uint64_t part[2];
+} item16;
+
+/* y[i, k] = x[i, k], in blocks that stay in L1 whichever way each of them runs */
+#define MOVER(T, name)                                                                                     \
+    static void name(T *y, int64_t y_row, int64_t y_col, const T *x, int64_t x_row, int64_t x_col,         \
+                     int64_t rows, int64_t cols) {                                                         \
+        for (int64_t i0 = 0; i0 < rows; i0 += BLOCK)                                                       \
+            for (int64_t k0 = 0; k0 < cols; k0 += BLOCK) {                                                 \
+                int64_t i1 = CB_MIN(i0 + BLOCK, rows), k1 = CB_MIN(k0 + BLOCK, cols);                      \
+                for (int64_t k = k0; k < k1; k++)                                                          \
+                    for (int64_t i = i0; i < i1; i++) y[i * y_row + k * y_col] = x[i * x_row + k * x_col]; \
+            }                                                                                              \
+    }
+MOVER(uint32_t, move4)
+MOVER(uint64_t, move8)
+MOVER(item16, move16)
+
+static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void *x, int64_t x_row,
+                 int64_t x_col, int64_t rows, int64_t cols) {
+    if (itemsize == 4)
+        move4(y, y_row, y_col, x, x_row, x_col, rows, cols);
+    else if (itemsize == 8)
+        move8(y, y_row, y_col, x, x_row, x_col, rows, cols);
+    else
+        move16(y, y_row, y_col, x, x_row, x_col, rows, cols);
+}
+
+void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld) {
+    const cb_tensor *x = j->in[which];
+    int r = x->ndim - 2, c = x->ndim - 1;
+    move(x->itemsize, to, 1, ld, cb_lapack_at(j, which, 2, item), x->strides[r], x->strides[c], x->shape[r],
+         x->shape[c]);
+}
+
+void cb_lapack_load_vector(const cb_lapack *j, int which, int64_t item, void *to) {
+    const cb_tensor *x = j->in[which];
+    int d = x->ndim - 1;
+    move(x->itemsize, to, 1, 0, cb_lapack_at(j, which, 1, item), x->strides[d], 0, x->shape[d], 1);
+}
+
+void *cb_lapack_place(const cb_lapack *j, int which, int64_t item) {
+    return (char *)j->out[which]->data + item * j->out_step[which];
+}
+
+void cb_lapack_store(const cb_lapack *j, int which, int64_t item, const void *from, int ld) {
+    const cb_tensor *y = j->out[which];
+    int64_t rows = y->shape[y->ndim - 2], cols = y->shape[y->ndim - 1];
+    move(y->itemsize, cb_lapack_place(j, which, item), cols, 1, from, 1, ld, rows, cols);
+}
+
+void cb_zero_triangle(int itemsize, void *a, int ld, int rows, int cols, bool upper) {
+    for (int k = 0; k < cols; k++) {
+        int begin = upper ? k + 1 : 0, end = upper ? rows : CB_MIN(k, rows);
+        if (begin < end)
+            memset((char *)a + ((int64_t)k * ld + begin) * itemsize, 0,
+                   (size_t)(end - begin) * (size_t)itemsize);
+    }
+}
+
+bool cb_all_finite(int dtype, const void *data, int64_t n) {
+    if (cb_is_complex(dtype)) n *= 2;
+    bool wide = cb_real_dtype(dtype) == CB_F64;
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(wide ? ((const double *)data)[i] : (double)((const float *)data)[i])) return false;
+    return true;
+}
+
+void cb_fill_nan(cb_tensor *out, void *place, int64_t n) {
+    if (cb_is_complex(out->dtype)) n *= 2;
+    bool wide = cb_real_dtype(out->dtype) == CB_F64;
+    for (int64_t i = 0; i < n; i++) {
+        if (wide)
+            ((double *)place)[i] = NAN;
+        else
+            ((float *)place)[i] = NAN;
+    }
+}
+
+int cb_lapack_queried(int dtype, const void *answer) {
+    double size = cb_real_dtype(dtype) == CB_F64 ? *(const double *)answer : (double)*(const float *)answer;
+    return (int)CB_MIN(size * (1 + 1e-6) + 1, (double)INT_MAX); /* float32 may have rounded it down */
+}

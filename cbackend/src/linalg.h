@@ -1,0 +1,86 @@
+/* What the files linalg*.c share: one batched call of a LAPACK routine.
+ *
+ * A job names its operands and results; cb_lapack_run calls `one` for every matrix of the batch, in parallel
+ * where that pays, with scratch memory of its own. LAPACK is column-major: operands of any strides are loaded
+ * into scratch transposed, results are stored row-major. OpenBLAS runs single-threaded, so calls may go on
+ * side by side. */
+#ifndef CB_LINALG_H
+#define CB_LINALG_H
+
+#include "internal.h"
+
+#pragma GCC visibility push(hidden)
+
+enum { CB_LAPACK_OPERANDS = 3, CB_LAPACK_RESULTS = 6 };
+
+typedef struct cb_lapack {
+    const char *op;
+    int dtype, device, nbatch;
+    int64_t batch[CB_MAX_NDIM]; /* the leading dims of the results */
+    int64_t count;              /* their product */
+    int nin, nout;
+    const cb_tensor *in[CB_LAPACK_OPERANDS];
+    cb_tensor *out[CB_LAPACK_RESULTS];
+    /* bytes from item to item; 0 for operands that broadcast or have gaps */
+    int64_t in_step[CB_LAPACK_OPERANDS], out_step[CB_LAPACK_RESULTS];
+    int m, n, k;     /* sizes, as `one` reads them */
+    int flags[3];    /* options, likewise */
+    int lwork;       /* size of LAPACK's workspace, in elements */
+    double number;   /* a numeric option */
+    void *call[4];   /* LAPACK routines */
+    int64_t scratch; /* bytes `one` needs */
+    double work;     /* multiplications a matrix, roughly: decides how many share a thread */
+    void (*one)(const struct cb_lapack *j, int64_t item, char *scratch);
+    int failed;
+} cb_lapack;
+
+/* Checks the operands (core: trailing dims of each that are not batch) and fills in op, dtype, batch, in. */
+int cb_lapack_start(cb_lapack *j, const char *op, int nin, cb_tensor *const *in, const int *core);
+/* Adds a result [*batch, rows, cols], [*batch, rows] (cols -1) or [*batch] (rows -1); its number, or -1. */
+int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols);
+/* Is there nothing to compute: a failure so far, meta tensors, an empty batch? */
+bool cb_lapack_idle(const cb_lapack *j);
+/* The routine of the job's dtype: "getrf" becomes sgetrf_ and so on; complex_name NULL: the same name. */
+void *cb_lapack_routine(cb_lapack *j, const char *name, const char *complex_name);
+/* The same routine without blocking and set-up, for orders up to CB_SMALL_ORDER: getrf, getrs, getri, potrf.
+ */
+enum { CB_SMALL_ORDER = 16, CB_GETRF = 0, CB_GETRS, CB_GETRI, CB_POTRF };
+void *cb_small_routine(int dtype, int which);
+/* the small one if `order` allows it, else LAPACK's */
+static inline void *cb_lapack_best(cb_lapack *j, int order, int which) {
+    static const char *const names[] = {"getrf", "getrs", "getri", "potrf"};
+    return order <= CB_SMALL_ORDER ? cb_small_routine(j->dtype, which)
+                                   : cb_lapack_routine(j, names[which], NULL);
+}
+int cb_lapack_run(cb_lapack *j);
+/* Moves the results to out, or releases them after a failure. info >= 0 is a result to be checked: with
+ * `check`, an item of it that is not zero is a LinAlgError; `property` says what was expected. */
+int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, const char *property,
+                     cb_tensor **out, int nout);
+
+/* ---- for `one` ---- */
+static inline int64_t cb_padded(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+static inline void *cb_carve(char **scratch, int64_t bytes) {
+    void *p = *scratch;
+    *scratch += cb_padded(bytes);
+    return p;
+}
+static inline int cb_leading(int rows) { return CB_MAX(rows, 1); }
+const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item);
+/* operand `which` of an item, column-major with leading dimension ld */
+void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld);
+/* a vector operand */
+void cb_lapack_load_vector(const cb_lapack *j, int which, int64_t item, void *to);
+void *cb_lapack_place(const cb_lapack *j, int which, int64_t item); /* an item of a result */
+/* column-major scratch to a result [rows, cols] */
+void cb_lapack_store(const cb_lapack *j, int which, int64_t item, const void *from, int ld);
+/* zeroes what is above (or, `upper`, below) the diagonal of a column-major matrix */
+void cb_zero_triangle(int itemsize, void *a, int ld, int rows, int cols, bool upper);
+bool cb_all_finite(int dtype, const void *data, int64_t n);
+void cb_fill_nan(cb_tensor *out, void *place, int64_t n);
+/* the size in a workspace query's answer */
+int cb_lapack_queried(int dtype, const void *answer);
+static inline int cb_itemsize(int dtype) { return cb_dtypes[dtype].size; }
+
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,312 @@
+/* Factorizations by elimination: LU with what follows from it (solutions, inverse, determinant), LDL.
+ *
+ * Pivots are LAPACK's: int32, from 1, row k was swapped with row pivots[k]. */
+#include <complex.h>
+#include <math.h>
+
+#include "linalg.h"
+
+typedef void (*getrf_fn)(const int *m, const int *n, void *a, const int *lda, int *pivots, int *info);
+typedef void (*getrs_fn)(const char *trans, const int *n, const int *k, const void *lu, const int *lda,
+                         const int *pivots, void *b, const int *ldb, int *info, size_t);
+typedef void (*getri_fn)(const int *n, void *a, const int *lda, const int *pivots, void *work,
+                         const int *lwork, int *info);
+typedef void (*sytrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *pivots, void *work,
+                         const int *lwork, int *info, size_t);
+typedef void (*sytrs_fn)(const char *uplo, const int *n, const int *k, const void *a, const int *lda,
+                         const int *pivots, void *b, const int *ldb, int *info, size_t);
+
+static int square(const cb_lapack *j) {
+    if (j->m == j->n) return CB_OK;
+    return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
+}
+
+static int *info_at(const cb_lapack *j, int which, int64_t item) { return (int *)j->out[which]->data + item; }
+
+/* ---- LU ---- */
+
+static void lu_factor_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->m);
+    cb_lapack_load(j, 0, item, scratch, ld);
+    ((getrf_fn)j->call[0])(&j->m, &j->n, scratch, &ld, cb_lapack_place(j, 1, item), info_at(j, 2, item));
+    cb_lapack_store(j, 0, item, scratch, ld);
+}
+
+int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "lu_factor", 1, &a, (int[]){2}));
+    cb_lapack_result(&j, j.dtype, j.m, j.n);
+    cb_lapack_result(&j, CB_I32, CB_MIN(j.m, j.n), -1);
+    cb_lapack_result(&j, CB_I32, -1, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        j.call[0] = cb_lapack_best(&j, CB_MAX(j.m, j.n), CB_GETRF);
+        j.scratch = (int64_t)cb_itemsize(j.dtype) * j.m * j.n;
+        j.work = (double)j.m * j.n * CB_MIN(j.m, j.n);
+        j.one = lu_factor_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, 2, "invertible matrices", out, 3);
+}
+
+static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype), info;
+    void *lu = cb_carve(&scratch, (int64_t)size * j->n * j->n);
+    int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
+    cb_lapack_load(j, 0, item, lu, ld);
+    cb_lapack_load_vector(j, 1, item, pivots);
+    cb_lapack_load(j, 2, item, scratch, ld);
+    ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &j->k, lu, &ld, pivots, scratch, &ld, &info, 1);
+    cb_lapack_store(j, 0, item, scratch, ld);
+}
+
+static int check_rows(const cb_lapack *j, const cb_tensor *b, int rows) {
+    if (b->shape[b->ndim - 2] == rows) return CB_OK;
+    return cb_fail(CB_ERR_SHAPE, "%s: expected right sides [..., %d, k] for matrices of shape %s, got %s.",
+                   j->op, rows, cb_shape_of(j->in[0]), cb_shape_of(b));
+}
+
+static int check_pivots(const cb_lapack *j, const cb_tensor *pivots, int n) {
+    if (pivots->dtype == CB_I32 && pivots->shape[pivots->ndim - 1] == n) return CB_OK;
+    return cb_fail(CB_ERR_SHAPE, "%s: expected int32 pivots [..., %d], got %s %s.", j->op, n,
+                   cb_dtypes[pivots->dtype].name, cb_shape_of(pivots));
+}
+
+/* LAPACK would write outside the matrix */
+static int check_range(const cb_lapack *j, cb_tensor *pivots, int n) {
+    if (cb_is_meta(pivots)) return CB_OK;
+    cb_tensor *dense = cb_contiguous(pivots);
+    if (!dense) return cb_error_code();
+    const int32_t *p = dense->data;
+    int status = CB_OK;
+    for (int64_t i = 0; i < dense->numel && !status; i++)
+        if (p[i] == 0 || p[i] > n || p[i] < -n)
+            status = cb_fail(CB_ERR_VALUE, "%s: expected pivots from 1 to %d, got %d.", j->op, n, (int)p[i]);
+    cb_release(dense);
+    return status;
+}
+
+cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans) {
+    cb_lapack j;
+    cb_tensor *out;
+    if (cb_lapack_start(&j, "lu_solve", 3, (cb_tensor *[]){lu, pivots, b}, (int[]){2, 1, 2}) || square(&j) ||
+        check_pivots(&j, pivots, j.n) || check_range(&j, pivots, j.n) || check_rows(&j, b, j.n))
+        return NULL;
+    j.k = (int)b->shape[b->ndim - 1];
+    cb_lapack_result(&j, j.dtype, j.n, j.k);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_best(&j, CB_MAX(j.n, j.k), CB_GETRS);
+        j.flags[0] = trans;
+        j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
+        j.work = (double)j.n * j.n * (j.k + 1);
+        j.one = lu_solve_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}
+
+static void permutation_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int *pivots = (int *)scratch;
+    int64_t *p = cb_lapack_place(j, 0, item);
+    cb_lapack_load_vector(j, 0, item, pivots);
+    for (int i = 0; i < j->m; i++) p[i] = i;
+    for (int i = 0; i < j->k; i++) {
+        int64_t other = p[pivots[i] - 1];
+        p[pivots[i] - 1] = p[i];
+        p[i] = other;
+    }
+}
+
+cb_tensor *cb_lu_permutation(cb_tensor *pivots, int64_t m) {
+    if (!pivots) return cb_fail_null(CB_ERR_NULL, "lu_unpack: no tensor");
+    if (pivots->dtype != CB_I32 || pivots->ndim < 1 || pivots->shape[pivots->ndim - 1] > m)
+        return cb_fail_null(CB_ERR_SHAPE, "lu_unpack: expected int32 pivots [..., at most %lld], got %s %s.",
+                            (long long)m, cb_dtypes[pivots->dtype].name, cb_shape_of(pivots));
+    cb_lapack j = {.op = "lu_unpack", .device = pivots->device, .dtype = CB_I32, .nin = 1, .count = 1};
+    cb_tensor *out;
+    j.in[0] = pivots;
+    j.nbatch = pivots->ndim - 1;
+    j.m = (int)m;
+    j.k = (int)pivots->shape[j.nbatch];
+    if (check_range(&j, pivots, j.m)) return NULL;
+    for (int d = 0; d < j.nbatch; d++) j.count *= j.batch[d] = pivots->shape[d];
+    cb_lapack_result(&j, CB_I64, m, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        j.scratch = (int64_t)sizeof(int) * j.k;
+        j.work = j.m * 2.0;
+        j.one = permutation_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}
+
+static void inv_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), *info = info_at(j, 1, item);
+    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->n * j->n);
+    int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
+    cb_lapack_load(j, 0, item, a, ld);
+    ((getrf_fn)j->call[0])(&j->n, &j->n, a, &ld, pivots, info);
+    if (*info == 0) ((getri_fn)j->call[1])(&j->n, a, &ld, pivots, scratch, &j->lwork, info);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "inv", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    cb_lapack_result(&j, j.dtype, j.n, j.n);
+    cb_lapack_result(&j, CB_I32, -1, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        double answer[2] = {0}, any[2] = {0};
+        int query = -1, info, integer = 0, ld = cb_leading(j.n);
+        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
+        j.call[1] = cb_lapack_best(&j, j.n, CB_GETRI);
+        if (!j.failed) ((getri_fn)j.call[1])(&j.n, any, &ld, &integer, answer, &query, &info);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.lwork;
+        j.work = 2.0 * j.n * j.n * j.n;
+        j.one = inv_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, 1, "invertible matrices", out, 2);
+}
+
+/* ---- determinant ---- */
+
+static cb_complex128 get(int dtype, const void *data, int64_t i) {
+    return dtype == CB_F32   ? ((const float *)data)[i]
+           : dtype == CB_F64 ? ((const double *)data)[i]
+           : dtype == CB_C64 ? ((const cb_complex64 *)data)[i]
+                             : ((const cb_complex128 *)data)[i];
+}
+
+static void put(int dtype, void *data, int64_t i, cb_complex128 value) {
+    if (dtype == CB_F32)
+        ((float *)data)[i] = (float)creal(value);
+    else if (dtype == CB_F64)
+        ((double *)data)[i] = creal(value);
+    else if (dtype == CB_C64)
+        ((cb_complex64 *)data)[i] = (cb_complex64)value;
+    else
+        ((cb_complex128 *)data)[i] = value;
+}
+
+/* Zero pivots become tiny ones in the LU given back: solving with it and multiplying by the determinant
+ * changed likewise gives the adjugate, which a singular matrix has too. */
+static void det_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), info, *pivots = cb_lapack_place(j, 5, item), d = j->dtype;
+    cb_lapack_load(j, 0, item, scratch, ld);
+    ((getrf_fn)j->call[0])(&j->n, &j->n, scratch, &ld, pivots, &info);
+    double largest = 0, log_abs = 0;
+    for (int i = 0; i < j->n; i++) largest = fmax(largest, cabs(get(d, scratch, i + (int64_t)i * ld)));
+    double tiny = (cb_real_dtype(d) == CB_F64 ? 0x1p-52 : 0x1p-23) * (largest > 0 ? largest : 1);
+    cb_complex128 det = 1, replaced = 1, sign = 1;
+    for (int i = 0; i < j->n; i++) {
+        cb_complex128 u = get(d, scratch, i + (int64_t)i * ld);
+        double size = cabs(u);
+        if (pivots[i] != i + 1) det = -det, replaced = -replaced, sign = -sign;
+        det *= u;
+        replaced *= size == 0 ? tiny : u;
+        sign *= size == 0 ? 0 : u / size;
+        log_abs += log(size);
+        if (size == 0) put(d, scratch, i + (int64_t)i * ld, tiny);
+    }
+    bool singular = log_abs == -INFINITY;
+    put(d, cb_lapack_place(j, 0, item), 0, det);
+    put(d, cb_lapack_place(j, 1, item), 0, sign);
+    put(cb_real_dtype(d), cb_lapack_place(j, 2, item), 0, log_abs);
+    put(d, cb_lapack_place(j, 3, item), 0, singular ? replaced - det : 0);
+    cb_lapack_store(j, 4, item, scratch, ld);
+}
+
+int cb_det(cb_tensor *a, cb_tensor *out[5]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "det", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    cb_lapack_result(&j, j.dtype, -1, -1);
+    cb_lapack_result(&j, j.dtype, -1, -1);
+    cb_lapack_result(&j, cb_real_dtype(j.dtype), -1, -1);
+    cb_lapack_result(&j, j.dtype, -1, -1);
+    cb_lapack_result(&j, j.dtype, j.n, j.n);
+    cb_lapack_result(&j, CB_I32, j.n, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
+        j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
+        j.work = (double)j.n * j.n * j.n;
+        j.one = det_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", out, 6);
+}
+
+/* ---- LDL ---- */
+
+static void ldl_factor_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype);
+    void *a = cb_carve(&scratch, (int64_t)size * j->n * j->n);
+    cb_lapack_load(j, 0, item, a, ld);
+    ((sytrf_fn)j->call[0])("L", &j->n, a, &ld, cb_lapack_place(j, 1, item), scratch, &j->lwork,
+                           info_at(j, 2, item), 1);
+    cb_zero_triangle(size, a, ld, j->n, j->n, false);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+int cb_ldl_factor(cb_tensor *a, int hermitian, const char *check, cb_tensor *out[3]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "ldl_factor", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    cb_lapack_result(&j, j.dtype, j.n, j.n);
+    cb_lapack_result(&j, CB_I32, j.n, -1);
+    cb_lapack_result(&j, CB_I32, -1, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        double answer[2] = {0}, any[2] = {0};
+        int query = -1, info, integer = 0, ld = cb_leading(j.n);
+        j.call[0] = cb_lapack_routine(&j, "sytrf", hermitian ? "hetrf" : NULL);
+        if (!j.failed) ((sytrf_fn)j.call[0])("L", &j.n, any, &ld, &integer, answer, &query, &info, 1);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        j.scratch = cb_padded(size * j.n * j.n) + size * j.lwork;
+        j.work = 0.5 * j.n * j.n * j.n;
+        j.one = ldl_factor_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, 2, "matrices with an invertible D", out, 3);
+}
+
+static void ldl_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), info;
+    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->n * j->n);
+    int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
+    cb_lapack_load(j, 0, item, a, ld);
+    cb_lapack_load_vector(j, 1, item, pivots);
+    cb_lapack_load(j, 2, item, scratch, ld);
+    ((sytrs_fn)j->call[0])("L", &j->n, &j->k, a, &ld, pivots, scratch, &ld, &info, 1);
+    cb_lapack_store(j, 0, item, scratch, ld);
+}
+
+cb_tensor *cb_ldl_solve(cb_tensor *ld, cb_tensor *pivots, cb_tensor *b, int hermitian) {
+    cb_lapack j;
+    cb_tensor *out;
+    if (cb_lapack_start(&j, "ldl_solve", 3, (cb_tensor *[]){ld, pivots, b}, (int[]){2, 1, 2}) || square(&j) ||
+        check_pivots(&j, pivots, j.n) || check_range(&j, pivots, j.n) || check_rows(&j, b, j.n))
+        return NULL;
+    j.k = (int)b->shape[b->ndim - 1];
+    cb_lapack_result(&j, j.dtype, j.n, j.k);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_routine(&j, "sytrs", hermitian ? "hetrs" : NULL);
+        j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
+        j.work = (double)j.n * j.n * (j.k + 1);
+        j.one = ldl_solve_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}

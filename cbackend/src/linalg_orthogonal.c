@@ -1,0 +1,240 @@
+/* Factorizations by Householder reflections, and least squares. */
+#include "linalg.h"
+
+typedef void (*geqrf_fn)(const int *m, const int *n, void *a, const int *lda, void *tau, void *work,
+                         const int *lwork, int *info);
+typedef void (*orgqr_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, const void *tau,
+                         void *work, const int *lwork, int *info);
+typedef void (*ormqr_fn)(const char *side, const char *trans, const int *m, const int *n, const int *k,
+                         const void *a, const int *lda, const void *tau, void *c, const int *ldc, void *work,
+                         const int *lwork, int *info, size_t, size_t);
+typedef void (*gelsy_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, void *b,
+                         const int *ldb, int *jpvt, const void *rcond, int *rank, void *work,
+                         const int *lwork, int *info);
+typedef void (*cgelsy_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, void *b,
+                          const int *ldb, int *jpvt, const void *rcond, int *rank, void *work,
+                          const int *lwork, void *rwork, int *info);
+
+static int query_geqrf(cb_lapack *j, int m, int n) {
+    double answer[2] = {0}, any[2] = {0};
+    int query = -1, info, ld = cb_leading(m);
+    if (!j->failed) ((geqrf_fn)j->call[0])(&m, &n, any, &ld, any, answer, &query, &info);
+    return CB_MAX(cb_lapack_queried(j->dtype, answer), cb_leading(n));
+}
+
+static int query_orgqr(cb_lapack *j, int m, int n, int k) {
+    double answer[2] = {0}, any[2] = {0};
+    int query = -1, info, ld = cb_leading(m);
+    if (!j->failed) ((orgqr_fn)j->call[1])(&m, &n, &k, any, &ld, any, answer, &query, &info);
+    return CB_MAX(cb_lapack_queried(j->dtype, answer), cb_leading(n));
+}
+
+/* ---- QR ---- */
+
+static void qr_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int m = j->m, n = j->n, k = CB_MIN(m, n), columns = j->k, ld = cb_leading(m), info;
+    int64_t size = cb_itemsize(j->dtype);
+    void *a = cb_carve(&scratch, size * m * CB_MAX(n, columns)), *tau = cb_carve(&scratch, size * k);
+    char *r = cb_carve(&scratch, size * columns * n);
+    int ldr = cb_leading(columns);
+    cb_lapack_load(j, 0, item, a, ld);
+    ((geqrf_fn)j->call[0])(&m, &n, a, &ld, tau, scratch, &j->lwork, &info);
+    for (int64_t c = 0; c < n; c++)
+        memcpy(r + c * ldr * size, (char *)a + c * ld * size, (size_t)(size * columns));
+    cb_zero_triangle((int)size, r, ldr, columns, n, true);
+    cb_lapack_store(j, 1, item, r, ldr);
+    ((orgqr_fn)j->call[1])(&m, &columns, &k, a, &ld, tau, scratch, &j->lwork, &info);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "qr", 1, &a, (int[]){2}));
+    int k = CB_MIN(j.m, j.n);
+    j.k = complete ? j.m : k; /* the columns of Q */
+    cb_lapack_result(&j, j.dtype, j.m, j.k);
+    cb_lapack_result(&j, j.dtype, j.k, j.n);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
+        j.call[1] = cb_lapack_routine(&j, "orgqr", "ungqr");
+        j.lwork = query_geqrf(&j, j.m, j.n);
+        j.lwork = CB_MAX(j.lwork, query_orgqr(&j, j.m, j.k, k));
+        j.scratch = cb_padded(size * j.m * CB_MAX(j.n, j.k)) + cb_padded(size * k) +
+                    cb_padded(size * j.k * j.n) + size * j.lwork;
+        j.work = 2.0 * j.m * j.n * k + (double)j.m * j.k * k;
+        j.one = qr_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", out, 2);
+}
+
+static void geqrf_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->m), info;
+    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->m * j->n);
+    cb_lapack_load(j, 0, item, a, ld);
+    ((geqrf_fn)j->call[0])(&j->m, &j->n, a, &ld, cb_lapack_place(j, 1, item), scratch, &j->lwork, &info);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+int cb_geqrf(cb_tensor *a, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "geqrf", 1, &a, (int[]){2}));
+    int k = CB_MIN(j.m, j.n), status = CB_OK;
+    cb_lapack_result(&j, j.dtype, j.m, j.n);
+    cb_lapack_result(&j, j.dtype, k, -1);
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
+        j.lwork = query_geqrf(&j, j.m, j.n);
+        j.scratch = cb_padded(size * j.m * j.n) + size * j.lwork;
+        j.work = 2.0 * j.m * j.n * k;
+        j.one = geqrf_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", out, 2);
+}
+
+/* ---- products with reflections ---- */
+
+static void householder_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->m), info;
+    int64_t size = cb_itemsize(j->dtype);
+    void *a = cb_carve(&scratch, size * j->m * j->n), *tau = cb_carve(&scratch, size * j->k);
+    cb_lapack_load(j, 0, item, a, ld);
+    cb_lapack_load_vector(j, 1, item, tau);
+    ((orgqr_fn)j->call[1])(&j->m, &j->n, &j->k, a, &ld, tau, scratch, &j->lwork, &info);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+cb_tensor *cb_householder_product(cb_tensor *a, cb_tensor *tau) {
+    cb_lapack j;
+    cb_tensor *out;
+    if (cb_lapack_start(&j, "householder_product", 2, (cb_tensor *[]){a, tau}, (int[]){2, 1})) return NULL;
+    j.k = (int)tau->shape[tau->ndim - 1];
+    if (j.m < j.n || j.k > j.n || tau->dtype != j.dtype)
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "householder_product: expected [..., m, n] with m >= n and tau [..., at most n], "
+                            "got %s and %s.",
+                            cb_shape_of(a), cb_shape_of(tau));
+    cb_lapack_result(&j, j.dtype, j.m, j.n);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[1] = cb_lapack_routine(&j, "orgqr", "ungqr");
+        j.lwork = query_orgqr(&j, j.m, j.n, j.k);
+        j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * j.k) + size * j.lwork;
+        j.work = 2.0 * j.m * j.n * j.k;
+        j.one = householder_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}
+
+static void ormqr_one(const cb_lapack *j, int64_t item, char *scratch) {
+    const cb_tensor *a = j->in[0];
+    int rows = (int)a->shape[a->ndim - 2], lda = cb_leading(rows), ldc = cb_leading(j->m), info;
+    int64_t size = cb_itemsize(j->dtype);
+    void *v = cb_carve(&scratch, size * rows * a->shape[a->ndim - 1]);
+    void *tau = cb_carve(&scratch, size * j->k), *c = cb_carve(&scratch, size * j->m * j->n);
+    cb_lapack_load(j, 0, item, v, lda);
+    cb_lapack_load_vector(j, 1, item, tau);
+    cb_lapack_load(j, 2, item, c, ldc);
+    const char *trans = !j->flags[1] ? "N" : cb_is_complex(j->dtype) ? "C" : "T";
+    ((ormqr_fn)j->call[0])(j->flags[0] ? "L" : "R", trans, &j->m, &j->n, &j->k, v, &lda, tau, c, &ldc,
+                           scratch, &j->lwork, &info, 1, 1);
+    cb_lapack_store(j, 0, item, c, ldc);
+}
+
+cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int trans) {
+    cb_lapack j;
+    cb_tensor *out;
+    if (cb_lapack_start(&j, "ormqr", 3, (cb_tensor *[]){a, tau, c}, (int[]){2, 1, 2})) return NULL;
+    int rows = j.m, columns = j.n;
+    j.m = (int)c->shape[c->ndim - 2];
+    j.n = (int)c->shape[c->ndim - 1];
+    j.k = (int)tau->shape[tau->ndim - 1];
+    if (rows != (left ? j.m : j.n) || j.k > columns || j.k > rows || tau->dtype != j.dtype)
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "ormqr: expected reflectors [..., %d, n] and tau [..., at most n], got %s and %s "
+                            "for a matrix of shape %s.",
+                            left ? j.m : j.n, cb_shape_of(a), cb_shape_of(tau), cb_shape_of(c));
+    cb_lapack_result(&j, j.dtype, j.m, j.n);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        double answer[2] = {0}, any[2] = {0};
+        int query = -1, info, lda = cb_leading(rows), ldc = cb_leading(j.m);
+        j.call[0] = cb_lapack_routine(&j, "ormqr", "unmqr");
+        j.flags[0] = left;
+        j.flags[1] = trans;
+        if (!j.failed)
+            ((ormqr_fn)j.call[0])(left ? "L" : "R", "N", &j.m, &j.n, &j.k, any, &lda, any, any, &ldc, answer,
+                                  &query, &info, 1, 1);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), cb_leading(CB_MAX(j.m, j.n)));
+        j.scratch = cb_padded(size * rows * columns) + cb_padded(size * j.k) + cb_padded(size * j.m * j.n) +
+                    size * j.lwork;
+        j.work = 2.0 * j.m * j.n * j.k;
+        j.one = ormqr_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}
+
+/* ---- least squares ---- */
+
+static void lstsq_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int m = j->m, n = j->n, lda = cb_leading(m), ldb = cb_leading(CB_MAX(m, n)), rank = 0, info;
+    int64_t size = cb_itemsize(j->dtype), real = cb_itemsize(cb_real_dtype(j->dtype));
+    void *a = cb_carve(&scratch, size * m * n), *b = cb_carve(&scratch, size * ldb * j->k);
+    int *order = cb_carve(&scratch, (int64_t)sizeof(int) * n);
+    void *rwork = cb_carve(&scratch, 2 * real * n);
+    float narrow = (float)j->number;
+    const void *rcond = real == 4 ? (const void *)&narrow : &j->number;
+    memset(order, 0, sizeof(int) * (size_t)n);
+    memset(b, 0, (size_t)(size * ldb * j->k));
+    cb_lapack_load(j, 0, item, a, lda);
+    cb_lapack_load(j, 1, item, b, ldb);
+    if (cb_is_complex(j->dtype))
+        ((cgelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+                                rwork, &info);
+    else
+        ((gelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+                               &info);
+    *(int64_t *)cb_lapack_place(j, 1, item) = rank;
+    cb_lapack_store(j, 0, item, b, ldb);
+}
+
+int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]) {
+    cb_lapack j;
+    out[0] = out[1] = NULL;
+    CB_TRY(cb_lapack_start(&j, "lstsq", 2, (cb_tensor *[]){a, b}, (int[]){2, 2}));
+    if (b->shape[b->ndim - 2] != j.m)
+        return cb_fail(CB_ERR_SHAPE, "lstsq: expected right sides with %d rows, got shapes %s and %s.", j.m,
+                       cb_shape_of(a), cb_shape_of(b));
+    j.k = (int)b->shape[b->ndim - 1];
+    cb_lapack_result(&j, j.dtype, j.n, j.k);
+    cb_lapack_result(&j, CB_I64, -1, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype), real = cb_itemsize(cb_real_dtype(j.dtype));
+        double answer[2] = {0}, any[2] = {0};
+        int query = -1, info, rank, integer = 0, lda = cb_leading(j.m), ldb = cb_leading(CB_MAX(j.m, j.n));
+        j.call[0] = cb_lapack_routine(&j, "gelsy", NULL);
+        j.number = rcond;
+        if (!j.failed && cb_is_complex(j.dtype))
+            ((cgelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+                                   &query, any, &info);
+        else if (!j.failed)
+            ((gelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+                                  &query, &info);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * ldb * j.k) +
+                    cb_padded((int64_t)sizeof(int) * j.n) + cb_padded(2 * real * j.n) + size * j.lwork;
+        j.work = 3.0 * j.m * j.n * CB_MIN(j.m, j.n) + (double)j.m * j.n * j.k;
+        j.one = lstsq_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", out, 2);
+}

@@ -1,0 +1,296 @@
+/* Eigenvalues, eigenvectors and singular values.
+ *
+ * LAPACK's iterations may not end on inf and nan: such matrices are not given to it; their results are nan
+ * and their info is -1. */
+#include "linalg.h"
+
+typedef void (*syevd_fn)(const char *jobz, const char *uplo, const int *n, void *a, const int *lda, void *w,
+                         void *work, const int *lwork, int *iwork, const int *liwork, int *info, size_t,
+                         size_t);
+typedef void (*heevd_fn)(const char *jobz, const char *uplo, const int *n, void *a, const int *lda, void *w,
+                         void *work, const int *lwork, void *rwork, const int *lrwork, int *iwork,
+                         const int *liwork, int *info, size_t, size_t);
+typedef void (*geev_fn)(const char *left, const char *right, const int *n, void *a, const int *lda, void *wr,
+                        void *wi, void *vl, const int *ldvl, void *vr, const int *ldvr, void *work,
+                        const int *lwork, int *info, size_t, size_t);
+typedef void (*cgeev_fn)(const char *left, const char *right, const int *n, void *a, const int *lda, void *w,
+                         void *vl, const int *ldvl, void *vr, const int *ldvr, void *work, const int *lwork,
+                         void *rwork, int *info, size_t, size_t);
+typedef void (*gesdd_fn)(const char *jobz, const int *m, const int *n, void *a, const int *lda, void *s,
+                         void *u, const int *ldu, void *vt, const int *ldvt, void *work, const int *lwork,
+                         int *iwork, int *info, size_t);
+typedef void (*cgesdd_fn)(const char *jobz, const int *m, const int *n, void *a, const int *lda, void *s,
+                          void *u, const int *ldu, void *vt, const int *ldvt, void *work, const int *lwork,
+                          void *rwork, int *iwork, int *info, size_t);
+
+static int square(const cb_lapack *j) {
+    if (j->m == j->n) return CB_OK;
+    return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
+}
+
+static int64_t real_size(const cb_lapack *j) { return cb_itemsize(cb_real_dtype(j->dtype)); }
+
+/* A refused item: nan everywhere, info -1. The info is the last result. */
+static void refuse(const cb_lapack *j, int64_t item) {
+    int last = j->nout - 1;
+    for (int i = 0; i < last; i++)
+        cb_fill_nan(j->out[i], cb_lapack_place(j, i, item), j->out[i]->numel / j->count);
+    ((int *)j->out[last]->data)[item] = -1;
+}
+
+/* ---- Hermitian ---- */
+
+/* the lower triangle becomes the mean of it and the conjugated upper one */
+static void average_triangles(int dtype, void *a, int n) {
+#define AVERAGE(T, conjugated)      \
+    for (int64_t k = 0; k < n; k++) \
+        for (int64_t i = k; i < n; i++) ((T *)a)[i + k * n] = (((T *)a)[i + k * n] + (conjugated)) / 2;
+    if (dtype == CB_F32) {
+        AVERAGE(float, ((float *)a)[k + i * n])
+    } else if (dtype == CB_F64) {
+        AVERAGE(double, ((double *)a)[k + i * n])
+    } else if (dtype == CB_C64) {
+        AVERAGE(cb_complex64, __builtin_conjf(((cb_complex64 *)a)[k + i * n]))
+    } else {
+        AVERAGE(cb_complex128, __builtin_conj(((cb_complex128 *)a)[k + i * n]))
+    }
+#undef AVERAGE
+}
+
+static bool triangle_is_finite(const cb_lapack *j, const char *a, bool upper) {
+    int64_t size = cb_itemsize(j->dtype), n = j->n;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t begin = upper ? 0 : k, end = upper ? k + 1 : n;
+        if (!cb_all_finite(j->dtype, a + (begin + k * n) * size, end - begin)) return false;
+    }
+    return true;
+}
+
+typedef struct eigh_sizes {
+    int lwork, lrwork, liwork;
+} eigh_sizes;
+
+static eigh_sizes eigh_workspace(int n, bool vectors, bool is_complex) {
+    /* the minimum of xSYEVD and xHEEVD plus room for blocks of 64 */
+    eigh_sizes s = {.liwork = vectors ? 3 + 5 * n : 1, .lrwork = 1};
+    if (is_complex) {
+        s.lwork = vectors ? 2 * n + n * n + 64 * n : n + 1 + 64 * n;
+        s.lrwork = vectors ? 1 + 5 * n + 2 * n * n : CB_MAX(n, 1);
+    } else {
+        s.lwork = (vectors ? 1 + 6 * n + 2 * n * n : 2 * n + 1) + 64 * n;
+    }
+    s.lwork = CB_MAX(s.lwork, 1);
+    return s;
+}
+
+static void eigh_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int n = j->n, ld = cb_leading(n), part = j->flags[0], vectors = j->flags[1];
+    int size = cb_itemsize(j->dtype);
+    eigh_sizes s = eigh_workspace(n, vectors, cb_is_complex(j->dtype));
+    const char *jobz = vectors ? "V" : "N", *uplo = part == 1 ? "U" : "L";
+    char *a = cb_carve(&scratch, (int64_t)size * n * n);
+    int *iwork = cb_carve(&scratch, (int64_t)sizeof(int) * s.liwork);
+    void *rwork = cb_carve(&scratch, real_size(j) * s.lrwork), *w = cb_lapack_place(j, 0, item);
+    int *info = (int *)j->out[j->nout - 1]->data + item;
+    cb_lapack_load(j, 0, item, a, ld);
+    if (part == 2) average_triangles(j->dtype, a, n);
+    if (!triangle_is_finite(j, a, part == 1)) {
+        refuse(j, item);
+        return;
+    }
+    if (cb_is_complex(j->dtype))
+        ((heevd_fn)j->call[0])(jobz, uplo, &n, a, &ld, w, scratch, &s.lwork, rwork, &s.lrwork, iwork,
+                               &s.liwork, info, 1, 1);
+    else
+        ((syevd_fn)j->call[0])(jobz, uplo, &n, a, &ld, w, scratch, &s.lwork, iwork, &s.liwork, info, 1, 1);
+    if (vectors) cb_lapack_store(j, 1, item, a, ld);
+}
+
+int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, vectors ? "eigh" : "eigvalsh", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    if (j.n > 30000) return cb_fail(CB_ERR_SHAPE, "eigh: expected sizes up to 30000, got %d.", j.n);
+    cb_lapack_result(&j, cb_real_dtype(j.dtype), j.n, -1);
+    if (vectors) cb_lapack_result(&j, j.dtype, j.n, j.n);
+    int info = cb_lapack_result(&j, CB_I32, -1, -1), status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        eigh_sizes s = eigh_workspace(j.n, vectors, cb_is_complex(j.dtype));
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_routine(&j, "syevd", "heevd");
+        j.flags[0] = part;
+        j.flags[1] = vectors;
+        j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * s.liwork) +
+                    cb_padded(real_size(&j) * s.lrwork) + size * s.lwork;
+        j.work = 9.0 * j.n * j.n * j.n;
+        j.one = eigh_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, info, "finite matrices whose eigenvalues converge", out,
+                            1 + vectors);
+}
+
+/* ---- general ---- */
+
+/* LAPACK gives the eigenvectors of a conjugate pair as real and imaginary part in two columns. */
+#define UNPACK(R, C)                                                                       \
+    static void unpack_##R(int n, const R *wr, const R *wi, const R *v, C *w, C *out) {    \
+        for (int k = 0; k < n; k++) w[k] = __builtin_complex(wr[k], wi[k]);                \
+        for (int k = 0; v && k < n; k++) {                                                 \
+            bool pair = wi[k] != 0 && k + 1 < n;                                           \
+            for (int i = 0; i < n; i++) {                                                  \
+                R re = v[i + (int64_t)k * n], im = pair ? v[i + (int64_t)(k + 1) * n] : 0; \
+                out[(int64_t)i * n + k] = __builtin_complex(re, im);                       \
+                if (pair) out[(int64_t)i * n + k + 1] = __builtin_complex(re, -im);        \
+            }                                                                              \
+            k += pair;                                                                     \
+        }                                                                                  \
+    }
+UNPACK(float, cb_complex64)
+UNPACK(double, cb_complex128)
+
+static void eig_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int n = j->n, ld = cb_leading(n), vectors = j->flags[0], size = cb_itemsize(j->dtype);
+    void *a = cb_carve(&scratch, (int64_t)size * n * n);
+    void *v = cb_carve(&scratch, (int64_t)size * n * n);
+    void *real = cb_carve(&scratch, 2 * real_size(j) * n);
+    int *info = (int *)j->out[j->nout - 1]->data + item;
+    void *w = cb_lapack_place(j, 0, item);
+    cb_lapack_load(j, 0, item, a, ld);
+    if (!cb_all_finite(j->dtype, a, (int64_t)n * n)) {
+        refuse(j, item);
+        return;
+    }
+    const char *right = vectors ? "V" : "N";
+    if (cb_is_complex(j->dtype)) {
+        ((cgeev_fn)j->call[0])("N", right, &n, a, &ld, w, v, &ld, v, &ld, scratch, &j->lwork, real, info, 1,
+                               1);
+        if (vectors) cb_lapack_store(j, 1, item, v, ld);
+        return;
+    }
+    void *wi = (char *)real + real_size(j) * n, *to = vectors ? cb_lapack_place(j, 1, item) : NULL;
+    ((geev_fn)j->call[0])("N", right, &n, a, &ld, real, wi, v, &ld, v, &ld, scratch, &j->lwork, info, 1, 1);
+    if (j->dtype == CB_F32)
+        unpack_float(n, real, wi, vectors ? v : NULL, w, to);
+    else
+        unpack_double(n, real, wi, vectors ? v : NULL, w, to);
+}
+
+int cb_eig(cb_tensor *a, int vectors, const char *check, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, vectors ? "eig" : "eigvals", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    cb_lapack_result(&j, cb_complex_dtype(j.dtype), j.n, -1);
+    if (vectors) cb_lapack_result(&j, cb_complex_dtype(j.dtype), j.n, j.n);
+    int info = cb_lapack_result(&j, CB_I32, -1, -1), status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        double answer[2] = {0}, any[2] = {0}; /* queries read and write single elements of arrays */
+        int query = -1, code, ld = cb_leading(j.n);
+        const char *right = vectors ? "V" : "N";
+        j.call[0] = cb_lapack_routine(&j, "geev", NULL);
+        if (!j.failed && cb_is_complex(j.dtype))
+            ((cgeev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, &ld, any, &ld, answer, &query, any,
+                                  &code, 1, 1);
+        else if (!j.failed)
+            ((geev_fn)j.call[0])("N", right, &j.n, any, &ld, any, any, any, &ld, any, &ld, answer, &query,
+                                 &code, 1, 1);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 4 * j.n + 1);
+        j.flags[0] = vectors;
+        j.scratch = 2 * cb_padded(size * j.n * j.n) + cb_padded(2 * real_size(&j) * j.n) + size * j.lwork;
+        j.work = 25.0 * j.n * j.n * j.n;
+        j.one = eig_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, info, "finite matrices whose eigenvalues converge", out,
+                            1 + vectors);
+}
+
+/* ---- singular values ---- */
+
+static int64_t svd_real_workspace(int m, int n, bool vectors) {
+    int64_t k = CB_MIN(m, n), l = CB_MAX(m, n);
+    return vectors ? CB_MAX(5 * k * k + 5 * k, 2 * l * k + 2 * k * k + k) : 7 * k;
+}
+
+static const char *svd_job(const cb_lapack *j) { return !j->flags[1] ? "N" : j->flags[0] ? "A" : "S"; }
+
+static void svd_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int m = j->m, n = j->n, k = CB_MIN(m, n), full = j->flags[0], vectors = j->flags[1];
+    int64_t size = cb_itemsize(j->dtype);
+    int lda = cb_leading(m), ldu = lda, ldv = cb_leading(full ? n : k),
+        *info = (int *)j->out[j->nout - 1]->data + item;
+    void *a = cb_carve(&scratch, size * m * n);
+    void *u = cb_carve(&scratch, vectors ? size * m * (full ? m : k) : 0);
+    void *v = cb_carve(&scratch, vectors ? size * ldv * n : 0);
+    int *iwork = cb_carve(&scratch, (int64_t)sizeof(int) * 8 * k);
+    void *rwork =
+        cb_carve(&scratch, cb_is_complex(j->dtype) ? real_size(j) * svd_real_workspace(m, n, vectors) : 0);
+    void *s = cb_lapack_place(j, vectors ? 1 : 0, item);
+    cb_lapack_load(j, 0, item, a, lda);
+    if (!cb_all_finite(j->dtype, a, (int64_t)m * n)) {
+        refuse(j, item);
+        return;
+    }
+    if (cb_is_complex(j->dtype))
+        ((cgesdd_fn)j->call[0])(svd_job(j), &m, &n, a, &lda, s, u, &ldu, v, &ldv, scratch, &j->lwork, rwork,
+                                iwork, info, 1);
+    else
+        ((gesdd_fn)j->call[0])(svd_job(j), &m, &n, a, &lda, s, u, &ldu, v, &ldv, scratch, &j->lwork, iwork,
+                               info, 1);
+    if (!vectors) return;
+    cb_lapack_store(j, 0, item, u, ldu);
+    cb_lapack_store(j, 2, item, v, ldv);
+}
+
+/* the vectors of empty matrices, which LAPACK leaves alone */
+static int identities(cb_lapack *j) {
+    for (int i = 0; i < 3; i += 2) {
+        cb_tensor *y = j->out[i],
+                  *eye = cb_eye(j->dtype, j->device, y->shape[j->nbatch], y->shape[j->nbatch + 1]);
+        int status = eye ? cb_copy_into(y, eye, 0) : cb_error_code();
+        cb_release(eye);
+        if (status) return status;
+    }
+    memset(j->out[3]->data, 0, (size_t)j->count * sizeof(int32_t));
+    return CB_OK;
+}
+
+int cb_svd(cb_tensor *a, int full, int vectors, const char *check, cb_tensor *out[3]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, vectors ? "svd" : "svdvals", 1, &a, (int[]){2}));
+    int m = j.m, n = j.n, k = CB_MIN(m, n);
+    full = full && vectors;
+    if (vectors) cb_lapack_result(&j, j.dtype, m, full ? m : k);
+    cb_lapack_result(&j, cb_real_dtype(j.dtype), k, -1);
+    if (vectors) cb_lapack_result(&j, j.dtype, full ? n : k, n);
+    int info = cb_lapack_result(&j, CB_I32, -1, -1), status = CB_OK;
+    if (!cb_lapack_idle(&j) && k == 0) {
+        if (vectors)
+            status = identities(&j);
+        else
+            memset(j.out[info]->data, 0, (size_t)j.count * sizeof(int32_t));
+    } else if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        double answer[2] = {0}, any[2] = {0};
+        int query = -1, code, ldv = full ? n : k, integer;
+        j.call[0] = cb_lapack_routine(&j, "gesdd", NULL);
+        j.flags[0] = full;
+        j.flags[1] = vectors;
+        if (!j.failed && cb_is_complex(j.dtype))
+            ((cgesdd_fn)j.call[0])(svd_job(&j), &m, &n, any, &m, any, any, &m, any, &ldv, answer, &query, any,
+                                   &integer, &code, 1);
+        else if (!j.failed)
+            ((gesdd_fn)j.call[0])(svd_job(&j), &m, &n, any, &m, any, any, &m, any, &ldv, answer, &query,
+                                  &integer, &code, 1);
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        j.scratch = cb_padded(size * m * n) + cb_padded((int64_t)sizeof(int) * 8 * k) + size * j.lwork;
+        if (vectors) j.scratch += cb_padded(size * m * (full ? m : k)) + cb_padded(size * ldv * n);
+        if (cb_is_complex(j.dtype)) j.scratch += cb_padded(real_size(&j) * svd_real_workspace(m, n, vectors));
+        j.work = 20.0 * m * n * k;
+        j.one = svd_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, info, "finite matrices whose singular values converge", out,
+                            vectors ? 3 : 1);
+}

@@ -1,0 +1,100 @@
+/* Cholesky factors and triangular systems. */
+#include "linalg.h"
+
+typedef void (*potrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *info, size_t);
+typedef void (*trsm_fn)(const char *side, const char *uplo, const char *trans, const char *diag, const int *m,
+                        const int *n, const void *alpha, const void *a, const int *lda, void *b,
+                        const int *ldb, size_t, size_t, size_t, size_t);
+
+static int square(const cb_lapack *j) {
+    if (j->m == j->n) return CB_OK;
+    return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
+}
+
+/* The triangle of a column-major matrix that is read becomes the lower one. */
+static void to_lower(int dtype, void *a, int n, int part) {
+#define COMBINE(T, conjugate)                                                  \
+    for (int64_t k = 0; k < n; k++)                                            \
+        for (int64_t i = k; i < n; i++) {                                      \
+            T *low = (T *)a + i + k * n, high = ((T *)a)[k + i * n];           \
+            *low = part == 1 ? conjugate(high) : (*low + conjugate(high)) / 2; \
+        }
+    if (part == 0) return;
+    if (dtype == CB_F32) {
+        COMBINE(float, )
+    } else if (dtype == CB_F64) {
+        COMBINE(double, )
+    } else if (dtype == CB_C64) {
+        COMBINE(cb_complex64, __builtin_conjf)
+    } else {
+        COMBINE(cb_complex128, __builtin_conj)
+    }
+#undef COMBINE
+}
+
+static void cholesky_one(const cb_lapack *j, int64_t item, char *a) {
+    int ld = cb_leading(j->n);
+    cb_lapack_load(j, 0, item, a, ld);
+    to_lower(j->dtype, a, j->n, j->flags[0]);
+    ((potrf_fn)j->call[0])("L", &j->n, a, &ld, (int *)j->out[1]->data + item, 1);
+    cb_zero_triangle(cb_itemsize(j->dtype), a, ld, j->n, j->n, false);
+    cb_lapack_store(j, 0, item, a, ld);
+}
+
+int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
+    cb_lapack j;
+    CB_TRY(cb_lapack_start(&j, "cholesky", 1, &a, (int[]){2}));
+    CB_TRY(square(&j));
+    cb_lapack_result(&j, j.dtype, j.n, j.n);
+    cb_lapack_result(&j, CB_I32, -1, -1);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        j.call[0] = cb_lapack_best(&j, j.n, CB_POTRF);
+        j.flags[0] = part;
+        j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
+        j.work = 0.5 * j.n * j.n * j.n;
+        j.one = cholesky_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, check, 1, "positive-definite matrices", out, 2);
+}
+
+static void solve_triangular_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int side = j->in[0]->shape[j->in[0]->ndim - 1], lda = cb_leading(side), ldb = cb_leading(j->m);
+    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * side * side);
+    double one[2] = {1, 0};
+    if (cb_real_dtype(j->dtype) == CB_F32) memcpy(one, (float[]){1, 0}, 2 * sizeof(float));
+    cb_lapack_load(j, 0, item, a, lda);
+    cb_lapack_load(j, 1, item, scratch, ldb);
+    ((trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
+                          j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, one, a, &lda, scratch, &ldb, 1, 1, 1, 1);
+    cb_lapack_store(j, 0, item, scratch, ldb);
+}
+
+cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, int unit, int trans) {
+    cb_lapack j;
+    cb_tensor *out;
+    if (cb_lapack_start(&j, "solve_triangular", 2, (cb_tensor *[]){a, b}, (int[]){2, 2}) || square(&j))
+        return NULL;
+    int side = j.n;
+    j.m = (int)b->shape[b->ndim - 2];
+    j.n = (int)b->shape[b->ndim - 1];
+    if ((left ? j.m : j.n) != side)
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "solve_triangular: expected right sides with %d %s, got shapes %s and %s.", side,
+                            left ? "rows" : "columns", cb_shape_of(a), cb_shape_of(b));
+    cb_lapack_result(&j, j.dtype, j.m, j.n);
+    int status = CB_OK;
+    if (!cb_lapack_idle(&j)) {
+        int64_t size = cb_itemsize(j.dtype);
+        j.call[0] = cb_lapack_routine(&j, "trsm", NULL);
+        j.flags[0] = upper;
+        j.flags[1] = (left ? 1 : 0) | (unit ? 2 : 0);
+        j.flags[2] = trans;
+        j.scratch = cb_padded(size * side * side) + size * j.m * j.n;
+        j.work = 0.5 * side * j.m * j.n + (double)side * side;
+        j.one = solve_triangular_one;
+        status = cb_lapack_run(&j);
+    }
+    return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
+}
