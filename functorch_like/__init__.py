@@ -12,6 +12,8 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .ops.aliases import *
+from .ops.arrays import *
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
@@ -21,6 +23,7 @@ from .ops.index import *
 from .ops.join import *
 from .ops.matmul import *
 from .ops.norm import *
+from .ops.numeric import *
 from .ops.pool import *
 from .ops.products import *
 from .ops.random import *
@@ -32,6 +35,7 @@ from .ops.softmax import *
 from .ops.sort import *
 from .ops.special import *
 from .ops.statistics import *
+from .ops.strided import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *

@@ -4,6 +4,8 @@ One module a family, as in cbackend/src.
 """
 
 from . import (
+    aliases,
+    arrays,
     binary,
     complex,
     conv,
@@ -13,6 +15,7 @@ from . import (
     join,
     matmul,
     norm,
+    numeric,
     pool,
     products,
     random,
@@ -24,13 +27,14 @@ from . import (
     sort,
     special,
     statistics,
+    strided,
     ternary,
     unary,
     views,
 )
 
 __all__ = [
-    "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "pool",
+    "aliases", "arrays", "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "numeric", "pool",
     "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "ternary", "unary", "views",
+    "statistics", "strided", "ternary", "unary", "views",
 ]  # fmt: skip
