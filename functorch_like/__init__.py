@@ -67,3 +67,8 @@ from .transforms import (
 
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor
+
+# last: the functions above, in this namespace, with out=
+from .out import accept as _accept
+
+_accept(globals())

@@ -308,6 +308,23 @@ def assign(
     return target
 
 
+def given(
+    out: Any, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
+) -> Tensor:
+    """out = op(*args), for a caller's `out=`; without a copy where the kernel can write there."""
+    from ..out import fit, store
+
+    dtype = out.dtype if isinstance(out, Tensor) else None
+    if dtype is None or not (
+        op.differentiable and dtype.is_floating_point and all(a.dtype is dtype for a in args)
+    ):
+        return store(op.name, out, op(*args))
+    from .views import broadcast_shapes
+
+    fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
+    return assign(out, op, args, in_memory)
+
+
 # ---- public constructors ----
 
 
@@ -355,7 +372,10 @@ def unary(
     op.changes_dtype = changes_dtype
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any) -> Tensor:
+    def function(x: Any, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            x = operand(name, x)
+            return given(out, op, (x,), lambda to, now: into(code, x._v, to, now))
         if not active or state.trace is None:
             try:
                 m = x._m
@@ -422,7 +442,10 @@ def binary(
     op = _elementwise_op(name, impl, partials, "binary")
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any, y: Any) -> Tensor:
+    def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            x, y = operand(name, x), operand(name, y)
+            return given(out, op, (x, y), lambda to, now: into(code, x._v, y._v, to, now))
         if not active or state.trace is None:
             try:
                 m = x._m
