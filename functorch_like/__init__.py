@@ -18,6 +18,7 @@ from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.draws import *
 from .ops.family import result_type
 from .ops.index import *
 from .ops.join import *
@@ -39,7 +40,7 @@ from .ops.strided import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import special
+from . import random, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,
@@ -67,6 +68,16 @@ from .transforms import (
 
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor
+
+
+def __getattr__(name: str) -> object:
+    """`distributions` and `array_api`, imported at first use."""
+    if name in ("array_api", "distributions"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # last: the functions above, in this namespace, with out=
 from .out import accept as _accept

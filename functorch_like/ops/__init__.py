@@ -10,9 +10,11 @@ from . import (
     complex,
     conv,
     creation,
+    draws,
     fill,
     index,
     join,
+    keys,
     matmul,
     norm,
     numeric,
@@ -20,6 +22,7 @@ from . import (
     products,
     random,
     reduce,
+    sampling,
     scan,
     scatter,
     shape,
@@ -34,7 +37,7 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "arrays", "binary", "complex", "conv", "creation", "fill", "index", "join", "matmul", "norm", "numeric", "pool",
-    "products", "random", "reduce", "scan", "scatter", "shape", "softmax", "sort", "special",
+    "aliases", "arrays", "binary", "complex", "conv", "creation", "draws", "fill", "index", "join", "keys", "matmul", "norm", "numeric", "pool",
+    "products", "random", "reduce", "sampling", "scan", "scatter", "shape", "softmax", "sort", "special",
     "statistics", "strided", "ternary", "unary", "views",
 ]  # fmt: skip

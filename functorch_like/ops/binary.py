@@ -109,9 +109,7 @@ def rsub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
     return sub(operand("rsub", y), x, alpha=alpha)
 
 
-def div(
-    x: Any, y: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
-) -> Tensor:
+def div(x: Any, y: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """The quotient: x / y, rounded as rounding_mode says: None, "trunc" (towards zero) or "floor".
 
     Example:
