@@ -80,6 +80,6 @@ def __getattr__(name: str) -> object:
 
 
 # last: the functions above, in this namespace, with out=
-from .out import accept as _accept
+from .out import accept as _accept  # noqa: E402
 
 _accept(globals())

@@ -1,9 +1,9 @@
 """Random numbers as functions of keys, in the manner of jax.random.
 
 A key is an ordinary uint32 tensor, `random.key(seed)`; `split` and `fold_in` derive new ones. The
-same key gives the same numbers always, also under vmap over keys. For a generator with a state there
-are the functions of torch: rand, randn, poisson and so on. Nothing here looks at values, so every
-sampler works under every transform, and those with parameters are differentiable by them.
+same key gives the same numbers always, also under vmap over keys. For a generator with a state
+there are the functions of torch: rand, randn, poisson and so on. Nothing here looks at values, so
+every sampler works under every transform, and those with parameters are differentiable by them.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "arrays", "binary", "complex", "conv", "creation", "draws", "fill", "index", "join", "keys", "matmul", "norm", "numeric", "pool",
-    "products", "random", "reduce", "sampling", "scan", "scatter", "shape", "softmax", "sort", "special",
-    "statistics", "strided", "ternary", "unary", "views",
+    "aliases", "arrays", "binary", "complex", "conv", "creation", "draws", "fill", "index", "join",
+    "keys", "matmul", "norm", "numeric", "pool", "products", "random", "reduce", "sampling", "scan",
+    "scatter", "shape", "softmax", "sort", "special", "statistics", "strided", "ternary", "unary",
+    "views",
 ]  # fmt: skip

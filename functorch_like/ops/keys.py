@@ -1,8 +1,8 @@
 """Draws as functions of a key: the functional half of random numbers.
 
 A key is a uint32 tensor [..., 2], the two words of a Philox seed; leading dims are lanes, each with
-its own stream. So mapping over keys is adding a dim, and gives what a loop over them gives. Keys are
-derived (split, fold_in) with cb_philox, which shares no counters with the draws.
+its own stream. So mapping over keys is adding a dim, and gives what a loop over them gives. Keys
+are derived (split, fold_in) with cb_philox, which shares no counters with the draws.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Samplers that need more than one formula: gamma, Poisson, binomial, von Mises.
 
-Each is an op of a key and its parameters, deterministic in both, that loops over rejection rounds in
-its implementation: round r draws from fold_in(key, r) a value for every element, so an element's
+Each is an op of a key and its parameters, deterministic in both, that loops over rejection rounds
+in its implementation: round r draws from fold_in(key, r) a value for every element, so an element's
 result depends on its lane's key alone. Keys have leading dims as in ops/keys.py; parameters begin
 with the same ones.
 """
