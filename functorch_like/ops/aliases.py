@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import as_dtype, get_default_dtype
+from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor
 from . import binary, fill, join, matmul, numeric, scan, special, ternary, views
@@ -259,6 +259,27 @@ def range(start: float = 0, end: float = 0, step: float = 1, **options: Any) -> 
     return arange(steps + 1, **options) * step + start
 
 
+def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The array API standard's functions, as a module.
+
+    Raises:
+      ValueError: a version that the module does not serve.
+    """
+    from .. import array_api
+
+    versions = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+    if api_version is not None and api_version not in versions:
+        raise ValueError(message("__array_namespace__", f"one of {versions}", repr(api_version)))
+    return array_api
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device."""
+    return self.to(as_device(device))
+
+
+Tensor.__array_namespace__ = _array_namespace  # type: ignore[attr-defined]
+Tensor.to_device = _to_device  # type: ignore[attr-defined]
 for _f in (
     fill_diagonal_, apply_, map_, map2_, adjoint, narrow_copy, resolve_neg, is_nonzero,
     is_same_size, get_device,
