@@ -13,10 +13,8 @@ from ..dtypes import (
 from ..dtypes import (
     complex64,
     complex128,
-    finfo,
     float32,
     float64,
-    iinfo,
     int8,
     int16,
     int32,

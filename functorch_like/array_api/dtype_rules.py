@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import dtypes as _dtypes
 from ..dtypes import as_dtype, promote_types
 from ..errors import DTypeError, message
 from ..ops.family import result_type as _result_type
 from ..tensor import Tensor
 
-__all__ = ["astype", "can_cast", "isdtype", "result_type"]
+__all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 
 
 def astype(x: Tensor, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
@@ -42,6 +43,16 @@ def can_cast(from_: Any, to: Any, /) -> bool:
     if pair not in ("ii", "uu", "ui", "ff", "cc", "fc"):
         return False
     return promote_types(source, target) is target
+
+
+def finfo(type: Any, /) -> _dtypes.finfo:
+    """Limits of a floating dtype, or of a tensor's."""
+    return _dtypes.finfo(type.dtype if isinstance(type, Tensor) else type)
+
+
+def iinfo(type: Any, /) -> _dtypes.iinfo:
+    """Limits of an integer dtype, or of a tensor's."""
+    return _dtypes.iinfo(type.dtype if isinstance(type, Tensor) else type)
 
 
 _KINDS = {

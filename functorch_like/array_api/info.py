@@ -17,7 +17,7 @@ class _Info:
         return {
             "boolean indexing": True,
             "data-dependent shapes": True,
-            "max dimensions": 16,
+            "max dimensions": 32,
         }
 
     def default_device(self) -> device:
@@ -42,12 +42,10 @@ class _Info:
             if d.name not in ("float16", "bfloat16") and (kind is None or isdtype(d, kind))
         }
 
-    def devices(self) -> list[device]:
+    def devices(self) -> tuple[device, ...]:
         """The devices that can be used."""
-        found = [device("cpu")]
-        if cuda.is_available():
-            found.append(device("cuda"))
-        return found
+        here = (device("cpu"),)
+        return (*here, device("cuda")) if cuda.is_available() else here
 
 
 def __array_namespace_info__() -> _Info:

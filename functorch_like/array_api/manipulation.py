@@ -50,7 +50,10 @@ def expand_dims(x: Tensor, /, axis: Any = 0) -> Tensor:
     if isinstance(axis, int):
         return views.unsqueeze(x, axis)
     n = x.ndim + len(axis)
-    for d in sorted(wrap_dim("expand_dims", a, n) for a in axis):
+    dims = sorted(wrap_dim("expand_dims", a, n) for a in axis)
+    if len(set(dims)) < len(dims):
+        raise ValueError(message("expand_dims", "each axis once", axis))
+    for d in dims:
         x = views.unsqueeze(x, d)
     return x
 

@@ -38,4 +38,10 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
     """The dot products of vectors along an axis, x1 conjugated."""
-    return _products.vecdot(*_together(x1, x2), dim=axis)
+    a, b = _together(x1, x2)
+    if not a.ndim or not b.ndim or a._shape[axis] != b._shape[axis]:
+        raise ShapeError(
+            message("vecdot", "vectors of one length", f"{list(a._shape)} and {list(b._shape)}")
+        )
+    y = _products.vecdot(a, b, dim=axis)
+    return y.to(a.dtype)  # sums of small integers are wider

@@ -49,7 +49,8 @@ def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool
 
 def count_nonzero(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The number of elements that are not 0, over axes."""
-    return reduce.sum((x != 0).to(int64), axis, keepdims)
+    marks = (x != 0).to(int64)
+    return marks if axis == () else reduce.sum(marks, axis, keepdims)
 
 
 def nonzero(x: Tensor, /) -> tuple[Tensor, ...]:

@@ -24,10 +24,15 @@ def _summing(x: Tensor, dtype: Any) -> Tensor:
     return x.to(uint64) if unsigned else x
 
 
+def _over(x: Tensor, axis: Any, keepdims: bool) -> tuple[Tensor, Any, bool]:
+    """The arguments of a reduction; over no axes it is one over a new dim of size 1."""
+    return (x.unsqueeze(-1), -1, False) if axis == () else (x, axis, keepdims)
+
+
 def sum(x: Tensor, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
     """The sum over axes."""
     wide = _summing(x, dtype)
-    y = reduce.sum(wide, axis, keepdims)
+    y = reduce.sum(*_over(wide, axis, keepdims))
     return y if dtype is None and wide is x else y.to(wide.dtype)
 
 
@@ -45,23 +50,24 @@ def prod(x: Tensor, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = 
 
 def mean(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The mean over axes."""
-    return reduce.mean(x, axis, keepdims)
+    return reduce.mean(*_over(x, axis, keepdims))
 
 
 def max(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The maximum over axes."""
-    return reduce.amax(x, axis, keepdims)
+    return reduce.amax(*_over(x, axis, keepdims))
 
 
 def min(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The minimum over axes."""
-    return reduce.amin(x, axis, keepdims)
+    return reduce.amin(*_over(x, axis, keepdims))
 
 
 def var(
     x: Tensor, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
 ) -> Tensor:
     """The variance over axes; the divisor is the number of elements less the correction."""
+    x, axis, keepdims = _over(x, axis, keepdims)
     return reduce.var(x, axis, correction=correction, keepdim=keepdims)
 
 
@@ -69,17 +75,18 @@ def std(
     x: Tensor, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
 ) -> Tensor:
     """The standard deviation over axes."""
+    x, axis, keepdims = _over(x, axis, keepdims)
     return reduce.std(x, axis, correction=correction, keepdim=keepdims)
 
 
 def all(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Do all elements over axes differ from 0?"""
-    return reduce.all(x != 0, axis, keepdims)
+    return reduce.all(*_over(x != 0, axis, keepdims))
 
 
 def any(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Does any element over axes differ from 0?"""
-    return reduce.any(x != 0, axis, keepdims)
+    return reduce.any(*_over(x != 0, axis, keepdims))
 
 
 def _cumulative(

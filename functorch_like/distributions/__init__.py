@@ -1,7 +1,7 @@
 """Probability distributions, in the manner of torch.distributions.
 
 Samples come from a generator or, with key=, from a key of ft.random. Everything is made of public
-functions, so it works under all transforms: vmap over parameters or keys, gradients through rsample.
+functions, so it works under all transforms: vmap over parameters or keys, gradients by rsample.
 """
 
 from . import constraints

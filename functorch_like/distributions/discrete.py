@@ -11,6 +11,7 @@ from ..ops.creation import arange, eye
 from ..ops.reduce import logsumexp
 from ..ops.shape import one_hot
 from ..ops.special import lgamma, softplus
+from ..ops.ternary import where
 from ..tensor import Size, Tensor
 from . import constraints
 from .distribution import Distribution, parameters
@@ -75,7 +76,9 @@ class Bernoulli(_Trials):
 
     @property
     def mode(self) -> Tensor:
-        return (self.probs >= 0.5).to(self._given.dtype)
+        """The likelier outcome; nan where both are as likely."""
+        p = self.probs
+        return where(p == 0.5, float("nan"), (p > 0.5).to(self._given.dtype))
 
     @property
     def variance(self) -> Tensor:
@@ -194,6 +197,10 @@ class NegativeBinomial(_Trials):
     @property
     def mean(self) -> Tensor:
         return self.total_count * self.logits.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return ((self.total_count - 1) * self.logits.exp()).floor().clamp(min=0)
 
     @property
     def variance(self) -> Tensor:

@@ -332,6 +332,11 @@ class FisherSnedecor(Distribution):
         return where(d > 2, d / where(d > 2, d - 2, 1.0), math.nan)
 
     @property
+    def mode(self) -> Tensor:
+        mode = (self.df1 - 2) / self.df1 * self.df2 / (self.df2 + 2)
+        return where(self.df1 > 2, mode, math.nan)
+
+    @property
     def variance(self) -> Tensor:
         a, b = self.df1, where(self.df2 > 4, self.df2, 5.0)
         finite = 2 * b**2 * (a + b - 2) / (a * (b - 2) ** 2 * (b - 4))

@@ -151,7 +151,7 @@ class Cauchy(_LocationScale):
 
     @property
     def variance(self) -> Tensor:
-        return self.loc * math.nan
+        return self.scale * math.inf
 
     def _draw(self, key: Tensor, shape: tuple[int, ...]) -> Tensor:
         return self.loc + self.scale * random.cauchy(key, shape, self.loc.dtype)

@@ -345,7 +345,7 @@ class StickBreakingTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         x = x - self._offset(x._shape[-1], x)
-        return (-x - softplus(-x) + x + y[..., :-1].log()).sum(-1)
+        return (-x - softplus(-x) + y[..., :-1].log()).sum(-1)
 
     def forward_shape(self, shape: Any) -> tuple[int, ...]:
         return (*shape[:-1], shape[-1] + 1)

@@ -238,7 +238,7 @@ def test_resize():
     assert x.resize_(2, 2).tolist() == [[0, 1], [2, 3]]
     assert x.resize_(6).tolist() == [0, 1, 2, 3, 4, 5]
     assert x.resize_(3, 3)[:2].tolist() == [[0, 1, 2], [3, 4, 5]]
-    with pytest.raises(ft.TraceError, match="^resize_: expected"):
+    with pytest.raises(ft.TraceError, match=r"^resize_: expected"):
         ft.ones(2, requires_grad=True).resize_(3)
 
 
