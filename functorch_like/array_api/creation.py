@@ -128,9 +128,9 @@ empty, ones, zeros = (_shaped(n) for n in ("empty", "ones", "zeros"))
 empty_like, ones_like, zeros_like = (_like(n) for n in ("empty_like", "ones_like", "zeros_like"))
 
 
-def meshgrid(*arrays: Tensor, indexing: str = "xy") -> list[Tensor]:
+def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Coordinates of a grid from those along each axis."""
-    return list(shape.meshgrid(*arrays, indexing=indexing))
+    return tuple(shape.meshgrid(*arrays, indexing=indexing))
 
 
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..dtypes import promote_types
 from ..errors import DTypeError, message
 from ..ops import binary, complex, numeric, ternary, unary
 from ..tensor import Tensor
@@ -38,6 +39,14 @@ __all__ = [
 ]  # fmt: skip
 
 
+def promoted(x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Two operands in their common dtype; that of a 0-d tensor counts in full, unlike torch's."""
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor) and x1.dtype is not x2.dtype:
+        dtype = promote_types(x1.dtype, x2.dtype)
+        return x1.to(dtype), x2.to(dtype)
+    return x1, x2
+
+
 def _of_one(name: str, function: Callable[[Any], Tensor]) -> Any:
     def elementwise(x: Tensor, /) -> Tensor:
         return function(x)
@@ -48,7 +57,7 @@ def _of_one(name: str, function: Callable[[Any], Tensor]) -> Any:
 
 def _of_two(name: str, function: Callable[[Any, Any], Tensor]) -> Any:
     def elementwise(x1: Any, x2: Any, /) -> Tensor:
-        return function(x1, x2)
+        return function(*promoted(x1, x2))
 
     elementwise.__name__, elementwise.__doc__ = name, function.__doc__
     return elementwise

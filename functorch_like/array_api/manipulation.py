@@ -21,9 +21,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def broadcast_arrays(*arrays: Tensor) -> list[Tensor]:
+def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """The tensors expanded to their common shape."""
-    return list(views.broadcast_tensors(*arrays))
+    return views.broadcast_tensors(*arrays)
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from ..ops import sort as _sort
 from ..ops.family import operand
 from ..tensor import Tensor
 from .dtype_rules import result_type
+from .elementwise import promoted
 
 __all__ = [
     "argmax", "argmin", "argsort", "count_nonzero", "isin", "nonzero", "searchsorted", "sort",
@@ -73,7 +74,7 @@ def searchsorted(
 
 def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
     """x1 where the condition holds, x2 elsewhere."""
-    return ternary.where(condition, x1, x2)
+    return ternary.where(condition, *promoted(x1, x2))
 
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:

@@ -33,7 +33,7 @@ def sum(x: Tensor, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = F
     """The sum over axes."""
     wide = _summing(x, dtype)
     y = reduce.sum(*_over(wide, axis, keepdims))
-    return y if dtype is None and wide is x else y.to(wide.dtype)
+    return y.to(wide.dtype) if dtype is not None or wide.dtype is uint64 else y
 
 
 def prod(x: Tensor, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
@@ -45,7 +45,7 @@ def prod(x: Tensor, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = 
         y = reduce.prod(y, d, keepdims)
     if not x.ndim:
         y = reduce.prod(wide)
-    return y if dtype is None and wide is x else y.to(wide.dtype)
+    return y.to(wide.dtype) if dtype is not None or wide.dtype is uint64 else y
 
 
 def mean(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -98,7 +98,7 @@ def _cumulative(
         axis = 0
     wide = _summing(x, dtype)
     y = function(wide, axis)
-    y = y if dtype is None and wide is x else y.to(wide.dtype)
+    y = y.to(wide.dtype) if dtype is not None or wide.dtype is uint64 else y
     if not include_initial:
         return y
     d = wrap_dim("cumulative", axis, x.ndim)

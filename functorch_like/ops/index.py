@@ -472,6 +472,12 @@ def _parse(x: Tensor, index: Any) -> tuple[list[int], list[Tensor], list[int]]:
         else:
             t = _to_index(x, item)
             if t.dtype is bool_ or t.dtype is uint8:
+                if not t.ndim:  # a new dim of size 1 or 0
+                    spec += (2, 0, 0, 0)
+                    tensors.append(_nonzero_columns(t.reshape((1,)))[0])
+                    dims.append(at)
+                    at += 1
+                    continue
                 _check_mask(x, t, at)
                 for column in _nonzero_columns(t):
                     spec += _FULL
