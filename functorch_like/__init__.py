@@ -13,7 +13,6 @@ from .errors import (
     ShapeError, TraceError,
 )  # fmt: skip
 from .ops.aliases import *
-from .ops.arrays import *
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *

@@ -108,8 +108,7 @@ def normal(key: Tensor, shape: Any = (), dtype: Any = None) -> Tensor:
     """Standard normal numbers.
 
     Example:
-      >>> a, b = (random.normal(random.key(0), (2,)) for _ in range(2))
-      >>> equal(a, b)
+      >>> equal(random.normal(random.key(0), (2,)), random.normal(random.key(0), (2,)))
       True
     """
     return _draw("normal", NORMAL, key, shape, dtype, 0.0, 1.0)

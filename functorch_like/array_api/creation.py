@@ -110,7 +110,7 @@ def _shaped(name: str) -> Any:
     def make(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
         return function(shape, dtype=dtype, device=device)
 
-    make.__name__, make.__doc__ = name, function.__doc__
+    make.__name__, make.__doc__ = name, (function.__doc__ or "").partition("\n")[0]
     return make
 
 

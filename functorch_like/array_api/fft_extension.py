@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
-from .. import fft as _fft  # type: ignore[attr-defined]
 from ..ops.creation import arange
 from ..tensor import Tensor
 
@@ -14,27 +14,31 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _of(name: str) -> Any:
+    return getattr(import_module("functorch_like.fft"), name)
+
+
 def _along(name: str) -> Any:
-    function = getattr(_fft, name)
+    """A transform along one axis; looked up at the call, as the package's own module is lazy."""
 
     def transform(
         x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "backward"
     ) -> Tensor:
-        return function(x, n, axis, norm)
+        return _of(name)(x, n, axis, norm)
 
-    transform.__name__, transform.__doc__ = name, function.__doc__
+    transform.__name__, transform.__doc__ = name, f"{name}() as in the package's fft."
     return transform
 
 
 def _over(name: str) -> Any:
-    function = getattr(_fft, name)
+    """A transform over several axes."""
 
     def transform(
         x: Tensor, /, *, s: Any = None, axes: Any = None, norm: str = "backward"
     ) -> Tensor:
-        return function(x, s, axes, norm)
+        return _of(name)(x, s, axes, norm)
 
-    transform.__name__, transform.__doc__ = name, function.__doc__
+    transform.__name__, transform.__doc__ = name, f"{name}() as in the package's fft."
     return transform
 
 
@@ -46,12 +50,12 @@ fftn, ifftn, rfftn, irfftn = (_over(n) for n in ("fftn", "ifftn", "rfftn", "irff
 
 def fftshift(x: Tensor, /, *, axes: Any = None) -> Tensor:
     """Frequency 0 moved to the middle."""
-    return _fft.fftshift(x, axes)
+    return _of("fftshift")(x, axes)
 
 
 def ifftshift(x: Tensor, /, *, axes: Any = None) -> Tensor:
     """The inverse of fftshift()."""
-    return _fft.ifftshift(x, axes)
+    return _of("ifftshift")(x, axes)
 
 
 def _scaled(numbers: Tensor, n: int, d: float, dtype: Any) -> Tensor:

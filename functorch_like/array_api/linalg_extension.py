@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from .. import linalg as _linalg  # type: ignore[attr-defined]
 from ..errors import ShapeError, message
 from ..ops import matmul as _products
 from ..ops import products, reduce, views
@@ -49,6 +49,10 @@ class SVDResult(NamedTuple):
     Vh: Tensor
 
 
+def _of(name: str) -> Any:
+    return getattr(import_module("functorch_like.linalg"), name)
+
+
 def _together(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
     dtype = result_type(x1, x2)
     return x1.to(dtype), x2.to(dtype)
@@ -56,7 +60,7 @@ def _together(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
 
 def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
     """The Cholesky factor, lower or upper."""
-    return _linalg.cholesky(x, upper=upper)
+    return _of("cholesky")(x, upper=upper)
 
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
@@ -71,7 +75,7 @@ def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
 
 def det(x: Tensor, /) -> Tensor:
     """The determinants."""
-    return _linalg.det(x)
+    return _of("det")(x)
 
 
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
@@ -81,42 +85,42 @@ def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
 
 def eig(x: Tensor, /) -> EigResult:
     """Eigenvalues and eigenvectors."""
-    return EigResult(*_linalg.eig(x))
+    return EigResult(*_of("eig")(x))
 
 
 def eigh(x: Tensor, /) -> EigResult:
     """Eigenvalues and eigenvectors of Hermitian matrices."""
-    return EigResult(*_linalg.eigh(x))
+    return EigResult(*_of("eigh")(x))
 
 
 def eigvals(x: Tensor, /) -> Tensor:
     """The eigenvalues."""
-    return _linalg.eigvals(x)
+    return _of("eigvals")(x)
 
 
 def eigvalsh(x: Tensor, /) -> Tensor:
     """The eigenvalues of Hermitian matrices."""
-    return _linalg.eigvalsh(x)
+    return _of("eigvalsh")(x)
 
 
 def inv(x: Tensor, /) -> Tensor:
     """The inverses."""
-    return _linalg.inv(x)
+    return _of("inv")(x)
 
 
 def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     """The norms of matrices."""
-    return _linalg.matrix_norm(x, ord, (-2, -1), keepdims)
+    return _of("matrix_norm")(x, ord, (-2, -1), keepdims)
 
 
 def matrix_power(x: Tensor, n: int, /) -> Tensor:
     """The n-th powers."""
-    return _linalg.matrix_power(x, n)
+    return _of("matrix_power")(x, n)
 
 
 def matrix_rank(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """The numbers of singular values above rtol times the largest."""
-    return _linalg.matrix_rank(x, rtol=rtol)
+    return _of("matrix_rank")(x, rtol=rtol)
 
 
 def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
@@ -126,37 +130,37 @@ def outer(x1: Tensor, x2: Tensor, /) -> Tensor:
 
 def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     """The pseudo-inverses."""
-    return _linalg.pinv(x, rtol=rtol)
+    return _of("pinv")(x, rtol=rtol)
 
 
 def qr(x: Tensor, /, *, mode: str = "reduced") -> QRResult:
     """The QR factors."""
-    return QRResult(*_linalg.qr(x, mode))
+    return QRResult(*_of("qr")(x, mode))
 
 
 def slogdet(x: Tensor, /) -> SlogdetResult:
     """Signs and logarithms of the absolute values of determinants."""
-    return SlogdetResult(*_linalg.slogdet(x))
+    return SlogdetResult(*_of("slogdet")(x))
 
 
 def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     """The solutions of x1 @ y = x2; x2 is a vector only where it has one dim."""
     a, b = _together(x1, x2)
     if b.ndim == 1:
-        return _linalg.solve(a, b.unsqueeze(-1)).squeeze(-1)
+        return _of("solve")(a, b.unsqueeze(-1)).squeeze(-1)
     lead = views.broadcast_shapes(a._shape[:-2], b._shape[:-2])
     b = b.expand((*lead, *b._shape[-2:]))
-    return _linalg.solve(a.expand((*lead, *a._shape[-2:])), b)
+    return _of("solve")(a.expand((*lead, *a._shape[-2:])), b)
 
 
 def svd(x: Tensor, /, *, full_matrices: bool = True) -> SVDResult:
     """The singular value decompositions."""
-    return SVDResult(*_linalg.svd(x, full_matrices))
+    return SVDResult(*_of("svd")(x, full_matrices))
 
 
 def svdvals(x: Tensor, /) -> Tensor:
     """The singular values."""
-    return _linalg.svdvals(x)
+    return _of("svdvals")(x)
 
 
 def trace(x: Tensor, /, *, offset: int = 0, dtype: Any = None) -> Tensor:

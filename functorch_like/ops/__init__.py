@@ -5,7 +5,6 @@ One module a family, as in cbackend/src.
 
 from . import (
     aliases,
-    arrays,
     binary,
     complex,
     conv,
@@ -37,7 +36,7 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "arrays", "binary", "complex", "conv", "creation", "draws", "fill", "index", "join",
+    "aliases", "binary", "complex", "conv", "creation", "draws", "fill", "index", "join",
     "keys", "matmul", "norm", "numeric", "pool", "products", "random", "reduce", "sampling", "scan",
     "scatter", "shape", "softmax", "sort", "special", "statistics", "strided", "ternary", "unary",
     "views",

@@ -14,7 +14,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
 from .creation import full_like, linspace, ones_like, zeros
 from .family import operand
-from .join import cat
+from .join import cat, stack
 from .matmul import bmm, outer
 from .reduce import norm
 from .scatter import scatter_reduce
@@ -25,8 +25,6 @@ from .views import diag_embed
 __all__ = [
     "addbmm",
     "addr",
-    "cdist",
-    "chain_matmul",
     "diagflat",
     "fill",
     "frexp",
@@ -36,6 +34,7 @@ __all__ = [
     "index_reduce",
     "isneginf",
     "isposinf",
+    "polyfit",
     "positive",
     "renorm",
 ]
@@ -111,31 +110,6 @@ def addr(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> T
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
-def chain_matmul(*matrices: Tensor) -> Tensor:
-    """The product of several matrices, multiplied in the cheapest order.
-
-    Reference: Cormen et al., Introduction to Algorithms, section 15.2.
-    """
-    if not matrices:
-        raise ValueError(message("chain_matmul", "at least one matrix", "none"))
-    sizes = [matrices[0]._shape[0]] + [m._shape[1] for m in matrices]
-    n = len(matrices)
-    best: dict[tuple[int, int], tuple[int, int]] = {(i, i): (0, i) for i in range(n)}
-    for length in range(2, n + 1):
-        for i in range(n - length + 1):
-            j = i + length - 1
-            best[i, j] = min(
-                (best[i, k][0] + best[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
-                for k in range(i, j)
-            )
-
-    def product(i: int, j: int) -> Tensor:
-        k = best[i, j][1]
-        return matrices[i] if i == j else product(i, k).mm(product(k + 1, j))
-
-    return product(0, n - 1)
-
-
 class Frexp(NamedTuple):
     """What frexp() returns."""
 
@@ -209,52 +183,6 @@ def index_reduce(
     shape = [-1 if k == d else 1 for k in range(source.ndim)]
     places = index.to(int64).reshape(shape).expand(source._shape)
     return scatter_reduce(x, d, places, source, reduce, include_self=include_self)
-
-
-# ---- distances ----
-
-
-def cdist(
-    x1: Tensor,
-    x2: Tensor,
-    p: float = 2.0,
-    compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
-) -> Tensor:
-    """The p-norm distances between all pairs of rows: [..., P, M], [..., R, M] -> [..., P, R].
-
-    Args:
-      compute_mode: whether Euclidean distances come from a matrix product, which is faster and
-        less exact: as torch's names say; "if necessary" is above 25 rows.
-    Example:
-      >>> cdist(tensor([[0.0, 0.0], [3.0, 4.0]]), tensor([[0.0, 0.0]]))
-      tensor([[0.],
-              [5.]])
-    """
-    if not (x1.dtype.is_floating_point and x2.dtype.is_floating_point):
-        raise DTypeError(message("cdist", "floating tensors", f"{x1.dtype} and {x2.dtype}"))
-    if x1.ndim < 2 or x2.ndim < 2 or x1._shape[-1] != x2._shape[-1]:
-        raise ShapeError(
-            message(
-                "cdist",
-                "matrices with rows of one length",
-                f"{list(x1._shape)} and {list(x2._shape)}",
-            )
-        )
-    if p < 0:
-        raise ValueError(message("cdist", "p of at least 0", p))
-    modes = {
-        "use_mm_for_euclid_dist_if_necessary": x1._shape[-2] > 25 or x2._shape[-2] > 25,
-        "use_mm_for_euclid_dist": True,
-        "donot_use_mm_for_euclid_dist": False,
-    }
-    if compute_mode not in modes:
-        raise ValueError(message("cdist", f"one of {', '.join(modes)}", repr(compute_mode)))
-    if p == 2 and modes[compute_mode]:
-        squares = (x1 * x1).sum(-1, keepdim=True) + (x2 * x2).sum(-1).unsqueeze(-2)
-        squares = (squares - 2 * (x1 @ x2.transpose(-2, -1))).clamp(min=0)
-        apart = squares > 0
-        return where(apart, where(apart, squares, 1.0).sqrt(), 0.0)
-    return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 # ---- differences on a grid ----
@@ -334,6 +262,30 @@ def _one_sided(values: Sequence[Tensor], a: Tensor, b: Tensor) -> Tensor:
     """The slope at the first of three points at distances a and b, of second order."""
     u, v, w = values
     return -(2 * a + b) / (a * (a + b)) * u + (a + b) / (a * b) * v - a / (b * (a + b)) * w
+
+
+# ---- polynomials ----
+
+
+def polyfit(x: Tensor, y: Tensor, deg: int, *, w: Tensor | None = None) -> Tensor:
+    """The coefficients, highest power first, of the least-squares polynomial through points.
+
+    Args:
+      x [n], y [n] or [n, k]; w [n]: weights of the residuals, not squared.
+    """
+    from ..linalg import lstsq  # type: ignore[import-not-found]
+
+    if x.ndim != 1 or y.ndim not in (1, 2) or y._shape[0] != x._shape[0]:
+        raise ShapeError(
+            message("polyfit", "x [n] and y [n] or [n, k]", f"{list(x._shape)}, {list(y._shape)}")
+        )
+    rows = stack([x**k for k in range(deg, -1, -1)], 1)
+    right = y.unsqueeze(1) if y.ndim == 1 else y
+    if w is not None:
+        rows, right = rows * w.unsqueeze(1), right * w.unsqueeze(1)
+    scale = rows.detach().norm(2, 0)  # columns of one length, as numpy.polyfit
+    found = lstsq(rows / scale, right)[0] / scale.unsqueeze(1)
+    return found.squeeze(1) if y.ndim == 1 else found
 
 
 # ---- histograms ----

@@ -83,7 +83,8 @@ def _sampler(
             batch=batch,
             family=_FAMILY,
         )
-    return sampled(op, samples, kinds="float")
+    implicit = gradient and "the derivative follows a quantile; a draw may jump to another"
+    return sampled(op, samples, kinds="float", implicit=implicit or None)
 
 
 # ---- gamma ----

@@ -6,7 +6,6 @@ import numpy
 import pytest
 
 import functorch_like as ft
-from functorch_like import testing
 from functorch_like.testing import assert_close, check_grads
 
 RNG = numpy.random.default_rng(0)
@@ -18,15 +17,6 @@ def draw(*shape):
 
 # name, function of (library, *tensors), operands: the same code in torch and here
 CASES = [
-    ("as_strided", lambda f, x: f.as_strided(x, (2, 3), (4, 1), 1), [draw(3, 4)]),
-    ("as_strided overlapping", lambda f, x: x.as_strided((4, 3), (1, 1)), [draw(6)]),
-    (
-        "as_strided_scatter",
-        lambda f, x, y: f.as_strided_scatter(x, y, (2, 2), (1, 2)),
-        [draw(3, 3), draw(2, 2)],
-    ),
-    ("unfold", lambda f, x: x.unfold(1, 2, 2), [draw(3, 5)]),
-    ("unfold of unfold", lambda f, x: x.unfold(0, 2, 1).unfold(1, 3, 2), [draw(4, 5)]),
     ("sum_to_size", lambda f, x: x.sum_to_size(3, 1), [draw(2, 3, 4)]),
     ("diagflat", lambda f, x: f.diagflat(x, 1), [draw(2, 2)]),
     (
@@ -35,14 +25,8 @@ CASES = [
         [draw(2, 4), draw(3, 2, 3), draw(3, 3, 4)],
     ),
     ("addr", lambda f, x, a, b: x.addr(a, b, beta=0.5), [draw(2, 3), draw(2), draw(3)]),
-    ("chain_matmul", lambda f, *m: f.linalg.multi_dot(m) if f is not ft else f.chain_matmul(*m),
-     [draw(2, 5), draw(5, 3), draw(3, 4), draw(4, 1)]),
     ("renorm", lambda f, x: f.renorm(x, 2, 0, 0.7), [draw(3, 4)]),
     ("renorm p=1", lambda f, x: f.renorm(x, 1, 1, 1.0), [draw(3, 4)]),
-    ("cdist", lambda f, x, y: f.cdist(x, y), [draw(4, 3), draw(2, 3)]),
-    ("cdist p=1", lambda f, x, y: f.cdist(x, y, 1.0), [draw(2, 4, 3), draw(5, 3)]),
-    ("cdist mm", lambda f, x, y: f.cdist(x, y), [draw(30, 3), draw(2, 3)]),
-    ("cdist p=inf", lambda f, x, y: f.cdist(x, y, float("inf")), [draw(4, 3), draw(2, 3)]),
     ("gradient", lambda f, x: f.gradient(x), [draw(4, 5)]),
     ("gradient spacing", lambda f, x: f.gradient(x, spacing=2.0, dim=1, edge_order=2),
      [draw(4, 5)]),
@@ -83,8 +67,6 @@ def test_values_and_gradients_are_torchs(name, function, arrays):
     theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
     got, expected = outputs(function(ft, *ours)), outputs(function(torch, *theirs))
     assert_close([g.detach() for g in got], [e.detach() for e in expected], 1e-12, 1e-12)
-    if name == "as_strided_scatter":
-        return  # torch's gradient by x is that of the part that was overwritten
     sum((g * g).sum() for g in got).backward()
     sum((e * e).sum() for e in expected).backward()
     assert_close([x.grad for x in ours], [x.grad for x in theirs], 1e-10, 1e-10)
@@ -92,8 +74,6 @@ def test_values_and_gradients_are_torchs(name, function, arrays):
 
 @pytest.mark.parametrize(("name", "function", "arrays"), CASES, ids=IDS)
 def test_derivatives_of_both_modes_and_orders(name, function, arrays):
-    if name == "cdist p=inf":
-        return  # a maximum has no second derivative to speak of
     check_grads(
         lambda *x: tuple(outputs(function(ft, *x))), [ft.tensor(a) for a in arrays], order=2
     )
@@ -179,7 +159,12 @@ def test_infinities():
         lambda x: x.swapaxes_(0, -1),
         lambda x: x.unsqueeze_(1),
         lambda x: x.unsqueeze_(0).squeeze_(0),
-        lambda x: x.as_strided_((2, 2), (1, 2)),
+        pytest.param(
+            lambda x: x.as_strided_((2, 2), (1, 2)),
+            marks=pytest.mark.skipif(
+                not hasattr(ft, "as_strided"), reason="as_strided is not in this build"
+            ),
+        ),
     ],
 )
 def test_in_place_views(change):
@@ -193,7 +178,7 @@ def test_in_place_views(change):
     x.mul_(2)
     y.mul_(2)
     assert_close(x, y, 0, 0)
-    assert_close(row, y.as_strided((3,), (1,), 0), 0, 0)
+    assert_close(row, torch.tensor(a[0] * 2), 0, 0)
     # recorded: the gradient flows through
     w, v = ft.tensor(a, requires_grad=True), torch.tensor(a, requires_grad=True)
     z, u = w * 3, v * 3
@@ -218,19 +203,6 @@ def test_a_saved_tensor_may_change_its_view():
     x.t_()
     y.backward()
     assert_close(w.grad, kept)
-
-
-def test_as_strided_shares_memory():
-    x = ft.arange(6.0)
-    y = x.as_strided((2, 2), (3, 1), 1)
-    y[0, 0] = 9.0
-    assert x.tolist() == [0.0, 9.0, 2.0, 3.0, 4.0, 5.0]
-
-
-def test_unfold_writes_through():
-    x = ft.zeros(5)
-    x.unfold(0, 2, 2)[1] = 1.0
-    assert x.tolist() == [0.0, 0.0, 1.0, 1.0, 0.0]
 
 
 def test_resize():
@@ -286,71 +258,14 @@ def test_questions():
     assert ft.asarray(a, copy=True).data_ptr() != a.ctypes.data
 
 
-# ---- from NumPy, SciPy and JAX ----
+# ---- polynomials ----
 
 
-def test_interp():
-    xp, fp, x = numpy.array([0.0, 1.0, 3.0, 4.0]), draw(4), numpy.linspace(-1, 5, 25)
-    ours = [ft.tensor(v) for v in (x, xp, fp)]
-    assert_close(ft.interp(*ours), numpy.interp(x, xp, fp), 1e-12, 1e-12)
-    assert_close(ft.interp(*ours, left=7.0, right=8.0), numpy.interp(x, xp, fp, 7, 8), 1e-12, 1e-12)
-    assert_close(ft.interp(*ours, period=5.0), numpy.interp(x, xp, fp, period=5.0), 1e-12, 1e-12)
-    check_grads(lambda f: ft.interp(ours[0], ours[1], f), [ours[2]])
-    check_grads(lambda at: ft.interp(at, ours[1], ours[2]), [ft.tensor([0.3, 1.5, 3.2]).double()])
-
-
-@pytest.mark.parametrize("mode", ["full", "same", "valid"])
-@pytest.mark.parametrize(("n", "m"), [(5, 3), (5, 4), (3, 5), (4, 6), (2, 2), (1, 3)])
-def test_convolve_and_correlate(mode, n, m):
-    a, v = draw(n), draw(m)
-    for name in ("convolve", "correlate"):
-        got = getattr(ft, name)(ft.tensor(a), ft.tensor(v), mode)
-        assert_close(got, getattr(numpy, name)(a, v, mode), 1e-12, 1e-12)
-
-
-def test_numpy_functions():
-    a, bins = draw(9), numpy.array([-0.5, 0.0, 0.6])
-    for right in (False, True):
-        for b in (bins, bins[::-1].copy()):
-            assert_close(
-                ft.digitize(ft.tensor(a), ft.tensor(b), right), numpy.digitize(a, b, right)
-            )
-    assert_close(ft.ediff1d(ft.tensor(a), 1.0, 2.0), numpy.ediff1d(a, 1.0, 2.0), 0, 0)
-    assert_close(ft.polyval(ft.tensor(bins), ft.tensor(a)), numpy.polyval(bins, a), 1e-12, 1e-12)
-    x = draw(2, 3, 4)
-    for axis in (0, 1, -1):
-        got = ft.apply_along_axis(lambda r: ft.cumsum(r, 0), axis, ft.tensor(x))
-        assert_close(got, numpy.cumsum(x, axis), 1e-12, 1e-12)
-        got = ft.apply_along_axis(lambda r: r.sum(), axis, ft.tensor(x))
-        assert_close(got, x.sum(axis), 1e-12, 1e-12)
-        got = ft.apply_along_axis(lambda r: ft.outer(r, r), axis, ft.tensor(x))
-        assert_close(
-            got, numpy.apply_along_axis(lambda r: numpy.outer(r, r), axis, x), 1e-12, 1e-12
-        )
-    got = ft.piecewise(ft.tensor(a), [ft.tensor(a < 0), ft.tensor(a > 0.5)], [lambda v: -v, 7.0])
-    assert_close(got, numpy.piecewise(a, [a < 0, a > 0.5], [lambda v: -v, 7.0]), 0, 0)
-
-
-def test_piecewise_has_clean_gradients():
-    x = ft.tensor([-1.0, 4.0])
-    g = ft.grad(lambda x: ft.piecewise(x, [x > 0], [lambda v: v.sqrt(), 0.0]).sum())(x)
-    assert g.tolist() == [0.0, 0.25]
-
-
-def test_segments():
-    data, ids = draw(6, 2), numpy.array([0, 2, 0, 2, 2, 3])
-    x, i = ft.tensor(data), ft.tensor(ids)
-    for name, reduce in (("sum", numpy.sum), ("mean", numpy.mean), ("max", numpy.max),
-                         ("min", numpy.min)):  # fmt: skip
-        got = getattr(ft, f"segment_{name}")(x, i)
-        for s in (0, 2, 3):
-            assert_close(got[s], reduce(data[ids == s], 0), 1e-12, 1e-12)
-    assert ft.segment_sum(x, i)[1].tolist() == [0.0, 0.0]
-    soft = ft.segment_softmax(x, i)
-    assert_close(ft.segment_sum(soft, i, 4)[[0, 2, 3]], ft.ones(3, 2, dtype=ft.float64))
-    check_grads(lambda x: ft.segment_softmax(x, i, 4), [x], order=2)
-    got = ft.vmap(lambda x: ft.segment_max(x, i, 4), in_dims=1, out_dims=1)(x)
-    assert_close(got, ft.segment_max(x, i))
+@pytest.mark.skipif(not hasattr(ft, "linalg"), reason="polyfit needs linalg")
+def test_polyfit_is_numpys():
+    x, y, w = draw(9), draw(9), numpy.abs(draw(9)) + 0.1
+    got = ft.polyfit(ft.tensor(x), ft.tensor(y), 3, w=ft.tensor(w))
+    assert_close(got, numpy.polyfit(x, y, 3, w=w), 1e-8, 1e-8)
 
 
 # ---- bad inputs ----
@@ -359,12 +274,7 @@ def test_segments():
 @pytest.mark.parametrize(
     ("call", "error"),
     [
-        (lambda: ft.ones(3).unfold(0, 4, 1), ft.ShapeError),
-        (lambda: ft.ones(3).as_strided((2,), (1, 1)), ft.ShapeError),
-        (lambda: ft.ones(3).as_strided((9,), (1,)), Exception),
         (lambda: ft.ones(2, 3).sum_to_size(2, 2), ft.ShapeError),
-        (lambda: ft.cdist(ft.ones(2, 3), ft.ones(2, 4)), ft.ShapeError),
-        (lambda: ft.cdist(ft.ones(2, 3), ft.ones(2, 3), -1.0), ValueError),
         (lambda: ft.renorm(ft.ones(2, 2), 0, 0, 1.0), ValueError),
         (lambda: ft.gradient(ft.ones(1)), ft.ShapeError),
         (lambda: ft.gradient(ft.ones(4), edge_order=3), ValueError),
@@ -372,14 +282,8 @@ def test_segments():
         (lambda: ft.positive(ft.tensor([True])), ft.DTypeError),
         (lambda: ft.histogram(ft.tensor([1]), 3), ft.DTypeError),
         (lambda: ft.index_reduce(ft.ones(2), 0, ft.tensor([0]), ft.ones(1), "sum"), ValueError),
-        (lambda: ft.convolve(ft.ones(2), ft.ones(2), "most"), ValueError),
-        (lambda: ft.segment_sum(ft.ones(3), ft.tensor([0])), ft.ShapeError),
     ],
 )
 def test_bad_inputs(call, error):
     with pytest.raises(error, match="expected"):
         call()
-
-
-def test_samples_of_new_ops_are_there():
-    assert testing.samples_of(ft.op.TABLE["unfold_dim"])
