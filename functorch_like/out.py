@@ -52,8 +52,8 @@ def store(op: str, out: Any, value: Any) -> Any:
         if not isinstance(out, (tuple, list)) or len(out) != len(value):
             raise TypeError(message(op, f"out to be {len(value)} tensors", type(out).__name__))
         stored = [store(op, o, v) for o, v in zip(out, value, strict=True)]
-        make: Any = type(value)
-        return make(*stored) if hasattr(value, "_fields") else tuple(stored)
+        make: Any = type(value)  # tuples with names for their items among them
+        return make(*stored) if hasattr(value, "_fields") else make(stored)
     if not isinstance(out, Tensor):
         raise TypeError(message(op, "out to be a tensor", type(out).__name__))
     fit(op, out, value._shape)
@@ -89,16 +89,20 @@ def accept(namespace: dict[str, Any]) -> None:
 
 
 def _declare(name: str, function: Any, source: list[str], known: dict[str, Any]) -> None:
-    """Source of a function with the signature of another one, and out."""
+    """Source of a function with the signature of another one, and out.
+
+    out stands last among the positional ones where there are no others: such functions are called
+    faster.
+    """
     kinds = inspect.Parameter
+    parameters = list(inspect.signature(function).parameters.values())
+    rest = [p.name for p in parameters if p.kind is kinds.VAR_KEYWORD]
+    plain = all(p.kind is kinds.POSITIONAL_OR_KEYWORD for p in parameters)
     declared: list[str] = []
     passed: list[str] = []
-    rest = ""
     starred = False
-    for p in inspect.signature(function).parameters.values():
+    for p in parameters:
         if p.kind is kinds.VAR_KEYWORD:
-            rest = f", **{p.name}"
-            passed.append(f"**{p.name}")
             continue
         if p.kind is kinds.VAR_POSITIONAL:
             declared.append(f"*{p.name}")
@@ -115,11 +119,13 @@ def _declare(name: str, function: Any, source: list[str], known: dict[str, Any])
         declared.append(p.name + default)
         passed.append(f"{p.name}={p.name}" if p.kind is kinds.KEYWORD_ONLY else p.name)
     known[f"_{name}"] = function
-    if not starred:
+    if not starred and not plain:
         declared.append("*")
-    source.append(
-        f"def {name}({', '.join(declared)}, out=None{rest}):\n"
-        f"    if out is None:\n"
-        f"        return _{name}({', '.join(passed)})\n"
-        f"    return store({name!r}, out, _{name}({', '.join(passed)}))\n"
-    )
+    end = f", **{rest[0]}" if rest else ""
+    call = f"_{name}({', '.join(passed)}{end})"
+    source.append(f"def {name}({', '.join(declared)}, out=None{end}):\n")
+    if rest:
+        source.append(f"    if out is None and not {rest[0]}:\n")
+        source.append(f"        return _{name}({', '.join(passed)})\n")
+    source.append(f"    if out is None:\n        return {call}\n")
+    source.append(f"    return store({name!r}, out, {call})\n")

@@ -16,7 +16,7 @@ from ..ops.views import broadcast_shapes
 from ..tensor import Tensor
 from . import constraints
 from .discrete import Categorical
-from .distribution import Distribution, parameters
+from .distribution import Distribution, linear_algebra, parameters
 
 __all__ = ["MixtureSameFamily", "MultivariateNormal", "VonMises"]
 
@@ -120,7 +120,7 @@ class MultivariateNormal(Distribution):
                     f"{sum(m is not None for m in given)}",
                 )
             )
-        from .. import linalg  # type: ignore[attr-defined]
+        linalg = linear_algebra()
 
         if scale_tril is None and covariance_matrix is not None:
             scale_tril = linalg.cholesky(covariance_matrix)
@@ -145,7 +145,7 @@ class MultivariateNormal(Distribution):
     @property
     def precision_matrix(self) -> Tensor:
         """The inverse of the covariance."""
-        from .. import linalg  # type: ignore[attr-defined]
+        linalg = linear_algebra()
 
         return linalg.inv(self.covariance_matrix)
 
@@ -169,7 +169,7 @@ class MultivariateNormal(Distribution):
         return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
 
     def log_prob(self, value: Any) -> Tensor:
-        from .. import linalg  # type: ignore[attr-defined]
+        linalg = linear_algebra()
 
         apart = (self._value(value) - self.loc).unsqueeze(-1)
         lead = broadcast_shapes(apart._shape[:-2], self.scale_tril._shape[:-2])

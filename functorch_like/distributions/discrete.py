@@ -263,9 +263,10 @@ class Categorical(Distribution):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: Any = None):
         _one_of(type(self).__name__, probs, logits)
         if probs is not None:
-            self._probs: Tensor | None = probs / probs.sum(-1, keepdim=True)
+            scaled = probs / probs.sum(-1, keepdim=True)
             eps = 1.2e-7 if probs.dtype.itemsize < 8 else 2.2e-16
-            self.logits = self._probs.clamp(eps, 1 - eps).log()
+            self._probs: Tensor | None = scaled
+            self.logits = scaled.clamp(eps, 1 - eps).log()
         else:
             self._probs = None
             self.logits = logits - logsumexp(logits, -1, keepdim=True)

@@ -12,7 +12,7 @@ from ..ops.ternary import where
 from ..tensor import Tensor
 from .compound import MultivariateNormal
 from .discrete import Bernoulli, Binomial, Categorical, Geometric, OneHotCategorical, Poisson
-from .distribution import Distribution, Independent, sum_last
+from .distribution import Distribution, Independent, linear_algebra, sum_last
 from .gamma import Beta, Dirichlet, Exponential, Gamma, Pareto
 from .location_scale import Cauchy, Gumbel, HalfNormal, Laplace, Normal, Uniform
 from .transforms import TransformedDistribution
@@ -72,7 +72,7 @@ def _half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
 
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _multivariate(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
-    from .. import linalg  # type: ignore[attr-defined]
+    linalg = linear_algebra()
 
     mixed = linalg.solve_triangular(q.scale_tril, p.scale_tril, upper=False)
     apart = linalg.solve_triangular(q.scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False)

@@ -46,10 +46,20 @@ for _f in (
     numeric.addr, numeric.renorm, numeric.index_reduce, join.tril, join.triu,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__ + "_", _inplace(_f))
-Tensor.mvlgamma_ = _inplace(special.mvlgamma)  # type: ignore[attr-defined]
-Tensor.mvlgamma_.__name__ = "mvlgamma_"
-Tensor.polygamma_ = lambda x, n: x.copy_(x.polygamma(n))  # type: ignore[attr-defined]
-Tensor.polygamma_.__doc__ = "In-place polygamma()."
+
+
+def mvlgamma_(x: Tensor, p: int) -> Tensor:
+    """In-place mvlgamma()."""
+    return fill.copy_(x, special.mvlgamma(x, p))
+
+
+def polygamma_(x: Tensor, n: int) -> Tensor:
+    """In-place polygamma()."""
+    return fill.copy_(x, special.polygamma(n, x))
+
+
+for _f in (mvlgamma_, polygamma_):
+    setattr(Tensor, _f.__name__, _f)
 
 
 def fill_diagonal_(x: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
@@ -313,13 +323,23 @@ _unchanged("pin_memory", "The tensor itself: memory is not pinned.")
 _unchanged("share_memory_", "The tensor itself; processes started by fork see its memory.")
 _unchanged("to_dense", "The tensor itself.")
 Tensor.const_data_ptr = Tensor.data_ptr  # type: ignore[attr-defined]
-Tensor.is_set_to = lambda x, other: (  # type: ignore[attr-defined]
-    x.data_ptr() == other.data_ptr() and x._shape == other._shape and x.stride() == other.stride()
-)
-Tensor.is_set_to.__doc__ = "Do both see the same memory in the same way?"
-Tensor.as_subclass = lambda x, cls: Tensor._make_subclass(cls, x, x.requires_grad)  # type: ignore[attr-defined]
-Tensor.as_subclass.__doc__ = "The memory as a tensor of a subclass."
-Tensor.dim_order = lambda x: tuple(  # type: ignore[attr-defined]
-    sorted(builtins.range(x.ndim), key=lambda d: (-x.stride(d), d))
-)
-Tensor.dim_order.__doc__ = "The dims from the outermost in memory to the innermost."
+
+
+def is_set_to(x: Tensor, other: Tensor) -> bool:
+    """Do both see the same memory in the same way?"""
+    same = x._shape == other._shape and x.stride() == other.stride()
+    return same and x.data_ptr() == other.data_ptr()
+
+
+def as_subclass(x: Tensor, cls: type) -> Any:
+    """The memory as a tensor of a subclass."""
+    return Tensor._make_subclass(cls, x, x.requires_grad)
+
+
+def dim_order(x: Tensor) -> tuple[int, ...]:
+    """The dims from the outermost in memory to the innermost."""
+    return tuple(sorted(builtins.range(x.ndim), key=lambda d: (-x.stride(d), d)))
+
+
+for _f in (is_set_to, as_subclass, dim_order):
+    setattr(Tensor, _f.__name__, _f)

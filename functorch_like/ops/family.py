@@ -308,10 +308,11 @@ def assign(
     return target
 
 
-def given(
-    out: Any, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
-) -> Tensor:
-    """out = op(*args), for a caller's `out=`; without a copy where the kernel can write there."""
+def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> Tensor:
+    """out = op(*args), for a caller's `out=`; without a copy where the kernel can write there.
+
+    Apart from the functions that call it: a closure over their operands would slow every call.
+    """
     from ..out import fit, store
 
     dtype = out.dtype if isinstance(out, Tensor) else None
@@ -322,7 +323,7 @@ def given(
     from .views import broadcast_shapes
 
     fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
-    return assign(out, op, args, in_memory)
+    return assign(out, op, args, lambda to, now: into(code, *[a._v for a in args], to, now))
 
 
 # ---- public constructors ----
@@ -374,8 +375,7 @@ def unary(
 
     def function(x: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            x = operand(name, x)
-            return given(out, op, (x,), lambda to, now: into(code, x._v, to, now))
+            return given(out, op, (operand(name, x),), into, code)
         if not active or state.trace is None:
             try:
                 m = x._m
@@ -444,8 +444,7 @@ def binary(
 
     def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            x, y = operand(name, x), operand(name, y)
-            return given(out, op, (x, y), lambda to, now: into(code, x._v, y._v, to, now))
+            return given(out, op, (operand(name, x), operand(name, y)), into, code)
         if not active or state.trace is None:
             try:
                 m = x._m

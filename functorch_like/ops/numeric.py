@@ -214,7 +214,7 @@ def gradient(
     one = isinstance(spacing, (int, float, complex)) or (
         isinstance(spacing, Tensor) and not spacing.ndim
     )
-    steps = [spacing] * len(dims) if one else list(spacing)
+    steps: list[Any] = [spacing] * len(dims) if one else [*spacing]  # type: ignore[misc]
     if len(steps) != len(dims):
         raise ValueError(message("gradient", f"{len(dims)} spacings", len(steps)))
     y = x if x.dtype.is_inexact else x.float()
