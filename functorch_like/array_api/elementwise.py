@@ -8,6 +8,7 @@ from typing import Any
 from ..dtypes import promote_types
 from ..errors import DTypeError, message
 from ..ops import binary, complex, numeric, ternary, unary
+from ..ops.family import operand
 from ..tensor import Tensor
 
 _UNARY = {
@@ -26,16 +27,17 @@ _BINARY = {
     "bitwise_left_shift": binary.bitwise_left_shift, "bitwise_or": binary.bitwise_or,
     "bitwise_right_shift": binary.bitwise_right_shift, "bitwise_xor": binary.bitwise_xor,
     "copysign": binary.copysign, "divide": binary.div, "equal": binary.eq,
-    "floor_divide": binary.floor_divide, "greater": binary.gt, "greater_equal": binary.ge,
+    "greater": binary.gt, "greater_equal": binary.ge,
     "hypot": binary.hypot, "less": binary.lt, "less_equal": binary.le,
     "logaddexp": binary.logaddexp, "logical_and": binary.logical_and,
     "logical_or": binary.logical_or, "logical_xor": binary.logical_xor,
     "maximum": binary.maximum, "minimum": binary.minimum, "multiply": binary.mul,
     "nextafter": binary.nextafter, "not_equal": binary.ne, "pow": binary.pow,
-    "remainder": binary.remainder, "subtract": binary.sub,
+    "subtract": binary.sub,
 }  # fmt: skip
 __all__ = [
-    *_UNARY, *_BINARY, "ceil", "clip", "floor", "imag", "real", "round", "sign", "trunc",
+    *_UNARY, *_BINARY, "ceil", "clip", "floor", "floor_divide", "imag", "real",
+    "remainder", "round", "sign", "trunc",
 ]  # fmt: skip
 
 
@@ -65,6 +67,25 @@ def _of_two(name: str, function: Callable[[Any, Any], Tensor]) -> Any:
 
 globals().update({name: _of_one(name, f) for name, f in _UNARY.items()})
 globals().update({name: _of_two(name, f) for name, f in _BINARY.items()})
+
+
+def floor_divide(x1: Any, x2: Any, /) -> Tensor:
+    """The floor of the quotient; the quotient itself where an operand is infinite, unlike torch."""
+    a, b = promoted(x1, x2)
+    y = binary.floor_divide(a, b)
+    if not y.dtype.is_floating_point:
+        return y
+    a, b = operand("floor_divide", a), operand("floor_divide", b)
+    return ternary.where(unary.isinf(a) | unary.isinf(b), binary.div(a, b), y)
+
+
+def remainder(x1: Any, x2: Any, /) -> Tensor:
+    """What floor_divide() leaves; a 0 has the divisor's sign, unlike torch's."""
+    a, b = promoted(x1, x2)
+    y = binary.remainder(a, b)
+    if not y.dtype.is_floating_point:
+        return y
+    return ternary.where(y == 0, binary.copysign(y, operand("remainder", b)), y)
 
 
 def _rounding(name: str, function: Callable[[Any], Tensor]) -> Any:

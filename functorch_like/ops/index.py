@@ -533,7 +533,8 @@ def _check_mask(x: Tensor, mask: Tensor, at: int) -> None:
         return
     shape = x._shape
     for d, size in enumerate(mask._shape):
-        if at + d < len(shape) and shape[at + d] != size and mask.ndim == len(shape):
+        # a mask dim of size 0 chooses nothing from any size, as in NumPy
+        if at + d < len(shape) and size not in (0, shape[at + d]) and mask.ndim == len(shape):
             raise DimError(message("index", f"a mask of shape {list(shape)}", list(mask._shape)))
 
 
