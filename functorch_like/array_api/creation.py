@@ -99,6 +99,7 @@ def eye(
     m = n_rows if n_cols is None else n_cols
     if not k:
         return creation.eye(n_rows, m, dtype=dtype, device=device)
+    k = max(-n_rows, min(k, m))  # beyond the corners there is nothing, however large k is
     rows = creation.arange(n_rows, device=device).unsqueeze(1)
     on = creation.arange(m, device=device) - rows == k
     return on.to(creation.empty(0, dtype=dtype).dtype)

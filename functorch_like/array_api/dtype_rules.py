@@ -40,9 +40,9 @@ def can_cast(from_: Any, to: Any, /) -> bool:
     if source is target:
         return True
     pair = _kind(source) + _kind(target)
-    if pair not in ("ii", "uu", "ui", "ff", "cc", "fc"):
-        return False
-    return promote_types(source, target) is target
+    if pair == "ui":
+        return target.itemsize > source.itemsize
+    return pair in ("ii", "uu", "ff", "cc", "fc") and promote_types(source, target) is target
 
 
 def finfo(type: Any, /) -> _dtypes.finfo:

@@ -79,10 +79,8 @@ def where(condition: Tensor, x1: Any, x2: Any, /) -> Tensor:
 
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
     """Which elements of x1 are among those of x2."""
-    a, b = operand("isin", x1), operand("isin", x2)
-    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
-        dtype = result_type(a, b)
-        a, b = a.to(dtype), b.to(dtype)
+    dtype = result_type(x1, x2)  # a number takes the tensor's dtype
+    a, b = (operand("isin", x).to(dtype) for x in (x1, x2))
     return special.isin(a, b, invert=invert)
 
 
