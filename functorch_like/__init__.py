@@ -13,12 +13,14 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .ops.aliases import *
 from .ops.attention import *
 from .ops.binary import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
 from .ops.distance import *
+from .ops.draws import *
 from .ops.family import result_type
 from .ops.fold import *
 from .ops.index import *
@@ -26,6 +28,7 @@ from .ops.join import *
 from .ops.linalg import *
 from .ops.matmul import *
 from .ops.norm import *
+from .ops.numeric import *
 from .ops.numpy_like import *
 from .ops.pool import *
 from .ops.pool_adaptive import *
@@ -46,10 +49,11 @@ from .ops.special_bessel import *
 from .ops.special_gamma import *
 from .ops.spectral import *
 from .ops.statistics import *
+from .ops.strided import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import fft, linalg, masked, signal, special
+from . import fft, linalg, masked, random, signal, special
 from .interop import from_dlpack, from_numpy
 from .memory import (
     empty_cache,
@@ -78,3 +82,18 @@ from .transforms import (
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor
 from .staging import Compiled, compile, make_graph
+
+
+def __getattr__(name: str) -> object:
+    """`distributions` and `array_api`, imported at first use."""
+    if name in ("array_api", "distributions"):
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# last: the functions above, in this namespace, with out=
+from .out import accept as _accept  # noqa: E402
+
+_accept(globals())

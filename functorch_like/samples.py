@@ -21,11 +21,13 @@ class Samples:
       kinds: which dtypes it takes: words of "bool int float complex".
       unmapped: why vmap cannot map it (then it raises TraceError), or None.
       layout: why it works for some layouts of memory only, or None.
+      implicit: why its derivative is not that of its values at fixed other inputs, so that
+        difference quotients say nothing about it, or None. Such an op has tests of its own.
       data_dependent: does the shape of the result depend on values? Then it has no meaning on the
         meta device.
     """
 
-    __slots__ = ("data_dependent", "kinds", "layout", "make", "unmapped")
+    __slots__ = ("data_dependent", "implicit", "kinds", "layout", "make", "unmapped")
 
     def __init__(
         self,
@@ -34,9 +36,10 @@ class Samples:
         unmapped: str | None,
         layout: str | None,
         data_dependent: bool,
+        implicit: str | None = None,
     ):
         self.make, self.kinds, self.unmapped, self.layout = make, kinds, unmapped, layout
-        self.data_dependent = data_dependent
+        self.data_dependent, self.implicit = data_dependent, implicit
 
     def __call__(self, make: Any) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         return self.make(make)
@@ -56,13 +59,14 @@ def sampled(
     unmapped: str | None = None,
     layout: str | None = None,
     data_dependent: bool = False,
+    implicit: str | None = None,
 ) -> Op:
     """Gives an op its samples.
 
     Args:
       oracle: `oracle(numpy, *arrays, **params)`, the expected result from NumPy.
     """
-    op.samples = Samples(make, kinds, unmapped, layout, data_dependent)
+    op.samples = Samples(make, kinds, unmapped, layout, data_dependent, implicit)
     op.oracle = oracle
     return op
 

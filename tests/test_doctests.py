@@ -16,11 +16,11 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTI
 
 def modules():
     return [
-        ft,
         *[
             importlib.import_module(m.name)
             for m in pkgutil.walk_packages(ft.__path__, "functorch_like.")
         ],
+        ft,  # last: a function that out= was given to is found where it is written first
     ]
 
 
@@ -28,8 +28,8 @@ def examples():
     """Every docstring with examples once, from its module, from Tensor or from the package."""
     finder = doctest.DocTestFinder(recurse=True)
     seen, found = set(), []
-    public = {k: v for k, v in vars(ft).items() if not k.startswith("_")}
     places = [(m.__name__, m, m) for m in modules()]
+    public = {k: v for k, v in vars(ft).items() if not k.startswith("_")}
     places += [(f"functorch_like.{k}", v, None) for k, v in public.items() if callable(v)]
     places += [
         (f"Tensor.{k}", v, None)

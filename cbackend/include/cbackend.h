@@ -308,7 +308,7 @@ cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans
 cb_tensor *cb_lu_permutation(cb_tensor *pivots, int64_t m); /* int64: row i of L @ U is row p[i] of a */
 int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]); /* inverse, info */
 /* det, sign, log of |det|, what replacing zero pivots by tiny ones adds to det, the LU so changed, pivots */
-int cb_det(cb_tensor *a, cb_tensor *out[5]);
+int cb_det(cb_tensor *a, cb_tensor *out[6]);
 int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]); /* lower factor, info */
 cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, int unit, int trans);
 int cb_ldl_factor(cb_tensor *a, int hermitian, const char *check, cb_tensor *out[3]); /* LD, pivots, info */

@@ -224,7 +224,7 @@ static void det_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_store(j, 4, item, scratch, ld);
 }
 
-int cb_det(cb_tensor *a, cb_tensor *out[5]) {
+int cb_det(cb_tensor *a, cb_tensor *out[6]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "det", 1, &a, (int[]){2}));
     CB_TRY(square(&j));

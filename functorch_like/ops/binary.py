@@ -89,19 +89,19 @@ _div = binary(
 multiply = mul
 
 
-def add(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+def add(x: Any, y: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """The sum: x + alpha * y, elementwise with broadcasting.
 
     Example:
       >>> add(tensor([1.0, 2.0]), 10)
       tensor([11., 12.])
     """
-    return _add(x, y) if alpha == 1 else _add(x, operand("add", y) * alpha)
+    return _add(x, y, out) if alpha == 1 else _add(x, operand("add", y) * alpha, out)
 
 
-def sub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+def sub(x: Any, y: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """The difference: x - alpha * y, elementwise with broadcasting."""
-    return _sub(x, y) if alpha == 1 else _sub(x, operand("sub", y) * alpha)
+    return _sub(x, y, out) if alpha == 1 else _sub(x, operand("sub", y) * alpha, out)
 
 
 def rsub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
@@ -109,7 +109,7 @@ def rsub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
     return sub(operand("rsub", y), x, alpha=alpha)
 
 
-def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(x: Any, y: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """The quotient: x / y, rounded as rounding_mode says: None, "trunc" (towards zero) or "floor".
 
     Example:
@@ -117,8 +117,8 @@ def div(x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
       tensor([ 3, -4])
     """
     if rounding_mode is None:
-        return _div(x, y)
-    return floor_divide(x, y) if rounding_mode == "floor" else trunc_divide(x, y)
+        return _div(x, y, out)
+    return floor_divide(x, y, out) if rounding_mode == "floor" else trunc_divide(x, y, out)
 
 
 def _div_in_place(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Tensor:

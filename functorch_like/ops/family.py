@@ -319,6 +319,24 @@ def assign(
     return target
 
 
+def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> Tensor:
+    """out = op(*args), for a caller's `out=`; without a copy where the kernel can write there.
+
+    Apart from the functions that call it: a closure over their operands would slow every call.
+    """
+    from ..out import fit, store
+
+    dtype = out.dtype if isinstance(out, Tensor) else None
+    if dtype is None or not (
+        op.differentiable and dtype.is_floating_point and all(a.dtype is dtype for a in args)
+    ):
+        return store(op.name, out, op(*args))
+    from .views import broadcast_shapes
+
+    fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
+    return assign(out, op, args, lambda to, now: into(code, *[a._v for a in args], to, now))
+
+
 # ---- public constructors ----
 
 
@@ -366,7 +384,9 @@ def unary(
     op.changes_dtype = changes_dtype
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any) -> Tensor:
+    def function(x: Any, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return given(out, op, (operand(name, x),), into, code)
         if not active or state.trace is None:
             try:
                 m = x._m
@@ -433,7 +453,9 @@ def binary(
     op = _elementwise_op(name, impl, partials, "binary")
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any, y: Any) -> Tensor:
+    def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return given(out, op, (operand(name, x), operand(name, y)), into, code)
         if not active or state.trace is None:
             try:
                 m = x._m

@@ -470,6 +470,12 @@ def _parse(x: Tensor, index: Any) -> tuple[list[int], list[Tensor], list[int]]:
         else:
             t = _to_index(x, item)
             if t.dtype is bool_ or t.dtype is uint8:
+                if not t.ndim:  # a new dim of size 1 or 0
+                    spec += (2, 0, 0, 0)
+                    tensors.append(_nonzero_columns(t.reshape((1,)))[0])
+                    dims.append(at)
+                    at += 1
+                    continue
                 _check_mask(x, t, at)
                 for column in _nonzero_columns(t):
                     spec += _FULL
@@ -525,7 +531,8 @@ def _check_mask(x: Tensor, mask: Tensor, at: int) -> None:
         return
     shape = x._shape
     for d, size in enumerate(mask._shape):
-        if at + d < len(shape) and shape[at + d] != size and mask.ndim == len(shape):
+        # a mask dim of size 0 chooses nothing from any size, as in NumPy
+        if at + d < len(shape) and size not in (0, shape[at + d]) and mask.ndim == len(shape):
             raise DimError(message("index", f"a mask of shape {list(shape)}", list(mask._shape)))
 
 

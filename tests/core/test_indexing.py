@@ -257,3 +257,15 @@ def test_iteration_yields_views():
 
 def test_uint8_masks_are_masks():
     assert ft.arange(3)[ft.tensor([1, 0, 1], dtype=ft.uint8)].tolist() == [0, 2]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("shape", [(), (2,), (2, 3), (0,)])
+@pytest.mark.parametrize("mask", [True, False])
+def test_a_mask_without_dims_adds_one(shape, mask):
+    torch = pytest.importorskip("torch")
+    x, y = ft.zeros(shape), torch.zeros(shape)
+    assert tuple(x[ft.tensor(mask)].shape) == tuple(y[torch.tensor(mask)].shape)
+    x[ft.tensor(mask)] = 3.0
+    y[torch.tensor(mask)] = 3.0
+    assert x.tolist() == y.tolist()

@@ -23,7 +23,7 @@ FAMILY = "linalg"
 
 def handles(count: int, function: Callable[[Any], int]) -> Any:
     """The outputs of a C function with several; () after an error."""
-    out = ffi.new("cb_tensor *[5]")  # the most that any of them gives
+    out = ffi.new("cb_tensor *[6]")  # the most that any of them gives
     return () if function(out) else tuple(out[i] for i in range(count))
 
 

@@ -1,0 +1,111 @@
+"""The array API namespace: its names, where its rules differ from torch's, other libraries' use.
+
+The standard's own suite (data-apis/array-api-tests) checks the rest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+import functorch_like as ft
+from functorch_like import array_api as xp
+
+NAMES = """
+__array_api_version__ __array_namespace_info__ e inf nan newaxis pi abs acos acosh add all any
+arange argmax argmin argsort asarray asin asinh astype atan atan2 atanh bitwise_and
+bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor bool
+broadcast_arrays broadcast_shapes broadcast_to can_cast ceil clip complex128 complex64 concat
+conj copysign cos cosh count_nonzero cumulative_prod cumulative_sum diff divide empty empty_like
+equal exp expand_dims expm1 eye finfo flip float32 float64 floor floor_divide from_dlpack full
+full_like greater greater_equal hypot iinfo imag int16 int32 int64 int8 isdtype isfinite isin
+isinf isnan less less_equal linspace log log10 log1p log2 logaddexp logical_and logical_not
+logical_or logical_xor matmul matrix_transpose max maximum mean meshgrid min minimum moveaxis
+multiply negative nextafter nonzero not_equal ones ones_like permute_dims positive pow prod real
+reciprocal remainder repeat reshape result_type roll round searchsorted sign signbit sin sinh
+sort sqrt square squeeze stack std subtract sum take take_along_axis tan tanh tensordot tile
+tril triu trunc uint16 uint32 uint64 uint8 unique_all unique_counts unique_inverse unique_values
+unstack var vecdot where zeros zeros_like
+""".split()
+
+
+def test_the_namespace_is_complete():
+    x = ft.ones(2)
+    assert x.__array_namespace__() is xp
+    assert x.__array_namespace__(api_version="2023.12") is xp
+    assert not [n for n in NAMES if not hasattr(xp, n)]
+    with pytest.raises(ValueError, match=r"^__array_namespace__: expected"):
+        x.__array_namespace__(api_version="1999.01")
+
+
+@pytest.mark.parametrize("name", ["linalg", "fft"])
+def test_extensions_come_with_the_package(name):
+    here = importlib.util.find_spec(f"functorch_like.{name}") is not None
+    assert hasattr(xp, name) is here
+
+
+def test_tensors_without_dims_promote_in_full():
+    x, y = xp.asarray(1, dtype=xp.uint16), xp.asarray([1], dtype=xp.uint8)
+    assert xp.add(x, y).dtype is xp.uint16
+    assert xp.where(y > 0, x, y).dtype is xp.uint16
+    assert xp.result_type(x, y) is xp.uint16
+
+
+def test_sums_of_small_integers_are_wide():
+    assert xp.sum(xp.asarray([255, 1], dtype=xp.uint8)).dtype is xp.uint64
+    assert xp.cumulative_prod(xp.asarray([3, 3], dtype=xp.int8)).dtype is xp.int64
+    assert xp.sum(xp.ones((2, 3)), axis=()).shape == (2, 3)
+
+
+def test_division_of_infinities_is_the_standards():
+    inf = ft.tensor([xp.inf, -xp.inf])
+    assert xp.floor_divide(inf, 2.0).tolist() == [xp.inf, -xp.inf]
+    assert xp.signbit(xp.remainder(ft.tensor([-0.0, 0.0]), ft.tensor([2.0, -2.0]))).tolist() == [
+        False,
+        True,
+    ]
+
+
+def test_unique_keeps_every_nan():
+    found = xp.unique_all(xp.asarray([2.0, xp.nan, 1.0, 2.0, xp.nan]))
+    assert found.values[:2].tolist() == [1.0, 2.0] and found.values.shape == (4,)
+    assert found.indices.tolist()[:2] == [2, 0]
+    assert found.counts.tolist() == [1, 2, 1, 1]
+    assert found.inverse_indices.tolist()[:1] == [1]
+
+
+def test_dtypes():
+    assert xp.isdtype(xp.uint8, "unsigned integer") and not xp.isdtype(xp.bool, "integral")
+    assert xp.can_cast(xp.int8, xp.int16) and not xp.can_cast(xp.float64, xp.float32)
+    info = xp.__array_namespace_info__()
+    assert set(info.dtypes(kind="integral")) == {f"{u}int{b}" for u in ("", "u")
+                                                 for b in (8, 16, 32, 64)}  # fmt: skip
+    assert info.default_dtypes()["integral"] is xp.int64
+    with pytest.raises(ft.DTypeError, match=r"^astype: expected"):
+        xp.astype(xp.asarray([1j]), xp.float32)
+
+
+def test_functions_work_under_transforms():
+    x = ft.tensor([[1.0, 2.0], [3.0, 5.0]])
+    got = ft.vmap(ft.grad(lambda r: xp.sum(xp.multiply(r, xp.take(r, xp.asarray([1, 0]))))))(x)
+    assert got.tolist() == [[4.0, 2.0], [10.0, 6.0]]
+
+
+def test_scipy_takes_our_tensors():
+    program = (
+        "import functorch_like as ft, scipy.special, scipy.stats\n"
+        "x = ft.tensor([1.0, 2.0, 4.0])\n"
+        "y = [scipy.special.logsumexp(x), scipy.stats.zscore(x), scipy.special.softmax(x)]\n"
+        "assert all(type(v) is ft.Tensor for v in y), y\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
