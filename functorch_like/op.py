@@ -79,6 +79,7 @@ class Op:
       decompose: the op as a function of other ops.
       view: does the result share memory with the first input?
       random: does it draw random numbers? Then vmap decides how.
+      registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
     __slots__ = (
@@ -105,8 +106,9 @@ class Op:
         view: bool = False,
         random: bool = False,
         family: str = "",
+        registered: bool = True,
     ):
-        if name in TABLE:
+        if registered and name in TABLE:
             raise ValueError(f"op {name}: expected a new name, got one that is taken.")
         self.differentiable = not isinstance(vjp, NotDifferentiable)
         if impl is None and decompose is None:
@@ -137,7 +139,8 @@ class Op:
                 "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             )
             self.pull = self._pull_with_needs if self.takes_needs else self._pull
-        TABLE[name] = self
+        if registered:
+            TABLE[name] = self
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
