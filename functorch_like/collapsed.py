@@ -29,7 +29,7 @@ _LINEAR = {
     "amax", "amin", "max_dim", "min_dim", "max_pool", "avg_pool", "sort", "sort_values", "topk",
     "relu", "maximum", "minimum", "clamp", "abs",
 }  # fmt: skip
-_BILINEAR = {"mul", "matmul", "convolution"}
+_BILINEAR = {"mul", "matmul", "convolution", "div"}  # div by a constant
 
 
 class CollapsedValue(TracerValue):
@@ -52,6 +52,7 @@ class CollapsedTrace(Trace):
 
     name = "laplacian"
     knows_primals = True
+    basis: Tensor | None = None  # the directions, where they are the unit vectors of a vector
 
     def leaf(self, primal: Tensor, first: Tensor, second: Any) -> Tensor:
         """A tracer."""
@@ -81,7 +82,7 @@ class CollapsedTrace(Trace):
                 return dispatch(op, primals, params)
         if op.jvp is None:
             return op.decompose(*args, **params)  # type: ignore[misc]
-        if op.name == "div":
+        if op.name == "div" and values[1] is not None:
             return args[0] * args[1].reciprocal()
         with Outside(self):
             out = dispatch(op, primals, params)
@@ -104,6 +105,13 @@ class CollapsedTrace(Trace):
         self, op: Op, outs: Any, primals: Any, values: list[CollapsedValue | None], params: Any
     ) -> list[Tensor | None]:
         moving = [i for i, v in enumerate(values) if v is not None]
+        if (
+            op.name == "matmul"
+            and moving == [0]
+            and values[0].first is self.basis  # type: ignore[union-attr]
+            and primals[1].ndim <= 2
+        ):
+            return [primals[1]]  # the unit vectors times a matrix
 
         def along(*tangents: Tensor) -> Any:
             given: list[Any] = [None] * len(primals)
@@ -183,17 +191,20 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 def second_derivatives(
-    function: Callable[[Tensor], Any], x: Tensor, directions: Tensor
+    function: Callable[[Tensor], Any], x: Tensor, directions: Tensor, units: bool = False
 ) -> tuple[Any, Any, Any]:
     """Value, first derivatives along the directions [R, ...], and the sum of the second ones.
 
     Args:
       directions [R, *x.shape]
+      units: are they the unit vectors, in order?
     Raises:
       TypeError: the function returns something else than tensors.
     """
     _tensors_of("laplacian", [x])
     with CollapsedTrace() as trace:
+        if units and x.ndim == 1:
+            trace.basis = directions
         out = function(trace.leaf(x, directions, None))
         _settled(out)
         leaves, definition = tree.flatten(out)

@@ -382,7 +382,9 @@ def laplacian(
         from .collapsed import second_derivatives
 
         directions = _directions(x, method, samples)
-        result = second_derivatives(lambda x: function(x, *rest, **kwargs), x, directions)[2]
+        result = second_derivatives(
+            lambda x: function(x, *rest, **kwargs), x, directions, method == "exact"
+        )[2]
         return result if method == "exact" else tree.map(lambda y: y / samples, result)
 
     return wrapped
