@@ -36,7 +36,15 @@ from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
 from . import special
+from .checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
+from .control_flow import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from .custom import custom_function, custom_jvp, custom_vjp
+from .derivatives import (
+    directional_derivative, divergence, ggnvp, hvp, jacobian, laplacian, linear_transpose,
+    linearize, vhp,
+)  # fmt: skip
 from .interop import from_dlpack, from_numpy
+from .jet import jet
 from .memory import (
     empty_cache,
     get_num_threads,

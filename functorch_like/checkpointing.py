@@ -157,14 +157,16 @@ class _Region:
         """Gives the tape's nodes their saved tensors back."""
         saved, state.grad = state.grad, False
         try:
-            self._fill(self.nodes, lambda t: t)
+            with _At(self.recorder.parent):
+                self._fill(self.nodes, lambda t: t)
         finally:
             state.grad = saved
 
     def restore_trace(self) -> None:
         """Gives the nodes of the reverse-mode transform their saved tensors back."""
         assert self.trace is not None
-        self._fill(self.values, self.trace.lower)
+        with _At(self.trace.parent):
+            self._fill(self.values, self.trace.lower)
 
     def _fill(self, nodes: list[Any], lower: Callable[[Tensor], Tensor]) -> None:
         entries = list(nodes)
@@ -173,7 +175,11 @@ class _Region:
         wanted |= {place for _, _, out in entries for place in out or ()}
         found = replay(self.steps, wanted, lower=lower)
         for node, args, out in entries:
-            node.args = [found[a] if type(a) is tuple else a for a in args]
+            on_tape = not isinstance(node, VjpValue)
+            node.args = [
+                a if type(a) is not tuple else _connected(found[a], edge if on_tape else None)
+                for a, edge in zip(args, node.edges, strict=True)
+            ]
             if out is not None:
                 several = node.op.nouts > 1
                 node.out = tuple([found[p] for p in out]) if several else found[out[0]]
@@ -195,6 +201,15 @@ class _Region:
             )
         with _At(self.trace.parent):
             return replay(self.steps, [place], lower=self.trace.lower)[place]
+
+
+def _connected(t: Tensor, meta: Any) -> Tensor:
+    """The tensor at its place on the tape, for backward passes that are recorded themselves."""
+    if meta is None:
+        return t
+    t = t._alias()
+    t._m = meta
+    return t
 
 
 class _At:

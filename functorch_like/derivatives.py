@@ -14,7 +14,7 @@ from typing import Any
 from . import tree
 from .errors import ShapeError, message
 from .jvp import JvpTrace
-from .replay import Place, Recorder, Step, replay
+from .replay import Place, Recorder, Step, another_shell, replay
 from .tensor import Tensor
 from .trace import state
 from .transforms import (
@@ -72,7 +72,10 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     xs = _tensors_of("linearize", flat)
     directions = [_zeros_like(x) for x in xs]
     outer = state.trace
-    recorder = Recorder()
+    held: list[tuple[Tensor, ...]] = []  # all results
+    recorder = Recorder(
+        lambda _index, outs: held.append(tuple([another_shell(t) for t in outs])), another_shell
+    )
     recorder.slip_over(outer)
     # a step of its own for each tangent, so that places can stand for them
     places: list[Place] = []
@@ -81,8 +84,6 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             recorder.steps.append(Step(_INPUT, {}, []))
             recorder.know(t, (len(recorder.steps) - 1, 0))
             places.append((len(recorder.steps) - 1, 0))
-        held: list[tuple[Tensor, ...]] = []  # results whose memory must not be used again
-        recorder._on_step = lambda index, outs: held.append(tuple([t._alias() for t in outs]))
         state.trace = recorder
         with JvpTrace() as trace:
             inputs = [trace.leaf(x, t) for x, t in zip(xs, directions, strict=True)]

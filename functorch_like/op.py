@@ -217,12 +217,12 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         if m is not None and m.is_view:
             sync(a)
     trace = state.trace if active else None
+    if (
+        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
+    ) or (op.impl is None and trace is None):
+        return op.decompose(*args, **params)  # type: ignore[misc]
     if trace is not None:
         out = trace.process(op, args, params)
-    elif op.impl is None or (
-        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
-    ):
-        return op.decompose(*args, **params)  # type: ignore[misc]
     else:
         handles = op.impl(*args, **params)
         if not handles:

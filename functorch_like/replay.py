@@ -78,19 +78,32 @@ class External:
         return t
 
 
+def another_shell(t: Tensor) -> Tensor:
+    """The tensor under a name of its own, which in-place code does not know."""
+    m = t._current()
+    shell = t._alias()
+    shell._m = m
+    return shell
+
+
 class Recorder(Trace):
     """Notes the operations that reach it and passes them on to its parent unchanged.
 
     Args:
       on_step: called with (index, results) once the results are complete.
+      shell: how to hold a tensor that comes from outside; by default without its place on the tape.
     """
 
-    def __init__(self, on_step: Callable[[int, tuple[Tensor, ...]], None] | None = None):
+    def __init__(
+        self,
+        on_step: Callable[[int, tuple[Tensor, ...]], None] | None = None,
+        shell: Callable[[Tensor], Tensor] = Tensor._alias,
+    ):
         super().__init__()
         self.steps: list[Step] = []
         self._known: dict[int, tuple[Any, Place]] = {}
         self._pending: tuple[int, tuple[Tensor, ...]] | None = None
-        self._on_step = on_step
+        self._on_step, self._shell = on_step, shell
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -160,7 +173,7 @@ class Recorder(Trace):
         step = Step(
             op,
             params,
-            [External(a._alias()) if p is None else p for a, p in zip(args, places, strict=True)],
+            [External(self._shell(a)) if p is None else p for a, p in zip(args, places, strict=True)],
         )
         state.trace = parent
         try:
@@ -267,4 +280,4 @@ class Recorded:
         return self.op.pull(node, ct)
 
 
-__all__ = ["External", "Place", "Recorded", "Recorder", "Step", "replay"]
+__all__ = ["External", "Place", "Recorded", "Recorder", "Step", "another_shell", "replay"]
