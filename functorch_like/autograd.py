@@ -215,6 +215,14 @@ def grad(
     return tuple(results)
 
 
-__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+__all__ = ["Function", "backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
 
 tensor_module.run_backward_from = backward
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Function":  # built on the transforms, which import this package
+        from .function import Function
+
+        return Function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -110,12 +110,13 @@ class Rules:
         outs, back = self.linearized_back(inputs)
         at = [i for i, y in enumerate(outs) if y.dtype.is_inexact]
         moving = [i for i, t in enumerate(tangents) if t is not None]
+        specs = [Spec(x) for x in inputs]
 
         def backward(cts: tuple[Tensor, ...]) -> Any:
             given = [_zeros_like(y) for y in outs]
             for i, ct in zip(at, cts, strict=True):
                 given[i] = ct
-            gradients = back(tuple(given))
+            gradients = _checked(self, back(tuple(given)), specs)
             return [
                 _zeros_like(inputs[i]) if gradients[i] is None else gradients[i] for i in moving
             ]
@@ -303,7 +304,7 @@ def invoke(rules: Rules, inputs: Tensors) -> Tensors:
 
 
 def _alone(outs: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensors:
-    """Results that are not the very shells that came in."""
+    """Results without a place on the tape, and not the very shells that came in."""
     given = {id(x) for x in inputs}
     return tuple([y._alias() if id(y) in given or y.requires_grad else y for y in outs])
 
@@ -316,7 +317,6 @@ def _in_reverse(rules: Rules, trace: VjpTrace, inputs: Tensors) -> Tensors:
     specs = [Spec(x) for x in primals]
     with Outside(trace):
         outs, back = rules.linearized_back(primals)
-        outs = _alone(outs, primals)
     call = _Call(rules, outs, lambda cts: _checked(rules, back(cts), specs))
     node = _new(VjpValue)
     fill_node(node, call, primals, {}, outs, edges)
