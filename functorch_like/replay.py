@@ -86,7 +86,40 @@ def another_shell(t: Tensor) -> Tensor:
     return shell
 
 
-class Recorder(Trace):
+class Transparent(Trace):
+    """A trace without values of its own, which passes operations on to its parent."""
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """To messages it is not there."""
+        return self.parent.name if self.parent is not None else "the function"
+
+    def within(self) -> str:
+        return self.parent.within() if self.parent is not None else self.name
+
+    def owns(self, t: Tensor) -> bool:
+        return self.parent is None or self.parent.owns(t)
+
+    def read(self, t: Tensor, how: str) -> Any:
+        with Outside(self):
+            return bool(t) if how == "bool" else t.item()
+
+    def below(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        """Evaluates the operation in the parent's context."""
+        parent = self.parent
+        state.trace = parent
+        try:
+            if parent is not None:
+                return parent.process(op, args, params)
+            handles = op.impl(*args, **params)  # type: ignore[misc]
+            if not handles:
+                fail(op, args)
+            return wrap(handles)
+        finally:
+            state.trace = self
+
+
+class Recorder(Transparent):
     """Notes the operations that reach it and passes them on to its parent unchanged.
 
     Args:
@@ -104,21 +137,6 @@ class Recorder(Trace):
         self._known: dict[int, tuple[Any, Place]] = {}
         self._pending: tuple[int, tuple[Tensor, ...]] | None = None
         self._on_step, self._shell = on_step, shell
-
-    @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """To messages it is not there."""
-        return self.parent.name if self.parent is not None else "checkpoint"
-
-    def within(self) -> str:
-        return self.parent.within() if self.parent is not None else self.name
-
-    def owns(self, t: Tensor) -> bool:
-        return self.parent is None or self.parent.owns(t)
-
-    def read(self, t: Tensor, how: str) -> Any:
-        with Outside(self):
-            return bool(t) if how == "bool" else t.item()
 
     def slip_over(self, parent: Trace | None) -> None:
         """Makes the recorder ready to lie above `parent`; leave with lift()."""
@@ -166,32 +184,21 @@ class Recorder(Trace):
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         self.settle()
-        if op.decompose is not None and _decomposes(self.parent, op, args):
+        if op.decompose is not None and decomposes(self.parent, op, args):
             return op.decompose(*args, **params)
-        parent = self.parent
         places = [self.place_of(a) for a in args]
         step = Step(
             op,
             params,
             [External(self._shell(a)) if p is None else p for a, p in zip(args, places, strict=True)],
         )
-        state.trace = parent
-        try:
-            if parent is not None:
-                out = parent.process(op, args, params)
-            else:
-                handles = op.impl(*args, **params)  # type: ignore[misc]
-                if not handles:
-                    fail(op, args)
-                out = wrap(handles)
-        finally:
-            state.trace = self
+        out = self.below(op, args, params)
         self.steps.append(step)
         self._pending = len(self.steps) - 1, out if type(out) is tuple else (out,)
         return out
 
 
-def _decomposes(parent: Trace | None, op: Op, args: Sequence[Tensor]) -> bool:
+def decomposes(parent: Trace | None, op: Op, args: Sequence[Tensor]) -> bool:
     """Would the context below use the op's meaning instead of a rule?"""
     if op.impl is None:
         return True
@@ -280,4 +287,4 @@ class Recorded:
         return self.op.pull(node, ct)
 
 
-__all__ = ["External", "Place", "Recorded", "Recorder", "Step", "another_shell", "replay"]
+__all__ = ["External", "Place", "Recorded", "Recorder", "Step", "Transparent", "another_shell", "decomposes", "replay"]

@@ -351,6 +351,7 @@ def vmap(
     randomness: str = "different",
     *,
     chunk_size: int | None = None,
+    axis_name: Any = None,
 ) -> Callable[..., Any]:
     """A function that maps over a dimension of its arguments, in one pass.
 
@@ -361,6 +362,7 @@ def vmap(
       randomness: "different" draws for each lane, "same" draws once, "error" forbids random
         operations.
       chunk_size: how many lanes to compute at once; None: all.
+      axis_name: a name by which psum and its like find the lanes; not with chunk_size.
     Raises:
       ValueError: in_dims out of range or of another structure, no mapped argument, sizes that
         differ.
@@ -374,6 +376,8 @@ def vmap(
         )
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(message("vmap", "a chunk_size of at least 1", chunk_size))
+    if axis_name is not None and chunk_size is not None:
+        raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -400,7 +404,7 @@ def vmap(
         definition: Any,
         kwargs: dict[str, Any],
     ) -> Any:
-        with VmapTrace(size, randomness) as trace:
+        with VmapTrace(size, randomness, axis_name) as trace:
             inputs = [x if d is None else trace.leaf(x) for x, d in zip(leaves, dims, strict=True)]
             out = function(*tree.unflatten(definition, inputs), **kwargs)
             _settled(out)

@@ -36,9 +36,9 @@ class VmapTrace(Trace):
 
     name = "vmap"
 
-    def __init__(self, size: int, randomness: str):
+    def __init__(self, size: int, randomness: str, axis_name: Any = None):
         super().__init__()
-        self.size, self.randomness = size, randomness
+        self.size, self.randomness, self.axis_name = size, randomness, axis_name
 
     def leaf(self, physical: Tensor) -> Tensor:
         """A tracer for an input with the mapped dimension in front."""
