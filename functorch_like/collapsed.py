@@ -74,9 +74,7 @@ class CollapsedTrace(Trace):
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         values = [self.unpack(a) for a in args]
-        primals = tuple(
-            [a if v is None else v.primal for a, v in zip(args, values, strict=True)]
-        )
+        primals = tuple([a if v is None else v.primal for a, v in zip(args, values, strict=True)])
         if not op.differentiable or all(v is None for v in values):
             with Outside(self):
                 return dispatch(op, primals, params)
@@ -122,9 +120,7 @@ class CollapsedTrace(Trace):
             return tuple([_zeros_like(y) if t is None else t for y, t in zip(outs, many)])  # noqa: B905
 
         pushed = vmap(along)(*[values[i].first for i in moving])  # type: ignore[union-attr]
-        return [
-            t if y.dtype.is_inexact else None for y, t in zip(outs, pushed, strict=True)
-        ]
+        return [t if y.dtype.is_inexact else None for y, t in zip(outs, pushed, strict=True)]
 
     def _second(
         self, op: Op, outs: Any, primals: Any, values: list[CollapsedValue | None], params: Any

@@ -264,14 +264,10 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 def _as_carry(init: Any) -> Any:
     from .ops.creation import tensor
 
-    return tree.map(
-        lambda x: tensor(x) if isinstance(x, (bool, int, float, complex)) else x, init
-    )
+    return tree.map(lambda x: tensor(x) if isinstance(x, (bool, int, float, complex)) else x, init)
 
 
-def while_loop(
-    cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], init_val: Any
-) -> Any:
+def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], init_val: Any) -> Any:
     """Applies body_fn to a value while cond_fn holds for it; the value when it no longer does.
 
     Under vmap the loop runs until all lanes are done. Reverse mode works too.
@@ -298,14 +294,10 @@ def while_loop(
             carry = new
         else:
             new = _as_carry(body_fn(choice.guarded(carry)))
-            carry = _selected(
-                "while_loop", choice.pred, new, carry, ("body_fn", "its argument")
-            )
+            carry = _selected("while_loop", choice.pred, new, carry, ("body_fn", "its argument"))
 
 
-def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any
-) -> Any:
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
     """Applies `value = body_fun(i, value)` for i from lower to upper - 1.
 
     Args:
@@ -535,9 +527,7 @@ def associative_scan(
         else:
             rest = [x[2::2] for x in elements]
             before = [x[: rest[0]._shape[0]] for x in odd]
-            even = [
-                cat([x[:1], y]) for x, y in zip(elements, combine(before, rest), strict=True)
-            ]
+            even = [cat([x[:1], y]) for x, y in zip(elements, combine(before, rest), strict=True)]
         woven = []
         for e, o in zip(even, odd, strict=True):
             count = o._shape[0]

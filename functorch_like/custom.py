@@ -257,7 +257,12 @@ class _Call(Op):
 
     def __init__(self, rules: Rules, outs: Sequence[Tensor], back: Callable[..., Any]):
         super().__init__(
-            rules.name, None, decompose=rules.call, vjp=rules.call, nouts=len(outs), registered=False
+            rules.name,
+            None,
+            decompose=rules.call,
+            vjp=rules.call,
+            nouts=len(outs),
+            registered=False,
         )
         self.specs, self.back = [Spec(y) for y in outs], back
         self.pull = self._pulled

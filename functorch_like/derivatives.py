@@ -93,7 +93,9 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             for leaf in out_leaves:
                 if not isinstance(leaf, Tensor):
                     raise TypeError(
-                        message("linearize", "tensors in the function's result", type(leaf).__name__)
+                        message(
+                            "linearize", "tensors in the function's result", type(leaf).__name__
+                        )
                     )
             pairs = [trace.unpack(y) for y in out_leaves]
         recorder.settle()
@@ -257,7 +259,9 @@ def _second_order(
 ) -> tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...], bool]:
     if not isinstance(primals, (tuple, list)):
         raise TypeError(
-            message(op, "a tuple of primals", type(primals).__name__, "Write (x,) for one argument.")
+            message(
+                op, "a tuple of primals", type(primals).__name__, "Write (x,) for one argument."
+            )
         )
     single = isinstance(argnums, int)
     f, chosen = _of_chosen(
@@ -267,7 +271,9 @@ def _second_order(
         vectors = (vectors,)
     if not isinstance(vectors, (tuple, list)) or len(vectors) != len(chosen):
         raise ValueError(
-            message(op, f"a tuple of {len(chosen)} vectors, one an argument", type(vectors).__name__)
+            message(
+                op, f"a tuple of {len(chosen)} vectors, one an argument", type(vectors).__name__
+            )
         )
     return f, chosen, tuple(vectors), single
 

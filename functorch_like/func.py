@@ -14,8 +14,19 @@ from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, p
 from .derivatives import (
     ggnvp, hvp, jacobian, laplacian, linear_transpose, linearize, vhp,
 )  # fmt: skip
+from .rearrange import rearrange
 from .tensor import Tensor
-from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, value_and_grad, vjp, vmap
+from .transforms import (
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 
 def functionalize(function: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
@@ -46,8 +57,34 @@ def functionalize(function: Callable[..., Any], *, remove: str = "mutations") ->
     return wrapped
 
 
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor under a tracer, to look at while debugging.
+
+    Under vmap it has the mapped dimension in front.
+
+    Args:
+      recurse: down to the plain tensor, through all transforms; else through one.
+    Example:
+      >>> def f(x):
+      ...     print(debug_unwrap(x))
+      ...     return x
+      >>> _ = vmap(f)(tensor([1.0, 2.0]))
+      tensor([1., 2.])
+    """
+    while True:
+        meta: Any = tensor._current()  # pyright: ignore[reportPrivateUsage]
+        if meta is None or meta.trace is None:
+            return tensor
+        tensor = (meta.tracer or meta).inner()
+        if not recurse:
+            return tensor
+
+
+_FROM_NN = ("functional_call", "replace_all_batch_norm_modules_", "stack_module_state")
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("functional_call", "stack_module_state"):
+    if name in _FROM_NN:
         from importlib import import_module
 
         return getattr(import_module("nn"), name)
@@ -55,7 +92,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "all_gather", "axis_index", "axis_size", "functionalize", "ggnvp", "grad", "grad_and_value",
+    "all_gather", "axis_index", "axis_size", "debug_unwrap", "functionalize", "ggnvp", "grad", "grad_and_value",
     "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "laplacian", "linear_transpose",
-    "linearize", "pmax", "pmean", "pmin", "psum", "value_and_grad", "vhp", "vjp", "vmap",
+    "linearize", "pmax", "pmean", "pmin", "psum", "rearrange",
+    "value_and_grad", "vhp", "vjp", "vmap",
 ]  # fmt: skip

@@ -94,10 +94,7 @@ class JetTrace(Trace):
     ) -> tuple[Tensor, ...]:
         """y = y(0) + the integral of y', which the rule gives from series one order shorter."""
         shorter = tuple(
-            [
-                a if r is None else self._short(r[:order])
-                for a, r in zip(args, rows, strict=True)
-            ]
+            [a if r is None else self._short(r[:order]) for a, r in zip(args, rows, strict=True)]
         )
         with Outside(self):
             slopes = [None if r is None else _slope(r[: order + 1]) for r in rows]
@@ -353,9 +350,7 @@ def jet(
             ]
         )
     with JetTrace() as trace:
-        inputs = [
-            trace.leaf([x, *[column[i] for column in columns]]) for i, x in enumerate(xs)
-        ]
+        inputs = [trace.leaf([x, *[column[i] for column in columns]]) for i, x in enumerate(xs)]
         out = function(*tree.unflatten(definition, inputs))
         _settled(out)
         leaves, out_definition = tree.flatten(out)

@@ -190,7 +190,10 @@ class Recorder(Transparent):
         step = Step(
             op,
             params,
-            [External(self._shell(a)) if p is None else p for a, p in zip(args, places, strict=True)],
+            [
+                External(self._shell(a)) if p is None else p
+                for a, p in zip(args, places, strict=True)
+            ],
         )
         out = self.below(op, args, params)
         self.steps.append(step)
@@ -213,8 +216,10 @@ def decomposes(parent: Trace | None, op: Op, args: Sequence[Tensor]) -> bool:
         if isinstance(parent, JvpTrace)
         else op.batch
     )
-    return rule is None and parent is not None and any(
-        a._m is not None and a._m.trace is parent for a in args
+    return (
+        rule is None
+        and parent is not None
+        and any(a._m is not None and a._m.trace is parent for a in args)
     )
 
 
@@ -255,9 +260,7 @@ def replay(
         if step.kept is not None:
             outs = tuple([lower(t) for t in step.kept])
         else:
-            args = [
-                values[s] if type(s) is tuple else lower(s.checked()) for s in step.sources
-            ]
+            args = [values[s] if type(s) is tuple else lower(s.checked()) for s in step.sources]
             outs = step.run(args)
             del args
         for i, t in enumerate(outs):
@@ -287,4 +290,14 @@ class Recorded:
         return self.op.pull(node, ct)
 
 
-__all__ = ["External", "Place", "Recorded", "Recorder", "Step", "Transparent", "another_shell", "decomposes", "replay"]
+__all__ = [
+    "External",
+    "Place",
+    "Recorded",
+    "Recorder",
+    "Step",
+    "Transparent",
+    "another_shell",
+    "decomposes",
+    "replay",
+]

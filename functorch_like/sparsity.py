@@ -208,9 +208,7 @@ def _anything(moving: Sequence[Tensor], outs: Sequence[Tensor]) -> list[Tensor |
         one = d.reshape((d._shape[0], -1)).any(1)
         some = one if some is None else some | one
     assert some is not None
-    return [
-        some.reshape((-1, *[1] * y.ndim)).expand((some._shape[0], *y._shape)) for y in outs
-    ]
+    return [some.reshape((-1, *[1] * y.ndim)).expand((some._shape[0], *y._shape)) for y in outs]
 
 
 class CSR(NamedTuple):
@@ -227,7 +225,9 @@ class CSR(NamedTuple):
 
         m, n = self.shape
         flat = zeros(m * n, dtype=self.values.dtype, device=self.values.device)
-        return flat.index_add(0, self._row_of_each() * n + self.columns, self.values).reshape((m, n))
+        return flat.index_add(0, self._row_of_each() * n + self.columns, self.values).reshape(
+            (m, n)
+        )
 
     def _row_of_each(self) -> Tensor:
         from .ops.creation import arange
@@ -269,7 +269,9 @@ def jacobian_sparsity(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
             _settled(out)
             if not isinstance(out, Tensor):
                 raise TypeError(
-                    message("jacobian_sparsity", "a function that returns a tensor", type(out).__name__)
+                    message(
+                        "jacobian_sparsity", "a function that returns a tensor", type(out).__name__
+                    )
                 )
             primal, depends = trace.unpack(out)
         m = primal.numel()
@@ -357,7 +359,9 @@ def _compressed(
             starts.append(starts[-1] + len(row))
     forward = _colours(by_column, m) if mode != "reverse" else None
     reverse = _colours(by_row, n) if mode != "forward" else None
-    if forward is not None and (reverse is None or max(forward, default=0) <= max(reverse, default=0)):
+    if forward is not None and (
+        reverse is None or max(forward, default=0) <= max(reverse, default=0)
+    ):
         colours = forward
         y, push = linearize(function, x)
         shape, size, run = x._shape, n, push

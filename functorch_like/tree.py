@@ -119,9 +119,7 @@ def register(
     return cls
 
 
-def register_dataclass(
-    cls: Any = None, *, data_fields: Any = None, meta_fields: Any = ()
-) -> Any:
+def register_dataclass(cls: Any = None, *, data_fields: Any = None, meta_fields: Any = ()) -> Any:
     """Makes instances of a dataclass trees. Usable as a decorator above @dataclass.
 
     Named tuples are trees without being registered.
@@ -144,9 +142,7 @@ def register_dataclass(
       Point(x=2, y=4, name='p')
     """
     if cls is None:
-        return lambda cls: register_dataclass(
-            cls, data_fields=data_fields, meta_fields=meta_fields
-        )
+        return lambda cls: register_dataclass(cls, data_fields=data_fields, meta_fields=meta_fields)
     import dataclasses
 
     if not dataclasses.is_dataclass(cls):

@@ -54,7 +54,11 @@ from nn.layers.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from nn.layers.shape import Flatten, Unflatten
 from nn.module import Module
 from nn.parameter import Buffer, Parameter
-from nn.stateless import functional_call, stack_module_state
+from nn.stateless import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
 
 __all__ = [
     "CELU",
@@ -117,6 +121,7 @@ __all__ = [
     "init",
     "load",
     "optim",
+    "replace_all_batch_norm_modules_",
     "save",
     "stack_module_state",
     "utils",

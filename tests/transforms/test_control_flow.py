@@ -156,9 +156,7 @@ def test_scan_of_a_recurrent_net(kept, reverse):
         return h.sum() + total
 
     close(by_scan(w, xs), by_loop(w, xs))
-    for a, b in zip(
-        ft.grad(by_scan, (0, 1))(w, xs), ft.grad(by_loop, (0, 1))(w, xs), strict=True
-    ):
+    for a, b in zip(ft.grad(by_scan, (0, 1))(w, xs), ft.grad(by_loop, (0, 1))(w, xs), strict=True):
         close(a, b)
     close(ft.hessian(by_scan)(w, xs), ft.hessian(by_loop)(w, xs))
     close(ft.jvp(by_scan, (w, xs), (w, xs))[1], ft.jvp(by_loop, (w, xs), (w, xs))[1])
@@ -209,14 +207,10 @@ def test_scan_with_checkpoints_needs_less_memory():
 def test_associative_scan(n):
     x = ft.rand(n, 2, dtype=D)
     close(ft.associative_scan(lambda a, b: a * b, x), x.cumprod(0))
-    close(
-        ft.associative_scan(lambda a, b: a + b, x, reverse=True), x.flip(0).cumsum(0).flip(0)
-    )
+    close(ft.associative_scan(lambda a, b: a + b, x, reverse=True), x.flip(0).cumsum(0).flip(0))
     close(ft.associative_scan(lambda a, b: a + b, x, dim=1), x.cumsum(1))
     # a first-order recurrence, h = a h + b, as pairs that compose
-    a, b = ft.associative_scan(
-        lambda f, g: (f[0] * g[0], f[1] * g[0] + g[1]), (x[:, 0], x[:, 1])
-    )
+    a, b = ft.associative_scan(lambda f, g: (f[0] * g[0], f[1] * g[0] + g[1]), (x[:, 0], x[:, 1]))
     h = ft.tensor(0.0, dtype=D)
     for i in range(n):
         h = h * x[i, 0] + x[i, 1]

@@ -226,9 +226,9 @@ def test_nestings_of_taylor_modes(chain, x, v):
             return along(f, v), along(g, v)
         if name == "jet":
             return (lambda x: jet(f, (x,), ([v, v * 0],))[1][1]), along(along(g, v), v)
-        return d.laplacian(f), lambda x: (
-            ft.jacfwd(ft.jacfwd(g))(x).diagonal(dim1=-2, dim2=-1).sum(-1)
-        )
+        return d.laplacian(
+            f
+        ), lambda x: ft.jacfwd(ft.jacfwd(g))(x).diagonal(dim1=-2, dim2=-1).sum(-1)
 
     f = g = FUNCTIONS["roots"]
     for name in chain:
