@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cbackend import lib
 
@@ -214,6 +214,9 @@ def grad(
         results.append(g)
     return tuple(results)
 
+
+if TYPE_CHECKING:
+    from .function import Function
 
 __all__ = ["Function", "backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
 

@@ -2,9 +2,9 @@
 
 While a checkpointed function runs, recorders (replay.py) note its operations, one above each
 reverse-mode transform it runs under and one for the imperative tape. The graph is made as always,
-but without the saved tensors; the first rule that needs one has the recording replayed. So closures,
-modules, random numbers, in-place code and hooks behave as without a checkpoint, and side effects
-happen once.
+but without the saved tensors; the first rule that needs one has the recording replayed. So
+closures, modules, random numbers, in-place code and hooks behave as without a checkpoint, and side
+effects happen once.
 """
 
 # pyright: reportPrivateUsage=false
@@ -63,7 +63,7 @@ def _as_policy(policy: Any) -> Policy | None:
     if policy == "matmuls":
         return lambda op, params: op.name in _MATMULS
     if callable(policy):
-        return policy
+        return policy  # type: ignore[return-value]
     if isinstance(policy, Collection) and not isinstance(policy, str):
         names = set(policy)
         return lambda op, params: op is _named and params["label"] in names
@@ -230,7 +230,7 @@ def _drop(value: Any, region: Any, _shell: Any) -> None:
     if node is not None and type(node) is VjpValue:
         node.__class__ = _DroppedValue
         del node.__dict__["primal"]
-        node.region = region
+        node.region = region  # type: ignore[attr-defined]
 
 
 def checkpoint(

@@ -309,15 +309,15 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_
       tensor(6.)
     """
     carry = _as_carry(init_val)
-    bounds = [_known_int(b) for b in (lower, upper)]
-    if bounds[0] is None or bounds[1] is None:
+    first, end = _known_int(lower), _known_int(upper)
+    if first is None or end is None:
         done = while_loop(
             lambda both: both[0] < upper,
             lambda both: (both[0] + 1, body_fun(both[0], both[1])),
             (lower, carry),
         )
         return done[1]
-    for i in range(*bounds):
+    for i in range(first, end):
         new = _as_carry(body_fun(i, carry))
         _matching("fori_loop", new, carry, ("body_fun", "its argument"))
         carry = new

@@ -1,7 +1,8 @@
 """Functions with derivatives and batching rules of their own.
 
 `custom_function` takes any of the rules vjp, jvp, vmap and transpose and derives the others;
-`custom_vjp` and `custom_jvp` are its two usual forms, as in JAX; function.py has torch's class form.
+`custom_vjp` and `custom_jvp` are its two usual forms, as in JAX; function.py has torch's class
+form.
 
 Each context a call passes through on its way to plain tensors takes the rule it has use for:
 reverse mode and the tape `forward` and `backward`, forward mode `push`, vmap the batching rule, and
@@ -25,7 +26,7 @@ from .ops.family import sum_to
 from .tape import fill_node, record
 from .tensor import Tensor, traced
 from .trace import Outside, Trace, no_grad, state
-from .transforms import _zeros_like, jvp, vjp
+from .transforms import _zeros_like, vjp
 from .vjp import VjpOutput, VjpTrace, VjpValue
 from .vmap import VmapTrace
 
@@ -375,7 +376,8 @@ def _on_tape(rules: Rules, inputs: Tensors) -> Tensors:
     if not any(y.dtype.is_inexact for y in outs):
         return outs
     call = _Call(rules, outs, pulled)
-    out = record(call, inputs, {}, outs if len(outs) > 1 else outs[0])
+    (one, *rest) = outs
+    out = record(call, inputs, {}, outs if rest else one)
     return out if type(out) is tuple else (out,)
 
 

@@ -1,6 +1,7 @@
 """Derivatives made from grad, vjp, jvp and vmap.
 
-Products with second derivatives, linear maps and their transposes, sums of diagonals. None of them forms a matrix that was not asked for.
+Products with second derivatives, linear maps and their transposes, sums of diagonals. None of them
+forms a matrix that was not asked for.
 """
 
 # pyright: reportPrivateUsage=false

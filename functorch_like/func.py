@@ -12,7 +12,13 @@ from typing import Any
 from . import tree
 from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
 from .derivatives import (
-    ggnvp, hvp, jacobian, laplacian, linear_transpose, linearize, vhp,
+    ggnvp,
+    hvp,
+    jacobian,
+    laplacian,
+    linear_transpose,
+    linearize,
+    vhp,
 )  # fmt: skip
 from .rearrange import rearrange
 from .tensor import Tensor
@@ -92,8 +98,8 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "all_gather", "axis_index", "axis_size", "debug_unwrap", "functionalize", "ggnvp", "grad", "grad_and_value",
-    "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "laplacian", "linear_transpose",
-    "linearize", "pmax", "pmean", "pmin", "psum", "rearrange",
+    "all_gather", "axis_index", "axis_size", "debug_unwrap", "functionalize", "ggnvp", "grad",
+    "grad_and_value", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "laplacian",
+    "linear_transpose", "linearize", "pmax", "pmean", "pmin", "psum", "rearrange",
     "value_and_grad", "vhp", "vjp", "vmap",
 ]  # fmt: skip

@@ -77,9 +77,10 @@ class VmapInfo(NamedTuple):
 class Function:
     """A function with a gradient of its own; subclass it and call `apply`.
 
-    Define static methods `forward(ctx, *args)` and `backward(ctx, *gradients)`; or `forward(*args)`,
-    `setup_context(ctx, inputs, output)` and `backward`. Optional: `jvp(ctx, *tangents)` and
-    `vmap(info, in_dims, *args)`; without them forward mode and vmap follow from the others.
+    Define static methods `forward(ctx, *args)` and `backward(ctx, *gradients)`; or
+    `forward(*args)`, `setup_context(ctx, inputs, output)` and `backward`. Optional:
+    `jvp(ctx, *tangents)` and `vmap(info, in_dims, *args)`; without them forward mode and vmap
+    follow from the others.
 
     Example:
       >>> class Exp(Function):

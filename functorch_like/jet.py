@@ -98,11 +98,11 @@ class JetTrace(Trace):
         )
         with Outside(self):
             slopes = [None if r is None else _slope(r[: order + 1]) for r in rows]
-            first = dispatch(op, primals, params) if order == 1 or not _uses_out(op) else None
+            first: Any = dispatch(op, primals, params) if order == 1 or not _uses_out(op) else None
         tangents = [None if s is None else self._short(s) for s in slopes]
         if first is None:
-            out = dispatch(op, shorter, params)
-            flat = out if type(out) is tuple else (out,)
+            out: Any = dispatch(op, shorter, params)
+            flat: Any = out if type(out) is tuple else (out,)
             first = tuple([y if (r := self.unpack(y)) is None else r[0] for y in flat])
         else:
             out = first

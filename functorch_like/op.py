@@ -224,7 +224,7 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     if trace is not None:
         out = trace.process(op, args, params)
     else:
-        handles = op.impl(*args, **params)
+        handles = op.impl(*args, **params)  # type: ignore[misc]
         if not handles:
             fail(op, args)
         out = wrap(handles)

@@ -20,7 +20,7 @@ from typing import Any
 
 from . import tree
 from .errors import ShapeError, message
-from .op import Op, dispatch
+from .op import Op
 from .tensor import Tensor, ones_of
 from .trace import Outside, Trace
 from .transforms import _in_dims, _mapped_size, _settled, _tensors_of, _zeros_like, grad, vmap
@@ -35,7 +35,7 @@ def per_sample_grad(
 
     Args:
       loss: `loss(params, *sample)`, a scalar.
-      in_dims: the batch dimension of the arguments after the first, as in vmap; the first is shared.
+      in_dims: the batch dimension of the arguments after the first, which is shared; as in vmap.
       options: of vmap.
     Example:
       >>> per_sample_grad(lambda w, x: (w * x).sum())(ones(2), tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -416,10 +416,13 @@ def _total(squares: Sequence[Tensor]) -> Tensor:
 def clipped_grad_sum(
     loss: Callable[..., Any], max_norm: float, in_dims: Any = 0
 ) -> Callable[..., Any]:
-    """A function that gives the sum of the samples' gradients, each scaled to a norm of at most max_norm.
+    """A function that gives the sum of the samples' gradients, each clipped to a norm.
 
     With noise added to it that is the gradient of differentially private learning.
 
+    Args:
+      max_norm: gradients with a larger norm are scaled down to it.
+      loss, in_dims: as for per_sample_norms.
     Returns:
       (sum, norms): the sum in the parameters' structure, and the norms [batch] before clipping.
     Raises:

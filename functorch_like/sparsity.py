@@ -1,8 +1,8 @@
 """Sparse Jacobians and Hessians: which entries can be nonzero, and all of them in few passes.
 
 The pattern is found by carrying, for every element of every value, which inputs it depends on.
-Columns without a common row share a pass (Curtis, Powell & Reid 1974), so a banded Jacobian costs as
-many passes as the band is wide.
+Columns without a common row share a pass (Curtis, Powell & Reid 1974), so a banded Jacobian costs
+as many passes as the band is wide.
 """
 
 # pyright: reportPrivateUsage=false
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
-
 
 from .control_flow import _ground, _Plainly
 from .derivatives import linearize
@@ -142,7 +141,7 @@ def _dependences(
     if places_known and (name in _MOVES or name in _SUMS):
         return mapped(lambda *ts: dispatch(op, tuple(filled(ts, _zeros)), params))
     if name in _PRODUCTS:
-        total: list[Tensor | None] = [None]
+        product: Tensor | None = None
         for i, d in zip(at, moving, strict=True):
             operands = [
                 _is_nonzero(p) if k not in at and known[k] else ones_of(p)
@@ -154,8 +153,8 @@ def _dependences(
 
             with _Plainly():
                 part = vmap(one)(d.to(dtype)) != 0
-            total = [part if total[0] is None else total[0] | part]
-        return total
+            product = part if product is None else product | part
+        return [product]
     if not all(known):
         return _anything(moving, outs)
     # the derivative in random directions, at this point

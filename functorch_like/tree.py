@@ -150,7 +150,8 @@ def register_dataclass(cls: Any = None, *, data_fields: Any = None, meta_fields:
             f"register_dataclass: expected a dataclass, got {getattr(cls, '__name__', cls)!r}. "
             "Put @dataclass below."
         )
-    names = [f.name for f in dataclasses.fields(cls)]
+    kind: Any = cls
+    names = [f.name for f in dataclasses.fields(kind)]
     meta = tuple(meta_fields)
     data = tuple(n for n in names if n not in meta) if data_fields is None else tuple(data_fields)
     unknown = [n for n in (*data, *meta) if n not in names]
@@ -164,12 +165,12 @@ def register_dataclass(cls: Any = None, *, data_fields: Any = None, meta_fields:
         )
 
     def rebuilt(fixed: Any, children: Any) -> Any:
-        instance = object.__new__(cls)  # no __init__: children may be placeholders
+        instance = object.__new__(kind)  # no __init__: children may be placeholders
         for name, value in (*zip(data, children, strict=True), *zip(meta, fixed, strict=True)):
             object.__setattr__(instance, name, value)
         return instance
 
-    return register(cls, flat, rebuilt)
+    return register(kind, flat, rebuilt)
 
 
 def _everywhere() -> Any:

@@ -107,7 +107,7 @@ def test_a_nan_is_traced_to_its_forward_line(way):
 
 
 def test_a_nan_of_the_forward_pass():
-    with pytest.raises(ft.GradError, match="no nan from log, got one at .*test_collectives"):
+    with pytest.raises(ft.GradError, match=r"no nan from log, got one at .*test_collectives"):
         with ft.detect_anomaly():
             ft.vmap(lambda x: x.log())(ft.tensor([-1.0, 1.0]))
     with ft.detect_anomaly():  # one that was there before is nobody's fault

@@ -210,7 +210,7 @@ def test_associative_scan(n):
     close(ft.associative_scan(lambda a, b: a + b, x, reverse=True), x.flip(0).cumsum(0).flip(0))
     close(ft.associative_scan(lambda a, b: a + b, x, dim=1), x.cumsum(1))
     # a first-order recurrence, h = a h + b, as pairs that compose
-    a, b = ft.associative_scan(lambda f, g: (f[0] * g[0], f[1] * g[0] + g[1]), (x[:, 0], x[:, 1]))
+    _, b = ft.associative_scan(lambda f, g: (f[0] * g[0], f[1] * g[0] + g[1]), (x[:, 0], x[:, 1]))
     h = ft.tensor(0.0, dtype=D)
     for i in range(n):
         h = h * x[i, 0] + x[i, 1]
