@@ -104,9 +104,9 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     finally:
         state.trace = outer
         recorder.lift()
-    _freeze(recorder.steps, places, held)
     steps = recorder.steps
     wanted = [p for p in ends if p is not None]
+    _freeze(steps, places, wanted, held)
 
     def jvp_fn(*tangents: Any) -> Any:
         """The derivative along tangents of the primals' structure."""
@@ -137,8 +137,13 @@ class _Input:
 _INPUT: Any = _Input()
 
 
-def _freeze(steps: list[Step], inputs: list[Place], held: list[tuple[Tensor, ...]]) -> None:
-    """Makes results that do not depend on the inputs constants of the steps that use them."""
+def _freeze(
+    steps: list[Step],
+    inputs: list[Place],
+    wanted: list[Place],
+    held: list[tuple[Tensor, ...]],
+) -> None:
+    """Makes results that do not depend on the inputs constants, where they are used or wanted."""
     moving = {index for index, _ in inputs}
     values = dict(zip(range(len(inputs), len(steps)), held, strict=True))
     for index, step in enumerate(steps):
@@ -150,6 +155,9 @@ def _freeze(steps: list[Step], inputs: list[Place], held: list[tuple[Tensor, ...
         for s in steps[index].sources:
             if type(s) is tuple and s[0] not in moving:
                 steps[s[0]].kept = values[s[0]]
+    for index, _ in wanted:
+        if index not in moving:
+            steps[index].kept = values[index]
     for index, step in enumerate(steps):
         if index not in moving:
             step.sources = []
