@@ -18,14 +18,16 @@ from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from typing import Any
 
+from cbackend import lib
+
 from . import tree
-from .errors import ShapeError, TraceError, message
+from .errors import GradError, ShapeError, TraceError, message
 from .jvp import JvpTrace
 from .op import Op, Spec
 from .ops.family import sum_to
 from .tape import fill_node, record
 from .tensor import Tensor, traced
-from .trace import Outside, Trace, no_grad, state
+from .trace import Outside, Trace, clock, no_grad, state
 from .transforms import _zeros_like, vjp
 from .vjp import VjpOutput, VjpTrace, VjpValue
 from .vmap import VmapTrace
@@ -75,7 +77,13 @@ class Rules:
             outs, residuals = self.forward(*inputs)
             backward = self.backward
             assert backward is not None
-            return outs, lambda cts: backward(residuals, cts)
+            now, saved = clock[0], [r for r in tree.leaves(residuals) if isinstance(r, Tensor)]
+
+            def back(cts: Sequence[Tensor]) -> Any:
+                _unwritten(self.name, saved, now)
+                return backward(residuals, cts)
+
+            return outs, back
         push = self.push
         assert push is not None
         at = [i for i, x in enumerate(inputs) if x.dtype.is_inexact]
@@ -128,9 +136,10 @@ class Rules:
             results[i] = t
         return outs, results
 
-    def mapped(self, size: int, randomness: str, batched: Sequence[bool]) -> Rules:
+    def mapped(self, vmapped: VmapTrace, batched: Sequence[bool]) -> Rules:
         """The rules of the function mapped over a dimension in front of the batched inputs."""
-        run = partial(_mapped, size, randomness)
+        size, randomness = vmapped.size, vmapped.randomness
+        run = partial(_mapped, vmapped)
 
         def call(*inputs: Tensor) -> Tensors:
             if self.batch is not None:
@@ -193,6 +202,24 @@ class Rules:
         return rules
 
 
+def _unwritten(name: str, saved: Sequence[Tensor], since: int) -> None:
+    """Checks that saved tensors are as they were.
+
+    Raises:
+      GradError: one has been written to in memory.
+    """
+    for t in saved:
+        if t._v and lib.cb_last_write(t._v) > since:
+            raise GradError(
+                message(
+                    name,
+                    f"a saved tensor (shape {list(t._shape)}) as it was in the forward pass",
+                    "one that an in-place operation has changed since",
+                    "Write to a clone(), or use the out-of-place form.",
+                )
+            )
+
+
 def _filled(tangents: Sequence[Tensor | None], like: Sequence[Any]) -> list[Any]:
     return [
         _zeros_of(x) if t is None and x.dtype.is_inexact else t
@@ -207,8 +234,7 @@ def _zeros_of(x: Any) -> Tensor:
 
 
 def _mapped(
-    size: int,
-    randomness: str,
+    vmapped: VmapTrace,
     function: Callable[..., Any],
     inputs: Sequence[Any],
     batched: Sequence[bool],
@@ -222,7 +248,7 @@ def _mapped(
       split: the function returns outputs and residuals; the latter as leaves, definition and flags.
       pairs: it returns two tuples.
     """
-    with VmapTrace(size, randomness) as trace:
+    with VmapTrace(vmapped.size, vmapped.randomness, vmapped.axis_name) as trace:
         args = [trace.leaf(x) if b else x for x, b in zip(inputs, batched, strict=True)]
         out = function(*args)
 
@@ -297,7 +323,7 @@ def invoke(rules: Rules, inputs: Tensors) -> Tensors:
         pairs = [trace.unpack(x) for x in inputs]
         batched = [b for _, b in pairs]
         with Outside(trace):
-            mapped = rules.mapped(trace.size, trace.randomness, batched)
+            mapped = rules.mapped(trace, batched)
             outs = invoke(mapped, tuple([x for x, _ in pairs]))
         return tuple([trace.leaf(y) for y in outs])
     if not rules.differentiable:

@@ -323,6 +323,24 @@ def test_residuals_of_inputs_do_not_need_a_second_run():
     assert len(runs) == 1 and float(x.grad) == 6
 
 
+def test_a_saved_tensor_that_was_written_to_is_an_error():
+    w = ft.ones(2)
+    f = ft.custom_vjp(lambda x: x * w)
+    f.defvjp(lambda x: (x * w, w), lambda w, ct: (ct * w,))
+    x = ft.ones(2, requires_grad=True)
+    y = f(x).sum()
+    w.add_(1)
+    with pytest.raises(ft.GradError, match=r"a saved tensor \(shape \[2\]\) as it was"):
+        y.backward()
+
+
+def test_lanes_meet_inside():
+    f = ft.custom_jvp(lambda x: x / ft.psum(x, "i"))
+    f.defjvp(lambda p, t: (f(*p), t[0] * 7))
+    assert ft.vmap(f, axis_name="i")(ft.tensor([1.0, 3.0])).tolist() == [0.25, 0.75]
+    assert ft.vmap(ft.grad(f), axis_name="i")(ft.tensor([1.0, 3.0])).tolist() == [7, 7]
+
+
 def test_exceptions_leave_nothing_behind():
     class Stop(Exception):
         pass
