@@ -108,7 +108,7 @@ class ClippedGradients(common.Kept):
 
 
 class Checkpoint(common.Kept):
-    """The gradient by the input of a tanh MLP of 24 layers, width 1024, batch 512, in 6 segments."""
+    """The gradient by the input of a tanh MLP of 24 layers, width 1024, batch 512; 6 segments."""
 
     params = ["grad", "tape"]
     param_names = ["way"]

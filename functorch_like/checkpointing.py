@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial, wraps
 from typing import Any
-from weakref import ref
+from weakref import WeakSet, ref
 
 from cbackend import lib
 
@@ -101,6 +101,7 @@ class _Region:
         self.nodes: list[tuple[Node, list[Any], tuple[Place, ...] | None]] = []
         self.values: list[tuple[Node, list[Any], tuple[Place, ...] | None]] = []
         self.shells: list[Any] = []  # weak references that call back
+        self.results: WeakSet[Any] = WeakSet()  # values that leave the function: they stay
 
     @property
     def steps(self) -> list[Step]:
@@ -227,7 +228,7 @@ class _At:
 
 def _drop(value: Any, region: Any, _shell: Any) -> None:
     node = value()
-    if node is not None and type(node) is VjpValue:
+    if node is not None and type(node) is VjpValue and node not in region[0].results:
         node.__class__ = _DroppedValue
         del node.__dict__["primal"]
         node.region = region  # type: ignore[attr-defined]
@@ -304,14 +305,29 @@ def _run(
         out = function(*args, **kwargs)
         for leaf in tree.flatten(out)[0]:
             if isinstance(leaf, Tensor):
-                leaf._current()
+                _keep(leaf, regions)
         return out
     finally:
         state.trace = top
+        for trace in traces:  # an outer checkpoint is responsible for what is in an inner one too
+            if isinstance(trace, Recorder):
+                trace.settle()
         for upper, lower in moved:
             upper.parent = lower
         for region in regions:
             region.recorder.lift()
+
+
+def _keep(t: Tensor, regions: Sequence[_Region]) -> None:
+    """Notes a result, at all levels of transforms."""
+    while True:
+        meta: Any = t._current()
+        if meta is None or meta.trace is None:
+            return
+        value = meta.tracer or meta
+        for region in regions:
+            region.results.add(value)
+        t = value.inner()
 
 
 def checkpoint_sequential(

@@ -230,6 +230,39 @@ def peak(function):
 
 
 @pytest.mark.parametrize("way", ["grad", "tape"])
+def test_checkpoints_within_checkpoints(way):
+    layers = [ft.randn(8, 8, dtype=D) * 0.3 for _ in range(6)]
+    x = ft.randn(4, 8, dtype=D)
+
+    def layer(x, w):
+        return (x @ w).tanh()
+
+    def half(x, some):
+        for w in some:
+            x = ft.checkpoint(layer, x, w)
+        return x
+
+    def plain(x):
+        for w in layers:
+            x = layer(x, w)
+        return (x**2).sum()
+
+    def nested(x):
+        for at in (0, 3):
+            x = checkpoint(half, x, layers[at : at + 3])
+        return (x**2).sum()
+
+    derivative = ft.grad if way == "grad" else by_tape
+    close(derivative(nested)(x), derivative(plain)(x))
+    close(
+        ft.grad(lambda x: derivative(nested)(x).sin().sum())(x),
+        ft.grad(lambda x: derivative(plain)(x).sin().sum())(x),
+    )
+    xs = ft.stack([x, x * 2])
+    close(ft.vmap(derivative(nested))(xs)[1], derivative(plain)(x * 2))
+
+
+@pytest.mark.parametrize("way", ["grad", "tape"])
 def test_peak_memory(way):
     """Of a deep MLP, in segments of about the square root of its depth."""
     layers = [ft.randn(64, 64) * 0.1 for _ in range(24)]

@@ -23,7 +23,7 @@ OPS = [
 def cases(name):
     """Scalar-argument forms of the op's first samples: a function of one vector, and the vector."""
     op = TABLE[name]
-    for args, params in samples_of(op, D)[:4]:
+    for args, params in samples_of(op, D)[:3]:
         at = [i for i, a in enumerate(args) if a.dtype is D]
         sizes = [args[i].numel() for i in at]
         if not at or not sum(sizes) or sum(sizes) > 60:
@@ -80,6 +80,9 @@ def test_second_order(name):
         def along(f, v=v):
             return lambda x: ft.jvp(f, (x,), (v,))[1]
 
+        def summed(x, g=along(f)):  # noqa: B008
+            return g(x).sum()
+
         value, (first, second) = ft.jet(f, (x,), ([v, v * 0],))
         close(value, f(x), "jet, value")
         close(first, along(f)(x), "jet, first")
@@ -91,7 +94,7 @@ def test_second_order(name):
         other = v.flip(0)
         close(seconds, want + along(along(f, other), other)(x), "collapsed, second")
         close(
-            ft.grad(ft.checkpoint(lambda x, f=f, v=v: along(f, v)(x).sum()))(x),
-            ft.grad(lambda x, f=f, v=v: along(f, v)(x).sum())(x),
+            ft.grad(ft.checkpoint(summed))(x),
+            ft.grad(summed)(x),
             "checkpoint of jvp",
         )
