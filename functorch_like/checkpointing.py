@@ -156,7 +156,8 @@ class _Region:
 
     def restore_tape(self) -> None:
         """Gives the tape's nodes their saved tensors back."""
-        saved, state.grad = state.grad, False
+        saved = state.grad
+        state.grad = saved and self.recorder.parent is not None  # a context below may record
         try:
             with _At(self.recorder.parent):
                 self._fill(self.nodes, lambda t: t)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -386,8 +387,9 @@ def _on_tape(rules: Rules, inputs: Tensors) -> Tensors:
     function is run again with recording, so that they are connected to the inputs.
     """
     rules.needs[:] = [x.requires_grad for x in inputs]
-    with no_grad():
-        plain = tuple([x._alias() for x in inputs])
+    plain = tuple([x._alias() for x in inputs])
+    # under a transform the tape of a context below may record what happens
+    with no_grad() if state.trace is None else nullcontext():
         outs, back = rules.linearized_back(plain)
         outs = _alone(outs, plain)
     specs = [Spec(x) for x in inputs]

@@ -78,10 +78,12 @@ def test_second_order(name):
         v = ft.randn(x.shape, dtype=D)
 
         def along(f, v=v):
-            return lambda x: ft.jvp(f, (x,), (v,))[1]
+            return lambda x: ft.jvp(f, (x,), (v,))[1]  # noqa: B023
 
-        def summed(x, g=along(f)):  # noqa: B008
-            return g(x).sum()
+        pushed = along(f)
+
+        def summed(x, pushed=pushed):
+            return pushed(x).sum()
 
         value, (first, second) = ft.jet(f, (x,), ([v, v * 0],))
         close(value, f(x), "jet, value")
