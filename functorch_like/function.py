@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .custom import Rules, Tensors, _fronted, invoke
 from .errors import GradError, message
+from .rules import Rules, Tensors, fronted, invoke
 from .tensor import Tensor
 
 
@@ -235,7 +235,7 @@ class _Call:
             (y if d is None else y.movedim(d, 0), d is not None)
             for y, d in zip(outs, [dims[i] for i in self.places], strict=True)
         ]
-        return _fronted(size, pairs)
+        return fronted(size, pairs)
 
 
 class _Static(NamedTuple):
