@@ -223,7 +223,9 @@ class StageTrace(Trace):
                 finally:
                     if isinstance(draw, StagedDraw):
                         draw.evaluating = False
-                self.values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
+                self.values.update(
+                    zip(e.outputs, made if type(made) is tuple else (made,), strict=True)
+                )
         finally:
             state.trace = saved
         return self.values[wanted]
