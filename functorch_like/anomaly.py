@@ -28,7 +28,7 @@ class detect_anomaly(Transparent):
       GradError: a nan was made.
     Example:
       >>> with detect_anomaly():
-      ...     grad(lambda x: (x * 0).sqrt() * 0)(tensor(0.0))
+      ...     grad(lambda x: (x * 0).sqrt())(tensor(0.0))
       Traceback (most recent call last):
       GradError: ...
     """
