@@ -20,10 +20,10 @@ from typing import Any
 
 from . import tree
 from .errors import ShapeError, message
+from .mapping import _in_dims, _mapped_size, vmap
 from .op import Op
 from .tensor import Tensor, ones_of
 from .trace import Outside, Trace
-from .mapping import _in_dims, _mapped_size, vmap
 from .transforms import _settled, _tensors_of, _zeros_like, grad
 from .vjp import VjpTrace
 from .vmap import VmapTrace

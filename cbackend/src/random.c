@@ -127,8 +127,8 @@ cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint6
 }
 
 /* Draws one lane: as the functions above do, into memory that is there. */
-static int draw_lane(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t low,
-                     uint64_t range) {
+static int draw_lane(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b,
+                     int64_t low, uint64_t range) {
     if (kind == INTEGERS) return cb_backend_of(out)->random_int(out, seed, offset, low, range);
     if (kind == PERMUTATION) return cb_backend_of(out)->random_perm(out, seed, offset);
     return draw(kind, out, seed, offset, a, b);
@@ -145,7 +145,8 @@ cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t
     cb_release(like);
     int64_t whole[CB_MAX_NDIM], count = 1;
     if (n < 0 || n + ndim > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_DIM, "random: expected at most %d dimensions, got %d.", CB_MAX_NDIM, n + ndim);
+        return cb_fail_null(CB_ERR_DIM, "random: expected at most %d dimensions, got %d.", CB_MAX_NDIM,
+                            n + ndim);
     for (int d = 0; d < n; d++) count *= whole[d] = lanes[d];
     for (int d = 0; d < ndim; d++) whole[n + d] = shape[d];
     cb_tensor *out = cb_empty(dtype, device, n + ndim, whole);
@@ -160,8 +161,8 @@ cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t
             rest /= lanes[d];
         }
         cb_tensor *row = cb_view_new(out, ndim, out->shape + n, out->strides + n, out->offset + lane * each);
-        status = row ? draw_lane(kind, row, seed, at, a, b, low, (uint64_t)high - (uint64_t)low)
-                     : cb_error_code();
+        status =
+            row ? draw_lane(kind, row, seed, at, a, b, low, (uint64_t)high - (uint64_t)low) : cb_error_code();
         cb_release(row);
     }
     return finished(out, status);

@@ -11,5 +11,12 @@ from .graph import Graph
 from .stage import at_each_run, current_stage, depends_on, eagerly
 
 __all__ = [
-    "Compiled", "Graph", "at_each_run", "compile", "depends_on", "current_stage", "eagerly", "make_graph",
+    "Compiled",
+    "Graph",
+    "at_each_run",
+    "compile",
+    "current_stage",
+    "depends_on",
+    "eagerly",
+    "make_graph",
 ]  # fmt: skip

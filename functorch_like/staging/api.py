@@ -260,7 +260,7 @@ class _Static:
 
 
 def _kind(x: Any) -> Any:
-    """What a program depends on: of a tensor dtype, shape and strides, of other values the value."""
+    """What a program depends on: of tensors dtype, shape and strides, of other things the value."""
     if isinstance(x, Tensor):
         v = x._memory("compile")
         strides = None if v.flags & 2 else tuple(v.strides[i] for i in range(v.ndim))

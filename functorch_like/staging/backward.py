@@ -20,7 +20,7 @@ from ..trace import Leaf, next_sequence, state
 from .graph import Equation, Graph, Var
 from .passes import optimize
 from .program import Program
-from .stage import StageTrace, Staged
+from .stage import Staged, StageTrace
 
 _new = object.__new__
 

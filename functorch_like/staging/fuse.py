@@ -194,7 +194,7 @@ class Steps:
         return len(self._steps) <= 64
 
     def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
-        padded = (operands + [0, 0])[:3]
+        padded = [*operands, 0, 0][:3]
         self._steps.append([family, op, compute, result, *padded])
         return -len(self._steps)
 

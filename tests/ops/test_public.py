@@ -561,9 +561,11 @@ def in_place_names():
     return sorted(
         n
         for n in dir(Tensor)
-        if n.endswith("_") and not n.startswith("_") and n not in STATE | DRAWS
+        if n.endswith("_")
+        and not n.startswith("_")
+        and n not in STATE | DRAWS
         # the others' own tests are in test_surface.py
-        and (n in ARGUMENTS or n in ALIASES or n[:-1] in TABLE and n not in STRIDED)
+        and (n in ARGUMENTS or n in ALIASES or (n[:-1] in TABLE and n not in STRIDED))
     )
 
 
