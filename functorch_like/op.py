@@ -87,8 +87,8 @@ class Op:
 
     __slots__ = (
         "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
-        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull", "random",
-        "samples", "takes_needs", "tolerance", "view", "vjp",
+        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull",
+        "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
     vjp: Any
