@@ -126,6 +126,12 @@ class Trace:
         active.remove(self)
         self.finished = True
 
+    # Shorter ways for elementwise ops of one and two operands, or None; they give None themselves for
+    # operands that need the general one: `one(op, function, x)`, `two(op, function, x, y)`, where the
+    # public function evaluates the op in the parent's context.
+    one: Any = None
+    two: Any = None
+
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         """Evaluates an operation on tensors, of which some are this trace's tracers."""
         raise NotImplementedError

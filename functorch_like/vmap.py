@@ -102,6 +102,42 @@ class VmapTrace(Trace):
             pairs = map(self.unpack, args)
             return dispatch(op, tuple(x[0] if b else x for x, b in pairs), params)
 
+    def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
+        m = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:  # type: ignore[union-attr]
+            return None
+        state.trace = self.parent
+        try:
+            out = function(m.physical)  # type: ignore[union-attr]
+        finally:
+            state.trace = self
+        return traced(BatchedValue(self, out))
+
+    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
+        m = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:  # type: ignore[union-attr]
+            return None
+        x = m.physical  # type: ignore[union-attr]
+        if y.__class__ is Tensor:
+            n = y._m
+            if n is None:
+                if y.ndim >= x.ndim:  # it would meet the mapped dimension
+                    return None
+            elif n.__class__ is BatchedValue and n.trace is self and not n.is_view:
+                y = n.physical  # type: ignore[union-attr]
+                if y.ndim != x.ndim:
+                    return None
+            else:
+                return None
+        elif y.__class__ is not float and y.__class__ is not int:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(x, y)
+        finally:
+            state.trace = self
+        return traced(BatchedValue(self, out))
+
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         physical: list[Tensor] = []
         batched: list[bool] = []
