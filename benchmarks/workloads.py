@@ -258,7 +258,7 @@ def training_step(f: Framework, model: Any, optimizer: Any, x: Any, y: Any) -> C
 
 
 def steps(f: Framework, model: str) -> Callable[[], Any]:
-    """The training step of the MLP with Adam or of LeNet with SGD, as the issue on training says."""
+    """The training step of the MLP with Adam, or of LeNet with SGD and momentum."""
     if model == "mlp":
         net, (x, y) = mlp_module(f), images(f, 784)
         return training_step(f, net, f.optim.Adam(net.parameters()), x, y)

@@ -125,13 +125,13 @@ class VjpTrace(Trace):
         )
 
     def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
-        m = x._m
+        m: Any = x._m
         if m is not None and m.is_view:
             sync(x)
             m = x._m
         if m.__class__ is not VjpValue or m.trace is not self:
             return None
-        x = m.primal  # type: ignore[union-attr]
+        x = m.primal
         state.trace = self.parent
         try:
             out = function(x)
@@ -142,12 +142,13 @@ class VjpTrace(Trace):
         return self._recorded(op, x, None, m, None, 1, out)
 
     def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m, n = x._m, None
+        m: Any = x._m
+        n: Any = None
         if m is not None and m.is_view:
             sync(x)
             m = x._m
-        if m.__class__ is VjpValue and m.trace is self:  # type: ignore[union-attr]
-            x = m.primal  # type: ignore[union-attr]
+        if m.__class__ is VjpValue and m.trace is self:
+            x = m.primal
         elif m is not None:
             return None
         if y.__class__ is Tensor:

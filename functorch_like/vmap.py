@@ -103,28 +103,28 @@ class VmapTrace(Trace):
             return dispatch(op, tuple(x[0] if b else x for x, b in pairs), params)
 
     def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
-        m = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:  # type: ignore[union-attr]
+        m: Any = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
             return None
         state.trace = self.parent
         try:
-            out = function(m.physical)  # type: ignore[union-attr]
+            out = function(m.physical)
         finally:
             state.trace = self
         return traced(BatchedValue(self, out))
 
     def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:  # type: ignore[union-attr]
+        m: Any = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
             return None
-        x = m.physical  # type: ignore[union-attr]
+        x = m.physical
         if y.__class__ is Tensor:
-            n = y._m
+            n: Any = y._m
             if n is None:
                 if y.ndim >= x.ndim:  # it would meet the mapped dimension
                     return None
             elif n.__class__ is BatchedValue and n.trace is self and not n.is_view:
-                y = n.physical  # type: ignore[union-attr]
+                y = n.physical
                 if y.ndim != x.ndim:
                     return None
             else:
