@@ -5,7 +5,7 @@ function is run again for each group of lanes that agree, and the results are pu
 groups may part again. So a mapped function may hold any Python control flow, and must be pure.
 """
 
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

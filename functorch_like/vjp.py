@@ -5,6 +5,9 @@ parent context, and rules run there. So the backward pass of an inner grad is or
 outer one, which can differentiate it again, and the perturbations of the two cannot be confused.
 """
 
+# a meta whose class was compared is a tracer's value
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -6,6 +6,9 @@ Keeping it in front (a view: no data move) makes every batching rule a shift of 
 that do not depend on a mapped input stay as they are and are computed once.
 """
 
+# a meta whose class was compared is a tracer's value
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import Any
