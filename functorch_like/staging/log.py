@@ -20,7 +20,7 @@ def write(text: str) -> None:
     if where in ("", "0"):
         return
     line = f"compile: {text}\n"
-    if where in ("1", "stderr"):
+    if where == "1":
         sys.stderr.write(line)
         return
     with open(where, "a", encoding="utf-8") as file:
