@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..op import NONDIFF
+from ..op import NONDIFF, Op
 from ..tensor import Tensor
 from .creation import zeros_like
-from .family import binary, chain, operand
+from .family import binary, chain, operand, ternary
 
 __all__ = [
     "add",
@@ -223,16 +223,29 @@ def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     return where(at_zero, 0, out * log(where(at_zero, 1, x)))
 
 
-def _larger(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """t where x wins against y; on ties each side gets half, as in torch."""
-    from .ternary import where
+# t where x wins against y, or is nan; on ties each side gets half, as in torch
+_max_share = ternary(
+    "max_share",
+    (chain(lambda t, _t, x, y, _out: _max_share(t, x, y)), 0, 0),
+    samples={"kinds": "float"},
+)
+_min_share = ternary(
+    "min_share",
+    (chain(lambda t, _t, x, y, _out: _min_share(t, x, y)), 0, 0),
+    samples={"kinds": "float"},
+)
 
-    return where(x == y, t / 2, where((x > y) | (x != x), t, 0))
+
+def _share(op: Op, t: Tensor, x: Any, y: Any) -> Tensor:
+    return op(t, operand("maximum", x), operand("maximum", y))
 
 
 maximum = binary(
     "maximum",
-    (chain(lambda t, x, y, _out: _larger(t, x, y)), chain(lambda t, x, y, _out: _larger(t, y, x))),
+    (
+        chain(lambda t, x, y, _out: _share(_max_share, t, x, y)),
+        chain(lambda t, x, y, _out: _share(_max_share, t, y, x)),
+    ),
     "The larger of x and y; nan where either is. On ties the gradient is split evenly.",
     inplace=False,
     oracle="numpy.maximum",
@@ -241,8 +254,8 @@ maximum = binary(
 minimum = binary(
     "minimum",
     (
-        chain(lambda t, x, y, _out: _larger(t, -x, -y)),
-        chain(lambda t, x, y, _out: _larger(t, -y, -x)),
+        chain(lambda t, x, y, _out: _share(_min_share, t, x, y)),
+        chain(lambda t, x, y, _out: _share(_min_share, t, y, x)),
     ),
     "The smaller of x and y; nan where either is. On ties the gradient is split evenly.",
     inplace=False,

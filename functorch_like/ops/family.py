@@ -177,7 +177,8 @@ def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tenso
 
         return pull_two
     return lambda node, ct: [
-        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
+        None if e is None or pull is None else pull(node, ct)
+        for e, pull in zip(node.edges, pullers, strict=True)
     ]
 
 
@@ -185,10 +186,13 @@ def _jvp(op: Op) -> Callable[..., Any]:
     def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Tensor) -> Tensor:
         total = None
         for t, partial in zip(tangents, op.partials, strict=True):
-            if t is not None:
+            if t is not None and not (type(partial) is int and partial == 0):
                 term = _pushed(t, partial, args, out)
                 total = term if total is None else total + term
-        assert total is not None
+        if total is None:
+            from .creation import zeros_like
+
+            return zeros_like(out)
         if total._shape != out._shape:
             total = total.expand(out._shape)
         return total if total.dtype is out.dtype else total.to(out.dtype)
