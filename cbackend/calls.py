@@ -76,7 +76,9 @@ def functions(header: str) -> list[Function]:
         count = "0"
         for part in " ".join(parameters.split()).split(","):
             listed.append(_parameter(part, count))
-            if listed[-1].type == "int" and re.fullmatch(r"n\d?|nd|ndim|ncode|nout", listed[-1].name):
+            if listed[-1].type == "int" and re.fullmatch(
+                r"n\d?|nd|ndim|ncode|nout", listed[-1].name
+            ):
                 count = listed[-1].name
         known = all(
             p.type in NUMBERS or p.type in ARRAYS or p.type in (TENSOR, TENSORS, RESULTS)
@@ -161,10 +163,8 @@ def record(all_functions: list[Function]) -> str:
             elif p.type == RESULTS:
                 lines.append("    cb_record_number((cb_word){.i = 0});")
             elif p.type in ARRAYS:
-                item = ARRAYS[p.type]
-                lines.append(
-                    f"    cb_record_bytes({p.name}, (int64_t)({p.count}) * (int64_t)sizeof({item}));"
-                )
+                nbytes = f"(int64_t)({p.count}) * (int64_t)sizeof({ARRAYS[p.type]})"
+                lines.append(f"    cb_record_bytes({p.name}, {nbytes});")
             else:
                 value = p.name
                 if value == "device":  # a program makes its tensors where its inputs lie

@@ -64,8 +64,15 @@ def vmap(
     if axis_name is not None and chunk_size is not None:
         raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
 
+    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int and out_dims == 0
+    plain = plain and chunk_size is None and axis_name is None
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if plain and not kwargs:
+            out = _of_tensors(function, args, randomness, max_paths)
+            if out is not None:
+                return out
         flat, definition = tree.flatten(args)
         dims = _in_dims(in_dims, args, flat)
         size = _mapped_size(flat, dims)
@@ -84,6 +91,51 @@ def vmap(
         return _joined(pieces, out_dims)
 
     return wrapped
+
+
+def _of_tensors(
+    function: Callable[..., Any], args: tuple[Any, ...], randomness: str, max_paths: int
+) -> Any:
+    """The usual call without its generality: tensors, mapped in front as are the results.
+
+    None before anything has run if this is another.
+    """
+    size = -1
+    for x in args:
+        if not isinstance(x, Tensor):
+            return None
+        shape = x._shape
+        if not shape or (size >= 0 and shape[0] != size):
+            return None
+        size = shape[0]
+    if size < 0:
+        return None
+    trace = VmapTrace(size, randomness)
+    trace.run_one_lane = lambda: function(*[x[0] for x in args])
+    completed = False
+    try:
+        with trace:
+            out = function(*[trace.leaf(x) for x in args])
+            completed = True
+            m = out._current() if isinstance(out, Tensor) else None
+            if m is not None and m.trace is trace:
+                return (m.tracer or m).physical
+            flat, definition = tree.flatten(out)
+            for y in flat:
+                if isinstance(y, Tensor):
+                    y._current()
+            pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+    except LanesDiffer as parting:
+        if parting.trace is not trace:
+            raise
+        groups = parting.groups
+    else:
+        return tree.unflatten(definition, [_placed(y, batched, 0, size) for y, batched in pairs])
+    finally:
+        if trace.streams:
+            trace.finish_streams(completed)
+    run = _Run(function, len(args), [0] * len(args), {}, 0, randomness, None, max_paths)
+    return run.finished(size, *run._groups(groups, list(args)))
 
 
 class _Run:

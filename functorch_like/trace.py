@@ -139,6 +139,9 @@ class Trace:
         line = next((n for start, end, n in code.co_lines() if start <= instruction < end), None)
         return f"{code.co_filename}:{line}"
 
+    def settle(self) -> None:
+        """Takes note of what was computed last; called before a backward pass starts."""
+
     def owns(self, t: Tensor) -> bool:
         """Was the tensor made since this trace was entered?"""
         if t._v:

@@ -252,7 +252,8 @@ int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, dou
 cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
                          uint64_t offset, int64_t low, int64_t high); /* integers in [low, high) */
 cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset);
-/* One draw a lane, [*lanes, *shape]: in lane (i, j, ...) the offset is offset + i * strides[0] + j * strides[1]
+/* One draw a lane, [*lanes, *shape]: in lane (i, j, ...) the offset is offset + i * strides[0] + j *
+ * strides[1]
  * + ... kind 4: integers in [low, high), 6: permutations of shape[0] items; else as cb_random. */
 cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t *lanes,
                            const int64_t *strides, int ndim, const int64_t *shape, uint64_t seed,
@@ -366,9 +367,9 @@ const char *cb_program_call(const cb_program *p, int i); /* the function behind 
 int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
 /* Elementwise steps in one sweep over operands that broadcast (src/fused.c). code: the dtype each of the n
  * operands is read in; the number of steps; for each {family, op, compute dtype, result dtype, three
- * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse: bit
- * k says that xs[k] may become a result's memory. into: 4 bits an operand, 1 + the result that may be written
- * over it. */
+ * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse:
+ * bit k says that xs[k] may become a result's memory. into: 4 bits an operand, 1 + the result that may be
+ * written over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into);
 /* CFFI-END */

@@ -35,7 +35,7 @@ _BINARY = {
     "nextafter": binary.nextafter, "not_equal": binary.ne, "pow": binary.pow,
     "subtract": binary.sub,
 }  # fmt: skip
-__all__ = [
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     *_UNARY, *_BINARY, "ceil", "clip", "floor", "floor_divide", "imag", "real",
     "remainder", "round", "sign", "trunc",
 ]  # fmt: skip

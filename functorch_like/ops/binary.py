@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..op import NONDIFF
@@ -80,7 +81,10 @@ mul = binary(
 )
 _div = binary(
     "div",
-    (lambda _x, y, _out: 1 / y, lambda _x, y, out: -out / y),
+    (
+        chain(lambda t, _x, y, _out: t / _conjugate(y), lambda t, _x, y, _out: t / y),
+        lambda _x, y, out: -out / y,
+    ),
     "The quotient: x / y; integers give the default floating dtype.",
     dunder="truediv",
     oracle="numpy.divide",
@@ -191,8 +195,27 @@ def _pow_by_base(x: Tensor, y: Any) -> Tensor:
     return where(y == 0, 0, y * pow(x, y - 1))
 
 
+def _conjugate(x: Any) -> Any:
+    return x.conj() if isinstance(x, Tensor) and x.dtype.is_complex else x
+
+
+def _positive_number(x: Any) -> float | None:
+    """The value of a Python number that stands for an operand, if it is real and positive.
+
+    What is computed from such numbers alone has the default dtype; as a Python number it is exact.
+    """
+    if isinstance(x, Tensor):
+        if not x._v or not x._v.flags & 1:
+            return None
+        x = x.item()
+    return float(x) if not isinstance(x, complex) and x > 0 else None
+
+
 def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     """x^y log x, and 0 where x is 0 and y is not negative."""
+    number = _positive_number(x)
+    if number is not None:
+        return out * math.log(number)
     from .ternary import where
     from .unary import log
 
@@ -314,7 +337,10 @@ def _exp(x: Tensor) -> Tensor:
     return exp(x)
 
 
-def _xlogy_by_x(x: Tensor, y: Tensor) -> Tensor:
+def _xlogy_by_x(x: Tensor, y: Tensor) -> Any:
+    number = _positive_number(y)
+    if number is not None:
+        return math.log(number)
     from .ternary import where
     from .unary import log
 

@@ -427,7 +427,7 @@ def binary(
     dunder: str | None = None,
     samples: dict[str, Any] | None = None,
     oracle: str | None = None,
-) -> Callable[[Any, Any], Tensor]:
+) -> Callable[..., Tensor]:
     """An op of two operands that broadcast, with the C kernel of the same name.
 
     Numbers may stand for either.

@@ -108,8 +108,10 @@ class Compiled:
                 entry = last[0]
                 out = entry.run(handles)
                 if out:
-                    return out[0] if entry.definition is tree._LEAF else tree.unflatten(
-                        entry.definition, out
+                    return (
+                        out[0]
+                        if entry.definition is tree._LEAF
+                        else tree.unflatten(entry.definition, out)
                     )
         return self._general(args, kwargs)
 
@@ -143,8 +145,10 @@ class Compiled:
             entries = self._programs[key] = []
         handles = [t._v for t in tensors]
         for entry in entries:
-            out = entry.call(tensors) if isinstance(entry, Differentiable) else (
-                entry.run(handles) if entry.may_run() else False
+            out = (
+                entry.call(tensors)
+                if isinstance(entry, Differentiable)
+                else (entry.run(handles) if entry.may_run() else False)
             )
             if out is not None and out is not False:
                 if entry is not entries[0]:
@@ -256,7 +260,7 @@ class _Static:
 
 
 def _kind(x: Any) -> Any:
-    """What a program depends on: of a tensor dtype, shape and strides, of other values the value."""
+    """What a program depends on: of tensors dtype, shape and strides, of other things the value."""
     if isinstance(x, Tensor):
         v = x._memory("compile")
         strides = None if v.flags & 2 else tuple(v.strides[i] for i in range(v.ndim))

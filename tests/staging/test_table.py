@@ -1,4 +1,4 @@
-"""Every op of the table, compiled: the values are eager's, bit for bit, and so are the gradients'."""
+"""Every op of the table, compiled: values and gradients are those of eager mode, bit for bit."""
 
 from __future__ import annotations
 
