@@ -1,6 +1,7 @@
 """The array API namespace: its names, where its rules differ from torch's, other libraries' use.
 
-The standard's own suite (data-apis/array-api-tests) checks the rest.
+The standard's own suite (`make array-api-test`) checks the rest; array_api_xfails.txt lists where
+Tensor's operators follow torch instead.
 """
 
 from __future__ import annotations
