@@ -56,6 +56,11 @@ def test_tensors_without_dims_promote_in_full():
     assert xp.result_type(x, y) is xp.uint16
 
 
+def test_a_number_takes_the_dtype_of_what_is_searched():
+    x = xp.asarray([1, 5], dtype=xp.uint64)
+    assert xp.searchsorted(x, 4).tolist() == 1
+
+
 def test_sums_of_small_integers_are_wide():
     assert xp.sum(xp.asarray([255, 1], dtype=xp.uint8)).dtype is xp.uint64
     assert xp.cumulative_prod(xp.asarray([3, 3], dtype=xp.int8)).dtype is xp.int64
