@@ -56,6 +56,14 @@ def test_tensors_without_dims_promote_in_full():
     assert xp.result_type(x, y) is xp.uint16
 
 
+def test_tangents_at_infinity_are_zeros_of_the_other_parts_sign():
+    x = xp.asarray([complex(xp.inf, 2.0), complex(-xp.inf, 2.0), complex(xp.inf, -2.0)])
+    assert xp.signbit(xp.imag(xp.tanh(x))).tolist() == [False, False, True]
+    turned = xp.asarray([complex(2.0, xp.inf), complex(-2.0, xp.inf), 0.5 + 0.25j])
+    assert xp.signbit(xp.real(xp.tan(turned))).tolist() == [False, True, False]
+    assert ft.allclose(xp.tan(turned)[2], ft.tan(turned[2]))
+
+
 def test_a_number_takes_the_dtype_of_what_is_searched():
     x = xp.asarray([1, 5], dtype=xp.uint64)
     assert xp.searchsorted(x, 4).tolist() == 1

@@ -20,7 +20,7 @@ _UNARY = {
     "log2": unary.log2, "log10": unary.log10, "logical_not": unary.logical_not,
     "negative": unary.neg, "positive": numeric.positive, "reciprocal": unary.reciprocal,
     "signbit": unary.signbit, "sin": unary.sin, "sinh": unary.sinh, "sqrt": unary.sqrt,
-    "square": unary.square, "tan": unary.tan, "tanh": unary.tanh,
+    "square": unary.square,
 }  # fmt: skip
 _BINARY = {
     "add": binary.add, "atan2": binary.atan2, "bitwise_and": binary.bitwise_and,
@@ -37,7 +37,7 @@ _BINARY = {
 }  # fmt: skip
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     *_UNARY, *_BINARY, "ceil", "clip", "floor", "floor_divide", "imag", "real",
-    "remainder", "round", "sign", "trunc",
+    "remainder", "round", "sign", "tan", "tanh", "trunc",
 ]  # fmt: skip
 
 
@@ -114,6 +114,28 @@ def sign(x: Tensor, /) -> Tensor:
         return unary.sgn(x)
     y = unary.sign(x)
     return ternary.where(unary.isnan(x), x, y) if x.dtype.is_floating_point else y
+
+
+def _zero_of(far: Tensor, near: Tensor, part: Tensor) -> Tensor:
+    """`part`, or where `far` is infinite and `near` is not a 0 of near's sign."""
+    edge = unary.isinf(far) & unary.isfinite(near)
+    return ternary.where(edge, binary.copysign(near * 0, near), part)
+
+
+def tan(x: Tensor, /) -> Tensor:
+    """The tangent; of complex numbers as tanh() by tan(x) = -i tanh(i x)."""
+    y = unary.tan(x)
+    if not x.dtype.is_complex:
+        return y
+    return complex.complex(_zero_of(x.imag, x.real, y.real), y.imag)
+
+
+def tanh(x: Tensor, /) -> Tensor:
+    """The hyperbolic tangent; at infinity 1 + 0i above the real axis, unlike torch's (and C's)."""
+    y = unary.tanh(x)
+    if not x.dtype.is_complex:
+        return y
+    return complex.complex(y.real, _zero_of(x.real, x.imag, y.imag))
 
 
 def real(x: Tensor, /) -> Tensor:
