@@ -64,6 +64,13 @@ def test_tangents_at_infinity_are_zeros_of_the_other_parts_sign():
     assert ft.allclose(xp.tan(turned)[2], ft.tan(turned[2]))
 
 
+def test_expm1_of_a_negative_0_is_0():
+    y = xp.expm1(xp.asarray([complex(-0.0, 0.0), complex(-0.0, -0.0)]))
+    assert xp.signbit(xp.real(y)).tolist() == [False, False]
+    assert xp.signbit(xp.imag(y)).tolist() == [False, True]
+    assert xp.signbit(xp.expm1(xp.asarray(-0.0)))
+
+
 def test_a_number_takes_the_dtype_of_what_is_searched():
     x = xp.asarray([1, 5], dtype=xp.uint64)
     assert xp.searchsorted(x, 4).tolist() == 1

@@ -15,7 +15,7 @@ _UNARY = {
     "abs": unary.abs, "acos": unary.acos, "acosh": unary.acosh, "asin": unary.asin,
     "asinh": unary.asinh, "atan": unary.atan, "atanh": unary.atanh,
     "bitwise_invert": unary.bitwise_not, "conj": complex.conj, "cos": unary.cos,
-    "cosh": unary.cosh, "exp": unary.exp, "expm1": unary.expm1, "isfinite": unary.isfinite,
+    "cosh": unary.cosh, "exp": unary.exp, "isfinite": unary.isfinite,
     "isinf": unary.isinf, "isnan": unary.isnan, "log": unary.log, "log1p": unary.log1p,
     "log2": unary.log2, "log10": unary.log10, "logical_not": unary.logical_not,
     "negative": unary.neg, "positive": numeric.positive, "reciprocal": unary.reciprocal,
@@ -36,7 +36,7 @@ _BINARY = {
     "subtract": binary.sub,
 }  # fmt: skip
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    *_UNARY, *_BINARY, "ceil", "clip", "floor", "floor_divide", "imag", "real",
+    *_UNARY, *_BINARY, "ceil", "clip", "expm1", "floor", "floor_divide", "imag", "real",
     "remainder", "round", "sign", "tan", "tanh", "trunc",
 ]  # fmt: skip
 
@@ -114,6 +114,12 @@ def sign(x: Tensor, /) -> Tensor:
         return unary.sgn(x)
     y = unary.sign(x)
     return ternary.where(unary.isnan(x), x, y) if x.dtype.is_floating_point else y
+
+
+def expm1(x: Tensor, /) -> Tensor:
+    """exp(x) - 1; a real part of 0 is +0 for complex numbers, unlike torch's."""
+    y = unary.expm1(x)
+    return complex.complex(y.real + 0.0, y.imag) if x.dtype.is_complex else y
 
 
 def _zero_of(far: Tensor, near: Tensor, part: Tensor) -> Tensor:
