@@ -97,8 +97,8 @@ from .staging import Compiled, compile, make_graph
 
 
 def __getattr__(name: str) -> object:
-    """`distributions` and `array_api`, imported at first use."""
-    if name in ("array_api", "distributions"):
+    """`distributions`, `array_api` and `profiler`, imported at first use."""
+    if name in ("array_api", "distributions", "profiler"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

@@ -196,6 +196,16 @@ class Op:
             masks = self._masks[needs] = (tuple(keep), out)
         return masks
 
+    def kept(self, arity: int, which: int) -> tuple[bool, bool, bool, bool]:
+        """What an elementwise op saves: anything at all, x, y, the output.
+
+        `which` counts the inputs that want gradients, 1 for x and 2 for y.
+        """
+        kept, out = self.saved((bool(which & 1), bool(which & 2))[:arity])
+        flags = [bool(k) for k in kept] + [False]
+        found = self.keeps[which] = (any(flags) or out, flags[0], flags[1], out)
+        return found
+
     def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         return self.vjp(ct, node.saved_out(), *node.args, **node.params)
 

@@ -66,6 +66,7 @@ class Meta:
     # earlier values: (clock at which it was replaced, the value, those before it)
     history: Any = None
     is_view = False
+    inside: Trace | None = None  # the trace in which detach() made the tensor, from older memory
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 
@@ -125,6 +126,12 @@ class Trace:
         state.trace = self.parent
         active.remove(self)
         self.finished = True
+
+    # Shorter ways for elementwise ops of one and two operands, `one(op, function, x)` and
+    # `two(op, function, x, y)`, or None; they give None themselves for operands that need the
+    # general way. `function`, the public one, evaluates the op in the parent's context.
+    one: Any = None
+    two: Any = None
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         """Evaluates an operation on tensors, of which some are this trace's tracers."""

@@ -363,6 +363,22 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
                    cb_tensor **results);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
+
+/* ---- profiling (src/profile.c): public calls and the instructions of programs, timed ---- */
+/* A description: 'n', a number that was passed, or 'r' (read) or 'm' (made) and a
+ * tensor: dtype, bytes of its distinct elements, storage, ndim, shape; up to the next event's. */
+typedef struct cb_event {
+    int64_t begin, end; /* nanoseconds of the monotonic clock */
+    int64_t allocated; /* bytes in live storages afterwards */
+    int64_t detail; /* where its description starts */
+    int32_t call, instruction, thread; /* cb_call_name's (-1: a program), place in a program or -1 */
+} cb_event;
+void cb_profile_start(void); /* nests; events are dropped when the outermost stops */
+void cb_profile_count(int64_t *counts); /* events, and items of their descriptions, so far */
+void cb_profile_copy(const int64_t *from, const int64_t *to, cb_event *events, int64_t *details);
+void cb_profile_stop(void);
+int cb_profile_thread(void); /* a small number for the calling thread */
+const char *cb_call_name(int call);
 /* the dtype an elementwise op computes in; -1 and an error where it has no kernel */
 int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
 /* Elementwise steps in one sweep over operands that broadcast (src/fused.c). code: the dtype each of the n

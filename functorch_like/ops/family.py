@@ -241,7 +241,6 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
 _NOTHING = ((), (None,), (None, None))
-_NEEDS = {1: ((False,), (True,)), 2: ((False, False), (True, False), (False, True), (True, True))}
 
 
 def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
@@ -265,7 +264,7 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
     node.seq = next_sequence()
     keep = op.keeps[which]
     if keep is None:
-        keep = op.keeps[which] = _what_is_kept(op, _NEEDS[arity][which])
+        keep = op.kept(arity, which)
     saves, keep_x, keep_y, keep_out = keep
     if arity == 1:
         node.edges = (edge_x,)
@@ -289,13 +288,6 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         node.out = t._alias()
     t._m = node
     return t
-
-
-def _what_is_kept(op: Op, needs: tuple[bool, ...]) -> tuple[bool, bool, bool, bool]:
-    """Anything at all, x, y, the output."""
-    kept, out = op.saved(needs)
-    flags = [bool(k) for k in kept] + [False]
-    return any(flags) or out, flags[0], flags[1], out
 
 
 # ---- in-place forms ----
@@ -403,6 +395,10 @@ def unary(
                 h = call(code, x._v)
                 if h:
                     return _recorded(op, h, x, None, m, None, 1)
+        elif state.trace.one is not None and x.__class__ is Tensor:
+            t = state.trace.one(op, function, x)
+            if t is not None:
+                return t
         return dispatch(op, (operand(name, x),), {})
 
     _finish(function, op, doc, method)
@@ -488,6 +484,10 @@ def binary(
                     t._v = h
                     t._m = None
                     return t
+        elif state.trace.two is not None and x.__class__ is Tensor:
+            t = state.trace.two(op, function, x, y)
+            if t is not None:
+                return t
         if (
             dunder
             and not hasattr(y, "__array__")

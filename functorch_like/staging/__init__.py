@@ -3,6 +3,7 @@
 stage.py   runs a function on tracers without memory: its graph, and what it does outside
 passes.py  rewrites of the graph;  fuse.py  elementwise equations as one sweep
 program.py the graph as a C program;  backward.py  compiled functions on the tape
+log.py     FL_COMPILE_LOG
 api.py     compile() and make_graph(): when to stage, what to check, what to do around a run
 """
 

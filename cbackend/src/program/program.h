@@ -40,6 +40,9 @@ struct cb_program {
 
 extern const char *const cb_call_names[];
 extern const int cb_call_count;
+/* by call, a letter a parameter: n an integer, d a double, t a tensor, l a list of them, o results, a an
+ * array */
+extern const char *const cb_call_kinds[];
 /* Runs all instructions: slots holds the inputs and constants and receives the rest. */
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset);
 
