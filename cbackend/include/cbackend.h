@@ -262,6 +262,22 @@ cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel);
 void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4); /* for deriving keys; apart from all draws */
 
+/* ---- random numbers as functions of keys (src/random_keyed.c) ---- */
+/* A key is uint32 [*lanes, 2], the high and the low word of a seed. Lanes draw apart from each other, so that
+ * a draw of many keys is the draws of each, one behind the other. */
+cb_tensor *cb_key_split(cb_tensor *key, int64_t num); /* [*lanes, num, 2]: new keys */
+/* a key of each pair; data: int64 [..., 1], which broadcasts against the key */
+cb_tensor *cb_key_fold(cb_tensor *key, cb_tensor *data);
+/* [*lanes, *shape]; kinds and arguments as in cb_random_lanes */
+cb_tensor *cb_random_keyed(int kind, cb_tensor *key, int dtype, int ndim, const int64_t *shape, double a,
+                           double b, int64_t low, int64_t high);
+/* A sample for each element of floating parameters [*lanes, *shape], in their dtype; nan for parameters
+ * outside the distribution's domain. The gamma distribution's scale is 1, von Mises' mean is 0. */
+cb_tensor *cb_random_gamma(cb_tensor *key, cb_tensor *shape_parameter);
+cb_tensor *cb_random_poisson(cb_tensor *key, cb_tensor *rate);
+cb_tensor *cb_random_binomial(cb_tensor *key, cb_tensor *count, cb_tensor *probability);
+cb_tensor *cb_random_von_mises(cb_tensor *key, cb_tensor *concentration);
+
 /* ---- fused rows: softmax, losses, norms (src/softmax.c) ---- */
 cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype);
 cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log); /* y: the forward's result */
