@@ -20,13 +20,11 @@ def push(state, right):
 
     Reference: Barto, Sutton & Anderson 1983, without friction.
     """
-    place, speed, angle, turning = state.unbind(-1)
+    _, speed, angle, turning = state.unbind(-1)
     force = FORCE * (2 * right - 1)
     sine, cosine, mass = angle.sin(), angle.cos(), CART + POLE
     common = (force + POLE * HALF_LENGTH * turning**2 * sine) / mass
-    bend = (GRAVITY * sine - cosine * common) / (
-        HALF_LENGTH * (4 / 3 - POLE * cosine**2 / mass)
-    )
+    bend = (GRAVITY * sine - cosine * common) / (HALF_LENGTH * (4 / 3 - POLE * cosine**2 / mass))
     drive = common - POLE * HALF_LENGTH * bend * cosine / mass
     changes = ft.stack([speed, drive, turning, bend], -1)
     return state + SECONDS * changes
@@ -79,7 +77,7 @@ def main():
             seen.append((before, right, stood, alive))
         return improve(*(ft.stack(values) for values in zip(*seen, strict=True))).item()
 
-    rounds = 25 if args.quick else 120
+    rounds = 25 if args.quick else 60
     lengths = [episode() for _ in range(rounds)]
     for i in range(0, rounds, rounds // 6):
         print(f"round {i + 1:3d}   the pole stands {lengths[i]:.0f} of {steps} steps")
@@ -91,7 +89,9 @@ def main():
             count += alive.mean().item()
     print(f"without chance: {count:.0f} of {5 * steps} steps")
     last = sum(lengths[-5:]) / 5
-    assert last > (1.3 * lengths[0] if args.quick else 0.9 * steps), "it must have learned to balance"
+    assert last > (1.3 * lengths[0] if args.quick else 0.9 * steps), (
+        "it must have learned to balance"
+    )
     assert args.quick or count > 2 * steps, "what was learned must carry further"
 
 

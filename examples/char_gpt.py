@@ -22,7 +22,9 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x):
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
@@ -107,7 +109,9 @@ def main():
     with ft.no_grad():
         test = loss_of(*windows(text.test, 64, length)).item()
     final = sum(losses[-20:]) / 20
-    print(f"{seconds:.0f} s, {1e3 * seconds / steps:.0f} ms a step; loss {final:.3f}, test {test:.3f}")
+    print(
+        f"{seconds:.0f} s, {1e3 * seconds / steps:.0f} ms a step; loss {final:.3f}, test {test:.3f}"
+    )
 
     sample = write(model, text, "And God said", 20 if args.quick else 200)
     print(sample)

@@ -1,6 +1,7 @@
 """What the examples learn from: files given with --data, or small data that come with the package.
 
-Files: MNIST as csv.gz, 784 pixels and the label in each row; any text, plain or gzipped.
+Files: MNIST as csv.gz, 784 pixels and the label in each row; any text, plain or gzipped. The small
+text, genesis.txt.gz, is a part of Genesis from the King James Bible (1611), in the public domain.
 """
 
 import argparse

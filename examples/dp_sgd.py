@@ -1,7 +1,7 @@
 """Learn with differential privacy: every sample's gradient is clipped, and noise covers the sum.
 
 Per-sample gradients three ways: a loop, vmap(grad), and `clipped_grad_sum`, which clips without
-ever holding them. What the noise promises is computed too, by the Renyi accountant of Gaussian noise.
+ever holding them. What the noise promises is computed too, by accounting of Renyi divergences.
 """
 
 import math

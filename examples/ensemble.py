@@ -15,9 +15,7 @@ import nn.functional as F
 
 def network(size):
     """A perceptron with one hidden layer."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(size * size, 64), nn.Tanh(), nn.Linear(64, 10)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(size * size, 64), nn.Tanh(), nn.Linear(64, 10))
 
 
 def main():
@@ -40,7 +38,9 @@ def main():
     together = ft.compile(ft.vmap(descend, in_dims=(0, 0, None, None)))
     alone = ft.compile(descend)
 
-    order = [batch for _ in range(3 if args.quick else 20) for batch in batches(64, train_x, train_y)]
+    order = [
+        batch for _ in range(3 if args.quick else 20) for batch in batches(64, train_x, train_y)
+    ]
     start = time.perf_counter()
     for x, y in order:
         params, losses = together(params, rates, x, y)

@@ -30,9 +30,7 @@ def samples(task, points):
 
 def main():
     args = arguments(__doc__, data=False)
-    net = nn.Sequential(
-        nn.Linear(1, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 1)
-    )
+    net = nn.Sequential(nn.Linear(1, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 1))
     params = {name: p.detach() for name, p in net.named_parameters()}
     start = dict(params)
 

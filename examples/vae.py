@@ -24,9 +24,7 @@ class VAE(nn.Module):
         self.encoder = nn.Sequential(
             nn.Linear(pixels, width), nn.ReLU(), nn.Linear(width, 2 * LATENT)
         )
-        self.decoder = nn.Sequential(
-            nn.Linear(LATENT, width), nn.ReLU(), nn.Linear(width, pixels)
-        )
+        self.decoder = nn.Sequential(nn.Linear(LATENT, width), nn.ReLU(), nn.Linear(width, pixels))
 
     def codes(self, x):
         """Which codes an image may have: a normal distribution [n, 8]."""
