@@ -5,6 +5,7 @@ them would do; averaged, they guess better than one of them does on average.
 """
 
 import time
+from statistics import median
 
 from datasets import arguments, batches, images
 
@@ -41,15 +42,16 @@ def main():
     order = [
         batch for _ in range(3 if args.quick else 20) for batch in batches(64, train_x, train_y)
     ]
-    start = time.perf_counter()
+    times = {"together": [], "alone": []}
     for x, y in order:
+        start = time.perf_counter()
         params, losses = together(params, rates, x, y)
-    middle = time.perf_counter()
-    for x, y in order:
+        middle = time.perf_counter()
         single, _ = alone(single, rates[3], x, y)
-    end = time.perf_counter()
-    a, b = 1e3 * (middle - start) / len(order), 1e3 * (end - middle) / len(order)
-    print(f"{a:.2f} ms a step of sixteen networks, {b:.2f} ms of one; losses")
+        times["together"].append(middle - start)
+        times["alone"].append(time.perf_counter() - middle)
+    all_16, one = (1e6 * median(times[name]) for name in ("together", "alone"))
+    print(f"{all_16:.0f} us a step of sixteen networks, {one:.0f} us of one; losses")
     print("  " + " ".join(f"{value:.3f}" for value in losses.tolist()))
     for name in params:  # the fourth lane is the fourth network trained alone
         assert ft.allclose(params[name][3], single[name], rtol=1e-2, atol=1e-3), name
