@@ -30,7 +30,7 @@ demo: $(VENV)/.package $(VENV)/.extra-demo
 	@$(BIN)/python examples/train_digits.py $(DEMO_ARGS)
 
 # all of examples/ in full; EXAMPLE_ARGS=--quick for a quick look
-examples: $(VENV)/.package $(VENV)/.extra-demo
+examples: demo
 	@for program in $(filter-out %/datasets.py %/train_digits.py,$(wildcard examples/*.py)); do \
 		printf '== %s\n' $$program; $(BIN)/python $$program $(EXAMPLE_ARGS) || exit 1; done
 

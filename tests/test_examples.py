@@ -11,18 +11,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "examples"
 HELPERS = {"datasets"}  # imported by the others, no programs
-OPTIONS = {"train_digits": ["--epochs", "1"]}
-NEEDS = {"train_digits": ["matplotlib"], "sentence_encoder": ["safetensors"]}
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in HELPERS)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+SLOW = {"train_digits"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PROGRAMS]
+)
 def test_program(name, tmp_path):
-    for module in NEEDS.get(name, ()):
-        pytest.importorskip(module)
-    options = OPTIONS.get(name, ["--quick"])
+    options = ["--quick"]
     if name == "train_digits":
-        options = [*options, "--out", str(tmp_path)]
+        pytest.importorskip("matplotlib")
+        options = ["--epochs", "1"]
     done = subprocess.run(
         [sys.executable, "-W", "error", FOLDER / f"{name}.py", *options],
         cwd=tmp_path,
