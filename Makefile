@@ -19,7 +19,7 @@ BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt
 TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
 BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
 
-.PHONY: all demo test bench lint format c-test array-api-test wheel install clean
+.PHONY: all demo examples test bench lint format c-test array-api-test wheel install clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 all: test
@@ -28,6 +28,11 @@ all: test
 demo: $(VENV)/.package $(VENV)/.extra-demo
 	$(SAY) 'training on handwritten digits'
 	@$(BIN)/python examples/train_digits.py $(DEMO_ARGS)
+
+# all of examples/ in full; EXAMPLE_ARGS=--quick for a quick look
+examples: demo
+	@for program in $(filter-out %/datasets.py %/train_digits.py,$(wildcard examples/*.py)); do \
+		printf '== %s\n' $$program; $(BIN)/python $$program $(EXAMPLE_ARGS) || exit 1; done
 
 test: $(VENV)/.package $(TEST_STAMPS)
 	$(SAY) 'running the tests'

@@ -29,10 +29,11 @@ class Group:
       inputs, outputs: what it reads from and gives to the rest.
     """
 
-    __slots__ = ("equations", "inputs", "outputs", "shape")
+    __slots__ = ("equations", "first", "inputs", "last", "outputs", "shape")
 
-    def __init__(self, e: Equation):
+    def __init__(self, e: Equation, place: int):
         self.equations = [e]
+        self.first = self.last = place  # in the order of the graph
         self.shape = e.outputs[0].shape
         self.inputs: list[Var] = []
         self.outputs: list[Var] = []
@@ -41,16 +42,17 @@ class Group:
 def fuse(graph: Graph) -> list[Equation | Group]:
     """What to run, in order."""
     group_of: dict[Equation, Group] = {}
+    place = {e: i for i, e in enumerate(graph.equations)}
     for e in graph.equations:
         if not _can_fuse(e):
             continue
-        mine = Group(e)
+        mine = Group(e, place[e])
         group_of[e] = mine
         for x in e.inputs:
             other = group_of.get(x.equation) if x.equation is not None else None
             if other is None or other is mine or other.shape != mine.shape:
                 continue
-            if _may_merge(other, mine, group_of):
+            if _may_merge(other, mine, group_of, place):
                 _merge(other, mine, group_of)
                 mine = other
     users = _users(graph)
@@ -80,7 +82,9 @@ def _code(e: Equation) -> int:
     return code
 
 
-def _may_merge(a: Group, b: Group, group_of: dict[Equation, Group]) -> bool:
+def _may_merge(
+    a: Group, b: Group, group_of: dict[Equation, Group], place: dict[Equation, int]
+) -> bool:
     """Small enough together, and no path from one to the other that leaves both?"""
     together = a.equations + b.equations
     if len(together) > _MAX_STEPS - 8:
@@ -92,20 +96,31 @@ def _may_merge(a: Group, b: Group, group_of: dict[Equation, Group]) -> bool:
     if len(inputs - made) > _MAX_TENSORS - 5:
         return False
     for x in inputs - made:
-        if x.equation is not None and _reaches(x.equation, {a, b}, group_of):
+        if x.equation is not None and _reaches(x.equation, {a, b}, group_of, place):
             return False
     return True
 
 
-def _reaches(start: Equation, targets: set[Group], group_of: dict[Equation, Group]) -> bool:
+def _reaches(
+    start: Equation,
+    targets: set[Group],
+    group_of: dict[Equation, Group],
+    place: dict[Equation, int],
+) -> bool:
     """Does the equation (or the group it is in) depend on one of the groups?"""
     stack, seen = [start], set()
+    earliest = min(group.first for group in targets)
+    # what lies wholly before the targets does not depend on them, unless by a group that goes beyond
+    alive = set(group_of.values()) - targets
+    ordered = not any(group.first < earliest <= group.last for group in alive)
     while stack:
         e = stack.pop()
         group = group_of.get(e)
         if group in targets:
             return True
         key: Any = group or e
+        if ordered and (group.last if group else place[e]) < earliest:
+            continue
         if key in seen:
             continue
         seen.add(key)
@@ -116,6 +131,7 @@ def _reaches(start: Equation, targets: set[Group], group_of: dict[Equation, Grou
 
 def _merge(into: Group, group: Group, group_of: dict[Equation, Group]) -> None:
     into.equations += group.equations
+    into.first, into.last = min(into.first, group.first), max(into.last, group.last)
     for e in group.equations:
         group_of[e] = into
 

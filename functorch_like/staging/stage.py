@@ -18,8 +18,10 @@ from typing import Any
 
 from cbackend import ffi, lib
 
+from ..dtypes import float64
 from ..errors import TraceError, message
 from ..op import Op, fail, wrap
+from ..ops.creation import full
 from ..ops.family import number
 from ..ops.random import Generator
 from ..tensor import Tensor, traced
@@ -115,8 +117,8 @@ class StageTrace(Trace):
 
     def host(self, read: Callable[[], Any]) -> Tensor:
         """A 0-d tracer for a Python number that is read again at each run."""
-        now = number(read())
-        var = Var(wrap(lib.cb_as_meta(now._v)), source=lambda: number(read()))
+        now = _scalar(read())
+        var = Var(wrap(lib.cb_as_meta(now._v)), source=lambda: _scalar(read()))
         self.values[var] = now
         return traced(StageValue(self, var))
 
@@ -280,6 +282,11 @@ class StageTrace(Trace):
                 meta.successor = None
         for leaf, grad in self.leaves.items():
             leaf.grad = grad
+
+
+def _scalar(value: Any) -> Tensor:
+    """A 0-d tensor with all digits of a number; what it meets decides the dtype of results."""
+    return full((), value, dtype=float64) if isinstance(value, float) else number(value)
 
 
 def _needed(wanted: Var, known: dict[Var, Any]) -> list[Equation]:

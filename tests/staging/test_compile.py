@@ -290,3 +290,30 @@ def test_modes_are_part_of_the_program():
         with ft.autocast():
             assert f(x).dtype is ft.bfloat16
         assert f(x).dtype is ft.float32
+
+
+def test_learning_rate_keeps_its_digits():
+    w = ft.ones(1, dtype=ft.float64, requires_grad=True)
+    opt = nn.optim.SGD([w], lr=0.01)
+
+    @ft.compile
+    def step():
+        opt.zero_grad()
+        w.sum().backward()
+        opt.step()
+        return w.detach()
+
+    assert step().item() == 1 - 0.01
+
+
+def test_long_functions_compile():
+    w = ft.randn(4, 4)
+
+    def f(x):
+        out = []
+        for _ in range(60):
+            x = (x @ w).tanh() * 0.9 + 0.1
+            out.append(x.sin())
+        return ft.stack(out).sum()
+
+    assert_close(ft.compile(ft.grad(f))(ft.ones(4)), ft.grad(f)(ft.ones(4)))
