@@ -110,7 +110,7 @@ def _reaches(
     """Does the equation (or the group it is in) depend on one of the groups?"""
     stack, seen = [start], set()
     earliest = min(group.first for group in targets)
-    # what lies wholly before the targets does not depend on them, unless by a group that goes beyond
+    # what lies wholly before the targets depends on them only by a group that goes beyond
     alive = set(group_of.values()) - targets
     ordered = not any(group.first < earliest <= group.last for group in alive)
     while stack:
