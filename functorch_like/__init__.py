@@ -85,11 +85,15 @@ from .staging import Compiled, compile, make_graph
 
 
 def __getattr__(name: str) -> object:
-    """`distributions` and `array_api`, imported at first use."""
-    if name in ("array_api", "distributions"):
+    """`distributions`, `array_api`, `onnx` and files of programs, imported at first use."""
+    if name in ("array_api", "distributions", "onnx"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name in ("LoadedProgram", "export", "load_program"):
+        from .staging import export as files
+
+        return getattr(files, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
