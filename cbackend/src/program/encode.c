@@ -306,10 +306,39 @@ static int check_slot(loading *l, cb_instruction *c, int64_t slot) {
     return CB_OK;
 }
 
+/* Numbers that choose one of a few ways to compute; others of type int are counts, or yes or no. */
+static int64_t most_of(const char *name) {
+    static const struct {
+        const char *name;
+        int64_t most;
+    } known[] = {{"op", INT32_MAX},   {"dtype", INT32_MAX}, {"device", INT32_MAX}, {"n_normalized", CB_MAX_NDIM},
+                 {"has_affine", 3},   {"trans", 2},         {"part", 2},           {"mode", 4},
+                 {"kind", 6},         {"ndim", INT32_MAX},  {"nd", INT32_MAX},     {"n", INT32_MAX},
+                 {"n2", INT32_MAX},   {"ncode", INT32_MAX}, {"nout", INT32_MAX}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i].name)) return known[i].most;
+    return 1;
+}
+
+/* Sizes, strides and places as far as arithmetic with them stays in range; dims and sentinels apart. */
+static bool is_reasonable(int64_t value) {
+    return value == INT64_MIN || value == INT64_MAX || (value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40));
+}
+
+static bool is_any_number(const char *name) {
+    static const char *const known[] = {"value", "low", "high", "start", "step", "clock"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(name, known[i])) return true;
+    return false;
+}
+
 /* What a number selects must exist, also where the function itself trusts its callers. */
 static int check_number(const char *function, const cb_call_parameter *q, cb_word a) {
     bool keeps = !strcmp(function, "cb_empty_like"), is_int = q->type == 'i';
     if (is_int && (a.i < INT32_MIN || a.i > INT32_MAX)) return bad("a number of 32 bits", a.i);
+    if (is_int && a.i > most_of(q->name)) return bad(q->name, a.i);
+    if (is_int && a.i < 0 && most_of(q->name) < INT32_MAX) return bad(q->name, a.i);
+    if (q->type == 'l' && !is_any_number(q->name) && !is_reasonable(a.i)) return bad(q->name, a.i);
     if (!strcmp(q->name, "dtype")) {
         bool optional = keeps || !strcmp(function, "cb_reduce") || !strcmp(function, "cb_scan") ||
                         !strcmp(function, "cb_softmax");
@@ -344,6 +373,12 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
     if (q->type == 'S') {
         int kind = ((const cb_scalar *)(p->pool + here.i))->kind;
         if (kind < 'a' || kind > 'z' || !strchr("biufc", kind)) return bad("a kind of number", kind);
+    }
+    if (q->type == 'L' && strcmp(q->name, "spec") && !is_fused(c->call)) {
+        const int64_t *values = (const int64_t *)(p->pool + here.i);
+        for (int64_t i = 0; i < count; i++)
+            if (!is_reasonable(values[i]) || values[i] == INT64_MIN || values[i] == INT64_MAX)
+                return bad(q->name, values[i]);
     }
     if (q->type != 'T') return CB_OK;
     const int64_t *slots = (const int64_t *)(p->pool + here.i);
