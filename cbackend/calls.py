@@ -1,6 +1,7 @@
 """Generates what the program recorder and the executor know of the public functions of the core.
 
-    python cbackend/calls.py execute OUT.c    the switch that calls function number k (src/program)
+    python cbackend/calls.py execute OUT.c    the switch that calls function number k (src/program),
+                                              and the signatures that loaded programs must fit
     python cbackend/calls.py record OUT.h     wrappers that record a call while a program is made
 
 Both come from the declarations in include/cbackend.h alone: a public function that takes and makes
@@ -76,7 +77,9 @@ def functions(header: str) -> list[Function]:
         count = "0"
         for part in " ".join(parameters.split()).split(","):
             listed.append(_parameter(part, count))
-            if listed[-1].type == "int" and re.fullmatch(r"n\d?|nd|ndim|ncode|nout", listed[-1].name):
+            if listed[-1].type == "int" and re.fullmatch(
+                r"n\d?|nd|ndim|ncode|nout", listed[-1].name
+            ):
                 count = listed[-1].name
         known = all(
             p.type in NUMBERS or p.type in ARRAYS or p.type in (TENSOR, TENSORS, RESULTS)
@@ -135,7 +138,8 @@ def execute(all_functions: list[Function]) -> str:
 
 # one letter for a parameter's type, in the table that loaded programs are checked against
 LETTERS = {
-    "int": "i", "int64_t": "l", "uint64_t": "u", "double": "d", TENSOR: "t", TENSORS: "T", RESULTS: "R",
+    "int": "i", "int64_t": "l", "uint64_t": "u", "double": "d", TENSOR: "t", TENSORS: "T",
+    RESULTS: "R",
     "const int64_t *": "L", "const int *": "I", "const cb_scalar *": "S", "const char *": "C",
 }  # fmt: skip
 
@@ -151,9 +155,7 @@ def table(all_functions: list[Function]) -> str:
             at = place[counted] if counted in place and "*" in p.type else -1
             times = 4 if p.count != counted else int(counted) if counted.isdigit() else 1
             items.append(f"{{'{LETTERS[p.type]}', \"{p.name}\", {at}, {times}}}")
-        lines.append(
-            f"static const cb_call_parameter parameters_{i}[] = {{{', '.join(items)}}};"
-        )
+        lines.append(f"static const cb_call_parameter parameters_{i}[] = {{{', '.join(items)}}};")
         declared = ", ".join(f"{p.type} {p.name}" for p in f.parameters)
         text = f"{f.name}({declared}) -> {f.results}"
         rows.append(
@@ -192,7 +194,8 @@ def record(all_functions: list[Function]) -> str:
             elif p.type in ARRAYS:
                 item = ARRAYS[p.type]
                 lines.append(
-                    f"    cb_record_bytes({p.name}, (int64_t)({p.count}) * (int64_t)sizeof({item}));"
+                    f"    cb_record_bytes({p.name}, (int64_t)({p.count}) * "
+                    f"(int64_t)sizeof({item}));"
                 )
             else:
                 value = p.name

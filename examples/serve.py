@@ -2,7 +2,8 @@
 
     python examples/serve.py --export digits.safetensors     writes a small model of digits
     python examples/serve.py digits.safetensors --port 8000
-    curl -d '{"input": [[0, 0, ...], ...]}' -H 'content-type: application/json' localhost:8000/predict
+    curl -H 'content-type: application/json' -d '{"input": [[0, 0, ...], ...]}' \\
+        localhost:8000/predict
 
 A program is for a fixed batch size, say 16. Requests that arrive within a few milliseconds are put
 into one batch, the rest of it is zeros, and the C core runs it in a thread without the GIL. Needs
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 import functorch_like as ft
 
@@ -90,7 +92,7 @@ def application(path, wait=0.002):
         return {"program": repr(batcher.program), "runs": batcher.runs, "served": batcher.served}
 
     @app.post("/predict")
-    async def predict(input: list = Body(embed=True)):
+    async def predict(input: Annotated[list, Body(embed=True)]):
         try:
             x = ft.tensor(input, dtype=batcher.dtype)
         except (TypeError, ValueError, OverflowError) as error:
@@ -131,14 +133,18 @@ def main():
     parser.add_argument("--export", action="store_true", help="write a model of digits there")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--wait", type=float, default=0.002, help="seconds to wait for more requests")
+    parser.add_argument(
+        "--wait", type=float, default=0.002, help="seconds to wait for more requests"
+    )
     args = parser.parse_args()
     if args.export:
         export_digits(args.path)
         return
     import uvicorn
 
-    uvicorn.run(application(args.path, args.wait), host=args.host, port=args.port, log_level="warning")
+    uvicorn.run(
+        application(args.path, args.wait), host=args.host, port=args.port, log_level="warning"
+    )
 
 
 if __name__ == "__main__":

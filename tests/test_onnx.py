@@ -49,37 +49,50 @@ FUNCTIONS = {
     "arithmetic": lambda x: (x + 1, 2 - x, x / 3, x.abs() ** 0.5, x // 2, x % 3, ft.fmod(x, 2), -x),
     "integers": lambda x: (x.to(ft.int64) + 1.5, x.to(ft.int64) // 2, x.to(ft.int64) % 3),
     "comparisons": lambda x: ((x > 0) & (x < 1), x != 0, ~(x >= 0.5), x.isnan(), x.isfinite()),
-    "functions": lambda x: (x.sin(), x.exp().log1p(), x.exp().rsqrt(), x.tanh(), x.erf(), x.expm1(), x.round()),
+    "functions": lambda x: (x.sin(), x.exp().log1p(), x.exp().rsqrt(), x.tanh(), x.erf(),
+    x.expm1(), x.round()),
     "activations": lambda x: (
-        F.gelu(x), F.gelu(x, approximate="tanh"), F.silu(x), F.leaky_relu(x), F.softplus(x), F.elu(x),
-        F.hardswish(x), F.relu6(x), F.softmin(x, 1), x.sigmoid(), F.logsigmoid(x), F.mish(x), F.selu(x),
+        F.gelu(x), F.gelu(x, approximate="tanh"), F.silu(x), F.leaky_relu(x), F.softplus(x),
+        F.elu(x),
+        F.hardswish(x), F.relu6(x), F.softmin(x, 1), x.sigmoid(), F.logsigmoid(x), F.mish(x),
+        F.selu(x),
     ),
     "reductions": lambda x: (
-        x.sum(), x.mean(1), x.var(0), x.std(), x.amax(0), x.amin(1), x.prod(1), x.norm(), x.logsumexp(1),
-        (x > 0).any(1), (x > 0).all(), x.argmax(1), x.argmin(0), x.max(1)[0], x.min(1)[1], x.argmax(),
+        x.sum(), x.mean(1), x.var(0), x.std(), x.amax(0), x.amin(1), x.prod(1), x.norm(),
+        x.logsumexp(1),
+        (x > 0).any(1), (x > 0).all(), x.argmax(1), x.argmin(0), x.max(1)[0], x.min(1)[1],
+        x.argmax(),
     ),
-    "scans and sorts": lambda x: (x.cumsum(1), x.topk(2)[0], x.sort(1)[1], x.sort(0, descending=True)[0]),
+    "scans and sorts": lambda x: (x.cumsum(1), x.topk(2)[0], x.sort(1)[1], x.sort(0,
+    descending=True)[0]),
     "indexing": lambda x: (
-        x[ROWS], x[:, tensor([1, -1])], x[1:, ::2], x[None, ..., 0], x[-1], x.gather(1, ROWS[None].expand(3, 2)),
+        x[ROWS], x[:, tensor([1, -1])], x[1:, ::2], x[None, ..., 0], x[-1], x.gather(1,
+        ROWS[None].expand(3, 2)),
         F.embedding(ROWS, x), x.split(2, 1)[1], x.select(0, 1),
     ),
     "shapes": lambda x: (
-        x.T, x.reshape(2, 6), x[:, 1:3].reshape(6), ft.stack([x, x]), ft.cat([x, x], 1), x.flip([0]),
-        x.repeat(2, 1), x.roll(1, 0), x.roll(5), F.pad(x, (1, 1)), x.tril(), x.triu(1), x.expand(2, 3, 4),
+        x.T, x.reshape(2, 6), x[:, 1:3].reshape(6), ft.stack([x, x]), ft.cat([x, x], 1),
+        x.flip([0]),
+        x.repeat(2, 1), x.roll(1, 0), x.roll(5), F.pad(x, (1, 1)), x.tril(), x.triu(1),
+        x.expand(2, 3, 4),
         x.unsqueeze(1).squeeze(1),
     ),
-    "selection": lambda x: (ft.where(x > 0, x, 0.0), x.clamp(0, 1), x.clip(min=0.5), x.masked_fill(x > 0, 1.0)),
-    "products": lambda x: (x @ x.T, F.linear(x[None], ft.ones(2, 4)), ft.einsum("ij,kj->ik", x, x), x[0].outer(x[1])),
+    "selection": lambda x: (ft.where(x > 0, x, 0.0), x.clamp(0, 1), x.clip(min=0.5),
+    x.masked_fill(x > 0, 1.0)),
+    "products": lambda x: (x @ x.T, F.linear(x[None], ft.ones(2, 4)), ft.einsum("ij,kj->ik", x,
+    x), x[0].outer(x[1])),
     "norms": lambda x: (
         F.layer_norm(x, (4,)), F.rms_norm(x, (4,)), F.group_norm(x[None], 3), F.normalize(x),
         F.batch_norm(x, ft.zeros(4), ft.ones(4)), F.instance_norm(x[None]),
     ),
     "softmax": lambda x: (x.softmax(-1), x.log_softmax(0)),
-    "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None], is_causal=True),
+    "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None],
+    is_causal=True),
     "images": lambda x: (
         F.interpolate(x[None, None], scale_factor=2), F.avg_pool1d(x, 2), F.max_pool1d(x[None], 2),
         F.conv_transpose2d(x[None, None], ft.ones(1, 1, 2, 2), stride=2, output_padding=1),
-        F.conv2d(x[None, None], ft.ones(2, 1, 2, 2), ft.ones(2), stride=(1, 2), padding=1, dilation=1),
+        F.conv2d(x[None, None], ft.ones(2, 1, 2, 2), ft.ones(2), stride=(1, 2), padding=1,
+        dilation=1),
     ),
     "constants": lambda x: (ft.arange(5.0), x),
 }  # fmt: skip
@@ -108,7 +121,9 @@ class Language(nn.Module):
     def __init__(self):
         super().__init__()
         self.tokens, self.places = nn.Embedding(11, 16), nn.Embedding(6, 16)
-        self.block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu", norm_first=True)
+        self.block = nn.TransformerEncoderLayer(
+            16, 2, 32, batch_first=True, activation="gelu", norm_first=True
+        )
         self.head = nn.Linear(16, 11)
 
     def forward(self, x):
@@ -119,15 +134,18 @@ class Language(nn.Module):
 
 
 MODELS = {
-    "mlp": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3)), (3, 3, 4)),
+    "mlp": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 3)), (3,
+    3, 4)),
     "mnist": (
         lambda: nn.Sequential(
-            nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(), nn.Linear(72, 10)
+            nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(),
+            nn.Linear(72, 10)
         ),
         (2, 1, 8, 8),
     ),
     "residual": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), Residual(), nn.AdaptiveAvgPool2d(1)),
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), Residual(),
+        nn.AdaptiveAvgPool2d(1)),
         (2, 3, 16, 16),
     ),
     "encoder": (lambda: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), (2, 5, 16)),

@@ -31,7 +31,9 @@ def server(tmp_path):
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")
     path = tmp_path / "digits.safetensors"
-    subprocess.run([sys.executable, SCRIPT, path, "--export"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, SCRIPT, path, "--export"], check=True, stdout=subprocess.DEVNULL
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -3,8 +3,8 @@
  *     run_program MODEL.safetensors IMAGES [OPENBLAS]
  *
  * The model takes one float32 tensor [n, ...] and gives scores [n, classes]. IMAGES holds float32 values, one
- * image after another. Prints the class of each, one a line. OPENBLAS, or the environment variable CB_BLAS, is
- * the path of that library. */
+ * image after another. Prints the class of each, one a line. OPENBLAS, or the environment variable CB_BLAS,
+ * is the path of that library. */
 #include <stdio.h>
 #include <stdlib.h>
 

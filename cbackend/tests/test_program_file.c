@@ -1,5 +1,5 @@
-/* Programs from files: one that is right runs, and thousands of damaged ones give errors and nothing else. Under
- * the sanitizers this is the proof that a file cannot make the core read or write where it may not.
+/* Programs from files: one that is right runs, and thousands of damaged ones give errors and nothing else.
+ * Under the sanitizers this is the proof that a file cannot make the core read or write where it may not.
  *
  * With arguments it is a fuzzer of other files: test_program_file FILE [ROUNDS [SEED]]. */
 #include <stdio.h>
@@ -9,12 +9,12 @@
 #include "internal.h"
 #include "program/program.h"
 
-#define EXPECT(condition)                                                 \
-    do {                                                                  \
-        if (!(condition)) {                                               \
+#define EXPECT(condition)                                                                   \
+    do {                                                                                    \
+        if (!(condition)) {                                                                 \
             printf("%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, cb_error_message()); \
-            failures++;                                                   \
-        }                                                                 \
+            failures++;                                                                     \
+        }                                                                                   \
     } while (0)
 
 /* Under the address sanitizer a damaged size is a failed allocation, not minutes of touching memory. */
@@ -66,11 +66,11 @@ static bytes example(void) {
     pool[4] = 3;
     memcpy(pool + 5, &one, sizeof one);
     const int64_t words[] = {
-        0, 0, 1,                    /* add(x, c) */
-        2, 1, 0,                    /* reshape to the shape at 0 */
-        3, 0, 0, -1,                /* softmax along 0 */
-        2, 8, 0,                    /* cat of the list at 8 */
-        1, 5, 1, 24, 0, -1,         /* sum over the dims at 24 */
+        0,      0,      1,                    /* add(x, c) */
+        2,      1,      0,                    /* reshape to the shape at 0 */
+        3,      0,      0, -1,                /* softmax along 0 */
+        2,      8,      0,                    /* cat of the list at 8 */
+        1,      5,      1, 24, 0,  -1,         /* sum over the dims at 24 */
         CB_F32, CB_CPU, 1, 32, 40,  /* full */
     };
     int64_t program[512];
@@ -86,12 +86,12 @@ static bytes example(void) {
     memcpy(program + n, pool, 80);
     n += 10;
     char *header = malloc(16384);
-    total = sprintf(header,
-                    "{\"__metadata__\":{\"format\":\"x\\\"y\",\"program.names\":\"%s\"},\"program\":{\"dtype\":\"I64\","
-                    "\"shape\":[%lld],\"data_offsets\":[0,%lld]},\"constant.0\":{\"dtype\":\"F32\",\"shape\":[%lld],"
-                    "\"data_offsets\":[%lld,%lld]}}",
-                    names, (long long)n, (long long)n * 8, (long long)c_shape[0], (long long)n * 8,
-                    (long long)n * 8 + 8);
+    total = sprintf(
+        header,
+        "{\"__metadata__\":{\"format\":\"x\\\"y\",\"program.names\":\"%s\"},\"program\":{\"dtype\":\"I64\","
+        "\"shape\":[%lld],\"data_offsets\":[0,%lld]},\"constant.0\":{\"dtype\":\"F32\",\"shape\":[%lld],"
+        "\"data_offsets\":[%lld,%lld]}}",
+        names, (long long)n, (long long)n * 8, (long long)c_shape[0], (long long)n * 8, (long long)n * 8 + 8);
     bytes made = {malloc((size_t)(8 + total + n * 8 + 8)), 8 + total + n * 8 + 8};
     uint64_t length = (uint64_t)total;
     memcpy(made.data, &length, 8);
@@ -110,7 +110,8 @@ static int run(const cb_program *p) {
     for (int i = 0; i < n && !status; i++) {
         const cb_tensor *like = cb_program_input(p, i);
         if (like->numel > 1 << 20) status = 1;
-        if (!status) in[i] = cb_full(like->dtype, CB_CPU, like->ndim, like->shape, &(cb_scalar){.kind = 'i', .i = 1});
+        if (!status)
+            in[i] = cb_full(like->dtype, CB_CPU, like->ndim, like->shape, &(cb_scalar){.kind = 'i', .i = 1});
         status |= !in[i];
     }
     for (int i = 0; i < n_out && !status; i++) status = cb_program_result(p, i)->numel > 1 << 20;
@@ -134,7 +135,8 @@ static bool attempt(const char *data, int64_t n) {
 
 /* Bytes, or whole words of the program, become others; or the file ends early. */
 static void fuzz(bytes file, int rounds) {
-    static const int64_t odd[] = {-1, 0, 1, 2, 31, 32, 33, 255, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 1 << 20};
+    static const int64_t odd[] = {-1,  0,         1,         2,         31,        32,     33,
+                                  255, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, 1 << 20};
     char *data = malloc((size_t)file.n);
     uint64_t header;
     memcpy(&header, file.data, 8);
@@ -152,7 +154,8 @@ static void fuzz(bytes file, int rounds) {
             } else if (kind == 2) {
                 data[draw() % (uint64_t)file.n] = (char)draw();
             } else if (words > 0) {
-                int64_t value = kind < 5 ? odd[draw() % (sizeof odd / sizeof *odd)] : (int64_t)(draw() % 64) - 4;
+                int64_t value =
+                    kind < 5 ? odd[draw() % (sizeof odd / sizeof *odd)] : (int64_t)(draw() % 64) - 4;
                 memcpy(data + start + 8 * (int64_t)(draw() % (uint64_t)words), &value, 8);
             }
         }
@@ -190,7 +193,8 @@ int main(int argc, char **argv) {
     cb_program *p = cb_program_load_bytes(file.data, file.n);
     EXPECT(p);
     if (p) {
-        EXPECT(cb_program_length(p) == 6 && cb_program_input_count(p) == 1 && cb_program_result_count(p) == 2);
+        EXPECT(cb_program_length(p) == 6 && cb_program_input_count(p) == 1 &&
+               cb_program_result_count(p) == 2);
         EXPECT(cb_program_result(p, 0)->ndim == 0 && cb_program_result(p, 1)->shape[0] == 3);
         EXPECT(!cb_program_input(p, 1) && !cb_program_result(p, -1));
         float x[8] = {0, 1, 2, 3, 4, 5, 6, 7};

@@ -22,7 +22,7 @@ def package(op: str) -> Any:
     """The onnx package."""
     try:
         import onnx
-        import onnx.helper
+        import onnx.helper  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             message(
@@ -35,5 +35,10 @@ def package(op: str) -> Any:
 def missing(op: str, name: str, known: Any, next_step: str) -> KernelError:
     """The error for an operation outside the set."""
     return KernelError(
-        message(op, "operations of the inference set", name, next_step + f" Known: {', '.join(sorted(known))}.")
+        message(
+            op,
+            "operations of the inference set",
+            name,
+            next_step + f" Known: {', '.join(sorted(known))}.",
+        )
     )

@@ -1,8 +1,8 @@
 """Reading: an ONNX model as a function of tensors.
 
-The graph is run node by node with public functions, so it can be differentiated, mapped and compiled
-like any other function. Integer values that only shapes depend on stay NumPy arrays, and are
-computed with NumPy: what reshapes and slices need is then known while staging, too.
+The graph is run node by node with public functions, so it can be differentiated, mapped and
+compiled like any other function. Integer values that only shapes depend on stay NumPy arrays, and
+are computed with NumPy: what reshapes and slices need is then known while staging, too.
 """
 
 # pyright: reportPrivateUsage=false
@@ -10,7 +10,7 @@ computed with NumPy: what reshapes and slices need is then known while staging, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,13 @@ class Loaded:
         versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
         if not versions or versions[0] < 13:
             raise ValueError(
-                message("onnx.load", "opset 13 or later", versions, "Convert it with onnx.version_converter.")
+                message(
+                    "onnx.load",
+                    "opset 13 or later",
+                    versions,
+                    "Convert it with onnx.version_converter.",
+                )
             )
-        self._opset = versions[0]
         self._known: dict[str, Value] = {}
         for item in model.graph.initializer:
             self._known[item.name] = _stored(onnx.numpy_helper.to_array(item))
@@ -75,11 +79,11 @@ class Loaded:
             if rule is None:
                 raise missing("onnx.load", node.op_type, RULES, "Simplify the model first.")
             attributes = {a.name: _attribute(onnx, a) for a in node.attribute}
-            if node.op_type in _BY_OPSET:
-                attributes["opset"] = self._opset
             if node.op_type == "Split":
                 attributes["n_outputs"] = len(node.output)
-            self._nodes.append((rule, list(node.input), list(node.output), attributes, node.op_type))
+            self._nodes.append(
+                (rule, list(node.input), list(node.output), attributes, node.op_type)
+            )
 
     def __repr__(self) -> str:
         return f"Loaded({', '.join(self.inputs)} -> {', '.join(self.outputs)})"
@@ -88,18 +92,25 @@ class Loaded:
         given = dict(zip(self.inputs, args, strict=False)) | named
         if len(args) > len(self.inputs) or sorted(given) != sorted(self.inputs):
             raise TypeError(
-                message("onnx model", f"inputs {', '.join(self.inputs)}", f"{len(args)} and {sorted(named)}")
+                message(
+                    "onnx model",
+                    f"inputs {', '.join(self.inputs)}",
+                    f"{len(args)} and {sorted(named)}",
+                )
             )
         values: dict[str, Value] = {**self._known, **given, "": None}
         for rule, inputs, outputs, attributes, kind in self._nodes:
             operands = [values[name] for name in inputs]
-            if kind not in _STATIC or not any(isinstance(x, np.ndarray) for x in operands):
-                made = rule(*[x if kind in _MIXED else _tensor(x) for x in operands], **attributes)
-            elif all(x is None or isinstance(x, np.ndarray) for x in operands):
+            static = any(isinstance(x, np.ndarray) for x in operands) and all(
+                x is None or isinstance(x, np.ndarray) for x in operands
+            )
+            if static and kind in _STATIC:
                 made = _STATIC[kind](*operands, **attributes)
             else:
                 made = rule(*[x if kind in _MIXED else _tensor(x) for x in operands], **attributes)
-            for name, value in zip(outputs, made if isinstance(made, tuple) else (made,), strict=False):
+            for name, value in zip(
+                outputs, made if isinstance(made, tuple) else (made,), strict=False
+            ):
                 values[name] = value
         results = tuple(_tensor(values[name]) for name in self.outputs)
         return results[0] if len(results) == 1 else results
@@ -137,7 +148,13 @@ def _attribute(onnx: Any, a: Any) -> Any:
 
 def ints(value: Value) -> list[int] | None:
     """An operand that must be known: a list of numbers."""
-    return None if value is None else [int(x) for x in np.atleast_1d(value if isinstance(value, np.ndarray) else value.numpy())]
+    return (
+        None
+        if value is None
+        else [
+            int(x) for x in np.atleast_1d(value if isinstance(value, np.ndarray) else value.numpy())
+        ]
+    )
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -166,7 +183,9 @@ def _np_slice(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = Non
 
 def _np_cast(x: Any, to: int, **_: Any) -> Any:
     kind = dtype_of(to)
-    return x.astype(np.int64) if kind.name in ("int64", "int32") else RULES["Cast"](_tensor(x), to=to)
+    return (
+        x.astype(np.int64) if kind.name in ("int64", "int32") else RULES["Cast"](_tensor(x), to=to)
+    )
 
 
 def _np_div(x: Any, y: Any) -> Any:
@@ -181,8 +200,10 @@ _STATIC: dict[str, Rule] = {
     "Squeeze": lambda x, axes=None: np.squeeze(x, None if axes is None else tuple(axes)),
     "Slice": _np_slice,
     "Cast": _np_cast,
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _np_div, "Mod": lambda x, y, fmod=0: np.mod(x, y),
-    "Neg": np.negative, "Max": lambda *xs: np.maximum.reduce(xs), "Min": lambda *xs: np.minimum.reduce(xs),
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _np_div, "Mod": lambda x, y,
+    fmod=0: np.mod(x, y),
+    "Neg": np.negative, "Max": lambda *xs: np.maximum.reduce(xs),
+    "Min": lambda *xs: np.minimum.reduce(xs),
     "Reshape": lambda x, s, allowzero=0: np.reshape(x, s),
     "ReduceProd": lambda x, axes=None, keepdims=1, **_: np.prod(x, keepdims=bool(keepdims)),
     "Range": lambda a, b, step: np.arange(a, b, step),
@@ -194,12 +215,13 @@ _STATIC: dict[str, Rule] = {
 }  # fmt: skip
 # their rules take some operands as arrays
 _MIXED = {
-    "Reshape", "Unsqueeze", "Squeeze", "Slice", "Expand", "Tile", "Pad", "TopK", "CumSum", "Trilu", "Split",
-    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "ReduceL1", "ReduceSumSquare",
+    "Reshape", "Unsqueeze", "Squeeze", "Slice", "Expand", "Tile", "Pad", "TopK", "CumSum",
+    "Trilu", "Split",
+    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL2", "ReduceL1",
+    "ReduceSumSquare",
     "ReduceLogSumExp", "Resize", "ConstantOfShape", "OneHot", "Range", "Gather", "Where", "Concat",
 }  # fmt: skip
-_BY_OPSET = {"Softmax"}
 
 from . import reading_rules  # noqa: E402, F401
 
-__all__ = ["Loaded", "Sequence", "load"]
+__all__ = ["Loaded", "load"]

@@ -19,14 +19,20 @@ RULES.update(
     {
         "Identity": lambda x: x,
         "Dropout": lambda x, *_, seed=0: x,
-        "Abs": ft.abs, "Neg": ft.neg, "Exp": ft.exp, "Log": ft.log, "Sqrt": ft.sqrt, "Sin": ft.sin, "Cos": ft.cos,
-        "Tan": ft.tan, "Asin": ft.asin, "Acos": ft.acos, "Atan": ft.atan, "Sinh": ft.sinh, "Cosh": ft.cosh,
-        "Asinh": ft.asinh, "Acosh": ft.acosh, "Atanh": ft.atanh, "Tanh": ft.tanh, "Sigmoid": ft.sigmoid,
-        "Erf": ft.erf, "Floor": ft.floor, "Ceil": ft.ceil, "Round": ft.round, "Sign": ft.sign, "Relu": ft.relu,
-        "Reciprocal": ft.reciprocal, "IsNaN": ft.isnan, "Not": ft.logical_not, "BitwiseNot": ft.bitwise_not,
+        "Abs": ft.abs, "Neg": ft.neg, "Exp": ft.exp, "Log": ft.log, "Sqrt": ft.sqrt,
+        "Sin": ft.sin, "Cos": ft.cos,
+        "Tan": ft.tan, "Asin": ft.asin, "Acos": ft.acos, "Atan": ft.atan, "Sinh": ft.sinh,
+        "Cosh": ft.cosh,
+        "Asinh": ft.asinh, "Acosh": ft.acosh, "Atanh": ft.atanh, "Tanh": ft.tanh,
+        "Sigmoid": ft.sigmoid,
+        "Erf": ft.erf, "Floor": ft.floor, "Ceil": ft.ceil, "Round": ft.round, "Sign": ft.sign,
+        "Relu": ft.relu,
+        "Reciprocal": ft.reciprocal, "IsNaN": ft.isnan, "Not": ft.logical_not,
+        "BitwiseNot": ft.bitwise_not,
         "Add": ft.add, "Sub": ft.sub, "Mul": ft.mul, "MatMul": ft.matmul,
         "Pow": lambda x, y: ft.pow(x, y).to(x.dtype),
-        "Equal": ft.eq, "Less": ft.lt, "LessOrEqual": ft.le, "Greater": ft.gt, "GreaterOrEqual": ft.ge,
+        "Equal": ft.eq, "Less": ft.lt, "LessOrEqual": ft.le, "Greater": ft.gt,
+        "GreaterOrEqual": ft.ge,
         "And": ft.logical_and, "Or": ft.logical_or, "Xor": ft.logical_xor,
         "BitwiseAnd": ft.bitwise_and, "BitwiseOr": ft.bitwise_or, "BitwiseXor": ft.bitwise_xor,
         "Where": lambda c, x, y: ft.where(_tensor(c), _tensor(x), _tensor(y)),
@@ -41,17 +47,20 @@ RULES.update(
         "Constant": lambda **value: _constant(**value),
         "Transpose": lambda x, perm=None: x.permute(perm or list(range(x.ndim))[::-1]),
         "Concat": lambda *xs, axis: ft.cat([_tensor(x) for x in xs], axis),
-        "Gather": lambda x, i, axis=0: _tensor(x).index_select(axis, _wrapped(i, _tensor(x).shape[axis]))
+        "Gather": lambda x, i, axis=0: _tensor(x).index_select(axis, _wrapped(i,
+        _tensor(x).shape[axis]))
         if np.ndim(i) == 1 else _gathered(_tensor(x), i, axis),
-        "GatherElements": lambda x, i, axis=0: ft.gather(_cropped(x, i, axis), axis, ft.where(i < 0, i + x.shape[axis], i)),
-        "CumSum": lambda x, axis, exclusive=0, reverse=0: _cumsum(x, ints(axis), exclusive, reverse),
+        "GatherElements": lambda x, i, axis=0: ft.gather(_cropped(x, i, axis), axis,
+        ft.where(i < 0, i + x.shape[axis], i)),
+        "CumSum": lambda x, axis, exclusive=0, reverse=0: _cumsum(x, ints(axis), exclusive,
+        reverse),
         "Tile": lambda x, reps: x.repeat(ints(reps)),
         "Trilu": lambda x, k=None, upper=1: (ft.triu if upper else ft.tril)(x, (ints(k) or [0])[0]),
-        "Flatten": lambda x, axis=1: x.reshape(math.prod(x.shape[: axis % (x.ndim + 1) if axis < 0 else axis]), -1),
+        "Flatten": lambda x,
+        axis=1: x.reshape(math.prod(x.shape[: axis % (x.ndim + 1) if axis < 0 else axis]), -1),
         "GlobalAveragePool": lambda x: x.mean(tuple(range(2, x.ndim)), keepdim=True),
         "GlobalMaxPool": lambda x: x.amax(tuple(range(2, x.ndim)), keepdim=True),
-        "ConstantOfShape": lambda s, value=None: ft.zeros(*ints(s)) if value is None
-        else _tensor(value).reshape(()).expand(ints(s)),
+        "ConstantOfShape": lambda s, value=None: _filled(ints(s) or [], value),
         "Range": lambda a, b, step: ft.arange(*[_tensor(v).item() for v in (a, b, step)]),
     }
 )  # fmt: skip
@@ -66,6 +75,12 @@ def _constant(**value: Any) -> Any:
     if kind in ("value_int", "value_ints"):
         return np.array(x, np.int64)
     raise ValueError(message("onnx.load", "a constant of numbers", kind))
+
+
+def _filled(shape: list[int], value: Any) -> Tensor:
+    if value is None:
+        return ft.zeros(shape)
+    return _tensor(value).reshape(()).expand(shape)
 
 
 def _wrapped(index: Any, size: int) -> Any:
@@ -126,7 +141,9 @@ def _folded(f: Any, xs: Any) -> Tensor:
 
 @rule("IsInf")
 def _isinf(x: Tensor, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
-    return ft.isinf(x) & ((x > 0) if not detect_negative else (x < 0) if not detect_positive else (x == x))
+    return ft.isinf(x) & (
+        (x > 0) if not detect_negative else (x < 0) if not detect_positive else (x == x)
+    )
 
 
 @rule("Clip")
@@ -163,7 +180,7 @@ def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 
 @rule("Softmax")
-def _softmax(x: Tensor, axis: int = -1, opset: int = 13) -> Tensor:
+def _softmax(x: Tensor, axis: int = -1) -> Tensor:
     return ft.softmax(x, axis)
 
 
@@ -171,7 +188,15 @@ def _softmax(x: Tensor, axis: int = -1, opset: int = 13) -> Tensor:
 
 
 @rule("Gemm")
-def _gemm(a: Tensor, b: Tensor, c: Any = None, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0) -> Tensor:
+def _gemm(
+    a: Tensor,
+    b: Tensor,
+    c: Any = None,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> Tensor:
     y = ft.matmul(a.T if transA else a, b.T if transB else b)
     y = y if alpha == 1 else y * alpha
     return y if c is None else y + (c if beta == 1 else c * beta)
@@ -182,13 +207,28 @@ def _einsum(*xs: Tensor, equation: str) -> Tensor:
     return ft.einsum(equation, *xs)
 
 
-def _padded(x: Tensor, n: int, pads: Any, auto_pad: str, kernel: Any, strides: Any, dilations: Any, value: float) -> tuple[Tensor, tuple[int, ...]]:
+def _padded(
+    x: Tensor,
+    n: int,
+    pads: Any,
+    auto_pad: str,
+    kernel: Any,
+    strides: Any,
+    dilations: Any,
+    value: float,
+) -> tuple[Tensor, tuple[int, ...]]:
     """The operand, and padding that is the same on both sides of each dimension."""
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         before, after = [], []
         for i in range(n):
             size = x.shape[2 + i]
-            need = max((-(-size // strides[i]) - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - size, 0)
+            need = max(
+                (-(-size // strides[i]) - 1) * strides[i]
+                + dilations[i] * (kernel[i] - 1)
+                + 1
+                - size,
+                0,
+            )
             small, large = need // 2, need - need // 2
             before.append(small if auto_pad == "SAME_UPPER" else large)
             after.append(large if auto_pad == "SAME_UPPER" else small)
@@ -202,38 +242,65 @@ def _padded(x: Tensor, n: int, pads: Any, auto_pad: str, kernel: Any, strides: A
 
 
 @rule("Conv")
-def _conv(x: Tensor, w: Tensor, b: Any = None, *, strides: Any = None, pads: Any = None, dilations: Any = None,
-          group: int = 1, kernel_shape: Any = None, auto_pad: str = "NOTSET") -> Tensor:  # fmt: skip
+def _conv(x: Tensor, w: Tensor, b: Any = None, *, strides: Any = None, pads: Any = None,
+dilations: Any = None,
+          group: int = 1, kernel_shape: Any = None,
+          auto_pad: str = "NOTSET") -> Tensor:  # fmt: skip
     n = x.ndim - 2
     strides, dilations = strides or [1] * n, dilations or [1] * n
     x, padding = _padded(x, n, pads, auto_pad, w.shape[2:], strides, dilations, 0.0)
-    return (ft.conv1d, ft.conv2d, ft.conv3d)[n - 1](x, w, b, tuple(strides), padding, tuple(dilations), group)
+    return (ft.conv1d, ft.conv2d, ft.conv3d)[n - 1](
+        x, w, b, tuple(strides), padding, tuple(dilations), group
+    )
 
 
 @rule("ConvTranspose")
-def _conv_transpose(x: Tensor, w: Tensor, b: Any = None, *, strides: Any = None, pads: Any = None, dilations: Any = None,
-                    group: int = 1, kernel_shape: Any = None, output_padding: Any = None, auto_pad: str = "NOTSET") -> Tensor:  # fmt: skip
+def _conv_transpose(x: Tensor, w: Tensor, b: Any = None, *, strides: Any = None, pads: Any = None,
+dilations: Any = None,
+                    group: int = 1, kernel_shape: Any = None, output_padding: Any = None,
+                    auto_pad: str = "NOTSET") -> Tensor:  # fmt: skip
     n = x.ndim - 2
     pads = pads or [0] * 2 * n
     if pads[:n] != pads[n:] or auto_pad != "NOTSET":
-        raise ValueError(message("onnx.load", "ConvTranspose with the same padding on both sides", f"{pads} {auto_pad}"))
+        raise ValueError(
+            message(
+                "onnx.load",
+                "ConvTranspose with the same padding on both sides",
+                f"{pads} {auto_pad}",
+            )
+        )
     f = (ft.conv_transpose1d, ft.conv_transpose2d, ft.conv_transpose3d)[n - 1]
-    return f(x, w, b, tuple(strides or [1] * n), tuple(pads[:n]), tuple(output_padding or [0] * n), group, tuple(dilations or [1] * n))
+    return f(
+        x,
+        w,
+        b,
+        tuple(strides or [1] * n),
+        tuple(pads[:n]),
+        tuple(output_padding or [0] * n),
+        group,
+        tuple(dilations or [1] * n),
+    )
 
 
 @rule("MaxPool")
-def _max_pool(x: Tensor, *, kernel_shape: Any, strides: Any = None, pads: Any = None, dilations: Any = None,
-              ceil_mode: int = 0, auto_pad: str = "NOTSET", storage_order: int = 0) -> Tensor:  # fmt: skip
+def _max_pool(x: Tensor, *, kernel_shape: Any, strides: Any = None, pads: Any = None,
+dilations: Any = None,
+              ceil_mode: int = 0, auto_pad: str = "NOTSET",
+              storage_order: int = 0) -> Tensor:  # fmt: skip
     n = len(kernel_shape)
     strides, dilations = strides or [1] * n, dilations or [1] * n
     x, padding = _padded(x, n, pads, auto_pad, kernel_shape, strides, dilations, -math.inf)
     f = (ft.max_pool1d, ft.max_pool2d, ft.max_pool3d)[n - 1]
-    return f(x, tuple(kernel_shape), tuple(strides), padding, tuple(dilations), ceil_mode=bool(ceil_mode))
+    return f(
+        x, tuple(kernel_shape), tuple(strides), padding, tuple(dilations), ceil_mode=bool(ceil_mode)
+    )
 
 
 @rule("AveragePool")
-def _average_pool(x: Tensor, *, kernel_shape: Any, strides: Any = None, pads: Any = None, dilations: Any = None,
-                  ceil_mode: int = 0, auto_pad: str = "NOTSET", count_include_pad: int = 0) -> Tensor:  # fmt: skip
+def _average_pool(x: Tensor, *, kernel_shape: Any, strides: Any = None, pads: Any = None,
+dilations: Any = None,
+                  ceil_mode: int = 0, auto_pad: str = "NOTSET",
+                  count_include_pad: int = 0) -> Tensor:  # fmt: skip
     n = len(kernel_shape)
     strides = strides or [1] * n
     if dilations and set(dilations) != {1}:
@@ -241,24 +308,50 @@ def _average_pool(x: Tensor, *, kernel_shape: Any, strides: Any = None, pads: An
     unpadded = x
     x, padding = _padded(x, n, pads, auto_pad, kernel_shape, strides, [1] * n, 0.0)
     if x is not unpadded and not count_include_pad:
-        raise ValueError(message("onnx.load", "AveragePool with the same padding on both sides", pads or auto_pad))
+        raise ValueError(
+            message(
+                "onnx.load", "AveragePool with the same padding on both sides", pads or auto_pad
+            )
+        )
     f = (ft.avg_pool1d, ft.avg_pool2d, ft.avg_pool3d)[n - 1]
-    return f(x, tuple(kernel_shape), tuple(strides), padding, bool(ceil_mode), bool(count_include_pad))
+    return f(
+        x, tuple(kernel_shape), tuple(strides), padding, bool(ceil_mode), bool(count_include_pad)
+    )
 
 
 @rule("BatchNormalization")
-def _batch_norm(x: Tensor, scale: Tensor, b: Tensor, mean: Tensor, var: Tensor, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0) -> Tensor:
+def _batch_norm(
+    x: Tensor,
+    scale: Tensor,
+    b: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
+) -> Tensor:
     if training_mode:
-        raise ValueError(message("onnx.load", "a model for inference", "BatchNormalization in training"))
+        raise ValueError(
+            message("onnx.load", "a model for inference", "BatchNormalization in training")
+        )
     shape = (1, -1, *[1] * (x.ndim - 2))
     factor = scale * (var + epsilon).rsqrt()
     return (x - mean.reshape(shape)) * factor.reshape(shape) + b.reshape(shape)
 
 
 @rule("LayerNormalization")
-def _layer_norm(x: Tensor, scale: Tensor, b: Any = None, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Tensor:
+def _layer_norm(
+    x: Tensor,
+    scale: Tensor,
+    b: Any = None,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> Tensor:
     dims = x.shape[axis % x.ndim :]
-    return ft.layer_norm(x, tuple(dims), scale.expand(dims), None if b is None else b.expand(dims), epsilon)
+    return ft.layer_norm(
+        x, tuple(dims), scale.expand(dims), None if b is None else b.expand(dims), epsilon
+    )
 
 
 @rule("InstanceNormalization")
@@ -273,7 +366,14 @@ def _instance_norm(x: Tensor, scale: Tensor, b: Tensor, epsilon: float = 1e-5) -
 
 
 def _reduce(f: Any) -> Any:
-    def reduced(x: Tensor, given: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+    def reduced(
+        x: Tensor,
+        given: Any = None,
+        *,
+        axes: Any = None,
+        keepdims: int = 1,
+        noop_with_empty_axes: int = 0,
+    ) -> Tensor:
         dims = ints(given) if given is not None else axes
         if not dims:
             if noop_with_empty_axes:
@@ -297,7 +397,14 @@ RULES.update(
 
 
 @rule("ReduceProd")
-def _product(x: Tensor, given: Any = None, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
+def _product(
+    x: Tensor,
+    given: Any = None,
+    *,
+    axes: Any = None,
+    keepdims: int = 1,
+    noop_with_empty_axes: int = 0,
+) -> Tensor:
     x = _tensor(x)
     dims = ints(given) if given is not None else axes
     dims = sorted(d % x.ndim for d in (dims or range(x.ndim)))
@@ -306,8 +413,12 @@ def _product(x: Tensor, given: Any = None, *, axes: Any = None, keepdims: int = 
     return x
 
 
-RULES["ArgMax"] = lambda x, axis=0, keepdims=1, select_last_index=0: x.argmax(axis, keepdim=bool(keepdims))
-RULES["ArgMin"] = lambda x, axis=0, keepdims=1, select_last_index=0: x.argmin(axis, keepdim=bool(keepdims))
+RULES["ArgMax"] = lambda x, axis=0, keepdims=1, select_last_index=0: x.argmax(
+    axis, keepdim=bool(keepdims)
+)
+RULES["ArgMin"] = lambda x, axis=0, keepdims=1, select_last_index=0: x.argmin(
+    axis, keepdim=bool(keepdims)
+)
 
 
 @rule("TopK")
@@ -360,7 +471,9 @@ def _slice(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) 
 
 
 @rule("Split")
-def _split(x: Tensor, split: Any = None, axis: int = 0, num_outputs: int | None = None, n_outputs: int = 1) -> Any:
+def _split(
+    x: Tensor, split: Any = None, axis: int = 0, num_outputs: int | None = None, n_outputs: int = 1
+) -> Any:
     sizes = ints(split)
     if sizes is None:
         each = -(-x.shape[axis] // n_outputs)
@@ -369,7 +482,9 @@ def _split(x: Tensor, split: Any = None, axis: int = 0, num_outputs: int | None 
 
 
 @rule("Pad")
-def _pad(x: Tensor, pads: Any, value: Any = None, axes: Any = None, mode: str = "constant") -> Tensor:
+def _pad(
+    x: Tensor, pads: Any, value: Any = None, axes: Any = None, mode: str = "constant"
+) -> Tensor:
     given, dims = ints(pads) or [], ints(axes) if axes is not None else list(range(x.ndim))
     spec = [0] * 2 * x.ndim
     for i, d in enumerate(dims or []):
@@ -383,11 +498,15 @@ def _pad(x: Tensor, pads: Any, value: Any = None, axes: Any = None, mode: str = 
 
 
 @rule("ScatterElements")
-def _scatter(x: Tensor, index: Tensor, src: Tensor, axis: int = 0, reduction: str = "none") -> Tensor:
+def _scatter(
+    x: Tensor, index: Tensor, src: Tensor, axis: int = 0, reduction: str = "none"
+) -> Tensor:
     index = ft.where(index < 0, index + x.shape[axis], index)
     if reduction == "none":
         return x.scatter(axis, index, src)
-    return x.scatter_reduce(axis, index, src, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[reduction])
+    return x.scatter_reduce(
+        axis, index, src, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[reduction]
+    )
 
 
 @rule("OneHot")

@@ -96,11 +96,15 @@ class Writer:
             if rule is None:
                 raise missing("onnx.export", e.op.name, RULES, "Write it with other operations.")
             made = rule(self, e)
-            for var, name in zip(e.outputs, made if isinstance(made, tuple) else (made,), strict=False):
+            for var, name in zip(
+                e.outputs, made if isinstance(made, tuple) else (made,), strict=False
+            ):
                 self.names[var] = name
             unwritten = [y for y in e.outputs if y in self.used and y not in self.names]
             if unwritten:
-                raise missing("onnx.export", f"{e.op.name} with all its results", RULES, "Use the first.")
+                raise missing(
+                    "onnx.export", f"{e.op.name} with all its results", RULES, "Use the first."
+                )
         for var, name in zip(self.graph.outputs, self.outputs, strict=True):
             self.nodes.append(helper.make_node("Identity", [self.value(var)], [name]))
 
@@ -124,7 +128,9 @@ class Writer:
 
     def store(self, array: np.ndarray[Any, Any]) -> str:
         name = f"constant{len(self.initializers)}"
-        self.initializers[name] = self.onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.initializers[name] = self.onnx.numpy_helper.from_array(
+            np.ascontiguousarray(array).reshape(array.shape), name
+        )
         return name
 
     def ints(self, values: Sequence[int]) -> str:
@@ -190,7 +196,13 @@ _UNARY = {
 }  # fmt: skip
 _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "mul_conj": "Mul", "div": "Div", "pow": "Pow",
            "maximum": "Max", "minimum": "Min"}  # fmt: skip
-_COMPARE = {"eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}
+_COMPARE = {
+    "eq": "Equal",
+    "lt": "Less",
+    "le": "LessOrEqual",
+    "gt": "Greater",
+    "ge": "GreaterOrEqual",
+}
 _LOGICAL = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor"}
 _BITS = {"bitwise_and": "And", "bitwise_or": "Or", "bitwise_xor": "Xor"}
 
@@ -254,7 +266,8 @@ def _divide(w: Writer, e: Equation) -> str:
     return whole if e.op.name == "floor_divide" else w.add("Sub", x, w.add("Mul", whole, y))
 
 
-@rule("rsqrt", "square", "expm1", "log1p", "log2", "log10", "exp2", "silu", "logsigmoid", "trunc", "erfc", "gelu",
+@rule("rsqrt", "square", "expm1", "log1p", "log2", "log10", "exp2", "silu", "logsigmoid", "trunc",
+"erfc", "gelu",
       "gelu_tanh")  # fmt: skip
 def _composed(w: Writer, e: Equation) -> str:
     code, name = e.outputs[0].code, e.op.name
@@ -352,7 +365,12 @@ def _argmax(w: Writer, e: Equation) -> str:
     x, dim = w.value(e.inputs[0]), e.params["dim"]
     if dim is None or dim == _NONE:
         x, dim = w.add("Reshape", x, w.ints([-1])), 0
-    return w.add("ArgMax" if e.op.name == "argmax" else "ArgMin", x, axis=dim, keepdims=int(e.params["keepdim"]))
+    return w.add(
+        "ArgMax" if e.op.name == "argmax" else "ArgMin",
+        x,
+        axis=dim,
+        keepdims=int(e.params["keepdim"]),
+    )
 
 
 @rule("max_dim", "min_dim")
@@ -364,7 +382,9 @@ def _max_dim(w: Writer, e: Equation) -> tuple[str, str]:
 
 @rule("cumsum")
 def _cumsum(w: Writer, e: Equation) -> str:
-    return w.add("CumSum", w.operand(e.inputs[0], e.outputs[0].code), w.number(e.params["dim"], lib.CB_I64))
+    return w.add(
+        "CumSum", w.operand(e.inputs[0], e.outputs[0].code), w.number(e.params["dim"], lib.CB_I64)
+    )
 
 
 @rule("topk", "sort", "sort_values", "argsort")

@@ -45,8 +45,10 @@ def _log_softmax(w: Writer, e: Equation) -> str:
 def _convolution(w: Writer, e: Equation) -> str:
     p = e.params
     return w.add(
-        "Conv", *[w.value(x) for x in e.inputs], strides=list(p["stride"]), dilations=list(p["dilation"]),
-        pads=[*p["padding"], *p["padding"]], group=p["groups"], kernel_shape=list(e.inputs[1].shape[2:]),
+        "Conv", *[w.value(x) for x in e.inputs], strides=list(p["stride"]),
+        dilations=list(p["dilation"]),
+        pads=[*p["padding"], *p["padding"]], group=p["groups"],
+        kernel_shape=list(e.inputs[1].shape[2:]),
     )  # fmt: skip
 
 
@@ -56,11 +58,17 @@ def _transposed(w: Writer, e: Equation) -> str:
     n = len(p["stride"])
     extra = [
         p["input_size"][i]
-        - ((x.shape[2 + i] - 1) * p["stride"][i] - 2 * p["padding"][i] + p["dilation"][i] * (weight.shape[2 + i] - 1) + 1)
+        - (
+            (x.shape[2 + i] - 1) * p["stride"][i]
+            - 2 * p["padding"][i]
+            + p["dilation"][i] * (weight.shape[2 + i] - 1)
+            + 1
+        )
         for i in range(n)
     ]
     return w.add(
-        "ConvTranspose", w.value(x), w.value(weight), strides=list(p["stride"]), dilations=list(p["dilation"]),
+        "ConvTranspose", w.value(x), w.value(weight), strides=list(p["stride"]),
+        dilations=list(p["dilation"]),
         pads=[*p["padding"], *p["padding"]], group=p["groups"], output_padding=extra,
         kernel_shape=list(weight.shape[2:]),
     )  # fmt: skip
@@ -72,7 +80,8 @@ def _max_pool(w: Writer, e: Equation) -> tuple[str, ...]:
     x = e.inputs[0]
     name, lead = _planes(w, e, len(p["kernel"]))
     y = w.add(
-        "MaxPool", name, kernel_shape=list(p["kernel"]), strides=list(p["stride"]), dilations=list(p["dilation"]),
+        "MaxPool", name, kernel_shape=list(p["kernel"]), strides=list(p["stride"]),
+        dilations=list(p["dilation"]),
         pads=[*p["padding"], *p["padding"]], ceil_mode=int(p["ceil_mode"]),
     )  # fmt: skip
     return (_back(w, e, y, lead),) if len(x.shape) else (y,)
@@ -86,7 +95,8 @@ def _avg_pool(w: Writer, e: Equation) -> str:
     name, lead = _planes(w, e, len(p["kernel"]))
     y = w.add(
         "AveragePool", name, kernel_shape=list(p["kernel"]), strides=list(p["stride"]),
-        pads=[*p["padding"], *p["padding"]], ceil_mode=int(p["ceil_mode"]), count_include_pad=int(p["include_pad"]),
+        pads=[*p["padding"], *p["padding"]], ceil_mode=int(p["ceil_mode"]),
+        count_include_pad=int(p["include_pad"]),
     )  # fmt: skip
     return _back(w, e, y, lead)
 
@@ -106,7 +116,12 @@ def _back(w: Writer, e: Equation, y: str, lead: bool) -> str:
 
 @rule("layer_norm")
 def _layer_norm(w: Writer, e: Equation) -> str:
-    return w.add("LayerNormalization", *[w.value(x) for x in e.inputs], axis=-e.params["n"], epsilon=e.params["eps"])
+    return w.add(
+        "LayerNormalization",
+        *[w.value(x) for x in e.inputs],
+        axis=-e.params["n"],
+        epsilon=e.params["eps"],
+    )
 
 
 @rule("rms_norm")

@@ -13,7 +13,12 @@ from .writing import _END, _NONE, RULES, Writer, rule
 
 @rule("reshape", "view")
 def _reshape(w: Writer, e: Equation) -> str:
-    return w.add("Reshape", w.value(e.inputs[0]), w.ints(e.outputs[0].shape), allowzero=int(0 in e.outputs[0].shape))
+    return w.add(
+        "Reshape",
+        w.value(e.inputs[0]),
+        w.ints(e.outputs[0].shape),
+        allowzero=int(0 in e.outputs[0].shape),
+    )
 
 
 @rule("squeeze", "unsqueeze")
@@ -72,7 +77,9 @@ def _getitem(w: Writer, e: Equation) -> str:
     return name
 
 
-def _extend(starts: list[int], ends: list[int], steps: list[int], axes: list[int], item: Any) -> None:
+def _extend(
+    starts: list[int], ends: list[int], steps: list[int], axes: list[int], item: Any
+) -> None:
     for values, value in zip((starts, ends, steps, axes), item, strict=True):
         values.append(value)
 
@@ -89,7 +96,9 @@ def _cat(w: Writer, e: Equation) -> str:
 @rule("stack")
 def _stack(w: Writer, e: Equation) -> str:
     dim = w.ints([e.params["dim"]])
-    return w.add("Concat", *[w.add("Unsqueeze", x, dim) for x in _joined(e, w)], axis=e.params["dim"])
+    return w.add(
+        "Concat", *[w.add("Unsqueeze", x, dim) for x in _joined(e, w)], axis=e.params["dim"]
+    )
 
 
 @rule("flip")
@@ -98,7 +107,14 @@ def _flip(w: Writer, e: Equation) -> str:
     n = len(dims)
     if not n:
         return w.value(e.inputs[0])
-    return w.add("Slice", w.value(e.inputs[0]), w.ints([_END] * n), w.ints([_NONE] * n), w.ints(dims), w.ints([-1] * n))
+    return w.add(
+        "Slice",
+        w.value(e.inputs[0]),
+        w.ints([_END] * n),
+        w.ints([_NONE] * n),
+        w.ints(dims),
+        w.ints([-1] * n),
+    )
 
 
 @rule("roll")
@@ -112,8 +128,12 @@ def _roll(w: Writer, e: Equation) -> str:
         if cut:
             axis = w.ints([dim])
             head = w.add("Slice", name, w.ints([0]), w.ints([cut]), axis)
-            name = w.add("Concat", w.add("Slice", name, w.ints([cut]), w.ints([_END]), axis), head, axis=dim)
-    return w.add("Reshape", name, w.ints(e.outputs[0].shape)) if len(shape) != len(x.shape) else name
+            name = w.add(
+                "Concat", w.add("Slice", name, w.ints([cut]), w.ints([_END]), axis), head, axis=dim
+            )
+    return (
+        w.add("Reshape", name, w.ints(e.outputs[0].shape)) if len(shape) != len(x.shape) else name
+    )
 
 
 @rule("repeat")
@@ -136,7 +156,9 @@ def _pad(w: Writer, e: Equation) -> str:
 
 @rule("tri")
 def _tri(w: Writer, e: Equation) -> str:
-    return w.add("Trilu", w.value(e.inputs[0]), w.ints([e.params["diagonal"]]), upper=int(e.params["upper"]))
+    return w.add(
+        "Trilu", w.value(e.inputs[0]), w.ints([e.params["diagonal"]]), upper=int(e.params["upper"])
+    )
 
 
 @rule("index_select")
@@ -148,7 +170,12 @@ def _index_select(w: Writer, e: Equation) -> str:
 def _index(w: Writer, e: Equation) -> str:
     dims = e.params["dims"]
     if len(dims) != 1 or e.inputs[1].code not in (6, 8):
-        raise missing("onnx.export", "indexing with several tensors or a mask", RULES, "Index one dimension at a time.")
+        raise missing(
+            "onnx.export",
+            "indexing with several tensors or a mask",
+            RULES,
+            "Index one dimension at a time.",
+        )
     return w.add("Gather", w.value(e.inputs[0]), w.value(e.inputs[1]), axis=dims[0])
 
 
@@ -158,11 +185,17 @@ def _gather(w: Writer, e: Equation) -> str:
     dim, name = e.params["dim"], w.value(x)
     cut = [d for d in range(len(x.shape)) if d != dim and x.shape[d] != index.shape[d]]
     if cut:  # ONNX wants the other sizes equal
-        name = w.add("Slice", name, w.ints([0] * len(cut)), w.ints([index.shape[d] for d in cut]), w.ints(cut))
+        name = w.add(
+            "Slice",
+            name,
+            w.ints([0] * len(cut)),
+            w.ints([index.shape[d] for d in cut]),
+            w.ints(cut),
+        )
     return w.add("GatherElements", name, w.value(index), axis=dim)
 
 
 @rule("scatter", "scatter_add")
 def _scatter(w: Writer, e: Equation) -> str:
-    how = {"reduction": "add"} if e.op.name == "scatter_add" else {}
+    how: Any = {"reduction": "add"} if e.op.name == "scatter_add" else {}
     return w.add("ScatterElements", *[w.value(x) for x in e.inputs], axis=e.params["dim"], **how)

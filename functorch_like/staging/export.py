@@ -1,4 +1,4 @@
-"""Programs as files: a function for fixed shapes with everything it captured, run without its source.
+"""Programs as files: a function for fixed shapes and what it captured, run without its source.
 
 The file is safetensors: the instructions in the tensor `program`, what the function captured in
 tensors `constant.<i>`, the structure of arguments and result in the metadata. The core reads and
@@ -54,9 +54,16 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
     staged, arguments, result = stage_pure("export", function, args)
     for e in staged.graph.equations:
         x = e.inputs[0] if e.inputs else None
-        if e.op.name == "as_strided" and x is not None and x.equation is None and not x.meta._v.flags & 2:
+        if (
+            e.op.name == "as_strided"
+            and x is not None
+            and x.equation is None
+            and not x.meta._v.flags & 2
+        ):
             raise TraceError(
-                message("export", "as_strided of contiguous tensors", "a captured view", "Clone it.")
+                message(
+                    "export", "as_strided of contiguous tensors", "a captured view", "Clone it."
+                )
             )
     for var in staged.graph.outside():  # tensors of files are contiguous
         if not var.meta._v.flags & lib.CB_FLAG_CONTIGUOUS:
@@ -138,7 +145,10 @@ def _structure(op: str, tree: Any, tensors: list[Tensor]) -> Any:
         tensors.append(tree)
         return len(tensors) - 1
     if isinstance(tree, (tuple, list)):  # named ones come back as plain ones
-        return ["tuple" if isinstance(tree, tuple) else "list", *[_structure(op, x, tensors) for x in tree]]
+        return [
+            "tuple" if isinstance(tree, tuple) else "list",
+            *[_structure(op, x, tensors) for x in tree],
+        ]
     if isinstance(tree, dict) and all(type(key) is str for key in tree):
         return ["dict", {key: _structure(op, x, tensors) for key, x in tree.items()}]
     if tree is None or type(tree) in (bool, int, float, str):
@@ -176,8 +186,10 @@ def _is_structure(structure: Any, n: int, depth: int = 0) -> bool:
     if kind == "value":
         return len(items) == 1 and not isinstance(items[0], (list, dict))
     if kind == "dict":
-        return len(items) == 1 and type(items[0]) is dict and all(
-            _is_structure(x, n, depth + 1) for x in items[0].values()
+        return (
+            len(items) == 1
+            and type(items[0]) is dict
+            and all(_is_structure(x, n, depth + 1) for x in items[0].values())
         )
     return kind in ("tuple", "list") and all(_is_structure(x, n, depth + 1) for x in items)
 
@@ -190,7 +202,9 @@ def _write(path: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
     for name, t in tensors.items():
         if t.dtype is DTYPES[lib.CB_C128]:
             raise TypeError(
-                message("export", "captured tensors that safetensors can hold", "complex128", "Cast it.")
+                message(
+                    "export", "captured tensors that safetensors can hold", "complex128", "Cast it."
+                )
             )
         array = t.detach().contiguous()
         kept.append(array)
@@ -228,10 +242,12 @@ class LoadedProgram:
             raise_error()
         metadata = _metadata(data)
         self.inputs = [
-            _form(lib.cb_program_input(self._p, i)) for i in range(lib.cb_program_input_count(self._p))
+            _form(lib.cb_program_input(self._p, i))
+            for i in range(lib.cb_program_input_count(self._p))
         ]
         self.outputs = [
-            _form(lib.cb_program_result(self._p, i)) for i in range(lib.cb_program_result_count(self._p))
+            _form(lib.cb_program_result(self._p, i))
+            for i in range(lib.cb_program_result_count(self._p))
         ]
         try:
             self._arguments = json.loads(metadata["program.arguments"])
@@ -326,5 +342,10 @@ def _metadata(data: bytes) -> dict[str, Any]:
 
 def _damaged(path: str, why: str) -> ValueError:
     return ValueError(
-        message("load_program", "the structure of arguments and result", f"{why} in {path}", "Export again.")
+        message(
+            "load_program",
+            "the structure of arguments and result",
+            f"{why} in {path}",
+            "Export again.",
+        )
     )

@@ -1,4 +1,4 @@
-"""Programs in files: the same values as eager, also from C; errors for what cannot be a file or is damaged."""
+"""Programs in files: values as in eager, also from C; errors for damaged files and refusals."""
 
 import json
 import random
@@ -43,7 +43,8 @@ def same(a, b):
 def indexing(x):
     i = tensor([0, 2])
     return (
-        x[i], x.index_add(0, i, ft.ones(2, 4)), x.cumsum(0), *x.topk(2), x.roll(1, 0), x.repeat(2, 2),
+        x[i], x.index_add(0, i, ft.ones(2, 4)), x.cumsum(0), *x.topk(2), x.roll(1, 0), x.repeat(2,
+        2),
         ft.zeros(3, 4).scatter(0, i.unsqueeze(1).expand(2, 4), x), x.flip([0]), x.max(1)[1], x.T,
     )  # fmt: skip
 

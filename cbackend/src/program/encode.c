@@ -1,12 +1,12 @@
 /* Programs as 64-bit words and back. What depends on a build's numbering (functions, ops) is referred to by
- * name: a word holds the place in a list of names. Decoding trusts nothing: every slot, place in the pool, list
- * length and number that selects something is checked against the signatures, what can be worked out is
+ * name: a word holds the place in a list of names. Decoding trusts nothing: every slot, place in the pool,
+ * list length and number that selects something is checked against the signatures, what can be worked out is
  * (reads, last uses), and the program runs once on meta tensors before anybody gets it.
  *
  * Words: MAGIC VERSION n_in n_constants n_results n_code n_words n_pool; for each input dtype, flags, ndim,
- * shape; for each constant slot, flags; the results' slots; for each instruction function, first slot made; the
- * arguments; the pool. Names: functions, ops as "family name" and dtypes, each joined with ';', those three
- * with '|'. */
+ * shape; for each constant slot, flags; the results' slots; for each instruction function, first slot made;
+ * the arguments; the pool. Names: functions, ops as "family name" and dtypes, each joined with ';', those
+ * three with '|'. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -186,7 +186,8 @@ int cb_program_constant_count(const cb_program *p) { return p->n_constants; }
 
 cb_tensor *cb_program_constant_value(const cb_program *p, int i) {
     if (i < 0 || i >= p->n_constants)
-        return cb_fail_null(CB_ERR_INDEX, "program: expected a constant in [0, %d), got %d.", p->n_constants, i);
+        return cb_fail_null(CB_ERR_INDEX, "program: expected a constant in [0, %d), got %d.", p->n_constants,
+                            i);
     return cb_retain(p->constants[i].value);
 }
 
@@ -205,7 +206,8 @@ typedef struct loading {
 } loading;
 
 static int bad(const char *what, int64_t got) {
-    return cb_fail(CB_ERR_VALUE, "load_program: expected %s, got %lld. The file is damaged.", what, (long long)got);
+    return cb_fail(CB_ERR_VALUE, "load_program: expected %s, got %lld. The file is damaged.", what,
+                   (long long)got);
 }
 
 /* A word in [low, high]; fails by way of the program. */
@@ -311,10 +313,11 @@ static int64_t most_of(const char *name) {
     static const struct {
         const char *name;
         int64_t most;
-    } known[] = {{"op", INT32_MAX},   {"dtype", INT32_MAX}, {"device", INT32_MAX}, {"n_normalized", CB_MAX_NDIM},
-                 {"has_affine", 3},   {"trans", 2},         {"part", 2},           {"mode", 4},
-                 {"kind", 6},         {"ndim", INT32_MAX},  {"nd", INT32_MAX},     {"n", INT32_MAX},
-                 {"n2", INT32_MAX},   {"ncode", INT32_MAX}, {"nout", INT32_MAX}};
+    } known[] = {
+        {"op", INT32_MAX}, {"dtype", INT32_MAX}, {"device", INT32_MAX}, {"n_normalized", CB_MAX_NDIM},
+        {"has_affine", 3}, {"trans", 2},         {"part", 2},           {"mode", 4},
+        {"kind", 6},       {"ndim", INT32_MAX},  {"nd", INT32_MAX},     {"n", INT32_MAX},
+        {"n2", INT32_MAX}, {"ncode", INT32_MAX}, {"nout", INT32_MAX}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i].name)) return known[i].most;
     return 1;
@@ -322,7 +325,8 @@ static int64_t most_of(const char *name) {
 
 /* Sizes, strides and places as far as arithmetic with them stays in range; dims and sentinels apart. */
 static bool is_reasonable(int64_t value) {
-    return value == INT64_MIN || value == INT64_MAX || (value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40));
+    return value == INT64_MIN || value == INT64_MAX ||
+           (value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40));
 }
 
 static bool is_any_number(const char *name) {
@@ -355,19 +359,24 @@ static int64_t item_size(char type) {
 }
 
 /* An array lies in the pool, all of it, or is none where the function takes that. */
-static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q, const cb_word *a, cb_word here) {
+static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q, const cb_word *a,
+                       cb_word here) {
     cb_program *p = l->p;
     const char *function = cb_call_names[c->call];
-    if (here.i < -1 || here.i > p->n_pool || (here.i > 0 && here.i % 8)) return bad("a place in the pool", here.i);
+    if (here.i < -1 || here.i > p->n_pool || (here.i > 0 && here.i % 8))
+        return bad("a place in the pool", here.i);
     if (q->type == 'C')
-        return here.i < 0 || memchr(p->pool + here.i, 0, (size_t)(p->n_pool - here.i)) ? CB_OK
-                                                                                      : bad("a text's end", here.i);
+        return here.i < 0 || memchr(p->pool + here.i, 0, (size_t)(p->n_pool - here.i))
+                   ? CB_OK
+                   : bad("a text's end", here.i);
     int64_t count = q->count < 0 ? 1 : a[q->count].i;
     bool all = count == -1 && (!strcmp(function, "cb_reduce") || !strcmp(function, "cb_var") ||
                                !strcmp(function, "cb_squeeze"));
     if (count < 0 && !all) return bad("a length", count);
     if (count <= 0) return CB_OK;
-    if (here.i < 0) return !strcmp(function, "cb_roll") && !strcmp(q->name, "dims") && count == 1 ? CB_OK : bad("a list", here.i);
+    if (here.i < 0)
+        return !strcmp(function, "cb_roll") && !strcmp(q->name, "dims") && count == 1 ? CB_OK
+                                                                                      : bad("a list", here.i);
     int64_t room = (p->n_pool - here.i) / item_size(q->type);
     if (count > room / q->times) return bad("a list inside the pool", count);
     if (q->type == 'S') {
@@ -494,7 +503,8 @@ static int read_program(loading *l, int n_constants, cb_tensor **constants) {
     if (used != n_words) return bad("arguments of functions only", n_words - used);
     for (int i = 0; i < n_results; i++)
         if (!l->defined[p->results[i]]) return bad("results with a value", p->results[i]);
-    if (n_slots > p->n_slots || memchr(l->defined, 0, (size_t)n_slots)) return bad("slots without gaps", n_slots);
+    if (n_slots > p->n_slots || memchr(l->defined, 0, (size_t)n_slots))
+        return bad("slots without gaps", n_slots);
     p->n_slots = (int)n_slots;
     return CB_OK;
 }

@@ -29,7 +29,8 @@ typedef struct file {
 } file;
 
 static int damaged(const char *what) {
-    return cb_fail(CB_ERR_VALUE, "load_program: expected %s. The file is damaged, or no exported program.", what);
+    return cb_fail(CB_ERR_VALUE, "load_program: expected %s. The file is damaged, or no exported program.",
+                   what);
 }
 
 static void blanks(text *t) {
@@ -97,9 +98,9 @@ static int dtype_of(span s) {
     static const struct {
         const char *name;
         int dtype;
-    } known[] = {{"BOOL", CB_BOOL}, {"U8", CB_U8},   {"I8", CB_I8},     {"U16", CB_U16}, {"I16", CB_I16},
-                 {"U32", CB_U32},   {"I32", CB_I32}, {"U64", CB_U64},   {"I64", CB_I64}, {"F16", CB_F16},
-                 {"BF16", CB_BF16}, {"F32", CB_F32}, {"F64", CB_F64},   {"C64", CB_C64}};
+    } known[] = {{"BOOL", CB_BOOL}, {"U8", CB_U8},   {"I8", CB_I8},   {"U16", CB_U16}, {"I16", CB_I16},
+                 {"U32", CB_U32},   {"I32", CB_I32}, {"U64", CB_U64}, {"I64", CB_I64}, {"F16", CB_F16},
+                 {"BF16", CB_BF16}, {"F32", CB_F32}, {"F64", CB_F64}, {"C64", CB_C64}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (is(s, known[i].name)) return known[i].dtype;
     return -1;
@@ -124,7 +125,8 @@ static cb_tensor *tensor(text *t, const file *f) {
     if (t->bad || dtype < 0 || ndim < 0 || range[0] < 0 || range[1] < range[0] || range[1] > f->nbytes)
         return damaged("a tensor with dtype, shape and place"), NULL;
     int64_t n = cb_numel_of(ndim, shape), nbytes;
-    if (n < 0 || __builtin_mul_overflow(n, (int64_t)cb_dtypes[dtype].size, &nbytes) || nbytes != range[1] - range[0])
+    if (n < 0 || __builtin_mul_overflow(n, (int64_t)cb_dtypes[dtype].size, &nbytes) ||
+        nbytes != range[1] - range[0])
         return damaged("a tensor whose bytes fit its shape"), NULL;
     const unsigned char *bytes = (const unsigned char *)f->data + range[0];
     for (int64_t i = 0; dtype == CB_BOOL && i < nbytes; i++)

@@ -45,8 +45,8 @@ extern const char *const cb_call_names[];
 extern const int cb_call_count;
 
 /* What calls.py knows of the parameters; type letters: i int, l int64_t, u uint64_t, d double, t tensor,
- * T tensors, R results, L int64_t array, I int array, S cb_scalar, C string. An array has `times` items for each
- * that parameter number `count` says, or just `times` if that is -1. */
+ * T tensors, R results, L int64_t array, I int array, S cb_scalar, C string. An array has `times` items for
+ * each that parameter number `count` says, or just `times` if that is -1. */
 typedef struct cb_call_parameter {
     char type;
     const char *name;
