@@ -377,6 +377,9 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
     int used = 0;
     bool ellipsis = false;
     for (int k = 0; k < n; k++) {
+        if (spec[4 * k] < INTEGER || spec[4 * k] > ELLIPSIS)
+            return cb_fail_null(CB_ERR_VALUE, "index: expected items of kind 0 to 3, got %lld.",
+                                (long long)spec[4 * k]);
         used += spec[4 * k] == INTEGER || spec[4 * k] == SLICE;
         if (spec[4 * k] == ELLIPSIS) {
             if (ellipsis)

@@ -324,10 +324,7 @@ static int64_t most_of(const char *name) {
 }
 
 /* Sizes, strides and places as far as arithmetic with them stays in range; dims and sentinels apart. */
-static bool is_reasonable(int64_t value) {
-    return value == INT64_MIN || value == INT64_MAX ||
-           (value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40));
-}
+static bool is_reasonable(int64_t value) { return value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40); }
 
 static bool is_any_number(const char *name) {
     static const char *const known[] = {"value", "low", "high", "start", "step", "clock"};
@@ -342,7 +339,9 @@ static int check_number(const char *function, const cb_call_parameter *q, cb_wor
     if (is_int && (a.i < INT32_MIN || a.i > INT32_MAX)) return bad("a number of 32 bits", a.i);
     if (is_int && a.i > most_of(q->name)) return bad(q->name, a.i);
     if (is_int && a.i < 0 && most_of(q->name) < INT32_MAX) return bad(q->name, a.i);
-    if (q->type == 'l' && !is_any_number(q->name) && !is_reasonable(a.i)) return bad(q->name, a.i);
+    if (q->type == 'l' && !is_any_number(q->name) && !is_reasonable(a.i) &&
+        !(a.i == INT64_MIN && !strcmp(q->name, "dim")))
+        return bad(q->name, a.i);
     if (!strcmp(q->name, "dtype")) {
         bool optional = keeps || !strcmp(function, "cb_reduce") || !strcmp(function, "cb_scan") ||
                         !strcmp(function, "cb_softmax");
@@ -386,8 +385,7 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
     if (q->type == 'L' && strcmp(q->name, "spec") && !is_fused(c->call)) {
         const int64_t *values = (const int64_t *)(p->pool + here.i);
         for (int64_t i = 0; i < count; i++)
-            if (!is_reasonable(values[i]) || values[i] == INT64_MIN || values[i] == INT64_MAX)
-                return bad(q->name, values[i]);
+            if (!is_reasonable(values[i])) return bad(q->name, values[i]);
     }
     if (q->type != 'T') return CB_OK;
     const int64_t *slots = (const int64_t *)(p->pool + here.i);
