@@ -19,7 +19,7 @@ BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt
 TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
 BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
 
-.PHONY: all demo test bench lint format c-test wheel install clean
+.PHONY: all demo test bench lint format c-test array-api-test wheel install clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 all: test
@@ -67,6 +67,23 @@ c-test: $(VENV)/.package $(VENV)/.extra-dev
 	$(SAY) 'running the C tests'
 	@CB_BLAS="$$($(BIN)/python -c 'import os, scipy_openblas32 as b; print(os.path.join(b.get_lib_dir(), b.get_library(fullname=True)))')" \
 		$(BIN)/ctest --test-dir build/c-test --output-on-failure --progress --no-tests=error
+
+# The array API standard's own tests, fetched at fixed commits: make array-api-test ARRAY_API_ARGS="--max-examples 100"
+ARRAY_API_ARGS ?= --max-examples 20
+ARRAY_API_TESTS := build/array-api-tests
+array-api-test: $(VENV)/.package $(ARRAY_API_TESTS)/.made
+	$(SAY) 'running the tests of the array API standard'
+	@cd $(ARRAY_API_TESTS) && ARRAY_API_TESTS_MODULE=functorch_like.array_api $(abspath $(BIN))/python -m pytest \
+		-q --disable-deadline --xfails-file $(abspath tests/array_api_xfails.txt) $(ARRAY_API_ARGS) array_api_tests
+
+$(ARRAY_API_TESTS)/.made: $(VENV)/.extra-test
+	@rm -rf $(@D)
+	@git clone -q https://github.com/data-apis/array-api-tests $(@D)
+	@git -C $(@D) checkout -q 55fcc60179efa2680ddd6cd926ddf17b83530e2b
+	@git -C $(@D) submodule -q update --init
+	@git -C $(@D)/array-api checkout -q 8884c406ff8a3b81ab836cefcacb08bc4a92ae18
+	@$(PIP) install -r $(@D)/requirements.txt
+	@touch $@
 
 wheel: $(VENV)/.extra-dev
 	$(SAY) 'building the sdist and the wheel'

@@ -161,6 +161,43 @@ def _nested(f: Framework) -> Call:
     return "d(x)", {"d": workloads.nested_grad(f, 5), "x": f.array(np.float32(0.7))}
 
 
+# ---- issue 6: ours compiled, torch eager ----
+
+
+@figure("compiled 16-op chain, 4 elements, torch eager", "issue 6", 0.2)
+def _compiled_call(f: Framework) -> Call:
+    a, b = workloads.chain_inputs(f)
+    return "chain(a, b)", {"chain": workloads.compiled(f, workloads.chain16), "a": a, "b": b}
+
+
+@figure("compiled elementwise chain of 1e7, torch eager", "issue 6", 0.2)
+def _compiled_sweep(f: Framework) -> Call:
+    names = {k: f.normal(10**7, seed=i) for i, k in enumerate("abc")}
+    return "chain(a, b, c)", {"chain": workloads.compiled(f, workloads.fused_chain), **names}
+
+
+@figure("compiled per-sample gradients, MLP, torch eager", "issue 6", 0.5)
+def _compiled_per_sample(f: Framework) -> Call:
+    call, names = _per_sample_mlp(f)
+    return call, {**names, "g": workloads.compiled(f, names["g"])}
+
+
+@figure("compiled hessian, n = 100, torch eager", "issue 6", 0.3)
+def _compiled_hessian(f: Framework) -> Call:
+    function, x = workloads.tanh_scalar(f)
+    return "h(x)", {"h": workloads.compiled(f, f.func.hessian(function)), "x": x}
+
+
+@figure("compiled training step, MLP, torch eager", "issue 6", 0.6, same=False)
+def _compiled_mlp(f: Framework) -> Call:
+    return "step()", {"step": workloads.compiled(f, workloads.steps(f, "mlp"))}
+
+
+@figure("compiled training step, LeNet, torch eager", "issue 6", 0.9, same=False)
+def _compiled_lenet(f: Framework) -> Call:
+    return "step()", {"step": workloads.compiled(f, workloads.steps(f, "lenet"))}
+
+
 # ---- measuring ----
 
 

@@ -257,6 +257,25 @@ def training_step(f: Framework, model: Any, optimizer: Any, x: Any, y: Any) -> C
     return step
 
 
+def steps(f: Framework, model: str) -> Callable[[], Any]:
+    """The training step of the MLP with Adam, or of LeNet with SGD and momentum."""
+    if model == "mlp":
+        net, (x, y) = mlp_module(f), images(f, 784)
+        return training_step(f, net, f.optim.Adam(net.parameters()), x, y)
+    net, (x, y) = lenet_module(f), images(f, 1, 28, 28)
+    return training_step(f, net, f.optim.SGD(net.parameters(), lr=0.01, momentum=0.9), x, y)
+
+
+def fused_chain(a: Any, b: Any, c: Any) -> Any:
+    """Five elementwise ops."""
+    return (a * b + c).tanh().exp() * 0.5
+
+
+def compiled(f: Framework, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled, where that is ours; torch stays eager."""
+    return f.m.compile(function) if f.name == "ours" else function
+
+
 def digits_net(f: Framework) -> Any:
     """The model of examples/train_digits.py: the class as it stands there, with f's nn."""
     path = ROOT / "examples" / "train_digits.py"

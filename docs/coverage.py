@@ -4,7 +4,8 @@
     python docs/coverage.py exp sum    prints the rows of some ops, with what failed
 
 A mark stands for a comparison, not for a call that came back: values against the entry's oracle,
-reverse against forward mode, the two second orders against each other, vmap against a loop.
+reverse against forward mode, the two second orders against each other, vmap against a loop, the
+compiled op against the op as it is called.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Case:
             zip(*[samples_of(op, self.dtype, seed) for seed in range(LANES)], strict=True)
         )
         self.unmapped = getattr(op.samples, "unmapped", None)
+        self.by_values = getattr(op.samples, "data_dependent", False)
 
     def split(self, args: Any) -> list[int]:
         return [i for i, a in enumerate(args) if a.dtype.is_inexact]
@@ -160,11 +162,25 @@ def vmap_of_grad(case: Case) -> None:
         close(case, got, [ft.stack(list(g)) for g in zip(*loop, strict=True)])
 
 
+def compiled(case: Case) -> None:
+    """The compiled op's values are eager's, bit for bit, draws from a generator too."""
+    for args, params in [lanes[0] for lanes in case.lanes]:
+        generator = params.get("generator")
+        state = generator.get_state() if generator else None
+        expected = outputs(case.op(*args, **params))
+        if generator:
+            generator.set_state(state)
+        got = outputs(ft.compile(lambda *a, p=params: case.op(*a, **p))(*args))
+        for y, e in zip(got, expected, strict=True):
+            assert (y.dtype, y.shape) == (e.dtype, e.shape), f"{y.dtype} {y.shape}"
+            assert numpy.array_equal(y.numpy(), e.numpy(), equal_nan=y.dtype.is_inexact)
+
+
 # columns that one check decides together share it
 COLUMNS = [
     ("forward", forward), ("reverse", both_modes), ("forward mode", both_modes),
     ("reverse over reverse", second_orders), ("forward over reverse", second_orders),
-    ("vmap", vmap), ("vmap of grad", vmap_of_grad),
+    ("vmap", vmap), ("vmap of grad", vmap_of_grad), ("compile", compiled),
 ]  # fmt: skip
 DERIVATIVES = {both_modes, second_orders, vmap_of_grad}
 
@@ -184,6 +200,8 @@ def row(op: Op) -> tuple[list[str], dict[str, str]]:
                 known[check] = NONE
             elif check in (vmap, vmap_of_grad) and (case.unmapped or op.random):
                 known[check] = NONE if case.unmapped else YES if _draws(op, case) else NO
+            elif check is compiled and case.by_values:
+                known[check] = NONE
             else:
                 try:
                     check(case)
@@ -222,9 +240,10 @@ HEAD = """# Coverage
 
 Every op of the table under every transform, written by `python docs/coverage.py` from the ops'
 samples. {yes} means that the results were compared: values with the oracle of the entry, reverse
-with forward mode, the two second orders with each other, vmap with a loop. {none} means that there
-is nothing to ask for: no derivative (an integer result, say), or, under vmap, a shape that depends
-on values. Public functions that are not listed are composites of these and inherit all of it.
+with forward mode, the two second orders with each other, vmap with a loop, the compiled op bit for
+bit with the op as it is called. {none} means that there is nothing to ask for: no derivative (an
+integer result, say), or, under vmap and compile, a shape that depends on values. Public functions
+that are not listed are composites of these and inherit all of it.
 
 {count} ops, {marks} marks, {failed} failures.
 

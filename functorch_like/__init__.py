@@ -53,8 +53,18 @@ from .ops.strided import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
-from . import fft, linalg, masked, random, signal, special
+from . import fft, func, linalg, masked, random, signal, special
+from .anomaly import detect_anomaly, set_detect_anomaly
+from .checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
+from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
+from .control_flow import associative_scan, cond, fori_loop, map, scan, switch, while_loop
+from .custom import custom_function, custom_jvp, custom_vjp
+from .derivatives import (
+    directional_derivative, divergence, ggnvp, hvp, jacobian, laplacian, linear_transpose,
+    linearize, vhp,
+)  # fmt: skip
 from .interop import from_dlpack, from_numpy
+from .jet import jet
 from .memory import (
     empty_cache,
     get_num_threads,
@@ -64,7 +74,9 @@ from .memory import (
     reset_peak_memory,
     set_num_threads,
 )
+from .per_sample import clipped_grad_sum, per_sample_grad, per_sample_norms
 from .printing import set_printoptions
+from .sparsity import jacobian_sparsity, sparse_hessian, sparse_jacobian
 from .tensor import Size, Tensor
 from .trace import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .transforms import (
@@ -85,8 +97,8 @@ from .staging import Compiled, compile, make_graph
 
 
 def __getattr__(name: str) -> object:
-    """`distributions`, `array_api`, `onnx` and files of programs, imported at first use."""
-    if name in ("array_api", "distributions", "onnx"):
+    """Modules few programs need, and files of programs, imported at first use."""
+    if name in ("array_api", "distributions", "onnx", "profiler"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from sys import getrefcount
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cbackend import lib
 
@@ -221,6 +221,17 @@ def grad(
     return tuple(results)
 
 
-__all__ = ["backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+if TYPE_CHECKING:
+    from .function import Function
+
+__all__ = ["Function", "backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
 
 tensor_module.run_backward_from = backward
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Function":  # built on the transforms, which import this package
+        from .function import Function
+
+        return Function
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

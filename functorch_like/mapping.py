@@ -5,7 +5,7 @@ function is run again for each group of lanes that agree, and the results are pu
 groups may part again. So a mapped function may hold any Python control flow, and must be pure.
 """
 
-# pyright: reportPrivateUsage=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def vmap(
     out_dims: Any = 0,
     randomness: str = "different",
     *,
-    chunk_size: int | None = None,
+    chunk_size: int | str | None = None,
     axis_name: Any = None,
     max_paths: int = 1024,
 ) -> Callable[..., Any]:
@@ -42,7 +42,8 @@ def vmap(
       out_dims: where the mapped dimension goes in each result.
       randomness: "different" draws for each lane, "same" draws once, "error" forbids random
         operations.
-      chunk_size: how many lanes to compute at once; None: all.
+      chunk_size: how many lanes to compute at once; None: all; "auto": as many as a quarter of the
+        free memory holds.
       axis_name: a name by which psum and its like find the lanes; not with chunk_size.
       max_paths: how many ways through the function lanes may take.
     Raises:
@@ -59,13 +60,22 @@ def vmap(
         raise ValueError(
             message("vmap", 'randomness "different", "same" or "error"', repr(randomness))
         )
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(message("vmap", "a chunk_size of at least 1", chunk_size))
+    if not (chunk_size is None or chunk_size == "auto") and (
+        not isinstance(chunk_size, int) or chunk_size < 1
+    ):
+        raise ValueError(message("vmap", 'a chunk_size of at least 1, or "auto"', repr(chunk_size)))
     if axis_name is not None and chunk_size is not None:
         raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
 
+    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int and out_dims == 0
+    plain = plain and chunk_size is None and axis_name is None
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if plain and not kwargs:
+            out = _of_tensors(function, args, randomness, max_paths)
+            if out is not None:
+                return out
         flat, definition = tree.flatten(args)
         dims = _in_dims(in_dims, args, flat)
         size = _mapped_size(flat, dims)
@@ -74,16 +84,64 @@ def vmap(
             for x, d in zip(flat, dims, strict=True)
         ]
         run = _Run(function, definition, dims, kwargs, out_dims, randomness, axis_name, max_paths)
-        if chunk_size is None or chunk_size >= size:
+        chunk = size if chunk_size is None else chunk_size
+        if isinstance(chunk, str):
+            chunk = run.fitting(size, fronted)
+        if chunk >= size:
             return run.finished(size, *run.lanes(size, fronted))
         pieces = []
-        for start in range(0, size, chunk_size):
-            stop = min(start + chunk_size, size)
+        for start in range(0, size, chunk):
+            stop = min(start + chunk, size)
             some = [x if d is None else x[start:stop] for x, d in zip(fronted, dims, strict=True)]
             pieces.append(run.finished(stop - start, *run.lanes(stop - start, some)))
         return _joined(pieces, out_dims)
 
     return wrapped
+
+
+def _of_tensors(
+    function: Callable[..., Any], args: tuple[Any, ...], randomness: str, max_paths: int
+) -> Any:
+    """The usual call without its generality: tensors, mapped in front as are the results.
+
+    None before anything has run if this is another.
+    """
+    size = -1
+    for x in args:
+        if not isinstance(x, Tensor):
+            return None
+        shape = x._shape
+        if not shape or (size >= 0 and shape[0] != size):
+            return None
+        size = shape[0]
+    if size < 0:
+        return None
+    trace = VmapTrace(size, randomness)
+    trace.run_one_lane = lambda: function(*[x[0] for x in args])
+    completed = False
+    try:
+        with trace:
+            out = function(*[trace.leaf(x) for x in args])
+            completed = True
+            m: Any = out._current() if isinstance(out, Tensor) else None
+            if m is not None and m.trace is trace:
+                return (m.tracer or m).physical
+            flat, definition = tree.flatten(out)
+            for y in flat:
+                if isinstance(y, Tensor):
+                    y._current()
+            pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+    except LanesDiffer as parting:
+        if parting.trace is not trace:
+            raise
+        groups = parting.groups
+    else:
+        return tree.unflatten(definition, [_placed(y, batched, 0, size) for y, batched in pairs])
+    finally:
+        if trace.streams:
+            trace.finish_streams(completed)
+    run = _Run(function, len(args), [0] * len(args), {}, 0, randomness, None, max_paths)
+    return run.finished(size, *run._groups(groups, list(args)))
 
 
 class _Run:
@@ -137,6 +195,15 @@ class _Run:
     def _one_lane(self, leaves: list[Any]) -> None:
         inputs = [x if d is None else x[0] for x, d in zip(leaves, self.dims, strict=True)]
         self.function(*tree.unflatten(self.definition, inputs), **self.kwargs)
+
+    def fitting(self, size: int, leaves: list[Any]) -> int:
+        """How many lanes memory holds at once."""
+        from .staging.budget import lanes_that_fit
+
+        def run(lanes: int, some: list[Any]) -> list[Tensor]:
+            return [y for y, _ in self.lanes(lanes, some)[0] if isinstance(y, Tensor)]
+
+        return lanes_that_fit(run, leaves, [d is not None for d in self.dims], size)
 
     def _groups(self, groups: list[list[int]], leaves: list[Any]) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""

@@ -14,6 +14,8 @@ traced value, its views are looked up (_claim) and made to watch.
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ from cbackend import lib
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tensor import Tensor, replace, sync
-from .trace import Meta, Trace, active, state
+from .trace import _PACKAGE, Meta, Trace, active, state
 
 
 def root_of(t: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
             message(
                 name,
                 f"a tensor made inside {trace.name}",
-                f"one captured from outside, of shape {list(target._shape)} "
+                f"{_named(target)}captured from outside, of shape {list(target._shape)} "
                 f"and dtype {target.dtype}",
                 "Pass it in as an argument and return the changed value, or clone() it inside.",
             )
@@ -80,6 +82,32 @@ def _writes_new_value(name: str, target: Tensor, trace: Trace) -> bool:
         view = getattr(t, "_b", None)
         t = None if view is None else view[0]
     return False
+
+
+def _named(target: Tensor) -> str:
+    """The tensor's name in the code that writes to it: a variable or an attribute of one."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    while frame is not None:
+        for name, value in (*frame.f_locals.items(), *frame.f_globals.items()):
+            if value is target:
+                return f"{name!r}, "
+        for name, value in frame.f_locals.items():
+            for attribute, inner in _attributes(value):
+                if inner is target:
+                    return f"'{name}.{attribute}', "
+        if not frame.f_code.co_filename.startswith(os.path.dirname(_PACKAGE)):
+            break  # not a module of nn: the user's own line
+        frame = frame.f_back
+    return "one "
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    found = list(getattr(value, "__dict__", {}).items())
+    for group in ("_buffers", "_parameters"):
+        found += list(getattr(value, "__dict__", {}).get(group, {}).items())
+    return found
 
 
 def _is_recorded(t: Tensor) -> bool:

@@ -82,12 +82,13 @@ class Op:
       random: does it draw random numbers? Then vmap decides how.
       decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
         run together while they agree on them. Instead of batch.
+      registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
     __slots__ = (
-        "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc", "errors",
-        "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull", "random",
-        "samples", "takes_needs", "tolerance", "view", "vjp",
+        "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
+        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull",
+        "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
     vjp: Any
@@ -109,8 +110,9 @@ class Op:
         random: bool = False,
         decides: Callable[..., Any] | None = None,
         family: str = "",
+        registered: bool = True,
     ):
-        if name in TABLE:
+        if registered and name in TABLE:
             raise ValueError(f"op {name}: expected a new name, got one that is taken.")
         self.differentiable = not isinstance(vjp, NotDifferentiable)
         if impl is None and decompose is None:
@@ -141,7 +143,8 @@ class Op:
                 "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             )
             self.pull = self._pull_with_needs if self.takes_needs else self._pull
-        TABLE[name] = self
+        if registered:
+            TABLE[name] = self
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -193,6 +196,16 @@ class Op:
             masks = self._masks[needs] = (tuple(keep), out)
         return masks
 
+    def kept(self, arity: int, which: int) -> tuple[bool, bool, bool, bool]:
+        """What an elementwise op saves: anything at all, x, y, the output.
+
+        `which` counts the inputs that want gradients, 1 for x and 2 for y.
+        """
+        kept, out = self.saved((bool(which & 1), bool(which & 2))[:arity])
+        flags = [bool(k) for k in kept] + [False]
+        found = self.keeps[which] = (any(flags) or out, flags[0], flags[1], out)
+        return found
+
     def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         return self.vjp(ct, node.saved_out(), *node.args, **node.params)
 
@@ -232,14 +245,14 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         if m is not None and m.is_view:
             sync(a)
     trace = state.trace if active else None
+    if (
+        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
+    ) or (op.impl is None and trace is None):
+        return op.decompose(*args, **params)  # type: ignore[misc]
     if trace is not None:
         out = trace.process(op, args, params)
-    elif op.impl is None or (
-        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
-    ):
-        return op.decompose(*args, **params)  # type: ignore[misc]
     else:
-        handles = op.impl(*args, **params)
+        handles = op.impl(*args, **params)  # type: ignore[misc]
         if not handles:
             fail(op, args)
         out = wrap(handles)

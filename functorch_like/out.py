@@ -114,7 +114,7 @@ def _declare(name: str, function: Any, source: list[str], known: dict[str, Any])
             starred = True
         default = ""
         if p.default is not kinds.empty:
-            default = f"=_{name}_{p.name}"
+            default = f"=_default_{name}__{p.name}"  # not the name of a function
             known[default[1:]] = p.default
         declared.append(p.name + default)
         passed.append(f"{p.name}={p.name}" if p.kind is kinds.KEYWORD_ONLY else p.name)

@@ -198,6 +198,8 @@ def run_backward(
 
     Nodes are visited newest first: by then every use of their output has contributed.
     """
+    if state.trace is not None:
+        state.trace.settle()
     cts: dict[Meta, Any] = {}
     found: dict[Meta, Tensor] = {}
     outputs: dict[Node, list[Any]] = {}

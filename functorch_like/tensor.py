@@ -360,11 +360,13 @@ class Tensor:
                     "Cast with .float().",
                 )
             )
-        if active and state.trace is not None and not state.trace.owns(self):
+        trace = state.trace if active else None
+        inside = m is not None and m.inside is trace
+        if trace is not None and not inside and not trace.owns(self):
             raise TraceError(
                 message(
                     "requires_grad_",
-                    f"a tensor made inside {state.trace.name}",
+                    f"a tensor made inside {trace.name}",
                     "one captured from outside",
                     "Use detach().requires_grad_(), or pass it in as an argument.",
                 )

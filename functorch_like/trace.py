@@ -66,6 +66,7 @@ class Meta:
     # earlier values: (clock at which it was replaced, the value, those before it)
     history: Any = None
     is_view = False
+    inside: Trace | None = None  # the trace in which detach() made the tensor, from older memory
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 
@@ -126,6 +127,12 @@ class Trace:
         active.remove(self)
         self.finished = True
 
+    # Shorter ways for elementwise ops of one and two operands, `one(op, function, x)` and
+    # `two(op, function, x, y)`, or None; they give None themselves for operands that need the
+    # general way. `function`, the public one, evaluates the op in the parent's context.
+    one: Any = None
+    two: Any = None
+
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         """Evaluates an operation on tensors, of which some are this trace's tracers."""
         raise NotImplementedError
@@ -138,6 +145,9 @@ class Trace:
         code, instruction = self.site
         line = next((n for start, end, n in code.co_lines() if start <= instruction < end), None)
         return f"{code.co_filename}:{line}"
+
+    def settle(self) -> None:
+        """Takes note of what was computed last; called before a backward pass starts."""
 
     def owns(self, t: Tensor) -> bool:
         """Was the tensor made since this trace was entered?"""

@@ -379,7 +379,7 @@ def jacrev(
     argnums: Argnums = 0,
     has_aux: bool = False,
     *,
-    chunk_size: int | None = None,
+    chunk_size: int | str | None = None,
 ) -> Callable[..., Any]:
     """A function that gives the Jacobian by reverse mode: best with fewer outputs than inputs.
 
@@ -440,7 +440,7 @@ def jacfwd(
     has_aux: bool = False,
     *,
     randomness: str = "different",
-    chunk_size: int | None = None,
+    chunk_size: int | str | None = None,
 ) -> Callable[..., Any]:
     """A function that gives the Jacobian by forward mode: best with fewer inputs than outputs.
 
@@ -496,15 +496,19 @@ def jacfwd(
     return wrapped
 
 
-def hessian(function: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+def hessian(
+    function: Callable[..., Any], argnums: Argnums = 0, *, chunk_size: int | str | None = None
+) -> Callable[..., Any]:
     """A function that gives the second derivatives of a scalar function, forward over reverse.
 
+    Args:
+      chunk_size: how many directions to compute at once, as vmap's.
     Example:
       >>> hessian(lambda x: (x**3).sum())(tensor([1.0, 2.0]))
       tensor([[ 6.,  0.],
               [ 0., 12.]])
     """
-    return jacfwd(jacrev(function, argnums), argnums)
+    return jacfwd(jacrev(function, argnums), argnums, chunk_size=chunk_size)
 
 
 __all__ = [

@@ -5,17 +5,23 @@ parent context, and rules run there. So the backward pass of an inner grad is or
 outer one, which can differentiate it again, and the perturbations of the two cannot be confused.
 """
 
+# a meta whose class was compared is a tracer's value
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from .op import Op, dispatch, fail
-from .tape import Node, fill_node, run_backward
-from .tensor import Tensor, traced, wrap
-from .trace import Outside, Trace, TracerValue, next_sequence, state
+from cbackend import ffi
+
+from .op import Op, Spec, dispatch, fail
+from .tape import Node, fill_node, irregular, run_backward
+from .tensor import Tensor, sync, traced, wrap
+from .trace import Outside, Trace, TracerValue, clock, next_sequence, state
 
 _new = object.__new__
+_NULL = ffi.NULL
 
 
 class VjpValue(Node, TracerValue):
@@ -120,6 +126,84 @@ class VjpTrace(Trace):
                 for i, t in enumerate(out)
             ]
         )
+
+    def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
+        m: Any = x._m
+        if m is not None and m.is_view:
+            sync(x)
+            m = x._m
+        if m.__class__ is not VjpValue or m.trace is not self:
+            return None
+        x = m.primal
+        state.trace = self.parent
+        try:
+            out = function(x)
+        finally:
+            state.trace = self
+        if not op.differentiable:
+            return out
+        return self._recorded(op, x, None, m, None, 1, out)
+
+    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
+        m: Any = x._m
+        n: Any = None
+        if m is not None and m.is_view:
+            sync(x)
+            m = x._m
+        if m.__class__ is VjpValue and m.trace is self:
+            x = m.primal
+        elif m is not None:
+            return None
+        if y.__class__ is Tensor:
+            n = y._m
+            if n is not None and n.is_view:
+                sync(y)
+                n = y._m
+            if n.__class__ is VjpValue and n.trace is self:
+                y = n.primal
+            elif n is not None:
+                return None
+        elif y.__class__ is not float and y.__class__ is not int:
+            return None
+        if m is None and n is None:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(x, y)
+        finally:
+            state.trace = self
+        if not op.differentiable:
+            return out
+        return self._recorded(op, x, y, m, n, 2, out)
+
+    def _recorded(
+        self, op: Op, x: Tensor, y: Any, m: Any, n: Any, arity: int, out: Tensor
+    ) -> Tensor:
+        """The tracer of an elementwise result, as process() makes it with more questions."""
+        node = _new(VjpValue)
+        node.trace, node.primal, node.op = self, out, op
+        node.seq = next_sequence()
+        which = (m is not None) + 2 * (n is not None)
+        saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(arity, which)
+        if saves:
+            node.clock = clock[0]
+        if keep_out:
+            node.out = out
+        if arity == 1:
+            node.edges = (m,)
+            node.args = (x if keep_x else None,)
+            if op.changes_dtype and irregular((x,), out):
+                node.specs = (Spec(x),)
+        else:
+            node.edges = (m, n)
+            node.args = (x if keep_x else None, y if keep_y else None)
+            tensors = (x, y) if y.__class__ is Tensor else (x,)
+            if irregular(tensors, out):
+                node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = node
+        return t
 
     def pull_back(
         self,

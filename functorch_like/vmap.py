@@ -6,6 +6,9 @@ Keeping it in front (a view: no data move) makes every batching rule a shift of 
 that do not depend on a mapped input stay as they are and are computed once.
 """
 
+# a meta whose class was compared is a tracer's value
+# pyright: reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -51,7 +54,9 @@ class VmapTrace(Trace):
     def __init__(self, size: int, randomness: str, axis_name: Any = None):
         super().__init__()
         self.size, self.randomness, self.axis_name = size, randomness, axis_name
-        self.run_one_lane: Any = None  # set by vmap: the function on lane 0, in the parent's context
+        self.run_one_lane: Any = (
+            None  # set by vmap: the function on lane 0, in the parent's context
+        )
         self.streams: dict[Any, tuple[int, int]] = {}  # generator -> (start, what a lane uses)
 
     def leaf(self, physical: Tensor) -> Tensor:
@@ -99,6 +104,42 @@ class VmapTrace(Trace):
                 self._agreed([tuple(items[i * row : (i + 1) * row]) for i in range(self.size)])
             pairs = map(self.unpack, args)
             return dispatch(op, tuple(x[0] if b else x for x, b in pairs), params)
+
+    def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
+        m: Any = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(m.physical)
+        finally:
+            state.trace = self
+        return traced(BatchedValue(self, out))
+
+    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
+        m: Any = x._m
+        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
+            return None
+        x = m.physical
+        if y.__class__ is Tensor:
+            n: Any = y._m
+            if n is None:
+                if y.ndim >= x.ndim:  # it would meet the mapped dimension
+                    return None
+            elif n.__class__ is BatchedValue and n.trace is self and not n.is_view:
+                y = n.physical
+                if y.ndim != x.ndim:
+                    return None
+            else:
+                return None
+        elif y.__class__ is not float and y.__class__ is not int:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(x, y)
+        finally:
+            state.trace = self
+        return traced(BatchedValue(self, out))
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         physical: list[Tensor] = []

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from nn.module import Module
 from nn.parameter import Buffer, Parameter
-from nn.stateless import functional_call, stack_module_state
+from nn.stateless import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
 
 if TYPE_CHECKING:
     from nn import data, functional, init, metrics, optim, training, utils
@@ -112,7 +116,8 @@ _HOME |= {
 }
 _MODULES = ["data", "functional", "init", "metrics", "optim", "training", "utils"]
 
-__all__ = ["Buffer", "Module", "Parameter", "functional_call", "stack_module_state"]
+__all__ = ["Buffer", "Module", "Parameter", "functional_call", "replace_all_batch_norm_modules_"]
+__all__ += ["stack_module_state"]
 __all__ += [*_HOME, *_MODULES]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import functorch_like as ft
 from nn.module import MODULE, Module
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]
 
 
 def functional_call(
@@ -170,3 +170,19 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
     for name, value in params.items():
         params[name] = value.requires_grad_(models[0].get_parameter(name).requires_grad)
     return params, stacked([dict(model.named_buffers()) for model in models])
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Makes all batch norms in a module do without running statistics, in place; returns it.
+
+    They normalise by the batch's own statistics then, and vmap may map over them.
+
+    Example:
+      >>> import nn
+      >>> nn.replace_all_batch_norm_modules_(nn.Sequential(nn.BatchNorm1d(3)))[0].running_mean
+    """
+    for module in root.modules():
+        if hasattr(module, "track_running_stats"):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

@@ -193,10 +193,19 @@ def test_vmap_draws_a_number_for_each_lane():
     assert len(set(same.tolist())) == 1
 
 
-def test_values_that_vmap_maps_have_no_one_truth():
-    with pytest.raises(ft.TraceError, match="where"):
-        ft.vmap(lambda x: x if x > 0 else -x)(ft.tensor([1.0, -1.0]))
-    assert ft.vmap(lambda x: ft.where(x > 0, x, -x))(ft.tensor([1.0, -1.0])).tolist() == [1, 1]
+def test_lanes_that_disagree_are_run_apart():
+    """`if` on a mapped value runs the function once for each group of lanes that agree: it must be
+    pure, and its results of one shape."""
+    calls = []
+
+    def f(x):
+        calls.append(None)
+        return x if x > 0 else -x
+
+    assert ft.vmap(f)(ft.tensor([1.0, -1.0, 2.0])).tolist() == [1, 1, 2]
+    assert len(calls) == 3
+    with pytest.raises(ft.TraceError, match="one shape"):
+        ft.vmap(lambda x: ft.zeros(2) if x > 0 else ft.zeros(3))(ft.tensor([1.0, -1.0]))
 
 
 def test_tracers_are_of_their_call():

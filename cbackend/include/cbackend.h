@@ -252,7 +252,8 @@ int cb_random_into(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, dou
 cb_tensor *cb_random_int(int dtype, int device, int ndim, const int64_t *shape, uint64_t seed,
                          uint64_t offset, int64_t low, int64_t high); /* integers in [low, high) */
 cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint64_t offset);
-/* One draw a lane, [*lanes, *shape]: in lane (i, j, ...) the offset is offset + i * strides[0] + j * strides[1]
+/* One draw a lane, [*lanes, *shape]: in lane (i, j, ...) the offset is offset + i * strides[0] + j *
+ * strides[1]
  * + ... kind 4: integers in [low, high), 6: permutations of shape[0] items; else as cb_random. */
 cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t *lanes,
                            const int64_t *strides, int ndim, const int64_t *shape, uint64_t seed,
@@ -260,6 +261,22 @@ cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t
 /* what to add to offset after a draw of numel values; kind 4 for integers and permutations */
 uint64_t cb_random_counters(int kind, int dtype, int64_t numel);
 void cb_philox(uint64_t seed, uint64_t offset, uint32_t *out4); /* for deriving keys; apart from all draws */
+
+/* ---- random numbers as functions of keys (src/random_keyed.c) ---- */
+/* A key is uint32 [*lanes, 2], the high and the low word of a seed. Lanes draw apart from each other, so that
+ * a draw of many keys is the draws of each, one behind the other. */
+cb_tensor *cb_key_split(cb_tensor *key, int64_t num); /* [*lanes, num, 2]: new keys */
+/* a key of each pair; data: int64 [..., 1], which broadcasts against the key */
+cb_tensor *cb_key_fold(cb_tensor *key, cb_tensor *data);
+/* [*lanes, *shape]; kinds and arguments as in cb_random_lanes */
+cb_tensor *cb_random_keyed(int kind, cb_tensor *key, int dtype, int ndim, const int64_t *shape, double a,
+                           double b, int64_t low, int64_t high);
+/* A sample for each element of floating parameters [*lanes, *shape], in their dtype; nan for parameters
+ * outside the distribution's domain. The gamma distribution's scale is 1, von Mises' mean is 0. */
+cb_tensor *cb_random_gamma(cb_tensor *key, cb_tensor *shape_parameter);
+cb_tensor *cb_random_poisson(cb_tensor *key, cb_tensor *rate);
+cb_tensor *cb_random_binomial(cb_tensor *key, cb_tensor *count, cb_tensor *probability);
+cb_tensor *cb_random_von_mises(cb_tensor *key, cb_tensor *concentration);
 
 /* ---- fused rows: softmax, losses, norms (src/softmax.c) ---- */
 cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype);
@@ -362,13 +379,29 @@ int cb_program_result_count(const cb_program *p);
 /* of a loaded program: meta tensors that say shape and dtype, lent; NULL when out of range */
 const cb_tensor *cb_program_input(const cb_program *p, int i);
 const cb_tensor *cb_program_result(const cb_program *p, int i);
+
+/* ---- profiling (src/profile.c): public calls and the instructions of programs, timed ---- */
+/* A description: 'n', a number that was passed, or 'r' (read) or 'm' (made) and a
+ * tensor: dtype, bytes of its distinct elements, storage, ndim, shape; up to the next event's. */
+typedef struct cb_event {
+    int64_t begin, end; /* nanoseconds of the monotonic clock */
+    int64_t allocated; /* bytes in live storages afterwards */
+    int64_t detail; /* where its description starts */
+    int32_t call, instruction, thread; /* cb_call_name's (-1: a program), place in a program or -1 */
+} cb_event;
+void cb_profile_start(void); /* nests; events are dropped when the outermost stops */
+void cb_profile_count(int64_t *counts); /* events, and items of their descriptions, so far */
+void cb_profile_copy(const int64_t *from, const int64_t *to, cb_event *events, int64_t *details);
+void cb_profile_stop(void);
+int cb_profile_thread(void); /* a small number for the calling thread */
+const char *cb_call_name(int call);
 /* the dtype an elementwise op computes in; -1 and an error where it has no kernel */
 int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
 /* Elementwise steps in one sweep over operands that broadcast (src/fused.c). code: the dtype each of the n
  * operands is read in; the number of steps; for each {family, op, compute dtype, result dtype, three
- * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse: bit
- * k says that xs[k] may become a result's memory. into: 4 bits an operand, 1 + the result that may be written
- * over it. */
+ * operands}: k >= 0 is xs[k], -1 - j step j; nout steps whose results come out. Family 3 is a cast. reuse:
+ * bit k says that xs[k] may become a result's memory. into: 4 bits an operand, 1 + the result that may be
+ * written over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into);
 /* CFFI-END */

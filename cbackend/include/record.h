@@ -18,7 +18,7 @@ typedef union cb_word {
     double d;
 } cb_word;
 
-extern int cb_recorders; /* threads that record now: the one thing calls outside pay for */
+extern int cb_recorders; /* recording threads and profilers: the one thing calls outside pay for */
 int cb_is_recording(void);
 void cb_record_call(int number);
 void cb_record_tensor(cb_tensor *x);
@@ -26,6 +26,14 @@ void cb_record_tensors(int64_t n, cb_tensor *const *xs);
 void cb_record_bytes(const void *data, int64_t nbytes);
 void cb_record_number(cb_word value);
 void cb_record_result(cb_tensor *x);
+
+/* Events of a profile (src/profile.c): between open, which takes the time, and close a lock is held. */
+extern int cb_profiling;
+int64_t cb_profile_clock(void);
+void cb_profile_open(int call, int instruction, int64_t begin);
+void cb_profile_number(int64_t value);
+void cb_profile_tensor(const cb_tensor *x, int role); /* 'r' read, 'm' made */
+void cb_profile_close(void);
 
 #if defined(__GNUC__)
 #pragma GCC visibility pop

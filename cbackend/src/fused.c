@@ -34,7 +34,8 @@ static int check_step(const cb_fused_steps *f, const cb_fused_step *s) {
         if (divides || cb_is_16bit_float(s->compute)) return bad("a step that can be fused", s->op);
         if (!where) made = cb_rule_output(info->rule, s->compute);
         for (int i = where; i < s->nin; i++)
-            if (dtype_of(f, s->in[i]) != wanted) return bad("operands of the step's dtype", dtype_of(f, s->in[i]));
+            if (dtype_of(f, s->in[i]) != wanted)
+                return bad("operands of the step's dtype", dtype_of(f, s->in[i]));
     } else if (dtype_of(f, s->in[0]) != wanted) {
         return bad("an operand of the dtype to cast from", dtype_of(f, s->in[0]));
     }
@@ -63,11 +64,16 @@ static int parse(cb_fused_steps *f, int n, reader *r, int nout) {
         if (!is_dtype(word[2]) || !is_dtype(word[3])) return bad("a dtype", word[2]);
         if (word[1] < 0 || word[1] > INT32_MAX) return bad("a known op", word[1]);
         cb_fused_step *s = &f->step[j];
-        *s = (cb_fused_step){.family = (int)word[0], .op = (int)word[1], .compute = (int)word[2],
-                             .result = (int)word[3], .reg = -1, .out = -1};
+        *s = (cb_fused_step){.family = (int)word[0],
+                             .op = (int)word[1],
+                             .compute = (int)word[2],
+                             .result = (int)word[3],
+                             .reg = -1,
+                             .out = -1};
         s->nin = s->family == CB_FAMILY_CAST ? 1 : s->family + 1;
         for (int i = 0; i < s->nin; i++) {
-            if (word[4 + i] >= n || word[4 + i] < -j) return bad("an earlier step or an operand", word[4 + i]);
+            if (word[4 + i] >= n || word[4 + i] < -j)
+                return bad("an earlier step or an operand", word[4 + i]);
             s->in[i] = (int)word[4 + i];
             if (s->in[i] >= 0) f->last_read[s->in[i]] = j;
         }
@@ -104,7 +110,8 @@ static int assign_registers(cb_fused_steps *f) {
     return CB_OK;
 }
 
-/* Operand k, whose memory result i is meant for, if it has the result's form and no other operand lies there. */
+/* Operand k, whose memory result i is meant for, if it has the result's form and no other operand lies there.
+ */
 static cb_tensor *written_over(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t into, int i, int j,
                                const cb_tensor *like) {
     for (int k = 0; k < f->nin && into; k++, into >>= 4) {

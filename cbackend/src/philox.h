@@ -5,13 +5,14 @@
  * with counter offset + i / 64 * 16 + i % 16, so that 16 neighbours are the same word of 16 neighbouring
  * blocks and vector code needs no shuffles; a 64-bit value joins words 2w and 2w + 1 in the same way. Word 3
  * of a draw's counter is 1: keys derived by cb_philox have 0 there, so that numbers and keys never come from
- * one block. */
+ * one block. Samplers that reject have 2 there and a stream an element: block r of element i has the counter
+ * {r, low half of i, high half of i, 2}. */
 #ifndef CB_PHILOX_H
 #define CB_PHILOX_H
 
 #include <stdint.h>
 
-enum { CB_PHILOX_LANES = 16, CB_PHILOX_DRAW = 1 };
+enum { CB_PHILOX_LANES = 16, CB_PHILOX_DRAW = 1, CB_PHILOX_SAMPLER = 2 };
 
 #define CB_PHILOX_M0 0xD2511F53u
 #define CB_PHILOX_M1 0xCD9E8D57u

@@ -1,8 +1,8 @@
 /* Random tensors from counters: value i depends on (seed, offset, i) only (philox.h says how).
  *
  * A caller that draws again advances the offset by cb_random_counters of the draw before. */
-#include "internal.h"
 #include "philox.h"
+#include "random.h"
 
 enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER, KINDS, PERMUTATION = KINDS };
 static const char *const names[KINDS] = {"uniform",     "normal",  "bernoulli",
@@ -126,26 +126,45 @@ cb_tensor *cb_random_perm(int dtype, int device, int64_t n, uint64_t seed, uint6
     return finished(out, cb_backend_of(out)->random_perm(out, seed, offset));
 }
 
-/* Draws one lane: as the functions above do, into memory that is there. */
-static int draw_lane(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b, int64_t low,
-                     uint64_t range) {
-    if (kind == INTEGERS) return cb_backend_of(out)->random_int(out, seed, offset, low, range);
-    if (kind == PERMUTATION) return cb_backend_of(out)->random_perm(out, seed, offset);
-    return draw(kind, out, seed, offset, a, b);
+/* ---- lanes ---- */
+
+int cb_lane_check(const cb_lane_draw *d, int dtype, int ndim, const int64_t *shape) {
+    /* the checks of a draw without lanes are made on one that has no memory */
+    cb_tensor *like = d->kind == INTEGERS ? cb_random_int(dtype, CB_META, ndim, shape, 0, 0, d->low, d->high)
+                      : d->kind == PERMUTATION
+                          ? cb_random_perm(dtype, CB_META, ndim == 1 ? shape[0] : -1, 0, 0)
+                          : cb_random(d->kind, dtype, CB_META, ndim, shape, 0, 0, d->a, d->b);
+    if (!like) return cb_error_code();
+    cb_release(like);
+    return CB_OK;
+}
+
+int cb_lane_fill(const cb_lane_draw *d, cb_tensor *out, int ndim, int64_t first, uint64_t seed,
+                 uint64_t offset) {
+    int lead = out->ndim - ndim;
+    cb_tensor *row = cb_view_new(out, ndim, out->shape + lead, out->strides + lead, out->offset + first);
+    if (!row) return cb_error_code();
+    int status;
+    if (d->kind == INTEGERS)
+        status =
+            cb_backend_of(row)->random_int(row, seed, offset, d->low, (uint64_t)d->high - (uint64_t)d->low);
+    else if (d->kind == PERMUTATION)
+        status = cb_backend_of(row)->random_perm(row, seed, offset);
+    else
+        status = draw(d->kind, row, seed, offset, d->a, d->b);
+    cb_release(row);
+    return status;
 }
 
 cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t *lanes,
                            const int64_t *strides, int ndim, const int64_t *shape, uint64_t seed,
                            uint64_t offset, double a, double b, int64_t low, int64_t high) {
-    /* the checks of a draw without lanes are made on one that has no memory */
-    cb_tensor *like = kind == INTEGERS      ? cb_random_int(dtype, CB_META, ndim, shape, 0, 0, low, high)
-                      : kind == PERMUTATION ? cb_random_perm(dtype, CB_META, ndim == 1 ? shape[0] : -1, 0, 0)
-                                            : cb_random(kind, dtype, CB_META, ndim, shape, 0, 0, a, b);
-    if (!like) return NULL;
-    cb_release(like);
+    cb_lane_draw drawn = {kind, a, b, low, high};
+    if (cb_lane_check(&drawn, dtype, ndim, shape)) return NULL;
     int64_t whole[CB_MAX_NDIM], count = 1;
     if (n < 0 || n + ndim > CB_MAX_NDIM)
-        return cb_fail_null(CB_ERR_DIM, "random: expected at most %d dimensions, got %d.", CB_MAX_NDIM, n + ndim);
+        return cb_fail_null(CB_ERR_DIM, "random: expected at most %d dimensions, got %d.", CB_MAX_NDIM,
+                            n + ndim);
     for (int d = 0; d < n; d++) count *= whole[d] = lanes[d];
     for (int d = 0; d < ndim; d++) whole[n + d] = shape[d];
     cb_tensor *out = cb_empty(dtype, device, n + ndim, whole);
@@ -159,10 +178,7 @@ cb_tensor *cb_random_lanes(int kind, int dtype, int device, int n, const int64_t
             at += (uint64_t)(rest % lanes[d] * strides[d]);
             rest /= lanes[d];
         }
-        cb_tensor *row = cb_view_new(out, ndim, out->shape + n, out->strides + n, out->offset + lane * each);
-        status = row ? draw_lane(kind, row, seed, at, a, b, low, (uint64_t)high - (uint64_t)low)
-                     : cb_error_code();
-        cb_release(row);
+        status = cb_lane_fill(&drawn, out, ndim, lane * each, seed, at);
     }
     return finished(out, status);
 }

@@ -15,12 +15,12 @@ _UNARY = {
     "abs": unary.abs, "acos": unary.acos, "acosh": unary.acosh, "asin": unary.asin,
     "asinh": unary.asinh, "atan": unary.atan, "atanh": unary.atanh,
     "bitwise_invert": unary.bitwise_not, "conj": complex.conj, "cos": unary.cos,
-    "cosh": unary.cosh, "exp": unary.exp, "expm1": unary.expm1, "isfinite": unary.isfinite,
+    "cosh": unary.cosh, "exp": unary.exp, "isfinite": unary.isfinite,
     "isinf": unary.isinf, "isnan": unary.isnan, "log": unary.log, "log1p": unary.log1p,
     "log2": unary.log2, "log10": unary.log10, "logical_not": unary.logical_not,
     "negative": unary.neg, "positive": numeric.positive, "reciprocal": unary.reciprocal,
     "signbit": unary.signbit, "sin": unary.sin, "sinh": unary.sinh, "sqrt": unary.sqrt,
-    "square": unary.square, "tan": unary.tan, "tanh": unary.tanh,
+    "square": unary.square,
 }  # fmt: skip
 _BINARY = {
     "add": binary.add, "atan2": binary.atan2, "bitwise_and": binary.bitwise_and,
@@ -35,9 +35,9 @@ _BINARY = {
     "nextafter": binary.nextafter, "not_equal": binary.ne, "pow": binary.pow,
     "subtract": binary.sub,
 }  # fmt: skip
-__all__ = [
-    *_UNARY, *_BINARY, "ceil", "clip", "floor", "floor_divide", "imag", "real",
-    "remainder", "round", "sign", "trunc",
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    *_UNARY, *_BINARY, "ceil", "clip", "expm1", "floor", "floor_divide", "imag", "real",
+    "remainder", "round", "sign", "tan", "tanh", "trunc",
 ]  # fmt: skip
 
 
@@ -114,6 +114,34 @@ def sign(x: Tensor, /) -> Tensor:
         return unary.sgn(x)
     y = unary.sign(x)
     return ternary.where(unary.isnan(x), x, y) if x.dtype.is_floating_point else y
+
+
+def expm1(x: Tensor, /) -> Tensor:
+    """exp(x) - 1; a real part of 0 is +0 for complex numbers, unlike torch's."""
+    y = unary.expm1(x)
+    return complex.complex(y.real + 0.0, y.imag) if x.dtype.is_complex else y
+
+
+def _zero_of(far: Tensor, near: Tensor, part: Tensor) -> Tensor:
+    """`part`, or where `far` is infinite and `near` is not a 0 of near's sign."""
+    edge = unary.isinf(far) & unary.isfinite(near)
+    return ternary.where(edge, binary.copysign(near * 0, near), part)
+
+
+def tan(x: Tensor, /) -> Tensor:
+    """The tangent; of complex numbers as tanh() by tan(x) = -i tanh(i x)."""
+    y = unary.tan(x)
+    if not x.dtype.is_complex:
+        return y
+    return complex.complex(_zero_of(x.imag, x.real, y.real), y.imag)
+
+
+def tanh(x: Tensor, /) -> Tensor:
+    """The hyperbolic tangent; at infinity 1 + 0i above the real axis, unlike torch's (and C's)."""
+    y = unary.tanh(x)
+    if not x.dtype.is_complex:
+        return y
+    return complex.complex(y.real, _zero_of(x.real, x.imag, y.imag))
 
 
 def real(x: Tensor, /) -> Tensor:

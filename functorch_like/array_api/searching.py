@@ -65,8 +65,8 @@ def searchsorted(
     x1: Tensor, x2: Any, /, *, side: str = "left", sorter: Tensor | None = None
 ) -> Tensor:
     """Where the elements of x2 would have to be inserted into the sorted x1."""
+    dtype = result_type(x1, x2)  # a number takes the tensor's dtype
     x2 = operand("searchsorted", x2)
-    dtype = result_type(x1, x2)
     if sorter is not None:
         sorter = sorter.to(int64)
     return _sort.searchsorted(x1.to(dtype), x2.to(dtype), side=side, sorter=sorter)

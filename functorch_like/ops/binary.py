@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from ..op import NONDIFF
+from ..op import NONDIFF, Op
 from ..tensor import Tensor
 from .creation import zeros_like
-from .family import binary, chain, operand
+from .family import binary, chain, operand, ternary
 
 __all__ = [
     "add",
@@ -80,7 +81,10 @@ mul = binary(
 )
 _div = binary(
     "div",
-    (lambda _x, y, _out: 1 / y, lambda _x, y, out: -out / y),
+    (
+        chain(lambda t, _x, y, _out: t / _conjugate(y), lambda t, _x, y, _out: t / y),
+        lambda _x, y, out: -out / y,
+    ),
     "The quotient: x / y; integers give the default floating dtype.",
     dunder="truediv",
     oracle="numpy.divide",
@@ -191,8 +195,27 @@ def _pow_by_base(x: Tensor, y: Any) -> Tensor:
     return where(y == 0, 0, y * pow(x, y - 1))
 
 
+def _conjugate(x: Any) -> Any:
+    return x.conj() if isinstance(x, Tensor) and x.dtype.is_complex else x
+
+
+def _positive_number(x: Any) -> float | None:
+    """The value of a Python number that stands for an operand, if it is real and positive.
+
+    What is computed from such numbers alone has the default dtype; as a Python number it is exact.
+    """
+    if isinstance(x, Tensor):
+        if not x._v or not x._v.flags & 1:
+            return None
+        x = x.item()
+    return float(x) if not isinstance(x, complex) and x > 0 else None
+
+
 def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     """x^y log x, and 0 where x is 0 and y is not negative."""
+    number = _positive_number(x)
+    if number is not None:
+        return out * math.log(number)
     from .ternary import where
     from .unary import log
 
@@ -200,16 +223,29 @@ def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     return where(at_zero, 0, out * log(where(at_zero, 1, x)))
 
 
-def _larger(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """t where x wins against y; on ties each side gets half, as in torch."""
-    from .ternary import where
+# t where x wins against y, or is nan; on ties each side gets half, as in torch
+_max_share = ternary(
+    "max_share",
+    (chain(lambda t, _t, x, y, _out: _max_share(t, x, y)), 0, 0),
+    samples={"kinds": "float"},
+)
+_min_share = ternary(
+    "min_share",
+    (chain(lambda t, _t, x, y, _out: _min_share(t, x, y)), 0, 0),
+    samples={"kinds": "float"},
+)
 
-    return where(x == y, t / 2, where((x > y) | (x != x), t, 0))
+
+def _share(op: Op, t: Tensor, x: Any, y: Any) -> Tensor:
+    return op(t, operand("maximum", x), operand("maximum", y))
 
 
 maximum = binary(
     "maximum",
-    (chain(lambda t, x, y, _out: _larger(t, x, y)), chain(lambda t, x, y, _out: _larger(t, y, x))),
+    (
+        chain(lambda t, x, y, _out: _share(_max_share, t, x, y)),
+        chain(lambda t, x, y, _out: _share(_max_share, t, y, x)),
+    ),
     "The larger of x and y; nan where either is. On ties the gradient is split evenly.",
     inplace=False,
     oracle="numpy.maximum",
@@ -218,8 +254,8 @@ maximum = binary(
 minimum = binary(
     "minimum",
     (
-        chain(lambda t, x, y, _out: _larger(t, -x, -y)),
-        chain(lambda t, x, y, _out: _larger(t, -y, -x)),
+        chain(lambda t, x, y, _out: _share(_min_share, t, x, y)),
+        chain(lambda t, x, y, _out: _share(_min_share, t, y, x)),
     ),
     "The smaller of x and y; nan where either is. On ties the gradient is split evenly.",
     inplace=False,
@@ -314,7 +350,10 @@ def _exp(x: Tensor) -> Tensor:
     return exp(x)
 
 
-def _xlogy_by_x(x: Tensor, y: Tensor) -> Tensor:
+def _xlogy_by_x(x: Tensor, y: Tensor) -> Any:
+    number = _positive_number(y)
+    if number is not None:
+        return math.log(number)
     from .ternary import where
     from .unary import log
 

@@ -11,7 +11,7 @@ from ..errors import DeviceError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
-from ..trace import Meta
+from ..trace import Meta, active, state
 from .family import number
 
 __all__ = [
@@ -558,7 +558,11 @@ def contiguous(x: Tensor) -> Tensor:
 
 def detach(x: Tensor) -> Tensor:
     """The same memory, cut from the graph: no gradient flows through."""
-    return _detach(x)
+    y = _detach(x)
+    if active and state.trace is not None and y._m is None:
+        y._m = Meta()
+        y._m.inside = state.trace  # a leaf of its own may be made of it
+    return y
 
 
 def _detach_(x: Tensor) -> Tensor:

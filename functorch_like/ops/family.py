@@ -177,7 +177,8 @@ def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tenso
 
         return pull_two
     return lambda node, ct: [
-        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
+        None if e is None or pull is None else pull(node, ct)
+        for e, pull in zip(node.edges, pullers, strict=True)
     ]
 
 
@@ -185,10 +186,13 @@ def _jvp(op: Op) -> Callable[..., Any]:
     def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Tensor) -> Tensor:
         total = None
         for t, partial in zip(tangents, op.partials, strict=True):
-            if t is not None:
+            if t is not None and not (type(partial) is int and partial == 0):
                 term = _pushed(t, partial, args, out)
                 total = term if total is None else total + term
-        assert total is not None
+        if total is None:
+            from .creation import zeros_like
+
+            return zeros_like(out)
         if total._shape != out._shape:
             total = total.expand(out._shape)
         return total if total.dtype is out.dtype else total.to(out.dtype)
@@ -241,7 +245,6 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
 _NOTHING = ((), (None,), (None, None))
-_NEEDS = {1: ((False,), (True,)), 2: ((False, False), (True, False), (False, True), (True, True))}
 
 
 def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
@@ -265,7 +268,7 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
     node.seq = next_sequence()
     keep = op.keeps[which]
     if keep is None:
-        keep = op.keeps[which] = _what_is_kept(op, _NEEDS[arity][which])
+        keep = op.kept(arity, which)
     saves, keep_x, keep_y, keep_out = keep
     if arity == 1:
         node.edges = (edge_x,)
@@ -289,13 +292,6 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         node.out = t._alias()
     t._m = node
     return t
-
-
-def _what_is_kept(op: Op, needs: tuple[bool, ...]) -> tuple[bool, bool, bool, bool]:
-    """Anything at all, x, y, the output."""
-    kept, out = op.saved(needs)
-    flags = [bool(k) for k in kept] + [False]
-    return any(flags) or out, flags[0], flags[1], out
 
 
 # ---- in-place forms ----
@@ -403,6 +399,10 @@ def unary(
                 h = call(code, x._v)
                 if h:
                     return _recorded(op, h, x, None, m, None, 1)
+        elif state.trace.one is not None and x.__class__ is Tensor:
+            t = state.trace.one(op, function, x)
+            if t is not None:
+                return t
         return dispatch(op, (operand(name, x),), {})
 
     _finish(function, op, doc, method)
@@ -427,7 +427,7 @@ def binary(
     dunder: str | None = None,
     samples: dict[str, Any] | None = None,
     oracle: str | None = None,
-) -> Callable[[Any, Any], Tensor]:
+) -> Callable[..., Tensor]:
     """An op of two operands that broadcast, with the C kernel of the same name.
 
     Numbers may stand for either.
@@ -488,6 +488,10 @@ def binary(
                     t._v = h
                     t._m = None
                     return t
+        elif state.trace.two is not None and x.__class__ is Tensor:
+            t = state.trace.two(op, function, x, y)
+            if t is not None:
+                return t
         if (
             dunder
             and not hasattr(y, "__array__")

@@ -442,7 +442,7 @@ def _parse(x: Tensor, index: Any) -> tuple[list[int], list[Tensor], list[int]]:
         if item is not None and item is not Ellipsis:
             used += _mask_rank(item)
     at = 0  # the dim of the basic result that comes next
-    for item in items:
+    for i, item in enumerate(items):
         kind = type(item)
         if kind is int:
             spec += (0, item, 0, 0)
@@ -476,7 +476,7 @@ def _parse(x: Tensor, index: Any) -> tuple[list[int], list[Tensor], list[int]]:
                     dims.append(at)
                     at += 1
                     continue
-                _check_mask(x, t, at)
+                _check_mask(x, t, items[:i], used)
                 for column in _nonzero_columns(t):
                     spec += _FULL
                     tensors.append(column)
@@ -526,14 +526,16 @@ def _to_index(x: Tensor, item: Any) -> Tensor:
     return t
 
 
-def _check_mask(x: Tensor, mask: Tensor, at: int) -> None:
-    if mask.ndim == 0:
-        return
-    shape = x._shape
-    for d, size in enumerate(mask._shape):
-        # a mask dim of size 0 chooses nothing from any size, as in NumPy
-        if at + d < len(shape) and size not in (0, shape[at + d]) and mask.ndim == len(shape):
-            raise DimError(message("index", f"a mask of shape {list(shape)}", list(mask._shape)))
+def _check_mask(x: Tensor, mask: Tensor, before: tuple[Any, ...], used: int) -> None:
+    """Raises where the mask's sizes are not those of x's dims behind the items `before`."""
+    at = 0
+    for item in before:
+        if item is not None:
+            at += x.ndim - used if item is Ellipsis else _mask_rank(item)
+    expected = x._shape[at : at + mask.ndim]
+    for size, own in zip(mask._shape, expected):  # noqa: B905 - too many dims fail when x is indexed
+        if size not in (0, own):  # a mask dim of size 0 chooses nothing from any size, as in NumPy
+            raise DimError(message("index", f"a mask of shape {list(expected)}", list(mask._shape)))
 
 
 def _nonzero_columns(mask: Tensor) -> list[Tensor]:

@@ -1,20 +1,19 @@
 """Draws as functions of a key: the functional half of random numbers.
 
 A key is a uint32 tensor [..., 2], the two words of a Philox seed; leading dims are lanes, each with
-its own stream. So mapping over keys is adding a dim, and gives what a loop over them gives. Keys
-are derived (split, fold_in) with cb_philox, which shares no counters with the draws.
+its own stream. So mapping over keys is adding a dim, and gives what a loop over them gives. Derived
+keys (split, fold_in) share no counters with the draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import lib
 
 from ..dtypes import int64, uint32
 from ..errors import DTypeError, ShapeError, message
-from ..op import NONDIFF, Op, dispatch, wrap
+from ..op import NONDIFF, Op, dispatch
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import tensor
@@ -25,49 +24,10 @@ UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, SIGNS, PERMUTATION = range(7)
 _FAMILY = "random"
 
 
-def _seeds(key: Any) -> list[int]:
-    """The 64-bit seeds of all lanes, in row-major order."""
-    words = wrap(lib.cb_retain(key._v))._flat_list()
-    return [high << 32 | low for high, low in zip(words[::2], words[1::2], strict=True)]
-
-
-def _filled(key: Tensor, code: int, shape: Sequence[int], draw: Callable[[int], Any]) -> Any:
-    """The draws of all lanes, `draw(seed) -> handle [*shape]`, behind each other."""
-    lead = key._shape[:-1]
-    full = (*lead, *shape)
-    if key.is_meta:
-        return lib.cb_empty(code, key._v.device, len(full), full)
-    seeds = _seeds(key)
-    if len(seeds) == 1:
-        one = draw(seeds[0])
-        out = lib.cb_reshape(one, len(full), full) if one else one
-        lib.cb_release(one)
-        return out
-    flat = lib.cb_empty(code, key._v.device, 1 + len(shape), (len(seeds), *shape))
-    for i, seed in enumerate(seeds if flat else ()):
-        one = draw(seed)
-        if not one:
-            return one
-        row = lib.cb_index_basic(flat, 1, (0, i, 0, 0))
-        lib.cb_copy_into(row, one, 0)
-        lib.cb_release(row)
-        lib.cb_release(one)
-    out = lib.cb_reshape(flat, len(full), full)
-    lib.cb_release(flat)
-    return out
-
-
 def _draw(key: Tensor, *, kind: int, code: int, shape: tuple[int, ...], a: Any, b: Any) -> Any:
-    place, n = key._v.device, len(shape)
-    if kind == INTEGERS:
-        return _filled(
-            key, code, shape, lambda s: lib.cb_random_int(code, place, n, shape, s, 0, a, b)
-        )
-    if kind == PERMUTATION:
-        return _filled(key, code, shape, lambda s: lib.cb_random_perm(code, place, shape[0], s, 0))
-    return _filled(
-        key, code, shape, lambda s: lib.cb_random(kind, code, place, n, shape, s, 0, a, b)
-    )
+    low, high = (a, b) if kind == INTEGERS else (0, 1)
+    a, b = (0.0, 1.0) if kind == INTEGERS else (a, b)
+    return lib.cb_random_keyed(kind, key._v, code, len(shape), shape, a, b, low, high)
 
 
 keyed = Op(
@@ -100,31 +60,9 @@ sampled(
 )
 
 
-def _philox(seed: int, counter: int, first: int, words: Any) -> list[int]:
-    lib.cb_philox(seed, counter & 0xFFFFFFFFFFFFFFFF, words)
-    return [words[first], words[first + 1]]
-
-
-def _of_words(key: Tensor, words: list[int], shape: Sequence[int]) -> Any:
-    data = ffi.new("uint32_t[]", words or [0])
-    h = lib.cb_from_bytes(data, uint32.code, len(shape), shape)
-    return h if key._v.device == 0 else lib.cb_to_device(h, key._v.device)
-
-
-def _split_impl(key: Tensor, *, num: int) -> Any:
-    shape = (*key._shape[:-1], num, 2)
-    if key.is_meta:
-        return lib.cb_empty(uint32.code, key._v.device, len(shape), shape)
-    out, words = ffi.new("uint32_t[4]"), []
-    for seed in _seeds(key):
-        for i in range(num):
-            words += _philox(seed, i, 0, out)
-    return _of_words(key, words, shape)
-
-
 key_split = Op(
     "key_split",
-    _split_impl,
+    lambda key, *, num: lib.cb_key_split(key._v, num),
     vjp=NONDIFF("random numbers"),
     batch=lambda _size, _batched, key, *, num: key_split(key, num=num),
     family=_FAMILY,
@@ -136,24 +74,10 @@ sampled(
 )
 
 
-def _fold_impl(key: Tensor, data: Tensor) -> Any:
-    from .views import broadcast_shapes
-
-    key, data = wrap(lib.cb_retain(key._v)), wrap(lib.cb_retain(data._v))
-    shape = broadcast_shapes(key._shape, data._shape)
-    if key.is_meta:
-        return lib.cb_empty(uint32.code, key._v.device, len(shape), shape)
-    out, words = ffi.new("uint32_t[4]"), []
-    numbers = data.to(int64).expand((*shape[:-1], 1))._flat_list()
-    for seed, number in zip(_seeds(key.expand(shape)), numbers, strict=True):
-        words += _philox(seed, number, 2, out)
-    return _of_words(key, words, shape)
-
-
 # data has a last dim of size 1, so that it broadcasts against the key
 key_fold = Op(
     "key_fold",
-    _fold_impl,
+    lambda key, data: lib.cb_key_fold(key._v, data._v),
     vjp=NONDIFF("random numbers"),
     batch=lambda _size, batched, key, data: key_fold(*align(batched, (key, data))),
     family=_FAMILY,

@@ -134,7 +134,9 @@ def _numel(shape: tuple[int, ...]) -> int:
     return n
 
 
-Lanes = tuple[tuple[int, int], ...]  # of each vmap around a draw: its size, counters from lane to lane
+Lanes = tuple[
+    tuple[int, int], ...
+]  # of each vmap around a draw: its size, counters from lane to lane
 
 
 def _laned(

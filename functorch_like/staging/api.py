@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
+from time import perf_counter
 from typing import Any
 
 from cbackend import check, lib
@@ -18,6 +19,7 @@ from ..tensor import Tensor
 from ..trace import active, clock, state
 from .backward import Differentiable
 from .graph import Graph
+from .log import milliseconds, write
 from .passes import optimize
 from .program import Program
 from .stage import Staged, stage
@@ -108,8 +110,10 @@ class Compiled:
                 entry = last[0]
                 out = entry.run(handles)
                 if out:
-                    return out[0] if entry.definition is tree._LEAF else tree.unflatten(
-                        entry.definition, out
+                    return (
+                        out[0]
+                        if entry.definition is tree._LEAF
+                        else tree.unflatten(entry.definition, out)
                     )
         return self._general(args, kwargs)
 
@@ -143,8 +147,10 @@ class Compiled:
             entries = self._programs[key] = []
         handles = [t._v for t in tensors]
         for entry in entries:
-            out = entry.call(tensors) if isinstance(entry, Differentiable) else (
-                entry.run(handles) if entry.may_run() else False
+            out = (
+                entry.call(tensors)
+                if isinstance(entry, Differentiable)
+                else (entry.run(handles) if entry.may_run() else False)
             )
             if out is not None and out is not False:
                 if entry is not entries[0]:
@@ -186,20 +192,26 @@ class Compiled:
                     )
             return out_leaves
 
+        reason, started = self._reason(key, entries), perf_counter()
+        name = getattr(self._function, "__qualname__", type(self._function).__name__)
+        write(f"{name}: {reason}")
         entry: Any = (
             Differentiable.stage(of_tensors, tensors, key[2])
             if state.grad
             else stage(of_tensors, tensors)
         )
+        if not isinstance(entry, Differentiable):
+            entry = Entry(entry, result_definition[0])
+        took = milliseconds(started)
+        write(f"{name}: {took} ms in all")
         if isinstance(entry, Differentiable):
             entry.definition = result_definition[0]
             out = entry.call(tensors)
         else:
-            entry = Entry(entry, result_definition[0])
             out = entry.run([t._v for t in tensors])
             if entry.pure and len(flat) == len(tensors) == len(args) and not kwargs:
                 self._last = (entry, len(args), key[1])
-        self._reasons.append(self._reason(key, entries))
+        self._reasons.append(f"{reason} ({took} ms)")
         entries.insert(0, entry)
         if out is None or out is False:
             raise TraceError(
@@ -225,14 +237,14 @@ class Compiled:
         return "other arguments: " + ", ".join(kinds)
 
     def explain(self) -> str:
-        """A line for each program that was made, with its reason.
+        """A line for each program that was made: its reason, and the milliseconds it took to make.
 
         Example:
           >>> square = compile(lambda x: x * x)
           >>> _ = square(tensor([1.0, 2.0])), square(tensor([1.0]))
           >>> print(square.explain())
-          1. the first call
-          2. other arguments: float32[1]
+          1. the first call (... ms)
+          2. other arguments: float32[1] (... ms)
         """
         return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
 
@@ -256,7 +268,7 @@ class _Static:
 
 
 def _kind(x: Any) -> Any:
-    """What a program depends on: of a tensor dtype, shape and strides, of other values the value."""
+    """What a program depends on: of tensors dtype, shape and strides, of other things the value."""
     if isinstance(x, Tensor):
         v = x._memory("compile")
         strides = None if v.flags & 2 else tuple(v.strides[i] for i in range(v.ndim))

@@ -20,7 +20,7 @@ from ..trace import Leaf, next_sequence, state
 from .graph import Equation, Graph, Var
 from .passes import optimize
 from .program import Program
-from .stage import StageTrace, Staged
+from .stage import Staged, StageTrace
 
 _new = object.__new__
 
@@ -140,7 +140,9 @@ class Differentiable:
         if state.grad:  # the gradients are to be differentiated again: by the function itself
             tensors, leaves = node.params["tensors"], node.params["leaves"]
             results = self.function(tensors)
-            chosen = [(results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None]
+            chosen = [
+                (results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None
+            ]
             return autograd.grad(
                 [y for y, _ in chosen],
                 leaves,

@@ -27,11 +27,6 @@ from .passes import optimize
 from .program import Program
 from .stage import Staged, stage
 
-# their kernels are Python functions that read keys: not instructions of a program
-_PYTHON_KERNELS = {
-    "binomial", "key_fold", "key_split", "keyed", "poisson", "standard_gamma", "von_mises",
-}  # fmt: skip
-
 __all__ = ["LoadedProgram", "export", "load_program", "stage_pure"]
 
 
@@ -58,12 +53,6 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
     """
     staged, arguments, result = stage_pure("export", function, args)
     for e in staged.graph.equations:
-        if e.op.name in _PYTHON_KERNELS:
-            raise TraceError(
-                message(
-                    "export", "draws from a generator", e.op.name, "Draw outside, or use rand()."
-                )
-            )
         x = e.inputs[0] if e.inputs else None
         if (
             e.op.name == "as_strided"

@@ -62,7 +62,9 @@ def fuse(graph: Graph) -> list[Equation | Group]:
 def _can_fuse(e: Equation) -> bool:
     family = e.op.family
     if family == "cast":
-        return not (DTYPES[e.inputs[0].code].is_complex and not DTYPES[e.outputs[0].code].is_complex)
+        return not (
+            DTYPES[e.inputs[0].code].is_complex and not DTYPES[e.outputs[0].code].is_complex
+        )
     if family not in _FAMILIES or _code(e) < 0:
         return False
     if e.op.name == "where" and DTYPES[e.inputs[0].code].name != "bool":
@@ -132,7 +134,9 @@ def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
     """Settles what the group reads and gives."""
     members = set(group.equations)
     made = {y for e in group.equations for y in e.outputs}
-    group.inputs = list(dict.fromkeys(x for e in group.equations for x in e.inputs if x not in made))
+    group.inputs = list(
+        dict.fromkeys(x for e in group.equations for x in e.inputs if x not in made)
+    )
     group.outputs = [
         y
         for e in group.equations
@@ -190,7 +194,7 @@ class Steps:
         return len(self._steps) <= 64
 
     def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
-        padded = (operands + [0, 0])[:3]
+        padded = [*operands, 0, 0][:3]
         self._steps.append([family, op, compute, result, *padded])
         return -len(self._steps)
 

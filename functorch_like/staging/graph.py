@@ -54,7 +54,12 @@ class Equation:
     __slots__ = ("inputs", "op", "outputs", "params", "site")
 
     def __init__(
-        self, op: Op, inputs: Sequence[Var], params: dict[str, Any], outputs: Sequence[Var], site: Any
+        self,
+        op: Op,
+        inputs: Sequence[Var],
+        params: dict[str, Any],
+        outputs: Sequence[Var],
+        site: Any,
     ):
         self.op, self.inputs, self.params = op, tuple(inputs), params
         self.outputs, self.site = tuple(outputs), site

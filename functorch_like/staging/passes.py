@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .graph import Equation, Graph, Var
+from .log import passed
 
 # ops whose result is their operand when shape and dtype are the same; `clone` and `contiguous` make
 # other memory, which only the outside could notice
@@ -22,9 +23,9 @@ _MOVES = {"permute", "transpose"}  # the same shape does not make these an ident
 
 def optimize(graph: Graph) -> Graph:
     """All passes, in the order in which they help each other."""
-    graph = simplify(graph)
-    graph = merge_equal(graph)
-    return drop_unused(graph)
+    for rewrite in (simplify, merge_equal, drop_unused):
+        graph = passed(rewrite, graph)
+    return graph
 
 
 def _rewritten(graph: Graph, place: dict[Var, Var], equations: list[Equation]) -> Graph:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 from cbackend import ffi, lib, raise_error
@@ -12,6 +13,7 @@ from ..op import wrap
 from ..tensor import Tensor
 from .fuse import Group, Steps, fuse
 from .graph import Equation, Graph, Var
+from .log import milliseconds, write
 
 
 class Program:
@@ -24,6 +26,7 @@ class Program:
     """
 
     def __init__(self, graph: Graph, into: dict[int, Var] | None = None):
+        started = perf_counter()
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
         inputs = [*graph.inputs, *self.captured]
@@ -58,6 +61,11 @@ class Program:
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
+        write(
+            f"program: {len(graph.equations)} equations, {self.fused} groups fused, {len(self)} "
+            f"instructions, {len(inputs)} inputs ({len(self.captured)} captured), "
+            f"{milliseconds(started)} ms"
+        )
 
     def __del__(self) -> None:
         if getattr(self, "_p", None):

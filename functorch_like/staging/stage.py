@@ -154,6 +154,15 @@ class StageTrace(Trace):
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         if op.impl is None:
             return op.decompose(*args, **params)  # type: ignore[misc]
+        if op.decides is not None:
+            raise TraceError(
+                message(
+                    "compile",
+                    "results whose shapes follow from the shapes of the operands",
+                    f"{op.name}, whose result's shape depends on values",
+                    "Use where(), or compute it outside of the compiled function.",
+                )
+            )
         inputs = [self.var_of(a) for a in args]
         if op.random:
             params = {**params, "generator": self._draw(op, inputs, params)}
@@ -223,7 +232,9 @@ class StageTrace(Trace):
                 finally:
                     if isinstance(draw, StagedDraw):
                         draw.evaluating = False
-                self.values.update(zip(e.outputs, made if type(made) is tuple else (made,), strict=True))
+                self.values.update(
+                    zip(e.outputs, made if type(made) is tuple else (made,), strict=True)
+                )
         finally:
             state.trace = saved
         return self.values[wanted]
@@ -342,7 +353,10 @@ def current_stage() -> StageTrace | None:
 
 
 class eagerly:  # a context manager, lower-case as no_grad
-    """Runs a block as if nothing were staged (under other transforms as usual): for state that a compiled function starts with."""
+    """Runs a block as if nothing were staged, for state that a compiled function starts with.
+
+    Under other transforms nothing changes.
+    """
 
     def __enter__(self) -> None:
         trace = state.trace

@@ -269,3 +269,31 @@ def test_a_mask_without_dims_adds_one(shape, mask):
     x[ft.tensor(mask)] = 3.0
     y[torch.tensor(mask)] = 3.0
     assert x.tolist() == y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "index"),
+    [
+        ((0, 0), (np.zeros(1, bool),)),
+        ((3, 4), (np.ones(2, bool),)),
+        ((3, 4), (slice(1, 3), np.ones(2, bool))),
+        ((3, 4), (0, np.ones(3, bool))),
+        ((2, 3, 4), (Ellipsis, np.ones(3, bool))),
+        ((2, 3, 4), (np.ones((2, 2), bool), None)),
+    ],
+)
+def test_masks_of_other_sizes_are_refused(shape, index):
+    tensors = tuple(ft.tensor(i) if isinstance(i, np.ndarray) else i for i in index)
+    with pytest.raises(IndexError, match=r"expected a mask of shape"):
+        ft.zeros(shape)[tensors]
+
+
+def test_masks_count_the_dims_before_them():
+    x = np.arange(24).reshape(2, 3, 4)
+    one, two = np.array([True, False, True]), x[0] % 2 == 0
+    for index in [
+        (1, two), (None, slice(None), one), (slice(1, 2), one, 0), (Ellipsis, one, slice(1, 3)),
+        (np.array([1, 0]), one), (True, 0, two), (slice(None), two),
+    ]:  # fmt: skip
+        own = tuple(ft.tensor(i) if isinstance(i, np.ndarray) else i for i in index)
+        assert np.array_equal(ft.tensor(x)[own].numpy(), x[index])

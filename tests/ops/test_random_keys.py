@@ -143,6 +143,40 @@ def test_bad_inputs(call):
         call()
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda a: random.gamma(KEY, a),
+        lambda a: random.poisson(KEY, a),
+        lambda a: random.binomial(KEY, a, 0.5),
+        lambda a: random.binomial(KEY, 4.0, a + 2),
+        lambda a: random.von_mises(KEY, a),
+    ],
+)
+def test_parameters_outside_the_domain_give_nan(draw):
+    assert draw(ft.tensor([numpy.nan, -4.5])).isnan().tolist() == [True, True]
+
+
+def test_gamma_samples_are_above_0():
+    assert float(random.gamma(KEY, 1e-6, (1000,)).min()) == 2.0**-126
+    assert float(random.gamma(KEY, 1e-6, (1000,), D).min()) == 2.0**-1022
+
+
+def test_compiled_programs_take_keys():
+    def function(key, x):
+        a, b, c = random.split(key, 3).unbind()
+        rate = random.gamma(a, x.exp())
+        return random.poisson(b, rate.detach() * 5) * rate + random.normal(c, x.shape)
+
+    keys, x = random.split(KEY, 5), ft.linspace(-1, 2, 6)
+    mapped = ft.vmap(function, in_dims=(0, None))
+    program = ft.compile(mapped)
+    assert ft.equal(program(keys, x), mapped(keys, x))
+    assert ft.equal(program(keys + 1, x), mapped(keys + 1, x))  # keys are inputs, not constants
+    slope = ft.grad(lambda x: mapped(keys, x).sum())
+    assert_close(ft.compile(slope)(x), slope(x))
+
+
 # ---- gradients ----
 
 

@@ -85,8 +85,8 @@ def test_bad_segments():
         ft.segment_sum(ft.zeros(2), ft.zeros(2))
     with pytest.raises(DTypeError, match="floating"):
         ft.segment_mean(ft.tensor([1, 2]), ft.tensor([0, 0]))
-    with pytest.raises(TraceError, match="num_segments"):
-        ft.vmap(lambda i: ft.segment_sum(ft.zeros(2), i))(ft.tensor([[0, 1], [1, 1]]))
+    with pytest.raises(TraceError, match="one shape"):
+        ft.vmap(lambda i: ft.segment_sum(ft.zeros(2), i))(ft.tensor([[0, 1], [0, 0]]))
 
 
 BAGS = [

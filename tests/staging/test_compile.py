@@ -189,7 +189,9 @@ def test_gradients_through_a_compiled_function():
 
 def _training(optimizer):
     ft.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3))
+    model = nn.Sequential(
+        nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3)
+    )
     model.append(nn.Linear(8, 3))
     opt = optimizer(model.parameters())
 
@@ -251,7 +253,7 @@ def test_bad_input():
         ft.compile(lambda x: "text")(ft.ones(2))
     with pytest.raises(ft.ShapeError):
         ft.compile(lambda x, y: x + y)(ft.ones(2), ft.ones(3))
-    with pytest.raises(RuntimeError, match="."):
+    with pytest.raises(ft.TraceError, match="nonzero, whose result's shape depends on values"):
         ft.compile(lambda x: x[x > 0])(ft.ones(2))
     assert ft.staging.current_stage() is None
 

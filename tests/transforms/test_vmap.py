@@ -467,3 +467,37 @@ def test_lanes_draw_as_a_loop_does(f, options):
         ft.manual_seed(7)
         assert_close(mapped(x), loop)
         assert_close(ft.rand(2), after)
+
+
+# ---- memory ----
+
+
+def test_automatic_chunks_keep_to_a_budget(monkeypatch):
+    from functorch_like.staging import budget
+
+    x, w = ft.randn(64, 50), ft.randn(50, 200)
+    f = ft.grad(lambda row: ((row @ w).tanh() @ w.T).sum())
+    expected, peaks = ft.vmap(f)(x), []
+    for free in (1 << 40, 400_000, 100_000):
+        monkeypatch.setattr(budget, "free_bytes", lambda free=free: free)
+        base = ft.memory_allocated()
+        ft.reset_peak_memory()
+        result = ft.vmap(f, chunk_size="auto")(x)
+        peaks.append(ft.max_memory_allocated() - base)
+        assert_close(result, expected, 1e-3, 1e-3)
+    assert peaks[0] > peaks[1] > peaks[2]
+    assert peaks[2] < 50_000
+    g = ft.hessian(lambda x: (x**3).sum(), chunk_size="auto")
+    assert_close(g(x[0]), (6 * x[0]).diag())
+    with pytest.raises(ValueError, match='at least 1, or "auto"'):
+        ft.vmap(f, chunk_size="all")(x)
+
+
+def test_a_leaf_of_its_own_inside_grad():
+    def f(x):
+        y = x.detach().requires_grad_()
+        (y * y).sum().backward()
+        return (y.grad * x).sum()
+
+    assert_close(ft.grad(f)(ft.ones(3)), ft.full((3,), 2.0))
+    assert_close(ft.vmap(ft.grad(f))(ft.ones(2, 3)), ft.full((2, 3), 2.0))

@@ -55,7 +55,8 @@ typedef struct cb_operand {
     int from, to;
     bool direct;
 } cb_operand;
-/* operand k's items [begin, begin + n) as a contiguous tile of its dtype `to`; raw and cast are room for it */
+/* operand k's items [begin, begin + n) as a contiguous tile of its dtype `to`; raw and cast are room for it
+ */
 const void *CB_FN(load)(const cb_space *s, int k, const cb_operand *o, int64_t begin, int64_t n, void *raw,
                         void *cast);
 

@@ -13,13 +13,13 @@ typedef struct sweep {
 
 static int64_t max_size(const cb_fused_steps *f, cb_tensor *const *xs) {
     int64_t size = 4;
-    for (int k = 0; k < f->nin; k++)
-        size = CB_MAX(size, CB_MAX(xs[k]->itemsize, cb_dtypes[f->to[k]].size));
+    for (int k = 0; k < f->nin; k++) size = CB_MAX(size, CB_MAX(xs[k]->itemsize, cb_dtypes[f->to[k]].size));
     for (int j = 0; j < f->nsteps; j++) size = CB_MAX(size, cb_dtypes[f->step[j].result].size);
     return size;
 }
 
-static void run_steps(const sweep *w, int64_t begin, int64_t n, const void *const *operands, char *registers) {
+static void run_steps(const sweep *w, int64_t begin, int64_t n, const void *const *operands,
+                      char *registers) {
     const cb_fused_steps *f = w->f;
     const void *made[CB_FUSED_STEPS];
     for (int j = 0; j < f->nsteps; j++) {
@@ -77,8 +77,8 @@ int CB_FN(fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *con
     for (int k = 0; k < count; k++) {
         const cb_tensor *x = all[k];
         int to = k < f->nout ? x->dtype : f->to[k - f->nout];
-        w.operand[k] =
-            (cb_operand){.data = x->data, .from = x->dtype, .to = to, .direct = CB_FN(space_dense)(&w.space, k)};
+        w.operand[k] = (cb_operand){
+            .data = x->data, .from = x->dtype, .to = to, .direct = CB_FN(space_dense)(&w.space, k)};
         if (k >= f->nout) w.number[k - f->nout] = x->numel == 1 && outs[0]->numel > 1;
     }
     for (int j = 0; j < f->nsteps; j++) {

@@ -39,6 +39,18 @@ static int prepared(const cb_program *p, const cb_tensor *x, const cb_tensor *ex
            (x->flags & CB_FLAG_WEAK) == (expected->flags & CB_FLAG_WEAK) && p;
 }
 
+/* The event of an instruction that has just run; what it read is still there. */
+static void note(const cb_program *p, int k, cb_tensor **slots, int64_t begin) {
+    const cb_instruction *c = &p->code[k];
+    cb_profile_open(c->call, k, begin);
+    for (int i = 0; i < c->nreads; i++) cb_profile_tensor(slots[p->reads[c->reads + i]], 'r');
+    const char *kinds = cb_call_kinds[c->call];
+    for (int i = 0; i < c->nwords && kinds[i]; i++)
+        if (kinds[i] == 'n') cb_profile_number(p->words[c->words + i].i);
+    for (int i = 0; i < c->nout; i++) cb_profile_tensor(slots[c->out + i], 'm');
+    cb_profile_close();
+}
+
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset) {
     enum { ON_STACK = 256 };
     cb_tensor *few[ON_STACK];
@@ -49,7 +61,9 @@ int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, ui
     for (int k = 0; k < p->n_code && !status; k++) {
         const cb_instruction *c = &p->code[k];
         r.list = lists;
+        int64_t begin = cb_profiling ? cb_profile_clock() : 0;
         status = call(&r, c->call, p->words + c->words, slots + c->out);
+        if (begin && !status) note(p, k, slots, begin);
         for (int i = 0; i < c->ndead; i++) {
             int32_t s = p->dead[c->dead + i];
             cb_release(slots[s]);
@@ -65,6 +79,7 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
     if (n != p->n_in) return cb_fail(CB_ERR_VALUE, "program: expected %d inputs, got %d.", p->n_in, n);
     for (int i = 0; i < n; i++)
         if (!prepared(p, inputs[i], p->known[i])) return CB_PROGRAM_OTHER_INPUTS;
+    int64_t begin = cb_profiling ? cb_profile_clock() : 0;
     enum { ON_STACK = 512 };
     cb_tensor *few[ON_STACK];
     cb_tensor **slots = p->n_slots <= ON_STACK ? few : malloc((size_t)p->n_slots * sizeof *slots);
@@ -81,5 +96,10 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
     for (int i = 0; i < p->n_results && !status; i++) results[i] = cb_retain(slots[p->results[i]]);
     for (int s = guarded ? 0 : n; s < p->n_slots; s++) cb_release(slots[s]);
     if (slots != few) free(slots);
+    if (begin) {
+        cb_profile_open(-1, -1, begin);
+        cb_profile_number((int64_t)(uintptr_t)p);
+        cb_profile_close();
+    }
     return status;
 }

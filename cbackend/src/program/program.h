@@ -43,6 +43,9 @@ struct cb_program {
 
 extern const char *const cb_call_names[];
 extern const int cb_call_count;
+/* by call, a letter a parameter: n an integer, d a double, t a tensor, l a list of them, o results, a an
+ * array */
+extern const char *const cb_call_kinds[];
 
 /* What calls.py knows of the parameters; type letters: i int, l int64_t, u uint64_t, d double, t tensor,
  * T tensors, R results, L int64_t array, I int array, S cb_scalar, C string. An array has `times` items for

@@ -20,15 +20,15 @@ static void *grown(void *data, int count, int *room, size_t item) {
 }
 
 /* Appends; on lack of memory marks the program failed and leaves it as it was. */
-#define PUSH(p, list, value)                                                                 \
-    do {                                                                                     \
+#define PUSH(p, list, value)                                                                  \
+    do {                                                                                      \
         void *grown_ = grown((p)->list, (p)->n_##list, &(p)->room_##list, sizeof *(p)->list); \
-        if (grown_) {                                                                        \
-            (p)->list = grown_;                                                              \
-            (p)->list[(p)->n_##list++] = (value);                                            \
-        } else {                                                                             \
-            (p)->failed = CB_ERR_MEMORY;                                                     \
-        }                                                                                    \
+        if (grown_) {                                                                         \
+            (p)->list = grown_;                                                               \
+            (p)->list[(p)->n_##list++] = (value);                                             \
+        } else {                                                                              \
+            (p)->failed = CB_ERR_MEMORY;                                                      \
+        }                                                                                     \
     } while (0)
 
 int cb_is_recording(void) { return depth; }
@@ -224,7 +224,8 @@ static int last_look(const cb_program *p, int s, int except) {
     return last;
 }
 
-/* Result i overwrites input s: the sweep that makes it may write it there at once, if it is the last to look. */
+/* Result i overwrites input s: the sweep that makes it may write it there at once, if it is the last to look.
+ */
 static void write_through(cb_program *p, int i, int s) {
     int32_t slot = p->results[i];
     for (int k = 0; k < p->n_code; k++) {
