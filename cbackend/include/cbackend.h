@@ -363,10 +363,10 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
                    cb_tensor **results);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
-/* Programs as files (src/program/encode.c, file.c): safetensors with the instructions in the tensor "program",
- * functions and ops by name, and the constants in tensors "constant.<i>".
- * The instructions as int64 words, and in names, which the caller releases with cb_text_free, the names they
- * refer to. The last n_captured inputs count as constants, after those of the program. */
+/* Programs as files (src/program/encode.c, file.c): safetensors with the instructions in the tensor
+ * "program", functions and ops by name, and the constants in tensors "constant.<i>". The instructions as
+ * int64 words, and in names, which the caller releases with cb_text_free, the names they refer to. The last
+ * n_captured inputs count as constants, after those of the program. */
 cb_tensor *cb_program_encode(const cb_program *p, int n_captured, char **names);
 void cb_text_free(char *text);
 int cb_program_constant_count(const cb_program *p);
