@@ -67,7 +67,7 @@ format: $(VENV)/.extra-dev
 c-test: $(VENV)/.package $(VENV)/.extra-dev
 	$(SAY) 'building the C tests with sanitizers'
 	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/c-test -G Ninja --log-level=WARNING \
-		-DCB_TESTS=ON -DCB_PYTHON=OFF -DCB_WERROR=ON -DCB_SANITIZE=ON
+		-DCB_TESTS=ON -DCB_EXAMPLES=ON -DCB_PYTHON=OFF -DCB_WERROR=ON -DCB_SANITIZE=ON
 	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/c-test -- --quiet
 	$(SAY) 'running the C tests'
 	@CB_BLAS="$$($(BIN)/python -c 'import os, scipy_openblas32 as b; print(os.path.join(b.get_lib_dir(), b.get_library(fullname=True)))')" \

@@ -1,6 +1,7 @@
 """Generates what the program recorder and the executor know of the public functions of the core.
 
-    python cbackend/calls.py execute OUT.c    the switch that calls function number k (src/program)
+    python cbackend/calls.py execute OUT.c    the switch that calls function number k (src/program),
+                                              and the signatures that loaded programs must fit
     python cbackend/calls.py record OUT.h     wrappers that record a call while a program is made
 
 Both come from the declarations in include/cbackend.h alone: a public function that takes and makes
@@ -142,7 +143,35 @@ def execute(all_functions: list[Function]) -> str:
             body = f"return (out[0] = {called}) ? CB_OK : cb_error_code();"
         lines.append(f"        case {i}: {body}")
     lines += ["        default: return bad_call(number);", "    }", "}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + table(all_functions)
+
+
+# one letter for a parameter's type, in the table that loaded programs are checked against
+LETTERS = {
+    "int": "i", "int64_t": "l", "uint64_t": "u", "double": "d", TENSOR: "t", TENSORS: "T",
+    RESULTS: "R",
+    "const int64_t *": "L", "const int *": "I", "const cb_scalar *": "S", "const char *": "C",
+}  # fmt: skip
+
+
+def table(all_functions: list[Function]) -> str:
+    """The functions' signatures as data."""
+    lines, rows = [], []
+    for i, f in enumerate(all_functions):
+        place = {p.name: k for k, p in enumerate(f.parameters)}
+        items = []
+        for p in f.parameters:
+            counted = p.count.removeprefix("4 * ")
+            at = place[counted] if counted in place and "*" in p.type else -1
+            times = 4 if p.count != counted else int(counted) if counted.isdigit() else 1
+            items.append(f"{{'{LETTERS[p.type]}', \"{p.name}\", {at}, {times}}}")
+        lines.append(f"static const cb_call_parameter parameters_{i}[] = {{{', '.join(items)}}};")
+        declared = ", ".join(f"{p.type} {p.name}" for p in f.parameters)
+        text = f"{f.name}({declared}) -> {f.results}"
+        rows.append(
+            f'    {{"{text}", {int(f.makes_tensor)}, {len(f.parameters)}, parameters_{i}}},'
+        )
+    return "\n".join([*lines, "const cb_call_signature cb_call_signatures[] = {", *rows, "};", ""])
 
 
 def _profiled(number: int, f: Function, result: str, names: str) -> list[str]:

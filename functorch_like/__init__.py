@@ -97,11 +97,15 @@ from .staging import Compiled, compile, make_graph
 
 
 def __getattr__(name: str) -> object:
-    """`distributions`, `array_api` and `profiler`, imported at first use."""
-    if name in ("array_api", "distributions", "profiler"):
+    """Modules few programs need, and files of programs, imported at first use."""
+    if name in ("array_api", "distributions", "onnx", "profiler"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name in ("LoadedProgram", "export", "load_program"):
+        from .staging import export as files
+
+        return getattr(files, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -363,6 +363,22 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
                    cb_tensor **results);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
+/* Programs as files (src/program/encode.c, file.c): safetensors with the instructions in the tensor
+ * "program", functions and ops by name, and the constants in tensors "constant.<i>". The instructions as
+ * int64 words, and in names, which the caller releases with cb_text_free, the names they refer to. The last
+ * n_captured inputs count as constants, after those of the program. */
+cb_tensor *cb_program_encode(const cb_program *p, int n_captured, char **names);
+void cb_text_free(char *text);
+int cb_program_constant_count(const cb_program *p);
+cb_tensor *cb_program_constant_value(const cb_program *p, int i); /* a new reference */
+/* NULL and an error for files that are damaged, or hostile, or name functions that this library lacks. */
+cb_program *cb_program_load(const char *path);
+cb_program *cb_program_load_bytes(const void *data, int64_t nbytes); /* data may go after the call */
+int cb_program_input_count(const cb_program *p);
+int cb_program_result_count(const cb_program *p);
+/* of a loaded program: meta tensors that say shape and dtype, lent; NULL when out of range */
+const cb_tensor *cb_program_input(const cb_program *p, int i);
+const cb_tensor *cb_program_result(const cb_program *p, int i);
 
 /* ---- profiling (src/profile.c): public calls and the instructions of programs, timed ---- */
 /* A description: 'n', a number that was passed, or 'r' (read) or 'm' (made) and a

@@ -7,7 +7,12 @@
 
 static int out_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
                     int64_t *out) {
-    int64_t span = dilation * (kernel - 1) + 1, padded = in + 2 * padding;
+    int64_t span, padded;
+    *out = 0;
+    if (__builtin_mul_overflow(dilation, kernel - 1, &span) ||
+        __builtin_add_overflow(span, (int64_t)1, &span) ||
+        __builtin_mul_overflow(padding, (int64_t)2, &padded) || __builtin_add_overflow(padded, in, &padded))
+        return 1;
     *out = padded < span ? 0 : (padded - span) / stride + 1;
     return padded < span;
 }

@@ -87,7 +87,8 @@ cb_tensor *cb_handle_finish(cb_tensor *x) {
     bool contiguous = true;
     for (int d = x->ndim - 1; d >= 0; d--) {
         if (x->shape[d] != 1 && x->strides[d] != numel) contiguous = false;
-        numel *= x->shape[d];
+        /* wraps only on the way to a size of 0, or where a caller has refused the shape */
+        (void)__builtin_mul_overflow(numel, x->shape[d], &numel);
     }
     x->numel = numel;
     if (contiguous || numel == 0) x->flags |= CB_FLAG_CONTIGUOUS;

@@ -33,6 +33,9 @@ cb_tensor *cb_as_strided(cb_tensor *x, int ndim, const int64_t *shape, const int
                                 "as_strided: expected a view inside the storage, got strides %s.",
                                 cb_shape_text(ndim, strides));
     }
+    if (cb_numel_of(ndim, shape) < 0)
+        return cb_fail_null(CB_ERR_SHAPE, "as_strided: expected fewer than 2^63 elements, got %s.",
+                            cb_shape_text(ndim, shape));
     int64_t room = x->storage->nbytes / x->itemsize;
     if (!empty && (low < 0 || high >= room))
         return cb_fail_null(CB_ERR_SHAPE,
@@ -364,8 +367,8 @@ static int64_t slice_length(int64_t size, int64_t *start, int64_t stop, int64_t 
                    : stop < 0        ? CB_MAX(stop + size, low)
                                      : CB_MIN(stop, high);
     *start = first;
-    int64_t span = step > 0 ? last - first : first - last, pace = step > 0 ? step : -step;
-    return span > 0 ? (span + pace - 1) / pace : 0;
+    int64_t span = step > 0 ? last - first : first - last, pace = step > 0 ? step : -CB_MAX(step, -INT64_MAX);
+    return span > 0 ? (span - 1) / pace + 1 : 0;
 }
 
 cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
@@ -374,6 +377,9 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
     int used = 0;
     bool ellipsis = false;
     for (int k = 0; k < n; k++) {
+        if (spec[4 * k] < INTEGER || spec[4 * k] > ELLIPSIS)
+            return cb_fail_null(CB_ERR_VALUE, "index: expected items of kind 0 to 3, got %lld.",
+                                (long long)spec[4 * k]);
         used += spec[4 * k] == INTEGER || spec[4 * k] == SLICE;
         if (spec[4 * k] == ELLIPSIS) {
             if (ellipsis)
@@ -420,7 +426,8 @@ cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec) {
         int64_t length = slice_length(x->shape[d], &start, spec[4 * k + 2], step);
         if (length > 0) offset += start * x->strides[d];
         shape[ndim] = length;
-        strides[ndim++] = x->strides[d++] * step;
+        /* a step that leaves at most one element may be any: its stride is never used */
+        strides[ndim++] = x->strides[d++] * (length > 1 ? step : 1);
     }
     return cb_view_new(x, ndim, shape, strides, offset);
 too_many:

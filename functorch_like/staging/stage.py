@@ -384,9 +384,9 @@ def at_each_run(read: Callable[[], Any]) -> Any:
     Example:
       >>> options = {"lr": 1.0}
       >>> f = compile(lambda x: x * at_each_run(lambda: options["lr"]))
-      >>> options["lr"] = f(tensor(2.0)).item()
-      >>> f(tensor(2.0))
-      tensor(4.)
+      >>> options["lr"] = f(tensor([2.0])).item()
+      >>> f(tensor([2.0]))
+      tensor([4.])
     """
     trace = current_stage()
     value = read()

@@ -54,3 +54,14 @@ def test_compiled_gradient_is_eager(name):
             gradient = ft.grad(loss, argnums=chosen)
             for a, e in zip(ft.compile(gradient)(*args), gradient(*args), strict=True):
                 assert_close(a, e, rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_exported_is_eager(name, tmp_path):
+    op = TABLE[name]
+    path = tmp_path / "op.safetensors"
+    for kind in kinds_of(op)[-1:]:
+        for args, params in samples_of(op, KINDS[kind], 0)[:2]:
+            args = tuple(a.contiguous() for a in args)
+            ft.export(lambda *a, p=params: op(*a, **p), args, path)
+            same(ft.load_program(path)(*args), op(*args, **params))

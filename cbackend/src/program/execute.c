@@ -14,7 +14,7 @@ static inline cb_tensor *slot_of(const run *r, cb_word a) { return a.i < 0 ? NUL
 
 static inline const void *pooled(const run *r, cb_word a) { return a.i < 0 ? NULL : r->program->pool + a.i; }
 
-/* Lists come one after another into the scratch, which is as long as all reads of an instruction. */
+/* Lists come one after another into the scratch, which is as long as all lists of an instruction. */
 static cb_tensor *const *slots_of(const run *r_, cb_word a, int n) {
     run *r = (run *)r_;
     const int64_t *slots = pooled(r, a);
@@ -54,7 +54,7 @@ static void note(const cb_program *p, int k, cb_tensor **slots, int64_t begin) {
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset) {
     enum { ON_STACK = 256 };
     cb_tensor *few[ON_STACK];
-    cb_tensor **lists = p->n_reads <= ON_STACK ? few : malloc((size_t)p->n_reads * sizeof *lists);
+    cb_tensor **lists = p->longest <= ON_STACK ? few : malloc((size_t)p->longest * sizeof *lists);
     if (!lists) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
     run r = {.program = p, .slots = slots, .seed = seed, .offset = offset};
     int status = CB_OK;
@@ -84,12 +84,17 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
     cb_tensor *few[ON_STACK];
     cb_tensor **slots = p->n_slots <= ON_STACK ? few : malloc((size_t)p->n_slots * sizeof *slots);
     if (!slots) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
-    for (int i = 0; i < n; i++) slots[i] = inputs[i];
+    /* a program from a file does not get to write to its inputs, whatever it says */
+    bool guarded = p->loaded && p->writes;
+    for (int i = 0; i < n; i++) {
+        slots[i] = guarded ? cb_alias(inputs[i]) : inputs[i];
+        if (guarded && slots[i]) slots[i]->flags |= CB_FLAG_READONLY | (inputs[i]->flags & CB_FLAG_WEAK);
+    }
     memset(slots + n, 0, (size_t)(p->n_slots - n) * sizeof *slots);
     for (int i = 0; i < p->n_constants; i++) slots[p->constants[i].slot] = cb_retain(p->constants[i].value);
     int status = cb_program_execute(p, slots, seed, offset);
     for (int i = 0; i < p->n_results && !status; i++) results[i] = cb_retain(slots[p->results[i]]);
-    for (int s = n; s < p->n_slots; s++) cb_release(slots[s]);
+    for (int s = guarded ? 0 : n; s < p->n_slots; s++) cb_release(slots[s]);
     if (slots != few) free(slots);
     if (begin) {
         cb_profile_open(-1, -1, begin);

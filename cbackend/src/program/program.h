@@ -33,6 +33,9 @@ struct cb_program {
     GROWING(cb_constant, constants);
     GROWING(int32_t, results);
     int n_in, n_slots;
+    int list, longest; /* while recording: tensors in this instruction's lists; at most */
+    bool loaded, writes; /* it came from a file; some instruction writes to a tensor it is given */
+    cb_tensor **result_metas; /* of a loaded one */
     int failed; /* an error while recording: the program cannot be run */
     int32_t *places; /* while recording: a hash table from handle address to slot + 1 */
     int n_places;
@@ -43,6 +46,27 @@ extern const int cb_call_count;
 /* by call, a letter a parameter: n an integer, d a double, t a tensor, l a list of them, o results, a an
  * array */
 extern const char *const cb_call_kinds[];
+
+/* What calls.py knows of the parameters; type letters: i int, l int64_t, u uint64_t, d double, t tensor,
+ * T tensors, R results, L int64_t array, I int array, S cb_scalar, C string. An array has `times` items for
+ * each that parameter number `count` says, or just `times` if that is -1. */
+typedef struct cb_call_parameter {
+    char type;
+    const char *name;
+    int count, times;
+} cb_call_parameter;
+typedef struct cb_call_signature {
+    const char *text; /* as declared: what files refer to it by */
+    int makes_tensor, n;
+    const cb_call_parameter *parameters;
+} cb_call_signature;
+extern const cb_call_signature cb_call_signatures[];
+
+/* Works out which slots die where, from code, reads, constants and results; CB_OK or why not. */
+int cb_program_plan(cb_program *p);
+/* The program in `words`, as cb_program_encode wrote it; takes n_constants references, also when it fails. */
+cb_program *cb_program_decode(const int64_t *words, int64_t n, const char *names, int n_constants,
+                              cb_tensor **constants);
 /* Runs all instructions: slots holds the inputs and constants and receives the rest. */
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset);
 

@@ -106,6 +106,7 @@ static cb_instruction *last(cb_program *p) { return &p->code[p->n_code - 1]; }
 void cb_record_call(int number) {
     cb_program *p = recording;
     if (!p || p->failed) return;
+    p->list = 0;
     cb_instruction made = {.call = number, .words = p->n_words, .reads = p->n_reads, .out = p->n_known};
     PUSH(p, code, made);
 }
@@ -146,6 +147,8 @@ void cb_record_tensor(cb_tensor *x) {
 void cb_record_tensors(int64_t n, cb_tensor *const *xs) {
     cb_program *p = recording;
     if (!p || p->failed) return;
+    p->list += (int)n;
+    p->longest = CB_MAX(p->longest, p->list);
     int64_t *slots = xs ? malloc((size_t)(n + 1) * sizeof *slots) : NULL;
     for (int64_t i = 0; slots && i < n && !p->failed; i++) slots[i] = read_slot(p, xs[i]);
     if (!p->failed) cb_record_bytes(slots, n * (int64_t)sizeof *slots);
@@ -251,8 +254,17 @@ static int finish(cb_program *p, int n, cb_tensor *const *results, const int64_t
     for (int i = 0; into && i < n && !p->failed; i++)
         if (into[i] >= 0 && into[i] < p->n_in) write_through(p, i, (int)into[i]);
     p->n_slots = p->n_known;
-    int32_t *last_use = p->failed ? NULL : calloc((size_t)p->n_slots + 1, sizeof *last_use);
-    if (!last_use) return p->failed = p->failed ? p->failed : CB_ERR_MEMORY;
+    if (p->failed || cb_program_plan(p)) return p->failed;
+    for (int s = p->n_in; s < p->n_slots; s++) cb_release(p->known[s]);
+    p->n_known = p->n_in;
+    free(p->places);
+    p->places = NULL;
+    return p->failed;
+}
+
+int cb_program_plan(cb_program *p) {
+    int32_t *last_use = calloc((size_t)p->n_slots + 1, sizeof *last_use);
+    if (!last_use) return p->failed = CB_ERR_MEMORY;
     for (int s = 0; s < p->n_slots; s++) last_use[s] = -1;
     for (int k = 0; k < p->n_code; k++) {
         const cb_instruction *c = &p->code[k];
@@ -280,10 +292,6 @@ static int finish(cb_program *p, int n, cb_tensor *const *results, const int64_t
         if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 2].u = freed;
     }
     free(last_use);
-    for (int s = p->n_in; s < p->n_slots; s++) cb_release(p->known[s]);
-    p->n_known = p->n_in;
-    free(p->places);
-    p->places = NULL;
     return p->failed;
 }
 
@@ -306,6 +314,8 @@ void cb_program_free(cb_program *p) {
     }
     for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
     for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
+    for (int i = 0; p->result_metas && i < p->n_results; i++) cb_release(p->result_metas[i]);
+    free(p->result_metas);
     free(p->code);
     free(p->words);
     free(p->reads);
