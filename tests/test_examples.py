@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "examples"
-HELPERS = {"datasets"}  # imported by the others, no programs
+HELPERS = {"datasets", "serve"}  # imported by the others; a server, which has tests of its own
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in HELPERS)
 
 
