@@ -31,7 +31,7 @@ demo: $(VENV)/.package $(VENV)/.extra-demo
 
 # all of examples/ in full; EXAMPLE_ARGS=--quick for a quick look
 examples: demo
-	@for program in $(filter-out %/datasets.py %/train_digits.py,$(wildcard examples/*.py)); do \
+	@for program in $(filter-out %/datasets.py %/serve.py %/train_digits.py,$(wildcard examples/*.py)); do \
 		printf '== %s\n' $$program; $(BIN)/python $$program $(EXAMPLE_ARGS) || exit 1; done
 
 test: $(VENV)/.package $(TEST_STAMPS)
