@@ -344,7 +344,9 @@ cb_tensor *cb_matrix_exp(cb_tensor *a);
 
 /* ---- programs (src/program): calls on meta tensors, written down and run again on memory ---- */
 typedef struct cb_program cb_program;
-enum { CB_PROGRAM_OTHER_INPUTS = 100 }; /* not an error: dtypes, shapes or strides differ from the recorded */
+/* not errors: dtypes, shapes or strides differ from the recorded; an input that the program writes over
+ * shares its memory with another, and nothing was run */
+enum { CB_PROGRAM_OTHER_INPUTS = 100, CB_PROGRAM_SHARED_INPUTS = 101 };
 cb_tensor *cb_as_meta(cb_tensor *x); /* shape, strides and dtype without memory */
 /* Between begin and end the calling thread's calls compute shapes only, and what they create is meta. */
 void cb_staging_begin(void);

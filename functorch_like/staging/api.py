@@ -71,7 +71,8 @@ class Entry:
         if staged.writes:
             clock[0] += 1
             for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                check(lib.cb_copy_into(target._v, value._v, clock[0]))  # of itself: only marks it
+                handle = handles[target] if isinstance(target, int) else target._v
+                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
             leaf.grad = grad
         for leaf in staged.cleared:

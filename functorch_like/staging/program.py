@@ -29,6 +29,8 @@ class Program:
         started = perf_counter()
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
+        self._graph = graph
+        self._apart: Program | None = None  # writes over nothing, for inputs that share memory
         inputs = [*graph.inputs, *self.captured]
         metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
         self._p = lib.cb_program_begin(len(inputs), [metas[v]._v for v in inputs])
@@ -103,6 +105,10 @@ class Program:
         if status:
             if status == lib.CB_PROGRAM_OTHER_INPUTS:
                 return None
+            if status == lib.CB_PROGRAM_SHARED_INPUTS:
+                if self._apart is None:
+                    self._apart = Program(self._graph)
+                return self._apart.run(arguments, seed, offset)
             raise_error()
         return out
 

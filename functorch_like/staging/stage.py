@@ -86,6 +86,7 @@ class StageTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.inputs: list[Var] = []
+        self.arguments: list[tuple[Tensor, Var]] = []  # the tracers given out, and what they were
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Tensor, Var]] = {}  # by the handle's address
         self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
@@ -106,7 +107,8 @@ class StageTrace(Trace):
         var = Var(wrap(lib.cb_as_meta(x._concrete)))
         self.inputs.append(var)
         self.values[var] = x
-        return traced(StageValue(self, var))
+        self.arguments.append((traced(StageValue(self, var)), var))
+        return self.arguments[-1][0]
 
     def cotangent(self, like: Tensor) -> Tensor:
         """A tracer for a gradient that the backward pass will bring, contiguous."""
@@ -312,21 +314,27 @@ class Staged:
     Attributes:
       graph: its outputs are the results, then new values for `writes`, then gradients for
         `grads`, then guards.
-      writes: the tensors that the next outputs are copied into; `before`, by output, what they
-        held.
+      writes: the tensors, or numbers of arguments, that the next outputs are copied into;
+        `before`, by output, what they held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
     """
 
     def __init__(self, trace: StageTrace, results: list[Tensor]):
         outputs = [trace.var_of(t) for t in results]
         self.n_results = len(outputs)
-        self.writes: list[Tensor] = []
+        self.writes: list[Tensor | int] = []
         self.before: dict[int, Var] = {}  # by output: the value that a write replaces
         for t, *_ in trace.written.values():
             t._current()
             self.writes.append(t)
             self.before[len(outputs)] = trace.before[id(t)]
             outputs.append(trace.var_of(t))
+        for i, (t, var) in enumerate(trace.arguments):
+            t._current()
+            if trace.var_of(t) is not var:
+                self.writes.append(i)
+                self.before[len(outputs)] = var
+                outputs.append(trace.var_of(t))
         self.grads: list[Leaf] = []
         self.cleared: list[Leaf] = []
         for leaf in trace.leaves:

@@ -317,3 +317,33 @@ def test_long_functions_compile():
         return ft.stack(out).sum()
 
     assert_close(ft.compile(ft.grad(f))(ft.ones(4)), ft.grad(f)(ft.ones(4)))
+
+
+def test_writes_to_arguments():
+    @ft.compile
+    def f(x, y):
+        x[0] = y[1]
+        x.mul_(2)
+        return x.sum() + y.sum()
+
+    for k in range(3):
+        x, y = ft.ones(3), ft.full((2,), float(k))
+        equal(f(x, y), ft.tensor(4.0 + 4 * k))
+        equal(x, ft.tensor([2.0 * k, 2.0, 2.0]))
+        equal(y, ft.full((2,), float(k)))
+
+
+def test_an_argument_that_shares_memory_with_what_is_written():
+    w = ft.ones(4)
+
+    @ft.compile
+    def f(x):
+        w.mul_(3.0)
+        return x * 1.0 + 1.0, w + 0.0
+
+    out, _ = f(ft.ones(4))
+    equal(out, ft.full((4,), 2.0))
+    out, new = f(w)
+    equal(out, ft.full((4,), 4.0))  # the argument as it was
+    equal(new, ft.full((4,), 9.0))
+    equal(w, ft.full((4,), 9.0))

@@ -74,11 +74,41 @@ int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, ui
     return status;
 }
 
+/* Does an input that is written over share its memory with another input? -1 without memory to find out. */
+static int shares_memory(const cb_program *p, cb_tensor *const *inputs) {
+    enum { ON_STACK = 1024 };
+    int32_t few[ON_STACK];
+    int size = 16, found = 0;
+    while (size < 2 * p->n_in) size *= 2;
+    int32_t *places = size <= ON_STACK ? few : malloc((size_t)size * sizeof *places);
+    bool *written = calloc((size_t)p->n_in, sizeof *written);
+    if (!places || !written) found = -1;
+    if (places) memset(places, 0, (size_t)size * sizeof *places);
+    for (int i = 0; i < p->n_overwritten && !found; i++) written[p->overwritten[i]] = true;
+    for (int i = 0; i < p->n_in && !found; i++) {
+        uint32_t at = (uint32_t)((uintptr_t)inputs[i]->storage >> 4) * 2654435761u & (uint32_t)(size - 1);
+        while (places[at] && inputs[places[at] - 1]->storage != inputs[i]->storage)
+            at = (at + 1) & (uint32_t)(size - 1);
+        if (places[at])
+            found = written[i] || written[places[at] - 1];
+        else
+            places[at] = i + 1;
+    }
+    if (places != few) free(places);
+    free(written);
+    return found;
+}
+
 int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
                    cb_tensor **results) {
     if (n != p->n_in) return cb_fail(CB_ERR_VALUE, "program: expected %d inputs, got %d.", p->n_in, n);
     for (int i = 0; i < n; i++)
         if (!prepared(p, inputs[i], p->known[i])) return CB_PROGRAM_OTHER_INPUTS;
+    if (p->n_overwritten) {
+        int shared = shares_memory(p, inputs);
+        if (shared < 0) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
+        if (shared) return CB_PROGRAM_SHARED_INPUTS;
+    }
     int64_t begin = cb_profiling ? cb_profile_clock() : 0;
     enum { ON_STACK = 512 };
     cb_tensor *few[ON_STACK];

@@ -32,6 +32,7 @@ struct cb_program {
     GROWING(cb_tensor *, known);    /* by slot: the meta handle while recording; inputs' ones stay */
     GROWING(cb_constant, constants);
     GROWING(int32_t, results);
+    GROWING(int32_t, overwritten); /* inputs that a sweep may write over */
     int n_in, n_slots;
     int list, longest; /* while recording: tensors in this instruction's lists; at most */
     bool loaded, writes; /* it came from a file; some instruction writes to a tensor it is given */

@@ -235,6 +235,7 @@ static void write_through(cb_program *p, int i, int s) {
         for (int r = 0; r < CB_MIN(c->nreads, 16); r++)
             if (p->reads[c->reads + r] == s) {
                 p->words[c->words + c->nwords - 1].u |= (uint64_t)(slot - c->out + 1) << 4 * r;
+                PUSH(p, overwritten, s);
                 return;
             }
         return;
@@ -324,6 +325,7 @@ void cb_program_free(cb_program *p) {
     free(p->known);
     free(p->constants);
     free(p->results);
+    free(p->overwritten);
     free(p->places);
     free(p);
 }
