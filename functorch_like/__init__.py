@@ -1,5 +1,7 @@
 """Tensors with define-by-run autograd and composable function transforms, on a plain C core."""
 
+from math import e, inf, nan, pi
+
 from . import amp, autograd, cuda, tree
 from ._version import __version__
 from .amp import autocast, is_autocast_enabled
@@ -94,6 +96,9 @@ from .transforms import (
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor
 from .staging import Compiled, compile, make_graph
+
+
+newaxis = None
 
 
 def __getattr__(name: str) -> object:

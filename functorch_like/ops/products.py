@@ -162,14 +162,30 @@ def _path(terms: Sequence[_Labels], out: _Labels, sizes: dict[int, int]) -> Any:
     return auto([frozenset(t) for t in terms], frozenset(out), sizes)
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def _from_sublists(arguments: Sequence[Any]) -> tuple[str, list[Any]]:
+    """The equation and operands of einsum(x, [0, 1], y, [1, 2], [0, 2])."""
+    operands, lists = list(arguments[0::2]), list(arguments[1::2])
+    out = operands.pop() if len(arguments) % 2 else None
+
+    def term(labels: Sequence[Any]) -> str:
+        for label in labels:
+            if label is not Ellipsis and not (isinstance(label, int) and 0 <= label < 52):
+                raise _wrong("labels from 0 to 51, or ... , in sublists", repr(label))
+        return "".join("..." if n is Ellipsis else chr(n + (65 if n < 26 else 71)) for n in labels)
+
+    equation = ",".join(map(term, lists))
+    return equation if out is None else f"{equation}->{term(out)}", operands
+
+
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products by Einstein's convention.
 
     Labels that the result lacks are summed over.
 
     Args:
       equation: "ij,jk->ik"; without -> the labels that occur once, in alphabetical order; `...`
-        stands for dimensions that broadcast; a label twice in one term takes the diagonal.
+        stands for dimensions that broadcast; a label twice in one term takes the diagonal. Or
+        operands and lists of numbers in turns: `einsum(x, [0, 1], y, [1, 2], [0, 2])`.
       operands: tensors, or one sequence of them.
     Raises:
       ValueError: the equation is malformed. ShapeError: sizes differ.
@@ -178,6 +194,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
       >>> einsum("ij,ij->i", tensor([[1, 2], [3, 4]]), tensor([[1, 1], [1, 1]]))
       tensor([3, 7])
     """
+    if not isinstance(equation, str):
+        equation, operands = _from_sublists((equation, *operands))  # type: ignore[assignment]
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     xs = [operand("einsum", x) for x in operands]

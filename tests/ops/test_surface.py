@@ -287,3 +287,16 @@ def test_polyfit_is_numpys():
 def test_bad_inputs(call, error):
     with pytest.raises(error, match="expected"):
         call()
+
+
+def test_einsum_of_sublists():
+    a, b = ft.randn(2, 3, 4), ft.randn(2, 4, 5)
+    assert_close(ft.einsum(a, [..., 0, 1], b, [..., 1, 2], [..., 0, 2]), a @ b)
+    assert_close(ft.einsum(a[0], [0, 1], b[0], [1, 2]), a[0] @ b[0])
+    with pytest.raises(ValueError, match="labels from 0 to 51"):
+        ft.einsum(a, [60, 1, 2])
+
+
+def test_constants():
+    assert ft.inf > ft.pi > ft.e and ft.nan != ft.nan
+    assert ft.ones(2)[:, ft.newaxis].shape == (2, 1)
