@@ -23,8 +23,10 @@ from .ops.conv import *
 from .ops.creation import *
 from .ops.distance import *
 from .ops.draws import *
+from .ops.extremes import *
 from .ops.family import result_type
 from .ops.fold import *
+from .ops.gather import *
 from .ops.index import *
 from .ops.join import *
 from .ops.linalg import *

@@ -13,7 +13,7 @@ from typing import Any
 
 from .dtypes import as_dtype, get_default_dtype, iinfo
 from .errors import DTypeError, ShapeError, message
-from .ops import binary, reduce, scan, sort, statistics
+from .ops import binary, extremes, reduce, scan, sort, statistics
 from .ops import softmax as softmax_family
 from .ops.creation import ones
 from .ops.ternary import where
@@ -254,7 +254,7 @@ def argmax(
       tensor(2)
     """
     x, mask = _prepared("masked.argmax", input, mask, dtype)
-    return reduce.argmax(_filled(x, mask, _limit(x.dtype, False)), dim, keepdim)
+    return extremes.argmax(_filled(x, mask, _limit(x.dtype, False)), dim, keepdim)
 
 
 def argmin(
@@ -267,7 +267,7 @@ def argmin(
 ) -> Tensor:
     """The place of the smallest element where the mask holds, int64; 0 if there is none."""
     x, mask = _prepared("masked.argmin", input, mask, dtype)
-    return reduce.argmin(_filled(x, mask, _limit(x.dtype, True)), dim, keepdim)
+    return extremes.argmin(_filled(x, mask, _limit(x.dtype, True)), dim, keepdim)
 
 
 def median(

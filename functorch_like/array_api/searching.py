@@ -6,8 +6,8 @@ from typing import Any
 
 from ..dtypes import int64
 from ..errors import ShapeError, message
+from ..ops import extremes, gather, reduce, special, ternary
 from ..ops import index as _index
-from ..ops import reduce, special, ternary
 from ..ops import sort as _sort
 from ..ops.family import operand
 from ..tensor import Tensor
@@ -22,12 +22,12 @@ __all__ = [
 
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the largest element along an axis, or of the flattened tensor."""
-    return _at_extreme(reduce.argmax, x, axis, keepdims)
+    return _at_extreme(extremes.argmax, x, axis, keepdims)
 
 
 def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the smallest element along an axis, or of the flattened tensor."""
-    return _at_extreme(reduce.argmin, x, axis, keepdims)
+    return _at_extreme(extremes.argmin, x, axis, keepdims)
 
 
 def _at_extreme(function: Any, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
@@ -97,4 +97,4 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
 
 def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
     """The elements at the indices along an axis, the other dims broadcast."""
-    return _index.take_along_dim(x, indices.to(int64), axis)
+    return gather.take_along_dim(x, indices.to(int64), axis)

@@ -9,7 +9,7 @@ from .. import random
 from ..errors import ShapeError, message
 from ..ops.creation import arange
 from ..ops.family import operand
-from ..ops.index import take_along_dim
+from ..ops.gather import take_along_dim
 from ..ops.reduce import logsumexp
 from ..ops.ternary import where
 from ..ops.views import broadcast_shapes

@@ -12,9 +12,11 @@ from . import (
     creation,
     distance,
     draws,
+    extremes,
     fft,
     fill,
     fold,
+    gather,
     index,
     join,
     keys,
@@ -51,10 +53,10 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "attention", "binary", "complex", "conv", "creation", "distance", "draws", "fft",
-    "fill", "fold", "index", "join", "keys", "linalg", "matmul", "norm", "numeric", "numpy_like",
-    "pool", "pool_adaptive", "products", "random", "recurrent", "reduce", "resample", "sampling",
-    "scan", "scatter", "segment", "select", "shape", "softmax", "sort", "special", "special_bessel",
-    "special_gamma", "special_polynomials", "spectral", "statistics", "strided", "ternary", "unary",
-    "views",
+    "aliases", "attention", "binary", "complex", "conv", "creation", "distance", "draws",
+    "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys", "linalg", "matmul",
+    "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products", "random", "recurrent",
+    "reduce", "resample", "sampling", "scan", "scatter", "segment", "select", "shape", "softmax",
+    "sort", "special", "special_bessel", "special_gamma", "special_polynomials", "spectral",
+    "statistics", "strided", "ternary", "unary", "views",
 ]  # fmt: skip

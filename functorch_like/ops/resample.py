@@ -20,7 +20,7 @@ from ..op import Op, concretely
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from .creation import arange, linspace, ones, zeros
-from .index import take_along_dim
+from .gather import take_along_dim
 from .join import cat, pad, stack
 from .matmul import matmul
 from .ternary import addcmul, where

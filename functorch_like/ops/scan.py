@@ -16,8 +16,9 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import zeros
+from .extremes import _two, pair
 from .join import _pad, cat
-from .reduce import _code, _holed, _sum, _two, pair
+from .reduce import _code, _holed, _sum
 from .ternary import where
 
 __all__ = [

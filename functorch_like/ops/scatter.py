@@ -12,19 +12,8 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import ones_like, zeros, zeros_like
 from .family import operand
-from .index import (
-    _ALONG,
-    _along_batch,
-    _basic,
-    _gather_dim,
-    _inplace,
-    _parse,
-    _put,
-    _scatter,
-    _scatter_add,
-    _scatter_impl,
-    _write,
-)  # fmt: skip
+from .gather import _ALONG, _along_batch, _gather_dim, _scatter, _scatter_add, _scatter_impl
+from .index import _basic, _inplace, _parse, _put, _write
 from .ternary import where
 from .views import _diagonal_write
 

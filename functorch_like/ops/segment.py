@@ -12,7 +12,7 @@ from ..errors import DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
 from ..trace import no_grad
 from .creation import arange, full, ones, ones_like, zeros
-from .index import embedding, index_add
+from .gather import embedding, index_add
 from .reduce import norm
 from .scatter import _start, scatter_reduce
 from .sort import searchsorted

@@ -11,7 +11,8 @@ from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import arange, zeros
-from .index import _gather, _index_select, _put, _refuse
+from .gather import _index_select
+from .index import _gather, _put, _refuse
 from .views import broadcast_tensors
 
 __all__ = ["masked_select", "take"]

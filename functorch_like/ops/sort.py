@@ -18,10 +18,11 @@ from ..op import NONDIFF, Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import arange, full, ones, zeros
+from .extremes import _picked, _two, pair
 from .family import operand
-from .index import _gather_dim, _refuse, _scatter, nonzero
+from .gather import _gather_dim, _scatter
+from .index import _refuse, nonzero
 from .join import cat
-from .reduce import _picked, _two, pair
 
 __all__ = [
     "argsort",

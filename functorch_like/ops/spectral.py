@@ -11,7 +11,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..signal import windows
 from ..tensor import Tensor
 from .creation import arange, ones, zeros
-from .index import index_add
+from .gather import index_add
 from .join import narrow, pad
 from .views import view_as_real
 

@@ -17,8 +17,10 @@ from ..op import NONDIFF, Op, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import full, zeros
-from .index import _gather_dim, _refuse
-from .reduce import _any, _argmax, _extreme_jvp, _extreme_vjp, _up, pair
+from .extremes import _argmax, pair
+from .gather import _gather_dim
+from .index import _refuse
+from .reduce import _any, _extreme_jvp, _extreme_vjp, _up
 from .sort import _argsort, _kthvalue, _searchsorted, _sort, _sort_values
 from .ternary import where
 
