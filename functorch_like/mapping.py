@@ -126,11 +126,7 @@ def _of_tensors(
             m: Any = out._current() if isinstance(out, Tensor) else None
             if m is not None and m.trace is trace:
                 return (m.tracer or m).physical
-            flat, definition = tree.flatten(out)
-            for y in flat:
-                if isinstance(y, Tensor):
-                    y._current()
-            pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+            pairs, definition = _unpacked(trace, out)
     except LanesDiffer as parting:
         if parting.trace is not trace:
             raise
@@ -142,6 +138,19 @@ def _of_tensors(
             trace.finish_streams(completed)
     run = _Run(function, len(args), [0] * len(args), {}, 0, randomness, None, max_paths)
     return run.finished(size, *run._groups(groups, list(args)))
+
+
+def _unpacked(trace: VmapTrace, out: Any) -> tuple[list[Any], Any]:
+    """(results, each with whether its dimension 0 is mapped; their tree).
+
+    To be called while the trace is current.
+    """
+    flat, definition = tree.flatten(out)
+    for y in flat:
+        if isinstance(y, Tensor):
+            y._current()  # a view takes up what was written to its base
+    pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+    return pairs, definition
 
 
 class _Run:
@@ -175,11 +184,7 @@ class _Run:
                     for x, d in zip(leaves, self.dims, strict=True)
                 ]
                 out = self.function(*tree.unflatten(self.definition, inputs), **self.kwargs)
-                flat, definition = tree.flatten(out)
-                for y in flat:
-                    if isinstance(y, Tensor):
-                        y._current()
-                pairs = [trace.unpack(y) if isinstance(y, Tensor) else (y, None) for y in flat]
+                pairs, definition = _unpacked(trace, out)
         except LanesDiffer as parting:
             if parting.trace is not trace:
                 raise

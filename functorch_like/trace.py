@@ -155,10 +155,8 @@ class Trace:
             return lib.cb_storage_born(t._v) >= self.first_storage
         return (t._m.tracer or t._m).seq >= self.first
 
-    def capture_write(self, t: Tensor) -> bool:
-        """A write to a tensor from outside is about to happen: may it?"""
-        del t
-        return False
+    def capture_write(self, t: Tensor) -> None:
+        """A write to a tensor from outside is about to happen; asked of functional traces only."""
 
     def note_grad(self, meta: Meta, reads: bool) -> bool:
         """The .grad of a tensor is about to be set, or added to where it `reads`.

@@ -145,7 +145,7 @@ def _puller(partial: Any, i: int) -> Callable[[Any, Tensor], Tensor | None]:
             g = ct if partial == 1 else -ct
             return g if node.specs is None else sum_to(g, node.specs[i])
 
-        return None if partial == 0 else pull  # type: ignore[return-value]
+        return pull if partial else lambda _node, _ct: None
     apply, factor = (partial.function, None) if partial.__class__ is chain else (None, partial)
 
     def pull(node: Any, ct: Tensor) -> Tensor | None:
@@ -177,8 +177,7 @@ def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tenso
 
         return pull_two
     return lambda node, ct: [
-        None if e is None or pull is None else pull(node, ct)
-        for e, pull in zip(node.edges, pullers, strict=True)
+        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
     ]
 
 

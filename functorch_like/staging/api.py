@@ -176,9 +176,7 @@ class Compiled:
         result_definition: list[Any] = [None]
 
         def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            at = iter(values)
-            call = [next(at) if isinstance(x, Tensor) else x for x in flat]
-            a, k = tree.unflatten(definition, call)
+            a, k = _with_tensors(flat, definition, values)
             a = tuple(x.value if isinstance(x, _Static) else x for x in a)
             out_leaves, result_definition[0] = tree.flatten(self._function(*a, **k))
             for y in out_leaves:
@@ -248,6 +246,12 @@ class Compiled:
           2. other arguments: float32[1] (... ms)
         """
         return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
+
+
+def _with_tensors(flat: list[Any], definition: Any, values: Sequence[Tensor]) -> Any:
+    """The arguments and keywords of a call with other tensors in place of its own."""
+    at = iter(values)
+    return tree.unflatten(definition, [next(at) if isinstance(x, Tensor) else x for x in flat])
 
 
 def _context() -> Any:
@@ -331,10 +335,7 @@ def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
         tensors = [x for x in flat if isinstance(x, Tensor)]
 
         def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            at = iter(values)
-            a, k = tree.unflatten(
-                definition, [next(at) if isinstance(x, Tensor) else x for x in flat]
-            )
+            a, k = _with_tensors(flat, definition, values)
             return [y for y in tree.leaves(function(*a, **k)) if isinstance(y, Tensor)]
 
         return optimize(stage(of_tensors, tensors).graph)

@@ -87,7 +87,7 @@ class Graph:
 
     def names(self) -> dict[Var, str]:
         """A short name for every value: a, b, ... in the order they appear."""
-        captured = [v for v in self.outside() if not _is_number(v)]
+        captured = [v for v in self.outside() if not is_number(v)]
         made = [y for e in self.equations for y in e.outputs]
         return {v: _name(i) for i, v in enumerate([*self.inputs, *captured, *made])}
 
@@ -102,9 +102,9 @@ class Graph:
             return f"{names[v]}: {_type(v)}"
 
         def used(v: Var) -> str:
-            return str(v.value.item()) if _is_number(v) else names[v]  # type: ignore[union-attr]
+            return str(v.value.item()) if is_number(v) else names[v]  # type: ignore[union-attr]
 
-        captured = [v for v in self.outside() if not _is_number(v)]
+        captured = [v for v in self.outside() if not is_number(v)]
         head = ", ".join(map(typed, self.inputs))
         if captured:
             head += "; " + ", ".join(map(typed, captured))
@@ -139,7 +139,8 @@ class Graph:
         return "\n".join([*lines, "}"])
 
 
-def _is_number(v: Var) -> bool:
+def is_number(v: Var) -> bool:
+    """Is it a constant of one element and no dimensions?"""
     return v.value is not None and v.value._v.numel == 1 and v.value._v.ndim == 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .graph import Equation, Graph, Var
+from .graph import Equation, Graph, Var, is_number
 from .log import passed
 
 # ops whose result is their operand when shape and dtype are the same; `clone` and `contiguous` make
@@ -122,8 +122,8 @@ def _key(e: Equation) -> Any:
 
 
 def _number_key(x: Var) -> Any:
-    if x.value is not None and x.value._v.numel == 1 and x.value._v.ndim == 0:
-        number = x.value.item()
+    if is_number(x):
+        number = x.value.item()  # type: ignore[union-attr]
         return (x.code, x.meta._v.flags & 1, repr(number))
     return x
 

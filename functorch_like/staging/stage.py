@@ -251,12 +251,11 @@ class StageTrace(Trace):
         born = lib.cb_storage_born(t._v)
         return born >= self.first_storage and not any(born in made for made in self.made_eagerly)
 
-    def capture_write(self, t: Tensor) -> bool:
+    def capture_write(self, t: Tensor) -> None:
         """A write to a tensor from outside: it is undone here and done at each run."""
         if id(t) not in self.written and t._v:
             self.before[id(t)] = self.var_of(t)
             self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, getattr(t, "_b", None))
-        return True
 
     def note_grad(self, meta: Any, reads: bool) -> bool:
         if type(meta) is Leaf and meta.seq < self.first and meta not in self.leaves:

@@ -31,12 +31,12 @@ static int bad_call(int number) {
 
 #include "program_calls.inc"
 
-static int prepared(const cb_program *p, const cb_tensor *x, const cb_tensor *expected) {
+static bool has_form_of(const cb_tensor *expected, const cb_tensor *x) {
     return x && x->dtype == expected->dtype && x->ndim == expected->ndim &&
            !memcmp(x->shape, expected->shape, (size_t)x->ndim * sizeof *x->shape) &&
            ((x->flags & expected->flags & CB_FLAG_CONTIGUOUS) ||
             !memcmp(x->strides, expected->strides, (size_t)x->ndim * sizeof *x->strides)) &&
-           (x->flags & CB_FLAG_WEAK) == (expected->flags & CB_FLAG_WEAK) && p;
+           (x->flags & CB_FLAG_WEAK) == (expected->flags & CB_FLAG_WEAK);
 }
 
 /* The event of an instruction that has just run; what it read is still there. */
@@ -103,7 +103,7 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
                    cb_tensor **results) {
     if (n != p->n_in) return cb_fail(CB_ERR_VALUE, "program: expected %d inputs, got %d.", p->n_in, n);
     for (int i = 0; i < n; i++)
-        if (!prepared(p, inputs[i], p->known[i])) return CB_PROGRAM_OTHER_INPUTS;
+        if (!has_form_of(p->known[i], inputs[i])) return CB_PROGRAM_OTHER_INPUTS;
     if (p->n_overwritten) {
         int shared = shares_memory(p, inputs);
         if (shared < 0) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
