@@ -10,7 +10,17 @@ extern const cb_backend cb_cpu_base;
 const cb_backend *cb_cpu;
 
 #if defined(CB_LEVELS_X86)
-static const cb_backend *const levels[] = {&cb_cpu_v4, &cb_cpu_v3, &cb_cpu_v2};
+static const cb_backend *const levels[] = {
+#if defined(CB_LEVEL_v4)
+    &cb_cpu_v4,
+#endif
+#if defined(CB_LEVEL_v3)
+    &cb_cpu_v3,
+#endif
+#if defined(CB_LEVEL_v2)
+    &cb_cpu_v2,
+#endif
+};
 static bool supported(int k) {
     __builtin_cpu_init();
     bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
@@ -19,7 +29,7 @@ static bool supported(int k) {
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512cd");
-    return k == 0 ? v4 : k == 1 ? v3 : v2;
+    return levels[k]->name[1] == '4' ? v4 : levels[k]->name[1] == '3' ? v3 : v2;
 }
 #else
 static const cb_backend *const levels[] = {&cb_cpu_base};
