@@ -189,6 +189,8 @@ class Spectrogram(Module):
       [..., samples] -> [..., n_fft // 2 + 1, frames].
     """
 
+    window: Tensor
+
     def __init__(
         self,
         n_fft: int = 400,
@@ -203,9 +205,11 @@ class Spectrogram(Module):
         self.n_fft, self.win_length = n_fft, win_length or n_fft
         self.hop_length = hop_length or self.win_length // 2
         self.power, self.center, self.normalized = power, center, normalized
-        self.register_buffer("window", ft.hann_window(self.win_length) if window is None else window)
+        window = ft.hann_window(self.win_length) if window is None else window
+        self.register_buffer("window", window)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """The spectrogram of a waveform."""
         flat = waveform.reshape((-1, waveform.shape[-1]))
         out = ft.stft(
             flat,
@@ -240,6 +244,8 @@ class MelSpectrogram(Module):
       Size([2, 40, 9])
     """
 
+    filters: Tensor
+
     def __init__(
         self,
         sample_rate: int = 16000,
@@ -260,6 +266,7 @@ class MelSpectrogram(Module):
         self.register_buffer("filters", filters)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """The mel spectrogram of a waveform."""
         return self.filters.T @ self.spectrogram(waveform)
 
 
@@ -298,6 +305,7 @@ class AmplitudeToDB(Module):
         self.multiplier, self.top_db = 10.0 if stype == "power" else 20.0, top_db
 
     def forward(self, x: Tensor) -> Tensor:
+        """x in decibel."""
         return amplitude_to_db(x, self.multiplier, top_db=self.top_db)
 
 
@@ -312,6 +320,8 @@ class MFCC(Module):
       [..., samples] -> [..., n_mfcc, frames].
     Reference: Davis & Mermelstein 1980.
     """
+
+    transform: Tensor
 
     def __init__(
         self, sample_rate: int = 16000, n_mfcc: int = 40, log_mels: bool = False, **mel: Any
@@ -330,6 +340,7 @@ class MFCC(Module):
         self.register_buffer("transform", transform.to(ft.float32))
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """The coefficients of a waveform."""
         mel = self.mel(waveform)
         level = (mel + 1e-6).log() if self.log_mels else amplitude_to_db(mel, top_db=80.0)
         return self.transform @ level

@@ -67,7 +67,7 @@ class CharTokenizer:
         self._codes = {character: k for k, character in enumerate(self.characters)}
         if unknown is not None and unknown not in self._codes:
             raise ValueError(
-                f"CharTokenizer: expected unknown={unknown!r} in the alphabet. Add it to the alphabet."
+                f"CharTokenizer: expected unknown={unknown!r} in the alphabet. Add it there."
             )
         self.unknown = unknown
 

@@ -47,11 +47,11 @@ def download(
       OSError: the server cannot be reached or refuses. What has arrived stays for the next call.
       ValueError: the checksum is another one; the file is removed.
     Example:
-      >>> import os, pathlib, tempfile
+      >>> import pathlib, tempfile
       >>> folder = pathlib.Path(tempfile.mkdtemp())
       >>> _ = (folder / "a.txt").write_text("hello")
       >>> path = download((folder / "a.txt").as_uri(), folder / "b.txt", progress=False)
-      >>> open(path).read()
+      >>> pathlib.Path(path).read_text()
       'hello'
     """
     path = os.fspath(path)

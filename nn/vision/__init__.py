@@ -1,4 +1,4 @@
-"""Pictures: readers of the usual data sets, and transforms of images [..., channels, height, width].
+"""Pictures: readers of the usual data sets, transforms of images [..., channels, height, width].
 
 Laid out as torchvision: `vision.datasets`, `vision.transforms`, and `vision.transforms.functional`
 as `vision.functional`.

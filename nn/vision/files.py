@@ -26,9 +26,9 @@ def read_idx(path: str | os.PathLike[str]) -> Tensor:
       ValueError: not an IDX file, or one that was cut off or has bytes too many.
     Reference: Y. LeCun, C. Cortes, C. Burges, the MNIST database, section "file formats".
     Example:
-      >>> import tempfile, os
-      >>> path = os.path.join(tempfile.mkdtemp(), "labels")
-      >>> _ = open(path, "wb").write(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "labels"
+      >>> _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
       >>> read_idx(path)
       tensor([7, 2, 1], dtype=uint8)
     """

@@ -252,7 +252,7 @@ def affine(
     _floating("affine", x)
     if x.ndim < 3:
         raise ShapeError(f"affine: expected [..., C, H, W], got {list(x.shape)}.")
-    c, h, w = x.shape[-3:]
+    h, w = x.shape[-2:]
     turn, sx, sy, zoom, right, down = (
         ft.as_tensor(v, dtype=x.dtype) for v in (angle, *shear, scale, *translate)
     )

@@ -1,4 +1,4 @@
-"""Transforms of images as objects, for data sets and pipelines; functional.py has what they compute.
+"""Transforms of images as objects, for data sets; functional.py has what they compute.
 
 A random transform draws once a call, from `generator` or the global one: every image of a batch
 then gets the same. `vmap(transform, randomness="different")(images)` draws for each image.
