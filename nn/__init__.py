@@ -17,7 +17,18 @@ from nn.stateless import (
 )
 
 if TYPE_CHECKING:
-    from nn import data, functional, init, metrics, optim, training, utils
+    from nn import (
+        audio,
+        data,
+        functional,
+        init,
+        metrics,
+        optim,
+        text,
+        training,
+        utils,
+        vision,
+    )
     from nn.layers.activation import *
     from nn.layers.adaptive_softmax import *
     from nn.layers.attention import *
@@ -114,7 +125,9 @@ _HOME |= {
     "save_npz": "nn.numpy_file",
     "save_sharded": "nn.lazy_tensors",
 }
-_MODULES = ["data", "functional", "init", "metrics", "optim", "training", "utils"]
+_MODULES = """
+    audio data functional init metrics optim text training utils vision
+""".split()
 
 __all__ = ["Buffer", "Module", "Parameter", "functional_call", "replace_all_batch_norm_modules_"]
 __all__ += ["stack_module_state"]

@@ -466,6 +466,16 @@ class Module:
             "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
         )
 
+    def share_memory(self: _Self) -> _Self:
+        """Move parameters and buffers, in place, into memory that other processes can have too.
+
+        A module sent to processes afterwards is one model for all of them
+        (functorch_like.multiprocessing).
+        """
+        for tensor in [*self.parameters(), *self.buffers()]:
+            tensor.share_memory_()
+        return self
+
     # ---- state dict ----
 
     def _save_to_state_dict(

@@ -301,7 +301,6 @@ for _name, _value, _doc in (
     ("is_conj", False, "False: there are no lazily conjugated tensors."),
     ("is_neg", False, "False: there are no lazily negated tensors."),
     ("is_pinned", False, "False: memory is not pinned."),
-    ("is_shared", False, "False: memory is not shared between processes."),
     ("is_inference", False, "False: there are no inference tensors."),
 ):
     _method = (lambda value: lambda self, *args: value)(_value)
@@ -320,8 +319,27 @@ def _unchanged(name: str, doc: str) -> None:
 
 
 _unchanged("pin_memory", "The tensor itself: memory is not pinned.")
-_unchanged("share_memory_", "The tensor itself; processes started by fork see its memory.")
 _unchanged("to_dense", "The tensor itself.")
+
+
+def _share_memory_(x: Tensor) -> Tensor:
+    """Move the elements, in place, into memory that other processes can have too.
+
+    functorch_like.multiprocessing says how.
+    """
+    from ..multiprocessing import share_memory
+
+    return share_memory(x)
+
+
+def _is_shared(x: Tensor) -> bool:
+    """Does the tensor lie in memory that other processes can have too?"""
+    from ..multiprocessing import is_shared
+
+    return is_shared(x)
+
+
+Tensor.share_memory_, Tensor.is_shared = _share_memory_, _is_shared  # type: ignore[attr-defined]
 Tensor.const_data_ptr = Tensor.data_ptr  # type: ignore[attr-defined]
 
 

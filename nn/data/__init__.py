@@ -13,6 +13,7 @@ from nn.data.dataset import (
     train_test_split,
 )
 from nn.data.digits import load_digits
+from nn.data.download import download, file_sha256
 from nn.data.loader import DataLoader
 from nn.data.sampler import (
     BatchSampler,
@@ -43,6 +44,8 @@ __all__ = [
     "WeightedRandomSampler",
     "WorkerInfo",
     "default_collate",
+    "download",
+    "file_sha256",
     "get_worker_info",
     "load_digits",
     "random_split",
