@@ -245,6 +245,23 @@ def test_tensorboard_is_loaded_lazily(tmp_path, monkeypatch):
     assert {"batch/loss", "epoch/loss", "epoch/accuracy", (16, 4), "closed"} <= set(written)
 
 
+def test_tensorboard_files_with_pictures_and_graph(tmp_path):
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("onnx")
+    logger = training.TensorBoardLogger(
+        tmp_path,
+        histograms=True,
+        images=lambda trainer: {"one": ft.rand(3, 4, 5), "many": ft.rand(2, 1, 4, 5)},
+        graph=ft.zeros(1, 4),
+    )
+    trainer = make([logger])
+    trainer.fit(problem())
+    assert trainer.model.training
+    data = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    for name in (b"epoch/loss", b"one", b"many", b"Gemm"):
+        assert name in data or (name == b"Gemm" and b"MatMul" in data), name
+
+
 def test_own_step_and_schedulers():
     model = nn.Linear(4, 1)
     optimizer = optim.SGD(model.parameters(), lr=0.1)
