@@ -1,4 +1,4 @@
-"""SparseAdam: torch's numbers on sparse gradients, untouched rows, the pure and the compiled form."""
+"""SparseAdam: torch's numbers on sparse gradients, untouched rows, pure and compiled form."""
 
 import pytest
 

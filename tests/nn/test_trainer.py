@@ -141,12 +141,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
     trainer.save(path)
     content = path.read_bytes()
-    from nn import serialization
+    from functorch_like.serialization import state
 
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(serialization, "serialize_file", full)
+    monkeypatch.setattr(state, "serialize_file", full)
     with pytest.raises(OSError, match=r"No space left on device.*existing file is unchanged"):
         trainer.save(path)
     assert path.read_bytes() == content and os.listdir(tmp_path) == ["state"]
