@@ -113,6 +113,10 @@ def __getattr__(name: str) -> object:
         from .staging import export as files
 
         return getattr(files, name)
+    if name in ("load", "save"):
+        from . import serialization
+
+        return getattr(serialization, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

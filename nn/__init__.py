@@ -17,6 +17,7 @@ from nn.stateless import (
 )
 
 if TYPE_CHECKING:
+    from functorch_like.serialization import load, save, save_npz, save_sharded
     from nn import (
         audio,
         data,
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
     from nn.layers.rnn_cell import *
     from nn.layers.shape import *
     from nn.layers.transformer import *
-    from nn.lazy_tensors import save_sharded
-    from nn.numpy_file import save_npz
-    from nn.serialization import load, save
     from nn.training.trainer import Trainer
 
 # the layers by the module of nn.layers that has them in its __all__
@@ -120,10 +118,10 @@ _LAYERS = {
 _HOME = {name: f"nn.layers.{home}" for home, names in _LAYERS.items() for name in names.split()}
 _HOME |= {
     "Trainer": "nn.training.trainer",
-    "load": "nn.serialization",
-    "save": "nn.serialization",
-    "save_npz": "nn.numpy_file",
-    "save_sharded": "nn.lazy_tensors",
+    "load": "functorch_like.serialization",
+    "save": "functorch_like.serialization",
+    "save_npz": "functorch_like.serialization",
+    "save_sharded": "functorch_like.serialization",
 }
 _MODULES = """
     audio data functional init metrics optim text training utils vision
@@ -138,7 +136,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = globals()[name] = getattr(import_module(_HOME[name]), name)
         return value
-    if name in _MODULES or name == "serialization":
+    if name in _MODULES:
         return import_module(f"nn.{name}")
     raise AttributeError(f"module 'nn' has no attribute {name!r}")
 

@@ -12,6 +12,7 @@ from nn.optim.lbfgs import LBFGS
 from nn.optim.muon import Muon
 from nn.optim.sgd import SGD
 from nn.optim.sign import Lion, Rprop
+from nn.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD",
@@ -32,6 +33,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "Rprop",
+    "SparseAdam",
     "Transformation",
     "apply_updates",
     "lr_scheduler",

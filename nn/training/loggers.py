@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import functorch_like as ft
+from functorch_like import Tensor
 from nn.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -112,6 +116,10 @@ class TensorBoardLogger(Callback):
       directory: for the event files.
       every_batches: how often the loss of a batch is written; 0 for never.
       histograms: write the distribution of each parameter after each epoch.
+      images: a function of the trainer that returns pictures by name after each epoch: floats in
+        0..1 or uint8, [C, H, W] or [N, C, H, W].
+      graph: an input of the model (a tuple for several), for which its graph is written at the
+        start; needs the package onnx.
     """
 
     def __init__(
@@ -119,9 +127,12 @@ class TensorBoardLogger(Callback):
         directory: str | os.PathLike[str],
         every_batches: int = 50,
         histograms: bool = False,
+        images: Callable[[Trainer], Mapping[str, Tensor]] | None = None,
+        graph: Any = None,
     ) -> None:
         self.directory = os.fspath(directory)
         self.every_batches, self.histograms = every_batches, histograms
+        self.images, self.graph = images, graph
         self._writer: Any = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -134,6 +145,19 @@ class TensorBoardLogger(Callback):
                 "functorch-like[tensorboard]."
             ) from error
         self._writer = SummaryWriter(self.directory)
+        if self.graph is not None:
+            self._write_graph(trainer.model)
+
+    def _write_graph(self, model: Any) -> None:
+        inputs = self.graph if isinstance(self.graph, tuple) else (self.graph,)
+        training = model.training
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model.onnx")
+            try:
+                ft.onnx.export(model.eval(), inputs, path)
+            finally:
+                model.train(training)
+            self._writer.add_onnx_graph(path)
 
     def on_batch_end(self, trainer: Trainer) -> None:
         """Write the batch's loss where it is time."""
@@ -150,6 +174,10 @@ class TensorBoardLogger(Callback):
             for name, parameter in trainer.model.named_parameters():
                 values = parameter.detach().float().numpy()
                 self._writer.add_histogram(name, values, row["epoch"])
+        if self.images is not None:
+            for name, image in self.images(trainer).items():
+                write = self._writer.add_images if image.ndim == 4 else self._writer.add_image
+                write(name, image.detach().numpy(), row["epoch"])
         self._writer.flush()
 
     def on_exception(self, trainer: Trainer, error: BaseException) -> None:

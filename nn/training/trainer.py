@@ -406,13 +406,13 @@ class Trainer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, which replaces an old one only once it is complete."""
-        from nn.serialization import save
+        from functorch_like.serialization import save
 
         save(self.state_dict(), path)
 
     def load(self, path: str | os.PathLike[str]) -> Any:
         """Go on from a file of save(); gives the state of the random generators in it."""
-        from nn.serialization import load
+        from functorch_like.serialization import load
 
         state = load(path)
         if not isinstance(state.get("callbacks"), list) or "model" not in state:

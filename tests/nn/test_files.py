@@ -12,10 +12,10 @@ import pytest
 
 import functorch_like as ft
 import nn
-from nn.files import FileFormatError
-from nn.lazy_tensors import LazyTensors, save_sharded
-from nn.numpy_file import load_npz, save_npz
-from nn.torch_file import load_torch
+from functorch_like.serialization.atomic import FileFormatError
+from functorch_like.serialization.lazy import LazyTensors, save_sharded
+from functorch_like.serialization.numpy_file import load_npz, save_npz
+from functorch_like.serialization.torch_file import load_torch
 
 np = pytest.importorskip("numpy")
 

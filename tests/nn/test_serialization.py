@@ -7,7 +7,7 @@ import pytest
 
 import functorch_like as ft
 import nn
-from nn.serialization import FileFormatError, load_metadata
+from functorch_like.serialization import FileFormatError, load_metadata
 
 DTYPES = [
     "bool",
@@ -100,10 +100,17 @@ def test_bfloat16_as_torch_writes_it(bridge, tmp_path):
     assert st.load_file(tmp_path / "o")["x"].tolist() == [1.5, -2.0]
 
 
+@pytest.mark.parametrize("obj", [ft.arange(3), [ft.ones(2), 1], ("a", None)])
+def test_values_without_names(tmp_path, obj):
+    ft.save(obj, tmp_path / "x")
+    loaded = ft.load(tmp_path / "x")
+    assert type(loaded) is type(obj) and str(loaded) == str(obj)
+
+
 def test_what_cannot_be_saved(tmp_path):
     path = tmp_path / "x"
     for obj, match in [
-        ([1], "a Module or a dict of tensors, got list"),
+        ([{1}], "got set at 0"),
         ({"a": {"b": object()}}, "got object at a/b"),
         ({"__metadata__": ft.zeros(1)}, "expected names other than"),
     ]:
@@ -268,5 +275,5 @@ def test_hostile_states_are_errors(tmp_path, text, match):
     numpy = pytest.importorskip("numpy")
     path = str(tmp_path / "s")
     save_file({"w": numpy.zeros(1)}, path, metadata={"__tree__": text})
-    with pytest.raises(nn.serialization.FileFormatError, match=match):
+    with pytest.raises(FileFormatError, match=match):
         nn.load(path)

@@ -141,12 +141,12 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "state"
     trainer.save(path)
     content = path.read_bytes()
-    from nn import serialization
+    from functorch_like.serialization import state
 
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(serialization, "serialize_file", full)
+    monkeypatch.setattr(state, "serialize_file", full)
     with pytest.raises(OSError, match=r"No space left on device.*existing file is unchanged"):
         trainer.save(path)
     assert path.read_bytes() == content and os.listdir(tmp_path) == ["state"]
@@ -243,6 +243,23 @@ def test_tensorboard_is_loaded_lazily(tmp_path, monkeypatch):
     sys.modules["tensorboardX"].SummaryWriter = Writer
     make([training.TensorBoardLogger(tmp_path, 4, histograms=True)]).fit(problem())
     assert {"batch/loss", "epoch/loss", "epoch/accuracy", (16, 4), "closed"} <= set(written)
+
+
+def test_tensorboard_files_with_pictures_and_graph(tmp_path):
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("onnx")
+    logger = training.TensorBoardLogger(
+        tmp_path,
+        histograms=True,
+        images=lambda trainer: {"one": ft.rand(3, 4, 5), "many": ft.rand(2, 1, 4, 5)},
+        graph=ft.zeros(1, 4),
+    )
+    trainer = make([logger])
+    trainer.fit(problem())
+    assert trainer.model.training
+    data = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    for name in (b"epoch/loss", b"one", b"many", b"Gemm"):
+        assert name in data or (name == b"Gemm" and b"MatMul" in data), name
 
 
 def test_own_step_and_schedulers():

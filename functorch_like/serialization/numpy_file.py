@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Tensor
-from nn.files import explained, replacing
+
+from ..tensor import Tensor
+from .atomic import explained, replacing
 
 __all__ = ["load_npz", "save_npz"]
 

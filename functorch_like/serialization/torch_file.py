@@ -14,8 +14,9 @@ import zipfile
 from typing import Any, NamedTuple
 
 import functorch_like as ft
-from functorch_like import Tensor
-from nn.files import explained
+
+from ..tensor import Tensor
+from .atomic import explained
 
 __all__ = ["is_torch", "is_zip", "load_torch"]
 

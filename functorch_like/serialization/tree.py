@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from functorch_like import Tensor
+from ..tensor import Tensor
 
 __all__ = ["VERSION", "decode", "encode"]
 

@@ -15,9 +15,9 @@ from typing import Any
 from safetensors import SafetensorError, TensorSpec, deserialize, safe_open, serialize_file
 
 import functorch_like as ft
-from functorch_like import Tensor
-from nn.files import FileFormatError, replacing
-from nn.module import Module
+
+from ..tensor import Tensor
+from .atomic import FileFormatError, replacing
 
 __all__ = ["FileFormatError", "load", "load_metadata", "save"]
 
@@ -38,37 +38,33 @@ _CODES: dict[str, str] = dict(
 
 
 def save(
-    obj: Module | Mapping[str, Any],
+    obj: Any,
     path: str | os.PathLike[str],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors, or a whole training state, to a safetensors file.
 
     Args:
-      obj: a dict of names and tensors, such as model.state_dict(); or a Module, whose state_dict is
-        taken; or a dict of nested dicts, lists and tuples with tensors, numbers and strings, such
-        as {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}.
+      obj: a dict of names and tensors, such as model.state_dict(); or an object with a
+        state_dict(), which is taken; or nested dicts, lists and tuples with tensors, numbers and
+        strings, such as {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+        "epoch": 3}; or a tensor.
       path: the file; an existing one is replaced only once the new one is complete.
       metadata: strings to keep with the tensors; load_metadata gives them back.
     Raises:
       TypeError: a value of another type, or metadata that is no string.
       OSError: the file cannot be written; an existing file is unchanged.
     Example:
-      >>> import functorch_like as ft, nn, os, tempfile
+      >>> import functorch_like as ft, os, tempfile
       >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
-      >>> nn.save({"w": ft.tensor([1.0, 2.0])}, path)
-      >>> nn.load(path)
+      >>> ft.save({"w": ft.tensor([1.0, 2.0])}, path)
+      >>> ft.load(path)
       {'w': tensor([1., 2.])}
-      >>> nn.save({"step": 3, "betas": (0.9, 0.99), "w": ft.ones(2)}, path)
-      >>> nn.load(path)
+      >>> ft.save({"step": 3, "betas": (0.9, 0.99), "w": ft.ones(2)}, path)
+      >>> ft.load(path)
       {'step': 3, 'betas': (0.9, 0.99), 'w': tensor([1., 1.])}
     """
-    tensors = obj.state_dict() if isinstance(obj, Module) else obj
-    if not isinstance(tensors, Mapping):
-        raise TypeError(
-            f"save: expected a Module or a dict of tensors, got {type(obj).__name__}. Pass "
-            "model.state_dict()."
-        )
+    tensors: Any = obj.state_dict() if hasattr(obj, "state_dict") else obj
     notes = dict(metadata or {})
     for key, value in notes.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -76,8 +72,10 @@ def save(
                 f"save: expected strings as metadata, got {key!r}: {value!r}. Use str() or "
                 "json.dumps()."
             )
-    if not all(isinstance(key, str) and isinstance(t, Tensor) for key, t in tensors.items()):
-        from nn.state_tree import encode
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(key, str) and isinstance(t, Tensor) for key, t in tensors.items()
+    ):
+        from .tree import encode
 
         notes[_TREE], tensors = encode(tensors)
     kept: dict[str, Tensor] = {}
@@ -123,11 +121,12 @@ def load(path: str | os.PathLike[str], device: Any = None, lazy: bool = False) -
       FileFormatError (a ValueError): the file is truncated, damaged or of another format.
       OSError: it cannot be read.
     """
-    from nn import lazy_tensors, numpy_file, torch_file
+    from . import numpy_file, torch_file
+    from .lazy import LazyTensors, open_sharded
 
     name = os.fspath(path)
     if os.path.isdir(name) or name.endswith(".json"):
-        tensors: Any = lazy_tensors.open_sharded(name)
+        tensors: Any = open_sharded(name)
         if lazy:
             return tensors
         result = {key: tensors[key].clone() for key in sorted(tensors)}
@@ -136,7 +135,7 @@ def load(path: str | os.PathLike[str], device: Any = None, lazy: bool = False) -
         torchs = torch_file.is_torch(name)
         result = torch_file.load_torch(name) if torchs else numpy_file.load_npz(name)
     elif lazy:
-        return lazy_tensors.LazyTensors(name)
+        return LazyTensors(name)
     else:
         return _load_safetensors(name, device)
     return result if device is None else _moved(result, device)
@@ -171,7 +170,7 @@ def _load_safetensors(name: str, device: Any) -> Any:
         tensors[key] = tensor if device is None else tensor.to(device)
     if _TREE not in metadata:
         return tensors
-    from nn.state_tree import decode
+    from .tree import decode
 
     try:
         return decode(metadata[_TREE], tensors)

@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from functorch_like import Tensor
-from nn.files import FileFormatError, replacing
+from ..tensor import Tensor
+from .atomic import FileFormatError, replacing
 
 __all__ = ["LazyTensors", "open_sharded", "save_sharded"]
 
@@ -29,16 +29,16 @@ class LazyTensors(Mapping[str, Tensor]):
     Raises:
       FileFormatError: the file is damaged; found in the header before any tensor is read.
     Example:
-      >>> import functorch_like as ft, nn, os, tempfile
+      >>> import functorch_like as ft, os, tempfile
       >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
-      >>> nn.save({"w": ft.ones(2, 3), "b": ft.zeros(3)}, path)
-      >>> with nn.load(path, lazy=True) as tensors:
+      >>> ft.save({"w": ft.ones(2, 3), "b": ft.zeros(3)}, path)
+      >>> with ft.load(path, lazy=True) as tensors:
       ...     print(sorted(tensors), tensors.shape("w"), tensors["b"])
       ['b', 'w'] (2, 3) tensor([0., 0., 0.])
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        from nn.serialization import check_header
+        from .state import check_header
 
         self.path = os.fspath(path)
         self.metadata = check_header(self.path)
@@ -50,7 +50,7 @@ class LazyTensors(Mapping[str, Tensor]):
         self._items.pop("__metadata__", None)
 
     def __getitem__(self, name: str) -> Tensor:
-        from nn.serialization import to_tensor
+        from .state import to_tensor
 
         item = self._items[name]
         if self._memory is None:
@@ -185,7 +185,7 @@ def save_sharded(
     Returns:
       The names of the files; the index is written last.
     """
-    from nn.serialization import save
+    from .state import save
 
     directory = os.fspath(directory)
     os.makedirs(directory, exist_ok=True)

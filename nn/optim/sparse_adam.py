@@ -1,0 +1,113 @@
+"""Adam for tables of which a step touches few rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import functorch_like as ft
+from functorch_like import Tensor, staging
+from nn.optim.base import Optimizer, State, advance, cast, check_at_least, check_betas, given
+
+__all__ = ["SparseAdam"]
+
+
+class SparseAdam(Optimizer):
+    """Adam that leaves rows without a gradient alone: neither they nor their running means move.
+
+    A row takes part in a step when its gradient has an element other than 0 (gradients are dense
+    here). The eager step reads and writes the state of those rows only.
+
+    Args:
+      params: parameters [rows, ...] or groups of them, such as an Embedding's weight.
+      lr: learning rate.
+      betas: shares of the running means of gradient and square that are kept in each step.
+      eps: added to the root of the mean square.
+      maximize: climb instead of descending.
+    Raises:
+      ValueError: a negative option; a beta outside 0..1.
+    Notes: the bias of the running means is corrected by the number of steps, not by how often a row
+      took part, as in torch.
+    Example:
+      >>> import functorch_like as ft, nn
+      >>> table = nn.Embedding(3, 1)
+      >>> before = table.weight.detach().clone()
+      >>> optimizer = nn.optim.SparseAdam(table.parameters(), lr=0.5)
+      >>> table(ft.tensor([1])).sum().backward()
+      >>> optimizer.step()
+      >>> (table.weight - before).detach().flatten()
+      tensor([ 0.0000, -0.5000,  0.0000])
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, given(locals()))
+
+    @classmethod
+    def check(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for options out of range."""
+        check_at_least(cls, options, lr=0, eps=0)
+        check_betas(cls, options)
+
+    @classmethod
+    def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
+        """The number of steps and the running means."""
+        return {
+            "step": ft.zeros(()),
+            "exp_avg": ft.zeros_like(param),
+            "exp_avg_sq": ft.zeros_like(param),
+        }
+
+    @classmethod
+    def rule(
+        cls, grad: Tensor, state: State, param: Tensor, options: Mapping[str, Any]
+    ) -> tuple[Tensor, State]:
+        """(what to add to param, new state), without changing anything."""
+        grad = -grad if options["maximize"] else grad
+        touched = _touched(grad)
+        step = state["step"] + 1
+        means = [state["exp_avg"], state["exp_avg_sq"]]
+        change, *new = _change(grad, *means, step, options)
+        kept = [ft.where(touched, a, b) for a, b in zip(new, means, strict=True)]
+        change = ft.where(touched, change, cast(0.0, change))
+        return change, {"step": step, "exp_avg": kept[0], "exp_avg_sq": kept[1]}
+
+    def _step_group(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
+        if staging.current_stage() is not None or any(param.ndim == 0 for param in params):
+            return super()._step_group(params, grads, states, group)
+        advance(states)
+        for param, grad, state in zip(params, grads, states, strict=True):
+            rows = _touched(grad).reshape(-1).nonzero().squeeze(1)
+            picked = grad.index_select(0, rows)
+            means = [state[name].index_select(0, rows) for name in ("exp_avg", "exp_avg_sq")]
+            picked = -picked if group["maximize"] else picked
+            change, mean, square = _change(picked, *means, state["step"], group)
+            param.index_add_(0, rows, change)
+            state["exp_avg"].index_copy_(0, rows, mean)
+            state["exp_avg_sq"].index_copy_(0, rows, square)
+
+
+def _touched(grad: Tensor) -> Tensor:
+    """[rows, 1, ...]: which rows have a gradient."""
+    dims = tuple(range(1, grad.ndim))
+    return (grad != 0).any(dims, keepdim=True) if dims else grad != 0
+
+
+def _change(
+    grad: Tensor, mean: Tensor, square: Tensor, step: Tensor, options: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The change of rows, and their new running means."""
+    beta1, beta2 = options["betas"]
+    mean = mean + cast(1 - beta1, grad) * (grad - mean)
+    square = square + cast(1 - beta2, grad) * (grad * grad - square)
+    count = step.to(ft.float64)
+    rate = options["lr"] * (1 - beta2**count).sqrt() / (1 - beta1**count)
+    return mean / (square.sqrt() + cast(options["eps"], grad)) * -cast(rate, grad), mean, square
