@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+_storage_serial = lib.cb_storage_serial
+
+
 class _State(threading.local):
     trace: Trace | None = None  # the current interpreter of this thread
     grad = True  # does the tape record?
@@ -67,6 +70,8 @@ class Meta:
     history: Any = None
     is_view = False
     inside: Trace | None = None  # the trace in which detach() made the tensor, from older memory
+    # of a tracer: is it known to be made elementwise from tensors of its shape and dtype?
+    regular = False
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 
@@ -109,15 +114,16 @@ class Trace:
     name = "trace"
     functional = False  # is a write always a new value, also of tensors made inside?
 
+    finished = False
+
     def __init__(self) -> None:
         self.parent = state.trace
-        self.finished = False
         self.site = _user_site()
 
     def __enter__(self):
         self.parent = state.trace
         self.first = next_sequence()
-        self.first_storage = lib.cb_storage_serial()
+        self.first_storage = _storage_serial()
         active.append(self)
         state.trace = self
         return self

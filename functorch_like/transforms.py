@@ -12,14 +12,19 @@ from functools import wraps
 from typing import Any
 
 from . import tree
-from .dtypes import can_cast
+from .dtypes import DTYPES, can_cast
 from .errors import DTypeError, GradError, ShapeError, message
 from .jvp import JvpTrace
 from .mapping import vmap
+from .tape import run_backward
 from .tensor import Tensor, ones_of
 from .vjp import VjpTrace
 
 Argnums = int | Sequence[int]
+
+# codes of dtypes
+_INEXACT = frozenset(code for code, d in enumerate(DTYPES) if d.is_inexact)
+_FLOATING = frozenset(code for code, d in enumerate(DTYPES) if d.is_floating_point)
 
 
 def _selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]:
@@ -79,14 +84,18 @@ def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
     return t
 
 
+def _current(x: Any) -> Any:
+    """What a result carries, after a view has taken up what was written to its base."""
+    return x._current() if isinstance(x, Tensor) else None
+
+
 def _settled(out: Any) -> None:
     """Views among the results of a transformed function take up what was written to their bases.
 
     To be called while its trace is current.
     """
     for x in (out,) if isinstance(out, Tensor) else tree.flatten(out)[0]:
-        if isinstance(x, Tensor):
-            x._current()
+        _current(x)
 
 
 def _split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
@@ -106,19 +115,19 @@ def _lowered(trace: Any, aux: Any) -> Any:
     return tree.map(lambda x: trace.lower(x) if isinstance(x, Tensor) else x, aux)
 
 
-def _scalar(trace: VjpTrace, out: Any) -> Tensor:
-    """The value of a result that a gradient can start from."""
-    if not isinstance(out, Tensor):
+def _scalar(value: Any) -> Tensor:
+    """The value of a result, checked to be one that a gradient can start from."""
+    if not isinstance(value, Tensor):
         raise GradError(
             message(
                 "grad",
                 "a function that returns a scalar tensor",
-                type(out).__name__,
+                type(value).__name__,
                 "Return the loss itself; pass other results with has_aux=True.",
             )
         )
-    value = trace.lower(out)
-    if value._shape != ():
+    v = value._v
+    if v.ndim if v else value._shape:
         raise ShapeError(
             message(
                 "grad",
@@ -127,7 +136,7 @@ def _scalar(trace: VjpTrace, out: Any) -> Tensor:
                 "Reduce it, or use jacrev.",
             )
         )
-    if not value.dtype.is_floating_point:
+    if (v or value._concrete).dtype not in _FLOATING:
         raise DTypeError(
             message("grad", "a real floating result", value.dtype, "For complex results use vjp.")
         )
@@ -138,15 +147,28 @@ def _by_one_tensor(
     function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Value and gradient by the tensor at one position: the usual case, without trees."""
-    (x,) = _tensors_of("grad", (args[at],))
+    x = args[at]
+    if (x._v or x._concrete).dtype not in _INEXACT:
+        _tensors_of("grad", (x,))
     with VjpTrace() as trace:
         tracer = trace.leaf(x)
-        leaf = tracer._m  # the function may rebind the tensor it is given
-        out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
-        _settled(out)
-    value = _scalar(trace, out)
-    (g,) = trace.pull_back((out,), (ones_of(value),), (leaf,), False)
-    return value, _zeros_like(x) if g is None else g
+        leaf = tracer._m.node  # the function may rebind the tensor it is given
+        if len(args) == 1:
+            out = function(tracer, **kwargs)
+        else:
+            out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
+        m = _current(out)
+    if m is None or m.trace is not trace:
+        return _scalar(out), _zeros_like(x)
+    value = m.tracer or m
+    primal = _scalar(value.primal)
+    found = run_backward([(value.node, ones_of(primal))], wanted={leaf})
+    return primal, found[leaf] if leaf in found else _zeros_like(x)
+
+
+def _is_simple(argnums: Argnums, has_aux: bool) -> bool:
+    """May _by_one_tensor serve, if a tensor stands at that position?"""
+    return type(argnums) is int and argnums >= 0 and not has_aux
 
 
 def value_and_grad(
@@ -168,7 +190,7 @@ def value_and_grad(
       (tensor(5.), tensor([2., 4.]))
     """
 
-    simple = type(argnums) is int and argnums >= 0 and not has_aux
+    simple = _is_simple(argnums, has_aux)
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -187,8 +209,8 @@ def value_and_grad(
                 inputs += [x._m for x in tracers]
                 call[p] = tree.unflatten(definition, tracers)
             out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
-        value = _scalar(trace, out)
-        flat = trace.pull_back([out], [ones_of(value)], inputs, False)
+        value = _scalar(trace.lower(out) if isinstance(out, Tensor) else out)
+        flat = trace.pull_back([out], [ones_of(value)], [v.node for v in inputs], False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []
         at = 0
@@ -223,9 +245,12 @@ def grad(
       tensor(12.)
     """
     both = value_and_grad(function, argnums, has_aux)
+    simple = _is_simple(argnums, has_aux)
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > argnums and isinstance(args[argnums], Tensor):  # type: ignore[operator,index]
+            return _by_one_tensor(function, argnums, args, kwargs)[1]  # type: ignore[arg-type]
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
@@ -279,7 +304,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
                 message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}")
             )
         cts = [_like("vjp", "cotangent", c, v) for c, v in zip(cts, values, strict=True)]
-        grads = trace.pull_back(out_leaves, cts, inputs, retain_graph)
+        grads = trace.pull_back(out_leaves, cts, [v.node for v in inputs], retain_graph)
         filled = [
             g if g is not None else _zeros_like(x.primal)
             for g, x in zip(grads, inputs, strict=True)
