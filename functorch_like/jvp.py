@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbackend import ffi
+
 from .op import Op, dispatch
-from .tensor import Tensor, traced
+from .tensor import Tensor, known_regular, traced
 from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+_new = object.__new__
+_NULL = ffi.NULL
 
 
 class JvpValue(TracerValue):
@@ -22,6 +27,10 @@ class JvpValue(TracerValue):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.primal._shape
+
+    @property
+    def ndim(self) -> int:
+        return self.primal.ndim
 
     def inner(self) -> Tensor:
         return self.primal
@@ -48,6 +57,53 @@ class JvpTrace(Trace):
         with Outside(self):
             primal = self.unpack(t)[0]
             return bool(primal) if how == "bool" else primal.item()
+
+    def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
+        m: Any = x._m
+        if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
+            return None
+        x = m.primal
+        state.trace = self.parent
+        try:
+            out = function(x)
+            if not op.differentiable:
+                return out
+            return self._pushed(out, op.jvp((m.tangent,), out, x))  # type: ignore[misc]
+        finally:
+            state.trace = self
+
+    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
+        m: Any = x._m
+        t = s = None
+        if m is not None:
+            if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
+                return None
+            x, t = m.primal, m.tangent
+        if y.__class__ is Tensor:
+            m = y._m
+            if m is not None:
+                if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
+                    return None
+                y, s = m.primal, m.tangent
+        elif y.__class__ is not float and y.__class__ is not int:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(x, y)
+            if not op.differentiable or (t is None and s is None):
+                return out
+            return self._pushed(out, op.jvp((t, s), out, x, y))  # type: ignore[misc]
+        finally:
+            state.trace = self
+
+    def _pushed(self, out: Tensor, tangent: Tensor) -> Tensor:
+        """The tracer of an elementwise result."""
+        value = JvpValue(self, out, tangent)
+        value.regular = known_regular(out)
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = value
+        return t
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         pairs = [self.unpack(a) for a in args]

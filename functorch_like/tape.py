@@ -92,6 +92,8 @@ def irregular(args: Sequence[Tensor], out: Tensor) -> bool:
     """Does an input differ in shape or dtype from the result?"""
     if out._v:
         return bool(out._v.flags & 8)
+    if out._m.regular:
+        return False
     shape, dtype = out._shape, out.dtype
     return any(a._shape != shape or a.dtype is not dtype for a in args)
 
@@ -204,7 +206,10 @@ def run_backward(
     found: dict[Meta, Tensor] = {}
     outputs: dict[Node, list[Any]] = {}
     heap: list[tuple[int, int, Any]] = []
-    only: Any = None  # the one node due, while there is one: chains never touch the heap
+    # the one node due, while there is one: chains never touch the heap
+    only: Any = None
+    # leaves stay in cts; what else is wanted has to be caught when it comes by
+    inner = wanted and {meta for meta in wanted if meta.op is not None}
 
     for meta, ct in roots:
         if meta in cts:
@@ -213,17 +218,15 @@ def run_backward(
         cts[meta] = ct
         if meta.op is not None:
             heappush(heap, (-meta.seq, id(meta), meta))
-    while True:
-        if only is not None:
-            meta, only = only, None
-        elif heap:
+    while heap or only is not None:
+        if only is None:
             meta = heappop(heap)[2]
         else:
-            break
+            meta, only = only, None
         if not meta.watched:
             node = meta
             ct = cts.pop(meta)
-            if wanted is not None and meta in wanted:
+            if inner and meta in inner:
                 found[meta] = ct
         elif type(meta) is _Due:
             node = meta.node
@@ -232,7 +235,7 @@ def run_backward(
             ct = cts.pop(meta)
             if meta.hooks is not None:
                 ct = run_hooks(meta, ct)
-            if wanted is not None and meta in wanted:
+            if inner and meta in inner:
                 found[meta] = ct
             if meta.retains_grad:
                 accumulate(meta, ct)
@@ -245,14 +248,13 @@ def run_backward(
                 outputs[node][meta.index] = ct
                 continue
             node = meta
-        if node.clock >= 0 and (node.args is None or clock[0] != node.clock):
+        if node.clock >= 0 and (clock[0] != node.clock or node.args is None):
             check_saved(node)
         for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
             if edge is None or g is None:
                 continue
-            earlier = cts.get(edge)
-            if earlier is not None:
-                cts[edge] = earlier + g
+            if edge in cts:
+                cts[edge] = cts[edge] + g
                 continue
             cts[edge] = g
             if edge.op is None:

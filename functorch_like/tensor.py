@@ -158,7 +158,7 @@ class Tensor:
     def ndim(self) -> int:
         """The number of dimensions."""
         v = self._v
-        return v.ndim if v else len(self._shape)
+        return v.ndim if v else self._value.ndim
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -809,6 +809,12 @@ def traced(value: TracerValue) -> Tensor:
     return t
 
 
+def known_regular(out: Tensor) -> bool:
+    """Is the fresh result of an elementwise operation known to have its inputs' shape and dtype?"""
+    v = out._v
+    return not v.flags & 8 if v else out._m.regular
+
+
 def wrap_dim(op: str, dim: int, ndim: int) -> int:
     """A dim in [0, ndim), from one that may be negative. A 0-d tensor counts as 1-d.
 
@@ -886,6 +892,7 @@ __all__ = [
     "HookHandle",
     "Size",
     "Tensor",
+    "known_regular",
     "ones_of",
     "replace",
     "sync",

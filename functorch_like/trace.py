@@ -103,6 +103,10 @@ class TracerValue(Meta):
     def shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
     def inner(self) -> Tensor:
         """A tensor of the parent context with the same dtype and device."""
         raise NotImplementedError

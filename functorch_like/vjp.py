@@ -18,7 +18,7 @@ from cbackend import ffi
 
 from .op import Op, Spec, dispatch, fail
 from .tape import Node, fill_node, irregular, run_backward
-from .tensor import Tensor, sync, wrap
+from .tensor import Tensor, known_regular, sync, wrap
 from .trace import Meta, Outside, Trace, TracerValue, clock, next_sequence, state
 
 _new = object.__new__
@@ -56,6 +56,10 @@ class VjpValue(TracerValue):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.primal._shape
+
+    @property
+    def ndim(self) -> int:
+        return self.primal.ndim
 
     def inner(self) -> Tensor:
         return self.primal
@@ -178,9 +182,11 @@ class VjpTrace(Trace):
             node.clock = clock[0]
             if keep_out:
                 node.out = out
+        t = self.tracer(out, node)
+        t._m.regular = known_regular(out)
         if op.changes_dtype and irregular((x,), out):
             node.specs = (Spec(x),)
-        return self.tracer(out, node)
+        return t
 
     def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
         m: Any = x._m
@@ -234,11 +240,10 @@ class VjpTrace(Trace):
             if keep_out:
                 node.out = out
         t = self.tracer(out, node)
-        if out._v.flags & 8 if out._v else not out._m.regular:
-            if irregular((x, y) if kind is Tensor else (x,), out):
-                node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
-        else:
+        if known_regular(out):
             t._m.regular = True
+        elif irregular((x, y) if kind is Tensor else (x,), out):
+            node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
         return t
 
     def pull_back(

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbackend import ffi
+
 from .errors import ShapeError, TraceError, message
 from .op import Op, dispatch
-from .tensor import Tensor, traced
+from .tensor import Tensor, known_regular, traced
 from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+_new = object.__new__
+_NULL = ffi.NULL
 
 
 class BatchedValue(TracerValue):
@@ -29,6 +34,10 @@ class BatchedValue(TracerValue):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.physical._shape[1:]
+
+    @property
+    def ndim(self) -> int:
+        return self.physical.ndim - 1
 
     def inner(self) -> Tensor:
         return self.physical
@@ -114,7 +123,7 @@ class VmapTrace(Trace):
             out = function(m.physical)
         finally:
             state.trace = self
-        return traced(BatchedValue(self, out))
+        return self._elementwise(out)
 
     def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
         m: Any = x._m
@@ -139,7 +148,15 @@ class VmapTrace(Trace):
             out = function(x, y)
         finally:
             state.trace = self
-        return traced(BatchedValue(self, out))
+        return self._elementwise(out)
+
+    def _elementwise(self, out: Tensor) -> Tensor:
+        value = BatchedValue(self, out)
+        value.regular = known_regular(out)
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = value
+        return t
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         physical: list[Tensor] = []

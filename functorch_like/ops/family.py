@@ -20,7 +20,7 @@ from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
 from ..tape import Node
-from ..tensor import Tensor
+from ..tensor import Tensor, known_regular
 from ..trace import active, clock, next_sequence, state
 
 _new = object.__new__
@@ -182,9 +182,9 @@ def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tenso
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
-    def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Tensor) -> Tensor:
+    def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Any) -> Tensor:
         total = None
-        for t, partial in zip(tangents, op.partials, strict=True):
+        for t, partial in zip(tangents, op.partials):  # noqa: B905 - hot
             if t is not None and not (type(partial) is int and partial == 0):
                 term = _pushed(t, partial, args, out)
                 total = term if total is None else total + term
@@ -192,6 +192,8 @@ def _jvp(op: Op) -> Callable[..., Any]:
             from .creation import zeros_like
 
             return zeros_like(out)
+        if known_regular(out):  # then tangents have its shape and dtype too
+            return total
         if total._shape != out._shape:
             total = total.expand(out._shape)
         return total if total.dtype is out.dtype else total.to(out.dtype)
@@ -382,7 +384,8 @@ def unary(
     def function(x: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
             return given(out, op, (operand(name, x),), into, code)
-        if not active or state.trace is None:
+        trace = state.trace if active else None
+        if trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -398,8 +401,8 @@ def unary(
                 h = call(code, x._v)
                 if h:
                     return _recorded(op, h, x, None, m, None, 1)
-        elif state.trace.one is not None and x.__class__ is Tensor:
-            t = state.trace.one(op, function, x)
+        elif trace.one is not None and x.__class__ is Tensor:
+            t = trace.one(op, function, x)
             if t is not None:
                 return t
         return dispatch(op, (operand(name, x),), {})
@@ -455,7 +458,8 @@ def binary(
     def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
             return given(out, op, (operand(name, x), operand(name, y)), into, code)
-        if not active or state.trace is None:
+        trace = state.trace if active else None
+        if trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -487,8 +491,8 @@ def binary(
                     t._v = h
                     t._m = None
                     return t
-        elif state.trace.two is not None and x.__class__ is Tensor:
-            t = state.trace.two(op, function, x, y)
+        elif trace.two is not None and x.__class__ is Tensor:
+            t = trace.two(op, function, x, y)
             if t is not None:
                 return t
         if (
