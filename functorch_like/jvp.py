@@ -60,31 +60,39 @@ class JvpTrace(Trace):
 
     def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
         m: Any = x._m
-        if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
+        if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+            x, t = m.primal, m.tangent
+        elif m is None or (m.trace is not self and not m.is_view):
+            t = None
+        else:
             return None
-        x = m.primal
         state.trace = self.parent
         try:
             out = function(x)
-            if not op.differentiable:
+            if not op.differentiable or t is None:
                 return out
-            return self._pushed(out, op.jvp((m.tangent,), out, x))  # type: ignore[misc]
+            return self._pushed(out, op.jvp((t,), out, x))  # type: ignore[misc]
         finally:
             state.trace = self
 
-    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m: Any = x._m
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
         t = s = None
-        if m is not None:
-            if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
-                return None
-            x, t = m.primal, m.tangent
+        if x.__class__ is Tensor:
+            m: Any = x._m
+            if m is not None:
+                if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+                    x, t = m.primal, m.tangent
+                elif m.trace is self or m.is_view:
+                    return None
+        elif x.__class__ is not float and x.__class__ is not int:
+            return None
         if y.__class__ is Tensor:
             m = y._m
             if m is not None:
-                if m.__class__ is not JvpValue or m.trace is not self or m.is_view:
+                if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+                    y, s = m.primal, m.tangent
+                elif m.trace is self or m.is_view:
                     return None
-                y, s = m.primal, m.tangent
         elif y.__class__ is not float and y.__class__ is not int:
             return None
         state.trace = self.parent
@@ -106,24 +114,34 @@ class JvpTrace(Trace):
         return t
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
-        pairs = [self.unpack(a) for a in args]
-        moving = op.differentiable and any(t is not None for _, t in pairs)
+        primals: list[Tensor] = []
+        tangents: list[Tensor | None] = []
+        moving = False
+        for a in args:
+            m = a._m
+            t = None
+            if m is not None and m.trace is self:
+                value = m.tracer or m
+                a, t = value.primal, value.tangent
+                moving = True
+            primals.append(a)
+            tangents.append(t)
+        moving = moving and op.differentiable
         if moving and op.jvp is None:
             return op.decompose(*args, **params)  # type: ignore[misc]
-        primals = tuple([p for p, _ in pairs])
         state.trace = self.parent
         try:
-            out = dispatch(op, primals, params)
+            out = dispatch(op, tuple(primals), params)
             if not moving:
                 return out
-            tangents = op.jvp([t for _, t in pairs], out, *primals, **params)  # type: ignore[misc]
+            pushed = op.jvp(tangents, out, *primals, **params)  # type: ignore[misc]
         finally:
             state.trace = self
         if type(out) is not tuple:
-            return traced(JvpValue(self, out, tangents))
+            return traced(JvpValue(self, out, pushed))
         return tuple(
             [
                 y if t is None else traced(JvpValue(self, y, t))
-                for y, t in zip(out, tangents, strict=True)
+                for y, t in zip(out, pushed, strict=True)
             ]
         )

@@ -378,6 +378,10 @@ def _basis(leaves: list[Tensor]) -> tuple[list[Tensor], int]:
 
     sizes = [x.numel() for x in leaves]
     total = sum(sizes)
+    if len(leaves) == 1:
+        (x,) = leaves
+        unit = eye(total, dtype=x.dtype, device=x.device)
+        return [unit if x.ndim == 1 else unit.reshape((total, *x._shape))], total
     blocks = []
     at = 0
     for x, size in zip(leaves, sizes, strict=True):
@@ -394,7 +398,7 @@ def _rows(stacked: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     for x in leaves:
         size = x.numel()
         piece = stacked if size == stacked._shape[0] else stacked[at : at + size]
-        pieces.append(piece.reshape((*x._shape, *stacked._shape[1:])))
+        pieces.append(piece if x.ndim == 1 else piece.reshape((*x._shape, *piece._shape[1:])))
         at += size
     return pieces
 
@@ -430,15 +434,16 @@ def jacrev(
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
         out_leaves, out_definition = tree.flatten(value)
         if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
-            ct = tree.unflatten(out_definition, [ones_of(out_leaves[0])])
-            stacked = tree.map(lambda g: g.unsqueeze(0), back(ct))
+            (y,) = out_leaves
+            flat, definition = tree.flatten(back(tree.unflatten(out_definition, [ones_of(y)])))
+            rows = [[g.reshape((*y._shape, *g._shape)) if y.ndim else g] for g in flat]
         else:
             basis, _ = _basis(out_leaves)
             stacked = vmap(
                 lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
             )(*basis)
-        flat, definition = tree.flatten(stacked)
-        rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
+            flat, definition = tree.flatten(stacked)
+            rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
         jacobian = tree.unflatten(
             out_definition,
             [
@@ -511,7 +516,7 @@ def jacfwd(
             for x in flat:
                 size = x.numel()
                 part = leaf if size == leaf._shape[-1] else leaf[..., at : at + size]
-                parts.append(part.reshape((*leaf._shape[:-1], *x._shape)))
+                parts.append(part if x.ndim == 1 else part.reshape((*part._shape[:-1], *x._shape)))
                 at += size
             nested = tree.unflatten(definition, parts)
             blocks.append(nested[0] if isinstance(argnums, int) else nested)

@@ -188,20 +188,26 @@ class VjpTrace(Trace):
             node.specs = (Spec(x),)
         return t
 
-    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m: Any = x._m
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
+        m: Any = None
         n: Any = None
-        if m is not None:
-            if m.is_view:
-                sync(x)
-                m = x._m
-            if m.__class__ is not VjpValue or m.trace is not self:
-                return None
-            x = m.primal
-            m = m.node
-        kind = y.__class__
-        plain = kind is Tensor and self.parent is None and x._m is None
-        if kind is Tensor:
+        plain = self.parent is None  # may the kernel be called without asking anyone?
+        if x.__class__ is Tensor:
+            m = x._m
+            if m is not None:
+                if m.is_view:
+                    sync(x)
+                    m = x._m
+                if m.__class__ is not VjpValue or m.trace is not self:
+                    return None
+                x = m.primal
+                m = m.node
+            plain = plain and x._m is None
+        elif x.__class__ is float or x.__class__ is int:
+            plain = False
+        else:
+            return None
+        if y.__class__ is Tensor:
             n = y._m
             if n is not None:
                 if n.is_view:
@@ -211,8 +217,10 @@ class VjpTrace(Trace):
                     return None
                 y = n.primal
                 n = n.node
-                plain = plain and y._m is None
-        elif kind is not float and kind is not int:
+            plain = plain and y._m is None
+        elif y.__class__ is float or y.__class__ is int:
+            plain = False
+        else:
             return None
         if m is None and n is None:
             return None
@@ -242,7 +250,7 @@ class VjpTrace(Trace):
         t = self.tracer(out, node)
         if known_regular(out):
             t._m.regular = True
-        elif irregular((x, y) if kind is Tensor else (x,), out):
+        elif irregular([a for a in (x, y) if a.__class__ is Tensor], out):
             node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
         return t
 

@@ -116,30 +116,52 @@ class VmapTrace(Trace):
 
     def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
         m: Any = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
+        mapped = m is not None and m.trace is self
+        if mapped:
+            if m.__class__ is not BatchedValue or m.is_view:
+                return None
+            x = m.physical
+        elif m is not None and m.is_view:
             return None
         state.trace = self.parent
         try:
-            out = function(m.physical)
+            out = function(x)
         finally:
             state.trace = self
-        return self._elementwise(out)
+        return self._elementwise(out) if mapped else out
 
-    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m: Any = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
-            return None
-        x = m.physical
-        if y.__class__ is Tensor:
-            n: Any = y._m
-            if n is None:
-                if y.ndim >= x.ndim:  # it would meet the mapped dimension
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
+        rank = other = 0  # of what is mapped and of what is not, which must not meet that dimension
+        if x.__class__ is Tensor:
+            m: Any = x._m
+            if m is not None and m.trace is self:
+                if m.__class__ is not BatchedValue or m.is_view:
                     return None
-            elif n.__class__ is BatchedValue and n.trace is self and not n.is_view:
-                y = n.physical
-                if y.ndim != x.ndim:
-                    return None
+                x = m.physical
+                rank = x.ndim
+            elif m is not None and m.is_view:
+                return None
             else:
+                other = -1
+        elif x.__class__ is not float and x.__class__ is not int:
+            return None
+        if y.__class__ is Tensor:
+            m = y._m
+            if m is not None and m.trace is self:
+                if m.__class__ is not BatchedValue or m.is_view:
+                    return None
+                y = m.physical
+                if other:
+                    rank = y.ndim
+                    if x.ndim >= rank:
+                        return None
+                elif rank and y.ndim != rank:
+                    return None
+                else:
+                    rank = y.ndim
+            elif m is not None and m.is_view:
+                return None
+            elif rank and y.ndim >= rank:
                 return None
         elif y.__class__ is not float and y.__class__ is not int:
             return None
@@ -148,7 +170,7 @@ class VmapTrace(Trace):
             out = function(x, y)
         finally:
             state.trace = self
-        return self._elementwise(out)
+        return self._elementwise(out) if rank else out
 
     def _elementwise(self, out: Tensor) -> Tensor:
         value = BatchedValue(self, out)

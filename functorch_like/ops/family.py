@@ -510,21 +510,28 @@ def binary(
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
         m = x._m
-        if (not active or state.trace is None) and (
-            m is None or (m.trace is None and not m.is_view)
-        ):
-            kind = type(y)
-            h = call_float(code, x._v, y, 1) if kind is float else None
-            if kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
-                h = call_int(code, x._v, y, 1)
-            if h:
-                if m is not None:
-                    return _recorded(op, h, y, x, None, m, 2)
-                t = _new(Tensor)
-                t._v = h
-                t._m = None
+        trace = state.trace if active else None
+        if trace is None:
+            if m is None or (m.trace is None and not m.is_view):
+                kind = type(y)
+                h = call_float(code, x._v, y, 1) if kind is float else None
+                if kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
+                    h = call_int(code, x._v, y, 1)
+                if h:
+                    if m is not None:
+                        return _recorded(op, h, y, x, None, m, 2)
+                    t = _new(Tensor)
+                    t._v = h
+                    t._m = None
+                    return t
+        elif trace.two is not None:
+            t = trace.two(op, number_first, y, x)
+            if t is not None:
                 return t
         return dispatch(op, (operand(name, y), x), {})
+
+    def number_first(y: Any, x: Tensor) -> Any:
+        return reflected(x, y)
 
     _finish(function, op, doc, method)
     if method and inplace:
@@ -564,27 +571,18 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
     return op
 
 
-def _mul_conj_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return sum_to(times_slope(ct, y), Spec(x)), sum_to(mul_conj(x, ct), Spec(y))
-
-
 _code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
-_mul_conj = Op(
+_mul_conj = _elementwise_op(
     "mul_conj",
     lambda x, y: lib.cb_binary(_code_mul_conj, x._v, y._v),
-    vjp=_mul_conj_vjp,
-    jvp=lambda tangents, _out, x, y: _terms(
-        None if tangents[0] is None else mul_conj(tangents[0], y),
-        None if tangents[1] is None else mul_conj(x, tangents[1]),
+    (
+        chain(lambda t, _x, y, _out: times_slope(t, y), lambda t, _x, y, _out: mul_conj(t, y)),
+        # antilinear: a cotangent comes back conjugated, a tangent goes on conjugated
+        chain(lambda t, x, _y, _out: mul_conj(x, t)),
     ),
-    batch=lambda _size, batched, x, y: mul_conj(*align(batched, (x, y))),
-    family="binary",
+    "binary",
 )
 _mul_conj.samples, _mul_conj.oracle = {"kinds": "int float complex"}, None
-
-
-def _terms(a: Tensor | None, b: Tensor | None) -> Any:
-    return b if a is None else a if b is None else a + b
 
 
 def mul_conj(x: Tensor, y: Tensor) -> Tensor:
@@ -592,12 +590,18 @@ def mul_conj(x: Tensor, y: Tensor) -> Tensor:
 
     So `where(x > 0, sqrt(x), 0)` has gradient 0 at 0: the branch not taken sends back nothing.
     """
-    if (not active or state.trace is None) and x._m is None and y._m is None:
-        h = lib.cb_binary(_code_mul_conj, x._v, y._v)
-        if h:
-            t = _new(Tensor)
-            t._v = h
-            t._m = None
+    trace = state.trace if active else None
+    if trace is None:
+        if x._m is None and y._m is None:
+            h = lib.cb_binary(_code_mul_conj, x._v, y._v)
+            if h:
+                t = _new(Tensor)
+                t._v = h
+                t._m = None
+                return t
+    elif trace.two is not None:
+        t = trace.two(_mul_conj, mul_conj, x, y)
+        if t is not None:
             return t
     return dispatch(_mul_conj, (x, y), {})
 
