@@ -62,7 +62,7 @@ class JvpTrace(Trace):
         m: Any = x._m
         if m.__class__ is JvpValue and m.trace is self and not m.is_view:
             x, t = m.primal, m.tangent
-        elif m is None or (m.trace is not self and not m.is_view):
+        elif m is None or not (m.trace is self or m.is_view or m.requires_grad):
             t = None
         else:
             return None
@@ -82,7 +82,7 @@ class JvpTrace(Trace):
             if m is not None:
                 if m.__class__ is JvpValue and m.trace is self and not m.is_view:
                     x, t = m.primal, m.tangent
-                elif m.trace is self or m.is_view:
+                elif m.trace is self or m.is_view or m.requires_grad:
                     return None
         elif x.__class__ is not float and x.__class__ is not int:
             return None
@@ -91,7 +91,7 @@ class JvpTrace(Trace):
             if m is not None:
                 if m.__class__ is JvpValue and m.trace is self and not m.is_view:
                     y, s = m.primal, m.tangent
-                elif m.trace is self or m.is_view:
+                elif m.trace is self or m.is_view or m.requires_grad:
                     return None
         elif y.__class__ is not float and y.__class__ is not int:
             return None

@@ -329,6 +329,7 @@ def invoke(rules: Rules, inputs: Tensors) -> Tensors:
         return _in_reverse(rules, trace, inputs)
     if isinstance(trace, JvpTrace):
         return _in_forward(rules, trace, inputs)
+    trace.meet_custom()
     return rules.call(*inputs)
 
 

@@ -165,6 +165,9 @@ class Trace:
             return lib.cb_storage_born(t._v) >= self.first_storage
         return (t._m.tracer or t._m).seq >= self.first
 
+    def meet_custom(self) -> None:
+        """A custom function's own computation is about to be used in the place of its rules."""
+
     def capture_write(self, t: Tensor) -> None:
         """A write to a tensor from outside is about to happen; asked of functional traces only."""
 

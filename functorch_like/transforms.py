@@ -8,7 +8,7 @@ All take and return functions of pytrees and nest in any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from . import tree
@@ -233,6 +233,9 @@ def _zeros_like(x: Tensor) -> Tensor:
     return zeros(x._shape, dtype=x.dtype, device=x.device)
 
 
+_GRAD: Any = None  # the code of the functions that grad() makes
+
+
 def grad(
     function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -245,16 +248,63 @@ def grad(
       tensor(12.)
     """
     both = value_and_grad(function, argnums, has_aux)
-    simple = _is_simple(argnums, has_aux)
+    nest = _Nest(function, argnums) if _is_simple(argnums, has_aux) else None
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if simple and len(args) > argnums and isinstance(args[argnums], Tensor):  # type: ignore[operator,index]
-            return _by_one_tensor(function, argnums, args, kwargs)[1]  # type: ignore[arg-type]
+        if nest is not None and len(args) > nest.at and isinstance(args[nest.at], Tensor):
+            if nest.order > 2 and not args[nest.at].ndim:
+                return nest.derivative(args, kwargs)
+            return _by_one_tensor(function, nest.at, args, kwargs)[1]
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
+    wrapped._nest = nest  # type: ignore[attr-defined]
     return wrapped
+
+
+class _Nest:
+    """grads of grads of one function by one argument: its derivative of some order.
+
+    By a 0-d tensor it is computed in one pass of Taylor mode from the third order on, where that
+    gives the same: nested passes cost more than twice as much an order.
+    """
+
+    __slots__ = ("at", "base", "nests", "order")
+
+    def __init__(self, function: Callable[..., Any], at: Any):
+        inner = None
+        # wraps() copies attributes, also to decorators that are none of ours
+        if getattr(function, "__code__", None) is _GRAD:
+            inner = function._nest  # type: ignore[attr-defined]
+            inner = inner if inner is not None and inner.at == at else None
+        self.at = at
+        self.base = function if inner is None else inner.base
+        self.order = 1 if inner is None else inner.order + 1
+        self.nests = False  # once it was seen to be necessary
+
+    def derivative(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The derivative by the 0-d tensor at position `at`."""
+        from .jet import NeedsNesting, nth_derivative
+
+        if not self.nests:
+            try:
+                out = nth_derivative(self.base, self.order, self.at, args, kwargs)
+            except NeedsNesting:
+                out, self.nests = None, True
+            if out is not None:
+                return out
+        function = self.base
+        for _ in range(self.order - 1):
+            function = partial(_gradient, function, self.at)
+        return _gradient(function, self.at, *args, **kwargs)
+
+
+def _gradient(function: Callable[..., Any], at: int, /, *args: Any, **kwargs: Any) -> Tensor:
+    return _by_one_tensor(function, at, args, kwargs)[1]
+
+
+_GRAD = grad(lambda x: x).__code__
 
 
 def grad_and_value(

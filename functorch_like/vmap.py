@@ -121,7 +121,7 @@ class VmapTrace(Trace):
             if m.__class__ is not BatchedValue or m.is_view:
                 return None
             x = m.physical
-        elif m is not None and m.is_view:
+        elif m is not None and (m.is_view or m.requires_grad):
             return None
         state.trace = self.parent
         try:
@@ -139,7 +139,7 @@ class VmapTrace(Trace):
                     return None
                 x = m.physical
                 rank = x.ndim
-            elif m is not None and m.is_view:
+            elif m is not None and (m.is_view or m.requires_grad):
                 return None
             else:
                 other = -1
@@ -159,7 +159,7 @@ class VmapTrace(Trace):
                     return None
                 else:
                     rank = y.ndim
-            elif m is not None and m.is_view:
+            elif m is not None and (m.is_view or m.requires_grad):
                 return None
             elif rank and y.ndim >= rank:
                 return None
