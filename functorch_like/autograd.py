@@ -36,6 +36,9 @@ def _roots(
             )
         if g is None:
             v = t._v
+            if v and v.numel == 1 and v.dtype < lib.CB_C64:
+                roots.append((m, ones_of(t)))
+                continue
             if (v.numel if v else t.numel()) != 1:
                 raise GradError(
                     message(

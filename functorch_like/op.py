@@ -153,7 +153,13 @@ class Op:
         """Evaluates the op on tensors, whatever they are and whatever is going on."""
         if not active or state.trace is None:
             for a in args:
-                if a._m is not None:
+                m = a._m
+                if m is not None and (
+                    self.view
+                    or m.is_view
+                    or m.trace is not None
+                    or (m.requires_grad and state.grad)
+                ):
                     break
             else:
                 out = wrap(self.impl(*args, **params))  # type: ignore[misc]
@@ -207,7 +213,10 @@ class Op:
         return found
 
     def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
-        return self.vjp(ct, node.saved_out(), *node.args, **node.params)
+        out = node.out
+        if out is not None:
+            out = node.saved_out()
+        return self.vjp(ct, out, *node.args, **node.params)
 
     def _pull_with_needs(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)

@@ -17,7 +17,7 @@ from cbackend import lib
 from . import op as op_module
 from .errors import GradError, ShapeError, message
 from .op import Op, Spec
-from .trace import Leaf, Meta, clock, next_sequence, state
+from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -108,17 +108,30 @@ def fill_node(
 ) -> None:
     """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
     node.op = op
-    node.params = params
     node.edges = edges
-    node.needs = needs = tuple([e is not None for e in edges])
     node.seq = next_sequence()
     node.clock = clock[0]
-    keep, keep_out = op.saved(needs)
-    node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keep)]  # noqa: B905 - hot
+    if params:
+        node.params = params
+    if len(args) == 1:
+        (keep,), keep_out = op.saved(_ALONE)
+        (a,) = args
+        node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
+        if op.takes_needs:
+            node.needs = _ALONE
+    else:
+        needs = tuple([e is not None for e in edges])
+        keeps, keep_out = op.saved(needs)
+        node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
+        if op.takes_needs:
+            node.needs = needs
     if op.partials and irregular(args, out):
         node.specs = tuple([Spec(a) for a in args])
     if keep_out:
         node.out = out
+
+
+_ALONE = (True,)
 
 
 def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:
@@ -209,7 +222,12 @@ def run_backward(
     # the one node due, while there is one: chains never touch the heap
     only: Any = None
     # leaves stay in cts; what else is wanted has to be caught when it comes by
-    inner = wanted and {meta for meta in wanted if meta.op is not None}
+    inner: set[Meta] | None = None
+    if wanted is not None:
+        for meta in wanted:
+            if meta.op is not None:
+                inner = inner or set()
+                inner.add(meta)
 
     for meta, ct in roots:
         if meta in cts:
@@ -226,7 +244,7 @@ def run_backward(
         if not meta.watched:
             node = meta
             ct = cts.pop(meta)
-            if inner and meta in inner:
+            if inner is not None and meta in inner:
                 found[meta] = ct
         elif type(meta) is _Due:
             node = meta.node
@@ -235,7 +253,7 @@ def run_backward(
             ct = cts.pop(meta)
             if meta.hooks is not None:
                 ct = run_hooks(meta, ct)
-            if inner and meta in inner:
+            if inner is not None and meta in inner:
                 found[meta] = ct
             if meta.retains_grad:
                 accumulate(meta, ct)
@@ -250,8 +268,12 @@ def run_backward(
             node = meta
         if node.clock >= 0 and (clock[0] != node.clock or node.args is None):
             check_saved(node)
-        for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
-            if edge is None or g is None:
+        i = 0
+        edges = node.edges
+        for g in node.op.pull(node, ct):
+            edge = edges[i]
+            i += 1
+            if g is None or edge is None:
                 continue
             if edge in cts:
                 cts[edge] = cts[edge] + g
@@ -268,17 +290,26 @@ def run_backward(
             heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph and node.clock >= 0:
             node.args = node.out = None
-    for meta in [m for m in cts if type(m) is Leaf and m.successor is not None]:
-        ct, leaf = cts.pop(meta), meta
-        while leaf.successor is not None:
-            leaf = leaf.successor
-        cts[leaf] = cts[leaf] + ct if leaf in cts else ct
+    for meta in cts:
+        if meta.successor is not None:
+            cts = _moved_on(cts)
+            break
     for meta, ct in cts.items():
         if meta.hooks is not None:
             ct = run_hooks(meta, ct)
         if wanted is None or meta in wanted:
             found[meta] = ct
     return found
+
+
+def _moved_on(cts: dict[Meta, Any]) -> dict[Meta, Any]:
+    """Cotangents of leaves that were written without being recorded go to what they are now."""
+    moved: dict[Meta, Any] = {}
+    for meta, ct in cts.items():
+        while meta.successor is not None:
+            meta = meta.successor
+        moved[meta] = moved[meta] + ct if meta in moved else ct
+    return moved
 
 
 class _Due:

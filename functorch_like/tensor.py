@@ -20,7 +20,7 @@ from .tape import Node
 from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
-_release = lib.cb_release
+_release, _retain = lib.cb_release, lib.cb_retain
 if TYPE_CHECKING:  # autograd.backward: set by autograd.py, which imports this module
 
     def run_backward_from(*args: Any) -> None: ...
@@ -307,9 +307,11 @@ class Tensor:
 
     def _alias(self) -> Tensor:
         """Another plain shell for the same value: memory, or a tracer; without tape."""
-        m = self._current()
+        m = self._m
+        if m is not None:
+            m = self._current()
         t = _new(Tensor)
-        t._v = lib.cb_retain(self._v)
+        t._v = _retain(self._v)
         t._m = None if m is None or m.trace is None else m.tracer or m
         return t
 
@@ -789,16 +791,16 @@ def wrap(handles: Any) -> Any:
     return t
 
 
-_ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
-
-
 def ones_of(x: Tensor) -> Tensor:
     """Ones of x's shape, dtype and device: where a backward pass starts."""
     v = x._v
     if v:
-        return wrap(lib.cb_full(v.dtype, v.device, v.ndim, v.shape, _ONE))
+        return wrap(lib.cb_ones_like(v))
     shape = x._shape
     return wrap(lib.cb_full(x._concrete.dtype, x._place, len(shape), shape, _ONE))
+
+
+_ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
 
 
 def traced(value: TracerValue) -> Tensor:

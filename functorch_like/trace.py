@@ -72,6 +72,8 @@ class Meta:
     inside: Trace | None = None  # the trace in which detach() made the tensor, from older memory
     # of a tracer: is it known to be made elementwise from tensors of its shape and dtype?
     regular = False
+    # of a leaf: its meta since it was given another value by a write that is not recorded
+    successor: Leaf | None = None
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 
@@ -86,8 +88,6 @@ class Leaf(Meta):
 
     requires_grad = True
     seq = 0  # when it was asked for
-    # the leaf's meta since it was given another value by a write that is not recorded
-    successor: Leaf | None = None
 
 
 class TracerValue(Meta):
@@ -119,13 +119,12 @@ class Trace:
     functional = False  # is a write always a new value, also of tensors made inside?
 
     finished = False
-
-    def __init__(self) -> None:
-        self.parent = state.trace
-        self.site = _user_site()
+    parent: Trace | None = None  # the context below
+    site: Any = None  # of the call that started the trace, see _user_site
 
     def __enter__(self):
         self.parent = state.trace
+        self.site = _user_site()
         self.first = next_sequence()
         self.first_storage = _storage_serial()
         active.append(self)

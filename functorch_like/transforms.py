@@ -249,13 +249,14 @@ def grad(
     """
     both = value_and_grad(function, argnums, has_aux)
     nest = _Nest(function, argnums) if _is_simple(argnums, has_aux) else None
+    at: Any = argnums
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if nest is not None and len(args) > nest.at and isinstance(args[nest.at], Tensor):
-            if nest.order > 2 and not args[nest.at].ndim:
+        if nest is not None and len(args) > at and isinstance(args[at], Tensor):
+            if nest.order > 2 and not args[at].ndim:
                 return nest.derivative(args, kwargs)
-            return _by_one_tensor(function, nest.at, args, kwargs)[1]
+            return _by_one_tensor(function, at, args, kwargs)[1]
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 

@@ -103,31 +103,30 @@ class VjpTrace(Trace):
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         primals: list[Tensor] = []
         edges: list[Meta | None] = []
-        traced_any = False
+        records = False
         parent = self.parent
-        plain = parent is None  # may the kernel be called without asking anyone?
+        plain = parent is None and op.impl is not None  # may the kernel be called directly?
         for a in args:
             m = a._m
+            edge = None
             if m is not None:
                 if m.trace is self:
                     value = m.tracer or m
                     a = value.primal
-                    edges.append(value.node)
-                    traced_any = True
-                    plain = plain and a._m is None
-                else:
-                    edges.append(None)
+                    edge = value.node
+                    records = True
+                if a._m is not None:
                     plain = False
-            else:
-                edges.append(None)
+            edges.append(edge)
             primals.append(a)
-        records = traced_any and op.differentiable
-        if records and op.pull is None:
-            return op.decompose(*args, **params)  # type: ignore[misc]
+        if records:
+            records = op.differentiable
+            if records and op.pull is None:
+                return op.decompose(*args, **params)  # type: ignore[misc]
         state.trace = parent
         try:
-            if plain and op.impl is not None:
-                handles = op.impl(*primals, **params)
+            if plain:
+                handles = op.impl(*primals, **params)  # type: ignore[misc]
                 if not handles:
                     fail(op, args)
                 out = wrap(handles)
@@ -139,12 +138,10 @@ class VjpTrace(Trace):
             fill_node(node, op, primals, params, out, tuple(edges))
         finally:
             state.trace = self
-        return self.outputs(node, out)
+        return self.outputs(node, out) if type(out) is tuple else self.tracer(out, node)
 
     def outputs(self, node: VjpNode, out: Any) -> Any:
-        """Tracers of the result, or results, of a node."""
-        if type(out) is not tuple:
-            return self.tracer(out, node)
+        """Tracers of the results of an operation with several."""
         return tuple(
             [
                 self.tracer(t, VjpOutput(node, i)) if t.dtype.is_inexact else t

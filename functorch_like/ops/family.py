@@ -24,6 +24,7 @@ from ..tensor import Tensor, known_regular
 from ..trace import active, clock, next_sequence, state
 
 _new = object.__new__
+_retain = lib.cb_retain
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -137,48 +138,63 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
     return ct
 
 
-def _puller(partial: Any, i: int) -> Callable[[Any, Tensor], Tensor | None]:
-    """`pull(node, ct)` for input i: the cotangent times the conjugate of its partial derivative."""
+def _puller(partial: Any) -> Callable[..., Tensor | None] | None:
+    """`pull(ct, *inputs, out)` for one input: ct times the conjugate of the partial derivative.
+
+    None stands for the cotangent itself.
+    """
     if type(partial) is int:
+        return {1: None, -1: lambda ct, *_: -ct, 0: lambda *_: None}[partial]
+    if partial.__class__ is chain:
+        return partial.function
 
-        def pull(node: Any, ct: Tensor) -> Tensor | None:
-            g = ct if partial == 1 else -ct
-            return g if node.specs is None else sum_to(g, node.specs[i])
-
-        return pull if partial else lambda _node, _ct: None
-    apply, factor = (partial.function, None) if partial.__class__ is chain else (None, partial)
-
-    def pull(node: Any, ct: Tensor) -> Tensor | None:
-        out = node.out
-        if out is not None and state.grad:
-            out = node.saved_out()
-        if apply is not None:
-            g = apply(ct, *node.args, out)
-        else:
-            slope = factor(*node.args, out)  # type: ignore[misc]
-            g = mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
-        return g if node.specs is None else sum_to(g, node.specs[i])
+    def pull(ct: Tensor, *saved: Any) -> Tensor:
+        slope = partial(*saved)
+        return mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
 
     return pull
 
 
 def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tensor | None]]:
     """The reverse rule of an elementwise op, from its partial derivatives."""
-    pullers = [_puller(partial, i) for i, partial in enumerate(partials)]
-    if len(pullers) == 1:
-        (only,) = pullers
-        return lambda node, ct: (only(node, ct),)
-    if len(pullers) == 2:
-        first, second = pullers
+    pullers = [_puller(partial) for partial in partials]
 
-        def pull_two(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
-            x, y = node.edges
-            return None if x is None else first(node, ct), None if y is None else second(node, ct)
+    def pull_one(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        if pull is not None:
+            out = node.out
+            if out is not None and state.grad:
+                out = node.saved_out()
+            ct = pull(ct, node.args[0], out)  # type: ignore[assignment]
+        return (ct if node.specs is None else sum_to(ct, node.specs[0]),)
 
-        return pull_two
-    return lambda node, ct: [
-        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
-    ]
+    def pull_two(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        x, y = node.edges
+        out = node.out
+        if out is not None and state.grad:
+            out = node.saved_out()
+        gx = gy = None
+        if x is not None:
+            gx = ct if pull is None else pull(ct, *node.args, out)
+        if y is not None:
+            gy = ct if second is None else second(ct, *node.args, out)
+        specs = node.specs
+        if specs is not None:
+            gx = None if gx is None else sum_to(gx, specs[0])
+            gy = None if gy is None else sum_to(gy, specs[1])
+        return gx, gy
+
+    def pull_many(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        out = node.saved_out()
+        found: list[Tensor | None] = []
+        for i, (edge, pull) in enumerate(zip(node.edges, pullers, strict=True)):
+            g = None
+            if edge is not None:
+                g = ct if pull is None else pull(ct, *node.args, out)
+            found.append(g if g is None or node.specs is None else sum_to(g, node.specs[i]))
+        return found
+
+    pull, second = pullers[0], pullers[-1]
+    return [pull_one, pull_two, pull_many][min(len(pullers), 3) - 1]
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
@@ -290,7 +306,9 @@ def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> T
         if h.flags & 8:
             node.specs = (None if edge_x is None else Spec(x), None if edge_y is None else Spec(y))
     if keep_out:
-        node.out = t._alias()
+        node.out = kept = _new(Tensor)
+        kept._v = _retain(h)
+        kept._m = None
     t._m = node
     return t
 
@@ -571,39 +589,20 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
     return op
 
 
-_code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
-_mul_conj = _elementwise_op(
+mul_conj = binary(
     "mul_conj",
-    lambda x, y: lib.cb_binary(_code_mul_conj, x._v, y._v),
     (
         chain(lambda t, _x, y, _out: times_slope(t, y), lambda t, _x, y, _out: mul_conj(t, y)),
         # antilinear: a cotangent comes back conjugated, a tangent goes on conjugated
         chain(lambda t, x, _y, _out: mul_conj(x, t)),
     ),
-    "binary",
-)
-_mul_conj.samples, _mul_conj.oracle = {"kinds": "int float complex"}, None
-
-
-def mul_conj(x: Tensor, y: Tensor) -> Tensor:
     """x * conj(y): a cotangent x through a factor y; 0 where x is 0, even if y is infinite.
 
     So `where(x > 0, sqrt(x), 0)` has gradient 0 at 0: the branch not taken sends back nothing.
-    """
-    trace = state.trace if active else None
-    if trace is None:
-        if x._m is None and y._m is None:
-            h = lib.cb_binary(_code_mul_conj, x._v, y._v)
-            if h:
-                t = _new(Tensor)
-                t._v = h
-                t._m = None
-                return t
-    elif trace.two is not None:
-        t = trace.two(_mul_conj, mul_conj, x, y)
-        if t is not None:
-            return t
-    return dispatch(_mul_conj, (x, y), {})
+    """,
+    method=False,
+    samples={"kinds": "int float complex"},
+)
 
 
 def result_type(*operands: Any) -> Any:
