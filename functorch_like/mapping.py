@@ -9,7 +9,7 @@ groups may part again. So a mapped function may hold any Python control flow, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -67,13 +67,13 @@ def vmap(
     if axis_name is not None and chunk_size is not None:
         raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
 
-    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int and out_dims == 0
+    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int
     plain = plain and chunk_size is None and axis_name is None
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if plain and not kwargs:
-            out = _of_tensors(function, args, randomness, max_paths)
+            out = _of_tensors(function, args, randomness, max_paths, out_dims)
             if out is not None:
                 return out
         flat, definition = tree.flatten(args)
@@ -99,10 +99,24 @@ def vmap(
     return wrapped
 
 
-def _of_tensors(
-    function: Callable[..., Any], args: tuple[Any, ...], randomness: str, max_paths: int
+def over_lanes(
+    function: Callable[..., Any],
+    args: Sequence[Tensor],
+    out_dim: int = 0,
+    randomness: str = "different",
 ) -> Any:
-    """The usual call without its generality: tensors, mapped in front as are the results.
+    """vmap(function, 0, out_dim)(*args) for tensors of one size in front."""
+    return _of_tensors(function, args, randomness, 1024, out_dim)
+
+
+def _of_tensors(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    randomness: str,
+    max_paths: int,
+    out_dim: int,
+) -> Any:
+    """The usual call without its generality: tensors, mapped in front, one place for all results.
 
     None before anything has run if this is another.
     """
@@ -125,18 +139,21 @@ def _of_tensors(
             completed = True
             m: Any = out._current() if isinstance(out, Tensor) else None
             if m is not None and m.trace is trace:
-                return (m.tracer or m).physical
-            pairs, definition = _unpacked(trace, out)
+                y, definition = (m.tracer or m).physical, None
+            else:
+                pairs, definition = _unpacked(trace, out)
     except LanesDiffer as parting:
         if parting.trace is not trace:
             raise
         groups = parting.groups
     else:
-        return tree.unflatten(definition, [_placed(y, batched, 0, size) for y, batched in pairs])
+        if definition is None:
+            return y if out_dim == 0 else _placed(y, True, out_dim, size)
+        return tree.unflatten(definition, [_placed(y, b, out_dim, size) for y, b in pairs])
     finally:
         if trace.streams:
             trace.finish_streams(completed)
-    run = _Run(function, len(args), [0] * len(args), {}, 0, randomness, None, max_paths)
+    run = _Run(function, len(args), [0] * len(args), {}, out_dim, randomness, None, max_paths)
     return run.finished(size, *run._groups(groups, list(args)))
 
 
@@ -351,7 +368,9 @@ def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
     n = y.ndim
     if not -n <= dim < n:
         raise ValueError(message("vmap", f"out_dims in [{-n}, {n - 1}]", dim))
-    return y if dim == 0 else y.movedim(0, dim)
+    if dim == 0 or dim == -n:
+        return y
+    return y.transpose(0, 1) if n == 2 else y.movedim(0, dim)
 
 
 def _joined(pieces: list[Any], out_dims: Any) -> Any:

@@ -15,10 +15,10 @@ from . import tree
 from .dtypes import DTYPES, can_cast
 from .errors import DTypeError, GradError, ShapeError, message
 from .jvp import JvpTrace
-from .mapping import vmap
+from .mapping import over_lanes, vmap
 from .tape import run_backward
 from .tensor import Tensor, ones_of
-from .vjp import VjpTrace
+from .vjp import VjpTrace, VjpValue
 
 Argnums = int | Sequence[int]
 
@@ -143,27 +143,38 @@ def _scalar(value: Any) -> Tensor:
     return value
 
 
-def _by_one_tensor(
-    function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Value and gradient by the tensor at one position: the usual case, without trees."""
+def _recorded(
+    op: str, function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[VjpTrace, VjpValue, Any, VjpValue | None]:
+    """A call of the function with its argument `at`, a tensor, traced.
+
+    Gives the trace, the argument's value in it, the result, and its value if it is a tensor that
+    depends on the argument.
+    """
     x = args[at]
     if (x._v or x._concrete).dtype not in _INEXACT:
-        _tensors_of("grad", (x,))
+        _tensors_of(op, (x,))
     with VjpTrace() as trace:
         tracer = trace.leaf(x)
-        leaf = tracer._m.node  # the function may rebind the tensor it is given
+        given: Any = tracer._m  # the function may rebind the tensor it is given
         if len(args) == 1:
             out = function(tracer, **kwargs)
         else:
             out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
         m = _current(out)
-    if m is None or m.trace is not trace:
-        return _scalar(out), _zeros_like(x)
-    value = m.tracer or m
-    primal = _scalar(value.primal)
+    return trace, given, out, None if m is None or m.trace is not trace else m.tracer or m
+
+
+def _by_one_tensor(
+    function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Value and gradient by the tensor at one position: the usual case, without trees."""
+    _, given, out, value = _recorded("grad", function, at, args, kwargs)
+    if value is None:
+        return _scalar(out), _zeros_like(args[at])
+    primal, leaf = _scalar(value.primal), given.node
     found = run_backward([(value.node, ones_of(primal))], wanted={leaf})
-    return primal, found[leaf] if leaf in found else _zeros_like(x)
+    return primal, found[leaf] if leaf in found else _zeros_like(given.primal)
 
 
 def _is_simple(argnums: Argnums, has_aux: bool) -> bool:
@@ -338,14 +349,20 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         tracers = [trace.leaf(x) for x in _tensors_of("vjp", flat)]
         inputs: list[Any] = [x._m for x in tracers]
         out, aux = _split_aux("vjp", function(*tree.unflatten(definition, tracers)), has_aux)
-        out_leaves, out_definition = tree.flatten(out)
-        for leaf in out_leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    message("vjp", "tensors in the function's result", type(leaf).__name__)
-                )
-        values = [trace.lower(x) for x in out_leaves]
         aux = _lowered(trace, aux) if has_aux else None
+    value, vjp_fn = _pull_function(trace, inputs, definition, out, len(primals) == 1)
+    return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
+
+
+def _pull_function(
+    trace: VjpTrace, inputs: list[Any], definition: Any, out: Any, single: bool
+) -> tuple[Any, Callable[..., Any]]:
+    """The value of a recorded result, and the function that carries cotangents back."""
+    out_leaves, out_definition = tree.flatten(out)
+    for leaf in out_leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(message("vjp", "tensors in the function's result", type(leaf).__name__))
+    values = [trace.lower(x) for x in out_leaves]
 
     def vjp_fn(ct: Any, retain_graph: bool = True) -> Any:
         """Pulls a cotangent, of the structure of the function's value, back to the primals."""
@@ -361,10 +378,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
             for g, x in zip(grads, inputs, strict=True)
         ]
         result = tree.unflatten(definition, filled)
-        return result[0] if len(primals) == 1 else result
+        return result[0] if single else result
 
-    value = tree.unflatten(out_definition, values)
-    return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
+    return tree.unflatten(out_definition, values), vjp_fn
 
 
 def jvp(
@@ -472,8 +488,13 @@ def jacrev(
               [0., 4.]])
     """
 
+    simple = _is_simple(argnums, has_aux)
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > argnums and isinstance(args[argnums], Tensor):  # type: ignore[operator,index]
+            run = _recorded("jacrev", function, argnums, args, kwargs)  # type: ignore[arg-type]
+            return _jacobian_of(*run, chunk_size)
         positions = _selected("jacrev", args, argnums)
 
         def of_chosen(*chosen: Any) -> Any:
@@ -483,32 +504,55 @@ def jacrev(
             return function(*call, **kwargs)
 
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
-        out_leaves, out_definition = tree.flatten(value)
-        if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
-            (y,) = out_leaves
-            flat, definition = tree.flatten(back(tree.unflatten(out_definition, [ones_of(y)])))
-            rows = [[g.reshape((*y._shape, *g._shape)) if y.ndim else g] for g in flat]
-        else:
-            basis, _ = _basis(out_leaves)
-            stacked = vmap(
-                lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
-            )(*basis)
-            flat, definition = tree.flatten(stacked)
-            rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
-        jacobian = tree.unflatten(
-            out_definition,
-            [
-                _nested([rows[i][o] for i in range(len(flat))], definition)
-                for o in range(len(out_leaves))
-            ],
-        )
+        jacobian = _rows_pulled(value, back, chunk_size)
         if not isinstance(argnums, int) and len(positions) == 1:
-            jacobian = tree.unflatten(
-                out_definition, [(leaf,) for leaf in tree.flatten(jacobian)[0]]
-            )
+            rows, out_definition = tree.flatten(jacobian)
+            jacobian = tree.unflatten(out_definition, [(leaf,) for leaf in rows])
         return (jacobian, aux[0]) if has_aux else jacobian
 
     return wrapped
+
+
+def _jacobian_of(
+    trace: VjpTrace, given: VjpValue, out: Any, value: VjpValue | None, chunk_size: int | str | None
+) -> Any:
+    """The Jacobian of a recorded function of one tensor, by rows."""
+    if value is None or chunk_size is not None:
+        both = _pull_function(trace, [given], tree.flatten((given.primal,))[1], out, True)
+        return _rows_pulled(*both, chunk_size)
+    y, leaf = value.primal, given.node
+
+    def back(ct: Tensor) -> Tensor:
+        found = run_backward([(value.node, ct)], wanted={leaf}, retain_graph=True)
+        return found[leaf] if leaf in found else _zeros_like(given.primal)
+
+    if not y.ndim:  # one row: nothing to map over
+        return back(ones_of(y))
+    rows = over_lanes(back, (_basis([y])[0][0],))
+    return rows if y.ndim == 1 else rows.reshape((*y._shape, *rows._shape[1:]))
+
+
+def _rows_pulled(value: Any, back: Callable[..., Any], chunk_size: int | str | None) -> Any:
+    """The Jacobian, for each output leaf and input leaf, from cotangents of the outputs."""
+    out_leaves, out_definition = tree.flatten(value)
+    if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
+        (y,) = out_leaves
+        flat, definition = tree.flatten(back(tree.unflatten(out_definition, [ones_of(y)])))
+        rows = [[g.reshape((*y._shape, *g._shape)) if y.ndim else g] for g in flat]
+    else:
+        basis, _ = _basis(out_leaves)
+        stacked = vmap(
+            lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
+        )(*basis)
+        flat, definition = tree.flatten(stacked)
+        rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
+    return tree.unflatten(
+        out_definition,
+        [
+            _nested([rows[i][o] for i in range(len(flat))], definition)
+            for o in range(len(out_leaves))
+        ],
+    )
 
 
 def _nested(leaves: list[Tensor], definition: Any) -> Any:
@@ -533,8 +577,13 @@ def jacfwd(
               [0., 4.]])
     """
 
+    simple = _is_simple(argnums, has_aux) and chunk_size is None
+    only: Any = argnums
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > only and isinstance(args[only], Tensor):
+            return _columns_pushed(function, only, args, kwargs, randomness)
         positions = _selected("jacfwd", args, argnums)
         chosen = tuple(args[p] for p in positions)
         flat, definition = tree.flatten(chosen)
@@ -575,6 +624,38 @@ def jacfwd(
         return (jacobian, aux) if has_aux else jacobian
 
     return wrapped
+
+
+def _columns_pushed(
+    function: Callable[..., Any],
+    at: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    randomness: str,
+) -> Any:
+    """jacfwd by one tensor."""
+    x = args[at]
+    if (x._v or x._concrete).dtype not in _INEXACT:
+        _tensors_of("jacfwd", (x,))
+
+    def along(direction: Tensor) -> Any:
+        with JvpTrace() as trace:
+            out = function(*args[:at], trace.leaf(x, direction), *args[at + 1 :], **kwargs)
+            _settled(out)
+        return tree.map(lambda y: _tangent("jacfwd", trace, y), out)
+
+    def shaped(columns: Tensor) -> Tensor:
+        return columns.reshape((*columns._shape[:-1], *x._shape))
+
+    columns = over_lanes(along, _basis([x])[0], -1, randomness)
+    return columns if x.ndim == 1 else tree.map(shaped, columns)
+
+
+def _tangent(op: str, trace: JvpTrace, y: Any) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise TypeError(message(op, "tensors in the function's result", type(y).__name__))
+    primal, tangent = trace.unpack(y)
+    return _zeros_like(primal) if tangent is None else tangent
 
 
 def hessian(

@@ -261,55 +261,65 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
-_NOTHING = ((), (None,), (None, None))
+# The same nodes as tape.record makes, with less said: what is not saved keeps the class's default,
+# and a number stays a Python number.
+_NONE, _NEITHER = (None,), (None, None)
 
 
-def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
-    """The result of a kernel call on operands with memory, recorded if one of them requires grad.
-
-    The same node as tape.record makes, with less said: what is not saved keeps the class's default,
-    and a number stays a Python number.
-    """
+def _recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
+    """The result of a kernel call on an operand with memory and a meta, recorded if that asks."""
     t = _new(Tensor)
     t._v = h
-    t._m = None
-    if not (state.grad and op.differentiable):
+    if not (m.requires_grad and op.differentiable and state.grad):
+        t._m = None
         return t
-    edge_x = mx if mx is not None and mx.requires_grad else None
-    edge_y = my if my is not None and my.requires_grad else None
-    which = (edge_x is not None) + 2 * (edge_y is not None)
-    if not which:
-        return t
-    node = _new(Node)
+    t._m = node = _new(Node)
     node.op = op
     node.seq = next_sequence()
-    keep = op.keeps[which]
-    if keep is None:
-        keep = op.kept(arity, which)
-    saves, keep_x, keep_y, keep_out = keep
-    if arity == 1:
-        node.edges = (edge_x,)
-        if saves:
-            node.clock = clock[0]
-            node.args = (x if keep_x else None,)
-        else:
-            node.args = _NOTHING[1]
-        if op.changes_dtype and h.flags & 8:
-            node.specs = (Spec(x),)
+    node.edges = (m,)
+    saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
+    if saves:
+        node.clock = clock[0]
+        node.args = (x,) if keep_x else _NONE
+        if keep_out:
+            node.out = out = _new(Tensor)
+            out._v = _retain(h)
+            out._m = None
     else:
-        node.edges = (edge_x, edge_y)
-        if saves:
-            node.clock = clock[0]
-            node.args = (x if keep_x else None, y if keep_y else None)
-        else:
-            node.args = _NOTHING[2]
-        if h.flags & 8:
-            node.specs = (None if edge_x is None else Spec(x), None if edge_y is None else Spec(y))
-    if keep_out:
-        node.out = kept = _new(Tensor)
-        kept._v = _retain(h)
-        kept._m = None
-    t._m = node
+        node.args = _NONE
+    if op.changes_dtype and h.flags & 8:
+        node.specs = (Spec(x),)
+    return t
+
+
+def _recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
+    """The result of a kernel call on two operands with memory, recorded if one of them asks."""
+    t = _new(Tensor)
+    t._v = h
+    if m is not None and not m.requires_grad:
+        m = None
+    if n is not None and not n.requires_grad:
+        n = None
+    which = (m is not None) + 2 * (n is not None)
+    if not (which and op.differentiable and state.grad):
+        t._m = None
+        return t
+    t._m = node = _new(Node)
+    node.op = op
+    node.seq = next_sequence()
+    node.edges = (m, n)
+    saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(2, which)
+    if saves:
+        node.clock = clock[0]
+        node.args = (x if keep_x else None, y if keep_y else None)
+        if keep_out:
+            node.out = out = _new(Tensor)
+            out._v = _retain(h)
+            out._m = None
+    else:
+        node.args = _NEITHER
+    if h.flags & 8:
+        node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
     return t
 
 
@@ -418,7 +428,7 @@ def unary(
             elif m.trace is None and not m.is_view:
                 h = call(code, x._v)
                 if h:
-                    return _recorded(op, h, x, None, m, None, 1)
+                    return _recorded_one(op, h, x, m)
         elif trace.one is not None and x.__class__ is Tensor:
             t = trace.one(op, function, x)
             if t is not None:
@@ -504,7 +514,7 @@ def binary(
                     h = None
                 if h:
                     if m is not None or n is not None:
-                        return _recorded(op, h, x, y, m, n, 2)
+                        return _recorded_two(op, h, x, y, m, n)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
@@ -537,7 +547,7 @@ def binary(
                     h = call_int(code, x._v, y, 1)
                 if h:
                     if m is not None:
-                        return _recorded(op, h, y, x, None, m, 2)
+                        return _recorded_two(op, h, y, x, None, m)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
