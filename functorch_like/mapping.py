@@ -50,6 +50,7 @@ def vmap(
       ValueError: in_dims out of range or of another structure, no mapped argument, sizes that
         differ.
       TraceError: more paths than max_paths; lanes whose results differ in shape.
+      Exceptions of the function raised on the way of some lanes have a note that lists them.
     Example:
       >>> vmap(lambda x: x.sum())(tensor([[1.0, 2.0], [3.0, 4.0]]))
       tensor([3., 7.])
@@ -93,7 +94,9 @@ def vmap(
         for start in range(0, size, chunk):
             stop = min(start + chunk, size)
             some = [x if d is None else x[start:stop] for x, d in zip(fronted, dims, strict=True)]
-            pieces.append(run.finished(stop - start, *run.lanes(stop - start, some)))
+            with _Naming(run, range(start, stop)):
+                pairs = run.lanes(stop - start, some, range(start, stop))
+            pieces.append(run.finished(stop - start, *pairs))
         return _joined(pieces, out_dims)
 
     return wrapped
@@ -154,7 +157,7 @@ def _of_tensors(
         if trace.streams:
             trace.finish_streams(completed)
     run = _Run(function, len(args), [0] * len(args), {}, out_dim, randomness, None, max_paths)
-    return run.finished(size, *run._groups(groups, list(args)))
+    return run.finished(size, *run._groups(groups, list(args), range(size)))
 
 
 def _unpacked(trace: VmapTrace, out: Any) -> tuple[list[Any], Any]:
@@ -188,9 +191,16 @@ class _Run:
         self.kwargs, self.out_dims, self.randomness = kwargs, out_dims, randomness
         self.axis_name, self.max_paths = axis_name, max_paths
         self.paths = 1
+        self.named: Exception | None = None  # the exception whose lanes have been told
 
-    def lanes(self, size: int, leaves: list[Any]) -> tuple[list[Any], Any]:
-        """(results, each with whether its dimension 0 is mapped; the tree they stand in)."""
+    def lanes(
+        self, size: int, leaves: list[Any], numbers: Sequence[int] | None = None
+    ) -> tuple[list[Any], Any]:
+        """(results, each with whether its dimension 0 is mapped; the tree they stand in).
+
+        Args:
+          numbers: which lanes of the whole these are.
+        """
         trace = VmapTrace(size, self.randomness, self.axis_name)
         trace.run_one_lane = lambda: self._one_lane(leaves)
         completed = False
@@ -212,7 +222,7 @@ class _Run:
         finally:
             if trace.streams:
                 trace.finish_streams(completed)
-        return self._groups(groups, leaves)
+        return self._groups(groups, leaves, range(size) if numbers is None else numbers)
 
     def _one_lane(self, leaves: list[Any]) -> None:
         inputs = [x if d is None else x[0] for x, d in zip(leaves, self.dims, strict=True)]
@@ -227,7 +237,9 @@ class _Run:
 
         return lanes_that_fit(run, leaves, [d is not None for d in self.dims], size)
 
-    def _groups(self, groups: list[list[int]], leaves: list[Any]) -> tuple[list[Any], Any]:
+    def _groups(
+        self, groups: list[list[int]], leaves: list[Any], numbers: Sequence[int]
+    ) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""
         from .ops.creation import tensor
         from .ops.join import cat
@@ -258,7 +270,9 @@ class _Run:
                 x if d is None else x.index_select(0, at)
                 for x, d in zip(leaves, self.dims, strict=True)
             ]
-            ran.append(self.lanes(len(lanes), some))
+            whose = [numbers[lane] for lane in lanes]
+            with _Naming(self, whose):
+                ran.append(self.lanes(len(lanes), some, whose))
         definition = ran[0][1]
         order = [lane for lanes in groups for lane in lanes]
         back = tensor(sorted(range(len(order)), key=order.__getitem__))
@@ -296,6 +310,29 @@ class _Run:
             definition,
             [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)],
         )
+
+
+class _Naming:
+    """Adds to an exception in which lanes of a run it was raised."""
+
+    def __init__(self, run: _Run, lanes: Sequence[int]):
+        self.run, self.lanes = run, lanes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if not isinstance(error, Exception) or self.run.named is error:
+            return  # none, a parting of lanes, or named by a smaller group
+        self.run.named = error
+        shown = [str(lane) for lane in self.lanes[:10]]
+        if len(self.lanes) > 10:
+            shown += ["...", str(self.lanes[-1])]
+        note = f"in lane{'s' if len(shown) > 1 else ''} {', '.join(shown)} of vmap"
+        if hasattr(error, "add_note"):
+            error.add_note(note)
+        elif error.args and isinstance(error.args[0], str):  # Python 3.10
+            error.args = (f"{error.args[0]} ({note})", *error.args[1:])
 
 
 def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int | None]:

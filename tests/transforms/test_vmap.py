@@ -445,6 +445,32 @@ def test_control_flow_is_bounded():
         ft.vmap(lambda x: x if x > 0 else -x)(ft.tensor(MIXED))
 
 
+def test_an_exception_names_its_lanes():
+    def f(x):
+        if x > 3:
+            if x > 5:
+                raise ValueError("too large")
+            return x
+        return -x
+
+    def notes(call):
+        with pytest.raises(ValueError, match="too large") as caught:
+            call()
+        return getattr(caught.value, "__notes__", [str(caught.value)])
+
+    xs = ft.arange(8.0)
+    assert notes(lambda: ft.vmap(f)(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(f, chunk_size=3)(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(ft.grad(f))(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(ft.vmap(f))(xs.reshape(2, 4))) == [
+        "in lanes 2, 3 of vmap",
+        "in lane 1 of vmap",
+    ]
+    many = notes(lambda: ft.vmap(f)(ft.arange(20.0)))
+    assert many == ["in lanes 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ..., 19 of vmap"]
+
+
+
 # ---- random numbers ----
 
 
