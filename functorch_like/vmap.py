@@ -218,6 +218,8 @@ class VmapTrace(Trace):
         if used is None:
             start = _position(generator)
             self.streams[generator] = (start, 0)
+            if not self.size:
+                return 0
             self.run_one_lane()
             used = self.streams[generator] = (start, _position(generator) - start)
             _seek(generator, start)
