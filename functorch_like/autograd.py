@@ -19,49 +19,51 @@ from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
 def _roots(
     op: str, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]
 ) -> list[tuple[Meta, Tensor]]:
-    roots = []
     if len(tensors) != len(gradients):
         raise ValueError(message(op, f"one gradient an output ({len(tensors)})", len(gradients)))
-    for t, g in zip(tensors, gradients, strict=True):
+    return [_root(op, t, g) for t, g in zip(tensors, gradients, strict=True)]
+
+
+def _root(op: str, t: Tensor, g: Any) -> tuple[Meta, Tensor]:
+    """Where a backward pass starts, and with what cotangent: g, or 1 for a real scalar."""
+    m = t._m
+    if m is not None and m.is_view:
         m = t._current()
-        if m is None or not m.requires_grad:
+    if m is None or not m.requires_grad:
+        raise GradError(
+            message(
+                op,
+                "a tensor that requires grad",
+                "one that does not",
+                "Call requires_grad_() on an input, "
+                "and check that no no_grad() or detach() is in between.",
+            )
+        )
+    if g is None:
+        v = t._v
+        if (v.numel if v else t.numel()) != 1:
+            raise GradError(
+                message(op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=.")
+            )
+        if (v or t._concrete).dtype >= lib.CB_C64:
             raise GradError(
                 message(
                     op,
-                    "a tensor that requires grad",
-                    "one that does not",
-                    "Call requires_grad_() on an input, "
-                    "and check that no no_grad() or detach() is in between.",
+                    "a real result",
+                    f"dtype {t.dtype}",
+                    "Reduce it to a real number, or pass gradient=.",
                 )
             )
-        if g is None:
-            v = t._v
-            if (v.numel if v else t.numel()) != 1:
-                raise GradError(
-                    message(
-                        op, "a scalar", f"shape {list(t._shape)}", "Reduce it, or pass gradient=."
-                    )
-                )
-            if (v or t._concrete).dtype >= lib.CB_C64:
-                raise GradError(
-                    message(
-                        op,
-                        "a real result",
-                        f"dtype {t.dtype}",
-                        "Reduce it to a real number, or pass gradient=.",
-                    )
-                )
-            g = ones_of(t)
-        elif not isinstance(g, Tensor):
-            raise TypeError(message(op, "a tensor as the gradient", type(g).__name__))
-        elif g._shape != t._shape:
-            raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
-        elif g.dtype is not t.dtype:
-            if not can_cast(g.dtype, t.dtype):
-                raise DTypeError(message(op, f"a gradient of dtype {t.dtype}", g.dtype))
-            g = g.to(t.dtype)
-        roots.append((m, g))
-    return roots
+        return m, ones_of(t)
+    if not isinstance(g, Tensor):
+        raise TypeError(message(op, "a tensor as the gradient", type(g).__name__))
+    if g._shape != t._shape:
+        raise ShapeError(message(op, f"a gradient of shape {list(t._shape)}", list(g._shape)))
+    if g.dtype is not t.dtype:
+        if not can_cast(g.dtype, t.dtype):
+            raise DTypeError(message(op, f"a gradient of dtype {t.dtype}", g.dtype))
+        g = g.to(t.dtype)
+    return m, g
 
 
 def backward(
@@ -76,10 +78,11 @@ def backward(
     See Tensor.backward.
     """
     if isinstance(tensors, Tensor):
-        tensors, grad_tensors = [tensors], [grad_tensors]
-    elif grad_tensors is None:
-        grad_tensors = [None] * len(tensors)
-    roots = _roots("backward", tensors, grad_tensors)
+        roots = [_root("backward", tensors, grad_tensors)]
+    else:
+        if grad_tensors is None:
+            grad_tensors = [None] * len(tensors)
+        roots = _roots("backward", tensors, grad_tensors)
     wanted = None
     if inputs is not None:
         sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -133,8 +136,9 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
         meta.grad = earlier + g
     else:
         earlier.add_(g)
-    for hook in list(meta.after_hooks or ()):
-        hook(meta)
+    if meta.after_hooks:
+        for hook in list(meta.after_hooks):
+            hook(meta)
 
 
 def _own_references() -> int:

@@ -14,18 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial, wraps
 from typing import Any
-from weakref import WeakSet, ref
 
 from cbackend import lib
 
-from . import tree
-from .errors import TraceError, message
+from .errors import message
 from .op import Op, dispatch
 from .replay import Place, Recorded, Recorder, Step, replay
 from .tape import Node
 from .tensor import Tensor
 from .trace import Trace, clock, state
-from .vjp import VjpTrace, VjpValue
+from .vjp import VjpNode, VjpTrace
 
 Policy = Callable[[Op, dict[str, Any]], bool]
 
@@ -76,20 +74,6 @@ def _as_policy(policy: Any) -> Policy | None:
     )
 
 
-class _DroppedValue(VjpValue):
-    """A value whose primal was freed; a look at it has it computed again."""
-
-    region: Any
-
-    @property
-    def primal(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
-        region, place = self.region
-        value = region.value(place)
-        self.__class__ = VjpValue  # type: ignore[assignment]
-        self.primal = value  # type: ignore[misc]
-        return value
-
-
 class _Region:
     """What one recorder saw of a checkpointed call, and the nodes that lack their saved tensors."""
 
@@ -100,8 +84,6 @@ class _Region:
         self.recorder.slip_over(parent)
         self.nodes: list[tuple[Node, list[Any], tuple[Place, ...] | None]] = []
         self.values: list[tuple[Node, list[Any], tuple[Place, ...] | None]] = []
-        self.shells: list[Any] = []  # weak references that call back
-        self.results: WeakSet[Any] = WeakSet()  # values that leave the function: they stay
 
     @property
     def steps(self) -> list[Step]:
@@ -110,25 +92,20 @@ class _Region:
     def strip(self, index: int, outs: tuple[Tensor, ...]) -> None:
         """Takes the saved tensors from the nodes that an operation has just made."""
         step = self.steps[index]
-        keep = self.policy is not None and self.policy(step.op, step.params)
-        if keep:
+        if self.policy is not None and self.policy(step.op, step.params):
             step.kept = tuple([t._alias() for t in outs])
         first = outs[0]._m
         if first is not None and first.requires_grad:
             node = getattr(first, "node", first)
-            if isinstance(node, Node) and not isinstance(node, VjpValue):
+            if isinstance(node, Node) and not isinstance(node, VjpNode):
                 self._empty(node, index, step, self.nodes, self.restore_tape)
         if self.trace is None:
             return
-        for i, t in enumerate(outs):
+        for t in outs:
             value = self.trace.value_of(t)
-            if value is None:
-                continue
-            self._empty(getattr(value, "node", value), index, step, self.values, self.restore_trace)
-            if type(value) is VjpValue and not keep:
-                # the node is also the tracer: its value lives as long as somebody can ask for it
-                drop = partial(_drop, ref(value), (self, (index, i)))
-                self.shells.append(ref(t, drop))
+            if value is not None:
+                node = getattr(value.node, "node", value.node)
+                self._empty(node, index, step, self.values, self.restore_trace)
 
     def _empty(
         self,
@@ -177,7 +154,7 @@ class _Region:
         wanted |= {place for _, _, out in entries for place in out or ()}
         found = replay(self.steps, wanted, lower=lower)
         for node, args, out in entries:
-            on_tape = not isinstance(node, VjpValue)
+            on_tape = not isinstance(node, VjpNode)
             node.args = [
                 a if type(a) is not tuple else _connected(found[a], edge if on_tape else None)
                 for a, edge in zip(args, node.edges, strict=True)
@@ -188,21 +165,6 @@ class _Region:
             node.op, node.clock = node.op.op, clock[0]
         if self.recorder.finished and not self.nodes and not self.values:
             self.recorder.steps = []  # lets go of the inputs
-
-    def value(self, place: Place) -> Tensor:
-        """One dropped value of the transform's level."""
-        assert self.trace is not None
-        if not self.steps:
-            raise TraceError(
-                message(
-                    "checkpoint",
-                    "values that leave the checkpointed function as its results",
-                    "one that was kept elsewhere and asked for after the backward pass",
-                    "Return it from the function.",
-                )
-            )
-        with _At(self.trace.parent):
-            return replay(self.steps, [place], lower=self.trace.lower)[place]
 
 
 def _connected(t: Tensor, meta: Any) -> Tensor:
@@ -225,14 +187,6 @@ class _At:
 
     def __exit__(self, *exc: object) -> None:
         state.trace = self.saved
-
-
-def _drop(value: Any, region: Any, _shell: Any) -> None:
-    node = value()
-    if node is not None and type(node) is VjpValue and node not in region[0].results:
-        node.__class__ = _DroppedValue
-        del node.__dict__["primal"]
-        node.region = region  # type: ignore[attr-defined]
 
 
 def checkpoint(
@@ -303,11 +257,7 @@ def _run(
                     moved.append((upper, lower))
                     upper.parent = region.recorder
         state.trace = regions[0].recorder
-        out = function(*args, **kwargs)
-        for leaf in tree.flatten(out)[0]:
-            if isinstance(leaf, Tensor):
-                _keep(leaf, regions)
-        return out
+        return function(*args, **kwargs)
     finally:
         state.trace = top
         for trace in traces:  # an outer checkpoint is responsible for what is in an inner one too
@@ -317,18 +267,6 @@ def _run(
             upper.parent = lower
         for region in regions:
             region.recorder.lift()
-
-
-def _keep(t: Tensor, regions: Sequence[_Region]) -> None:
-    """Notes a result, at all levels of transforms."""
-    while True:
-        meta: Any = t._current()
-        if meta is None or meta.trace is None:
-            return
-        value = meta.tracer or meta
-        for region in regions:
-            region.results.add(value)
-        t = value.inner()
 
 
 def checkpoint_sequential(

@@ -9,16 +9,22 @@ integration. Where a recurrence is cheaper than that recursion, it stands in REC
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from math import factorial
+from math import factorial, isfinite
 from typing import Any
+
+from cbackend import lib
 
 from . import tree
 from .errors import message
+from .jvp import JvpTrace
 from .op import Op, dispatch
-from .tensor import Tensor, traced
-from .trace import Outside, Trace, TracerValue, next_sequence
+from .tensor import Tensor, ones_of, traced, wrap
+from .trace import Outside, Trace, TracerValue, next_sequence, state
 from .transforms import _like, _settled, _tensors_of, _zeros_like
+from .vjp import VjpTrace
+from .vmap import VmapTrace
 
 Series = list[Any]  # Taylor coefficients from order 0 on; None for zero, except at order 0
 
@@ -36,6 +42,10 @@ class JetValue(TracerValue):
 
     def inner(self) -> Tensor:
         return self.series[0]
+
+
+class NeedsNesting(BaseException):
+    """A derivative by Taylor mode met what only nested transforms know the meaning of."""
 
 
 class JetTrace(Trace):
@@ -189,6 +199,10 @@ def _bilinear(op: Op, params: dict[str, Any], order: int, a: Series, b: Series) 
     return _of_one_shape(row)
 
 
+def _mul(_op: Op, _params: dict[str, Any], order: int, a: Series, b: Series) -> Series:
+    return _of_one_shape([_product(operator.mul, a, b, k) for k in range(order + 1)])
+
+
 def _linear(op: Op, params: dict[str, Any], order: int, a: Series, b: Series) -> Series:
     """add and sub."""
     sign = 1 if op.name == "add" else -1
@@ -210,8 +224,19 @@ def _of_one_shape(row: Series) -> Series:
     return fitted
 
 
+def _squared(x: Series, k: int) -> Any:
+    """Order k of the square."""
+    total = None
+    for j in range((k + 1) // 2):
+        if x[j] is not None and x[k - j] is not None:
+            total = _plus(total, x[j] * x[k - j])
+    total = _scaled(total, 2)
+    middle = x[k // 2] if k % 2 == 0 else None
+    return total if middle is None else _plus(total, middle * middle)
+
+
 def _square(_op: Op, _params: dict[str, Any], order: int, x: Series) -> Series:
-    return [_product(lambda a, b: a * b, x, x, k) for k in range(order + 1)]
+    return [_squared(x, k) for k in range(order + 1)]
 
 
 def _div(_op: Op, _params: dict[str, Any], order: int, a: Series, b: Series) -> Series:
@@ -269,14 +294,14 @@ def _self_slope(slope: Callable[[Series, int], Any]) -> Callable[..., Series]:
 
 
 def _tanh_slope(y: Series, k: int) -> Any:
-    square = _product(lambda a, b: a * b, y, y, k)
+    square = _squared(y, k)
     if k == 0:
         return 1 - square
     return None if square is None else -square
 
 
 def _sigmoid_slope(y: Series, k: int) -> Any:
-    square = _product(lambda a, b: a * b, y, y, k)
+    square = _squared(y, k)
     return _plus(y[k], None if square is None else -square)
 
 
@@ -293,7 +318,7 @@ def _sqrt(op: Op, _params: dict[str, Any], order: int, x: Series) -> Series:
 
 
 RECURRENCES: dict[str, Callable[..., Series]] = {
-    "mul": _bilinear,
+    "mul": _mul,
     "matmul": _bilinear,
     "convolution": _bilinear,
     "add": _linear,
@@ -308,6 +333,85 @@ RECURRENCES: dict[str, Callable[..., Series]] = {
     "sigmoid": _self_slope(_sigmoid_slope),
     "sqrt": _sqrt,
 }
+
+
+# ---- nested derivatives in one pass ----
+
+_WIDE = (lib.CB_F32, lib.CB_F64)  # where 1 / n! does not get lost
+
+# linear, and with one meaning in forward and reverse mode
+_PLAIN = {
+    "sum", "mean", "matmul", "convolution", "linear", "reshape", "view", "expand", "unsqueeze",
+    "squeeze", "permute", "transpose", "clone", "contiguous", "alias", "getitem", "cat", "stack",
+    "flip", "roll", "repeat", "diagonal", "index_select", "gather", "cumsum", "index_write",
+}  # fmt: skip
+
+
+class DerivativeTrace(JetTrace):
+    """Taylor mode in the place of nested grads: whatever might differ from them is refused."""
+
+    name = "grad"
+
+    def meet_custom(self) -> None:
+        raise NeedsNesting
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        if op.random or not (
+            op.partials
+            or not op.differentiable
+            or op.name in _PLAIN
+            or all(self.unpack(a) is None for a in args)
+        ):
+            raise NeedsNesting
+        out = super().process(op, args, params)
+        for y in out if type(out) is tuple else (out,):
+            if y._concrete.dtype >= lib.CB_C64:
+                raise NeedsNesting
+        return out
+
+
+def nth_derivative(
+    function: Callable[..., Any], order: int, at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor | None:
+    """What `order` nested grads of a function by its 0-d argument number `at` give, in one pass.
+
+    None where that is not sure to be the same: outside of what DerivativeTrace knows, and where
+    the result is not finite, since 0 times infinity is 0 in a backward pass.
+
+    Raises:
+      NeedsNesting: the function does something that this cannot follow.
+    """
+    x = args[at]
+    trace = state.trace
+    while trace is not None:  # recorders would see both attempts
+        if not isinstance(trace, (VjpTrace, JvpTrace, VmapTrace, JetTrace)):
+            return None
+        trace = trace.parent
+    if x._concrete.dtype not in _WIDE or x._place & 255 == lib.CB_META:
+        return None
+    with DerivativeTrace() as trace:
+        tracer = trace.leaf([x, ones_of(x), *[None] * (order - 1)])
+        out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
+        if not isinstance(out, Tensor) or out._shape or not out.dtype.is_floating_point:
+            raise NeedsNesting  # which explains what is wrong
+        row = trace.unpack(out)
+    term = None if row is None or len(row) <= order else row[order]
+    if term is None:
+        return _zeros_like(x)
+    if not _all_finite(term):
+        return None
+    term = _scaled(term, factorial(order))
+    return term if term.dtype is x.dtype else term.to(x.dtype)
+
+
+def _all_finite(x: Tensor) -> bool:
+    """Are all numbers behind a tensor finite, those of all lanes?"""
+    saved, state.trace = state.trace, None
+    try:
+        plain = wrap(lib.cb_retain(x._concrete))
+        return isfinite(plain.item() if plain.numel() == 1 else (plain * 0).sum().item())
+    finally:
+        state.trace = saved
 
 
 def jet(

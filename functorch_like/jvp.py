@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbackend import ffi
+
 from .op import Op, dispatch
-from .tensor import Tensor, traced
+from .tensor import Tensor, known_regular, traced
 from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+_new = object.__new__
+_NULL = ffi.NULL
 
 
 class JvpValue(TracerValue):
@@ -22,6 +27,10 @@ class JvpValue(TracerValue):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.primal._shape
+
+    @property
+    def ndim(self) -> int:
+        return self.primal.ndim
 
     def inner(self) -> Tensor:
         return self.primal
@@ -49,25 +58,90 @@ class JvpTrace(Trace):
             primal = self.unpack(t)[0]
             return bool(primal) if how == "bool" else primal.item()
 
-    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
-        pairs = [self.unpack(a) for a in args]
-        moving = op.differentiable and any(t is not None for _, t in pairs)
-        if moving and op.jvp is None:
-            return op.decompose(*args, **params)  # type: ignore[misc]
-        primals = tuple([p for p, _ in pairs])
+    def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
+        m: Any = x._m
+        if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+            x, t = m.primal, m.tangent
+        elif m is None or not (m.trace is self or m.is_view or m.requires_grad):
+            t = None
+        else:
+            return None
         state.trace = self.parent
         try:
-            out = dispatch(op, primals, params)
+            out = function(x)
+            if not op.differentiable or t is None:
+                return out
+            return self._pushed(out, op.jvp((t,), out, x))  # type: ignore[misc]
+        finally:
+            state.trace = self
+
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
+        t = s = None
+        if x.__class__ is Tensor:
+            m: Any = x._m
+            if m is not None:
+                if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+                    x, t = m.primal, m.tangent
+                elif m.trace is self or m.is_view or m.requires_grad:
+                    return None
+        elif x.__class__ is not float and x.__class__ is not int:
+            return None
+        if y.__class__ is Tensor:
+            m = y._m
+            if m is not None:
+                if m.__class__ is JvpValue and m.trace is self and not m.is_view:
+                    y, s = m.primal, m.tangent
+                elif m.trace is self or m.is_view or m.requires_grad:
+                    return None
+        elif y.__class__ is not float and y.__class__ is not int:
+            return None
+        state.trace = self.parent
+        try:
+            out = function(x, y)
+            if not op.differentiable or (t is None and s is None):
+                return out
+            return self._pushed(out, op.jvp((t, s), out, x, y))  # type: ignore[misc]
+        finally:
+            state.trace = self
+
+    def _pushed(self, out: Tensor, tangent: Tensor) -> Tensor:
+        """The tracer of an elementwise result."""
+        value = JvpValue(self, out, tangent)
+        value.regular = known_regular(out)
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = value
+        return t
+
+    def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        primals: list[Tensor] = []
+        tangents: list[Tensor | None] = []
+        moving = False
+        for a in args:
+            m = a._m
+            t = None
+            if m is not None and m.trace is self:
+                value = m.tracer or m
+                a, t = value.primal, value.tangent
+                moving = True
+            primals.append(a)
+            tangents.append(t)
+        moving = moving and op.differentiable
+        if moving and op.jvp is None:
+            return op.decompose(*args, **params)  # type: ignore[misc]
+        state.trace = self.parent
+        try:
+            out = dispatch(op, tuple(primals), params)
             if not moving:
                 return out
-            tangents = op.jvp([t for _, t in pairs], out, *primals, **params)  # type: ignore[misc]
+            pushed = op.jvp(tangents, out, *primals, **params)  # type: ignore[misc]
         finally:
             state.trace = self
         if type(out) is not tuple:
-            return traced(JvpValue(self, out, tangents))
+            return traced(JvpValue(self, out, pushed))
         return tuple(
             [
                 y if t is None else traced(JvpValue(self, y, t))
-                for y, t in zip(out, tangents, strict=True)
+                for y, t in zip(out, pushed, strict=True)
             ]
         )

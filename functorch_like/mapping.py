@@ -9,7 +9,7 @@ groups may part again. So a mapped function may hold any Python control flow, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -50,6 +50,7 @@ def vmap(
       ValueError: in_dims out of range or of another structure, no mapped argument, sizes that
         differ.
       TraceError: more paths than max_paths; lanes whose results differ in shape.
+      Exceptions of the function raised on the way of some lanes have a note that lists them.
     Example:
       >>> vmap(lambda x: x.sum())(tensor([[1.0, 2.0], [3.0, 4.0]]))
       tensor([3., 7.])
@@ -67,13 +68,13 @@ def vmap(
     if axis_name is not None and chunk_size is not None:
         raise ValueError(message("vmap", "axis_name or chunk_size", "both"))
 
-    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int and out_dims == 0
+    plain = type(in_dims) is int and in_dims == 0 and type(out_dims) is int
     plain = plain and chunk_size is None and axis_name is None
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if plain and not kwargs:
-            out = _of_tensors(function, args, randomness, max_paths)
+            out = _of_tensors(function, args, randomness, max_paths, out_dims)
             if out is not None:
                 return out
         flat, definition = tree.flatten(args)
@@ -93,16 +94,32 @@ def vmap(
         for start in range(0, size, chunk):
             stop = min(start + chunk, size)
             some = [x if d is None else x[start:stop] for x, d in zip(fronted, dims, strict=True)]
-            pieces.append(run.finished(stop - start, *run.lanes(stop - start, some)))
+            with _Naming(run, range(start, stop)):
+                pairs = run.lanes(stop - start, some, range(start, stop))
+            pieces.append(run.finished(stop - start, *pairs))
         return _joined(pieces, out_dims)
 
     return wrapped
 
 
-def _of_tensors(
-    function: Callable[..., Any], args: tuple[Any, ...], randomness: str, max_paths: int
+def over_lanes(
+    function: Callable[..., Any],
+    args: Sequence[Tensor],
+    out_dim: int = 0,
+    randomness: str = "different",
 ) -> Any:
-    """The usual call without its generality: tensors, mapped in front as are the results.
+    """vmap(function, 0, out_dim)(*args) for tensors of one size in front."""
+    return _of_tensors(function, args, randomness, 1024, out_dim)
+
+
+def _of_tensors(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    randomness: str,
+    max_paths: int,
+    out_dim: int,
+) -> Any:
+    """The usual call without its generality: tensors, mapped in front, one place for all results.
 
     None before anything has run if this is another.
     """
@@ -125,19 +142,22 @@ def _of_tensors(
             completed = True
             m: Any = out._current() if isinstance(out, Tensor) else None
             if m is not None and m.trace is trace:
-                return (m.tracer or m).physical
-            pairs, definition = _unpacked(trace, out)
+                y, definition = (m.tracer or m).physical, None
+            else:
+                pairs, definition = _unpacked(trace, out)
     except LanesDiffer as parting:
         if parting.trace is not trace:
             raise
         groups = parting.groups
     else:
-        return tree.unflatten(definition, [_placed(y, batched, 0, size) for y, batched in pairs])
+        if definition is None:
+            return y if out_dim == 0 else _placed(y, True, out_dim, size)
+        return tree.unflatten(definition, [_placed(y, b, out_dim, size) for y, b in pairs])
     finally:
         if trace.streams:
             trace.finish_streams(completed)
-    run = _Run(function, len(args), [0] * len(args), {}, 0, randomness, None, max_paths)
-    return run.finished(size, *run._groups(groups, list(args)))
+    run = _Run(function, len(args), [0] * len(args), {}, out_dim, randomness, None, max_paths)
+    return run.finished(size, *run._groups(groups, list(args), range(size)))
 
 
 def _unpacked(trace: VmapTrace, out: Any) -> tuple[list[Any], Any]:
@@ -171,9 +191,16 @@ class _Run:
         self.kwargs, self.out_dims, self.randomness = kwargs, out_dims, randomness
         self.axis_name, self.max_paths = axis_name, max_paths
         self.paths = 1
+        self.named: Exception | None = None  # the exception whose lanes have been told
 
-    def lanes(self, size: int, leaves: list[Any]) -> tuple[list[Any], Any]:
-        """(results, each with whether its dimension 0 is mapped; the tree they stand in)."""
+    def lanes(
+        self, size: int, leaves: list[Any], numbers: Sequence[int] | None = None
+    ) -> tuple[list[Any], Any]:
+        """(results, each with whether its dimension 0 is mapped; the tree they stand in).
+
+        Args:
+          numbers: which lanes of the whole these are.
+        """
         trace = VmapTrace(size, self.randomness, self.axis_name)
         trace.run_one_lane = lambda: self._one_lane(leaves)
         completed = False
@@ -195,7 +222,7 @@ class _Run:
         finally:
             if trace.streams:
                 trace.finish_streams(completed)
-        return self._groups(groups, leaves)
+        return self._groups(groups, leaves, range(size) if numbers is None else numbers)
 
     def _one_lane(self, leaves: list[Any]) -> None:
         inputs = [x if d is None else x[0] for x, d in zip(leaves, self.dims, strict=True)]
@@ -210,7 +237,9 @@ class _Run:
 
         return lanes_that_fit(run, leaves, [d is not None for d in self.dims], size)
 
-    def _groups(self, groups: list[list[int]], leaves: list[Any]) -> tuple[list[Any], Any]:
+    def _groups(
+        self, groups: list[list[int]], leaves: list[Any], numbers: Sequence[int]
+    ) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""
         from .ops.creation import tensor
         from .ops.join import cat
@@ -241,7 +270,9 @@ class _Run:
                 x if d is None else x.index_select(0, at)
                 for x, d in zip(leaves, self.dims, strict=True)
             ]
-            ran.append(self.lanes(len(lanes), some))
+            whose = [numbers[lane] for lane in lanes]
+            with _Naming(self, whose):
+                ran.append(self.lanes(len(lanes), some, whose))
         definition = ran[0][1]
         order = [lane for lanes in groups for lane in lanes]
         back = tensor(sorted(range(len(order)), key=order.__getitem__))
@@ -279,6 +310,29 @@ class _Run:
             definition,
             [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)],
         )
+
+
+class _Naming:
+    """Adds to an exception in which lanes of a run it was raised."""
+
+    def __init__(self, run: _Run, lanes: Sequence[int]):
+        self.run, self.lanes = run, lanes
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if not isinstance(error, Exception) or self.run.named is error:
+            return  # none, a parting of lanes, or named by a smaller group
+        self.run.named = error
+        shown = [str(lane) for lane in self.lanes[:10]]
+        if len(self.lanes) > 10:
+            shown += ["...", str(self.lanes[-1])]
+        note = f"in lane{'s' if len(shown) > 1 else ''} {', '.join(shown)} of vmap"
+        if hasattr(error, "add_note"):
+            error.add_note(note)
+        elif error.args and isinstance(error.args[0], str):  # Python 3.10
+            error.args = (f"{error.args[0]} ({note})", *error.args[1:])
 
 
 def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int | None]:
@@ -351,7 +405,9 @@ def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
     n = y.ndim
     if not -n <= dim < n:
         raise ValueError(message("vmap", f"out_dims in [{-n}, {n - 1}]", dim))
-    return y if dim == 0 else y.movedim(0, dim)
+    if dim == 0 or dim == -n:
+        return y
+    return y.transpose(0, 1) if n == 2 else y.movedim(0, dim)
 
 
 def _joined(pieces: list[Any], out_dims: Any) -> Any:

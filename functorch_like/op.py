@@ -153,7 +153,13 @@ class Op:
         """Evaluates the op on tensors, whatever they are and whatever is going on."""
         if not active or state.trace is None:
             for a in args:
-                if a._m is not None:
+                m = a._m
+                if m is not None and (
+                    self.view
+                    or m.is_view
+                    or m.trace is not None
+                    or (m.requires_grad and state.grad)
+                ):
                     break
             else:
                 out = wrap(self.impl(*args, **params))  # type: ignore[misc]
@@ -207,7 +213,10 @@ class Op:
         return found
 
     def _pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
-        return self.vjp(ct, node.saved_out(), *node.args, **node.params)
+        out = node.out
+        if out is not None:
+            out = node.saved_out()
+        return self.vjp(ct, out, *node.args, **node.params)
 
     def _pull_with_needs(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)
@@ -240,14 +249,19 @@ if TYPE_CHECKING:  # set by tensor.py and tape.py, which import this module
 
 def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
     """Evaluates an op in the current context and puts it on the tape if an input requires grad."""
+    recorded = False
     for a in args:
         m = a._m
-        if m is not None and m.is_view:
-            sync(a)
+        if m is not None:
+            if m.is_view:
+                sync(a)
+                m = a._m
+            if m.requires_grad:
+                recorded = True
     trace = state.trace if active else None
-    if (
-        op.pull is None and op.differentiable and state.grad and any(a.requires_grad for a in args)
-    ) or (op.impl is None and trace is None):
+    if recorded:
+        recorded = op.differentiable and state.grad
+    if (recorded and op.pull is None) or (op.impl is None and trace is None):
         return op.decompose(*args, **params)  # type: ignore[misc]
     if trace is not None:
         out = trace.process(op, args, params)
@@ -256,12 +270,8 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         if not handles:
             fail(op, args)
         out = wrap(handles)
-    if op.differentiable and state.grad:
-        for a in args:
-            m = a._m
-            if m is not None and m.requires_grad:
-                out = record(op, args, params, out)
-                break
+    if recorded:
+        out = record(op, args, params, out)
     if op.view:
         base = args[0]
         # a reshape may have copied

@@ -359,8 +359,8 @@ class _Gradients:
                     "Reduce it.",
                 )
             )
-        wanted: list[Any] = [reverse.value_of(t) for t in tracers]
-        wanted += [reverse.value_of(t) for _, _, t, _ in uses.uses]
+        inputs_of: list[Any] = [*tracers, *[t for _, _, t, _ in uses.uses]]
+        wanted = [reverse.value_of(t).node for t in inputs_of]  # type: ignore[union-attr]
         cts = reverse.pull_back([losses], [ones_of(self.losses)], wanted, False)
         parts: list[list[Any]] = [[] for _ in values]
         for (p, known, _, finish), g in zip(uses.uses, cts[len(values) :], strict=True):

@@ -23,10 +23,10 @@ from .jvp import JvpTrace
 from .op import Op, Spec
 from .ops.family import sum_to
 from .tape import fill_node, record
-from .tensor import Tensor, traced
+from .tensor import Tensor
 from .trace import Outside, Trace, clock, no_grad, state
 from .transforms import _zeros_like, vjp
-from .vjp import VjpOutput, VjpTrace, VjpValue
+from .vjp import VjpNode, VjpTrace
 from .vmap import VmapTrace
 
 _new = object.__new__
@@ -329,6 +329,7 @@ def invoke(rules: Rules, inputs: Tensors) -> Tensors:
         return _in_reverse(rules, trace, inputs)
     if isinstance(trace, JvpTrace):
         return _in_forward(rules, trace, inputs)
+    trace.meet_custom()
     return rules.call(*inputs)
 
 
@@ -340,27 +341,19 @@ def _alone(outs: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensors:
 
 def _in_reverse(rules: Rules, trace: VjpTrace, inputs: Tensors) -> Tensors:
     """The outputs as values of a reverse-mode trace, whose node has `backward` for its rule."""
-    edges = tuple([trace.value_of(x) for x in inputs])
+    values = [trace.value_of(x) for x in inputs]
+    edges = tuple([None if v is None else v.node for v in values])
     primals = tuple([trace.lower(x) for x in inputs])
     rules.needs[:] = [e is not None for e in edges]
     specs = [Spec(x) for x in primals]
     with Outside(trace):
         outs, back = rules.linearized_back(primals)
     call = _Call(rules, outs, lambda cts: _checked(rules, back(cts), specs))
-    node = _new(VjpValue)
+    node = _new(VjpNode)
     fill_node(node, call, primals, {}, outs, edges)
-    node.trace = trace
-    if len(outs) == 1:
-        if not outs[0].dtype.is_inexact:
-            return outs
-        node.primal = outs[0]
-        return (traced(node),)
-    return tuple(
-        [
-            traced(VjpOutput(trace, node, i, y)) if y.dtype.is_inexact else y
-            for i, y in enumerate(outs)
-        ]
-    )
+    if len(outs) > 1:
+        return trace.outputs(node, tuple(outs))
+    return (trace.tracer(outs[0], node),) if outs[0].dtype.is_inexact else outs
 
 
 def _in_forward(rules: Rules, trace: JvpTrace, inputs: Tensors) -> Tensors:

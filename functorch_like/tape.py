@@ -17,7 +17,7 @@ from cbackend import lib
 from . import op as op_module
 from .errors import GradError, ShapeError, message
 from .op import Op, Spec
-from .trace import Leaf, Meta, clock, next_sequence, state
+from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -92,6 +92,8 @@ def irregular(args: Sequence[Tensor], out: Tensor) -> bool:
     """Does an input differ in shape or dtype from the result?"""
     if out._v:
         return bool(out._v.flags & 8)
+    if out._m.regular:
+        return False
     shape, dtype = out._shape, out.dtype
     return any(a._shape != shape or a.dtype is not dtype for a in args)
 
@@ -106,17 +108,30 @@ def fill_node(
 ) -> None:
     """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
     node.op = op
-    node.params = params
     node.edges = edges
-    node.needs = needs = tuple([e is not None for e in edges])
     node.seq = next_sequence()
     node.clock = clock[0]
-    keep, keep_out = op.saved(needs)
-    node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keep)]  # noqa: B905 - hot
+    if params:
+        node.params = params
+    if len(args) == 1:
+        (keep,), keep_out = op.saved(_ALONE)
+        (a,) = args
+        node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
+        if op.takes_needs:
+            node.needs = _ALONE
+    else:
+        needs = tuple([e is not None for e in edges])
+        keeps, keep_out = op.saved(needs)
+        node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
+        if op.takes_needs:
+            node.needs = needs
     if op.partials and irregular(args, out):
         node.specs = tuple([Spec(a) for a in args])
     if keep_out:
         node.out = out
+
+
+_ALONE = (True,)
 
 
 def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:
@@ -204,7 +219,15 @@ def run_backward(
     found: dict[Meta, Tensor] = {}
     outputs: dict[Node, list[Any]] = {}
     heap: list[tuple[int, int, Any]] = []
-    only: Any = None  # the one node due, while there is one: chains never touch the heap
+    # the one node due, while there is one: chains never touch the heap
+    only: Any = None
+    # leaves stay in cts; what else is wanted has to be caught when it comes by
+    inner: set[Meta] | None = None
+    if wanted is not None:
+        for meta in wanted:
+            if meta.op is not None:
+                inner = inner or set()
+                inner.add(meta)
 
     for meta, ct in roots:
         if meta in cts:
@@ -213,17 +236,15 @@ def run_backward(
         cts[meta] = ct
         if meta.op is not None:
             heappush(heap, (-meta.seq, id(meta), meta))
-    while True:
-        if only is not None:
-            meta, only = only, None
-        elif heap:
+    while heap or only is not None:
+        if only is None:
             meta = heappop(heap)[2]
         else:
-            break
+            meta, only = only, None
         if not meta.watched:
             node = meta
             ct = cts.pop(meta)
-            if wanted is not None and meta in wanted:
+            if inner is not None and meta in inner:
                 found[meta] = ct
         elif type(meta) is _Due:
             node = meta.node
@@ -232,7 +253,7 @@ def run_backward(
             ct = cts.pop(meta)
             if meta.hooks is not None:
                 ct = run_hooks(meta, ct)
-            if wanted is not None and meta in wanted:
+            if inner is not None and meta in inner:
                 found[meta] = ct
             if meta.retains_grad:
                 accumulate(meta, ct)
@@ -245,14 +266,17 @@ def run_backward(
                 outputs[node][meta.index] = ct
                 continue
             node = meta
-        if node.clock >= 0 and (node.args is None or clock[0] != node.clock):
+        if node.clock >= 0 and (clock[0] != node.clock or node.args is None):
             check_saved(node)
-        for edge, g in zip(node.edges, node.op.pull(node, ct)):  # noqa: B905 - hot
-            if edge is None or g is None:
+        i = 0
+        edges = node.edges
+        for g in node.op.pull(node, ct):
+            edge = edges[i]
+            i += 1
+            if g is None or edge is None:
                 continue
-            earlier = cts.get(edge)
-            if earlier is not None:
-                cts[edge] = earlier + g
+            if edge in cts:
+                cts[edge] = cts[edge] + g
                 continue
             cts[edge] = g
             if edge.op is None:
@@ -266,17 +290,26 @@ def run_backward(
             heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph and node.clock >= 0:
             node.args = node.out = None
-    for meta in [m for m in cts if type(m) is Leaf and m.successor is not None]:
-        ct, leaf = cts.pop(meta), meta
-        while leaf.successor is not None:
-            leaf = leaf.successor
-        cts[leaf] = cts[leaf] + ct if leaf in cts else ct
+    for meta in cts:
+        if meta.successor is not None:
+            cts = _moved_on(cts)
+            break
     for meta, ct in cts.items():
         if meta.hooks is not None:
             ct = run_hooks(meta, ct)
         if wanted is None or meta in wanted:
             found[meta] = ct
     return found
+
+
+def _moved_on(cts: dict[Meta, Any]) -> dict[Meta, Any]:
+    """Cotangents of leaves that were written without being recorded go to what they are now."""
+    moved: dict[Meta, Any] = {}
+    for meta, ct in cts.items():
+        while meta.successor is not None:
+            meta = meta.successor
+        moved[meta] = moved[meta] + ct if meta in moved else ct
+    return moved
 
 
 class _Due:

@@ -20,7 +20,7 @@ from .tape import Node
 from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
-_release = lib.cb_release
+_release, _retain = lib.cb_release, lib.cb_retain
 if TYPE_CHECKING:  # autograd.backward: set by autograd.py, which imports this module
 
     def run_backward_from(*args: Any) -> None: ...
@@ -158,7 +158,7 @@ class Tensor:
     def ndim(self) -> int:
         """The number of dimensions."""
         v = self._v
-        return v.ndim if v else len(self._shape)
+        return v.ndim if v else self._value.ndim
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -307,9 +307,11 @@ class Tensor:
 
     def _alias(self) -> Tensor:
         """Another plain shell for the same value: memory, or a tracer; without tape."""
-        m = self._current()
+        m = self._m
+        if m is not None:
+            m = self._current()
         t = _new(Tensor)
-        t._v = lib.cb_retain(self._v)
+        t._v = _retain(self._v)
         t._m = None if m is None or m.trace is None else m.tracer or m
         return t
 
@@ -789,16 +791,16 @@ def wrap(handles: Any) -> Any:
     return t
 
 
-_ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
-
-
 def ones_of(x: Tensor) -> Tensor:
     """Ones of x's shape, dtype and device: where a backward pass starts."""
     v = x._v
     if v:
-        return wrap(lib.cb_full(v.dtype, v.device, v.ndim, v.shape, _ONE))
+        return wrap(lib.cb_ones_like(v))
     shape = x._shape
     return wrap(lib.cb_full(x._concrete.dtype, x._place, len(shape), shape, _ONE))
+
+
+_ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
 
 
 def traced(value: TracerValue) -> Tensor:
@@ -807,6 +809,12 @@ def traced(value: TracerValue) -> Tensor:
     t._v = ffi.NULL
     t._m = value
     return t
+
+
+def known_regular(out: Tensor) -> bool:
+    """Is the fresh result of an elementwise operation known to have its inputs' shape and dtype?"""
+    v = out._v
+    return not v.flags & 8 if v else out._m.regular
 
 
 def wrap_dim(op: str, dim: int, ndim: int) -> int:
@@ -886,6 +894,7 @@ __all__ = [
     "HookHandle",
     "Size",
     "Tensor",
+    "known_regular",
     "ones_of",
     "replace",
     "sync",

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+_storage_serial = lib.cb_storage_serial
+
+
 class _State(threading.local):
     trace: Trace | None = None  # the current interpreter of this thread
     grad = True  # does the tape record?
@@ -67,6 +70,10 @@ class Meta:
     history: Any = None
     is_view = False
     inside: Trace | None = None  # the trace in which detach() made the tensor, from older memory
+    # of a tracer: is it known to be made elementwise from tensors of its shape and dtype?
+    regular = False
+    # of a leaf: its meta since it was given another value by a write that is not recorded
+    successor: Leaf | None = None
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 
@@ -81,8 +88,6 @@ class Leaf(Meta):
 
     requires_grad = True
     seq = 0  # when it was asked for
-    # the leaf's meta since it was given another value by a write that is not recorded
-    successor: Leaf | None = None
 
 
 class TracerValue(Meta):
@@ -98,6 +103,10 @@ class TracerValue(Meta):
     def shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
     def inner(self) -> Tensor:
         """A tensor of the parent context with the same dtype and device."""
         raise NotImplementedError
@@ -109,15 +118,15 @@ class Trace:
     name = "trace"
     functional = False  # is a write always a new value, also of tensors made inside?
 
-    def __init__(self) -> None:
-        self.parent = state.trace
-        self.finished = False
-        self.site = _user_site()
+    finished = False
+    parent: Trace | None = None  # the context below
+    site: Any = None  # of the call that started the trace, see _user_site
 
     def __enter__(self):
         self.parent = state.trace
+        self.site = _user_site()
         self.first = next_sequence()
-        self.first_storage = lib.cb_storage_serial()
+        self.first_storage = _storage_serial()
         active.append(self)
         state.trace = self
         return self
@@ -154,6 +163,9 @@ class Trace:
         if t._v:
             return lib.cb_storage_born(t._v) >= self.first_storage
         return (t._m.tracer or t._m).seq >= self.first
+
+    def meet_custom(self) -> None:
+        """A custom function's own computation is about to be used in the place of its rules."""
 
     def capture_write(self, t: Tensor) -> None:
         """A write to a tensor from outside is about to happen; asked of functional traces only."""

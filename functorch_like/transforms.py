@@ -8,18 +8,23 @@ All take and return functions of pytrees and nest in any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from . import tree
-from .dtypes import can_cast
+from .dtypes import DTYPES, can_cast
 from .errors import DTypeError, GradError, ShapeError, message
 from .jvp import JvpTrace
-from .mapping import vmap
+from .mapping import over_lanes, vmap
+from .tape import run_backward
 from .tensor import Tensor, ones_of
-from .vjp import VjpTrace
+from .vjp import VjpTrace, VjpValue
 
 Argnums = int | Sequence[int]
+
+# codes of dtypes
+_INEXACT = frozenset(code for code, d in enumerate(DTYPES) if d.is_inexact)
+_FLOATING = frozenset(code for code, d in enumerate(DTYPES) if d.is_floating_point)
 
 
 def _selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]:
@@ -79,14 +84,18 @@ def _like(op: str, what: str, t: Any, x: Tensor) -> Tensor:
     return t
 
 
+def _current(x: Any) -> Any:
+    """What a result carries, after a view has taken up what was written to its base."""
+    return x._current() if isinstance(x, Tensor) else None
+
+
 def _settled(out: Any) -> None:
     """Views among the results of a transformed function take up what was written to their bases.
 
     To be called while its trace is current.
     """
     for x in (out,) if isinstance(out, Tensor) else tree.flatten(out)[0]:
-        if isinstance(x, Tensor):
-            x._current()
+        _current(x)
 
 
 def _split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
@@ -106,19 +115,19 @@ def _lowered(trace: Any, aux: Any) -> Any:
     return tree.map(lambda x: trace.lower(x) if isinstance(x, Tensor) else x, aux)
 
 
-def _scalar(trace: VjpTrace, out: Any) -> Tensor:
-    """The value of a result that a gradient can start from."""
-    if not isinstance(out, Tensor):
+def _scalar(value: Any) -> Tensor:
+    """The value of a result, checked to be one that a gradient can start from."""
+    if not isinstance(value, Tensor):
         raise GradError(
             message(
                 "grad",
                 "a function that returns a scalar tensor",
-                type(out).__name__,
+                type(value).__name__,
                 "Return the loss itself; pass other results with has_aux=True.",
             )
         )
-    value = trace.lower(out)
-    if value._shape != ():
+    v = value._v
+    if v.ndim if v else value._shape:
         raise ShapeError(
             message(
                 "grad",
@@ -127,26 +136,50 @@ def _scalar(trace: VjpTrace, out: Any) -> Tensor:
                 "Reduce it, or use jacrev.",
             )
         )
-    if not value.dtype.is_floating_point:
+    if (v or value._concrete).dtype not in _FLOATING:
         raise DTypeError(
             message("grad", "a real floating result", value.dtype, "For complex results use vjp.")
         )
     return value
 
 
+def _recorded(
+    op: str, function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[VjpTrace, VjpValue, Any, VjpValue | None]:
+    """A call of the function with its argument `at`, a tensor, traced.
+
+    Gives the trace, the argument's value in it, the result, and its value if it is a tensor that
+    depends on the argument.
+    """
+    x = args[at]
+    if (x._v or x._concrete).dtype not in _INEXACT:
+        _tensors_of(op, (x,))
+    with VjpTrace() as trace:
+        tracer = trace.leaf(x)
+        given: Any = tracer._m  # the function may rebind the tensor it is given
+        if len(args) == 1:
+            out = function(tracer, **kwargs)
+        else:
+            out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
+        m = _current(out)
+    return trace, given, out, None if m is None or m.trace is not trace else m.tracer or m
+
+
 def _by_one_tensor(
     function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Value and gradient by the tensor at one position: the usual case, without trees."""
-    (x,) = _tensors_of("grad", (args[at],))
-    with VjpTrace() as trace:
-        tracer = trace.leaf(x)
-        leaf = tracer._m  # the function may rebind the tensor it is given
-        out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
-        _settled(out)
-    value = _scalar(trace, out)
-    (g,) = trace.pull_back((out,), (ones_of(value),), (leaf,), False)
-    return value, _zeros_like(x) if g is None else g
+    _, given, out, value = _recorded("grad", function, at, args, kwargs)
+    if value is None:
+        return _scalar(out), _zeros_like(args[at])
+    primal, leaf = _scalar(value.primal), given.node
+    found = run_backward([(value.node, ones_of(primal))], wanted={leaf})
+    return primal, found[leaf] if leaf in found else _zeros_like(given.primal)
+
+
+def _is_simple(argnums: Argnums, has_aux: bool) -> bool:
+    """May _by_one_tensor serve, if a tensor stands at that position?"""
+    return type(argnums) is int and argnums >= 0 and not has_aux
 
 
 def value_and_grad(
@@ -168,7 +201,7 @@ def value_and_grad(
       (tensor(5.), tensor([2., 4.]))
     """
 
-    simple = type(argnums) is int and argnums >= 0 and not has_aux
+    simple = _is_simple(argnums, has_aux)
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -187,8 +220,8 @@ def value_and_grad(
                 inputs += [x._m for x in tracers]
                 call[p] = tree.unflatten(definition, tracers)
             out, aux = _split_aux("grad", function(*call, **kwargs), has_aux)
-        value = _scalar(trace, out)
-        flat = trace.pull_back([out], [ones_of(value)], inputs, False)
+        value = _scalar(trace.lower(out) if isinstance(out, Tensor) else out)
+        flat = trace.pull_back([out], [ones_of(value)], [v.node for v in inputs], False)
         aux = _lowered(trace, aux) if has_aux else None
         grads = []
         at = 0
@@ -211,6 +244,9 @@ def _zeros_like(x: Tensor) -> Tensor:
     return zeros(x._shape, dtype=x.dtype, device=x.device)
 
 
+_GRAD: Any = None  # the code of the functions that grad() makes
+
+
 def grad(
     function: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
@@ -223,13 +259,64 @@ def grad(
       tensor(12.)
     """
     both = value_and_grad(function, argnums, has_aux)
+    nest = _Nest(function, argnums) if _is_simple(argnums, has_aux) else None
+    at: Any = argnums
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if nest is not None and len(args) > at and isinstance(args[at], Tensor):
+            if nest.order > 2 and not args[at].ndim:
+                return nest.derivative(args, kwargs)
+            return _by_one_tensor(function, at, args, kwargs)[1]
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient
 
+    wrapped._nest = nest  # type: ignore[attr-defined]
     return wrapped
+
+
+class _Nest:
+    """grads of grads of one function by one argument: its derivative of some order.
+
+    By a 0-d tensor it is computed in one pass of Taylor mode from the third order on, where that
+    gives the same: nested passes cost more than twice as much an order.
+    """
+
+    __slots__ = ("at", "base", "nests", "order")
+
+    def __init__(self, function: Callable[..., Any], at: Any):
+        inner = None
+        # wraps() copies attributes, also to decorators that are none of ours
+        if getattr(function, "__code__", None) is _GRAD:
+            inner = function._nest  # type: ignore[attr-defined]
+            inner = inner if inner is not None and inner.at == at else None
+        self.at = at
+        self.base = function if inner is None else inner.base
+        self.order = 1 if inner is None else inner.order + 1
+        self.nests = False  # once it was seen to be necessary
+
+    def derivative(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The derivative by the 0-d tensor at position `at`."""
+        from .jet import NeedsNesting, nth_derivative
+
+        if not self.nests:
+            try:
+                out = nth_derivative(self.base, self.order, self.at, args, kwargs)
+            except NeedsNesting:
+                out, self.nests = None, True
+            if out is not None:
+                return out
+        function = self.base
+        for _ in range(self.order - 1):
+            function = partial(_gradient, function, self.at)
+        return _gradient(function, self.at, *args, **kwargs)
+
+
+def _gradient(function: Callable[..., Any], at: int, /, *args: Any, **kwargs: Any) -> Tensor:
+    return _by_one_tensor(function, at, args, kwargs)[1]
+
+
+_GRAD = grad(lambda x: x).__code__
 
 
 def grad_and_value(
@@ -262,14 +349,20 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         tracers = [trace.leaf(x) for x in _tensors_of("vjp", flat)]
         inputs: list[Any] = [x._m for x in tracers]
         out, aux = _split_aux("vjp", function(*tree.unflatten(definition, tracers)), has_aux)
-        out_leaves, out_definition = tree.flatten(out)
-        for leaf in out_leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    message("vjp", "tensors in the function's result", type(leaf).__name__)
-                )
-        values = [trace.lower(x) for x in out_leaves]
         aux = _lowered(trace, aux) if has_aux else None
+    value, vjp_fn = _pull_function(trace, inputs, definition, out, len(primals) == 1)
+    return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
+
+
+def _pull_function(
+    trace: VjpTrace, inputs: list[Any], definition: Any, out: Any, single: bool
+) -> tuple[Any, Callable[..., Any]]:
+    """The value of a recorded result, and the function that carries cotangents back."""
+    out_leaves, out_definition = tree.flatten(out)
+    for leaf in out_leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(message("vjp", "tensors in the function's result", type(leaf).__name__))
+    values = [trace.lower(x) for x in out_leaves]
 
     def vjp_fn(ct: Any, retain_graph: bool = True) -> Any:
         """Pulls a cotangent, of the structure of the function's value, back to the primals."""
@@ -279,16 +372,15 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
                 message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}")
             )
         cts = [_like("vjp", "cotangent", c, v) for c, v in zip(cts, values, strict=True)]
-        grads = trace.pull_back(out_leaves, cts, inputs, retain_graph)
+        grads = trace.pull_back(out_leaves, cts, [v.node for v in inputs], retain_graph)
         filled = [
             g if g is not None else _zeros_like(x.primal)
             for g, x in zip(grads, inputs, strict=True)
         ]
         result = tree.unflatten(definition, filled)
-        return result[0] if len(primals) == 1 else result
+        return result[0] if single else result
 
-    value = tree.unflatten(out_definition, values)
-    return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
+    return tree.unflatten(out_definition, values), vjp_fn
 
 
 def jvp(
@@ -353,6 +445,10 @@ def _basis(leaves: list[Tensor]) -> tuple[list[Tensor], int]:
 
     sizes = [x.numel() for x in leaves]
     total = sum(sizes)
+    if len(leaves) == 1:
+        (x,) = leaves
+        unit = eye(total, dtype=x.dtype, device=x.device)
+        return [unit if x.ndim == 1 else unit.reshape((total, *x._shape))], total
     blocks = []
     at = 0
     for x, size in zip(leaves, sizes, strict=True):
@@ -369,7 +465,7 @@ def _rows(stacked: Tensor, leaves: list[Tensor]) -> list[Tensor]:
     for x in leaves:
         size = x.numel()
         piece = stacked if size == stacked._shape[0] else stacked[at : at + size]
-        pieces.append(piece.reshape((*x._shape, *stacked._shape[1:])))
+        pieces.append(piece if x.ndim == 1 else piece.reshape((*x._shape, *piece._shape[1:])))
         at += size
     return pieces
 
@@ -392,8 +488,13 @@ def jacrev(
               [0., 4.]])
     """
 
+    simple = _is_simple(argnums, has_aux)
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > argnums and isinstance(args[argnums], Tensor):  # type: ignore[operator,index]
+            run = _recorded("jacrev", function, argnums, args, kwargs)  # type: ignore[arg-type]
+            return _jacobian_of(*run, chunk_size)
         positions = _selected("jacrev", args, argnums)
 
         def of_chosen(*chosen: Any) -> Any:
@@ -403,31 +504,55 @@ def jacrev(
             return function(*call, **kwargs)
 
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
-        out_leaves, out_definition = tree.flatten(value)
-        if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
-            ct = tree.unflatten(out_definition, [ones_of(out_leaves[0])])
-            stacked = tree.map(lambda g: g.unsqueeze(0), back(ct))
-        else:
-            basis, _ = _basis(out_leaves)
-            stacked = vmap(
-                lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
-            )(*basis)
-        flat, definition = tree.flatten(stacked)
-        rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
-        jacobian = tree.unflatten(
-            out_definition,
-            [
-                _nested([rows[i][o] for i in range(len(flat))], definition)
-                for o in range(len(out_leaves))
-            ],
-        )
+        jacobian = _rows_pulled(value, back, chunk_size)
         if not isinstance(argnums, int) and len(positions) == 1:
-            jacobian = tree.unflatten(
-                out_definition, [(leaf,) for leaf in tree.flatten(jacobian)[0]]
-            )
+            rows, out_definition = tree.flatten(jacobian)
+            jacobian = tree.unflatten(out_definition, [(leaf,) for leaf in rows])
         return (jacobian, aux[0]) if has_aux else jacobian
 
     return wrapped
+
+
+def _jacobian_of(
+    trace: VjpTrace, given: VjpValue, out: Any, value: VjpValue | None, chunk_size: int | str | None
+) -> Any:
+    """The Jacobian of a recorded function of one tensor, by rows."""
+    if value is None or chunk_size is not None:
+        both = _pull_function(trace, [given], tree.flatten((given.primal,))[1], out, True)
+        return _rows_pulled(*both, chunk_size)
+    y, leaf = value.primal, given.node
+
+    def back(ct: Tensor) -> Tensor:
+        found = run_backward([(value.node, ct)], wanted={leaf}, retain_graph=True)
+        return found[leaf] if leaf in found else _zeros_like(given.primal)
+
+    if not y.ndim:  # one row: nothing to map over
+        return back(ones_of(y))
+    rows = over_lanes(back, (_basis([y])[0][0],))
+    return rows if y.ndim == 1 else rows.reshape((*y._shape, *rows._shape[1:]))
+
+
+def _rows_pulled(value: Any, back: Callable[..., Any], chunk_size: int | str | None) -> Any:
+    """The Jacobian, for each output leaf and input leaf, from cotangents of the outputs."""
+    out_leaves, out_definition = tree.flatten(value)
+    if len(out_leaves) == 1 and out_leaves[0].numel() == 1:  # one row: nothing to map over
+        (y,) = out_leaves
+        flat, definition = tree.flatten(back(tree.unflatten(out_definition, [ones_of(y)])))
+        rows = [[g.reshape((*y._shape, *g._shape)) if y.ndim else g] for g in flat]
+    else:
+        basis, _ = _basis(out_leaves)
+        stacked = vmap(
+            lambda *cts: back(tree.unflatten(out_definition, list(cts))), chunk_size=chunk_size
+        )(*basis)
+        flat, definition = tree.flatten(stacked)
+        rows = [_rows(leaf, out_leaves) for leaf in flat]  # [input leaf][output leaf]
+    return tree.unflatten(
+        out_definition,
+        [
+            _nested([rows[i][o] for i in range(len(flat))], definition)
+            for o in range(len(out_leaves))
+        ],
+    )
 
 
 def _nested(leaves: list[Tensor], definition: Any) -> Any:
@@ -452,8 +577,13 @@ def jacfwd(
               [0., 4.]])
     """
 
+    simple = _is_simple(argnums, has_aux) and chunk_size is None
+    only: Any = argnums
+
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if simple and len(args) > only and isinstance(args[only], Tensor):
+            return _columns_pushed(function, only, args, kwargs, randomness)
         positions = _selected("jacfwd", args, argnums)
         chosen = tuple(args[p] for p in positions)
         flat, definition = tree.flatten(chosen)
@@ -486,7 +616,7 @@ def jacfwd(
             for x in flat:
                 size = x.numel()
                 part = leaf if size == leaf._shape[-1] else leaf[..., at : at + size]
-                parts.append(part.reshape((*leaf._shape[:-1], *x._shape)))
+                parts.append(part if x.ndim == 1 else part.reshape((*part._shape[:-1], *x._shape)))
                 at += size
             nested = tree.unflatten(definition, parts)
             blocks.append(nested[0] if isinstance(argnums, int) else nested)
@@ -494,6 +624,38 @@ def jacfwd(
         return (jacobian, aux) if has_aux else jacobian
 
     return wrapped
+
+
+def _columns_pushed(
+    function: Callable[..., Any],
+    at: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    randomness: str,
+) -> Any:
+    """jacfwd by one tensor."""
+    x = args[at]
+    if (x._v or x._concrete).dtype not in _INEXACT:
+        _tensors_of("jacfwd", (x,))
+
+    def along(direction: Tensor) -> Any:
+        with JvpTrace() as trace:
+            out = function(*args[:at], trace.leaf(x, direction), *args[at + 1 :], **kwargs)
+            _settled(out)
+        return tree.map(lambda y: _tangent("jacfwd", trace, y), out)
+
+    def shaped(columns: Tensor) -> Tensor:
+        return columns.reshape((*columns._shape[:-1], *x._shape))
+
+    columns = over_lanes(along, _basis([x])[0], -1, randomness)
+    return columns if x.ndim == 1 else tree.map(shaped, columns)
+
+
+def _tangent(op: str, trace: JvpTrace, y: Any) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise TypeError(message(op, "tensors in the function's result", type(y).__name__))
+    primal, tangent = trace.unpack(y)
+    return _zeros_like(primal) if tangent is None else tangent
 
 
 def hessian(

@@ -1,8 +1,9 @@
 """The reverse-mode interpreter: records what a function does to its tracers, in the parent's terms.
 
-The graph is tape.py's: a tracer's value is the node that made it, saved tensors are values of the
-parent context, and rules run there. So the backward pass of an inner grad is ordinary code of the
-outer one, which can differentiate it again, and the perturbations of the two cannot be confused.
+The graph is tape.py's, saved tensors are values of the parent context, and rules run there. So the
+backward pass of an inner grad is ordinary code of the outer one, which can differentiate it again,
+and the perturbations of the two cannot be confused. A tracer knows its node, a node knows no
+tracers: what no rule needs is freed with the tensor that stood for it.
 """
 
 # a meta whose class was compared is a tracer's value
@@ -17,39 +18,51 @@ from cbackend import ffi
 
 from .op import Op, Spec, dispatch, fail
 from .tape import Node, fill_node, irregular, run_backward
-from .tensor import Tensor, sync, traced, wrap
-from .trace import Outside, Trace, TracerValue, clock, next_sequence, state
+from .tensor import Tensor, known_regular, sync, wrap
+from .trace import Meta, Outside, Trace, TracerValue, clock, next_sequence, state
 
 _new = object.__new__
 _NULL = ffi.NULL
 
 
-class VjpValue(Node, TracerValue):
-    """A value of a VjpTrace: its primal in the parent context, and the operation that made it."""
+class VjpNode(Node):
+    """An operation that a VjpTrace recorded, or, without an op, one of its inputs."""
 
     requires_grad = False  # to the imperative tape
-    op = None  # type: ignore[assignment]
-    primal: Tensor
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.primal._shape
-
-    def inner(self) -> Tensor:
-        return self.primal
 
     def saved_out(self) -> Any:
         return self.out
 
 
-class VjpOutput(VjpValue):
-    """One output of an operation with several."""
+class VjpOutput(Meta):
+    """What leads to one output of an operation with several."""
 
     watched = True
 
-    def __init__(self, trace: VjpTrace, node: VjpValue, index: int, primal: Tensor):
-        self.trace, self.node, self.index, self.primal = trace, node, index, primal
-        self.op, self.seq = node.op, node.seq
+    def __init__(self, node: VjpNode, index: int):
+        self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
+
+
+class VjpValue(TracerValue):
+    """A value of a VjpTrace: its primal in the parent context, and where it stands in the graph."""
+
+    primal: Tensor
+    node: Meta
+
+    @property
+    def seq(self) -> int:  # type: ignore[override]
+        return self.node.seq
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.primal._shape
+
+    @property
+    def ndim(self) -> int:
+        return self.primal.ndim
+
+    def inner(self) -> Tensor:
+        return self.primal
 
 
 class VjpTrace(Trace):
@@ -59,9 +72,18 @@ class VjpTrace(Trace):
 
     def leaf(self, x: Tensor) -> Tensor:
         """A tracer for an input."""
+        node = _new(VjpNode)
+        node.seq = next_sequence()
+        return self.tracer(x, node)
+
+    def tracer(self, primal: Tensor, node: Meta) -> Tensor:
+        """A tracer of a value that stands somewhere in the graph."""
         value = _new(VjpValue)
-        value.trace, value.primal, value.seq = self, x, next_sequence()
-        return traced(value)
+        value.trace, value.primal, value.node = self, primal, node
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = value
+        return t
 
     def value_of(self, x: Any) -> VjpValue | None:
         """This trace's value behind a tensor, if there is one."""
@@ -80,49 +102,49 @@ class VjpTrace(Trace):
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         primals: list[Tensor] = []
-        edges: list[VjpValue | None] = []
-        traced_any = False
+        edges: list[Meta | None] = []
+        records = False
         parent = self.parent
-        plain = parent is None  # may the kernel be called without asking anyone?
+        plain = parent is None and op.impl is not None  # may the kernel be called directly?
         for a in args:
             m = a._m
+            edge = None
             if m is not None:
                 if m.trace is self:
                     value = m.tracer or m
                     a = value.primal
-                    edges.append(value)
-                    traced_any = True
-                    plain = plain and a._m is None
-                else:
-                    edges.append(None)
+                    edge = value.node
+                    records = True
+                if a._m is not None:
                     plain = False
-            else:
-                edges.append(None)
+            edges.append(edge)
             primals.append(a)
-        if traced_any and op.pull is None and op.differentiable:
-            return op.decompose(*args, **params)  # type: ignore[misc]
+        if records:
+            records = op.differentiable
+            if records and op.pull is None:
+                return op.decompose(*args, **params)  # type: ignore[misc]
         state.trace = parent
         try:
-            if plain and op.impl is not None:
-                handles = op.impl(*primals, **params)
+            if plain:
+                handles = op.impl(*primals, **params)  # type: ignore[misc]
                 if not handles:
                     fail(op, args)
                 out = wrap(handles)
             else:
                 out = dispatch(op, tuple(primals), params)
-            if not traced_any or not op.differentiable:
+            if not records:
                 return out
-            node = _new(VjpValue)
+            node = _new(VjpNode)
             fill_node(node, op, primals, params, out, tuple(edges))
         finally:
             state.trace = self
-        node.trace = self
-        if type(out) is not tuple:
-            node.primal = out
-            return traced(node)
+        return self.outputs(node, out) if type(out) is tuple else self.tracer(out, node)
+
+    def outputs(self, node: VjpNode, out: Any) -> Any:
+        """Tracers of the results of an operation with several."""
         return tuple(
             [
-                traced(VjpOutput(self, node, i, t)) if t.dtype.is_inexact else t
+                self.tracer(t, VjpOutput(node, i)) if t.dtype.is_inexact else t
                 for i, t in enumerate(out)
             ]
         )
@@ -135,84 +157,108 @@ class VjpTrace(Trace):
         if m.__class__ is not VjpValue or m.trace is not self:
             return None
         x = m.primal
-        state.trace = self.parent
-        try:
-            out = function(x)
-        finally:
-            state.trace = self
+        if self.parent is None and x._m is None and (handle := op.impl(x)):  # type: ignore[misc]
+            out = _new(Tensor)
+            out._v = handle
+            out._m = None
+        else:
+            state.trace = self.parent
+            try:
+                out = function(x)
+            finally:
+                state.trace = self
         if not op.differentiable:
             return out
-        return self._recorded(op, x, None, m, None, 1, out)
+        node = _new(VjpNode)
+        node.op = op
+        node.seq = next_sequence()
+        node.edges = (m.node,)
+        saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
+        node.args = (x if keep_x else None,)
+        if saves:
+            node.clock = clock[0]
+            if keep_out:
+                node.out = out
+        t = self.tracer(out, node)
+        t._m.regular = known_regular(out)
+        if op.changes_dtype and irregular((x,), out):
+            node.specs = (Spec(x),)
+        return t
 
-    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m: Any = x._m
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
+        m: Any = None
         n: Any = None
-        if m is not None and m.is_view:
-            sync(x)
+        plain = self.parent is None  # may the kernel be called without asking anyone?
+        if x.__class__ is Tensor:
             m = x._m
-        if m.__class__ is VjpValue and m.trace is self:
-            x = m.primal
-        elif m is not None:
+            if m is not None:
+                if m.is_view:
+                    sync(x)
+                    m = x._m
+                if m.__class__ is not VjpValue or m.trace is not self:
+                    return None
+                x = m.primal
+                m = m.node
+            plain = plain and x._m is None
+        elif x.__class__ is float or x.__class__ is int:
+            plain = False
+        else:
             return None
         if y.__class__ is Tensor:
             n = y._m
-            if n is not None and n.is_view:
-                sync(y)
-                n = y._m
-            if n.__class__ is VjpValue and n.trace is self:
+            if n is not None:
+                if n.is_view:
+                    sync(y)
+                    n = y._m
+                if n.__class__ is not VjpValue or n.trace is not self:
+                    return None
                 y = n.primal
-            elif n is not None:
-                return None
-        elif y.__class__ is not float and y.__class__ is not int:
+                n = n.node
+            plain = plain and y._m is None
+        elif y.__class__ is float or y.__class__ is int:
+            plain = False
+        else:
             return None
         if m is None and n is None:
             return None
-        state.trace = self.parent
-        try:
-            out = function(x, y)
-        finally:
-            state.trace = self
+        if plain and (handle := op.impl(x, y)):  # type: ignore[misc]
+            out = _new(Tensor)
+            out._v = handle
+            out._m = None
+        else:
+            state.trace = self.parent
+            try:
+                out = function(x, y)
+            finally:
+                state.trace = self
         if not op.differentiable:
             return out
-        return self._recorded(op, x, y, m, n, 2, out)
-
-    def _recorded(
-        self, op: Op, x: Tensor, y: Any, m: Any, n: Any, arity: int, out: Tensor
-    ) -> Tensor:
-        """The tracer of an elementwise result, as process() makes it with more questions."""
-        node = _new(VjpValue)
-        node.trace, node.primal, node.op = self, out, op
+        node = _new(VjpNode)
+        node.op = op
         node.seq = next_sequence()
+        node.edges = (m, n)
         which = (m is not None) + 2 * (n is not None)
-        saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(arity, which)
+        saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(2, which)
+        node.args = (x if keep_x else None, y if keep_y else None)
         if saves:
             node.clock = clock[0]
-        if keep_out:
-            node.out = out
-        if arity == 1:
-            node.edges = (m,)
-            node.args = (x if keep_x else None,)
-            if op.changes_dtype and irregular((x,), out):
-                node.specs = (Spec(x),)
-        else:
-            node.edges = (m, n)
-            node.args = (x if keep_x else None, y if keep_y else None)
-            tensors = (x, y) if y.__class__ is Tensor else (x,)
-            if irregular(tensors, out):
-                node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
-        t = _new(Tensor)
-        t._v = _NULL
-        t._m = node
+            if keep_out:
+                node.out = out
+        t = self.tracer(out, node)
+        if known_regular(out):
+            t._m.regular = True
+        elif irregular([a for a in (x, y) if a.__class__ is Tensor], out):
+            node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
         return t
 
     def pull_back(
         self,
         outputs: Sequence[Tensor],
         cts: Sequence[Tensor | None],
-        leaves: Sequence[VjpValue],
+        leaves: Sequence[Meta],
         retain_graph: bool,
     ) -> list[Tensor | None]:
-        """Gradients for the leaves, from cotangents of the outputs.
+        """Gradients for the leaves (nodes of inputs), from cotangents of the outputs.
 
         Called after the trace has been left.
         """
@@ -220,6 +266,6 @@ class VjpTrace(Trace):
         for out, ct in zip(outputs, cts, strict=True):
             value = self.value_of(out)
             if value is not None and ct is not None:
-                roots.append((value, ct))
+                roots.append((value.node, ct))
         found = run_backward(roots, wanted=set(leaves), retain_graph=retain_graph)
         return [found.get(leaf) for leaf in leaves]

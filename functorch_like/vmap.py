@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbackend import ffi
+
 from .errors import ShapeError, TraceError, message
 from .op import Op, dispatch
-from .tensor import Tensor, traced
+from .tensor import Tensor, known_regular, traced
 from .trace import Outside, Trace, TracerValue, next_sequence, state
+
+_new = object.__new__
+_NULL = ffi.NULL
 
 
 class BatchedValue(TracerValue):
@@ -29,6 +34,10 @@ class BatchedValue(TracerValue):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.physical._shape[1:]
+
+    @property
+    def ndim(self) -> int:
+        return self.physical.ndim - 1
 
     def inner(self) -> Tensor:
         return self.physical
@@ -107,30 +116,52 @@ class VmapTrace(Trace):
 
     def one(self, op: Op, function: Any, x: Tensor) -> Tensor | None:
         m: Any = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
+        mapped = m is not None and m.trace is self
+        if mapped:
+            if m.__class__ is not BatchedValue or m.is_view:
+                return None
+            x = m.physical
+        elif m is not None and (m.is_view or m.requires_grad):
             return None
         state.trace = self.parent
         try:
-            out = function(m.physical)
+            out = function(x)
         finally:
             state.trace = self
-        return traced(BatchedValue(self, out))
+        return self._elementwise(out) if mapped else out
 
-    def two(self, op: Op, function: Any, x: Tensor, y: Any) -> Tensor | None:
-        m: Any = x._m
-        if m.__class__ is not BatchedValue or m.trace is not self or m.is_view:
-            return None
-        x = m.physical
-        if y.__class__ is Tensor:
-            n: Any = y._m
-            if n is None:
-                if y.ndim >= x.ndim:  # it would meet the mapped dimension
+    def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
+        rank = other = 0  # of what is mapped and of what is not, which must not meet that dimension
+        if x.__class__ is Tensor:
+            m: Any = x._m
+            if m is not None and m.trace is self:
+                if m.__class__ is not BatchedValue or m.is_view:
                     return None
-            elif n.__class__ is BatchedValue and n.trace is self and not n.is_view:
-                y = n.physical
-                if y.ndim != x.ndim:
-                    return None
+                x = m.physical
+                rank = x.ndim
+            elif m is not None and (m.is_view or m.requires_grad):
+                return None
             else:
+                other = -1
+        elif x.__class__ is not float and x.__class__ is not int:
+            return None
+        if y.__class__ is Tensor:
+            m = y._m
+            if m is not None and m.trace is self:
+                if m.__class__ is not BatchedValue or m.is_view:
+                    return None
+                y = m.physical
+                if other:
+                    rank = y.ndim
+                    if x.ndim >= rank:
+                        return None
+                elif rank and y.ndim != rank:
+                    return None
+                else:
+                    rank = y.ndim
+            elif m is not None and (m.is_view or m.requires_grad):
+                return None
+            elif rank and y.ndim >= rank:
                 return None
         elif y.__class__ is not float and y.__class__ is not int:
             return None
@@ -139,7 +170,15 @@ class VmapTrace(Trace):
             out = function(x, y)
         finally:
             state.trace = self
-        return traced(BatchedValue(self, out))
+        return self._elementwise(out) if rank else out
+
+    def _elementwise(self, out: Tensor) -> Tensor:
+        value = BatchedValue(self, out)
+        value.regular = known_regular(out)
+        t = _new(Tensor)
+        t._v = _NULL
+        t._m = value
+        return t
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         physical: list[Tensor] = []
@@ -179,6 +218,8 @@ class VmapTrace(Trace):
         if used is None:
             start = _position(generator)
             self.streams[generator] = (start, 0)
+            if not self.size:
+                return 0
             self.run_one_lane()
             used = self.streams[generator] = (start, _position(generator) - start)
             _seek(generator, start)

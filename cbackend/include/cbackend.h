@@ -110,6 +110,7 @@ int64_t cb_last_write(const cb_tensor *x); /* clock value of the storage's last 
 cb_tensor *cb_empty(int dtype, int device, int ndim, const int64_t *shape);
 cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device); /* -1 keeps x's; dense layouts are kept */
 cb_tensor *cb_full(int dtype, int device, int ndim, const int64_t *shape, const cb_scalar *value);
+cb_tensor *cb_ones_like(cb_tensor *x); /* of x's shape, dtype and device */
 cb_tensor *cb_scalar_tensor(const cb_scalar *value, int dtype); /* dtype -1: weak, of the kind's default */
 cb_tensor *cb_arange(int dtype, int device, double start, double step, int64_t n);
 cb_tensor *cb_arange_int(int dtype, int device, int64_t start, int64_t step, int64_t n);

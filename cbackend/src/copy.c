@@ -107,6 +107,11 @@ cb_tensor *cb_full(int dtype, int device, int ndim, const int64_t *shape, const 
     return x;
 }
 
+cb_tensor *cb_ones_like(cb_tensor *x) {
+    if (!x) return cb_fail_null(CB_ERR_NULL, "ones_like: no tensor");
+    return cb_full(x->dtype, x->device, x->ndim, x->shape, &(cb_scalar){.kind = 'i', .i = 1});
+}
+
 cb_tensor *cb_scalar_tensor(const cb_scalar *value, int dtype) {
     bool weak = dtype < 0;
     if (weak) {

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cbackend import lib
+
 from ..op import NONDIFF, Op
 from ..tensor import Tensor
 from .creation import zeros_like
-from .family import binary, chain, operand, ternary
+from .family import binary, chain, mul_conj, operand, ternary, times_slope
 
 __all__ = [
     "add",
@@ -83,7 +85,10 @@ _div = binary(
     "div",
     (
         chain(lambda t, _x, y, _out: t / _conjugate(y), lambda t, _x, y, _out: t / y),
-        lambda _x, y, out: -out / y,
+        chain(
+            lambda t, _x, y, out: _div_rule(t, y, out, True),
+            lambda t, _x, y, out: _div_rule(t, y, out, False),
+        ),
     ),
     "The quotient: x / y; integers give the default floating dtype.",
     dunder="truediv",
@@ -91,6 +96,18 @@ _div = binary(
     samples={"low": 0.2, "high": 4.0, "kinds": "float complex"},
 )
 multiply = mul
+
+
+def _pull_mul(node: Any, ct: Tensor) -> Any:
+    edge, other = node.edges
+    x, y = node.args
+    if edge is other and x is y and (ct._v or ct._concrete).dtype < lib.CB_C64:
+        return square_grad(ct, x), None
+    return _pull_factors(node, ct)
+
+
+_pull_factors = mul.op.pull  # type: ignore[attr-defined]
+mul.op.pull = _pull_mul  # type: ignore[attr-defined]
 
 
 def add(x: Any, y: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
@@ -196,6 +213,8 @@ def _pow_by_base(x: Tensor, y: Any) -> Tensor:
 
 
 def _conjugate(x: Any) -> Any:
+    if x.__class__ is Tensor and (x._v or x._concrete).dtype < lib.CB_C64:
+        return x
     return x.conj() if isinstance(x, Tensor) and x.dtype.is_complex else x
 
 
@@ -223,6 +242,14 @@ def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     return where(at_zero, 0, out * log(where(at_zero, 1, x)))
 
 
+def _div_rule(t: Tensor, y: Tensor, out: Tensor, reverse: bool) -> Tensor:
+    """A (co)tangent through the divisor y."""
+    if (out._v or out._concrete).dtype < lib.CB_C64:
+        return div_grad(t, out, y)
+    slope = -out / y
+    return mul_conj(t, slope) if reverse else times_slope(t, slope)
+
+
 # t where x wins against y, or is nan; on ties each side gets half, as in torch
 _max_share = ternary(
     "max_share",
@@ -237,7 +264,8 @@ _min_share = ternary(
 
 
 def _share(op: Op, t: Tensor, x: Any, y: Any) -> Tensor:
-    return op(t, operand("maximum", x), operand("maximum", y))
+    x = x if x.__class__ is Tensor else operand("maximum", x)
+    return op(t, x, y if y.__class__ is Tensor else operand("maximum", y))
 
 
 maximum = binary(
@@ -487,4 +515,66 @@ tanh_grad = binary(
     "x * (1 - y^2): a (co)tangent through tanh with result y.",
     method=False,
     samples=_REAL,
+)
+# Tangents and cotangents that are 0 stay 0 through infinite slopes, at every order: products and
+# quotients that look at their first operand.
+square_grad = binary(
+    "square_grad",
+    (
+        chain(lambda t, _x, y, _out: square_grad(t, y)),
+        chain(lambda t, x, _y, _out: square_grad(x, t)),
+    ),
+    "2 * x * y: a (co)tangent x through the square of y.",
+    method=False,
+    samples=_REAL,
+)
+sin_grad = binary(
+    "sin_grad",
+    (
+        chain(lambda t, _x, y, _out: sin_grad(t, y)),
+        chain(lambda t, x, y, _out: cos_grad(mul_conj(x, t), y)),
+    ),
+    "x * cos(y): a (co)tangent x through sin(y).",
+    method=False,
+    samples=_REAL,
+)
+cos_grad = binary(
+    "cos_grad",
+    (
+        chain(lambda t, _x, y, _out: cos_grad(t, y)),
+        chain(lambda t, x, y, _out: -sin_grad(mul_conj(x, t), y)),
+    ),
+    "-x * sin(y): a (co)tangent x through cos(y).",
+    method=False,
+    samples=_REAL,
+)
+log_grad = binary(
+    "log_grad",
+    (
+        chain(lambda t, _x, y, _out: log_grad(t, y)),
+        chain(lambda t, x, y, _out: -log_grad(log_grad(mul_conj(x, t), y), y)),
+    ),
+    "x / y, and 0 where x is 0: a (co)tangent x through log(y).",
+    method=False,
+    samples={"low": 0.2, "high": 4.0, **_REAL},
+)
+sqrt_grad = binary(
+    "sqrt_grad",
+    (
+        chain(lambda t, _x, y, _out: sqrt_grad(t, y)),
+        chain(lambda t, x, y, _out: -sqrt_grad(log_grad(mul_conj(x, t), y), y)),
+    ),
+    "x / (2 y), and 0 where x is 0: a (co)tangent x through sqrt with result y.",
+    method=False,
+    samples={"low": 0.2, "high": 4.0, **_REAL},
+)
+# -x * y / z, and 0 where x is 0: a (co)tangent x through the divisor z of a quotient y
+div_grad = ternary(
+    "div_grad",
+    (
+        chain(lambda t, _x, y, z, _out: div_grad(t, y, z)),
+        chain(lambda t, x, _y, z, _out: -log_grad(mul_conj(x, t), z)),
+        chain(lambda t, x, y, z, _out: -log_grad(div_grad(mul_conj(x, t), y, z), z)),
+    ),
+    samples={"low": 0.2, "high": 4.0, "kinds": "float"},
 )

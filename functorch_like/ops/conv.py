@@ -8,7 +8,7 @@ groups when they are not, which makes per-sample weight gradients one grouped co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cbackend import lib
@@ -18,6 +18,7 @@ from ..errors import ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
+from .creation import zeros
 from .matmul import _sum_of
 from .views import _reshape
 
@@ -70,6 +71,21 @@ def _conj(x: Tensor) -> Tensor:
     return x.conj() if x.dtype.is_complex else x
 
 
+def _with_any_lanes(batch: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The batching rule, also for no lanes: these rules put lanes into channels and groups."""
+
+    def rule(size: int, batched: Sequence[bool], *args: Tensor, **params: Any) -> Tensor:
+        if size:
+            return batch(size, batched, *args, **params)
+        lane = [
+            zeros((1, *a._shape[1:]), dtype=a.dtype, device=a.device) if b else a
+            for a, b in zip(args, batched, strict=True)
+        ]
+        return batch(1, batched, *lane, **params)[:0]
+
+    return rule
+
+
 def _conv_batch(
     size: int, batched: Sequence[bool], x: Tensor, w: Tensor, *, groups: int, **p: Any
 ) -> Tensor:
@@ -93,7 +109,7 @@ _conv = Op(
         None if tangents[0] is None else _conv(tangents[0], w, **p),
         None if tangents[1] is None else _conv(x, tangents[1], **p),
     ),
-    batch=_conv_batch,
+    batch=_with_any_lanes(_conv_batch),
     family=_FAMILY,
 )
 # the last row of 6 is not used
@@ -157,7 +173,7 @@ _input_grad = Op(
         None if tangents[0] is None else _input_grad(tangents[0], w, **p),
         None if tangents[1] is None else _input_grad(ct, tangents[1], **p),
     ),
-    batch=_input_grad_batch,
+    batch=_with_any_lanes(_input_grad_batch),
     family=_FAMILY,
 )
 sampled(
@@ -200,7 +216,7 @@ _weight_grad = Op(
         None if tangents[0] is None else _weight_grad(tangents[0], x, **p),
         None if tangents[1] is None else _weight_grad(ct, tangents[1], **p),
     ),
-    batch=_weight_grad_batch,
+    batch=_with_any_lanes(_weight_grad_batch),
     family=_FAMILY,
 )
 sampled(

@@ -20,10 +20,11 @@ from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
 from ..tape import Node
-from ..tensor import Tensor
+from ..tensor import Tensor, known_regular
 from ..trace import active, clock, next_sequence, state
 
 _new = object.__new__
+_retain = lib.cb_retain
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -137,54 +138,69 @@ def sum_to(ct: Tensor, spec: Spec) -> Tensor:
     return ct
 
 
-def _puller(partial: Any, i: int) -> Callable[[Any, Tensor], Tensor | None]:
-    """`pull(node, ct)` for input i: the cotangent times the conjugate of its partial derivative."""
+def _puller(partial: Any) -> Callable[..., Tensor | None] | None:
+    """`pull(ct, *inputs, out)` for one input: ct times the conjugate of the partial derivative.
+
+    None stands for the cotangent itself.
+    """
     if type(partial) is int:
+        return {1: None, -1: lambda ct, *_: -ct, 0: lambda *_: None}[partial]
+    if partial.__class__ is chain:
+        return partial.function
 
-        def pull(node: Any, ct: Tensor) -> Tensor | None:
-            g = ct if partial == 1 else -ct
-            return g if node.specs is None else sum_to(g, node.specs[i])
-
-        return pull if partial else lambda _node, _ct: None
-    apply, factor = (partial.function, None) if partial.__class__ is chain else (None, partial)
-
-    def pull(node: Any, ct: Tensor) -> Tensor | None:
-        out = node.out
-        if out is not None and state.grad:
-            out = node.saved_out()
-        if apply is not None:
-            g = apply(ct, *node.args, out)
-        else:
-            slope = factor(*node.args, out)  # type: ignore[misc]
-            g = mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
-        return g if node.specs is None else sum_to(g, node.specs[i])
+    def pull(ct: Tensor, *saved: Any) -> Tensor:
+        slope = partial(*saved)
+        return mul_conj(ct, slope) if slope.__class__ is Tensor else ct * slope
 
     return pull
 
 
 def _pull_all(partials: Sequence[Any]) -> Callable[[Any, Tensor], Sequence[Tensor | None]]:
     """The reverse rule of an elementwise op, from its partial derivatives."""
-    pullers = [_puller(partial, i) for i, partial in enumerate(partials)]
-    if len(pullers) == 1:
-        (only,) = pullers
-        return lambda node, ct: (only(node, ct),)
-    if len(pullers) == 2:
-        first, second = pullers
+    pullers = [_puller(partial) for partial in partials]
 
-        def pull_two(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
-            x, y = node.edges
-            return None if x is None else first(node, ct), None if y is None else second(node, ct)
+    def pull_one(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        if pull is not None:
+            out = node.out
+            if out is not None and state.grad:
+                out = node.saved_out()
+            ct = pull(ct, node.args[0], out)  # type: ignore[assignment]
+        return (ct if node.specs is None else sum_to(ct, node.specs[0]),)
 
-        return pull_two
-    return lambda node, ct: [
-        None if e is None else pull(node, ct) for e, pull in zip(node.edges, pullers, strict=True)
-    ]
+    def pull_two(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        x, y = node.edges
+        out = node.out
+        if out is not None and state.grad:
+            out = node.saved_out()
+        gx = gy = None
+        if x is not None:
+            gx = ct if pull is None else pull(ct, *node.args, out)
+        if y is not None:
+            gy = ct if second is None else second(ct, *node.args, out)
+        specs = node.specs
+        if specs is not None:
+            gx = None if gx is None else sum_to(gx, specs[0])
+            gy = None if gy is None else sum_to(gy, specs[1])
+        return gx, gy
+
+    def pull_many(node: Any, ct: Tensor) -> Sequence[Tensor | None]:
+        out = node.saved_out()
+        found: list[Tensor | None] = []
+        for i, (edge, pull) in enumerate(zip(node.edges, pullers, strict=True)):
+            g = None
+            if edge is not None:
+                g = ct if pull is None else pull(ct, *node.args, out)
+            found.append(g if g is None or node.specs is None else sum_to(g, node.specs[i]))
+        return found
+
+    pull, second = pullers[0], pullers[-1]
+    return [pull_one, pull_two, pull_many][min(len(pullers), 3) - 1]
 
 
 def _jvp(op: Op) -> Callable[..., Any]:
-    def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Tensor) -> Tensor:
+    def jvp(tangents: Sequence[Tensor | None], out: Tensor, *args: Any) -> Tensor:
         total = None
-        for t, partial in zip(tangents, op.partials, strict=True):
+        for t, partial in zip(tangents, op.partials):  # noqa: B905 - hot
             if t is not None and not (type(partial) is int and partial == 0):
                 term = _pushed(t, partial, args, out)
                 total = term if total is None else total + term
@@ -192,6 +208,8 @@ def _jvp(op: Op) -> Callable[..., Any]:
             from .creation import zeros_like
 
             return zeros_like(out)
+        if known_regular(out):  # then tangents have its shape and dtype too
+            return total
         if total._shape != out._shape:
             total = total.expand(out._shape)
         return total if total.dtype is out.dtype else total.to(out.dtype)
@@ -243,53 +261,65 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
 
 
 # ---- recording on the imperative tape, without the detour over dispatch ----
-_NOTHING = ((), (None,), (None, None))
+# The same nodes as tape.record makes, with less said: what is not saved keeps the class's default,
+# and a number stays a Python number.
+_NONE, _NEITHER = (None,), (None, None)
 
 
-def _recorded(op: Op, h: Any, x: Any, y: Any, mx: Any, my: Any, arity: int) -> Tensor:
-    """The result of a kernel call on operands with memory, recorded if one of them requires grad.
-
-    The same node as tape.record makes, with less said: what is not saved keeps the class's default,
-    and a number stays a Python number.
-    """
+def _recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
+    """The result of a kernel call on an operand with memory and a meta, recorded if that asks."""
     t = _new(Tensor)
     t._v = h
-    t._m = None
-    if not (state.grad and op.differentiable):
+    if not (m.requires_grad and op.differentiable and state.grad):
+        t._m = None
         return t
-    edge_x = mx if mx is not None and mx.requires_grad else None
-    edge_y = my if my is not None and my.requires_grad else None
-    which = (edge_x is not None) + 2 * (edge_y is not None)
-    if not which:
-        return t
-    node = _new(Node)
+    t._m = node = _new(Node)
     node.op = op
     node.seq = next_sequence()
-    keep = op.keeps[which]
-    if keep is None:
-        keep = op.kept(arity, which)
-    saves, keep_x, keep_y, keep_out = keep
-    if arity == 1:
-        node.edges = (edge_x,)
-        if saves:
-            node.clock = clock[0]
-            node.args = (x if keep_x else None,)
-        else:
-            node.args = _NOTHING[1]
-        if op.changes_dtype and h.flags & 8:
-            node.specs = (Spec(x),)
+    node.edges = (m,)
+    saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
+    if saves:
+        node.clock = clock[0]
+        node.args = (x,) if keep_x else _NONE
+        if keep_out:
+            node.out = out = _new(Tensor)
+            out._v = _retain(h)
+            out._m = None
     else:
-        node.edges = (edge_x, edge_y)
-        if saves:
-            node.clock = clock[0]
-            node.args = (x if keep_x else None, y if keep_y else None)
-        else:
-            node.args = _NOTHING[2]
-        if h.flags & 8:
-            node.specs = (None if edge_x is None else Spec(x), None if edge_y is None else Spec(y))
-    if keep_out:
-        node.out = t._alias()
-    t._m = node
+        node.args = _NONE
+    if op.changes_dtype and h.flags & 8:
+        node.specs = (Spec(x),)
+    return t
+
+
+def _recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
+    """The result of a kernel call on two operands with memory, recorded if one of them asks."""
+    t = _new(Tensor)
+    t._v = h
+    if m is not None and not m.requires_grad:
+        m = None
+    if n is not None and not n.requires_grad:
+        n = None
+    which = (m is not None) + 2 * (n is not None)
+    if not (which and op.differentiable and state.grad):
+        t._m = None
+        return t
+    t._m = node = _new(Node)
+    node.op = op
+    node.seq = next_sequence()
+    node.edges = (m, n)
+    saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(2, which)
+    if saves:
+        node.clock = clock[0]
+        node.args = (x if keep_x else None, y if keep_y else None)
+        if keep_out:
+            node.out = out = _new(Tensor)
+            out._v = _retain(h)
+            out._m = None
+    else:
+        node.args = _NEITHER
+    if h.flags & 8:
+        node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
     return t
 
 
@@ -382,7 +412,8 @@ def unary(
     def function(x: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
             return given(out, op, (operand(name, x),), into, code)
-        if not active or state.trace is None:
+        trace = state.trace if active else None
+        if trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -397,9 +428,9 @@ def unary(
             elif m.trace is None and not m.is_view:
                 h = call(code, x._v)
                 if h:
-                    return _recorded(op, h, x, None, m, None, 1)
-        elif state.trace.one is not None and x.__class__ is Tensor:
-            t = state.trace.one(op, function, x)
+                    return _recorded_one(op, h, x, m)
+        elif trace.one is not None and x.__class__ is Tensor:
+            t = trace.one(op, function, x)
             if t is not None:
                 return t
         return dispatch(op, (operand(name, x),), {})
@@ -455,7 +486,8 @@ def binary(
     def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
             return given(out, op, (operand(name, x), operand(name, y)), into, code)
-        if not active or state.trace is None:
+        trace = state.trace if active else None
+        if trace is None:
             try:
                 m = x._m
             except AttributeError:
@@ -482,13 +514,13 @@ def binary(
                     h = None
                 if h:
                     if m is not None or n is not None:
-                        return _recorded(op, h, x, y, m, n, 2)
+                        return _recorded_two(op, h, x, y, m, n)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
                     return t
-        elif state.trace.two is not None and x.__class__ is Tensor:
-            t = state.trace.two(op, function, x, y)
+        elif trace.two is not None and x.__class__ is Tensor:
+            t = trace.two(op, function, x, y)
             if t is not None:
                 return t
         if (
@@ -506,21 +538,28 @@ def binary(
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
         m = x._m
-        if (not active or state.trace is None) and (
-            m is None or (m.trace is None and not m.is_view)
-        ):
-            kind = type(y)
-            h = call_float(code, x._v, y, 1) if kind is float else None
-            if kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
-                h = call_int(code, x._v, y, 1)
-            if h:
-                if m is not None:
-                    return _recorded(op, h, y, x, None, m, 2)
-                t = _new(Tensor)
-                t._v = h
-                t._m = None
+        trace = state.trace if active else None
+        if trace is None:
+            if m is None or (m.trace is None and not m.is_view):
+                kind = type(y)
+                h = call_float(code, x._v, y, 1) if kind is float else None
+                if kind is int and -9223372036854775808 <= y <= 9223372036854775807:  # type: ignore[operator]
+                    h = call_int(code, x._v, y, 1)
+                if h:
+                    if m is not None:
+                        return _recorded_two(op, h, y, x, None, m)
+                    t = _new(Tensor)
+                    t._v = h
+                    t._m = None
+                    return t
+        elif trace.two is not None:
+            t = trace.two(op, number_first, y, x)
+            if t is not None:
                 return t
         return dispatch(op, (operand(name, y), x), {})
+
+    def number_first(y: Any, x: Tensor) -> Any:
+        return reflected(x, y)
 
     _finish(function, op, doc, method)
     if method and inplace:
@@ -560,42 +599,20 @@ def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) 
     return op
 
 
-def _mul_conj_vjp(ct: Tensor, _out: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    return sum_to(times_slope(ct, y), Spec(x)), sum_to(mul_conj(x, ct), Spec(y))
-
-
-_code_mul_conj = lib.cb_op_code(b"binary", b"mul_conj")
-_mul_conj = Op(
+mul_conj = binary(
     "mul_conj",
-    lambda x, y: lib.cb_binary(_code_mul_conj, x._v, y._v),
-    vjp=_mul_conj_vjp,
-    jvp=lambda tangents, _out, x, y: _terms(
-        None if tangents[0] is None else mul_conj(tangents[0], y),
-        None if tangents[1] is None else mul_conj(x, tangents[1]),
+    (
+        chain(lambda t, _x, y, _out: times_slope(t, y), lambda t, _x, y, _out: mul_conj(t, y)),
+        # antilinear: a cotangent comes back conjugated, a tangent goes on conjugated
+        chain(lambda t, x, _y, _out: mul_conj(x, t)),
     ),
-    batch=lambda _size, batched, x, y: mul_conj(*align(batched, (x, y))),
-    family="binary",
-)
-_mul_conj.samples, _mul_conj.oracle = {"kinds": "int float complex"}, None
-
-
-def _terms(a: Tensor | None, b: Tensor | None) -> Any:
-    return b if a is None else a if b is None else a + b
-
-
-def mul_conj(x: Tensor, y: Tensor) -> Tensor:
     """x * conj(y): a cotangent x through a factor y; 0 where x is 0, even if y is infinite.
 
     So `where(x > 0, sqrt(x), 0)` has gradient 0 at 0: the branch not taken sends back nothing.
-    """
-    if (not active or state.trace is None) and x._m is None and y._m is None:
-        h = lib.cb_binary(_code_mul_conj, x._v, y._v)
-        if h:
-            t = _new(Tensor)
-            t._v = h
-            t._m = None
-            return t
-    return dispatch(_mul_conj, (x, y), {})
+    """,
+    method=False,
+    samples={"kinds": "int float complex"},
+)
 
 
 def result_type(*operands: Any) -> Any:

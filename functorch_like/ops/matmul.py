@@ -12,7 +12,7 @@ from ..op import Op, wrap
 from ..samples import call, sampled
 from ..tensor import Size, Tensor
 from ..trace import active, state
-from .family import operand, sum_to
+from .family import mul_conj, operand, sum_to
 from .views import _reshape, _transpose
 
 __all__ = [
@@ -35,8 +35,7 @@ _FAMILY = "matmul"
 
 def _mT(x: Tensor) -> Tensor:
     n = x.ndim
-    y = _transpose(x, a=n - 2, b=n - 1)
-    return y.conj() if x.dtype.is_complex else y
+    return _conjugate(_transpose(x, a=n - 2, b=n - 1))
 
 
 def _matmul_vjp(
@@ -72,18 +71,34 @@ def _spec(x: Tensor) -> Any:
 def _vector_vjp(
     ct: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, ...]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """A 1-d operand: as a row or a column matrix."""
-    row, column = x.ndim == 1, y.ndim == 1
-    xm = x.unsqueeze(0) if row else x
-    ym = y.unsqueeze(1) if column else y
-    ct = ct.unsqueeze(-1) if column else ct
-    ct = ct.unsqueeze(-2) if row else ct
-    gx, gy = _matmul_vjp(ct, ct, xm, ym, needs=needs)
-    if gx is not None and row:
-        gx = gx.squeeze(-2)
-    if gy is not None and column:
-        gy = gy.squeeze(-1)
+    """A 1-d operand: as a row or a column."""
+    gx = gy = None
+    if x.ndim == y.ndim:
+        return mul_conj(ct, y) if needs[0] else None, mul_conj(ct, x) if needs[1] else None
+    if x.ndim == 1:  # [k] @ [..., k, m] -> [..., m]
+        if needs[0]:
+            gx = _matmul(_conjugate(y), ct if ct.ndim == 1 else _column(ct))
+            gx = gx if gx.ndim == 1 else sum_to(gx.squeeze(-1), _spec(x))
+        if needs[1]:
+            gy = mul_conj(ct.unsqueeze(-2), _column(x))
+        return gx, gy
+    if needs[0]:  # [..., n, k] @ [k] -> [..., n]
+        gx = mul_conj(_column(ct), y)
+    if needs[1]:
+        gy = _matmul(_vector_rows(ct), _rows(_conjugate(x)))
     return gx, gy
+
+
+def _column(x: Tensor) -> Tensor:
+    return x.unsqueeze(-1)
+
+
+def _vector_rows(x: Tensor) -> Tensor:
+    return x if x.ndim == 1 else _reshape(x, shape=(Size(x._shape).numel(),))
+
+
+def _conjugate(x: Tensor) -> Tensor:
+    return x.conj() if x.dtype.is_complex else x
 
 
 def _matmul_batch(_size: int, batched: Any, x: Tensor, y: Tensor) -> Tensor:

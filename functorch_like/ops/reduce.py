@@ -18,7 +18,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, state
 from .ternary import where
-from .views import _expand, _reshape
+from .views import _reshape, expanded
 
 __all__ = [
     "all",
@@ -68,7 +68,7 @@ def _spread(y: Tensor, shape: tuple[int, ...], dims: tuple[int, ...], keepdim: b
     """A reduced tensor expanded back over the reduced dims."""
     if not keepdim and len(dims) < len(shape):  # a full reduction's 0-d result expands as it is
         y = _reshape(y, shape=_kept_shape(shape, dims))
-    return _expand(y, shape=shape)
+    return expanded(y, shape)
 
 
 def _kept(y: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -145,6 +145,7 @@ def _nonempty(make: Any) -> list[Any]:
 
 
 # ---- sum, mean ----
+_ALL = [tuple(range(n)) for n in range(65)]  # all dims, by rank
 _call, _SUM, _NULL = lib.cb_reduce, _code("sum"), ffi.NULL
 _sum = _reduction(
     "sum",
@@ -187,9 +188,9 @@ def sum(
       tensor([4., 6.])
     """
     if dim is None and dtype is None and not options:
-        if (not active or state.trace is None) and x._m is None:
+        if x._m is None and (not active or state.trace is None):
             return wrap(_call(_SUM, x._v, -1, _NULL, keepdim, -1))
-        return dispatch(_sum, (x,), {"dims": tuple(range(x.ndim)), "keepdim": keepdim})
+        return dispatch(_sum, (x,), {"dims": _ALL[x.ndim], "keepdim": keepdim})
     x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
     return _sum(x, dims=dims, keepdim=keepdim)
 

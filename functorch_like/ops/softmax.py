@@ -15,7 +15,8 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from .reduce import _expand, _logsumexp, _sum
+from .reduce import _logsumexp, _sum
+from .views import _expand
 
 __all__ = [
     "cross_entropy",

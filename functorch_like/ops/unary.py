@@ -9,9 +9,18 @@ from cbackend import lib
 
 from ..op import NONDIFF
 from ..tensor import Tensor
-from .binary import relu_grad, sigmoid_grad, tanh_grad
+from .binary import (
+    cos_grad,
+    log_grad,
+    relu_grad,
+    sigmoid_grad,
+    sin_grad,
+    sqrt_grad,
+    square_grad,
+    tanh_grad,
+)
 from .creation import zeros_like
-from .family import chain, unary
+from .family import chain, mul_conj, times_slope, unary
 
 __all__ = [
     "abs",
@@ -108,7 +117,10 @@ sgn = unary(
 )
 square = unary(
     "square",
-    lambda x, _out: 2 * x,
+    chain(
+        lambda t, x, _out: _square_rule(t, x, mul_conj),
+        lambda t, x, _out: _square_rule(t, x, times_slope),
+    ),
     "The square: x * x.",
     oracle="numpy.square",
     samples={"kinds": "int float complex", "missing": {"bool": "torch gives int64; cast first"}},
@@ -260,7 +272,10 @@ Tensor.__round__ = lambda x, decimals=0: x.round(decimals=decimals) if decimals 
 _FC = {"kinds": "float complex"}
 sqrt = unary(
     "sqrt",
-    lambda _x, out: 0.5 / out,
+    chain(
+        lambda t, _x, out: _sqrt_rule(t, out, mul_conj),
+        lambda t, _x, out: _sqrt_rule(t, out, times_slope),
+    ),
     "The square root; nan below 0.",
     oracle="numpy.sqrt",
     samples={**_POSITIVE, **_FC},
@@ -280,7 +295,10 @@ expm1 = unary(
 )
 log = unary(
     "log",
-    lambda x, _out: reciprocal(x),
+    chain(
+        lambda t, x, _out: _log_rule(t, x, mul_conj),
+        lambda t, x, _out: _log_rule(t, x, times_slope),
+    ),
     "The natural logarithm.",
     oracle="numpy.log",
     samples={**_POSITIVE, **_FC},
@@ -322,6 +340,29 @@ def _is_complex(x: Tensor) -> bool:
     return (x._v or x._concrete).dtype >= lib.CB_C64
 
 
+# real numbers by one kernel, complex ones by `times`, the product with the slope or its conjugate
+
+
+def _sqrt_rule(t: Tensor, out: Tensor, times: Any) -> Tensor:
+    return times(t, 0.5 / out) if _is_complex(out) else sqrt_grad(t, out)
+
+
+def _square_rule(t: Tensor, x: Tensor, times: Any) -> Tensor:
+    return times(t, 2 * x) if _is_complex(x) else square_grad(t, x)
+
+
+def _log_rule(t: Tensor, x: Tensor, times: Any) -> Tensor:
+    return times(t, reciprocal(x)) if _is_complex(x) else log_grad(t, x)
+
+
+def _sin_rule(t: Tensor, x: Tensor, times: Any) -> Tensor:
+    return times(t, cos(x)) if _is_complex(x) else sin_grad(t, x)
+
+
+def _cos_rule(t: Tensor, x: Tensor, times: Any) -> Tensor:
+    return times(t, -sin(x)) if _is_complex(x) else cos_grad(t, x)
+
+
 def _sigmoid_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
     if not _is_complex(out):
         return sigmoid_grad(t, out)
@@ -331,10 +372,24 @@ def _sigmoid_rule(t: Tensor, out: Tensor, reverse: bool) -> Tensor:
 
 # ---- trigonometric and hyperbolic ----
 sin = unary(
-    "sin", lambda x, _out: cos(x), "The sine; x in radians.", oracle="numpy.sin", samples=_FC
+    "sin",
+    chain(
+        lambda t, x, _out: _sin_rule(t, x, mul_conj),
+        lambda t, x, _out: _sin_rule(t, x, times_slope),
+    ),
+    "The sine; x in radians.",
+    oracle="numpy.sin",
+    samples=_FC,
 )
 cos = unary(
-    "cos", lambda x, _out: -sin(x), "The cosine; x in radians.", oracle="numpy.cos", samples=_FC
+    "cos",
+    chain(
+        lambda t, x, _out: _cos_rule(t, x, mul_conj),
+        lambda t, x, _out: _cos_rule(t, x, times_slope),
+    ),
+    "The cosine; x in radians.",
+    oracle="numpy.cos",
+    samples=_FC,
 )
 tan = unary(
     "tan",

@@ -12,7 +12,7 @@ from cbackend import lib
 
 from ..errors import ShapeError, message
 from ..mutation import VIEW_WRITES
-from ..op import Op, Spec
+from ..op import Op, Spec, dispatch
 from ..samples import call, sampled
 from ..tensor import Size, Tensor, wrap, wrap_dim
 from ..trace import active, state
@@ -345,6 +345,15 @@ sampled(
     kinds=_ANY,
     oracle=lambda np, x, *, shape: np.broadcast_to(x, shape),
 )
+
+
+def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """expand() to a full shape, for rules."""
+    if x._m is None and (not active or state.trace is None):
+        out = wrap(lib.cb_expand(x._v, len(shape), shape))
+        out._b = (x, _expand, {"shape": shape}, None)
+        return out
+    return dispatch(_expand, (x,), {"shape": shape})
 
 
 def _with_ones(x: Tensor, at: int, ndim: int) -> Tensor:

@@ -288,4 +288,5 @@ def test_peak_memory(way):
         return lambda: f(leaf).backward()
 
     plain_peak, segmented_peak = peak(run(plain)), peak(run(segmented))
-    assert segmented_peak < (0.4 if way == "grad" else 0.5) * plain_peak
+    assert plain_peak < 27 * x.nbytes  # results of tanh alone: what no rule needs is freed
+    assert segmented_peak < 0.45 * plain_peak

@@ -445,6 +445,31 @@ def test_control_flow_is_bounded():
         ft.vmap(lambda x: x if x > 0 else -x)(ft.tensor(MIXED))
 
 
+def test_an_exception_names_its_lanes():
+    def f(x):
+        if x > 3:
+            if x > 5:
+                raise ValueError("too large")
+            return x
+        return -x
+
+    def notes(call):
+        with pytest.raises(ValueError, match="too large") as caught:
+            call()
+        return getattr(caught.value, "__notes__", [str(caught.value)])
+
+    xs = ft.arange(8.0)
+    assert notes(lambda: ft.vmap(f)(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(f, chunk_size=3)(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(ft.grad(f))(xs)) == ["in lanes 6, 7 of vmap"]
+    assert notes(lambda: ft.vmap(ft.vmap(f))(xs.reshape(2, 4))) == [
+        "in lanes 2, 3 of vmap",
+        "in lane 1 of vmap",
+    ]
+    many = notes(lambda: ft.vmap(f)(ft.arange(20.0)))
+    assert many == ["in lanes 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ..., 19 of vmap"]
+
+
 # ---- random numbers ----
 
 
@@ -501,3 +526,22 @@ def test_a_leaf_of_its_own_inside_grad():
 
     assert_close(ft.grad(f)(ft.ones(3)), ft.full((3,), 2.0))
     assert_close(ft.vmap(ft.grad(f))(ft.ones(2, 3)), ft.full((2, 3), 2.0))
+
+
+def test_convolutions_of_no_lanes():
+    x, w = ft.zeros(0, 2, 3, 8, 8), ft.zeros(0, 4, 3, 3, 3)
+    images, kernel = ft.ones(2, 3, 8, 8), ft.ones(4, 3, 3, 3)
+
+    def energy(x, w):
+        return (ft.conv2d(x, w) ** 2).sum()
+
+    assert ft.vmap(ft.conv2d, (0, None))(x, kernel).shape == (0, 2, 4, 6, 6)
+    assert ft.vmap(ft.conv2d, (None, 0))(images, w).shape == (0, 2, 4, 6, 6)
+    assert ft.vmap(ft.conv2d)(x, w).shape == (0, 2, 4, 6, 6)
+    for gx, gw in (
+        ft.vmap(ft.grad(energy, (0, 1)), (0, None))(x, kernel),
+        ft.vmap(ft.grad(energy, (0, 1)), (None, 0))(images, w),
+        ft.vmap(ft.grad(energy, (0, 1)))(x, w),
+    ):
+        assert gx.shape == x.shape and gw.shape == w.shape
+    assert ft.vmap(lambda x: x + ft.rand(3))(ft.zeros(0, 3)).shape == (0, 3)
