@@ -30,6 +30,8 @@ int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t window
                         const int64_t *indices, const void *y);
 int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y,
                        const int64_t *indices, const void *x);
+/* small.c */
+void CB_FN(small)(cb_small *s);
 /* index.c, mask.c, rearrange.c */
 int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
                        const int *dims);
