@@ -67,6 +67,8 @@ void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* Fourier transforms along dim; operands contiguous */
 int (*fft_c2c)(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);
 int (*fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+/* the whole spectrum of real signals from half of it; of the inverse transform where not forward */
+void (*fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
