@@ -46,6 +46,12 @@ def _complex(op: str, x: Any) -> Tensor:
     return x if x.dtype.is_complex else _as_complex(op, _floating(op, x))
 
 
+def _signal(op: str, x: Any) -> Tensor:
+    """A complex or real tensor in a dtype that has a transform."""
+    x = operand(op, x)
+    return x if x.dtype.is_complex else _floating(op, x)
+
+
 def _floating(op: str, x: Tensor) -> Tensor:
     """A real tensor in a dtype that has a transform."""
     if x.dtype.is_complex:
@@ -165,7 +171,7 @@ def fft(
       >>> fft(tensor([1.0, 0.0, 0.0, 0.0]))
       tensor([1.+0.j, 1.+0.j, 1.+0.j, 1.+0.j])
     """
-    x = _complex("fft", input)
+    x = _signal("fft", input)
     return _transform("fft", x, n, _one("fft", x, dim, options), norm, True)
 
 
@@ -173,7 +179,7 @@ def ifft(
     input: Any, n: int | None = None, dim: int = -1, norm: str | None = None, **options: Any
 ) -> Tensor:
     """The inverse of fft()."""
-    x = _complex("ifft", input)
+    x = _signal("ifft", input)
     return _transform("ifft", x, n, _one("ifft", x, dim, options), norm, False)
 
 
@@ -240,7 +246,7 @@ def _transform_all(
     # the last dim first: its signals lie together, and cutting it makes less of the rest
     for d, n in zip(reversed(dims), reversed(s), strict=True):
         x = _transform(op, x, n, d, norm, forward)
-    return x
+    return x if x.dtype.is_complex else _as_complex(op, x)  # no dims
 
 
 def _needs_dims(op: str, dims: Sequence[int]) -> None:
@@ -267,7 +273,7 @@ def fftn(
       tensor([[4.+0.j, 0.+0.j],
               [0.+0.j, 0.+0.j]])
     """
-    x = _complex("fftn", input)
+    x = _signal("fftn", input)
     return _transform_all("fftn", x, *_several("fftn", x, s, dim, options), norm, True)
 
 
@@ -279,7 +285,7 @@ def ifftn(
     **options: Any,
 ) -> Tensor:
     """The inverse of fftn()."""
-    x = _complex("ifftn", input)
+    x = _signal("ifftn", input)
     return _transform_all("ifftn", x, *_several("ifftn", x, s, dim, options), norm, False)
 
 

@@ -50,6 +50,8 @@ int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* 
 int (*random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
 int (*random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
 int (*random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
+/* linear algebra: a group of small matrices (small.h) */
+void (*small)(cb_small *s);
 /* sorting: the k first items of x along dim; values or indices may be NULL, not both, and without indices k
  * is all */
 int (*sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
@@ -65,6 +67,8 @@ void (*int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* Fourier transforms along dim; operands contiguous */
 int (*fft_c2c)(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);
 int (*fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+/* the whole spectrum of real signals from half of it; of the inverse transform where not forward */
+void (*fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

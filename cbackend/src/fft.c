@@ -54,9 +54,28 @@ static cb_tensor *computed(int kind, cb_tensor *x, int dim, int forward, double 
     return NULL;
 }
 
+/* a real signal: half of the spectrum, and the other half from it */
+static cb_tensor *whole_of_real(cb_tensor *x, int d, int forward, double scale) {
+    cb_tensor *out = result(x, cb_complex_dtype(x->dtype), d, x->shape[d]);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    cb_tensor *half = cb_fft_r2c(x, d, scale, scale);
+    if (half) {
+        cb_backend_of(out)->fft_mirror(half, d, forward, out);
+    } else {
+        cb_release(out);
+        out = NULL;
+    }
+    cb_release(half);
+    return out;
+}
+
 cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "fft: no tensor");
     int d;
+    if (!cb_is_complex(x->dtype)) {
+        if (!wanted("fft", x, false, dim, &d) || !fits("fft", x->shape[d], x->shape[d])) return NULL;
+        return whole_of_real(x, d, forward, scale);
+    }
     if (!wanted("fft", x, true, dim, &d) || !fits("fft", x->shape[d], x->shape[d])) return NULL;
     return computed(C2C, x, d, forward, scale, scale, result(x, x->dtype, d, x->shape[d]));
 }

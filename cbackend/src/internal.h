@@ -116,6 +116,7 @@ void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after 
 #include "fused.h"
 #include "optim.h"
 #include "products.h"
+#include "small.h"
 
 /* ---- what a device must provide ---- */
 typedef struct cb_backend {

@@ -123,12 +123,47 @@ static void run_piece(void *context, int64_t begin, int64_t end) {
     cb_free(CB_CPU, scratch, CB_MAX(j->scratch, 64));
 }
 
+/* Small real matrices: fewer than this many are not worth the moving. */
+enum { GROUP_MIN = 4 };
+
+static void run_groups(void *context, int64_t begin, int64_t end) {
+    cb_lapack *j = context;
+    int lanes = cb_small_lanes(j->dtype);
+    char *scratch = cb_alloc(CB_CPU, CB_MAX(j->scratch, 64));
+    if (!scratch) {
+        __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    for (int64_t g = begin; g < end; g++) {
+        cb_small s;
+        s.dtype = j->dtype;
+        s.n = j->n;
+        s.k = j->k;
+        s.count = (int)CB_MIN(lanes, j->count - g * lanes);
+        j->group(j, g * lanes, &s, scratch);
+    }
+    cb_free(CB_CPU, scratch, CB_MAX(j->scratch, 64));
+}
+
+static bool in_groups(const cb_lapack *j) {
+    int least = CB_MIN(j->m, j->n), most = CB_MAX(CB_MAX(j->m, j->n), j->k);
+    return j->group && j->count >= GROUP_MIN && least >= 1 && most <= CB_SMALL_ORDER &&
+           (j->dtype == CB_F32 || j->dtype == CB_F64);
+}
+
 int cb_lapack_run(cb_lapack *j) {
     if (j->failed) return cb_error_code();
     if ((j->device & 255) != CB_CPU)
         return cb_fail(CB_ERR_UNSUPPORTED, "%s: expected tensors on the cpu, got another device. Move them.",
                        j->op);
-    cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
+    if (in_groups(j)) {
+        int lanes = cb_small_lanes(j->dtype);
+        /* moving a matrix takes as long as many multiplications side by side */
+        int64_t work = (int64_t)j->work + 16 * j->n * (j->n + j->k);
+        cb_parallel((j->count + lanes - 1) / lanes, CB_MAX(8 * PIECE / lanes / (work + 1), 1), run_groups, j);
+    } else {
+        cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
+    }
     return j->failed ? cb_fail(CB_ERR_MEMORY, "%s: out of memory for LAPACK's workspace.", j->op) : CB_OK;
 }
 
@@ -155,6 +190,32 @@ int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, cons
             out[i] = j->out[i];
     }
     return status;
+}
+
+/* ---- groups ---- */
+
+void cb_small_operand(const cb_lapack *j, int which, int64_t first, bool transposed, cb_small *s,
+                      cb_small_matrix *m) {
+    const cb_tensor *x = j->in[which];
+    for (int l = 0; l < CB_SMALL_LANES; l++)
+        m->at[l] = l < s->count ? (char *)cb_lapack_at(j, which, 2, first + l) : m->at[s->count - 1];
+    m->row = x->strides[x->ndim - (transposed ? 1 : 2)];
+    m->col = x->strides[x->ndim - (transposed ? 2 : 1)];
+}
+
+void cb_small_result(const cb_lapack *j, int which, int64_t first, bool transposed, cb_small *s,
+                     cb_small_matrix *m) {
+    const cb_tensor *y = j->out[which];
+    for (int l = 0; l < s->count; l++) m->at[l] = cb_lapack_place(j, which, first + l);
+    m->row = transposed ? 1 : y->shape[y->ndim - 1];
+    m->col = transposed ? y->shape[y->ndim - 1] : 1;
+}
+
+void cb_small_run(cb_small *s) { cb_cpu->small(s); }
+
+void cb_small_repair(const cb_lapack *j, int64_t first, const cb_small *s, char *scratch) {
+    for (int l = 0; l < s->count; l++)
+        if (s->info[l]) j->one(j, first + l, scratch);
 }
 
 /* ---- moving matrices ---- */

@@ -31,6 +31,8 @@ typedef struct cb_lapack {
     int64_t scratch; /* bytes `one` needs */
     double work;     /* multiplications a matrix, roughly: decides how many share a thread */
     void (*one)(const struct cb_lapack *j, int64_t item, char *scratch);
+    /* NULL, or does the matrices of a group that `good` allows side by side */
+    void (*group)(const struct cb_lapack *j, int64_t first, cb_small *s, char *scratch);
     int failed;
 } cb_lapack;
 
@@ -44,7 +46,7 @@ bool cb_lapack_idle(const cb_lapack *j);
 void *cb_lapack_routine(cb_lapack *j, const char *name, const char *complex_name);
 /* The same routine without blocking and set-up, for orders up to CB_SMALL_ORDER: getrf, getrs, getri, potrf.
  */
-enum { CB_SMALL_ORDER = 16, CB_GETRF = 0, CB_GETRS, CB_GETRI, CB_POTRF };
+enum { CB_GETRF = 0, CB_GETRS, CB_GETRI, CB_POTRF };
 void *cb_small_routine(int dtype, int which);
 /* the small one if `order` allows it, else LAPACK's */
 static inline void *cb_lapack_best(cb_lapack *j, int order, int which) {
@@ -57,6 +59,16 @@ int cb_lapack_run(cb_lapack *j);
  * `check`, an item of it that is not zero is a LinAlgError; `property` says what was expected. */
 int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, const char *property,
                      cb_tensor **out, int nout);
+
+/* ---- for `group` ---- */
+/* operand or result `which` of a group's matrices; transposed: rows and columns change places */
+void cb_small_operand(const cb_lapack *j, int which, int64_t first, bool transposed, cb_small *s,
+                      cb_small_matrix *m);
+void cb_small_result(const cb_lapack *j, int which, int64_t first, bool transposed, cb_small *s,
+                     cb_small_matrix *m);
+void cb_small_run(cb_small *s);
+/* does the group's matrices whose info is not 0 by themselves */
+void cb_small_repair(const cb_lapack *j, int64_t first, const cb_small *s, char *scratch);
 
 /* ---- for `one` ---- */
 static inline int64_t cb_padded(int64_t bytes) { return (bytes + 63) / 64 * 64; }

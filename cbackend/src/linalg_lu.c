@@ -32,6 +32,16 @@ static void lu_factor_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_store(j, 0, item, scratch, ld);
 }
 
+static void lu_factor_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_LU;
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    for (int l = 0; l < s->count; l++) s->pivots[l] = cb_lapack_place(j, 1, first + l);
+    cb_small_run(s);
+    for (int l = 0; l < s->count; l++) *info_at(j, 2, first + l) = 0;
+    cb_small_repair(j, first, s, scratch);
+}
+
 int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "lu_factor", 1, &a, (int[]){2}));
@@ -44,6 +54,7 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.m * j.n;
         j.work = (double)j.m * j.n * CB_MIN(j.m, j.n);
         j.one = lu_factor_one;
+        j.group = j.m == j.n ? lu_factor_group : NULL;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, check, 2, "invertible matrices", out, 3);
@@ -58,6 +69,26 @@ static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_load(j, 2, item, scratch, ld);
     ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &j->k, lu, &ld, pivots, scratch, &ld, &info, 1);
     cb_lapack_store(j, 0, item, scratch, ld);
+}
+
+static void lu_solve_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    int32_t pivots[CB_SMALL_LANES][CB_SMALL_ORDER];
+    (void)scratch;
+    s->kind = CB_SMALL_LU_SOLVE;
+    s->transposed = j->flags[0] != 0;
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_operand(j, 2, first, false, s, &s->b);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    for (int l = 0; l < CB_SMALL_LANES; l++) {
+        int own = CB_MIN(l, s->count - 1);
+        if (j->in_step[1]) {
+            s->pivots[l] = (int32_t *)cb_lapack_at(j, 1, 1, first + own);
+        } else {
+            if (l == own) cb_lapack_load_vector(j, 1, first + l, pivots[l]);
+            s->pivots[l] = pivots[own];
+        }
+    }
+    cb_small_run(s);
 }
 
 static int check_rows(const cb_lapack *j, const cb_tensor *b, int rows) {
@@ -79,7 +110,13 @@ static int check_range(const cb_lapack *j, cb_tensor *pivots, int n) {
     if (!dense) return cb_error_code();
     const int32_t *p = dense->data;
     int status = CB_OK;
-    for (int64_t i = 0; i < dense->numel && !status; i++)
+    int32_t low = 1, high = 1;
+    for (int64_t i = 0; i < dense->numel; i++) {
+        int32_t v = p[i] ? p[i] : INT32_MIN;
+        low = CB_MIN(low, v);
+        high = CB_MAX(high, v);
+    }
+    for (int64_t i = 0; (low < -n || high > n) && i < dense->numel && !status; i++)
         if (p[i] == 0 || p[i] > n || p[i] < -n)
             status = cb_fail(CB_ERR_VALUE, "%s: expected pivots from 1 to %d, got %d.", j->op, n, (int)p[i]);
     cb_release(dense);
@@ -102,6 +139,7 @@ cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
         j.work = (double)j.n * j.n * (j.k + 1);
         j.one = lu_solve_one;
+        j.group = lu_solve_group;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
@@ -153,6 +191,15 @@ static void inv_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_store(j, 0, item, a, ld);
 }
 
+static void inv_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_INVERSE;
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    cb_small_run(s);
+    for (int l = 0; l < s->count; l++) *info_at(j, 1, first + l) = 0;
+    cb_small_repair(j, first, s, scratch);
+}
+
 int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "inv", 1, &a, (int[]){2}));
@@ -171,6 +218,7 @@ int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.lwork;
         j.work = 2.0 * j.n * j.n * j.n;
         j.one = inv_one;
+        j.group = inv_group;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, check, 1, "invertible matrices", out, 2);
@@ -224,6 +272,21 @@ static void det_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_store(j, 4, item, scratch, ld);
 }
 
+static void det_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_DET;
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_result(j, 4, first, false, s, &s->x);
+    for (int l = 0; l < s->count; l++) s->pivots[l] = cb_lapack_place(j, 5, first + l);
+    cb_small_run(s);
+    for (int l = 0; l < s->count; l++) {
+        put(j->dtype, j->out[0]->data, first + l, s->det[l]);
+        put(j->dtype, j->out[1]->data, first + l, s->sign[l]);
+        put(j->dtype, j->out[2]->data, first + l, s->log_abs[l]);
+        put(j->dtype, j->out[3]->data, first + l, 0);
+    }
+    cb_small_repair(j, first, s, scratch);
+}
+
 int cb_det(cb_tensor *a, cb_tensor *out[6]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "det", 1, &a, (int[]){2}));
@@ -240,6 +303,7 @@ int cb_det(cb_tensor *a, cb_tensor *out[6]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = (double)j.n * j.n * j.n;
         j.one = det_one;
+        j.group = det_group;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, NULL, 0, "", out, 6);

@@ -41,6 +41,16 @@ static void cholesky_one(const cb_lapack *j, int64_t item, char *a) {
     cb_lapack_store(j, 0, item, a, ld);
 }
 
+static void cholesky_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_CHOLESKY;
+    s->part = j->flags[0];
+    cb_small_operand(j, 0, first, s->part == 1, s, &s->a);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    cb_small_run(s);
+    for (int l = 0; l < s->count; l++) ((int *)j->out[1]->data)[first + l] = 0;
+    cb_small_repair(j, first, s, scratch);
+}
+
 int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "cholesky", 1, &a, (int[]){2}));
@@ -54,6 +64,7 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = 0.5 * j.n * j.n * j.n;
         j.one = cholesky_one;
+        j.group = cholesky_group;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, check, 1, "positive-definite matrices", out, 2);
@@ -69,6 +80,21 @@ static void solve_triangular_one(const cb_lapack *j, int64_t item, char *scratch
     ((trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
                           j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, one, a, &lda, scratch, &ldb, 1, 1, 1, 1);
     cb_lapack_store(j, 0, item, scratch, ldb);
+}
+
+/* x op(a) = b is op(a)^T x^T = b^T */
+static void solve_triangular_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    bool left = j->flags[1] & 1, transposed = (j->flags[2] != 0) == left;
+    (void)scratch;
+    s->kind = CB_SMALL_TRIANGULAR;
+    s->n = left ? j->m : j->n;
+    s->k = left ? j->n : j->m;
+    s->lower = (j->flags[0] == 0) != transposed;
+    s->unit = j->flags[1] & 2;
+    cb_small_operand(j, 0, first, transposed, s, &s->a);
+    cb_small_operand(j, 1, first, !left, s, &s->b);
+    cb_small_result(j, 0, first, !left, s, &s->x);
+    cb_small_run(s);
 }
 
 cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, int unit, int trans) {
@@ -94,6 +120,7 @@ cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, 
         j.scratch = cb_padded(size * side * side) + size * j.m * j.n;
         j.work = 0.5 * side * j.m * j.n + (double)side * side;
         j.one = solve_triangular_one;
+        j.group = solve_triangular_group;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;

@@ -66,17 +66,17 @@ static void naive(const cb_tensor *x, layout at, int64_t length, int64_t o, int6
     }
 }
 
-enum { C2C, BACK, R2C, C2R };
-static const char *const KINDS[] = {"c2c", "back", "r2c", "c2r"};
+enum { C2C, BACK, R2C, C2R, WHOLE, WHOLE_BACK };
+static const char *const KINDS[] = {"c2c", "back", "r2c", "c2r", "c2c of reals", "back of reals"};
 
 static cb_tensor *transformed(int kind, cb_tensor *x, int64_t n, double scale) {
     return kind == R2C   ? cb_fft_r2c(x, 1, scale, scale)
            : kind == C2R ? cb_fft_c2r(x, 1, n, scale, scale)
-                         : cb_fft_c2c(x, 1, kind == C2C, scale);
+                         : cb_fft_c2c(x, 1, kind == C2C || kind == WHOLE, scale);
 }
 
 static cb_tensor *input_of(int kind, bool wide, layout at) {
-    int dtype = kind == R2C ? (wide ? CB_F64 : CB_F32) : wide ? CB_C128 : CB_C64;
+    int dtype = kind == R2C || kind >= WHOLE ? (wide ? CB_F64 : CB_F32) : wide ? CB_C128 : CB_C64;
     int64_t shape[3] = {at.outer, kind == C2R ? at.n / 2 + 1 : at.n, at.inner};
     return random_tensor(dtype, 3, shape);
 }
@@ -91,7 +91,7 @@ static void check_values(int kind, bool wide, layout at) {
         for (int64_t k = 0; k < y->shape[1]; k += step) {
             int64_t o = lane / at.inner, i = lane % at.inner;
             double re, im, a, b;
-            naive(x, at, x->shape[1], o, i, k, kind == C2C || kind == R2C ? -1 : 1, &re, &im);
+            naive(x, at, x->shape[1], o, i, k, kind == C2C || kind == R2C || kind == WHOLE ? -1 : 1, &re, &im);
             item(y, at, y->shape[1], o, k, i, &a, &b);
             error = fmax(error, fabs(a - 0.5 * re));
             if (kind != C2R) error = fmax(error, fabs(b - 0.5 * im));
@@ -131,7 +131,7 @@ static void check_layouts(void) {
 static void check_threads(void) {
     static const layout cases[] = {{1, 1 << 16, 1}, {700, 60, 1}, {3, 100, 300}, {1, 20011, 1}, {9, 5000, 2}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
-        for (int kind = C2C; kind <= C2R; kind++) {
+        for (int kind = C2C; kind <= WHOLE_BACK; kind++) {
             cb_tensor *x = input_of(kind, false, cases[c]), *y[3];
             for (int t = 0; t < 3; t++) {
                 cb_set_num_threads(t + 1);
@@ -157,7 +157,8 @@ static void check_errors(void) {
               *point = cb_empty(CB_C128, CB_CPU, 0, NULL);
     check_error(cb_fft_c2c(NULL, 0, 1, 1), CB_ERR_NULL, "no tensor");
     check_error(cb_fft_c2c(z, 2, 1, 1), CB_ERR_DIM, "a dim out of range");
-    check_error(cb_fft_c2c(x, 0, 1, 1), CB_ERR_DTYPE, "reals for c2c");
+    check_error(cb_fft_c2c(half, 0, 1, 1), CB_ERR_DTYPE, "float16 for c2c");
+    check_error(cb_fft_c2c(x, 0, 1, 1), CB_ERR_SHAPE, "no points for c2c");
     check_error(cb_fft_r2c(z, 0, 1, 1), CB_ERR_DTYPE, "complex for r2c");
     check_error(cb_fft_r2c(half, 0, 1, 1), CB_ERR_DTYPE, "float16");
     check_error(cb_fft_r2c(x, 0, 1, 1), CB_ERR_SHAPE, "no points");
@@ -173,7 +174,7 @@ int main(void) {
                                      625, 720, 1009, 1018, 1024, 1331, 2310, 4096, 4099, 5000, 8192};
     enum { SHORT = 68, LONGER = sizeof longer / sizeof *longer };
     for (int wide = 0; wide < 2; wide++)
-        for (int kind = C2C; kind <= C2R; kind++)
+        for (int kind = C2C; kind <= WHOLE_BACK; kind++)
             for (int i = 1; i < SHORT + LONGER; i++) {
                 int64_t n = i < SHORT ? i : longer[i - SHORT];
                 check_values(kind, wide, (layout){1, n, 1});

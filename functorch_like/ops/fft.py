@@ -1,4 +1,4 @@
-"""Fourier transforms along one dim: three linear ops with a C kernel.
+"""Fourier transforms along one dim: three linear ops with a C kernel. c2c takes real operands too.
 
 The factors of the real ones are one for the ends of the half spectrum (frequency 0 and, for an even
 length, the highest) and one for what lies inside. An inside frequency stands for two, so the
@@ -23,8 +23,8 @@ _FAMILY = "fft"
 c2c = Op(
     "fft_c2c",
     lambda x, *, dim, forward, scale: lib.cb_fft_c2c(x._v, dim, forward, scale),
-    vjp=lambda ct, _out, _x, *, dim, forward, scale: (
-        c2c(ct, dim=dim, forward=not forward, scale=scale),
+    vjp=lambda ct, _out, x_spec, *, dim, forward, scale: (
+        _like(x_spec, c2c(ct, dim=dim, forward=not forward, scale=scale)),
     ),
     jvp=lambda tangents, _out, _x, *, dim, forward, scale: c2c(
         tangents[0], dim=dim, forward=forward, scale=scale
@@ -62,6 +62,11 @@ c2r = Op(
     ),
     family=_FAMILY,
 )
+
+
+def _like(x_spec: Spec, ct: Tensor) -> Tensor:
+    """The part of a cotangent that a real operand has."""
+    return ct if x_spec.dtype.is_complex else ct.real
 
 
 def _r2c_transpose(ct: Tensor, x_spec: Spec, dim: int, ends: float, inside: float) -> Tensor:
@@ -123,7 +128,7 @@ sampled(
         call(x, dim=dim, forward=i % 2 == 0, scale=1.0 if i else 0.5)
         for i, (x, dim, _) in enumerate(_signals(make))
     ],
-    kinds="complex",
+    kinds="float complex",
     oracle=_c2c_oracle,
 )
 sampled(

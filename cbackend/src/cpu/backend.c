@@ -28,6 +28,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .avg_pool_grad = CB_FN(avg_pool_grad),
     .pool_scatter = CB_FN(pool_scatter),
     .pool_gather = CB_FN(pool_gather),
+    .small = CB_FN(small),
     .index_check = CB_FN(index_check),
     .index_get = CB_FN(index_get),
     .index_put = CB_FN(index_put),
@@ -48,6 +49,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .int_range = CB_FN(int_range),
     .fft_c2c = CB_FN(fft_c2c),
     .fft_r2c = CB_FN(fft_r2c),
+    .fft_mirror = CB_FN(fft_mirror),
     .fft_c2r = CB_FN(fft_c2r),
     .optim_step = CB_FN(optim_step),
 };

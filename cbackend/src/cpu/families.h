@@ -30,6 +30,8 @@ int CB_FN(pool_scatter)(int dtype, int64_t planes, int64_t plane, int64_t window
                         const int64_t *indices, const void *y);
 int CB_FN(pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y,
                        const int64_t *indices, const void *x);
+/* small.c */
+void CB_FN(small)(cb_small *s);
 /* index.c, mask.c, rearrange.c */
 int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
                        const int *dims);
@@ -59,6 +61,7 @@ void CB_FN(int_range)(const cb_tensor *x, int64_t *low, int64_t *high);
 /* fft.c */
 int CB_FN(fft_c2c)(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);
 int CB_FN(fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+void CB_FN(fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int CB_FN(fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

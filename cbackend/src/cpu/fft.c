@@ -257,3 +257,45 @@ int CB_FN(fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_t
 int CB_FN(fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out) {
     return drive(FFT_C2R, x, dim, 0, ends, inside, out);
 }
+
+typedef struct mirror_run {
+    const cb_tensor *half;
+    cb_tensor *out;
+    int64_t n, inner;
+    bool forward;
+} mirror_run;
+
+/* y[i * step] = x[i], or its conjugate, for items of two parts */
+#define MIRROR(P)                                                                                  \
+    static void mirror_##P(P *y, const P *x, int64_t n, int64_t step, int64_t inner, bool conj) {  \
+        P sign = conj ? -1 : 1;                                                                    \
+        for (int64_t k = 0; k < n; k++)                                                            \
+            for (int64_t i = 0; i < inner; i++) {                                                  \
+                y[2 * (k * step + i)] = x[2 * (k * inner + i)];                                    \
+                y[2 * (k * step + i) + 1] = sign * x[2 * (k * inner + i) + 1];                     \
+            }                                                                                      \
+    }                                                                                              \
+    static void mirror_lines_##P(void *context, int64_t begin, int64_t end) {                      \
+        const mirror_run *m = context;                                                             \
+        int64_t n = m->n, inner = m->inner, held = n / 2 + 1;                                      \
+        for (int64_t o = begin; o < end; o++) {                                                    \
+            const P *x = (const P *)m->half->data + 2 * o * held * inner;                          \
+            P *y = (P *)m->out->data + 2 * o * n * inner;                                          \
+            mirror_##P(y, x, held, inner, inner, !m->forward);                                     \
+            if (inner == 1)                                                                        \
+                mirror_##P(y + 2 * (n - 1), x + 2, n - held, -1, 1, m->forward);                   \
+            else                                                                                   \
+                mirror_##P(y + 2 * (n - 1) * inner, x + 2 * inner, n - held, -inner, inner,        \
+                           m->forward);                                                            \
+        }                                                                                          \
+    }
+MIRROR(float)
+MIRROR(double)
+
+void CB_FN(fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out) {
+    mirror_run m = {.half = half, .out = out, .n = out->shape[dim], .inner = 1, .forward = forward};
+    for (int d = dim + 1; d < out->ndim; d++) m.inner *= out->shape[d];
+    int64_t line = m.n * m.inner;
+    cb_parallel(out->numel / line, CB_MAX(32768 / line, 1),
+                out->dtype == CB_C64 ? mirror_lines_float : mirror_lines_double, &m);
+}

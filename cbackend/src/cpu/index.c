@@ -315,7 +315,9 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
     int64_t length = r->rest.shape[last], *to = r->rest.strides[0], *from = r->rest.strides[1];
     r->row = 1;
     r->row_strides[0] = r->row_strides[1] = 0;
-    if (length > 1 && ((to[last] == 1 && from[last] == 1) || length > r->n)) {
+    /* where single items go to (or come from) consecutive places, moving them strides over one side only */
+    bool side_by_side = r->n >= 8 && CB_FN(space_dense)(&r->places, 1);
+    if (length > 1 && ((to[last] == 1 && from[last] == 1) || (length > r->n && !side_by_side))) {
         r->row = length;
         r->row_strides[0] = to[last];
         r->row_strides[1] = from[last];

@@ -71,6 +71,8 @@ typedef struct {
         if (stride == 0) {                                            \
             type value = *from;                                       \
             for (int64_t i = 0; i < n; i++) to[i] = value;            \
+        } else if (stride == -1) {                                    \
+            for (int64_t i = 0; i < n; i++) to[i] = from[-i];         \
         } else {                                                      \
             for (int64_t i = 0; i < n; i++) to[i] = from[i * stride]; \
         }                                                             \
@@ -138,11 +140,50 @@ void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, c
         }                                                                         \
     }
 
+/* `rows` runs of `inner` items, one after the other; the few lengths of pixels and repeats unrolled */
+#define ROWS_OF(type, inner_)                                                                       \
+    for (int64_t r = 0; r < rows; r++)                                                              \
+        for (int64_t j = 0; j < (inner_); j++)                                                      \
+    ((type *)tile)[r * (inner_) + j] = ((const type *)source)[r * row_stride + j * stride]
+#define ROWS(type)                                  \
+    switch (inner) {                                \
+        case 2: ROWS_OF(type, 2); break;            \
+        case 3: ROWS_OF(type, 3); break;            \
+        case 4: ROWS_OF(type, 4); break;            \
+        default: ROWS_OF(type, inner);              \
+    }                                               \
+    break
+static void gather_rows(int itemsize, const void *source, int64_t row_stride, int64_t stride, int64_t rows,
+                        int64_t inner, void *tile) {
+    switch (itemsize) {
+        case 1: ROWS(uint8_t);
+        case 2: ROWS(uint16_t);
+        case 4: ROWS(uint32_t);
+        case 8: ROWS(uint64_t);
+        default: ROWS(item16);
+    }
+}
+#undef ROWS
+#undef ROWS_OF
+
+enum { SHORT_RUN = 16 };
+
 void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n,
                    void *tile) {
     char *to = tile;
     WALK({
-        CB_FN(gather_run)(itemsize, (const char *)base + offset * itemsize, strides[last], run, to);
+        int64_t rows = 0;
+        if (inner <= SHORT_RUN && last > 0 && index[last] == 0)
+            rows = CB_MIN(n / inner, s->shape[last - 1] - index[last - 1]);
+        if (rows > 1) { /* whole rows of the last two dimensions at once; the walk goes on from the last one */
+            gather_rows(itemsize, (const char *)base + offset * itemsize, strides[last - 1], strides[last],
+                        rows, inner, to);
+            run = rows * inner;
+            offset += (rows - 1) * strides[last - 1];
+            index[last - 1] += rows - 1;
+        } else {
+            CB_FN(gather_run)(itemsize, (const char *)base + offset * itemsize, strides[last], run, to);
+        }
         to += run * itemsize;
     })
 }

@@ -3,6 +3,10 @@
 #include "../index_views.h"
 #include "cpu.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 enum { TILE = 1024 };
 
 typedef struct {
@@ -38,10 +42,25 @@ typedef struct mask_run {
     int itemsize;
 } mask_run;
 
-/* positions of the true items among n <= TILE, without branches on data */
+/* positions of the true items among n <= TILE, without branches on data; room for 8 more is needed */
 static int64_t pack_positions(const uint8_t *mask, int64_t n, int64_t first, int64_t *positions) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) {
+    int64_t count = 0, i = 0;
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+    __m512i at = _mm512_add_epi64(_mm512_set1_epi64(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+    for (; i + 64 <= n; i += 64) {
+        __m512i flags = _mm512_loadu_si512(mask + i);
+        uint64_t bits = _mm512_test_epi8_mask(flags, flags);
+        if (bits == 0) continue; /* sparse masks */
+        __m512i here = _mm512_add_epi64(at, _mm512_set1_epi64(i));
+        for (int k = 0; k < 8; k++) {
+            __mmask8 part = (__mmask8)(bits >> 8 * k);
+            _mm512_storeu_si512(positions + count, _mm512_maskz_compress_epi64(part, here));
+            count += __builtin_popcount(part);
+            here = _mm512_add_epi64(here, _mm512_set1_epi64(8));
+        }
+    }
+#endif
+    for (; i < n; i++) {
         positions[count] = first + i;
         count += mask[i];
     }
@@ -52,7 +71,7 @@ static void nonzero_pieces(void *context, int64_t begin, int64_t end) {
     const mask_run *m = context;
     int ndim = m->ndim;
     int64_t *out = m->positions + m->starts[begin / CB_MASK_PIECE] * ndim;
-    int64_t found[TILE + 1];
+    int64_t found[TILE + 8];
     for (int64_t i = begin; i < end; i += TILE) {
         int64_t count = pack_positions(m->mask + i, CB_MIN(TILE, end - i), i, found);
         if (ndim == 1) {
@@ -91,7 +110,7 @@ void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *s
 static void select_pieces(void *context, int64_t begin, int64_t end) {
     const mask_run *m = context;
     char *to = m->to + m->starts[begin / CB_MASK_PIECE] * m->itemsize;
-    int64_t found[TILE + 1];
+    int64_t found[TILE + 8];
     for (int64_t i = begin; i < end; i += TILE) {
         int64_t count = pack_positions(m->mask + i, CB_MIN(TILE, end - i), i, found);
 #define PICK(type) \

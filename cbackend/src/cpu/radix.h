@@ -1,6 +1,6 @@
 /* Sorting arrays of ITEM by an unsigned key: a template, included with ITEM, KEY(item) and NAME(f) defined.
  *
- * All sorts are stable. Small arrays: insertion. Arrays that fit in a cache: least-significant-digit radix
+ * All sorts are stable. Small arrays: insertion, or with VECTOR_SORT quicksort (sort_vector.h). Arrays that fit in a cache: least-significant-digit radix
  * sort, which passes over digits that all items share. Long ones are split once by their leading bits, in
  * chunks and by all threads, into buckets that are sorted on their own; a stable outcome does not depend on
  * the chunks. */
@@ -128,6 +128,12 @@ static ITEM *NAME(radix_large)(ITEM *a, ITEM *b, int64_t n, int low, int high, i
 }
 
 static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, int64_t *counts) {
+#if defined(VECTOR_SORT)
+    if (n < RADIX_LARGE) {
+        NAME(vector_sort)(a, b, n, low, high);
+        return a;
+    }
+#endif
     if (n <= INSERTION_MAX) {
         NAME(insertion)(a, n);
         return a;
@@ -137,6 +143,7 @@ static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, in
     return splits ? NAME(radix_large)(a, b, n, low, high, counts) : NAME(radix_small)(a, b, n, low, high);
 }
 
+#undef VECTOR_SORT
 #undef ITEM
 #undef KEY
 #undef NAME

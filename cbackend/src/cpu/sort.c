@@ -30,13 +30,48 @@ typedef struct pair {
     int64_t index;
 } pair;
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 #define ITEM uint32_t
 #define KEY(x) (x)
 #define NAME(f) f##_narrow
+#if defined(__AVX512F__)
+#define VECTOR_SORT
+#define LANES 16
+#define IOTA {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#define READ(others, mask, from) (V) _mm512_mask_loadu_epi32((__m512i)(others), (__mmask16)(mask), from)
+#define WRITE(to, mask, v) _mm512_mask_storeu_epi32(to, (__mmask16)(mask), (__m512i)(v))
+#define PERMUTE(places, v) (V) _mm512_permutexvar_epi32((__m512i)(places), (__m512i)(v))
+#define PACK(mask, v) (V) _mm512_maskz_compress_epi32((__mmask16)(mask), (__m512i)(v))
+#define LESSER(a, b) (V) _mm512_min_epu32((__m512i)(a), (__m512i)(b))
+#define GREATER(a, b) (V) _mm512_max_epu32((__m512i)(a), (__m512i)(b))
+#define MASK_GREATER(no, mask, a, b) \
+    (V) _mm512_mask_max_epu32((__m512i)(no), (__mmask16)(mask), (__m512i)(a), (__m512i)(b))
+#define BELOW(a, b) _mm512_cmplt_epu32_mask((__m512i)(a), (__m512i)(b))
+#define NOT_ABOVE(a, b) _mm512_cmple_epu32_mask((__m512i)(a), (__m512i)(b))
+#include "sort_vector.h"
+#endif
 #include "radix.h"
 #define ITEM uint64_t
 #define KEY(x) (x)
 #define NAME(f) f##_wide
+#if defined(__AVX512F__)
+#define VECTOR_SORT
+#define LANES 8
+#define IOTA {0, 1, 2, 3, 4, 5, 6, 7}
+#define READ(others, mask, from) (V) _mm512_mask_loadu_epi64((__m512i)(others), (__mmask8)(mask), from)
+#define WRITE(to, mask, v) _mm512_mask_storeu_epi64(to, (__mmask8)(mask), (__m512i)(v))
+#define PERMUTE(places, v) (V) _mm512_permutexvar_epi64((__m512i)(places), (__m512i)(v))
+#define PACK(mask, v) (V) _mm512_maskz_compress_epi64((__mmask8)(mask), (__m512i)(v))
+#define LESSER(a, b) (V) _mm512_min_epu64((__m512i)(a), (__m512i)(b))
+#define GREATER(a, b) (V) _mm512_max_epu64((__m512i)(a), (__m512i)(b))
+#define MASK_GREATER(no, mask, a, b) \
+    (V) _mm512_mask_max_epu64((__m512i)(no), (__mmask8)(mask), (__m512i)(a), (__m512i)(b))
+#define BELOW(a, b) _mm512_cmplt_epu64_mask((__m512i)(a), (__m512i)(b))
+#define NOT_ABOVE(a, b) _mm512_cmple_epu64_mask((__m512i)(a), (__m512i)(b))
+#include "sort_vector.h"
+#endif
 #include "radix.h"
 #define ITEM pair
 #define KEY(x) ((x).key)
@@ -153,31 +188,68 @@ static int64_t row_offset(const cb_tensor *x, int dim, int64_t r) {
     return offset;
 }
 
-static void put_indices(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *items,
-                        bool pairs) {
-    int64_t *to = (int64_t *)s->indices->data + offset;
-    if (pairs)
-        for (int64_t i = 0; i < n; i++) to[i * stride] = ((const pair *)items)[i].index;
-    else
-        for (int64_t i = 0; i < n; i++)
-            to[i * stride] = (int64_t)(((const uint64_t *)items)[i] & 0xffffffffu);
-}
+/* Where the results of a row go: indices, and values picked from the row or made from the keys again. */
+typedef struct outcome {
+    const sort_run *s;
+    const void *row, *items;
+    int64_t *indices; /* either may be NULL: not wanted */
+    char *values;
+    int64_t index_stride, value_stride;
+    bool pairs;
+} outcome;
 
-/* values[i] = row[index of item i] */
-static void put_picked(const sort_run *s, int64_t offset, int64_t stride, int64_t n, const void *row,
-                       const void *items, bool pairs) {
-    char *to = (char *)s->values->data + offset * s->values->itemsize;
+/* values of items [begin, end) by their indices */
+static void put_picked(const outcome *o, int64_t begin, int64_t end) {
+    int64_t stride = o->value_stride;
 #define PICK(type)                                                                                  \
-    for (int64_t i = 0; i < n; i++)                                                                 \
-    ((type *)to)[i * stride] = ((const type *)row)[pairs ? (uint64_t)((const pair *)items)[i].index \
-                                                         : ((const uint64_t *)items)[i] & 0xffffffffu]
-    switch (s->values->itemsize) {
+    for (int64_t i = begin; i < end; i++)                                                           \
+    ((type *)o->values)[i * stride] =                                                               \
+        ((const type *)o->row)[o->pairs ? (uint64_t)((const pair *)o->items)[i].index               \
+                                        : ((const uint64_t *)o->items)[i] & 0xffffffffu]
+    switch (o->s->x->itemsize) {
         case 1: PICK(uint8_t); break;
         case 2: PICK(uint16_t); break;
         case 4: PICK(uint32_t); break;
         default: PICK(uint64_t);
     }
 #undef PICK
+}
+
+/* The same from the keys, in order of memory. Zeros of both signs share a key, as do nans: such items are
+ * picked. */
+static void put_unkeyed(const outcome *o, int64_t begin, int64_t end) {
+    int dtype = o->s->x->dtype, bits = key_bits(dtype), size = o->s->x->itemsize;
+    uint32_t most = 0xffffffffu >> (32 - bits), flip = o->s->descending ? most : 0, zero = most / 2 + 1;
+    uint32_t keys[CB_TILE], values[CB_TILE];
+    for (int64_t i = begin; i < end; i += CB_TILE) {
+        int64_t n = CB_MIN(CB_TILE, end - i);
+        const uint64_t *items = (const uint64_t *)o->items + i;
+        for (int64_t j = 0; j < n; j++) keys[j] = (uint32_t)(items[j] >> 32);
+        uint32_t a = keys[0] ^ flip, b = keys[n - 1] ^ flip, low = CB_MIN(a, b), high = CB_MAX(a, b);
+        if (cb_is_float(dtype) && (high == most || (low <= zero && zero <= high))) {
+            put_picked(o, i, i + n);
+        } else if (o->value_stride == 1) {
+            narrow_values(dtype, n, keys, flip, o->values + i * size);
+        } else {
+            narrow_values(dtype, n, keys, flip, values);
+            CB_FN(scatter_run)(size, o->values + i * o->value_stride * size, o->value_stride, n, values);
+        }
+    }
+}
+
+static void put_outcome(void *context, int64_t begin, int64_t end) {
+    const outcome *o = context;
+    int64_t stride = o->index_stride;
+    if (o->indices && o->pairs)
+        for (int64_t i = begin; i < end; i++) o->indices[i * stride] = ((const pair *)o->items)[i].index;
+    else if (o->indices)
+        for (int64_t i = begin; i < end; i++)
+            o->indices[i * stride] = (int64_t)(((const uint64_t *)o->items)[i] & 0xffffffffu);
+    if (!o->values) return;
+    if (o->pairs)
+        put_picked(o, begin, end);
+    else
+        put_unkeyed(o, begin, end);
 }
 
 /* Items of [begin, begin + n) of a row. Items sort like (key, index). */
@@ -201,6 +273,19 @@ static void make_items(const sort_run *s, const void *row, int64_t begin, int64_
             for (int64_t j = 0; j < count; j++)
                 ((uint64_t *)items)[i + j] = (uint64_t)keys[j] << 32 | (uint64_t)(begin + i + j);
     }
+}
+
+typedef struct making {
+    const sort_run *s;
+    const void *row;
+    char *items;
+    bool pairs;
+} making;
+
+static void make_chunk(void *context, int64_t begin, int64_t end) {
+    const making *m = context;
+    int64_t size = m->pairs ? sizeof(pair) : 8;
+    make_items(m->s, m->row, begin, end - begin, m->items + begin * size, m->pairs);
 }
 
 static void *sort_items(void *a, void *b, int64_t n, int bits, bool pairs, int64_t *counts) {
@@ -244,12 +329,16 @@ static void *select_items(const sort_run *s, const void *row, void *a, void *b, 
     return sort_items(a, b, held, bits, pairs, NULL);
 }
 
+#include "sort_spread.h"
+
 static void sort_rows(void *context, int64_t begin, int64_t end) {
     sort_run *s = context;
     const cb_tensor *x = s->x;
     int64_t n = s->n, stride = x->strides[s->dim], size = x->itemsize;
     int bits = key_bits(x->dtype);
     bool pairs = s->indices && (bits == 64 || n > UINT32_MAX), keys_only = !s->indices;
+    bool spreads = bits == 32 && n >= RADIX_LARGE && n <= UINT32_MAX && s->k == n;
+    if (spreads) keys_only = false;
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
     /* a buffer of candidates is worth it when few are wanted */
     int64_t room = CB_MAX(4 * s->k, SELECT_TILE) + SELECT_TILE;
@@ -294,17 +383,29 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             if (to_stride != 1) CB_FN(scatter_run)((int)size, to, to_stride, n, landing);
             continue;
         }
+        outcome o = {.s = s, .row = row, .pairs = pairs};
+        if (s->indices) {
+            o.indices = (int64_t *)s->indices->data + row_offset(s->indices, s->dim, r);
+            o.index_stride = s->indices->strides[s->dim];
+        }
+        if (s->values) {
+            o.values = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
+            o.value_stride = s->values->strides[s->dim];
+        }
         void *sorted;
+        if (spreads) {
+            if (!spread_sort(&o, n, a, b, counts)) atomic_store(&s->failed, 1);
+            continue;
+        }
         if (selects) {
             sorted = select_items(s, row, a, b, room, pairs);
         } else {
-            make_items(s, row, 0, n, a, pairs);
+            cb_parallel(n, RADIX_LARGE, make_chunk,
+                        &(making){.s = s, .row = row, .items = a, .pairs = pairs});
             sorted = sort_items(a, b, n, bits, pairs, counts);
         }
-        put_indices(s, row_offset(s->indices, s->dim, r), s->indices->strides[s->dim], s->k, sorted, pairs);
-        if (s->values)
-            put_picked(s, row_offset(s->values, s->dim, r), s->values->strides[s->dim], s->k, row, sorted,
-                       pairs);
+        o.items = sorted;
+        cb_parallel(s->k, RADIX_LARGE, put_outcome, &o);
     }
     if (scratch != local) cb_free(CB_CPU, scratch, nbytes);
 }
@@ -438,16 +539,26 @@ int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
     return count;
 }
 
+/* The first items of runs, without branches on the data: others are written too, and overwritten. */
+#define FIRSTS(type)                                                 \
+    for (int64_t i = 0, k = 0; k < values->numel; k += starts[i++])  \
+    ((type *)values->data)[k] = ((const type *)sorted->data)[i]
+
 void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
                         cb_tensor *values, cb_tensor *inverse, cb_tensor *counts) {
     int64_t n = sorted->numel, run = -1, first = 0;
+    switch (values->itemsize) {
+        case 1: FIRSTS(uint8_t); break;
+        case 2: FIRSTS(uint16_t); break;
+        case 4: FIRSTS(uint32_t); break;
+        default: FIRSTS(uint64_t);
+    }
+    if (!inverse && !counts) return;
     for (int64_t i = 0; i < n; i++) {
         if (starts[i]) {
             if (counts && run >= 0) ((int64_t *)counts->data)[run] = i - first;
             first = i;
             run++;
-            memcpy((char *)values->data + run * values->itemsize,
-                   (const char *)sorted->data + i * values->itemsize, (size_t)values->itemsize);
         }
         if (inverse) ((int64_t *)inverse->data)[((const int64_t *)order->data)[i]] = run;
     }
