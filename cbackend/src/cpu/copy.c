@@ -1,51 +1,109 @@
 /* Copies with casts, fills and ranges. */
-#include "cpu.h"
+#include "stream.h"
+#include "sweep.h"
 
 enum { GRAIN = 65536 };
 
-typedef struct copy_run {
-    cb_space space;
-    int to, from;
-    char *target;
-    const char *source;
-    bool dense[2];
-} copy_run;
+/* ---- copies ---- */
 
-static void copy_tiles(void *context, int64_t begin, int64_t end) {
-    const copy_run *c = context;
-    int to_size = cb_dtypes[c->to].size, from_size = cb_dtypes[c->from].size;
-    _Alignas(64) char raw[CB_TILE * 16], cast[CB_TILE * 16];
-    for (int64_t i = begin; i < end; i += CB_TILE) {
-        int64_t n = CB_MIN(CB_TILE, end - i);
-        const void *items = raw;
-        if (c->dense[1]) {
-            items = c->source + i * from_size;
-        } else {
-            void *landing = c->dense[0] && c->from == c->to ? c->target + i * to_size : raw;
-            CB_FN(gather)(&c->space, 1, from_size, c->source, i, n, landing);
-            if (landing != raw) continue;
+typedef struct {
+    double re, im;
+} item16;
+#define IDENTITY(size, item)                                                   \
+    static void identity_##size(int64_t n, void *out, const void *const *in) { \
+        memcpy(out, in[0], (size_t)n * sizeof(item));                          \
+    }
+IDENTITY(1, uint8_t)
+IDENTITY(2, uint16_t)
+IDENTITY(4, uint32_t)
+IDENTITY(8, uint64_t)
+IDENTITY(16, item16)
+
+static cb_kernel identity_of(int itemsize) {
+    switch (itemsize) {
+        case 1: return identity_1;
+        case 2: return identity_2;
+        case 4: return identity_4;
+        case 8: return identity_8;
+        default: return identity_16;
+    }
+}
+
+static void copy_dense(void *context, int64_t begin, int64_t end) {
+    const cb_sweep *w = context;
+    const cb_operand *to = &w->operand[0], *from = &w->operand[1];
+    int to_size = cb_dtypes[to->from].size, from_size = cb_dtypes[from->from].size;
+    bool casts = to->from != from->from;
+    _Alignas(64) char tile[CB_TILE * 16];
+    int64_t step = w->stream ? CB_TILE : end - begin;
+    for (int64_t i = begin; i < end; i += step) {
+        int64_t n = CB_MIN(step, end - i);
+        const char *items = from->data + i * from_size;
+        char *target = to->data + i * to_size, *landing = w->stream ? tile : target;
+        if (casts) {
+            CB_FN(cast_table)[from->from][to->from](n, landing, items);
+            items = landing;
         }
-        if (c->from != c->to) {
-            void *landing = c->dense[0] ? c->target + i * to_size : cast;
-            CB_FN(cast_table)[c->from][c->to](n, landing, items);
-            if (c->dense[0]) continue;
-            items = cast;
+        if (w->stream)
+            cb_stream(target, items, n * to_size);
+        else if (!casts)
+            memcpy(target, items, (size_t)(n * to_size));
+    }
+    if (w->stream) cb_stream_end();
+}
+
+enum { TURN_ROWS = 64, TURN_COLUMNS = 1024 };
+
+/* Pieces count stretches of TURN_COLUMNS columns of TURN_ROWS rows. */
+static void copy_turned(void *context, int64_t begin, int64_t end) {
+    const cb_sweep *w = context;
+    const cb_space *s = &w->space;
+    int last = s->ndim - 1, d = w->turned, size = cb_dtypes[w->operand[0].from].size;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t rest = i / w->chunks_across, column = i % w->chunks_across * TURN_COLUMNS,
+                row = rest % w->blocks_down * TURN_ROWS, offset[2];
+        rest /= w->blocks_down;
+        for (int k = 0; k < 2; k++) offset[k] = row * s->strides[k][d] + column * s->strides[k][last];
+        for (int e = last - 1; e >= 0; e--) {
+            if (e == d) continue;
+            for (int k = 0; k < 2; k++) offset[k] += rest % s->shape[e] * s->strides[k][e];
+            rest /= s->shape[e];
         }
-        if (c->dense[0])
-            memcpy(c->target + i * to_size, items, (size_t)(n * to_size));
-        else
-            CB_FN(scatter)(&c->space, 0, to_size, c->target, i, n, items);
+        CB_FN(turn)(size, CB_MIN(TURN_ROWS, s->shape[d] - row), CB_MIN(TURN_COLUMNS, s->shape[last] - column),
+                    w->operand[1].data + offset[1] * size, s->strides[1][last],
+                    w->operand[0].data + offset[0] * size, s->strides[0][d]);
     }
 }
 
 int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src) {
     if (dst->numel == 0) return CB_OK;
-    copy_run c = {.to = dst->dtype, .from = src->dtype, .target = dst->data, .source = src->data};
-    CB_FN(space_init)(&c.space, 2, (const cb_tensor *const[]){dst, src});
-    for (int k = 0; k < 2; k++) c.dense[k] = CB_FN(space_dense)(&c.space, k);
-    cb_parallel(dst->numel, GRAIN, copy_tiles, &c);
+    cb_sweep w;
+    w.kernel = identity_of(dst->itemsize);
+    w.nin = 1;
+    w.stream = cb_streams(src->numel * src->itemsize, dst->numel * dst->itemsize);
+    w.operand[0] = (cb_operand){.data = dst->data, .from = dst->dtype, .to = dst->dtype};
+    w.operand[1] = (cb_operand){.data = src->data, .from = src->dtype, .to = dst->dtype};
+    cb_space *s = &w.space;
+    CB_FN(space_init)(s, 2, (const cb_tensor *const[]){dst, src});
+    for (int k = 0; k < 2; k++) w.operand[k].direct = CB_FN(space_dense)(s, k);
+    w.turned = CB_FN(space_turned)(s, 1);
+    int last = s->ndim - 1;
+    if (w.operand[0].direct && w.operand[1].direct) {
+        cb_parallel(dst->numel, GRAIN, copy_dense, &w);
+    } else if (w.turned >= 0 && s->strides[0][last] == 1 && src->dtype == dst->dtype) {
+        int64_t height = s->shape[w.turned], width = s->shape[last];
+        w.blocks_down = (height + TURN_ROWS - 1) / TURN_ROWS;
+        w.chunks_across = (width + TURN_COLUMNS - 1) / TURN_COLUMNS;
+        int64_t outer = s->numel / (height * width), pieces = w.blocks_down * w.chunks_across;
+        int64_t items = height * width / pieces;
+        cb_parallel(outer * pieces, CB_MAX(1, GRAIN / items), copy_turned, &w);
+    } else {
+        CB_FN(sweep)(&w, GRAIN);
+    }
     return CB_OK;
 }
+
+/* ---- fills ---- */
 
 typedef struct fill_run {
     cb_space space;

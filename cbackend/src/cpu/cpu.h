@@ -49,6 +49,13 @@ void CB_FN(scatter)(const cb_space *s, int k, int itemsize, void *base, int64_t 
 void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile);
 void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, const void *tile);
 
+/* to[r * to_step + c] = from[c * from_step + r], steps in items (turn.c) */
+void CB_FN(turn)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step, void *to,
+                 int64_t to_step);
+/* The dimension along which operand k is unbroken where it is not so along the innermost one, or -1: such an
+ * operand is moved in blocks of both. */
+int CB_FN(space_turned)(const cb_space *s, int k);
+
 /* An operand of a sweep: its memory, the dtypes there and in the tile, and whether it is one unbroken run. */
 typedef struct cb_operand {
     char *data;

@@ -1,8 +1,10 @@
 /* The elementwise driver: runs scalar kernels over operands of any strides, dtypes and broadcast.
  *
  * Kernels see contiguous tiles of the compute dtype. An operand that already is one is passed as it lies; any
- * other is gathered and cast into a tile on the stack, so no cast or broadcast is ever materialised. */
-#include "cpu.h"
+ * other is gathered and cast into a tile on the stack (sweep.c), so no cast or broadcast is ever
+ * materialised. */
+#include "stream.h"
+#include "sweep.h"
 
 /* Pieces per thread: small enough to balance, large enough that waking a thread pays. */
 enum { GRAIN_CHEAP = 65536, GRAIN_COSTLY = 16384 };
@@ -58,64 +60,21 @@ cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
     return tables[compute][family] ? tables[compute][family][op] : NULL;
 }
 
-typedef struct run {
-    cb_kernel kernel;
-    cb_space space;
-    int nin;
-    cb_operand operand[CB_MAX_OPERANDS]; /* 0 is the result */
-} run;
-
-typedef union tile {
-    char bytes[CB_TILE * 16];
-    double align[2];
-} __attribute__((aligned(64))) tile;
-
-static int size_of(int dtype) { return cb_dtypes[dtype].size; }
-
-static const void *load(const run *r, int k, int64_t begin, int64_t n, tile *raw, tile *cast) {
-    return CB_FN(load)(&r->space, k, &r->operand[k], begin, n, raw, cast);
-}
-
-static void run_tiles(void *context, int64_t begin, int64_t end) {
-    const run *r = context;
-    const cb_space *s = &r->space;
-    tile raw[CB_MAX_OPERANDS], cast[CB_MAX_OPERANDS];
-    const void *in[CB_MAX_OPERANDS];
-    int64_t inner = s->shape[s->ndim - 1];
-    bool rows = s->ndim > 1 && inner >= CB_TILE / 4; /* tiles stop at row ends: operands stay contiguous */
-    bool constant[CB_MAX_OPERANDS] = {false};
-    for (int k = 1; k <= r->nin; k++) { /* a number: its tile is filled once */
-        if (s->ndim > 1 || s->strides[k][0] != 0 || s->numel == 1) continue;
-        in[k - 1] = load(r, k, begin, CB_MIN(CB_TILE, end - begin), &raw[k], &cast[k]);
-        constant[k] = true;
-    }
-    for (int64_t i = begin; i < end;) {
-        int64_t n = CB_MIN(CB_TILE, end - i);
-        if (rows) n = CB_MIN(n, inner - i % inner);
-        for (int k = 1; k <= r->nin; k++)
-            if (!constant[k]) in[k - 1] = load(r, k, i, n, &raw[k], &cast[k]);
-        const cb_operand *out = &r->operand[0];
-        int size = size_of(out->from);
-        if (out->direct && out->from == out->to) {
-            r->kernel(n, out->data + i * size, in);
-        } else {
-            void *result = &cast[0];
-            r->kernel(n, result, in);
-            if (out->from != out->to) {
-                CB_FN(cast_table)[out->to][out->from](n, &raw[0], result);
-                result = &raw[0];
-            }
-            CB_FN(scatter)(s, 0, size, out->data, i, n, result);
-        }
-        i += n;
-    }
-}
-
 static void run_direct(void *context, int64_t begin, int64_t end) {
-    const run *r = context;
+    const cb_sweep *w = context;
     const void *in[CB_MAX_OPERANDS];
-    for (int k = 1; k <= r->nin; k++) in[k - 1] = r->operand[k].data + begin * size_of(r->operand[k].from);
-    r->kernel(end - begin, r->operand[0].data + begin * size_of(r->operand[0].from), in);
+    int sizes[CB_MAX_OPERANDS];
+    for (int k = 0; k <= w->nin; k++) sizes[k] = cb_dtypes[w->operand[k].from].size;
+    _Alignas(64) char tile[CB_TILE * 16];
+    int64_t step = w->stream ? CB_TILE : end - begin;
+    for (int64_t i = begin; i < end; i += step) {
+        int64_t n = CB_MIN(step, end - i);
+        for (int k = 1; k <= w->nin; k++) in[k - 1] = w->operand[k].data + i * sizes[k];
+        char *target = w->operand[0].data + i * sizes[0];
+        w->kernel(n, w->stream ? tile : target, in);
+        if (w->stream) cb_stream(target, tile, n * sizes[0]);
+    }
+    if (w->stream) cb_stream_end();
 }
 
 int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
@@ -126,28 +85,32 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     if (!kernel)
         return cb_fail(CB_ERR_UNSUPPORTED, "%s: no kernel for %s.", info->name, cb_dtypes[compute].name);
     int64_t grain = info->rule == CB_RULE_FLOAT ? GRAIN_COSTLY : GRAIN_CHEAP;
-    run r;
-    r.kernel = kernel;
-    r.nin = nin;
-    cb_operand *o = r.operand;
+    cb_sweep w;
+    w.kernel = kernel;
+    w.nin = nin;
+    cb_operand *o = w.operand;
     o[0] = (cb_operand){.data = out->data, .from = out->dtype, .to = cb_rule_output(info->rule, compute)};
     bool simple = cb_is_contiguous(out) && o[0].from == o[0].to;
     const cb_tensor *operands[CB_MAX_OPERANDS] = {out};
+    int64_t nbytes = 0;
     for (int k = 1; k <= nin; k++) {
         const cb_tensor *x = operands[k] = in[k - 1];
         o[k] = (cb_operand){.data = x->data, .from = x->dtype, .to = where && k == 1 ? x->dtype : compute};
         simple &= o[k].from == o[k].to && x->numel == out->numel && cb_is_contiguous(x);
+        nbytes += x->numel * x->itemsize;
     }
-    if (simple) {
-        cb_parallel(out->numel, grain, run_direct, &r);
-        return CB_OK;
+    w.stream = cb_streams(nbytes, out->numel * out->itemsize);
+    if (!simple) {
+        CB_FN(space_init)(&w.space, nin + 1, operands);
+        simple = true;
+        for (int k = 0; k <= nin; k++) {
+            o[k].direct = CB_FN(space_dense)(&w.space, k);
+            simple &= o[k].direct && o[k].from == o[k].to;
+        }
     }
-    CB_FN(space_init)(&r.space, nin + 1, operands);
-    simple = true;
-    for (int k = 0; k <= nin; k++) {
-        o[k].direct = CB_FN(space_dense)(&r.space, k);
-        simple &= o[k].direct && o[k].from == o[k].to;
-    }
-    cb_parallel(out->numel, grain, simple ? run_direct : run_tiles, &r);
+    if (simple)
+        cb_parallel(out->numel, grain, run_direct, &w);
+    else
+        CB_FN(sweep)(&w, grain);
     return CB_OK;
 }

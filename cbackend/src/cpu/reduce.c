@@ -7,7 +7,9 @@
 #include "reduce.h"
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
-enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS };
+enum { TURN_LENGTH = 32, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16 };
+/* TURNED: many short rows, transposed so that outputs lie next to each other */
+enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS, TURNED };
 
 typedef struct dims {
     int count;
@@ -85,12 +87,17 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
 static void choose(plan *p) {
     int64_t width = p->kept.size[p->kept.count - 1], inner = p->reduced.size[p->reduced.count - 1];
     int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
-    p->form = stride == 1                                                ? ROWS
+    bool turns = stride == 1 && inner > 1 && inner <= TURN_LENGTH && width >= TURN_WIDTH && kept_stride > 0 &&
+                 p->itemsize > 1 && p->itemsize < 16;
+    p->form = turns                                                      ? TURNED
+              : stride == 1                                              ? ROWS
               : kept_stride == 1                                         ? COLUMNS
               : width == 1 || magnitude(stride) < magnitude(kept_stride) ? GATHERED_ROWS
                                                                          : GATHERED_COLUMNS;
-    int64_t most = p->form == ROWS            ? CB_MIN(CB_TILE, WORK / CB_MAX(p->count, 1))
+    /* rows with other reduced dims around them: many outputs a tile, so that memory is read in order */
+    int64_t most = p->form == ROWS            ? CB_MIN(CB_TILE, WORK / CB_MAX(inner, 1))
                    : p->form == COLUMNS       ? CB_TILE
+                   : p->form == TURNED        ? CB_MIN(CB_TILE, TILE_BYTES / p->itemsize / inner & ~15)
                    : p->form == GATHERED_ROWS ? CB_TILE / inner
                                               : GATHER_COLUMNS;
     most = CB_MAX(most, 1);
@@ -100,10 +107,11 @@ static void choose(plan *p) {
     p->tiles_inner = (width + p->tile - 1) / p->tile;
     p->tiles = p->tiles_inner;
     for (int d = 0; d < p->kept.count - 1; d++) p->tiles *= p->kept.size[d];
-    p->split = 0;
-    for (int d = 1; d < p->reduced.count; d++)
+    int64_t work = p->tile * p->count;
+    p->split = 0; /* the outermost, unless it is too short */
+    for (int d = 1; d < p->reduced.count && p->reduced.size[p->split] < work / WORK; d++)
         if (p->reduced.size[d] > p->reduced.size[p->split]) p->split = d;
-    int64_t work = p->tile * p->count, length = p->reduced.size[p->split];
+    int64_t length = p->reduced.size[p->split];
     p->chunk = length;
     if (p->tiles < MANY_TILES && work >= 2 * WORK) p->chunk = CB_MAX(1, length / (work / WORK));
     p->chunks = length > 0 ? (length + p->chunk - 1) / p->chunk : 1;
@@ -112,10 +120,14 @@ static void choose(plan *p) {
 /* Folds `n` items at x into the tile's states; x is the innermost block of both lists of dims. */
 static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, const char *x, void *states) {
     int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
-    _Alignas(64) char tile[CB_TILE * 16];
+    _Alignas(64) char tile[TILE_BYTES];
     switch (p->form) {
         case ROWS: p->reducer->rows(kept, n, kept_stride, first, x, states); break;
         case COLUMNS: p->reducer->columns(kept, n, stride, first, x, states); break;
+        case TURNED:
+            CB_FN(turn)(p->itemsize, n, kept, x, kept_stride, tile, kept);
+            p->reducer->columns(kept, n, kept, first, tile, states);
+            break;
         case GATHERED_ROWS:
             for (int64_t i = 0; i < n; i += CB_TILE) { /* kept * n fits in a tile, or kept is 1 */
                 int64_t part = CB_MIN(CB_TILE, n - i);

@@ -10,7 +10,7 @@
 #include "reduce.h"
 #include "vmath.h"
 
-enum { BLOCK = 1024, LANES = 32, EIGHT = 8 };
+enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
 
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)
@@ -81,117 +81,120 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
     *count = total;
 }
 
-#define MOMENTS(id, T, F, f, LOAD)                                                                          \
-    /* a block of items as F: where they lie, or converted */                                               \
-    CB_INLINE const F *block_##id(int64_t n, const T *x, F *buffer) {                                       \
-        if (sizeof(T) == sizeof(F)) return (const F *)(const void *)x;                                      \
-        for (int64_t i = 0; i < n; i++) buffer[i] = LOAD(x[i]);                                             \
-        return buffer;                                                                                      \
-    }                                                                                                       \
-    static void rows_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_, \
-                                    void *states) {                                                         \
-        (void)first;                                                                                        \
-        double *maximum = states, *sum = maximum + kept;                                                    \
-        F buffer[BLOCK];                                                                                    \
-        for (int64_t r = 0; r < kept; r++)                                                                  \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                        \
-                int64_t count = CB_MIN(BLOCK, n - b);                                                       \
-                const F *x = block_##id(count, (const T *)x_ + r * stride + b, buffer);                     \
-                double old = maximum[r], top = (double)block_max_##f(count, x);                             \
-                top = CB_GREATER(old, top);                                                                 \
-                double shift = shift_of(top);                                                               \
-                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                              \
-                sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                          \
-                maximum[r] = top;                                                                           \
-            }                                                                                               \
-    }                                                                                                       \
-    static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,              \
-                                       const void *x_, void *states) {                                      \
-        (void)first;                                                                                        \
-        const T *x = x_;                                                                                    \
-        double *maximum = states, *sum = maximum + kept;                                                    \
-        for (int64_t i = 0; i < n; i += EIGHT, x += EIGHT * stride) {                                       \
-            int64_t rows = CB_MIN(EIGHT, n - i);                                                            \
-            for (int64_t b = 0; b < kept; b += LANES) {                                                     \
-                int width = (int)CB_MIN(LANES, kept - b);                                                   \
-                F top[LANES], shift[LANES], total[LANES];                                                   \
-                for (int j = 0; j < width; j++) top[j] = (F)maximum[b + j];                                 \
-                for (int64_t r = 0; r < rows; r++)                                                          \
-                    for (int j = 0; j < width; j++) {                                                       \
-                        F value = LOAD(x[r * stride + b + j]);                                              \
-                        top[j] = CB_GREATER(top[j], value);                                                 \
-                    }                                                                                       \
-                for (int j = 0; j < width; j++) {                                                           \
-                    shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                \
-                    total[j] = exp_##f((F)maximum[b + j] - shift[j]) * (F)sum[b + j];                       \
-                    maximum[b + j] = (double)top[j];                                                        \
-                }                                                                                           \
-                for (int64_t r = 0; r < rows; r++)                                                          \
-                    for (int j = 0; j < width; j++)                                                         \
-                        total[j] += exp_##f(LOAD(x[r * stride + b + j]) - shift[j]);                        \
-                for (int j = 0; j < width; j++) sum[b + j] = (double)total[j];                              \
-            }                                                                                               \
-        }                                                                                                   \
-    }                                                                                                       \
-    static void rows_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,       \
-                              void *states) {                                                               \
-        (void)first;                                                                                        \
-        double *count = states, *mean = count + kept, *m2 = mean + kept;                                    \
-        F buffer[BLOCK];                                                                                    \
-        for (int64_t r = 0; r < kept; r++)                                                                  \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                        \
-                int64_t items = CB_MIN(BLOCK, n - b);                                                       \
-                const F *x = block_##id(items, (const T *)x_ + r * stride + b, buffer);                     \
-                F middle = block_sum_##f(items, x) / (F)items;                                              \
-                double squares = (double)block_deviations_##f(items, x, middle);                            \
-                join_moments(&count[r], &mean[r], &m2[r], (double)items, (double)middle, squares);          \
-            }                                                                                               \
-    }                                                                                                       \
-    static void columns_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,    \
-                                 void *states) {                                                            \
-        (void)first;                                                                                        \
-        const T *x = x_;                                                                                    \
-        double *counts = states, *mean = counts + kept, *m2 = mean + kept;                                  \
-        double count = counts[0];                                                                           \
-        int64_t i = 0;                                                                                      \
-        for (; i + EIGHT <= n; i += EIGHT, x += EIGHT * stride) {                                           \
-            double share = EIGHT / (count + EIGHT), weight = count * share;                                 \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                       \
-                F a = LOAD(x[j]), b = LOAD(x[j + stride]), c = LOAD(x[j + 2 * stride]),                     \
-                  d = LOAD(x[j + 3 * stride]), e = LOAD(x[j + 4 * stride]), g = LOAD(x[j + 5 * stride]),    \
-                  h = LOAD(x[j + 6 * stride]), k = LOAD(x[j + 7 * stride]);                                 \
-                F middle = (((a + b) + (c + d)) + ((e + g) + (h + k))) * (F)0.125;                          \
-                a -= middle, b -= middle, c -= middle, d -= middle;                                         \
-                e -= middle, g -= middle, h -= middle, k -= middle;                                         \
-                F squares = ((a * a + b * b) + (c * c + d * d)) + ((e * e + g * g) + (h * h + k * k));      \
-                F drift = ((a + b) + (c + d)) + ((e + g) + (h + k));                                        \
-                squares -= drift * drift * (F)0.125;                                                        \
-                double delta = (double)middle - mean[j];                                                    \
-                mean[j] += delta * share;                                                                   \
-                m2[j] += (double)squares + delta * delta * weight;                                          \
-            }                                                                                               \
-            count += EIGHT;                                                                                 \
-        }                                                                                                   \
-        for (; i < n; i++, x += stride) {                                                                   \
-            double share = 1 / (count + 1), weight = count * share;                                         \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                       \
-                double delta = (double)LOAD(x[j]) - mean[j];                                                \
-                mean[j] += delta * share;                                                                   \
-                m2[j] += delta * delta * weight;                                                            \
-            }                                                                                               \
-            count += 1;                                                                                     \
-        }                                                                                                   \
-        for (int64_t j = 0; j < kept; j++) counts[j] = count;                                               \
-    }                                                                                                       \
-    static const cb_reducer logsumexp_##id = {8,                                                            \
-                                              2,                                                            \
-                                              {CB_F64, 0},                                                  \
-                                              rows_logsumexp_##id,                                          \
-                                              columns_logsumexp_##id,                                       \
-                                              start_logsumexp,                                              \
-                                              merge_logsumexp,                                              \
-                                              finish_logsumexp};                                            \
-    static const cb_reducer var_##id = {8,         3,         {CB_F64, 0}, rows_var_##id, columns_var_##id, \
+#define MOMENTS(id, T, F, f, LOAD)                                                                           \
+    /* a block of items as F: where they lie, or converted */                                                \
+    CB_INLINE const F *block_##id(int64_t n, const T *x, F *buffer) {                                        \
+        if (sizeof(T) == sizeof(F)) return (const F *)(const void *)x;                                       \
+        for (int64_t i = 0; i < n; i++) buffer[i] = LOAD(x[i]);                                              \
+        return buffer;                                                                                       \
+    }                                                                                                        \
+    static void rows_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,  \
+                                    void *states) {                                                          \
+        (void)first;                                                                                         \
+        double *maximum = states, *sum = maximum + kept;                                                     \
+        F buffer[BLOCK];                                                                                     \
+        for (int64_t r = 0; r < kept; r++)                                                                   \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
+                int64_t count = CB_MIN(BLOCK, n - b);                                                        \
+                const F *x = block_##id(count, (const T *)x_ + r * stride + b, buffer);                      \
+                double old = maximum[r], top = (double)block_max_##f(count, x);                              \
+                top = CB_GREATER(old, top);                                                                  \
+                double shift = shift_of(top);                                                                \
+                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                               \
+                sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                           \
+                maximum[r] = top;                                                                            \
+            }                                                                                                \
+    }                                                                                                        \
+    /* `width` columns of `rows` items into their states: a maximum for all, then one exponential an item */ \
+    CB_INLINE void strip_logsumexp_##id(int width, int64_t rows, int64_t stride, const T *x,                 \
+                                        double *maximum, double *sum) {                                      \
+        F top[LANES], shift[LANES], total[LANES];                                                            \
+        for (int j = 0; j < width; j++) top[j] = (F)maximum[j];                                              \
+        for (int64_t r = 0; r < rows; r++)                                                                   \
+            for (int j = 0; j < width; j++) {                                                                \
+                F value = LOAD(x[r * stride + j]);                                                           \
+                top[j] = CB_GREATER(top[j], value);                                                          \
+            }                                                                                                \
+        for (int j = 0; j < width; j++) {                                                                    \
+            shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                         \
+            total[j] = exp_##f((F)maximum[j] - shift[j]) * (F)sum[j];                                        \
+            maximum[j] = (double)top[j];                                                                     \
+        }                                                                                                    \
+        for (int64_t r = 0; r < rows; r++)                                                                   \
+            for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);         \
+        for (int j = 0; j < width; j++) sum[j] = (double)total[j];                                           \
+    }                                                                                                        \
+    static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,               \
+                                       const void *x_, void *states) {                                       \
+        (void)first;                                                                                         \
+        const T *x = x_;                                                                                     \
+        double *maximum = states, *sum = maximum + kept;                                                     \
+        for (int64_t i = 0; i < n; i += STRIP, x += STRIP * stride) {                                        \
+            int64_t rows = CB_MIN(STRIP, n - i), b = 0;                                                      \
+            for (; b + LANES <= kept; b += LANES) /* a constant width stays in registers */                  \
+                strip_logsumexp_##id(LANES, rows, stride, x + b, maximum + b, sum + b);                      \
+            if (b < kept) strip_logsumexp_##id((int)(kept - b), rows, stride, x + b, maximum + b, sum + b);  \
+        }                                                                                                    \
+    }                                                                                                        \
+    static void rows_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,        \
+                              void *states) {                                                                \
+        (void)first;                                                                                         \
+        double *count = states, *mean = count + kept, *m2 = mean + kept;                                     \
+        F buffer[BLOCK];                                                                                     \
+        for (int64_t r = 0; r < kept; r++)                                                                   \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                         \
+                int64_t items = CB_MIN(BLOCK, n - b);                                                        \
+                const F *x = block_##id(items, (const T *)x_ + r * stride + b, buffer);                      \
+                F middle = block_sum_##f(items, x) / (F)items;                                               \
+                double squares = (double)block_deviations_##f(items, x, middle);                             \
+                join_moments(&count[r], &mean[r], &m2[r], (double)items, (double)middle, squares);           \
+            }                                                                                                \
+    }                                                                                                        \
+    static void columns_var_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,     \
+                                 void *states) {                                                             \
+        (void)first;                                                                                         \
+        const T *x = x_;                                                                                     \
+        double *counts = states, *mean = counts + kept, *m2 = mean + kept;                                   \
+        double count = counts[0];                                                                            \
+        int64_t i = 0;                                                                                       \
+        for (; i + EIGHT <= n; i += EIGHT, x += EIGHT * stride) {                                            \
+            double share = EIGHT / (count + EIGHT), weight = count * share;                                  \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
+                F a = LOAD(x[j]), b = LOAD(x[j + stride]), c = LOAD(x[j + 2 * stride]),                      \
+                  d = LOAD(x[j + 3 * stride]), e = LOAD(x[j + 4 * stride]), g = LOAD(x[j + 5 * stride]),     \
+                  h = LOAD(x[j + 6 * stride]), k = LOAD(x[j + 7 * stride]);                                  \
+                F middle = (((a + b) + (c + d)) + ((e + g) + (h + k))) * (F)0.125;                           \
+                a -= middle, b -= middle, c -= middle, d -= middle;                                          \
+                e -= middle, g -= middle, h -= middle, k -= middle;                                          \
+                F squares = ((a * a + b * b) + (c * c + d * d)) + ((e * e + g * g) + (h * h + k * k));       \
+                F drift = ((a + b) + (c + d)) + ((e + g) + (h + k));                                         \
+                squares -= drift * drift * (F)0.125;                                                         \
+                double delta = (double)middle - mean[j];                                                     \
+                mean[j] += delta * share;                                                                    \
+                m2[j] += (double)squares + delta * delta * weight;                                           \
+            }                                                                                                \
+            count += EIGHT;                                                                                  \
+        }                                                                                                    \
+        for (; i < n; i++, x += stride) {                                                                    \
+            double share = 1 / (count + 1), weight = count * share;                                          \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                        \
+                double delta = (double)LOAD(x[j]) - mean[j];                                                 \
+                mean[j] += delta * share;                                                                    \
+                m2[j] += delta * delta * weight;                                                             \
+            }                                                                                                \
+            count += 1;                                                                                      \
+        }                                                                                                    \
+        for (int64_t j = 0; j < kept; j++) counts[j] = count;                                                \
+    }                                                                                                        \
+    static const cb_reducer logsumexp_##id = {8,                                                             \
+                                              2,                                                             \
+                                              {CB_F64, 0},                                                   \
+                                              rows_logsumexp_##id,                                           \
+                                              columns_logsumexp_##id,                                        \
+                                              start_logsumexp,                                               \
+                                              merge_logsumexp,                                               \
+                                              finish_logsumexp};                                             \
+    static const cb_reducer var_##id = {8,         3,         {CB_F64, 0}, rows_var_##id, columns_var_##id,  \
                                         start_var, merge_var, finish_var};
 
 static void start_logsumexp(int64_t kept, void *states) {
@@ -213,7 +216,7 @@ static void merge_logsumexp(int64_t kept, void *into, const void *from) {
 static void finish_logsumexp(int64_t kept, void *states, int64_t count, double parameter) {
     (void)count, (void)parameter;
     double *maximum = states, *sum = maximum + kept;
-    for (int64_t j = 0; j < kept; j++) maximum[j] += log(sum[j]);
+    _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) maximum[j] += log_f64(sum[j]);
 }
 
 static void start_var(int64_t kept, void *states) { memset(states, 0, (size_t)kept * 3 * sizeof(double)); }
