@@ -20,6 +20,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .norm = CB_FN(norm),
     .norm_grad = CB_FN(norm_grad),
     .gemm = CB_FN(gemm),
+    .gemm_bf16 = CB_FN(gemm_bf16),
     .attention = CB_FN(attention),
     .attention_grad = CB_FN(attention_grad),
     .conv = CB_FN(conv),

@@ -6,6 +6,7 @@
  * small and batched products, about 0.93 of its rate from 1024 on, and independent of its environment
  * variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
+#include "gemm_batch.h"
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -71,24 +72,6 @@ static void blocks(void *context, int64_t begin, int64_t end) {
                         g->a_row, g->a_col, g->b + b * r->size, g->b_row, g->b_col,
                         g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n, r->large);
         if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
-    }
-}
-
-/* Moves inner batch dimensions that b does not have into the rows of a. */
-static void fold(cb_gemm *g) {
-    while (g->nbatch > 0) {
-        int d = g->nbatch - 1;
-        int64_t count = g->batch_shape[d];
-        if (count != 1) {
-            if (g->b_batch[d] != 0) return;
-            if (g->m == 1)
-                g->a_row = g->a_batch[d];
-            else if (g->a_batch[d] != g->m * g->a_row)
-                return;
-            g->m *= count;
-            g->batch /= count;
-        }
-        g->nbatch--;
     }
 }
 
@@ -211,7 +194,7 @@ static bool blas_fits(const cb_gemm *g) {
 
 int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
-    fold(&g);
+    fold_batch(&g);
     int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
     product multiply;
     switch (g.dtype) {
