@@ -32,7 +32,8 @@ static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void 
                   .together = 1,
                   .block = p->rows,
                   .blocks = 1};
-    r.width = narrow ? f32_pixel_vectors(p) * f32_vl : f64_pixel_vectors(p) * f64_vl;
+    int64_t copies = CB_MAX(1, s->n * p->bands); /* of an input that the packed weights serve */
+    r.width = narrow ? f32_pixel_vectors(p, copies) * f32_vl : f64_pixel_vectors(p, copies) * f64_vl;
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
         r.together =
             CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
@@ -136,9 +137,10 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     r.width = round_up(s->ic, vl);
     r.lanes = s->ic * 4 < r.width * 3;
     r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
+    r.group_size = (r.lanes ? s->oc : round_up(s->oc, narrow ? f32_mr : f64_mr)) * r.row_size;
     /* about 16 pieces: chunks of units as far as 8 MB of sums go, blocks of filters for the rest */
     int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)),
-            weight_bytes = s->groups * s->oc * r.row_size * size;
+            weight_bytes = s->groups * r.group_size * size;
     int64_t affordable = CB_MIN(r.units, CB_MAX(1, (8 << 20) / weight_bytes)) * s->groups;
     if (!r.lanes && s->oc >= 128 && wanted > affordable) {
         r.block = round_up(s->oc / CB_MIN(s->oc / 64, (wanted + affordable - 1) / affordable), 8);
@@ -152,8 +154,8 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
         r.blocks = (s->oc + r.block - 1) / r.block;
     }
     int64_t unit = (p.channel_size * r.width + r.block * p.flat_pitch * s->out[0]) * size;
-    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (512 << 10) / unit));
-    int64_t nbytes = r.chunks * s->groups * s->oc * r.row_size * size;
+    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (768 << 10) / unit));
+    int64_t nbytes = r.chunks * s->groups * r.group_size * size;
     r.sums = cb_alloc(CB_CPU, nbytes);
     if (r.sums) {
         int64_t pieces = r.chunks * s->groups * r.blocks,

@@ -178,23 +178,37 @@ static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, co
     }
 }
 
+/* items: blocks of filters of all groups of one part, [k][width] each */
+static void NAME(pack_blocks)(void *context, int64_t begin, int64_t end) {
+    const weight_pack *w = context;
+    const conv_plan *p = w->plan;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t group = item / w->blocks, i = item % w->blocks * w->width;
+        NAME(pack)(w->k, CB_MIN(w->width, p->rows - i), w->width,
+                   (const real *)w->from + (group * p->rows + i) * w->k, 1, w->k,
+                   (real *)w->to + item * w->k * w->width);
+    }
+}
+
 /* Weights [groups][rows][k] of every part as [groups][blocks][k][width]. */
-static void NAME(pack_weights)(conv_plan *p, int64_t width, void *to_) {
-    real *to = to_;
+static void NAME(pack_weights)(conv_plan *p, int64_t width, void *to) {
     for (int q = 0; q < p->parts; q++) {
         conv_part *part = &p->part[q];
-        int64_t k = part->taps * p->channels;
-        const real *from = part->weights;
+        weight_pack w = {.plan = p,
+                         .from = part->weights,
+                         .to = to,
+                         .k = part->taps * p->channels,
+                         .width = width,
+                         .blocks = (p->rows + width - 1) / width};
         part->weights = to;
-        for (int64_t g = 0; g < p->groups; g++, from += p->rows * k)
-            for (int64_t i = 0; i < p->rows; i += width, to += k * width)
-                NAME(pack)(k, CB_MIN(width, p->rows - i), width, from + i * k, 1, k, to);
+        cb_parallel(p->groups * w.blocks, CB_MAX(1, 16384 / CB_MAX(1, w.k * width)), NAME(pack_blocks), &w);
+        to = (real *)to + p->groups * w.blocks * w.k * width;
     }
 }
 
 /* The vectors a block of filters takes when computing by pixels, or 0 where whole rows cost less. */
-static int NAME(pixel_vectors)(const conv_plan *p) {
-    enum { VL = NAME(vl), MR = NAME(mr) };
+static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
+    enum { VL = NAME(vl), MR = NAME(mr), PACKING = 24 }; /* what packing a weight costs, in products */
     int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
     int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
     for (int q = 0; q < p->parts; q++) {
@@ -204,7 +218,8 @@ static int NAME(pixel_vectors)(const conv_plan *p) {
         by_rows += round_up(p->rows, 4) * round_up((y - 1) * p->size[2] + part->count[2], VL);
         by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
     }
-    return k >= 48 && by_pixels * (nv == 1 ? 150 : 106) < by_rows * 100 ? nv : 0;
+    by_pixels = by_pixels * (nv == 1 ? 150 : 106) + p->rows * PACKING * 100 / units;
+    return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }
 
 /* items: (several units, block of rows) */
@@ -258,14 +273,21 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     cb_free(CB_CPU, buffer, nbytes);
 }
 
-/* Weights of the input gradient for one part: [group][channel][filter][tap]. */
-static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, const void *w_, void *to_) {
-    const real *w = w_;
-    real *to = to_;
-    int64_t all = s->kernel[0] * s->kernel[1] * s->kernel[2];
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int64_t c = 0; c < s->ic; c++)
-            for (int64_t f = 0; f < s->oc; f++)
-                for (int64_t t = 0; t < part->taps; t++)
-                    *to++ = w[((g * s->oc + f) * s->ic + c) * all + part->tap[t]];
+/* items: channels of all groups; to: [group][channel][filter][tap] */
+static void NAME(turn_channels)(void *context, int64_t begin, int64_t end) {
+    const weight_pack *w = context;
+    const cb_conv_shape *s = w->shape;
+    int64_t all = size3(s->kernel), taps = w->part->taps;
+    for (int64_t item = begin; item < end; item++) {
+        const real *from = (const real *)w->from + (item / s->ic * s->oc * s->ic + item % s->ic) * all;
+        real *to = (real *)w->to + item * s->oc * taps;
+        for (int64_t f = 0; f < s->oc; f++, from += s->ic * all)
+            for (int64_t t = 0; t < taps; t++) *to++ = from[w->part->tap[t]];
+    }
+}
+
+/* Weights of the input gradient for one part. */
+static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, const void *from, void *to) {
+    weight_pack w = {.shape = s, .part = part, .from = from, .to = to};
+    cb_parallel(s->groups * s->ic, CB_MAX(1, 16384 / CB_MAX(1, s->oc * part->taps)), NAME(turn_channels), &w);
 }
