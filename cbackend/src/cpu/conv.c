@@ -21,7 +21,9 @@
 
 enum { PIECE = 1 << 18 }; /* multiplications */
 
-static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void *out) {
+/* w: the convolution's weights, whatever is computed */
+static int correlate(const cb_conv_shape *s, conv_plan *p, bool input_grad, const void *w, const void *in,
+                     void *out) {
     bool narrow = s->dtype == CB_F32;
     int64_t size = cb_dtypes[s->dtype].size,
             work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
@@ -37,17 +39,30 @@ static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void 
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
         r.together =
             CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
-        r.block = CB_MIN(p->rows, r.width ? round_up(64, r.width) : 64);
+        /* every piece copies its units: no more blocks than sharing the work takes */
+        int64_t sets = (r.units + r.together - 1) / r.together, blocks = (16 + sets - 1) / sets,
+                least = CB_MAX(64, (p->rows + blocks - 1) / blocks);
+        r.block = CB_MIN(p->rows, r.width ? round_up(least, r.width) : round_up(least, 8));
         r.blocks = (p->rows + r.block - 1) / r.block;
         work = CB_MAX(1, work * r.together / r.blocks);
     }
     void *packed = NULL;
-    if (r.width) {
-        packed_bytes =
-            CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * size);
+    for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
+    if (r.width || input_grad) {
+        int64_t rows = r.width ? round_up(p->rows, r.width) : p->rows;
+        packed_bytes = CB_MAX(1, s->groups * rows * p->channels * size3(s->kernel) * size);
         packed = cb_alloc(CB_CPU, packed_bytes);
         if (!packed) return CB_ERR_MEMORY;
-        (narrow ? f32_pack_weights : f64_pack_weights)(p, r.width, packed);
+    }
+    if (r.width) {
+        (narrow ? f32_pack_weights : f64_pack_weights)(p, input_grad ? s : NULL, r.width, w, packed);
+    } else if (input_grad) {
+        char *next = packed;
+        for (int q = 0; q < p->parts; q++) {
+            p->part[q].weights = next;
+            (narrow ? f32_turn_weights : f64_turn_weights)(s, &p->part[q], w, next);
+            next += s->groups * s->oc * s->ic * p->part[q].taps * size;
+        }
     }
     cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
                 narrow ? f32_correlate : f64_correlate, &r);
@@ -94,8 +109,7 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
     int status = planned(s) ? plan_init(&p, s, false, cb_dtypes[s->dtype].size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_plain)(s, y, x, w);
     if (status) return status;
-    p.part[0].weights = w; /* already [groups][filters][channels][taps] */
-    status = correlate(s, &p, x, y);
+    status = correlate(s, &p, false, w, x, y);
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
 }
@@ -107,19 +121,7 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
     int status = planned(s) ? plan_init(&p, s, true, size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_input_grad_plain)(s, x, y, w);
     if (status) return status;
-    int64_t filters = s->groups * s->oc * s->ic, nbytes = CB_MAX(1, filters * size3(s->kernel) * size);
-    char *turned = cb_alloc(CB_CPU, nbytes), *next = turned;
-    if (turned) {
-        for (int q = 0; q < p.parts; q++) {
-            p.part[q].weights = next;
-            (s->dtype == CB_F32 ? f32_turn_weights : f64_turn_weights)(s, &p.part[q], w, next);
-            next += filters * p.part[q].taps * size;
-        }
-        status = correlate(s, &p, y, x);
-        cb_free(CB_CPU, turned, nbytes);
-    } else {
-        status = CB_ERR_MEMORY;
-    }
+    status = correlate(s, &p, true, w, y, x);
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
 }

@@ -54,6 +54,7 @@ typedef struct weight_pack {
     const void *from;
     void *to;
     int64_t k, width, blocks;
+    bool turn; /* rows and channels change places */
 } weight_pack;
 
 /* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded
