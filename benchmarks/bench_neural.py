@@ -98,6 +98,45 @@ class Cells(common.Kept):
         (out[0] if kind == "lstm" else out).sum().backward()
 
 
+class Attention(common.Kept):
+    """scaled_dot_product_attention, forward and back; GFLOP/s count 2 for a multiply-add."""
+
+    ops = ["attention", "attention_grad"]
+    # batch, heads, positions, width
+    params = [[False, True], [(16, 4, 64, 32), (8, 8, 128, 64), (2, 8, 512, 64), (1, 4, 2048, 64)]]
+    param_names = ["causal", "sizes"]
+
+    def make(self, causal, sizes):
+        self.causal = causal
+        self.q, self.k, self.v = (common.normal(*sizes, seed=i).requires_grad_() for i in range(3))
+        self.ct = common.normal(*sizes, seed=3)
+        batch, heads, n, width = sizes
+        self.flops = 4 * batch * heads * n * n * width / (2 if causal else 1)
+
+    def forward(self):
+        return ft.scaled_dot_product_attention(self.q, self.k, self.v, is_causal=self.causal)
+
+    def forward_backward(self):
+        self.q.grad = self.k.grad = self.v.grad = None
+        self.forward().backward(self.ct)
+
+    def time_forward(self, causal, sizes):
+        with ft.no_grad():
+            return self.forward()
+
+    def time_forward_backward(self, causal, sizes):
+        self.forward_backward()
+
+    def peakmem_forward_backward(self, causal, sizes):
+        self.forward_backward()
+
+    def track_forward_rate(self, causal, sizes):
+        with ft.no_grad():
+            return 1e-9 * self.flops / common.seconds(self.forward)
+
+    track_forward_rate.unit = "GFLOP/s"
+
+
 class Select(common.Kept):
     """Elements picked by place and by mask, a million."""
 

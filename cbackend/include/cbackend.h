@@ -298,6 +298,17 @@ int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affin
                 cb_tensor *out[2]);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
                      int has_affine, cb_tensor *out[2]);
+/* ---- attention (src/attention.c) ---- */
+/* softmax(scale * q @ k^T + bias) @ v of q [..., L, E], k [..., S, E], v [..., S, D], bias [..., L, S] if
+ * has_bias (else it is not looked at): of one rank and dtype, leading sizes and the bias's broadcast. causal:
+ * row i attends to keys 0..i. out: the result [..., L, D], 0 for a row that attends to nothing, and the
+ * log-sum-exps of the scores [..., L] in the compute dtype, inf for such a row. Memory is linear in L and S.
+ * The gradient takes the forward's results; out: dq, dk and dv with the broadcast leading sizes. */
+int cb_attention(cb_tensor *q, cb_tensor *k, cb_tensor *v, cb_tensor *bias, int has_bias, int causal,
+                 double scale, cb_tensor *out[2]);
+int cb_attention_grad(cb_tensor *ct, cb_tensor *result, cb_tensor *totals, cb_tensor *q, cb_tensor *k,
+                      cb_tensor *v, cb_tensor *bias, int has_bias, int causal, double scale,
+                      cb_tensor *out[3]);
 /* ---- Fourier transforms along one dim, unnormalised times a scale (src/fft.c) ---- */
 cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
 /* n reals -> n / 2 + 1 frequencies, forward. ends: the factor of frequency 0 and, for an even n, n / 2;

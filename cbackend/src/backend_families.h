@@ -18,6 +18,9 @@ int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_te
                  const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
+int (*gemm_bf16)(const cb_gemm *g); /* or CB_ERR_UNSUPPORTED, without a message */
+int (*attention)(const cb_attention_call *a);
+int (*attention_grad)(const cb_attention_call *a);
 int (*conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
 int (*conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w);
 int (*conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x);

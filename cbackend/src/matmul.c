@@ -81,16 +81,26 @@ static cb_tensor *rounded(cb_tensor *wide, int dtype) {
     return out;
 }
 
+/* The product of bfloat16 operands by the backend's own kernel; NULL with *tried false where it has none. */
+static cb_tensor *bf16_product(cb_gemm *g, cb_tensor *x, cb_tensor *y, int device, int ndim,
+                               const int64_t *shape, bool *tried) {
+    cb_tensor *out = cb_empty(CB_BF16, device, ndim, shape);
+    *tried = true;
+    if (!out || out->numel == 0) return out;
+    g->dtype = CB_BF16;
+    g->a = x->data;
+    g->b = y->data;
+    g->c = out->data;
+    int status = cb_backend_of(out)->gemm_bf16(g);
+    if (!status) return out;
+    cb_release(out);
+    *tried = status != CB_ERR_UNSUPPORTED;
+    return NULL;
+}
+
 cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y) {
     if (!x || !y) return cb_fail_null(CB_ERR_NULL, "matmul: no tensor");
     if (check_dtypes("matmul", x, y)) return NULL;
-    if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
-        cb_tensor *wx = cb_cast(x, CB_F32), *wy = wx ? cb_cast(y, CB_F32) : NULL;
-        cb_tensor *wide = wy ? cb_matmul(wx, wy) : NULL;
-        cb_release(wx);
-        cb_release(wy);
-        return rounded(wide, x->dtype);
-    }
     int device = x->device == y->device ? x->device : cb_common_device("matmul", 2, (cb_tensor *[]){x, y});
     if (device < 0) return NULL;
     cb_gemm g;
@@ -98,6 +108,16 @@ cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y) {
     int ndim = 0;
     if (describe(x, y, &g, &ndim, shape)) return NULL;
     g.bias = NULL;
+    if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
+        bool tried = false;
+        cb_tensor *out = x->dtype == CB_BF16 ? bf16_product(&g, x, y, device, ndim, shape, &tried) : NULL;
+        if (tried) return out;
+        cb_tensor *wx = cb_cast(x, CB_F32), *wy = wx ? cb_cast(y, CB_F32) : NULL;
+        cb_tensor *wide = wy ? cb_matmul(wx, wy) : NULL;
+        cb_release(wx);
+        cb_release(wy);
+        return rounded(wide, x->dtype);
+    }
     return multiply(&g, x, y, device, ndim, shape);
 }
 
@@ -115,15 +135,6 @@ cb_tensor *cb_linear(cb_tensor *x, cb_tensor *w, cb_tensor *b, int has_bias) {
             (long long)w->shape[0], cb_shape_of(b));
     int device = cb_common_device("linear", has_bias ? 3 : 2, (cb_tensor *[]){x, w, b});
     if (device < 0) return NULL;
-    if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
-        cb_tensor *wx = cb_cast(x, CB_F32), *ww = wx ? cb_cast(w, CB_F32) : NULL;
-        cb_tensor *wb = ww && has_bias ? cb_cast(b, CB_F32) : NULL;
-        cb_tensor *wide = ww && (wb || !has_bias) ? cb_linear(wx, ww, wb, has_bias) : NULL;
-        cb_release(wx);
-        cb_release(ww);
-        cb_release(wb);
-        return rounded(wide, x->dtype);
-    }
     int64_t shape[CB_MAX_NDIM], k = w->shape[1], n = w->shape[0];
     int last = x->ndim - 1;
     memcpy(shape, x->shape, (size_t)last * sizeof *shape);
@@ -145,6 +156,19 @@ cb_tensor *cb_linear(cb_tensor *x, cb_tensor *w, cb_tensor *b, int has_bias) {
     cb_tensor *bias = has_bias && !cb_is_meta(b) ? cb_contiguous(b) : NULL;
     if (has_bias && !bias && !cb_is_meta(b)) return NULL;
     g.bias = bias ? bias->data : NULL;
+    if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
+        bool tried = false;
+        cb_tensor *out = x->dtype == CB_BF16 ? bf16_product(&g, x, w, device, last + 1, shape, &tried) : NULL;
+        cb_release(bias);
+        if (tried) return out;
+        cb_tensor *wx = cb_cast(x, CB_F32), *ww = wx ? cb_cast(w, CB_F32) : NULL;
+        cb_tensor *wb = ww && has_bias ? cb_cast(b, CB_F32) : NULL;
+        cb_tensor *wide = ww && (wb || !has_bias) ? cb_linear(wx, ww, wb, has_bias) : NULL;
+        cb_release(wx);
+        cb_release(ww);
+        cb_release(wb);
+        return rounded(wide, x->dtype);
+    }
     cb_tensor *out = multiply(&g, x, w, device, last + 1, shape);
     cb_release(bias);
     return out;

@@ -18,6 +18,26 @@ typedef struct cb_gemm {
     const void *bias; /* n contiguous items, or NULL */
 } cb_gemm;
 
+/* A batch of matrices: strides in elements, 0 where broadcast. */
+typedef struct cb_matrices {
+    const void *data;
+    int64_t row, col, batch[CB_MAX_NDIM];
+} cb_matrices;
+
+/* Attention, softmax(scale * q @ k^T + bias) @ v, for every item of a batch: q [rows, width], k [keys,
+ * width], v [keys, value_width], bias [rows, keys] or without data, ct [rows, value_width] for the gradient.
+ * out [batch, rows, value_width] and totals [batch, rows] (log-sum-exps of the scores, inf where a row attends
+ * to nothing) are contiguous: the forward's results, the gradient's operands. dq, dk, dv: contiguous. */
+typedef struct cb_attention_call {
+    int dtype, nbatch;
+    bool causal; /* row i attends to keys 0..i */
+    double scale;
+    int64_t batch, rows, keys, width, value_width;
+    int64_t batch_shape[CB_MAX_NDIM];
+    cb_matrices q, k, v, bias, ct;
+    void *out, *totals, *dq, *dk, *dv;
+} cb_attention_call;
+
 /* x [n, groups * ic, *in], w [groups * oc, ic, *kernel], y [n, groups * oc, *out], all contiguous. Fewer than
  * three spatial dimensions have leading sizes of 1. */
 typedef struct cb_conv_shape {

@@ -86,6 +86,15 @@ static void float_shapes(void) {
     one(CB_F32, S(130, 513), S(513, 200), 0, 1); /* large blocks */
     one(CB_F64, S(130, 513), S(513, 200), 1, 0);
     one(CB_F32, S(100000), S(100000), 0, 0); /* a dot product in pieces */
+    for (int mode = 0; mode < 9; mode++) {
+        for (int64_t n = 1; n <= 8; n++) one(CB_F32, S(20, 3, n), S(20, n, n), mode % 3, mode / 3);
+        one(CB_F64, S(3, 2, 5, 8), S(2, 8, 3), mode % 3, mode / 3);
+        one(CB_F32, S(1, 3000), S(3000, 200), mode % 3, mode / 3);
+        one(CB_F64, S(3000), S(3000, 130), mode % 3, mode / 3);
+        one(CB_BF16, S(70, 130), S(130, 49), mode % 3, mode / 3);
+        one(CB_BF16, S(2, 65, 77), S(2, 77, 100), mode % 3, mode / 3);
+        one(CB_BF16, S(3, 40, 64), S(64, 130), mode % 3, mode / 3);
+    }
 }
 
 static void empty_and_meta(void) {

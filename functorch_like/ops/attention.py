@@ -1,8 +1,8 @@
 """Attention and what goes with it: multi-head projection, rotary embeddings, ALiBi.
 
-All of it is composed of matmul, softmax and elementwise ops. Masks become an additive bias of
-their own (small) shape, so that the scores are passed over once; a row with nothing to attend to
-gives 0, with gradient 0.
+Attention is one op (fused_attention.py) unless it drops weights or they are wanted; then it is
+composed of matmul, softmax and elementwise ops. Masks become an additive bias of their own (small)
+shape; a row with nothing to attend to gives 0, with gradient 0.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..amp import entered, lowered
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
 from .creation import arange, tensor, zeros
+from .fused_attention import attention, causal_bias
 from .join import cat, pad, stack
 from .matmul import linear, matmul
 from .random import dropout
@@ -30,23 +32,57 @@ __all__ = [
 _INFINITE = float("inf")
 
 
+def _additive(op: str, mask: Tensor, dtype: Any) -> Tensor:
+    """A mask as what to add to scores."""
+    if mask.dtype.name == "bool":
+        return where(mask, 0.0, -_INFINITE).to(dtype)
+    if mask.dtype.is_floating_point:
+        return mask.to(dtype)
+    raise DTypeError(message(op, "a bool or floating mask", mask.dtype, "Compare first."))
+
+
 def _bias(op: str, mask: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     """A mask as what to add to scores, and which rows (size 1 at the end) may attend at all."""
-    if mask.dtype.name == "bool":
-        allowed = mask
-        bias = where(mask, 0.0, -_INFINITE).to(dtype)
-    elif mask.dtype.is_floating_point:
-        allowed = mask != -_INFINITE
-        bias = mask.to(dtype)
-    else:
-        raise DTypeError(message(op, "a bool or floating mask", mask.dtype, "Compare first."))
-    some = allowed.any(-1, keepdim=True)
+    bias = _additive(op, mask, dtype)
+    some = (mask if mask.dtype.name == "bool" else mask != -_INFINITE).any(-1, keepdim=True)
     return where(some, bias, 0.0).to(dtype), some
 
 
-def _causal_bias(rows: int, columns: int, like: Tensor) -> Tensor:
-    past = arange(columns, device=like.device) <= arange(rows, device=like.device).unsqueeze(1)
-    return where(past, 0.0, -_INFINITE).to(like.dtype)
+def _of_rank(x: Tensor, rank: int) -> Tensor:
+    return x if x.ndim == rank else x.reshape((*[1] * (rank - x.ndim), *x._shape))
+
+
+def _fused(
+    op: str,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float,
+    groups: int,
+) -> Tensor:
+    operands = [query, key, value]
+    if attn_mask is not None:
+        operands.append(_additive(op, attn_mask, query.dtype))
+    lead: tuple[int, ...] = ()
+    if groups > 1:  # [..., heads, groups, L, E] against keys and values shared by a group
+        lead = (key._shape[-3], groups)
+        shared = [x.unsqueeze(-3) for x in operands[1:3]]
+        operands = [
+            x if x.ndim < 3 else x.unsqueeze(-3) if x._shape[-3] == 1 else x.unflatten(-3, lead)
+            for x in (query, *operands[3:])
+        ]
+        operands[1:1] = shared
+    rank = max(x.ndim for x in operands)
+    out, _ = attention(*[_of_rank(x, rank) for x in operands], causal=is_causal, scale=scale)
+    return out.flatten(-4, -3) if lead else out
+
+
+def _fusible(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Has the kernel all it needs? A row or two are faster as products."""
+    same = query.dtype is key.dtype and query.dtype is value.dtype
+    return same and query._shape[-2] > 2 and key._shape[-2] > 0
 
 
 def _attend(
@@ -72,7 +108,7 @@ def _attend(
         scores = scores.reshape((*scores._shape[:-3], heads * groups, rows, columns))
     some = None
     if is_causal:
-        scores = scores + _causal_bias(rows, columns, scores)
+        scores = scores + causal_bias(rows, columns, scores)
     if attn_mask is not None:
         bias, some = _bias(op, attn_mask, scores.dtype)
         scores = scores + bias
@@ -146,6 +182,10 @@ def scaled_dot_product_attention(
         groups = query._shape[-3] // key._shape[-3]
     if scale is None:
         scale = 1.0 / math.sqrt(query._shape[-1]) if query._shape[-1] else 1.0
+    if entered:
+        query, key, value = lowered(query, key, value)
+    if not dropout_p and _fusible(query, key, value):
+        return _fused(op, query, key, value, attn_mask, is_causal, scale, groups)
     return _attend(op, query, key, value, attn_mask, dropout_p, is_causal, scale, groups)[0]
 
 
@@ -286,12 +326,17 @@ def multi_head_attention_forward(
     merged = _merged_masks(op, masks[0], masks[1], num_heads, q.dtype)
     scale = 1.0 / math.sqrt(width // num_heads)
     drop = dropout_p if training else 0.0
-    out, weights = _attend(op, q, k, v, merged, drop, False, scale, 1)
+    weights = None
+    if not need_weights and not drop and _fusible(q, k, v):
+        out = _fused(op, q, k, v, merged, False, scale, 1)
+    else:
+        out, weights = _attend(op, q, k, v, merged, drop, False, scale, 1)
     out = out.permute((2, 0, 1, 3)).reshape((rows, batch, width))
     out = linear(out, out_proj_weight, out_proj_bias)
     if not batched:
-        out, weights = out.squeeze(1), weights.squeeze(0)
-    if not need_weights:
+        out = out.squeeze(1)
+        weights = None if weights is None else weights.squeeze(0)
+    if not need_weights or weights is None:
         return out, None
     return out, weights.mean(-3) if average_attn_weights else weights
 

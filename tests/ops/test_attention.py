@@ -81,6 +81,29 @@ def test_grouped_queries_against_torch(against_torch):
     )
 
 
+def test_long_attention_against_torch():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.functional.scaled_dot_product_attention
+    for options in ({}, {"is_causal": True}):
+        arrays = [normal(1, 2, 300, 8).astype("float32") for _ in range(4)]
+        x = [ft.tensor(a).requires_grad_() for a in arrays[:3]]
+        y = [torch.tensor(a, requires_grad=True) for a in arrays[:3]]
+        mine, other = SDPA(*x, **options), theirs(*y, **options)
+        mine.backward(ft.tensor(arrays[3]))
+        other.backward(torch.tensor(arrays[3]))
+        np.testing.assert_allclose(mine.detach().numpy(), other.detach().numpy(), atol=1e-5)
+        for a, b in zip(x, y, strict=True):
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), atol=3e-5)
+
+
+def test_attention_of_16_bits():
+    q, k, v = (ft.tensor(normal(2, 9, 4)).bfloat16() for _ in range(3))
+    got = SDPA(q, k, v, is_causal=True)
+    assert got.dtype == ft.bfloat16
+    wide = SDPA(q.double(), k.double(), v.double(), is_causal=True)
+    np.testing.assert_allclose(got.double().numpy(), wide.numpy(), atol=2e-2)
+
+
 def test_attention_is_its_formula():
     q, k, v = normal(3, 4), normal(5, 4), normal(5, 2)
     scores = np.exp(q @ k.T / math.sqrt(4))

@@ -21,7 +21,9 @@
 
 enum { PIECE = 1 << 18 }; /* multiplications */
 
-static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void *out) {
+/* w: the convolution's weights, whatever is computed */
+static int correlate(const cb_conv_shape *s, conv_plan *p, bool input_grad, const void *w, const void *in,
+                     void *out) {
     bool narrow = s->dtype == CB_F32;
     int64_t size = cb_dtypes[s->dtype].size,
             work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
@@ -32,21 +34,35 @@ static int correlate(const cb_conv_shape *s, conv_plan *p, const void *in, void 
                   .together = 1,
                   .block = p->rows,
                   .blocks = 1};
-    r.width = narrow ? f32_pixel_vectors(p) * f32_vl : f64_pixel_vectors(p) * f64_vl;
+    int64_t copies = CB_MAX(1, s->n * p->bands); /* of an input that the packed weights serve */
+    r.width = narrow ? f32_pixel_vectors(p, copies) * f32_vl : f64_pixel_vectors(p, copies) * f64_vl;
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
         r.together =
             CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
-        r.block = CB_MIN(p->rows, r.width ? round_up(64, r.width) : 64);
+        /* every piece copies its units: no more blocks than sharing the work takes */
+        int64_t sets = (r.units + r.together - 1) / r.together, blocks = (16 + sets - 1) / sets,
+                least = CB_MAX(64, (p->rows + blocks - 1) / blocks);
+        r.block = CB_MIN(p->rows, r.width ? round_up(least, r.width) : round_up(least, 8));
         r.blocks = (p->rows + r.block - 1) / r.block;
         work = CB_MAX(1, work * r.together / r.blocks);
     }
     void *packed = NULL;
-    if (r.width) {
-        packed_bytes =
-            CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * size);
+    for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
+    if (r.width || input_grad) {
+        int64_t rows = r.width ? round_up(p->rows, r.width) : p->rows;
+        packed_bytes = CB_MAX(1, s->groups * rows * p->channels * size3(s->kernel) * size);
         packed = cb_alloc(CB_CPU, packed_bytes);
         if (!packed) return CB_ERR_MEMORY;
-        (narrow ? f32_pack_weights : f64_pack_weights)(p, r.width, packed);
+    }
+    if (r.width) {
+        (narrow ? f32_pack_weights : f64_pack_weights)(p, input_grad ? s : NULL, r.width, w, packed);
+    } else if (input_grad) {
+        char *next = packed;
+        for (int q = 0; q < p->parts; q++) {
+            p->part[q].weights = next;
+            (narrow ? f32_turn_weights : f64_turn_weights)(s, &p->part[q], w, next);
+            next += s->groups * s->oc * s->ic * p->part[q].taps * size;
+        }
     }
     cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
                 narrow ? f32_correlate : f64_correlate, &r);
@@ -93,8 +109,7 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
     int status = planned(s) ? plan_init(&p, s, false, cb_dtypes[s->dtype].size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_plain)(s, y, x, w);
     if (status) return status;
-    p.part[0].weights = w; /* already [groups][filters][channels][taps] */
-    status = correlate(s, &p, x, y);
+    status = correlate(s, &p, false, w, x, y);
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
 }
@@ -106,19 +121,7 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
     int status = planned(s) ? plan_init(&p, s, true, size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_input_grad_plain)(s, x, y, w);
     if (status) return status;
-    int64_t filters = s->groups * s->oc * s->ic, nbytes = CB_MAX(1, filters * size3(s->kernel) * size);
-    char *turned = cb_alloc(CB_CPU, nbytes), *next = turned;
-    if (turned) {
-        for (int q = 0; q < p.parts; q++) {
-            p.part[q].weights = next;
-            (s->dtype == CB_F32 ? f32_turn_weights : f64_turn_weights)(s, &p.part[q], w, next);
-            next += filters * p.part[q].taps * size;
-        }
-        status = correlate(s, &p, y, x);
-        cb_free(CB_CPU, turned, nbytes);
-    } else {
-        status = CB_ERR_MEMORY;
-    }
+    status = correlate(s, &p, true, w, y, x);
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
 }
@@ -136,9 +139,10 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     r.width = round_up(s->ic, vl);
     r.lanes = s->ic * 4 < r.width * 3;
     r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
+    r.group_size = (r.lanes ? s->oc : round_up(s->oc, narrow ? f32_mr : f64_mr)) * r.row_size;
     /* about 16 pieces: chunks of units as far as 8 MB of sums go, blocks of filters for the rest */
     int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)),
-            weight_bytes = s->groups * s->oc * r.row_size * size;
+            weight_bytes = s->groups * r.group_size * size;
     int64_t affordable = CB_MIN(r.units, CB_MAX(1, (8 << 20) / weight_bytes)) * s->groups;
     if (!r.lanes && s->oc >= 128 && wanted > affordable) {
         r.block = round_up(s->oc / CB_MIN(s->oc / 64, (wanted + affordable - 1) / affordable), 8);
@@ -152,8 +156,8 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
         r.blocks = (s->oc + r.block - 1) / r.block;
     }
     int64_t unit = (p.channel_size * r.width + r.block * p.flat_pitch * s->out[0]) * size;
-    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (512 << 10) / unit));
-    int64_t nbytes = r.chunks * s->groups * s->oc * r.row_size * size;
+    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (768 << 10) / unit));
+    int64_t nbytes = r.chunks * s->groups * r.group_size * size;
     r.sums = cb_alloc(CB_CPU, nbytes);
     if (r.sums) {
         int64_t pieces = r.chunks * s->groups * r.blocks,

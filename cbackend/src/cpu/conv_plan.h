@@ -46,15 +46,26 @@ typedef struct conv_run {
     int status;
 } conv_run;
 
+/* Weights being brought into another order. */
+typedef struct weight_pack {
+    const conv_plan *plan;
+    const cb_conv_shape *shape;
+    const conv_part *part;
+    const void *from;
+    void *to;
+    int64_t k, width, blocks;
+    bool turn; /* rows and channels change places */
+} weight_pack;
+
 /* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded
  * to `width`), the input being turned so that a position's channels are neighbours. Images and bands are
  * summed in chunks. */
 typedef struct weight_run {
     const conv_plan *plan;
     const void *in, *ct;
-    void *out, *sums; /* sums: [chunks][groups][rows * row_size] */
+    void *out, *sums; /* sums: [chunks][groups][group_size], row_size of it a filter */
     bool lanes;
-    int64_t width, row_size;
+    int64_t width, row_size, group_size;
     int64_t units, chunk, chunks; /* bands of images; units a chunk */
     int64_t block, blocks; /* filters a piece */
     int64_t together; /* units held at a time: sums are then visited once for all of them */

@@ -99,13 +99,16 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
 /* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] +
  * offsets[k]] * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
 CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                                const int32_t *offsets, const real *w, real *c) {
+                                const int32_t *offsets, const real *w, bool add, real *c) {
     enum { VL = NAME(vl) };
     NAME(vec) sum[NAME(mr)][NAME(nv)];
     const real *from[NAME(mr)];
     for (int i = 0; i < mr; i++) {
         from[i] = x + pixels[CB_MIN(i, rows - 1)];
-        for (int v = 0; v < nv; v++) sum[i][v] = (NAME(vec)){0};
+        for (int v = 0; v < nv; v++) {
+            sum[i][v] = (NAME(vec)){0};
+            if (add) sum[i][v] = *(const NAME(vecu) *)(c + (CB_MIN(i, rows - 1) * nv + v) * VL);
+        }
     }
     for (int64_t t = 0; t < k; t++, w += nv * VL) {
         NAME(vec) right[NAME(nv)];
@@ -124,14 +127,14 @@ CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const r
 }
 
 static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                             const int32_t *offsets, const real *w, real *c) {
-#define PIXELS(nv)                                                         \
-    if (rows > 4 && NAME(mr) > 4)                                          \
-        NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, c); \
-    else if (rows > 1)                                                     \
-        NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, c);        \
-    else                                                                   \
-        NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, c)
+                             const int32_t *offsets, const real *w, bool add, real *c) {
+#define PIXELS(nv)                                                              \
+    if (rows > 4 && NAME(mr) > 4)                                               \
+        NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, add, c); \
+    else if (rows > 1)                                                          \
+        NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, add, c);        \
+    else                                                                        \
+        NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, add, c)
     if (nv == 1) {
         PIXELS(1);
     } else if (nv == 2) {
@@ -142,59 +145,117 @@ static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, con
 #undef PIXELS
 }
 
-/* One part of one unit by pixels: `columns` filters of one block of weights. tile: [positions][width], then
- * as much again. */
-static void NAME(correlate_pixels)(const conv_plan *p, const conv_part *part, const real *weights,
-                                   int64_t band, const real *buffer, int64_t columns, int64_t width,
-                                   real *tile, int32_t *pixels, real *out) {
-    enum { VL = NAME(vl), MR = NAME(mr) };
-    int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
+/* What a unit computes of a part: counts and first result per dimension. Is it anything? */
+CB_INLINE bool NAME(unit_range)(const conv_plan *p, const conv_part *part, int64_t band, int64_t count[3],
+                                int64_t first[3]) {
     for (int d = 0; d < 3; d++) {
         int64_t skip = d == p->band_dim ? band : 0;
         count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
         first[d] = part->first[d] + skip * part->step[d];
-        if (count[d] <= 0) return;
+        if (count[d] <= 0) return false;
     }
-    int64_t n = count[1] * count[2];
-    for (int64_t y = 0, i = 0; y < count[1]; y++)
-        for (int64_t x = 0; x < count[2]; x++) pixels[i++] = (int32_t)(y * p->size[2] + x);
-    for (int64_t z = 0; z < count[0]; z++) {
-        const real *x = buffer + z * p->size[1] * p->size[2];
-        for (int64_t i = 0; i < n; i += MR)
-            NAME(run_pixels)((int)(width / VL), CB_MIN(MR, n - i), k, x, pixels + i, part->offsets, weights,
-                             tile + i * width);
-        real *to = out + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
-        if (count[2] == p->out[2] && part->step[1] == 1 && hop == 1) { /* the rows join */
-            NAME(turn)(columns, n, tile, 1, width, to, out_plane);
-            continue;
-        }
-        real *turned = tile + n * width;
-        NAME(turn)(columns, n, tile, 1, width, turned, n);
-        for (int64_t c = 0; c < columns; c++)
+    return true;
+}
+
+/* One part of several units by pixels, `columns` filters of one block of weights from filter `filter` on. The
+ * weights are passed over in runs that stay in L2, each by the pixels of all units. tile: [positions][width],
+ * and behind it room for one unit's again. */
+static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, const real *weights,
+                                   int64_t first_unit, int64_t units, int64_t filter, int64_t columns,
+                                   const real *buffer, int64_t held, real *tile, int32_t *pixels) {
+    enum { VL = NAME(vl), MR = NAME(mr), RUN = 192 };
+    const conv_plan *p = r->plan;
+    int64_t k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2], width = r->width;
+    int64_t runs = CB_MAX(1, (k + RUN - 1) / RUN), run = (k + runs - 1) / runs, count[3], first[3];
+    for (int64_t z = 0; z < CB_MAX(part->count[0], 1); z++) {
+        int64_t total = 0;
+        for (int64_t u = 0; u < units; u++) {
+            if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
+                z >= count[0])
+                continue;
             for (int64_t y = 0; y < count[1]; y++)
-                for (int64_t i = 0; i < count[2]; i++)
-                    to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] =
-                        turned[c * n + y * count[2] + i];
+                for (int64_t x = 0; x < count[2]; x++)
+                    pixels[total++] = (int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x);
+        }
+        for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += CB_MAX(run, 1))
+            for (int64_t i = 0; i < total; i += MR)
+                NAME(run_pixels)((int)(width / VL), CB_MIN(MR, total - i), CB_MIN(run, k - k0), buffer,
+                                 pixels + i, part->offsets + k0, weights + k0 * width, k0 > 0,
+                                 tile + i * width);
+        real *from = tile;
+        for (int64_t u = 0; u < units; u++) {
+            if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
+                z >= count[0])
+                continue;
+            int64_t n = count[1] * count[2];
+            real *to = (real *)r->out + ((first_unit + u) / p->bands * p->rows + filter) * out_plane +
+                       ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            if (count[2] == p->out[2] && part->step[1] == 1 && hop == 1) { /* the rows join */
+                NAME(turn)(columns, n, from, 1, width, to, out_plane);
+            } else {
+                real *turned = tile + total * width;
+                NAME(turn)(columns, n, from, 1, width, turned, n);
+                for (int64_t c = 0; c < columns; c++)
+                    for (int64_t y = 0; y < count[1]; y++)
+                        for (int64_t i = 0; i < count[2]; i++)
+                            to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] =
+                                turned[c * n + y * count[2] + i];
+            }
+            from += n * width;
+        }
     }
 }
 
-/* Weights [groups][rows][k] of every part as [groups][blocks][k][width]. */
-static void NAME(pack_weights)(conv_plan *p, int64_t width, void *to_) {
-    real *to = to_;
+/* items: blocks of filters of all groups of one part, [k][width] each */
+static void NAME(pack_blocks)(void *context, int64_t begin, int64_t end) {
+    const weight_pack *w = context;
+    const conv_plan *p = w->plan;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t group = item / w->blocks, i = item % w->blocks * w->width;
+        int64_t n = CB_MIN(w->width, p->rows - i), taps = w->part->taps;
+        real *to = (real *)w->to + item * w->k * w->width;
+        if (!w->turn) {
+            NAME(pack)(w->k, n, w->width, (const real *)w->from + (group * p->rows + i) * w->k, 1, w->k, to);
+            continue;
+        }
+        int64_t all = size3(w->shape->kernel); /* from [group][channel][row][kernel] */
+        const real *from = (const real *)w->from + (group * p->channels * p->rows + i) * all;
+        for (int64_t c = 0; c < p->channels; c++, from += p->rows * all, to += taps * w->width) {
+            if (taps == all) {
+                NAME(pack)(taps, n, w->width, from, 1, all, to);
+                continue;
+            }
+            for (int64_t t = 0; t < taps; t++)
+                for (int64_t j = 0; j < w->width; j++)
+                    to[t * w->width + j] = j < n ? from[j * all + w->part->tap[t]] : 0;
+        }
+    }
+}
+
+/* Weights of every part as [groups][blocks][k][width]; s: they are those of a convolution whose input
+ * gradient is computed. */
+static void NAME(pack_weights)(conv_plan *p, const cb_conv_shape *s, int64_t width, const void *from,
+                               void *to) {
     for (int q = 0; q < p->parts; q++) {
         conv_part *part = &p->part[q];
-        int64_t k = part->taps * p->channels;
-        const real *from = part->weights;
+        weight_pack w = {.plan = p,
+                         .shape = s,
+                         .part = part,
+                         .turn = s != NULL,
+                         .from = from,
+                         .to = to,
+                         .k = part->taps * p->channels,
+                         .width = width,
+                         .blocks = (p->rows + width - 1) / width};
         part->weights = to;
-        for (int64_t g = 0; g < p->groups; g++, from += p->rows * k)
-            for (int64_t i = 0; i < p->rows; i += width, to += k * width)
-                NAME(pack)(k, CB_MIN(width, p->rows - i), width, from + i * k, 1, k, to);
+        cb_parallel(p->groups * w.blocks, CB_MAX(1, 16384 / CB_MAX(1, w.k * width)), NAME(pack_blocks), &w);
+        to = (real *)to + p->groups * w.blocks * w.k * width;
     }
 }
 
 /* The vectors a block of filters takes when computing by pixels, or 0 where whole rows cost less. */
-static int NAME(pixel_vectors)(const conv_plan *p) {
-    enum { VL = NAME(vl), MR = NAME(mr) };
+static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
+    enum { VL = NAME(vl), MR = NAME(mr), PACKING = 24 }; /* what packing a weight costs, in products */
     int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
     int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
     for (int q = 0; q < p->parts; q++) {
@@ -204,7 +265,8 @@ static int NAME(pixel_vectors)(const conv_plan *p) {
         by_rows += round_up(p->rows, 4) * round_up((y - 1) * p->size[2] + part->count[2], VL);
         by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
     }
-    return k >= 48 && by_pixels * (nv == 1 ? 150 : 106) < by_rows * 100 ? nv : 0;
+    by_pixels = by_pixels * (nv == 1 ? 150 : 106) + p->rows * PACKING * 100 / units;
+    return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }
 
 /* items: (several units, block of rows) */
@@ -214,10 +276,7 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     const conv_plan *p = r->plan;
     int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size,
             held = round_up(planes + p->shared + NR, 64 / sizeof(real));
-    int64_t scratch =
-        CB_MAX(MR * pitch, r->width ? 2 * p->flat * r->width +
-                                          p->flat * (int64_t)sizeof(int32_t) / (int64_t)sizeof(real) + 1
-                                    : 0);
+    int64_t scratch = r->width ? p->flat * ((r->together + 1) * r->width + r->together) : MR * pitch;
     int64_t nbytes = (r->together * held + scratch) * (int64_t)sizeof(real), step = r->width ? r->width : MR;
     real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + r->together * held;
     if (!buffer) {
@@ -237,35 +296,50 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
         for (int q = 0; q < p->parts; q++) {
             const conv_part *part = &p->part[q];
             int64_t k = part->taps * p->channels;
-            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += step)
+            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += step) {
+                const real *weights = part->weights;
+                int64_t rows = CB_MIN(step, p->rows - i), group = first / p->bands % p->groups;
+                if (r->width) { /* together only without groups */
+                    NAME(correlate_pixels)(r, part, weights + (group * round_up(p->rows, r->width) + i) * k,
+                                           first, units, i, rows, buffer, held, flat,
+                                           (int32_t *)(flat + p->flat * (r->together + 1) * r->width));
+                    continue;
+                }
                 for (int64_t u = 0; u < units; u++) {
                     int64_t image = (first + u) / p->bands,
                             band = (first + u) % p->bands * p->band; /* image: of all groups */
-                    int64_t group = image % p->groups, rows = CB_MIN(step, p->rows - i);
-                    const real *weights = part->weights;
-                    real *out = (real *)r->out + (image * p->rows + i) * out_plane;
-                    if (r->width)
-                        NAME(correlate_pixels)(p, part,
-                                               weights + (group * round_up(p->rows, r->width) + i) * k, band,
-                                               buffer + u * held, rows, r->width, flat,
-                                               (int32_t *)(flat + 2 * p->flat * r->width), out);
-                    else
-                        NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band,
-                                             buffer + u * held, rows, flat, pitch, out);
+                    NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band,
+                                         buffer + u * held, rows, flat, pitch,
+                                         (real *)r->out + (image * p->rows + i) * out_plane);
                 }
+            }
         }
     }
     cb_free(CB_CPU, buffer, nbytes);
 }
 
-/* Weights of the input gradient for one part: [group][channel][filter][tap]. */
-static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, const void *w_, void *to_) {
-    const real *w = w_;
-    real *to = to_;
-    int64_t all = s->kernel[0] * s->kernel[1] * s->kernel[2];
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int64_t c = 0; c < s->ic; c++)
-            for (int64_t f = 0; f < s->oc; f++)
-                for (int64_t t = 0; t < part->taps; t++)
-                    *to++ = w[((g * s->oc + f) * s->ic + c) * all + part->tap[t]];
+/* items: (group, TURNED channels); to: [group][channel][filter][tap]. Some channels at a time, which are
+ * neighbours of each filter. */
+enum { NAME(turned) = 16 };
+static void NAME(turn_channels)(void *context, int64_t begin, int64_t end) {
+    enum { TURNED = NAME(turned) };
+    const weight_pack *w = context;
+    const cb_conv_shape *s = w->shape;
+    int64_t all = size3(s->kernel), taps = w->part->taps, blocks = (s->ic + TURNED - 1) / TURNED;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t group = item / blocks, c0 = item % blocks * TURNED, n = CB_MIN(TURNED, s->ic - c0);
+        for (int64_t f = 0; f < s->oc; f++) {
+            const real *from = (const real *)w->from + ((group * s->oc + f) * s->ic + c0) * all;
+            real *to = (real *)w->to + ((group * s->ic + c0) * s->oc + f) * taps;
+            for (int64_t c = 0; c < n; c++, from += all, to += s->oc * taps)
+                for (int64_t t = 0; t < taps; t++) to[t] = from[w->part->tap[t]];
+        }
+    }
+}
+
+/* Weights of the input gradient for one part. */
+static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, const void *from, void *to) {
+    weight_pack w = {.shape = s, .part = part, .from = from, .to = to};
+    int64_t blocks = (s->ic + NAME(turned) - 1) / NAME(turned), work = s->oc * part->taps * NAME(turned);
+    cb_parallel(s->groups * blocks, CB_MAX(1, 16384 / CB_MAX(1, work)), NAME(turn_channels), &w);
 }

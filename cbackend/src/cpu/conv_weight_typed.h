@@ -130,29 +130,32 @@ static void NAME(run_turned)(int nv, int64_t rows, int64_t k, const real *ct, in
 #undef TURNED
 }
 
-/* Sums over one or more units whose turned inputs and flat cotangents lie side by side. */
+/* Sums over one or more units whose turned inputs and flat cotangents lie side by side. The input lies
+ * [vector of channels][position][channel], so that taps of one vector read the same run of memory; sums lie
+ * [MR filters][vector of channels][tap][filter][channel], so that a tile's are neighbours. */
 static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length,
                                 const int64_t *depth, int64_t rows, const real *ct, int64_t ct_row,
                                 int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
     enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
-    int64_t per_tap = r->width / VL, vectors = part->taps * per_tap;
+    int64_t taps = part->taps, vectors = taps * r->width / VL, plane = (p->channel_size + p->shared) * VL;
     for (int64_t f = 0; f < rows; f += MR)
         for (int64_t first = 0; first < vectors; first += NV) {
             int64_t x_at[NV], sums_at[NV];
             int nv = (int)CB_MIN(NV, vectors - first);
             for (int v = 0; v < nv; v++) {
-                int64_t t = (first + v) / per_tap, c = (first + v) % per_tap * VL;
-                x_at[v] = part->offsets[t] * r->width + c;
-                sums_at[v] = (t * p->rows + f) * r->width + c;
+                x_at[v] = (first + v) / taps * plane + (int64_t)part->offsets[(first + v) % taps] * VL;
+                sums_at[v] = (f * vectors / MR + first + v) * MR * VL;
             }
+            for (int line = 0; line < NV * MR; line++) /* the next tile's sums */
+                __builtin_prefetch(sums + sums_at[0] + (NV * MR + line) * VL, 1);
             for (int64_t u = 0; u < units; u++)
                 for (int64_t z = 0; z < depth[u]; z++)
                     NAME(run_turned)(nv, CB_MIN(MR, rows - f), length[u],
                                      ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row,
-                                     x + u * x_unit + z * p->size[1] * p->size[2] * r->width, x_at, r->width,
-                                     sums, sums_at, r->width);
+                                     x + u * x_unit + z * p->size[1] * p->size[2] * VL, x_at, VL, sums,
+                                     sums_at, VL);
         }
 }
 
@@ -175,18 +178,17 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
     }
     memset(buffer + planes, 0,
            (size_t)(held - planes) * sizeof(real)); /* read past the last row, times zero */
+    int64_t plane = (p->channel_size + p->shared) * VL;
     for (int64_t u = 0; u < r->together && !r->lanes; u++)
-        NAME(zero_run)(x + u * turned + p->channel_size * r->width, p->shared * r->width);
+        for (int64_t v = 0; v < r->width / VL; v++)
+            NAME(zero_run)(x + u * turned + v * plane + p->channel_size * VL, p->shared * VL);
     bool padded = false;
     for (int64_t item = begin; item < end; item++) {
         int64_t block = item % r->blocks, group = item / r->blocks % p->groups,
                 chunk = item / r->blocks / p->groups;
         int64_t f0 = block * r->block, rows = CB_MIN(r->block, p->rows - f0);
-        real *sums = (real *)r->sums + (chunk * p->groups + group) * p->rows * r->row_size +
-                     f0 * (r->lanes ? r->row_size : r->width);
-        for (int64_t t = 0; t < (r->lanes ? 1 : part->taps); t++)
-            memset(sums + t * p->rows * r->width, 0,
-                   (size_t)(rows * (r->lanes ? r->row_size : r->width)) * sizeof(real));
+        real *sums = (real *)r->sums + (chunk * p->groups + group) * r->group_size + f0 * r->row_size;
+        memset(sums, 0, (size_t)((r->lanes ? rows : round_up(rows, NAME(mr))) * r->row_size) * sizeof(real));
         int64_t length[MAX_TOGETHER], depth[MAX_TOGETHER], waiting = 0,
                                                            stop = CB_MIN((chunk + 1) * r->chunk, r->units);
         for (int64_t unit = chunk * r->chunk; unit < stop; unit++) {
@@ -207,8 +209,10 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
                         NAME(lane_block)(rows, part->taps * channels, length[0], ct + z * p->flat_pitch,
                                          ct_row, buffer + z * p->size[1] * p->size[2], part->offsets, sums);
                 } else {
-                    NAME(pack)(p->channel_size, channels, r->width, buffer, 1, p->channel_size,
-                               x + waiting * turned);
+                    for (int64_t c = 0; c < channels; c += VL)
+                        NAME(pack)(p->channel_size, CB_MIN(VL, channels - c), VL,
+                                   buffer + c * p->channel_size, 1, p->channel_size,
+                                   x + waiting * turned + c / VL * plane);
                     waiting++;
                 }
             }
@@ -223,34 +227,29 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
 
 /* items: filters of all groups. Adds up the chunks in order, then lanes, and brings taps innermost. */
 static void NAME(weight_sums)(void *context, int64_t begin, int64_t end) {
-    enum { VL = NAME(vl), STRIP = 1024 };
+    enum { VL = NAME(vl), MR = NAME(mr) };
     const weight_run *r = context;
     const conv_plan *p = r->plan;
-    int64_t taps = p->part->taps, channels = p->channels, chunk_size = p->groups * p->rows * r->row_size;
-    /* a filter's sums lie in runs: [channel][tap][lane], or [channel] for each tap */
-    int64_t runs = r->lanes ? 1 : taps, run = r->lanes ? r->row_size : r->width;
-    _Alignas(64) real total[STRIP];
+    int64_t taps = p->part->taps, channels = p->channels, chunk_size = p->groups * r->group_size,
+            vectors = r->row_size / VL;
     for (int64_t item = begin; item < end; item++) {
         int64_t group = item / p->rows, f = item % p->rows;
         real *out = (real *)r->out + item * channels * taps;
-        for (int64_t t = 0; t < runs; t++) {
-            const real *sums =
-                (const real *)r->sums + group * p->rows * r->row_size + (t * p->rows + f) * run;
-            for (int64_t j0 = 0; j0 < run; j0 += STRIP) {
-                int64_t n = CB_MIN(STRIP, run - j0);
-                for (int64_t j = 0; j < n; j++) total[j] = sums[j0 + j];
-                for (int64_t k = 1; k < r->chunks; k++) {
-                    const real *more = sums + k * chunk_size + j0;
-                    for (int64_t j = 0; j < n; j++) total[j] += more[j];
-                }
-                if (r->lanes)
-                    for (int64_t j = 0; j < n; j += VL) {
-                        for (int half = VL / 2; half > 0; half /= 2)
-                            for (int i = 0; i < half; i++) total[j + i] += total[j + i + half];
-                        out[(j0 + j) / VL] = total[j];
-                    }
-                else
-                    for (int64_t c = j0; c < CB_MIN(j0 + n, channels); c++) out[c * taps + t] = total[c - j0];
+        const real *from = (const real *)r->sums + group * r->group_size;
+        from += r->lanes ? f * r->row_size : f / MR * MR * r->row_size + f % MR * VL;
+        for (int64_t v = 0; v < vectors; v++, from += r->lanes ? VL : MR * VL) {
+            NAME(vec) total = *(const NAME(vecu) *)from;
+            for (int64_t k = 1; k < r->chunks; k++) total += *(const NAME(vecu) *)(from + k * chunk_size);
+            if (r->lanes) { /* [channel][tap][lane] */
+                real lane[VL];
+                memcpy(lane, &total, sizeof total);
+                for (int half = VL / 2; half > 0; half /= 2)
+                    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+                out[v] = lane[0];
+            } else {
+                int64_t c0 = v / taps * VL;
+                for (int64_t c = 0; c < CB_MIN(VL, channels - c0); c++)
+                    out[(c0 + c) * taps + v % taps] = total[c];
             }
         }
     }

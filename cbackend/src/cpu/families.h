@@ -16,7 +16,10 @@ int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const c
                      const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling */
 int CB_FN(gemm)(const cb_gemm *g);
+int CB_FN(gemm_bf16)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);
+int CB_FN(attention)(const cb_attention_call *a);
+int CB_FN(attention_grad)(const cb_attention_call *a);
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w);
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x);

@@ -133,8 +133,8 @@ static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64
 }
 
 /* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
-static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b, int64_t b_row, int64_t b_col,
-                       real *to) {
+__attribute__((unused)) static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b,
+                                               int64_t b_row, int64_t b_col, real *to) {
     NAME(turn)(k, n, b, b_row, b_col, to, width);
     for (int64_t r = 0; r < k && n < width; r++)
         for (int64_t j = n; j < width; j++) to[r * width + j] = 0;

@@ -138,6 +138,25 @@ CB_INLINE real NAME(vec_sum)(NAME(vec) v) {
     return lanes[0];
 }
 
+/* the sums of four vectors, one behind the other */
+CB_INLINE void NAME(sum4)(const NAME(vec) * v, real *to) {
+    enum { PARTS = NAME(vl) / 4 > 0 ? NAME(vl) / 4 : 1 };
+    if (NAME(vl) < 4) {
+        for (int i = 0; i < 4; i++) to[i] = NAME(vec_sum)(v[i]);
+        return;
+    }
+    NAME(vec4) part[4], turned[4];
+    for (int i = 0; i < 4; i++) {
+        NAME(vec4) quarter[PARTS];
+        memcpy(quarter, v + i, sizeof quarter);
+        for (int half = PARTS / 2; half > 0; half /= 2)
+            for (int q = 0; q < half; q++) quarter[q] += quarter[q + half];
+        part[i] = quarter[0];
+    }
+    NAME(transpose4)((const real *)part, 4, (real *)turned, 4);
+    *(NAME(vec4u) *)to = (turned[0] + turned[1]) + (turned[2] + turned[3]);
+}
+
 /* rows x cols dot products of contiguous runs */
 CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b,
                               int64_t b_col, const real *bias, real *c, int64_t c_row) {
@@ -160,8 +179,23 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
                 sum[i][j] +=
                     *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
     for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols && twice; j++) sum[i][j] += more[i][j];
+    real totals[4][4];
+    if (rows == 4 && cols == 1) {
+        NAME(vec) column[4] = {sum[0][0], sum[1][0], sum[2][0], sum[3][0]};
+        real four[4];
+        NAME(sum4)(column, four);
+        for (int i = 0; i < 4; i++) totals[i][0] = four[i];
+    } else {
+        for (int i = 0; i < rows; i++)
+            if (cols == 4)
+                NAME(sum4)(sum[i], totals[i]);
+            else
+                totals[i][0] = NAME(vec_sum)(sum[i][0]);
+    }
+    for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) {
-            real total = NAME(vec_sum)(twice ? sum[i][j] + more[i][j] : sum[i][j]);
+            real total = totals[i][j];
             for (int64_t r = at; r < k; r++) total += a[i * a_row + r] * b[j * b_col + r];
             c[i * c_row + j] = bias ? total + bias[j] : total;
         }
@@ -213,11 +247,52 @@ static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int
         }
 }
 
+/* ---- batches of tiny products ---- */
+
+/* c [m, n] = a @ b with rows of b that are neighbours' and n a constant of at most 8: rows in one vector */
+CB_INLINE void NAME(tiny_rows)(int n, int64_t m, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                               const real *b, int64_t b_row, real *c) {
+    typedef real row __attribute__((vector_size(8 * sizeof(real))));
+    typedef real half __attribute__((vector_size(4 * sizeof(real))));
+#define TINY(type)                                                       \
+    for (int64_t i = 0; i < m; i++, a += a_row, c += n) {                \
+        type sum = {0};                                                  \
+        for (int64_t p = 0; p < k; p++) {                                \
+            type right = {0};                                            \
+            if (n == 4 || n == 8)                                        \
+                memcpy(&right, b + p * b_row, (size_t)n * sizeof(real)); \
+            else                                                         \
+                for (int j = 0; j < n; j++) right[j] = b[p * b_row + j]; \
+            sum += a[p * a_col] * right;                                 \
+        }                                                                \
+        if (n == 4 || n == 8)                                            \
+            memcpy(c, &sum, (size_t)n * sizeof(real));                   \
+        else                                                             \
+            for (int j = 0; j < n; j++) c[j] = sum[j];                   \
+    }
+    if (n <= 4) {
+        TINY(half)
+    } else {
+        TINY(row)
+    }
+#undef TINY
+}
+
+static void NAME(tiny)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                       const real *b, int64_t b_row, real *c) {
+#define SIZE(n) \
+    case n: NAME(tiny_rows)(n, m, k, a, a_row, a_col, b, b_row, c); return;
+    switch (n) { SIZE(1) SIZE(2) SIZE(3) SIZE(4) SIZE(5) SIZE(6) SIZE(7) SIZE(8) }
+#undef SIZE
+}
+
 /* One block of one product, by the kernel that suits its shape. */
 static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
                          const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
                          int64_t c_row, bool large) {
-    if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
+    if (n <= 8 && b_col == 1 && m <= 8 && k <= 8 && c_row == n && !bias) {
+        NAME(tiny)(m, n, k, a, a_row, a_col, b, b_row, c);
+    } else if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
         NAME(dots)(m, n, k, a, a_row, b, b_col, bias, c, c_row);
     } else if (b_col == 1 && m <= 2 && n >= NAME(vl)) {
         NAME(rows_times)(m, n, k, a, a_row, a_col, b, b_row, bias, c, c_row);

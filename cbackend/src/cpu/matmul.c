@@ -6,6 +6,7 @@
  * small and batched products, about 0.93 of its rate from 1024 on, and independent of its environment
  * variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
+#include "gemm_batch.h"
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -49,10 +50,17 @@ static void blocks(void *context, int64_t begin, int64_t end) {
     const cb_gemm *g = r->g;
     int64_t per_item = r->row_blocks * r->column_blocks;
     for (int64_t p = begin; p < end; p++) {
-        int64_t item = p / per_item, i = p % per_item / r->column_blocks * r->rows,
-                j = p % r->column_blocks * r->columns;
+        int64_t item = p, i = 0, j = 0;
+        if (per_item > 1) {
+            item = p / per_item, i = p % per_item / r->column_blocks * r->rows;
+            j = p % r->column_blocks * r->columns;
+        }
         int64_t a = i * g->a_row, b = j * g->b_col, rest = item;
-        for (int d = g->nbatch - 1; d >= 0; d--) {
+        if (g->nbatch == 1) { /* divisions cost as much as a tiny product */
+            a += item * g->a_batch[0];
+            b += item * g->b_batch[0];
+        }
+        for (int d = g->nbatch - 1; d >= 0 && g->nbatch > 1; d--) {
             int64_t index = rest % g->batch_shape[d];
             rest /= g->batch_shape[d];
             a += index * g->a_batch[d];
@@ -67,57 +75,45 @@ static void blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Moves inner batch dimensions that b does not have into the rows of a. */
-static void fold(cb_gemm *g) {
-    while (g->nbatch > 0) {
-        int d = g->nbatch - 1;
-        int64_t count = g->batch_shape[d];
-        if (count != 1) {
-            if (g->b_batch[d] != 0) return;
-            if (g->m == 1)
-                g->a_row = g->a_batch[d];
-            else if (g->a_batch[d] != g->m * g->a_row)
-                return;
-            g->m *= count;
-            g->batch /= count;
-        }
-        g->nbatch--;
-    }
-}
-
-/* Long dot products: fixed pieces summed apart, then in order. */
-enum { DOT_PIECE = 32768 };
-typedef struct dot_run {
+/* Dot products and rows times matrices, long in k: fixed pieces of k summed apart, then in order. Each piece
+ * reads whole rows of b, in the order of memory. */
+enum { LONG_PIECE = 32768, LONG_PIECES = 64 };
+typedef struct long_run {
     const cb_gemm *g;
     product multiply;
-    int64_t size;
+    int64_t size, piece;
     char *parts;
-} dot_run;
+    int status;
+} long_run;
 
-static void dot_pieces(void *context, int64_t begin, int64_t end) {
-    dot_run *r = context;
+static void long_pieces(void *context, int64_t begin, int64_t end) {
+    long_run *r = context;
     const cb_gemm *g = r->g;
-    r->multiply(1, 1, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col,
-                g->b + begin * g->b_row * r->size, g->b_row, 0, NULL, r->parts + begin / DOT_PIECE * r->size,
-                1, false);
+    int status = r->multiply(1, g->n, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col,
+                             g->b + begin * g->b_row * r->size, g->b_row, g->b_col, NULL,
+                             r->parts + begin / r->piece * g->n * r->size, g->n, false);
+    if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
 }
 
-static int long_dot(const cb_gemm *g, product multiply, int64_t size) {
-    int64_t pieces = (g->k + DOT_PIECE - 1) / DOT_PIECE;
-    dot_run r = {g, multiply, size, cb_alloc(CB_CPU, pieces * size)};
+#define ADD_PARTS(type)                                                                              \
+    for (int64_t j = 0; j < g->n; j++) ((type *)g->c)[j] = g->bias ? ((const type *)g->bias)[j] : 0; \
+    for (int64_t p = 0; p < pieces; p++)                                                             \
+        for (int64_t j = 0; j < g->n; j++) ((type *)g->c)[j] += ((const type *)r.parts)[p * g->n + j]
+
+static int long_sum(const cb_gemm *g, product multiply, int64_t size) {
+    int64_t piece = CB_MAX(g->n == 1 ? LONG_PIECE : CB_MAX(16, LONG_PIECE / g->n),
+                           (g->k + LONG_PIECES - 1) / LONG_PIECES),
+            pieces = (g->k + piece - 1) / piece, nbytes = pieces * g->n * size;
+    long_run r = {g, multiply, size, piece, cb_alloc(CB_CPU, nbytes), CB_OK};
     if (!r.parts) return CB_ERR_MEMORY;
-    cb_parallel(g->k, DOT_PIECE, dot_pieces, &r);
+    cb_parallel(g->k, piece, long_pieces, &r);
     if (g->dtype == CB_F32) {
-        float sum = g->bias ? *(const float *)g->bias : 0;
-        for (int64_t p = 0; p < pieces; p++) sum += ((float *)r.parts)[p];
-        *(float *)g->c = sum;
+        ADD_PARTS(float);
     } else {
-        double sum = g->bias ? *(const double *)g->bias : 0;
-        for (int64_t p = 0; p < pieces; p++) sum += ((double *)r.parts)[p];
-        *(double *)g->c = sum;
+        ADD_PARTS(double);
     }
-    cb_free(CB_CPU, r.parts, pieces * size);
-    return CB_OK;
+    cb_free(CB_CPU, r.parts, nbytes);
+    return r.status;
 }
 
 /* ---- complex, through OpenBLAS ---- */
@@ -198,7 +194,7 @@ static bool blas_fits(const cb_gemm *g) {
 
 int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
-    fold(&g);
+    fold_batch(&g);
     int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
     product multiply;
     switch (g.dtype) {
@@ -209,8 +205,9 @@ int CB_FN(gemm)(const cb_gemm *given) {
         default: multiply = size == 4 ? u32_product : size == 8 ? u64_product : NULL;
     }
     if (!multiply) return CB_FN(gemm_plain)(&g);
-    if (g.batch * g.m * g.n == 1 && g.k > DOT_PIECE && cb_is_float(g.dtype))
-        return long_dot(&g, multiply, size);
+    bool by_rows = g.b_col == 1 && g.n >= 64 && g.n <= 4096 && g.k >= 64 && work > 4 * SMALL;
+    if (g.batch * g.m == 1 && (by_rows || (g.n == 1 && g.k > LONG_PIECE)) && cb_is_float(g.dtype))
+        return long_sum(&g, multiply, size);
     gemm_run r = {.g = &g,
                   .multiply = multiply,
                   .size = size,
