@@ -87,8 +87,8 @@ class Op:
 
     __slots__ = (
         "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
-        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull",
-        "random", "samples", "takes_needs", "tolerance", "view", "vjp",
+        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "ordered",
+        "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
     vjp: Any
@@ -132,6 +132,9 @@ class Op:
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
         self.view, self.random, self.decides = view, random, decides
         self.family = family
+        # for ops with effects outside of tensors: the same op with a token as first operand and
+        # first output, by which a graph keeps their order
+        self.ordered: Op | None = None
         self.changes_dtype = True
         self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient
         self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}

@@ -35,13 +35,28 @@ class Entry:
         # a guard that fails must find everything as it was
         into = None if staged.guards else staged.before
         self.program = Program(optimize(staged.graph), into)
+        # and before it is known to hold, nothing may have an effect outside of tensors
+        self._guards_first = None
+        if staged.guards and staged.token is not None:
+            graph, n = staged.graph, len(staged.guards)
+            end = len(graph.outputs) - n_kept - 1
+            alone = Graph(graph.inputs, graph.equations, graph.outputs[end - n : end])
+            self._guards_first = Program(optimize(alone))
         self.definition = definition  # of the result
         self.pure = not (
             staged.writes or staged.grads or staged.cleared or staged.guards or staged.watched
-            or staged.accumulated or staged.generator is not None
+            or staged.accumulated or staged.generator is not None or staged.token is not None
         )  # fmt: skip
         n = staged.n_results
         self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
+
+    def _holds(self, values: Sequence[Tensor]) -> bool:
+        """Are the guards' values those at staging?"""
+        for value, t in zip(self.staged.guards, values, strict=True):
+            now = t.item()
+            if now != value and not (now != now and value != value):  # nan is nan
+                return False
+        return True
 
     def may_run(self) -> bool:
         """Are the Python values it depends on as they were?"""
@@ -54,20 +69,22 @@ class Entry:
         """The results' handles; None for other shapes, False for other values in a guard."""
         staged = self.staged
         generator = staged.generator
-        if generator is None:
-            out = self.program.run(handles, 0, 0)
-        else:
-            out = self.program.run(handles, generator._seed, generator._offset)
+        start = (0, 0) if generator is None else (generator._seed, generator._offset)
+        if self._guards_first is not None:
+            values = self._guards_first.run(handles, *start)
+            if values is None:
+                return None
+            if not self._holds([wrap(h) for h in values]):
+                return False
+        out = self.program.run(handles, *start)
         if out is None:
             return None
         if self.pure:
             return [wrap(h) for h in out]
         made = [wrap(h) for h in out]
         n, end_writes, end_grads = self._slices
-        for value, t in zip(staged.guards, made[end_grads : len(made) - self._n_kept], strict=True):
-            now = t.item()
-            if now != value and not (now != now and value != value):  # nan is nan
-                return False
+        if not self._holds(made[end_grads : end_grads + len(staged.guards)]):
+            return False
         if staged.writes:
             clock[0] += 1
             for target, value in zip(staged.writes, made[n:end_writes], strict=True):

@@ -88,6 +88,8 @@ class Differentiable:
                 if not used:
                     return staged
                 wanted_vars = [trace.var_of(gradients[i]) for i in used]  # type: ignore[arg-type]
+                if trace.token is not staged.token:  # the backward pass has effects of its own
+                    wanted_vars.append(trace.token)  # type: ignore[arg-type]
                 ct_vars = trace.inputs[len(leaves) :]
             finally:
                 trace.restore()
@@ -157,7 +159,7 @@ class Differentiable:
         inputs += node.args
         out = self.backward.run([t._v for t in inputs], 0, 0)
         assert out is not None, "the backward program takes what the forward one gives"
-        return [wrap(h) for h in out]
+        return [wrap(h) for h in out][: len(self.edges)]
 
 
 def _on_tape(t: Tensor) -> bool:

@@ -18,14 +18,14 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from ..dtypes import float64
+from ..dtypes import float64, uint8
 from ..errors import TraceError, message
 from ..op import Op, fail, wrap
 from ..ops.creation import full
 from ..ops.family import number
 from ..ops.random import Generator
 from ..tensor import Tensor, traced
-from ..trace import Leaf, Trace, TracerValue, _user_site, active, next_sequence, state
+from ..trace import Leaf, Trace, TracerValue, _user_site, active, line_of, next_sequence, state
 from .graph import Equation, Graph, Var
 
 _address = "uintptr_t"
@@ -99,6 +99,10 @@ class StageTrace(Trace):
         self.generator: Generator | None = None
         self.drawn = 0
         self.values: dict[Var, Tensor] = {}  # what was evaluated for Python to read
+        self.token: Var | None = None  # made by the last operation with effects
+
+    def is_staging(self) -> bool:
+        return True
 
     # ---- values ----
 
@@ -163,13 +167,17 @@ class StageTrace(Trace):
                 message(
                     "compile",
                     "results whose shapes follow from the shapes of the operands",
-                    f"{op.name}, whose result's shape depends on values",
+                    f"{op.name}, whose result's shape depends on values (at "
+                    f"{line_of(_user_site())})",
                     "Use where(), or compute it outside of the compiled function.",
                 )
             )
         inputs = [self.var_of(a) for a in args]
         if op.random:
             params = {**params, "generator": self._draw(op, inputs, params)}
+        ordered = op.ordered is not None
+        if ordered:
+            op, inputs = op.ordered, [self.token or self._first_token(), *inputs]  # type: ignore[assignment]
         metas = [v.meta for v in inputs]
         state.trace = None  # kernels written in Python call public functions
         lib.cb_staging_begin()
@@ -187,7 +195,19 @@ class StageTrace(Trace):
             return traced(StageValue(self, var))
         outputs = [Var(y) for y in results]
         self.equations.append(Equation(op, inputs, params, outputs, _user_site()))
+        if ordered:
+            self.token, *outputs = outputs
+            if len(outputs) == 1:
+                return traced(StageValue(self, outputs[0]))
         return tuple([traced(StageValue(self, v)) for v in outputs])
+
+    def _first_token(self) -> Var:
+        nothing = full((0,), 0, dtype=uint8)
+        self.captured[int(ffi.cast(_address, nothing._v))] = (
+            nothing,
+            var := Var(wrap(lib.cb_as_meta(nothing._v)), value=nothing),
+        )
+        return var
 
     def _draw(self, op: Op, inputs: list[Var], params: dict[str, Any]) -> StagedDraw:
         generator = params["generator"]
@@ -198,7 +218,7 @@ class StageTrace(Trace):
                 message(
                     "compile",
                     "random numbers from one generator",
-                    "a second Generator",
+                    f"a second Generator (at {line_of(_user_site())})",
                     "Use one generator in a compiled function.",
                 )
             )
@@ -227,6 +247,15 @@ class StageTrace(Trace):
         saved, state.trace = state.trace, None
         try:
             for e in _needed(wanted, self.values):
+                if e.op.ordered is not None:
+                    raise TraceError(
+                        message(
+                            "compile",
+                            "numbers for Python that do not depend on ordered callbacks",
+                            f"one that needs a result of {e.op.name} (at {line_of(_user_site())})",
+                            "Pass ordered=False if calling it twice does no harm, or use where().",
+                        )
+                    )
                 params = e.params
                 draw = params.get("generator")
                 if isinstance(draw, StagedDraw):
@@ -312,7 +341,7 @@ class Staged:
 
     Attributes:
       graph: its outputs are the results, then new values for `writes`, then gradients for
-        `grads`, then guards.
+        `grads`, then guards, then the `token` of effects if there is one.
       writes: the tensors, or numbers of arguments, that the next outputs are copied into;
         `before`, by output, what they held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
@@ -341,6 +370,8 @@ class Staged:
         outputs += [trace.var_of(leaf.grad) for leaf in self.grads]  # type: ignore[arg-type]
         self.guards = [value for _, value in trace.guards]
         outputs += [var for var, _ in trace.guards]
+        self.token = trace.token
+        outputs += [trace.token] if trace.token is not None else []
         self.graph = Graph(trace.inputs, trace.equations, outputs)
         self.generator, self.drawn = trace.generator, trace.drawn
         self.accumulated, self.watched = trace.accumulated, trace.watched
