@@ -9,94 +9,20 @@ from functools import partial, update_wrapper
 from time import perf_counter
 from typing import Any
 
-from cbackend import check, lib
-
 from .. import amp, tree
 from ..dtypes import DTYPES, get_default_dtype
 from ..errors import TraceError, message
-from ..op import wrap
 from ..tensor import Tensor
-from ..trace import active, clock, state
+from ..trace import active, state
 from .backward import Differentiable
+from .entry import Entry
 from .graph import Graph
 from .log import milliseconds, write
+from .numbers import StagedFloat
 from .passes import optimize
-from .program import Program
-from .stage import Staged, stage
+from .stage import current_stage, stage
 
 MAX_PROGRAMS = 64  # for arguments of one kind; beyond, calls run without compiling
-
-
-class Entry:
-    """A program for arguments of one kind, and what happens around its runs."""
-
-    def __init__(self, staged: Staged, definition: Any, n_kept: int = 0):
-        self.staged, self._n_kept = staged, n_kept
-        # a guard that fails must find everything as it was
-        into = None if staged.guards else staged.before
-        self.program = Program(optimize(staged.graph), into)
-        # and before it is known to hold, nothing may have an effect outside of tensors
-        self._guards_first = None
-        if staged.guards and staged.token is not None:
-            graph, n = staged.graph, len(staged.guards)
-            end = len(graph.outputs) - n_kept - 1
-            alone = Graph(graph.inputs, graph.equations, graph.outputs[end - n : end])
-            self._guards_first = Program(optimize(alone))
-        self.definition = definition  # of the result
-        self.pure = not (
-            staged.writes or staged.grads or staged.cleared or staged.guards or staged.watched
-            or staged.accumulated or staged.generator is not None or staged.token is not None
-        )  # fmt: skip
-        n = staged.n_results
-        self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
-
-    def _holds(self, values: Sequence[Tensor]) -> bool:
-        """Are the guards' values those at staging?"""
-        for value, t in zip(self.staged.guards, values, strict=True):
-            now = t.item()
-            if now != value and not (now != now and value != value):  # nan is nan
-                return False
-        return True
-
-    def may_run(self) -> bool:
-        """Are the Python values it depends on as they were?"""
-        staged = self.staged
-        return all(read() == value for read, value in staged.watched) and all(
-            (leaf.grad is None) == was_none for leaf, was_none in staged.accumulated
-        )
-
-    def run(self, handles: list[Any]) -> Any:
-        """The results' handles; None for other shapes, False for other values in a guard."""
-        staged = self.staged
-        generator = staged.generator
-        start = (0, 0) if generator is None else (generator._seed, generator._offset)
-        if self._guards_first is not None:
-            values = self._guards_first.run(handles, *start)
-            if values is None:
-                return None
-            if not self._holds([wrap(h) for h in values]):
-                return False
-        out = self.program.run(handles, *start)
-        if out is None:
-            return None
-        if self.pure:
-            return [wrap(h) for h in out]
-        made = [wrap(h) for h in out]
-        n, end_writes, end_grads = self._slices
-        if not self._holds(made[end_grads : end_grads + len(staged.guards)]):
-            return False
-        if staged.writes:
-            clock[0] += 1
-            for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                handle = handles[target] if isinstance(target, int) else target._v
-                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
-        for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
-            leaf.grad = grad
-        for leaf in staged.cleared:
-            leaf.grad = None
-        if generator is not None:
-            generator._offset += staged.drawn
-        return made[:n] + made[len(made) - self._n_kept :] if self._n_kept else made[:n]
 
 
 class Compiled:
@@ -110,6 +36,7 @@ class Compiled:
         self._function = function
         self._static = static_argnums
         self._programs: dict[Any, list[Any]] = {}
+        self._fixed: set[Any] = set()  # definitions of arguments whose floats are fixed
         self._last: Any = None
         self._reasons: list[str] = []
         update_wrapper(self, function)
@@ -118,21 +45,28 @@ class Compiled:
         if active and state.trace is not None:
             return self._function(*args, **kwargs)
         last = self._last
-        if last is not None and not kwargs and len(args) == last[1] and _context() == last[2]:
-            handles = []
-            for a in args:
-                if a.__class__ is not Tensor or a._m is not None:
-                    break
-                handles.append(a._v)
-            else:
-                entry = last[0]
-                out = entry.run(handles)
-                if out:
-                    return (
-                        out[0]
-                        if entry.definition is tree._LEAF
-                        else tree.unflatten(entry.definition, out)
-                    )
+        if last is not None and not kwargs:
+            entry, kinds, context = last
+            if len(args) == len(kinds) and _context() == context:
+                handles, floats = [], []
+                for a, kind in zip(args, kinds):  # noqa: B905 - hot
+                    if a.__class__ is not kind:
+                        break
+                    if kind is float:
+                        floats.append(a)
+                    elif a._m is None:
+                        handles.append(a._v)
+                    else:
+                        break
+                else:
+                    if entry.free or entry.may_run(floats):
+                        out = entry.run(handles, floats)
+                        if out is not None and out is not False:
+                            return (
+                                out[0]
+                                if entry.definition is tree._LEAF
+                                else tree.unflatten(entry.definition, out)
+                            )
         return self._general(args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -145,11 +79,11 @@ class Compiled:
             flat, definition = tree.flatten(
                 (tuple(_Static(a) if i in static else a for i, a in enumerate(args)), kwargs)
             )
-        tensors = [x for x in flat if isinstance(x, Tensor)]
-        for t in tensors:
+        call = _Call(flat, definition, fixed=definition in self._fixed)
+        for t in call.tensors:
             t._current()
-        recorded = tuple(t.requires_grad and state.grad for t in tensors)
-        key = (definition, _context(), recorded, tuple(map(_kind, flat)))
+        recorded = tuple(t.requires_grad and state.grad for t in call.tensors)
+        key = (definition, _context(), recorded, call.kinds())
         try:
             entries = self._programs.get(key)
         except TypeError as error:
@@ -163,70 +97,47 @@ class Compiled:
             ) from None
         if entries is None:
             entries = self._programs[key] = []
-        handles = [t._v for t in tensors]
         for entry in entries:
-            out = (
-                entry.call(tensors)
-                if isinstance(entry, Differentiable)
-                else (entry.run(handles) if entry.may_run() else False)
-            )
+            out = entry.call(call.tensors, call.floats)
             if out is not None and out is not False:
                 if entry is not entries[0]:
                     entries.remove(entry)
                     entries.insert(0, entry)
                 return tree.unflatten(entry.definition, out)
-        return self._first(key, entries, flat, definition, tensors, args, kwargs)
+        return self._first(key, entries, call, args, kwargs)
 
     def _first(
         self,
         key: Any,
         entries: list[Any],
-        flat: list[Any],
-        definition: Any,
-        tensors: list[Tensor],
+        call: _Call,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
         """Stages a program for these arguments and runs it."""
         if len(entries) >= MAX_PROGRAMS:
             return self._function(*args, **kwargs)
-        result_definition: list[Any] = [None]
-
-        def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            a, k = _with_tensors(flat, definition, values)
-            a = tuple(x.value if isinstance(x, _Static) else x for x in a)
-            out_leaves, result_definition[0] = tree.flatten(self._function(*a, **k))
-            for y in out_leaves:
-                if not isinstance(y, Tensor):
-                    raise TypeError(
-                        message(
-                            "compile",
-                            "tensors in the function's result",
-                            type(y).__name__,
-                            "Return tensors only.",
-                        )
-                    )
-            return out_leaves
-
         reason, started = self._reason(key, entries), perf_counter()
         name = getattr(self._function, "__qualname__", type(self._function).__name__)
         write(f"{name}: {reason}")
-        entry: Any = (
-            Differentiable.stage(of_tensors, tensors, key[2])
-            if state.grad
-            else stage(of_tensors, tensors)
-        )
-        if not isinstance(entry, Differentiable):
-            entry = Entry(entry, result_definition[0])
+        try:
+            entry = self._stage(call, key)
+        except Exception:
+            if not call.floats:
+                raise
+            # the function may want real floats: they become part of the program
+            self._fixed.add(call.definition)
+            return self._general(args, kwargs)
         took = milliseconds(started)
         write(f"{name}: {took} ms in all")
-        if isinstance(entry, Differentiable):
-            entry.definition = result_definition[0]
-            out = entry.call(tensors)
+        if isinstance(entry, Entry):  # also where it holds for this call only, state being made
+            out = entry.run([t._v for t in call.tensors], call.floats)
         else:
-            out = entry.run([t._v for t in tensors])
-            if entry.pure and len(flat) == len(tensors) == len(args) and not kwargs:
-                self._last = (entry, len(args), key[1])
+            out = entry.call(call.tensors, call.floats)
+        if isinstance(entry, Entry) and len(call.flat) == len(args) and not kwargs:
+            kinds = tuple(map(type, args))
+            if set(kinds) <= {Tensor, float} and not (float in kinds and not call.floats):
+                self._last = (entry, kinds, key[1])
         self._reasons.append(f"{reason} ({took} ms)")
         entries.insert(0, entry)
         if out is None or out is False:
@@ -240,6 +151,38 @@ class Compiled:
             )
         return tree.unflatten(entry.definition, out)
 
+    def _stage(self, call: _Call, key: Any) -> Any:
+        """A program for arguments like those of a call."""
+        definition: Any = None
+
+        def of_tensors(
+            values: Sequence[Tensor], floats: Sequence[float] | None = None
+        ) -> list[Tensor]:
+            nonlocal definition
+            a, k = call.filled(values, call.staged_floats() if floats is None else floats)
+            a = tuple(x.value if isinstance(x, _Static) else x for x in a)
+            out_leaves, definition = tree.flatten(self._function(*a, **k))
+            for y in out_leaves:
+                if not isinstance(y, Tensor):
+                    raise TypeError(
+                        message(
+                            "compile",
+                            "tensors in the function's result",
+                            type(y).__name__,
+                            "Return tensors only.",
+                        )
+                    )
+            return out_leaves
+
+        if state.grad:
+            made = Differentiable.stage(of_tensors, call.tensors, key[2], self._function)
+            if isinstance(made, Differentiable):
+                made.definition = definition
+                return made
+        else:
+            made = stage(of_tensors, call.tensors)
+        return Entry(made, definition, self._function)
+
     def _reason(self, key: Any, entries: list[Any]) -> str:
         if entries:
             return "a value that Python read, or state it depends on, was another"
@@ -248,7 +191,7 @@ class Compiled:
         kinds = [
             f"{DTYPES[k[0]].name}{list(k[1])}" if isinstance(k[0], int) else repr(k[1])
             for k in key[3]
-            if type(k) is tuple
+            if type(k) is tuple and len(k) > 1
         ]
         return "other arguments: " + ", ".join(kinds)
 
@@ -265,10 +208,44 @@ class Compiled:
         return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
 
 
-def _with_tensors(flat: list[Any], definition: Any, values: Sequence[Tensor]) -> Any:
-    """The arguments and keywords of a call with other tensors in place of its own."""
-    at = iter(values)
-    return tree.unflatten(definition, [next(at) if isinstance(x, Tensor) else x for x in flat])
+class _Call:
+    """The leaves of a call's arguments, by what a program makes of them.
+
+    Attributes:
+      tensors, floats: its inputs; everything else is part of it.
+    """
+
+    def __init__(self, flat: list[Any], definition: Any, fixed: bool = True):
+        self.flat, self.definition = flat, definition
+        self.tensors: list[Tensor] = [x for x in flat if isinstance(x, Tensor)]
+        self._at = [] if fixed else [i for i, x in enumerate(flat) if type(x) is float]
+        self.floats: list[float] = [flat[i] for i in self._at]
+
+    def kinds(self) -> tuple[Any, ...]:
+        """What a program for these arguments depends on."""
+        kinds = [_kind(x) for x in self.flat]
+        for i in self._at:
+            kinds[i] = (float,)
+        return tuple(kinds)
+
+    def staged_floats(self) -> list[Any]:
+        """What stands for the floats in the function that is being staged."""
+        trace = current_stage()
+        if trace is None:
+            return self.floats
+        return [
+            StagedFloat(trace, lambda floats, i=i: floats[i], now)
+            for i, now in enumerate(self.floats)
+        ]
+
+    def filled(self, tensors: Sequence[Tensor], floats: Sequence[Any]) -> Any:
+        """The arguments and keywords with other tensors and floats."""
+        flat, at = list(self.flat), iter(tensors)
+        for i, x in zip(self._at, floats, strict=True):
+            flat[i] = x
+        return tree.unflatten(
+            self.definition, [next(at) if isinstance(x, Tensor) else x for x in flat]
+        )
 
 
 def _context() -> Any:
@@ -303,7 +280,8 @@ def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -
 
     The program is made by running `function` once on tracers that have shapes and dtypes only,
     whatever is inside: transforms, backward(), in-place writes, optimizer steps. Calls with
-    arguments of other shapes, dtypes or Python values stage again. Under a transform
+    arguments of other shapes, dtypes or Python values stage again; floats are inputs, unless Python
+    reads them (`if lr > 0`, `math.sqrt(lr)`). Under a transform
     (`grad(compile(f))`) the function itself is called, so everything composes.
 
     Tensors captured from outside are looked up at each run, and what the function writes to them,
@@ -348,13 +326,12 @@ def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
     """
 
     def traced(*args: Any, **kwargs: Any) -> Graph:
-        flat, definition = tree.flatten((args, kwargs))
-        tensors = [x for x in flat if isinstance(x, Tensor)]
+        call = _Call(*tree.flatten((args, kwargs)))
 
         def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            a, k = _with_tensors(flat, definition, values)
+            a, k = call.filled(values, ())
             return [y for y in tree.leaves(function(*a, **k)) if isinstance(y, Tensor)]
 
-        return optimize(stage(of_tensors, tensors).graph)
+        return optimize(stage(of_tensors, call.tensors).graph)
 
     return traced

@@ -14,6 +14,9 @@ from ..tensor import Tensor
 from .fuse import Group, Steps, fuse
 from .graph import Equation, Graph, Var
 from .log import milliseconds, write
+from .rebinding import Binding
+
+unpack = ffi.unpack
 
 
 class Program:
@@ -63,6 +66,8 @@ class Program:
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
+        self._bound = all(isinstance(v.source, Binding) for v in self.captured)
+        self._buffers: list[tuple[Any, Any]] = []
         write(
             f"program: {len(graph.equations)} equations, {self.fused} groups fused, {len(self)} "
             f"instructions, {len(inputs)} inputs ({len(self.captured)} captured), "
@@ -98,10 +103,18 @@ class Program:
 
     def run(self, arguments: list[Any], seed: int, offset: int) -> Any:
         """The results' handles; None if the arguments are of other shapes or dtypes."""
-        captured = [v.source() for v in self.captured]  # type: ignore[misc]
-        handles = [*arguments, *[t._v for t in captured]]
-        out = ffi.new("cb_tensor *[]", self._n_out)
-        status = lib.cb_program_run(self._p, self._n_in, handles, seed, offset, out)
+        if self._bound:
+            captured = self.captured
+            handles = (
+                [*arguments, *[v.source.tensor._v for v in captured]] if captured else arguments
+            )  # type: ignore[union-attr]
+        else:
+            found = [v.source() for v in self.captured]  # type: ignore[misc]
+            handles = [*arguments, *[t._v for t in found]]
+        buffers = self._buffers  # arrays for the core, as many as runs at one time
+        inputs, out = buffers.pop() if buffers else self._arrays()
+        inputs[0 : self._n_in] = handles
+        status = lib.cb_program_run(self._p, self._n_in, inputs, seed, offset, out)
         if status:
             if status == lib.CB_PROGRAM_OTHER_INPUTS:
                 return None
@@ -110,7 +123,12 @@ class Program:
                     self._apart = Program(self._graph)
                 return self._apart.run(arguments, seed, offset)
             raise_error()
-        return out
+        made = unpack(out, self._n_out)
+        buffers.append((inputs, out))
+        return made
+
+    def _arrays(self) -> tuple[Any, Any]:
+        return ffi.new("cb_tensor *[]", self._n_in), ffi.new("cb_tensor *[]", self._n_out)
 
 
 def _apply(e: Equation, metas: dict[Var, Tensor]) -> None:

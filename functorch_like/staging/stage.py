@@ -27,6 +27,8 @@ from ..ops.random import Generator
 from ..tensor import Tensor, traced
 from ..trace import Leaf, Trace, TracerValue, _user_site, active, line_of, next_sequence, state
 from .graph import Equation, Graph, Var
+from .numbers import Recipe, StagedFloat
+from .rebinding import Binding
 
 _address = "uintptr_t"
 
@@ -94,6 +96,8 @@ class StageTrace(Trace):
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
         self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
         self.guards: list[tuple[Var, Any]] = []
+        self.numbers: list[tuple[Var, Recipe]] = []  # inputs made of the arguments' floats
+        self.number_guards: list[tuple[Recipe, Any]] = []  # what Python read of them
         self.watched: list[tuple[Callable[[], Any], Any]] = []  # Python values and what they were
         self.made_eagerly: list[range] = []  # numbers of storages that belong to the outside
         self.generator: Generator | None = None
@@ -128,6 +132,15 @@ class StageTrace(Trace):
         self.values[var] = now
         return traced(StageValue(self, var))
 
+    def number(self, x: StagedFloat) -> Tensor:
+        """A 0-d tracer for a float among the arguments, promoted as numbers are."""
+        if x._var is None:
+            now = number(x._now)
+            x._var = Var(wrap(lib.cb_as_meta(now._v)))
+            self.numbers.append((x._var, x._recipe))
+            self.values[x._var] = now
+        return traced(StageValue(self, x._var))
+
     def var_of(self, t: Tensor) -> Var:
         """The value behind any tensor."""
         m = t._m
@@ -154,7 +167,7 @@ class StageTrace(Trace):
             if self.owns(t):
                 var = Var(meta, value=kept)
             else:
-                var = Var(meta, source=lambda: kept)
+                var = Var(meta, source=Binding(kept))
             self.values[var] = kept
             known = self.captured[address] = (kept, var)
         return known[1]
@@ -177,12 +190,14 @@ class StageTrace(Trace):
             params = {**params, "generator": self._draw(op, inputs, params)}
         ordered = op.ordered is not None
         if ordered:
-            op, inputs = op.ordered, [self.token or self._first_token(), *inputs]  # type: ignore[assignment]
+            inputs = [self.token or self._first_token(), *inputs]
+            op = op.ordered  # type: ignore[assignment]
+        impl: Any = op.impl
         metas = [v.meta for v in inputs]
         state.trace = None  # kernels written in Python call public functions
         lib.cb_staging_begin()
         try:
-            made = op.impl(*metas, **params)
+            made = impl(*metas, **params)
         finally:
             lib.cb_staging_end()
             state.trace = self
@@ -341,7 +356,8 @@ class Staged:
 
     Attributes:
       graph: its outputs are the results, then new values for `writes`, then gradients for
-        `grads`, then guards, then the `token` of effects if there is one.
+        `grads`, then guards, then the `token` of effects if there is one; its inputs are the
+        arguments, then `numbers`, made of the arguments' floats.
       writes: the tensors, or numbers of arguments, that the next outputs are copied into;
         `before`, by output, what they held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
@@ -372,7 +388,21 @@ class Staged:
         outputs += [var for var, _ in trace.guards]
         self.token = trace.token
         outputs += [trace.token] if trace.token is not None else []
-        self.graph = Graph(trace.inputs, trace.equations, outputs)
+        self.numbers, self.number_guards = trace.numbers, trace.number_guards
+        inputs = trace.inputs + [var for var, _ in trace.numbers]
+        self.graph = Graph(inputs, trace.equations, outputs)
+        self.bindings: list[Binding] = []
+        self.settle(trace)
+
+    def settle(self, trace: StageTrace) -> None:
+        """Takes up what the trace has captured by now."""
+        written = {id(t) for t in self.writes}
+        for _, var in trace.captured.values():
+            if isinstance(var.source, Binding):
+                var.source.fixed = id(var.source.tensor) in written
+        self.bindings = [
+            var.source for _, var in trace.captured.values() if isinstance(var.source, Binding)
+        ]
         self.generator, self.drawn = trace.generator, trace.drawn
         self.accumulated, self.watched = trace.accumulated, trace.watched
 
