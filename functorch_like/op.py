@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from cbackend import lib, raise_error
 
 from .dtypes import DTYPES, device, device_from_code, dtype
-from .errors import TraceError
 from .trace import active, state
 
 if TYPE_CHECKING:
@@ -283,9 +282,5 @@ def fail(op: Op, args: tuple[Tensor, ...]) -> None:
         for a in args:
             trace = a._m.trace if a._m is not None else None
             if trace is not None:
-                raise TraceError(
-                    f"{op.name}: expected tensors of the current context, got a tracer of a "
-                    f"{'finished ' if trace.finished else ''}{trace.name} (called at "
-                    f"{trace.made_at}). Return it from the function instead of storing it."
-                )
+                raise trace.strayed(op.name)
     raise_error()

@@ -182,6 +182,14 @@ class Trace:
             "Return the tensor from the transformed function and look at it there."
         )
 
+    def strayed(self, what: str) -> TraceError:
+        """The error for tracers of this trace in another context."""
+        return TraceError(
+            f"{what}: expected tensors of the current context, got a tracer of a "
+            f"{'finished ' if self.finished else ''}{self.name} (called at {self.made_at}). "
+            "Return it from the function instead of storing it."
+        )
+
     def is_staging(self) -> bool:
         """Is it within a run that only writes down what is to be computed?"""
         return self.parent is not None and self.parent.is_staging()

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import amp, tree
 from ..dtypes import DTYPES, get_default_dtype
-from ..errors import TraceError, message
+from ..errors import GradError, TraceError, message
 from ..tensor import Tensor
 from ..trace import active, state
 from .backward import Differentiable
@@ -32,9 +32,14 @@ class Compiled:
       explain: why each program was made, as text.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnums: tuple[int, ...]):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnums: tuple[int, ...] = (),
+        donate: tuple[int, ...] = (),
+    ):
         self._function = function
-        self._static = static_argnums
+        self._static, self._donate = static_argnums, donate
         self._programs: dict[Any, list[Any]] = {}
         self._fixed: set[Any] = set()  # definitions of arguments whose floats are fixed
         self._last: Any = None
@@ -80,6 +85,8 @@ class Compiled:
                 (tuple(_Static(a) if i in static else a for i, a in enumerate(args)), kwargs)
             )
         call = _Call(flat, definition, fixed=definition in self._fixed)
+        if self._donate:
+            call.donate(args, self._donate)
         for t in call.tensors:
             t._current()
         recorded = tuple(t.requires_grad and state.grad for t in call.tensors)
@@ -131,10 +138,15 @@ class Compiled:
         took = milliseconds(started)
         write(f"{name}: {took} ms in all")
         if isinstance(entry, Entry):  # also where it holds for this call only, state being made
-            out = entry.run([t._v for t in call.tensors], call.floats)
+            out = entry.run_on(call.tensors, call.floats)
         else:
             out = entry.call(call.tensors, call.floats)
-        if isinstance(entry, Entry) and len(call.flat) == len(args) and not kwargs:
+        if (
+            isinstance(entry, Entry)
+            and not self._donate
+            and len(call.flat) == len(args)
+            and not kwargs
+        ):
             kinds = tuple(map(type, args))
             if set(kinds) <= {Tensor, float} and not (float in kinds and not call.floats):
                 self._last = (entry, kinds, key[1])
@@ -177,11 +189,20 @@ class Compiled:
         if state.grad:
             made = Differentiable.stage(of_tensors, call.tensors, key[2], self._function)
             if isinstance(made, Differentiable):
+                if call.donated:
+                    raise GradError(
+                        message(
+                            "compile",
+                            "results without gradients where arguments are donated",
+                            "one that requires grad",
+                            "Return it detached, or call the function under no_grad.",
+                        )
+                    )
                 made.definition = definition
                 return made
         else:
             made = stage(of_tensors, call.tensors)
-        return Entry(made, definition, self._function)
+        return Entry(made, definition, self._function, given=call.donated)
 
     def _reason(self, key: Any, entries: list[Any]) -> str:
         if entries:
@@ -220,6 +241,18 @@ class _Call:
         self.tensors: list[Tensor] = [x for x in flat if isinstance(x, Tensor)]
         self._at = [] if fixed else [i for i, x in enumerate(flat) if type(x) is float]
         self.floats: list[float] = [flat[i] for i in self._at]
+        self.donated: list[int] = []  # numbers of tensors
+
+    def donate(self, args: tuple[Any, ...], positions: Sequence[int]) -> None:
+        """The tensors in some of the arguments are to be used up."""
+        gone = {
+            id(x)
+            for i in positions
+            if -len(args) <= i < len(args)
+            for x in tree.leaves(args[i])
+            if isinstance(x, Tensor)
+        }
+        self.donated = [i for i, t in enumerate(self.tensors) if id(t) in gone]
 
     def kinds(self) -> tuple[Any, ...]:
         """What a program for these arguments depends on."""
@@ -275,7 +308,12 @@ def _kind(x: Any) -> Any:
     return (type(x), x) if not isinstance(x, _Static) else x
 
 
-def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -> Any:
+def compile(
+    function: Any = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    donate: int | Sequence[int] = (),
+) -> Any:
     """A function that runs as one program of the C core: staged at its first call, then replayed.
 
     The program is made by running `function` once on tracers that have shapes and dtypes only,
@@ -291,10 +329,13 @@ def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -
 
     Args:
       static_argnums: positions of arguments that are part of the program and compared by ==.
+      donate: positions of arguments whose tensors are used up: results may take their memory, and
+        they cannot be read any more after the call. Results must not require grad.
     Returns:
       A callable with `explain()`; as a decorator works with and without arguments.
     Raises:
       TypeError: the function's result contains something else than tensors.
+      ValueError: a donated tensor is also captured, or given twice.
       TraceError: an operation needs values that are not known while staging (the shape of
         `x[x > 0]`).
     Example:
@@ -304,12 +345,13 @@ def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -
       >>> f(tensor([0.0, 1.0]))
       tensor(0.9640)
     """
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    given = (donate,) if isinstance(donate, int) else tuple(donate)
     if function is None:
-        return lambda f: Compiled(f, numbers)
+        return lambda f: Compiled(f, static, given)
     if not callable(function):
         raise TypeError(message("compile", "a function", type(function).__name__))
-    return Compiled(function, numbers)
+    return Compiled(function, static, given)
 
 
 def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:

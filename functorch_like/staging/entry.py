@@ -9,6 +9,7 @@ from typing import Any
 
 from cbackend import check, lib
 
+from ..errors import message
 from ..op import wrap
 from ..ops.family import number
 from ..tensor import Tensor
@@ -27,18 +28,26 @@ class Entry:
     Args:
       function: where captured tensors are looked for.
       n_kept: the last outputs, which are kept for the backward pass.
+      given: numbers of the arguments' tensors that a run uses up.
     """
 
-    def __init__(self, staged: Staged, definition: Any, function: Any, n_kept: int = 0):
-        self.staged, self._n_kept = staged, n_kept
+    def __init__(
+        self,
+        staged: Staged,
+        definition: Any,
+        function: Any,
+        n_kept: int = 0,
+        given: Sequence[int] = (),
+    ):
+        self.staged, self._n_kept, self._given = staged, n_kept, given
         # a guard that fails must find everything as it was
         into = None if staged.guards else staged.before
-        self.program = Program(optimize(staged.graph), into)
-        # and before it is known to hold, nothing may have an effect outside of tensors
+        self.program = Program(optimize(staged.graph), into, given)
+        # and before it is known to hold, nothing may be used up or have an effect outside
         self._guards_first = None
-        if staged.guards and staged.token is not None:
+        if staged.guards and (staged.token is not None or given):
             graph, n = staged.graph, len(staged.guards)
-            end = len(graph.outputs) - n_kept - 1
+            end = len(graph.outputs) - n_kept - (staged.token is not None)
             alone = Graph(graph.inputs, graph.equations, graph.outputs[end - n : end])
             self._guards_first = Program(optimize(alone))
         self.definition = definition  # of the result
@@ -71,7 +80,27 @@ class Entry:
 
     def call(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
         """As run, or False where it may not run."""
-        return self.run([t._v for t in tensors], floats) if self.may_run(floats) else False
+        return self.run_on(tensors, floats) if self.may_run(floats) else False
+
+    def run_on(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
+        """As run, of tensors."""
+        donors = [tensors[i] for i in self._given]
+        if donors:
+            self._check_donors(tensors, donors)
+        return self.run([t._v for t in tensors], floats, donors)
+
+    def _check_donors(self, tensors: list[Tensor], donors: list[Tensor]) -> None:
+        others = {id(b.tensor) for b in self.staged.bindings}
+        for t in donors:
+            if id(t) in others or sum(other is t for other in tensors) > 1:
+                raise ValueError(
+                    message(
+                        "compile",
+                        "a donated tensor that the function gets once",
+                        "one that is also captured, or another argument",
+                        "Donate a clone.",
+                    )
+                )
 
     def _hold(self, values: Sequence[Tensor]) -> bool:
         """Are the guards' values those at staging?"""
@@ -81,7 +110,9 @@ class Entry:
                 return False
         return True
 
-    def run(self, handles: list[Any], floats: Sequence[float]) -> Any:
+    def run(
+        self, handles: list[Any], floats: Sequence[float], donors: Sequence[Tensor] = ()
+    ) -> Any:
         """The results, and what is kept; None for other shapes, False for other guards' values."""
         staged = self.staged
         if staged.numbers:
@@ -95,7 +126,7 @@ class Entry:
                 return None
             if not self._hold([wrap(h) for h in values]):
                 return False
-        out = self.program.run(handles, *start)
+        out = self.program.run(handles, *start, donors)
         if out is None:
             return None
         made = [wrap(h) for h in out]
@@ -107,6 +138,8 @@ class Entry:
         if staged.writes:
             clock[0] += 1
             for target, value in zip(staged.writes, made[n:end_writes], strict=True):
+                if isinstance(target, int) and target in self._given:
+                    continue
                 handle = handles[target] if isinstance(target, int) else target._v
                 check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):

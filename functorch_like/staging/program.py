@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from cbackend import ffi, lib, raise_error
 
+from ..donation import use_up
 from ..op import wrap
 from ..tensor import Tensor
 from .fuse import Group, Steps, fuse
@@ -26,13 +28,14 @@ class Program:
 
     Args:
       into: for outputs that will be copied into a captured tensor, that tensor's value before.
+      given: numbers of inputs that a run uses up.
     """
 
-    def __init__(self, graph: Graph, into: dict[int, Var] | None = None):
+    def __init__(self, graph: Graph, into: dict[int, Var] | None = None, given: Sequence[int] = ()):
         started = perf_counter()
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
-        self._graph = graph
+        self._graph, self._given = graph, given
         self._apart: Program | None = None  # writes over nothing, for inputs that share memory
         inputs = [*graph.inputs, *self.captured]
         metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
@@ -59,6 +62,8 @@ class Program:
             lib.cb_program_free(self._p)
             self._p = ffi.NULL
             raise
+        if given and lib.cb_program_give(self._p, len(given), list(given)):
+            raise_error()
         place = {v: i for i, v in enumerate(inputs)}
         targets = ffi.NULL
         if into:
@@ -101,8 +106,13 @@ class Program:
         for v, handle in zip(group.outputs, out, strict=True):
             metas[v] = wrap(handle)
 
-    def run(self, arguments: list[Any], seed: int, offset: int) -> Any:
-        """The results' handles; None if the arguments are of other shapes or dtypes."""
+    def run(
+        self, arguments: list[Any], seed: int, offset: int, donors: Sequence[Tensor] = ()
+    ) -> Any:
+        """The results' handles; None if the arguments are of other shapes or dtypes.
+
+        The donors are the tensors of inputs that are used up.
+        """
         if self._bound:
             captured = self.captured
             handles = (
@@ -120,8 +130,11 @@ class Program:
                 return None
             if status == lib.CB_PROGRAM_SHARED_INPUTS:
                 if self._apart is None:
-                    self._apart = Program(self._graph)
-                return self._apart.run(arguments, seed, offset)
+                    self._apart = Program(self._graph, given=self._given)
+                return self._apart.run(arguments, seed, offset, donors)
+        for t in donors:
+            use_up(t)
+        if status:
             raise_error()
         made = unpack(out, self._n_out)
         buffers.append((inputs, out))

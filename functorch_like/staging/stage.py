@@ -147,17 +147,8 @@ class StageTrace(Trace):
         if m is not None and m.trace is self:
             return (m.tracer or m).var
         if not t._v:
-            assert m is not None
-            trace = m.trace
-            raise TraceError(
-                message(
-                    "compile",
-                    "tensors of the current context",
-                    f"a tracer of a {'finished ' if trace and trace.finished else ''}"
-                    f"{trace.name if trace else 'transform'}",
-                    "Return it from the function instead of storing it.",
-                )
-            )
+            assert m is not None and m.trace is not None
+            raise m.trace.strayed("compile")
         address = int(ffi.cast(_address, t._v))
         known = self.captured.get(address)
         if known is None:
