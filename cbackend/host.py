@@ -19,10 +19,11 @@ class HostFunction:
     Args:
       function: `function(xs, out)` fills the handles in the list `out` from those in `xs`; all are
         lent.
+      origin: what it was made from, for those who compare functions.
     """
 
-    def __init__(self, function: Callable[[list[Any], list[Any]], None]):
-        self.function = function
+    def __init__(self, function: Callable[[list[Any], list[Any]], None], origin: Any = None):
+        self.function, self.origin = function, origin
         self.number = _next_number()
         _functions[self.number] = self
 
@@ -47,6 +48,11 @@ def _call(number: int, n: int, xs: Any, nout: int, out: Any) -> int:
         _raised.error = error
         return 1
     return 0
+
+
+def function_of(number: int) -> HostFunction | None:
+    """The function with a number, if it is still there."""
+    return _functions.get(number)
 
 
 def raise_host_error() -> None:

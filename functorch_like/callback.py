@@ -87,7 +87,9 @@ def callback(
         if likes:
             _store(made, result_like, out)
 
-    op = _op_of(fill, forms or [_TOKEN], ordered, vmap_method, _name_of(fn))
+    fixed = [None if isinstance(x, Tensor) else x for x in leaves]
+    origin = (fn, fixed, structure, result)
+    op = _op_of(fill, forms or [_TOKEN], ordered, vmap_method, _name_of(fn), origin)
     made = dispatch(op, tuple([leaves[i] for i in at]), {})
     if not likes:
         return None
@@ -158,8 +160,15 @@ class _Plainly:
         state.trace = self.saved
 
 
-def _op_of(fill: Fill, forms: Sequence[Form], ordered: bool, method: str, name: str) -> Op:
-    """The op of one call."""
+def _op_of(
+    fill: Fill,
+    forms: Sequence[Form],
+    ordered: bool,
+    method: str,
+    name: str,
+    origin: tuple[Any, ...] = (),
+) -> Op:
+    """The op of one call; two of equal origin do the same."""
 
     def run(xs: list[Any], out: list[Any]) -> None:
         with _Plainly():
@@ -169,12 +178,10 @@ def _op_of(fill: Fill, forms: Sequence[Form], ordered: bool, method: str, name: 
         run(xs[1:], out[1:])
 
     def batch(size: int, batched: Sequence[bool], *xs: Tensor) -> Any:
-        mapped = _mapped(fill, size, batched, method)
-        return dispatch(
-            _op_of(mapped, [(d, (size, *shape)) for d, shape in forms], ordered, method, name),
-            xs,
-            {},
-        )
+        lanes = [(d, (size, *shape)) for d, shape in forms]
+        mapped = _mapped(fill, batched, method)
+        made = _op_of(mapped, lanes, ordered, method, name, (*origin, tuple(batched)))
+        return dispatch(made, xs, {})
 
     def refuse(*_given: Any) -> Any:
         raise GradError(
@@ -201,16 +208,18 @@ def _op_of(fill: Fill, forms: Sequence[Form], ordered: bool, method: str, name: 
         {"vjp": vjp, "jvp": refuse} if smooth else {"vjp": NONDIFF("no floating-point results")}
     )
     rules |= {"batch": batch, "family": "callback", "registered": False}
-    op = Op(f"callback {name}", _impl(run, forms), nouts=len(forms), **rules)
+    op = Op(f"callback {name}", _impl(run, forms, origin), nouts=len(forms), **rules)
     if ordered:
-        op.ordered = Op(op.name, _impl(run_after, [_TOKEN, *forms]), nouts=1 + len(forms), **rules)
+        op.ordered = Op(
+            op.name, _impl(run_after, [_TOKEN, *forms], origin), nouts=1 + len(forms), **rules
+        )
         op.ordered.ordered = op.ordered
     return op
 
 
-def _impl(run: Callable[[list[Any], list[Any]], None], forms: Sequence[Form]) -> Any:
+def _impl(run: Callable[[list[Any], list[Any]], None], forms: Sequence[Form], origin: Any) -> Any:
     """The kernel: a call of the core, so that programs have it as an instruction."""
-    host, count = HostFunction(run), len(forms)
+    host, count = HostFunction(run, origin), len(forms)
     words = [w for d, shape in forms for w in (d, len(shape), *shape)]
 
     def impl(*xs: Tensor) -> Any:
@@ -231,12 +240,12 @@ def _lent(handle: Any) -> Tensor:
     return wrap(lib.cb_retain(handle))
 
 
-def _mapped(fill: Fill, size: int, batched: Sequence[bool], method: str) -> Fill:
+def _mapped(fill: Fill, batched: Sequence[bool], method: str) -> Fill:
     """The function for all lanes, in a dimension in front of arguments and results."""
     if method == "sequential":
 
         def each(xs: list[Tensor], out: list[Tensor], lead: int) -> None:
-            for i in range(size):
+            for i in range(out[0]._shape[0]):
                 lane = [x[i] if b else x for x, b in zip(xs, batched, strict=True)]
                 fill(lane, [y[i] for y in out], lead)
 
@@ -245,6 +254,7 @@ def _mapped(fill: Fill, size: int, batched: Sequence[bool], method: str) -> Fill
     def together(xs: list[Tensor], out: list[Tensor], lead: int) -> None:
         every = [x if b else x.unsqueeze(lead) for x, b in zip(xs, batched, strict=True)]
         if method == "broadcast_all":
+            size = out[0]._shape[lead]
             every = [x.expand((*x._shape[:lead], size, *x._shape[lead + 1 :])) for x in every]
         fill(every, out, lead + 1)
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from time import perf_counter
@@ -12,9 +14,11 @@ from typing import Any
 from .. import amp, tree
 from ..dtypes import DTYPES, get_default_dtype
 from ..errors import GradError, TraceError, message
+from ..ops.creation import empty
 from ..tensor import Tensor
 from ..trace import active, state
 from .backward import Differentiable
+from .dynamic import Generic, NotGeneric, Pattern, between, declared
 from .entry import Entry
 from .graph import Graph
 from .log import milliseconds, write
@@ -37,9 +41,15 @@ class Compiled:
         function: Callable[..., Any],
         static_argnums: tuple[int, ...] = (),
         donate: tuple[int, ...] = (),
+        dynamic: bool | dict[Any, Any] = False,
     ):
         self._function = function
         self._static, self._donate = static_argnums, donate
+        self._dynamic = dynamic
+        self._generics: list[Generic] = []
+        self._variants: dict[Any, None] = {}  # keys of programs made for sizes, oldest first
+        self._refused: list[Pattern] = []
+        self._specific: list[Any] = []  # the last keys staged
         self._programs: dict[Any, list[Any]] = {}
         self._fixed: set[Any] = set()  # definitions of arguments whose floats are fixed
         self._last: Any = None
@@ -103,7 +113,7 @@ class Compiled:
                 )
             ) from None
         if entries is None:
-            entries = self._programs[key] = []
+            entries = self._programs[key] = self._for_sizes(key) if self._generics else []
         for entry in entries:
             out = entry.call(call.tensors, call.floats)
             if out is not None and out is not False:
@@ -152,6 +162,8 @@ class Compiled:
                 self._last = (entry, kinds, key[1])
         self._reasons.append(f"{reason} ({took} ms)")
         entries.insert(0, entry)
+        if self._dynamic and out is not None and out is not False:
+            self._generalize(key, call, entry)
         if out is None or out is False:
             raise TraceError(
                 message(
@@ -203,6 +215,49 @@ class Compiled:
         else:
             made = stage(of_tensors, call.tensors)
         return Entry(made, definition, self._function, given=call.donated)
+
+    def _for_sizes(self, key: Any) -> list[Any]:
+        """The entry for arguments that differ from known ones in sizes, if there is one."""
+        for generic in self._generics:
+            sizes = generic.pattern.sizes(key)
+            entry = None if sizes is None else generic.entry(sizes)
+            if entry is not None:
+                self._variants[key] = None
+                if len(self._variants) > MAX_PROGRAMS:
+                    oldest = next(iter(self._variants))
+                    del self._variants[oldest], self._programs[oldest]
+                return [entry]
+        return []
+
+    def _generalize(self, key: Any, call: _Call, entry: Any) -> None:
+        """After staging: are this program and an earlier one the same up to sizes?"""
+        known: dict[Any, Any] = {}
+        if isinstance(self._dynamic, dict):
+            pattern = declared(key, call.dimensions(self._function, self._dynamic))
+        else:
+            pattern = None
+            for old in self._specific:
+                pattern = between(old, key)
+                if pattern is not None and self._programs.get(old):
+                    known[pattern.sizes(old)] = self._programs[old][0]
+                    break
+            self._specific = [key, *self._specific[:7]]
+        tried = [*[g.pattern for g in self._generics], *self._refused]
+        if pattern is None or any(p.sizes(key) is not None for p in tried):
+            return
+        known[pattern.sizes(key)] = entry
+        started = perf_counter()
+        try:
+            generic = Generic(pattern, lambda k: self._stage(call.of_kinds(k[3]), k), known)
+        except NotGeneric as why:
+            self._refused.append(pattern)
+            line = f"not one program for {pattern}: {why}"
+        else:
+            self._generics.append(generic)
+            line = f"one program for {pattern}, from {generic.samples} sizes"
+        line += f" ({milliseconds(started)} ms)"
+        write(line)
+        self._reasons.append(line)
 
     def _reason(self, key: Any, entries: list[Any]) -> str:
         if entries:
@@ -261,6 +316,34 @@ class _Call:
             kinds[i] = (float,)
         return tuple(kinds)
 
+    def of_kinds(self, kinds: Sequence[Any]) -> _Call:
+        """A call with tensors without memory of these kinds."""
+        made = copy.copy(self)
+        made.tensors = [
+            empty(k[1], dtype=DTYPES[k[0]], device="meta")
+            for k, x in zip(kinds, self.flat, strict=True)
+            if isinstance(x, Tensor)
+        ]
+        return made
+
+    def dimensions(self, function: Any, dynamic: dict[Any, Any]) -> list[tuple[int, int]]:
+        """(leaf, dimension) of what `dynamic` names: arguments by position or name."""
+        args, kwargs = tree.unflatten(self.definition, list(range(len(self.flat))))
+        names = list(inspect.signature(function).parameters) if dynamic else []
+        found = []
+        for which, dims in dynamic.items():
+            if isinstance(which, str) and which not in kwargs and which in names:
+                which = names.index(which)
+            leaves: Any = ()
+            if isinstance(which, str):
+                leaves = kwargs.get(which, ())
+            elif which < len(args):
+                leaves = args[which]
+            for leaf in tree.leaves(leaves):
+                if isinstance(self.flat[leaf], Tensor):
+                    found += [(leaf, d) for d in ((dims,) if isinstance(dims, int) else dims)]
+        return found
+
     def staged_floats(self) -> list[Any]:
         """What stands for the floats in the function that is being staged."""
         trace = current_stage()
@@ -313,6 +396,7 @@ def compile(
     *,
     static_argnums: int | Sequence[int] = (),
     donate: int | Sequence[int] = (),
+    dynamic: bool | dict[Any, Any] = False,
 ) -> Any:
     """A function that runs as one program of the C core: staged at its first call, then replayed.
 
@@ -331,6 +415,13 @@ def compile(
       static_argnums: positions of arguments that are part of the program and compared by ==.
       donate: positions of arguments whose tensors are used up: results may take their memory, and
         they cannot be read any more after the call. Results must not require grad.
+      dynamic: make one program for all sizes of some dimensions. True: of those that differ between
+        the first calls. A dict: of the dimensions it names, `{argument: dimension}`, the argument
+        by position or name, the dimension an int or several; equal sizes vary together. Programs
+        are staged at a few sizes and compared; where they are not the same up to numbers that
+        follow from the sizes, each size is staged as without it, and explain() says why. Sizes 0
+        and 1 always are. Python code that looks at sizes (`if len(x) > 100`) is noticed when the
+        sizes that are compared, odd and even ones and those at both ends, take different ways.
     Returns:
       A callable with `explain()`; as a decorator works with and without arguments.
     Raises:
@@ -348,10 +439,14 @@ def compile(
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     given = (donate,) if isinstance(donate, int) else tuple(donate)
     if function is None:
-        return lambda f: Compiled(f, static, given)
+        return lambda f: Compiled(f, static, given, dynamic)
     if not callable(function):
         raise TypeError(message("compile", "a function", type(function).__name__))
-    return Compiled(function, static, given)
+    if not isinstance(dynamic, (bool, dict)):
+        raise TypeError(
+            message("compile", "dynamic=True or {argument: dimension}", f"dynamic={dynamic!r}")
+        )
+    return Compiled(function, static, given, dynamic)
 
 
 def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
@@ -35,7 +36,8 @@ class Program:
         started = perf_counter()
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
-        self._graph, self._given = graph, given
+        self._graph: Graph | None = graph
+        self._given = given
         self._apart: Program | None = None  # writes over nothing, for inputs that share memory
         inputs = [*graph.inputs, *self.captured]
         metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
@@ -71,8 +73,11 @@ class Program:
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
-        self._bound = all(isinstance(v.source, Binding) for v in self.captured)
+        # what it captured, if that is tensors only; else captured numbers are read again
+        bindings = [v.source for v in self.captured if isinstance(v.source, Binding)]
+        self._bindings = bindings if len(bindings) == len(self.captured) else None
         self._buffers: list[tuple[Any, Any]] = []
+        self._origin: Program | None = None  # keeps what its instructions need alive
         write(
             f"program: {len(graph.equations)} equations, {self.fused} groups fused, {len(self)} "
             f"instructions, {len(inputs)} inputs ({len(self.captured)} captured), "
@@ -113,14 +118,12 @@ class Program:
 
         The donors are the tensors of inputs that are used up.
         """
-        if self._bound:
-            captured = self.captured
-            handles = (
-                [*arguments, *[v.source.tensor._v for v in captured]] if captured else arguments
-            )  # type: ignore[union-attr]
-        else:
+        bindings = self._bindings
+        if bindings is None:
             found = [v.source() for v in self.captured]  # type: ignore[misc]
             handles = [*arguments, *[t._v for t in found]]
+        else:
+            handles = [*arguments, *[b.tensor._v for b in bindings]] if bindings else arguments
         buffers = self._buffers  # arrays for the core, as many as runs at one time
         inputs, out = buffers.pop() if buffers else self._arrays()
         inputs[0 : self._n_in] = handles
@@ -129,6 +132,8 @@ class Program:
             if status == lib.CB_PROGRAM_OTHER_INPUTS:
                 return None
             if status == lib.CB_PROGRAM_SHARED_INPUTS:
+                if self._graph is None:
+                    return None
                 if self._apart is None:
                     self._apart = Program(self._graph, given=self._given)
                 return self._apart.run(arguments, seed, offset, donors)
@@ -138,6 +143,13 @@ class Program:
             raise_error()
         made = unpack(out, self._n_out)
         buffers.append((inputs, out))
+        return made
+
+    def like(self, handle: Any) -> Program:
+        """The program around another one of the core, of the same inputs and results."""
+        made = copy.copy(self)
+        made._p, made._buffers, made._apart, made._origin = handle, [], None, self
+        made._graph = None  # which is for other sizes
         return made
 
     def _arrays(self) -> tuple[Any, Any]:

@@ -77,6 +77,11 @@ class _Meter(Generator):
     def __init__(self) -> None:
         super().__init__()
         self._seed = 0
+        self.taken: list[tuple[int, int, int]] = []
+
+    def take(self, kind: int, code: int, numel: int) -> tuple[int, int]:
+        self.taken.append((kind, code, numel))
+        return super().take(kind, code, numel)
 
 
 class StageTrace(Trace):
@@ -102,6 +107,7 @@ class StageTrace(Trace):
         self.made_eagerly: list[range] = []  # numbers of storages that belong to the outside
         self.generator: Generator | None = None
         self.drawn = 0
+        self.draws: list[tuple[int, int, int]] = []  # kind, dtype and number of what was drawn
         self.values: dict[Var, Tensor] = {}  # what was evaluated for Python to read
         self.token: Var | None = None  # made by the last operation with effects
 
@@ -114,7 +120,8 @@ class StageTrace(Trace):
         """A tracer for an argument."""
         var = Var(wrap(lib.cb_as_meta(x._concrete)))
         self.inputs.append(var)
-        self.values[var] = x
+        if not x.is_meta:  # which stands for arguments of another shape
+            self.values[var] = x
         self.arguments.append((traced(StageValue(self, var)), var))
         return self.arguments[-1][0]
 
@@ -209,10 +216,9 @@ class StageTrace(Trace):
 
     def _first_token(self) -> Var:
         nothing = full((0,), 0, dtype=uint8)
-        self.captured[int(ffi.cast(_address, nothing._v))] = (
-            nothing,
-            var := Var(wrap(lib.cb_as_meta(nothing._v)), value=nothing),
-        )
+        var = Var(wrap(lib.cb_as_meta(nothing._v)), value=nothing)
+        self.captured[int(ffi.cast(_address, nothing._v))] = (nothing, var)
+        self.values[var] = nothing
         return var
 
     def _draw(self, op: Op, inputs: list[Var], params: dict[str, Any]) -> StagedDraw:
@@ -236,6 +242,7 @@ class StageTrace(Trace):
             lib.cb_staging_end()
         draw = StagedDraw(generator, self.drawn, (generator._seed, generator._offset))
         self.drawn += meter._offset
+        self.draws += meter.taken
         return draw
 
     # ---- what Python reads ----
@@ -252,7 +259,18 @@ class StageTrace(Trace):
         """The value of a part of the graph for the arguments of this call."""
         saved, state.trace = state.trace, None
         try:
-            for e in _needed(wanted, self.values):
+            needed = _needed(wanted, self.values)
+            read = [wanted, *[x for e in needed for x in e.inputs]]
+            if any(x.equation is None and x not in self.values for x in read):
+                raise TraceError(
+                    message(
+                        "compile",
+                        "numbers for Python that do not depend on arguments without memory",
+                        f"one that does (at {line_of(_user_site())})",
+                        "Use where() instead of `if`.",
+                    )
+                )
+            for e in needed:
                 if e.op.ordered is not None:
                     raise TraceError(
                         message(
@@ -394,7 +412,7 @@ class Staged:
         self.bindings = [
             var.source for _, var in trace.captured.values() if isinstance(var.source, Binding)
         ]
-        self.generator, self.drawn = trace.generator, trace.drawn
+        self.generator, self.drawn, self.draws = trace.generator, trace.drawn, trace.draws
         self.accumulated, self.watched = trace.accumulated, trace.watched
 
 
