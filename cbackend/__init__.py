@@ -8,6 +8,7 @@ import os
 from importlib.machinery import PathFinder
 
 from cbackend._cffi import ffi, lib
+from cbackend.host import raise_host_error
 
 __all__ = [
     "DTypeError",
@@ -74,6 +75,8 @@ _EXCEPTIONS = {
 
 def raise_error() -> None:
     """Raises the exception for the calling thread's last C error."""
+    if lib.cb_error_code() == lib.CB_ERR_HOST:
+        raise_host_error()
     message = ffi.string(lib.cb_error_message()).decode(errors="replace")
     raise _EXCEPTIONS.get(lib.cb_error_code(), KernelError)(message)
 

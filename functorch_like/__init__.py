@@ -59,6 +59,7 @@ from .ops.unary import *
 from .ops.views import *
 from . import fft, func, linalg, masked, random, signal, special
 from .anomaly import detect_anomaly, set_detect_anomaly
+from .callback import callback
 from .checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
 from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
 from .control_flow import associative_scan, cond, fori_loop, map, scan, switch, while_loop

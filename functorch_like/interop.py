@@ -46,7 +46,7 @@ def to_numpy(x: Tensor) -> Any:
         "strides": tuple(s * d.itemsize for s in x.stride()),
         "data": (x.data_ptr(), bool(v.flags & 4)),
     }
-    return numpy.asarray(_Memory(x, interface))
+    return numpy.asarray(_Memory(x._alias(), interface))  # x itself might be donated
 
 
 @ffi.callback("void(void *)")

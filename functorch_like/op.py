@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from cbackend import lib, raise_error
 
 from .dtypes import DTYPES, device, device_from_code, dtype
-from .errors import TraceError
 from .trace import active, state
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ class Op:
 
     __slots__ = (
         "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
-        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "partials", "pull",
-        "random", "samples", "takes_needs", "tolerance", "view", "vjp",
+        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "ordered",
+        "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
     )  # fmt: skip
 
     vjp: Any
@@ -132,6 +131,9 @@ class Op:
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
         self.view, self.random, self.decides = view, random, decides
         self.family = family
+        # for ops with effects outside of tensors: the same op with a token as first operand and
+        # first output, by which a graph keeps their order
+        self.ordered: Op | None = None
         self.changes_dtype = True
         self.keeps: list[Any] = [None] * 4  # saved() by which of two inputs want a gradient
         self._masks: dict[tuple[bool, ...], tuple[tuple[int, ...], bool]] = {}
@@ -290,9 +292,5 @@ def fail(op: Op, args: tuple[Tensor, ...]) -> None:
         for a in args:
             trace = a._m.trace if a._m is not None else None
             if trace is not None:
-                raise TraceError(
-                    f"{op.name}: expected tensors of the current context, got a tracer of a "
-                    f"{'finished ' if trace.finished else ''}{trace.name} (called at "
-                    f"{trace.made_at}). Return it from the function instead of storing it."
-                )
+                raise trace.strayed(op.name)
     raise_error()

@@ -144,6 +144,8 @@ def tensor_text(x: Any, name: str = "tensor") -> str:
     m = x._current()
     if not x._v:
         value = m.tracer or m
+        if hasattr(value, "text"):
+            return value.text
         inner = getattr(value, "primal", getattr(value, "physical", None))
         tail = f", within {value.trace.within()}"
         kind = "mapped over dim 0" if hasattr(value, "physical") else ""

@@ -214,14 +214,7 @@ class Tensor:
         """The handle, when there is one."""
         self._current()
         if not self._v:
-            raise TraceError(
-                message(
-                    what,
-                    "a tensor with memory",
-                    f"a tracer of {self._value.trace.within()}",
-                    "Return the tensor from the transformed function and look at it there.",
-                )
-            )
+            raise self._value.trace.refused(what)
         return self._v
 
     def stride(self, dim: int | None = None) -> Any:
@@ -626,7 +619,20 @@ class Tensor:
 
         return tensor_text(self)
 
+    def __str__(self) -> str:
+        if not self._v:
+            self._shown()
+        return repr(self)
+
+    def _shown(self) -> None:
+        """Somebody wants to read a tracer: transforms show it, compile would do so only once."""
+        trace = self._value.trace
+        if not trace.finished and trace.is_staging():
+            raise trace.refused("print")
+
     def __format__(self, spec: str) -> str:
+        if not self._v:
+            self._shown()
         return (
             format(self.item(), spec)
             if self.ndim == 0 and self._v

@@ -149,11 +149,7 @@ class Trace:
     @property
     def made_at(self) -> str:
         """`file:line` of the call that started this trace."""
-        if self.site is None:
-            return "an unknown line"
-        code, instruction = self.site
-        line = next((n for start, end, n in code.co_lines() if start <= instruction < end), None)
-        return f"{code.co_filename}:{line}"
+        return line_of(self.site)
 
     def settle(self) -> None:
         """Takes note of what was computed last; called before a backward pass starts."""
@@ -184,6 +180,31 @@ class Trace:
             f"{how}: expected a tensor with one known value, got a tracer of {self.within()}. "
             "Use where() instead of if, or move the decision outside the transform."
         )
+
+    def refused(self, what: str) -> TraceError:
+        """The error for something that needs the memory of this trace's tensors."""
+        if self.is_staging():
+            return TraceError(
+                f"{what}: expected a tensor with memory, got one that is being compiled (at "
+                f"{line_of(_user_site())}). Call the code that needs its values by "
+                "callback(function, result_like, x), or outside of the compiled function."
+            )
+        return TraceError(
+            f"{what}: expected a tensor with memory, got a tracer of {self.within()}. "
+            "Return the tensor from the transformed function and look at it there."
+        )
+
+    def strayed(self, what: str) -> TraceError:
+        """The error for tracers of this trace in another context."""
+        return TraceError(
+            f"{what}: expected tensors of the current context, got a tracer of a "
+            f"{'finished ' if self.finished else ''}{self.name} (called at {self.made_at}). "
+            "Return it from the function instead of storing it."
+        )
+
+    def is_staging(self) -> bool:
+        """Is it within a run that only writes down what is to be computed?"""
+        return self.parent is not None and self.parent.is_staging()
 
     def within(self) -> str:
         """The stack of transforms from the outermost in, for messages."""
@@ -223,6 +244,15 @@ def _user_site() -> Any:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def line_of(site: Any) -> str:
+    """`file:line` of what _user_site() gave."""
+    if site is None:
+        return "an unknown line"
+    code, instruction = site
+    line = next((n for start, end, n in code.co_lines() if start <= instruction < end), None)
+    return f"{code.co_filename}:{line}"
 
 
 class _GradMode:

@@ -63,6 +63,10 @@ def number(value: Any) -> Tensor:
                 message("tensor", "an integer of at most 64 bits", value, "Use a float.")
             )
     elif isinstance(value, float):
+        if type(value) is not float and hasattr(type(value), "tensor"):  # an argument being staged
+            staged = value.tensor()  # type: ignore[attr-defined]
+            if staged is not None:
+                return staged
         s.kind, s.re = ord("f"), value
     elif isinstance(value, complex):
         s.kind, s.re, s.im = ord("c"), value.real, value.imag

@@ -4,82 +4,29 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from time import perf_counter
 from typing import Any
 
-from cbackend import check, lib
-
 from .. import amp, tree
 from ..dtypes import DTYPES, get_default_dtype
-from ..errors import TraceError, message
-from ..op import wrap
+from ..errors import GradError, TraceError, message
+from ..ops.creation import empty
 from ..tensor import Tensor
-from ..trace import active, clock, state
+from ..trace import active, state
 from .backward import Differentiable
+from .dynamic import Generic, NotGeneric, Pattern, between, declared
+from .entry import Entry
 from .graph import Graph
 from .log import milliseconds, write
+from .numbers import StagedFloat
 from .passes import optimize
-from .program import Program
-from .stage import Staged, stage
+from .stage import current_stage, stage
 
 MAX_PROGRAMS = 64  # for arguments of one kind; beyond, calls run without compiling
-
-
-class Entry:
-    """A program for arguments of one kind, and what happens around its runs."""
-
-    def __init__(self, staged: Staged, definition: Any, n_kept: int = 0):
-        self.staged, self._n_kept = staged, n_kept
-        # a guard that fails must find everything as it was
-        into = None if staged.guards else staged.before
-        self.program = Program(optimize(staged.graph), into)
-        self.definition = definition  # of the result
-        self.pure = not (
-            staged.writes or staged.grads or staged.cleared or staged.guards or staged.watched
-            or staged.accumulated or staged.generator is not None
-        )  # fmt: skip
-        n = staged.n_results
-        self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
-
-    def may_run(self) -> bool:
-        """Are the Python values it depends on as they were?"""
-        staged = self.staged
-        return all(read() == value for read, value in staged.watched) and all(
-            (leaf.grad is None) == was_none for leaf, was_none in staged.accumulated
-        )
-
-    def run(self, handles: list[Any]) -> Any:
-        """The results' handles; None for other shapes, False for other values in a guard."""
-        staged = self.staged
-        generator = staged.generator
-        if generator is None:
-            out = self.program.run(handles, 0, 0)
-        else:
-            out = self.program.run(handles, generator._seed, generator._offset)
-        if out is None:
-            return None
-        if self.pure:
-            return [wrap(h) for h in out]
-        made = [wrap(h) for h in out]
-        n, end_writes, end_grads = self._slices
-        for value, t in zip(staged.guards, made[end_grads : len(made) - self._n_kept], strict=True):
-            now = t.item()
-            if now != value and not (now != now and value != value):  # nan is nan
-                return False
-        if staged.writes:
-            clock[0] += 1
-            for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                handle = handles[target] if isinstance(target, int) else target._v
-                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
-        for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
-            leaf.grad = grad
-        for leaf in staged.cleared:
-            leaf.grad = None
-        if generator is not None:
-            generator._offset += staged.drawn
-        return made[:n] + made[len(made) - self._n_kept :] if self._n_kept else made[:n]
 
 
 class Compiled:
@@ -89,10 +36,22 @@ class Compiled:
       explain: why each program was made, as text.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnums: tuple[int, ...]):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnums: tuple[int, ...] = (),
+        donate: tuple[int, ...] = (),
+        dynamic: bool | dict[Any, Any] = False,
+    ):
         self._function = function
-        self._static = static_argnums
+        self._static, self._donate = static_argnums, donate
+        self._dynamic = dynamic
+        self._generics: list[Generic] = []
+        self._variants: dict[Any, None] = {}  # keys of programs made for sizes, oldest first
+        self._refused: list[Pattern] = []
+        self._specific: list[Any] = []  # the last keys staged
         self._programs: dict[Any, list[Any]] = {}
+        self._fixed: set[Any] = set()  # definitions of arguments whose floats are fixed
         self._last: Any = None
         self._reasons: list[str] = []
         update_wrapper(self, function)
@@ -101,21 +60,28 @@ class Compiled:
         if active and state.trace is not None:
             return self._function(*args, **kwargs)
         last = self._last
-        if last is not None and not kwargs and len(args) == last[1] and _context() == last[2]:
-            handles = []
-            for a in args:
-                if a.__class__ is not Tensor or a._m is not None:
-                    break
-                handles.append(a._v)
-            else:
-                entry = last[0]
-                out = entry.run(handles)
-                if out:
-                    return (
-                        out[0]
-                        if entry.definition is tree._LEAF
-                        else tree.unflatten(entry.definition, out)
-                    )
+        if last is not None and not kwargs:
+            entry, kinds, context = last
+            if len(args) == len(kinds) and _context() == context:
+                handles, floats = [], []
+                for a, kind in zip(args, kinds):  # noqa: B905 - hot
+                    if a.__class__ is not kind:
+                        break
+                    if kind is float:
+                        floats.append(a)
+                    elif a._m is None:
+                        handles.append(a._v)
+                    else:
+                        break
+                else:
+                    if entry.free or entry.may_run(floats):
+                        out = entry.run(handles, floats)
+                        if out is not None and out is not False:
+                            return (
+                                out[0]
+                                if entry.definition is tree._LEAF
+                                else tree.unflatten(entry.definition, out)
+                            )
         return self._general(args, kwargs)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -128,11 +94,13 @@ class Compiled:
             flat, definition = tree.flatten(
                 (tuple(_Static(a) if i in static else a for i, a in enumerate(args)), kwargs)
             )
-        tensors = [x for x in flat if isinstance(x, Tensor)]
-        for t in tensors:
+        call = _Call(flat, definition, fixed=definition in self._fixed)
+        if self._donate:
+            call.donate(args, self._donate)
+        for t in call.tensors:
             t._current()
-        recorded = tuple(t.requires_grad and state.grad for t in tensors)
-        key = (definition, _context(), recorded, tuple(map(_kind, flat)))
+        recorded = tuple(t.requires_grad and state.grad for t in call.tensors)
+        key = (definition, _context(), recorded, call.kinds())
         try:
             entries = self._programs.get(key)
         except TypeError as error:
@@ -145,40 +113,79 @@ class Compiled:
                 )
             ) from None
         if entries is None:
-            entries = self._programs[key] = []
-        handles = [t._v for t in tensors]
+            entries = self._programs[key] = self._for_sizes(key) if self._generics else []
         for entry in entries:
-            out = (
-                entry.call(tensors)
-                if isinstance(entry, Differentiable)
-                else (entry.run(handles) if entry.may_run() else False)
-            )
+            out = entry.call(call.tensors, call.floats)
             if out is not None and out is not False:
                 if entry is not entries[0]:
                     entries.remove(entry)
                     entries.insert(0, entry)
                 return tree.unflatten(entry.definition, out)
-        return self._first(key, entries, flat, definition, tensors, args, kwargs)
+        return self._first(key, entries, call, args, kwargs)
 
     def _first(
         self,
         key: Any,
         entries: list[Any],
-        flat: list[Any],
-        definition: Any,
-        tensors: list[Tensor],
+        call: _Call,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
         """Stages a program for these arguments and runs it."""
         if len(entries) >= MAX_PROGRAMS:
             return self._function(*args, **kwargs)
-        result_definition: list[Any] = [None]
+        reason, started = self._reason(key, entries), perf_counter()
+        name = getattr(self._function, "__qualname__", type(self._function).__name__)
+        write(f"{name}: {reason}")
+        try:
+            entry = self._stage(call, key)
+        except Exception:
+            if not call.floats:
+                raise
+            # the function may want real floats: they become part of the program
+            self._fixed.add(call.definition)
+            return self._general(args, kwargs)
+        took = milliseconds(started)
+        write(f"{name}: {took} ms in all")
+        if isinstance(entry, Entry):  # also where it holds for this call only, state being made
+            out = entry.run_on(call.tensors, call.floats)
+        else:
+            out = entry.call(call.tensors, call.floats)
+        if (
+            isinstance(entry, Entry)
+            and not self._donate
+            and len(call.flat) == len(args)
+            and not kwargs
+        ):
+            kinds = tuple(map(type, args))
+            if set(kinds) <= {Tensor, float} and not (float in kinds and not call.floats):
+                self._last = (entry, kinds, key[1])
+        self._reasons.append(f"{reason} ({took} ms)")
+        entries.insert(0, entry)
+        if self._dynamic and out is not None and out is not False:
+            self._generalize(key, call, entry)
+        if out is None or out is False:
+            raise TraceError(
+                message(
+                    "compile",
+                    "a function that gives the same values when it runs again",
+                    "another value where Python read one",
+                    "Look for state that the function changes outside of tensors.",
+                )
+            )
+        return tree.unflatten(entry.definition, out)
 
-        def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            a, k = _with_tensors(flat, definition, values)
+    def _stage(self, call: _Call, key: Any) -> Any:
+        """A program for arguments like those of a call."""
+        definition: Any = None
+
+        def of_tensors(
+            values: Sequence[Tensor], floats: Sequence[float] | None = None
+        ) -> list[Tensor]:
+            nonlocal definition
+            a, k = call.filled(values, call.staged_floats() if floats is None else floats)
             a = tuple(x.value if isinstance(x, _Static) else x for x in a)
-            out_leaves, result_definition[0] = tree.flatten(self._function(*a, **k))
+            out_leaves, definition = tree.flatten(self._function(*a, **k))
             for y in out_leaves:
                 if not isinstance(y, Tensor):
                     raise TypeError(
@@ -191,37 +198,66 @@ class Compiled:
                     )
             return out_leaves
 
-        reason, started = self._reason(key, entries), perf_counter()
-        name = getattr(self._function, "__qualname__", type(self._function).__name__)
-        write(f"{name}: {reason}")
-        entry: Any = (
-            Differentiable.stage(of_tensors, tensors, key[2])
-            if state.grad
-            else stage(of_tensors, tensors)
-        )
-        if not isinstance(entry, Differentiable):
-            entry = Entry(entry, result_definition[0])
-        took = milliseconds(started)
-        write(f"{name}: {took} ms in all")
-        if isinstance(entry, Differentiable):
-            entry.definition = result_definition[0]
-            out = entry.call(tensors)
+        if state.grad:
+            made = Differentiable.stage(of_tensors, call.tensors, key[2], self._function)
+            if isinstance(made, Differentiable):
+                if call.donated:
+                    raise GradError(
+                        message(
+                            "compile",
+                            "results without gradients where arguments are donated",
+                            "one that requires grad",
+                            "Return it detached, or call the function under no_grad.",
+                        )
+                    )
+                made.definition = definition
+                return made
         else:
-            out = entry.run([t._v for t in tensors])
-            if entry.pure and len(flat) == len(tensors) == len(args) and not kwargs:
-                self._last = (entry, len(args), key[1])
-        self._reasons.append(f"{reason} ({took} ms)")
-        entries.insert(0, entry)
-        if out is None or out is False:
-            raise TraceError(
-                message(
-                    "compile",
-                    "a function that gives the same values when it runs again",
-                    "another value where Python read one",
-                    "Look for state that the function changes outside of tensors.",
-                )
-            )
-        return tree.unflatten(entry.definition, out)
+            made = stage(of_tensors, call.tensors)
+        return Entry(made, definition, self._function, given=call.donated)
+
+    def _for_sizes(self, key: Any) -> list[Any]:
+        """The entry for arguments that differ from known ones in sizes, if there is one."""
+        for generic in self._generics:
+            sizes = generic.pattern.sizes(key)
+            entry = None if sizes is None else generic.entry(sizes)
+            if entry is not None:
+                self._variants[key] = None
+                if len(self._variants) > MAX_PROGRAMS:
+                    oldest = next(iter(self._variants))
+                    del self._variants[oldest], self._programs[oldest]
+                return [entry]
+        return []
+
+    def _generalize(self, key: Any, call: _Call, entry: Any) -> None:
+        """After staging: are this program and an earlier one the same up to sizes?"""
+        known: dict[Any, Any] = {}
+        if isinstance(self._dynamic, dict):
+            pattern = declared(key, call.dimensions(self._function, self._dynamic))
+        else:
+            pattern = None
+            for old in self._specific:
+                pattern = between(old, key)
+                if pattern is not None and self._programs.get(old):
+                    known[pattern.sizes(old)] = self._programs[old][0]
+                    break
+            self._specific = [key, *self._specific[:7]]
+        tried = [*[g.pattern for g in self._generics], *self._refused]
+        if pattern is None or any(p.sizes(key) is not None for p in tried):
+            return
+        known[pattern.sizes(key)] = entry
+        started = perf_counter()
+        try:
+            generic = Generic(pattern, lambda k: self._stage(call.of_kinds(k[3]), k), known)
+        except NotGeneric as why:
+            self._refused.append(pattern)
+            line = f"not one program for {pattern}: {why}"
+        else:
+            self._generics.append(generic)
+            line = f"one program for {pattern}, from {generic.samples} sizes"
+        line += f" ({milliseconds(started)} ms)"
+        write(line)
+        self._reasons.append(line)
 
     def _reason(self, key: Any, entries: list[Any]) -> str:
         if entries:
@@ -231,7 +267,7 @@ class Compiled:
         kinds = [
             f"{DTYPES[k[0]].name}{list(k[1])}" if isinstance(k[0], int) else repr(k[1])
             for k in key[3]
-            if type(k) is tuple
+            if type(k) is tuple and len(k) > 1
         ]
         return "other arguments: " + ", ".join(kinds)
 
@@ -248,10 +284,84 @@ class Compiled:
         return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
 
 
-def _with_tensors(flat: list[Any], definition: Any, values: Sequence[Tensor]) -> Any:
-    """The arguments and keywords of a call with other tensors in place of its own."""
-    at = iter(values)
-    return tree.unflatten(definition, [next(at) if isinstance(x, Tensor) else x for x in flat])
+class _Call:
+    """The leaves of a call's arguments, by what a program makes of them.
+
+    Attributes:
+      tensors, floats: its inputs; everything else is part of it.
+    """
+
+    def __init__(self, flat: list[Any], definition: Any, fixed: bool = True):
+        self.flat, self.definition = flat, definition
+        self.tensors: list[Tensor] = [x for x in flat if isinstance(x, Tensor)]
+        self._at = [] if fixed else [i for i, x in enumerate(flat) if type(x) is float]
+        self.floats: list[float] = [flat[i] for i in self._at]
+        self.donated: list[int] = []  # numbers of tensors
+
+    def donate(self, args: tuple[Any, ...], positions: Sequence[int]) -> None:
+        """The tensors in some of the arguments are to be used up."""
+        gone = {
+            id(x)
+            for i in positions
+            if -len(args) <= i < len(args)
+            for x in tree.leaves(args[i])
+            if isinstance(x, Tensor)
+        }
+        self.donated = [i for i, t in enumerate(self.tensors) if id(t) in gone]
+
+    def kinds(self) -> tuple[Any, ...]:
+        """What a program for these arguments depends on."""
+        kinds = [_kind(x) for x in self.flat]
+        for i in self._at:
+            kinds[i] = (float,)
+        return tuple(kinds)
+
+    def of_kinds(self, kinds: Sequence[Any]) -> _Call:
+        """A call with tensors without memory of these kinds."""
+        made = copy.copy(self)
+        made.tensors = [
+            empty(k[1], dtype=DTYPES[k[0]], device="meta")
+            for k, x in zip(kinds, self.flat, strict=True)
+            if isinstance(x, Tensor)
+        ]
+        return made
+
+    def dimensions(self, function: Any, dynamic: dict[Any, Any]) -> list[tuple[int, int]]:
+        """(leaf, dimension) of what `dynamic` names: arguments by position or name."""
+        args, kwargs = tree.unflatten(self.definition, list(range(len(self.flat))))
+        names = list(inspect.signature(function).parameters) if dynamic else []
+        found = []
+        for which, dims in dynamic.items():
+            if isinstance(which, str) and which not in kwargs and which in names:
+                which = names.index(which)
+            leaves: Any = ()
+            if isinstance(which, str):
+                leaves = kwargs.get(which, ())
+            elif which < len(args):
+                leaves = args[which]
+            for leaf in tree.leaves(leaves):
+                if isinstance(self.flat[leaf], Tensor):
+                    found += [(leaf, d) for d in ((dims,) if isinstance(dims, int) else dims)]
+        return found
+
+    def staged_floats(self) -> list[Any]:
+        """What stands for the floats in the function that is being staged."""
+        trace = current_stage()
+        if trace is None:
+            return self.floats
+        return [
+            StagedFloat(trace, lambda floats, i=i: floats[i], now)
+            for i, now in enumerate(self.floats)
+        ]
+
+    def filled(self, tensors: Sequence[Tensor], floats: Sequence[Any]) -> Any:
+        """The arguments and keywords with other tensors and floats."""
+        flat, at = list(self.flat), iter(tensors)
+        for i, x in zip(self._at, floats, strict=True):
+            flat[i] = x
+        return tree.unflatten(
+            self.definition, [next(at) if isinstance(x, Tensor) else x for x in flat]
+        )
 
 
 def _context() -> Any:
@@ -281,12 +391,19 @@ def _kind(x: Any) -> Any:
     return (type(x), x) if not isinstance(x, _Static) else x
 
 
-def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -> Any:
+def compile(
+    function: Any = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    donate: int | Sequence[int] = (),
+    dynamic: bool | dict[Any, Any] = False,
+) -> Any:
     """A function that runs as one program of the C core: staged at its first call, then replayed.
 
     The program is made by running `function` once on tracers that have shapes and dtypes only,
     whatever is inside: transforms, backward(), in-place writes, optimizer steps. Calls with
-    arguments of other shapes, dtypes or Python values stage again. Under a transform
+    arguments of other shapes, dtypes or Python values stage again; floats are inputs, unless Python
+    reads them (`if lr > 0`, `math.sqrt(lr)`). Under a transform
     (`grad(compile(f))`) the function itself is called, so everything composes.
 
     Tensors captured from outside are looked up at each run, and what the function writes to them,
@@ -296,10 +413,20 @@ def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -
 
     Args:
       static_argnums: positions of arguments that are part of the program and compared by ==.
+      donate: positions of arguments whose tensors are used up: results may take their memory, and
+        they cannot be read any more after the call. Results must not require grad.
+      dynamic: make one program for all sizes of some dimensions. True: of those that differ between
+        the first calls. A dict: of the dimensions it names, `{argument: dimension}`, the argument
+        by position or name, the dimension an int or several; equal sizes vary together. Programs
+        are staged at a few sizes and compared; where they are not the same up to numbers that
+        follow from the sizes, each size is staged as without it, and explain() says why. Sizes 0
+        and 1 always are. Python code that looks at sizes (`if len(x) > 100`) is noticed when the
+        sizes that are compared, odd and even ones and those at both ends, take different ways.
     Returns:
       A callable with `explain()`; as a decorator works with and without arguments.
     Raises:
       TypeError: the function's result contains something else than tensors.
+      ValueError: a donated tensor is also captured, or given twice.
       TraceError: an operation needs values that are not known while staging (the shape of
         `x[x > 0]`).
     Example:
@@ -309,12 +436,17 @@ def compile(function: Any = None, *, static_argnums: int | Sequence[int] = ()) -
       >>> f(tensor([0.0, 1.0]))
       tensor(0.9640)
     """
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    given = (donate,) if isinstance(donate, int) else tuple(donate)
     if function is None:
-        return lambda f: Compiled(f, numbers)
+        return lambda f: Compiled(f, static, given, dynamic)
     if not callable(function):
         raise TypeError(message("compile", "a function", type(function).__name__))
-    return Compiled(function, numbers)
+    if not isinstance(dynamic, (bool, dict)):
+        raise TypeError(
+            message("compile", "dynamic=True or {argument: dimension}", f"dynamic={dynamic!r}")
+        )
+    return Compiled(function, static, given, dynamic)
 
 
 def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
@@ -331,13 +463,12 @@ def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
     """
 
     def traced(*args: Any, **kwargs: Any) -> Graph:
-        flat, definition = tree.flatten((args, kwargs))
-        tensors = [x for x in flat if isinstance(x, Tensor)]
+        call = _Call(*tree.flatten((args, kwargs)))
 
         def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
-            a, k = _with_tensors(flat, definition, values)
+            a, k = call.filled(values, ())
             return [y for y in tree.leaves(function(*a, **k)) if isinstance(y, Tensor)]
 
-        return optimize(stage(of_tensors, tensors).graph)
+        return optimize(stage(of_tensors, call.tensors).graph)
 
     return traced

@@ -17,6 +17,7 @@ from ..ops.creation import zeros
 from ..tape import Node, OutputMeta
 from ..tensor import Tensor
 from ..trace import Leaf, next_sequence, state
+from .entry import Entry
 from .graph import Equation, Graph, Var
 from .passes import optimize
 from .program import Program
@@ -32,7 +33,7 @@ class Differentiable:
 
     def __init__(
         self,
-        forward: Any,
+        forward: Entry,
         backward: Program,
         smooth: list[int],
         edges: list[Tensor | int],
@@ -50,12 +51,17 @@ class Differentiable:
     @classmethod
     def stage(
         cls,
-        function: Callable[[Sequence[Tensor]], list[Tensor]],
+        function: Callable[..., list[Tensor]],
         leaves: list[Tensor],
         recorded: Sequence[bool],
+        owner: Any,
     ) -> Differentiable | Staged:
-        """Stages the function, with its gradients if a result requires grad."""
-        from .api import Entry
+        """Stages the function, with its gradients if a result requires grad.
+
+        Args:
+          function: of the tensors, and of the floats of the call when nothing is staged.
+          owner: the user's function.
+        """
 
         with StageTrace() as trace:
             try:
@@ -88,10 +94,13 @@ class Differentiable:
                 if not used:
                     return staged
                 wanted_vars = [trace.var_of(gradients[i]) for i in used]  # type: ignore[arg-type]
+                if trace.token is not staged.token:  # the backward pass has effects of its own
+                    wanted_vars.append(trace.token)  # type: ignore[arg-type]
                 ct_vars = trace.inputs[len(leaves) :]
             finally:
                 trace.restore()
-        arguments = trace.inputs[: len(leaves)]
+        staged.settle(trace)
+        arguments = trace.inputs[: len(leaves)] + [var for var, _ in trace.numbers]
         whole = optimize(
             Graph(arguments + ct_vars, trace.equations, staged.graph.outputs + wanted_vars)
         )
@@ -108,18 +117,16 @@ class Differentiable:
             )
         )
         staged.graph = Graph(arguments, before, outputs + kept)
-        forward = Entry(staged, None, len(kept))
+        forward = Entry(staged, None, owner, len(kept))
         inner = {v: Var(v.meta) for v in kept}
         backward = Program(_replaced(Graph(ct_vars, behind, wanted_vars), inner))
         edges = [sources[i][1] for i in used]
         like = [v.meta for v in ct_vars]
         return cls(forward, backward, smooth, edges, like, len(kept), function)
 
-    def call(self, tensors: list[Tensor]) -> Any:
-        """The results, on the tape; None or False as Entry.run."""
-        if not self.forward.may_run():
-            return False
-        out = self.forward.run([t._v for t in tensors])
+    def call(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
+        """The results, on the tape; None or False as Entry.call."""
+        out = self.forward.call(tensors, floats)
         if not out:
             return out
         results, kept = out[: len(out) - self.n_kept], out[len(out) - self.n_kept :]
@@ -130,7 +137,7 @@ class Differentiable:
         node.edges = tuple([t._m for t in leaves])
         node.needs = (True,) * len(leaves)
         node.args = kept
-        node.params = {"tensors": tensors, "leaves": leaves}
+        node.params = {"tensors": tensors, "leaves": leaves, "floats": list(floats)}
         for index, i in enumerate(self.smooth):
             results[i]._m = OutputMeta(node, index, results[i])
         return results
@@ -139,7 +146,7 @@ class Differentiable:
         """The reverse rule: runs the backward program."""
         if state.grad:  # the gradients are to be differentiated again: by the function itself
             tensors, leaves = node.params["tensors"], node.params["leaves"]
-            results = self.function(tensors)
+            results = self.function(tensors, node.params["floats"])
             chosen = [
                 (results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None
             ]
@@ -157,7 +164,7 @@ class Differentiable:
         inputs += node.args
         out = self.backward.run([t._v for t in inputs], 0, 0)
         assert out is not None, "the backward program takes what the forward one gives"
-        return [wrap(h) for h in out]
+        return [wrap(h) for h in out][: len(self.edges)]
 
 
 def _on_tape(t: Tensor) -> bool:

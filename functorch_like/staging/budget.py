@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..errors import TraceError
 from ..tensor import Tensor
 from ..trace import active, state
 from .graph import Graph
@@ -63,7 +64,8 @@ def lanes_that_fit(
     Args:
       run: `run(lanes, leaves)` computes so many lanes.
     Returns:
-      size itself under another transform, or where free memory is unknown.
+      size itself under another transform, where free memory is unknown, and for functions that
+      cannot be staged.
     """
     budget = free_bytes() * SHARE
     if size <= 2 or not budget or (active and state.trace is not None):
@@ -81,6 +83,9 @@ def lanes_that_fit(
 
         return peak_bytes(stage(function, [some[i] for i in at]).graph)
 
-    one, two = peak(1), peak(2)
+    try:
+        one, two = peak(1), peak(2)
+    except TraceError:
+        return size
     each = max(two - one, 1) * SLACK
     return max(1, min(size, int((budget - max(one * SLACK - each, 0)) / each)))

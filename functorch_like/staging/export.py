@@ -127,6 +127,16 @@ def stage_pure(
                 "For a module, call eval() first.",
             )
         )
+    for e in staged.graph.equations:
+        if e.op.family == "callback":
+            raise TraceError(
+                message(
+                    op,
+                    "operations of this library",
+                    f"{e.op.name}, which is Python code",
+                    "Leave it out of the exported function, or write it with tensor operations.",
+                )
+            )
     if staged.guards:
         raise TraceError(
             message(

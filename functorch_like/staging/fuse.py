@@ -14,6 +14,7 @@ from cbackend import lib
 
 from ..dtypes import DTYPES
 from .graph import Equation, Graph, Var
+from .reach import Groups
 
 _FAMILIES = {"unary": 0, "binary": 1, "ternary": 2}
 _CAST = 3
@@ -41,7 +42,7 @@ class Group:
 
 def fuse(graph: Graph) -> list[Equation | Group]:
     """What to run, in order."""
-    group_of: dict[Equation, Group] = {}
+    group_of: dict[Equation, Group] = Groups(graph)
     place = {e: i for i, e in enumerate(graph.equations)}
     for e in graph.equations:
         if not _can_fuse(e):
@@ -108,6 +109,8 @@ def _reaches(
     place: dict[Equation, int],
 ) -> bool:
     """Does the equation (or the group it is in) depend on one of the groups?"""
+    if isinstance(group_of, Groups):
+        return group_of.reaches(start, targets)
     stack, seen = [start], set()
     earliest = min(group.first for group in targets)
     # what lies wholly before the targets depends on them only by a group that goes beyond

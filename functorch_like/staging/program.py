@@ -4,16 +4,22 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from cbackend import ffi, lib, raise_error
 
+from ..donation import use_up
 from ..op import wrap
 from ..tensor import Tensor
 from .fuse import Group, Steps, fuse
 from .graph import Equation, Graph, Var
 from .log import milliseconds, write
+from .rebinding import Binding
+
+unpack = ffi.unpack
 
 
 class Program:
@@ -23,13 +29,15 @@ class Program:
 
     Args:
       into: for outputs that will be copied into a captured tensor, that tensor's value before.
+      given: numbers of inputs that a run uses up.
     """
 
-    def __init__(self, graph: Graph, into: dict[int, Var] | None = None):
+    def __init__(self, graph: Graph, into: dict[int, Var] | None = None, given: Sequence[int] = ()):
         started = perf_counter()
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
-        self._graph = graph
+        self._graph: Graph | None = graph
+        self._given = given
         self._apart: Program | None = None  # writes over nothing, for inputs that share memory
         inputs = [*graph.inputs, *self.captured]
         metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
@@ -56,6 +64,8 @@ class Program:
             lib.cb_program_free(self._p)
             self._p = ffi.NULL
             raise
+        if given and lib.cb_program_give(self._p, len(given), list(given)):
+            raise_error()
         place = {v: i for i, v in enumerate(inputs)}
         targets = ffi.NULL
         if into:
@@ -63,6 +73,11 @@ class Program:
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
+        # what it captured, if that is tensors only; else captured numbers are read again
+        bindings = [v.source for v in self.captured if isinstance(v.source, Binding)]
+        self._bindings = bindings if len(bindings) == len(self.captured) else None
+        self._buffers: list[tuple[Any, Any]] = []
+        self._origin: Program | None = None  # keeps what its instructions need alive
         write(
             f"program: {len(graph.equations)} equations, {self.fused} groups fused, {len(self)} "
             f"instructions, {len(inputs)} inputs ({len(self.captured)} captured), "
@@ -96,21 +111,49 @@ class Program:
         for v, handle in zip(group.outputs, out, strict=True):
             metas[v] = wrap(handle)
 
-    def run(self, arguments: list[Any], seed: int, offset: int) -> Any:
-        """The results' handles; None if the arguments are of other shapes or dtypes."""
-        captured = [v.source() for v in self.captured]  # type: ignore[misc]
-        handles = [*arguments, *[t._v for t in captured]]
-        out = ffi.new("cb_tensor *[]", self._n_out)
-        status = lib.cb_program_run(self._p, self._n_in, handles, seed, offset, out)
+    def run(
+        self, arguments: list[Any], seed: int, offset: int, donors: Sequence[Tensor] = ()
+    ) -> Any:
+        """The results' handles; None if the arguments are of other shapes or dtypes.
+
+        The donors are the tensors of inputs that are used up.
+        """
+        bindings = self._bindings
+        if bindings is None:
+            found = [v.source() for v in self.captured]  # type: ignore[misc]
+            handles = [*arguments, *[t._v for t in found]]
+        else:
+            handles = [*arguments, *[b.tensor._v for b in bindings]] if bindings else arguments
+        buffers = self._buffers  # arrays for the core, as many as runs at one time
+        inputs, out = buffers.pop() if buffers else self._arrays()
+        inputs[0 : self._n_in] = handles
+        status = lib.cb_program_run(self._p, self._n_in, inputs, seed, offset, out)
         if status:
             if status == lib.CB_PROGRAM_OTHER_INPUTS:
                 return None
             if status == lib.CB_PROGRAM_SHARED_INPUTS:
+                if self._graph is None:
+                    return None
                 if self._apart is None:
-                    self._apart = Program(self._graph)
-                return self._apart.run(arguments, seed, offset)
+                    self._apart = Program(self._graph, given=self._given)
+                return self._apart.run(arguments, seed, offset, donors)
+        for t in donors:
+            use_up(t)
+        if status:
             raise_error()
-        return out
+        made = unpack(out, self._n_out)
+        buffers.append((inputs, out))
+        return made
+
+    def like(self, handle: Any) -> Program:
+        """The program around another one of the core, of the same inputs and results."""
+        made = copy.copy(self)
+        made._p, made._buffers, made._apart, made._origin = handle, [], None, self
+        made._graph = None  # which is for other sizes
+        return made
+
+    def _arrays(self) -> tuple[Any, Any]:
+        return ffi.new("cb_tensor *[]", self._n_in), ffi.new("cb_tensor *[]", self._n_out)
 
 
 def _apply(e: Equation, metas: dict[Var, Tensor]) -> None:

@@ -18,15 +18,17 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from ..dtypes import float64
+from ..dtypes import float64, uint8
 from ..errors import TraceError, message
 from ..op import Op, fail, wrap
 from ..ops.creation import full
 from ..ops.family import number
 from ..ops.random import Generator
 from ..tensor import Tensor, traced
-from ..trace import Leaf, Trace, TracerValue, _user_site, active, next_sequence, state
+from ..trace import Leaf, Trace, TracerValue, _user_site, active, line_of, next_sequence, state
 from .graph import Equation, Graph, Var
+from .numbers import Recipe, StagedFloat
+from .rebinding import Binding
 
 _address = "uintptr_t"
 
@@ -75,6 +77,11 @@ class _Meter(Generator):
     def __init__(self) -> None:
         super().__init__()
         self._seed = 0
+        self.taken: list[tuple[int, int, int]] = []
+
+    def take(self, kind: int, code: int, numel: int) -> tuple[int, int]:
+        self.taken.append((kind, code, numel))
+        return super().take(kind, code, numel)
 
 
 class StageTrace(Trace):
@@ -94,11 +101,18 @@ class StageTrace(Trace):
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
         self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
         self.guards: list[tuple[Var, Any]] = []
+        self.numbers: list[tuple[Var, Recipe]] = []  # inputs made of the arguments' floats
+        self.number_guards: list[tuple[Recipe, Any]] = []  # what Python read of them
         self.watched: list[tuple[Callable[[], Any], Any]] = []  # Python values and what they were
         self.made_eagerly: list[range] = []  # numbers of storages that belong to the outside
         self.generator: Generator | None = None
         self.drawn = 0
+        self.draws: list[tuple[int, int, int]] = []  # kind, dtype and number of what was drawn
         self.values: dict[Var, Tensor] = {}  # what was evaluated for Python to read
+        self.token: Var | None = None  # made by the last operation with effects
+
+    def is_staging(self) -> bool:
+        return True
 
     # ---- values ----
 
@@ -106,7 +120,8 @@ class StageTrace(Trace):
         """A tracer for an argument."""
         var = Var(wrap(lib.cb_as_meta(x._concrete)))
         self.inputs.append(var)
-        self.values[var] = x
+        if not x.is_meta:  # which stands for arguments of another shape
+            self.values[var] = x
         self.arguments.append((traced(StageValue(self, var)), var))
         return self.arguments[-1][0]
 
@@ -124,23 +139,23 @@ class StageTrace(Trace):
         self.values[var] = now
         return traced(StageValue(self, var))
 
+    def number(self, x: StagedFloat) -> Tensor:
+        """A 0-d tracer for a float among the arguments, promoted as numbers are."""
+        if x._var is None:
+            now = number(x._now)
+            x._var = Var(wrap(lib.cb_as_meta(now._v)))
+            self.numbers.append((x._var, x._recipe))
+            self.values[x._var] = now
+        return traced(StageValue(self, x._var))
+
     def var_of(self, t: Tensor) -> Var:
         """The value behind any tensor."""
         m = t._m
         if m is not None and m.trace is self:
             return (m.tracer or m).var
         if not t._v:
-            assert m is not None
-            trace = m.trace
-            raise TraceError(
-                message(
-                    "compile",
-                    "tensors of the current context",
-                    f"a tracer of a {'finished ' if trace and trace.finished else ''}"
-                    f"{trace.name if trace else 'transform'}",
-                    "Return it from the function instead of storing it.",
-                )
-            )
+            assert m is not None and m.trace is not None
+            raise m.trace.strayed("compile")
         address = int(ffi.cast(_address, t._v))
         known = self.captured.get(address)
         if known is None:
@@ -150,7 +165,7 @@ class StageTrace(Trace):
             if self.owns(t):
                 var = Var(meta, value=kept)
             else:
-                var = Var(meta, source=lambda: kept)
+                var = Var(meta, source=Binding(kept))
             self.values[var] = kept
             known = self.captured[address] = (kept, var)
         return known[1]
@@ -163,18 +178,24 @@ class StageTrace(Trace):
                 message(
                     "compile",
                     "results whose shapes follow from the shapes of the operands",
-                    f"{op.name}, whose result's shape depends on values",
+                    f"{op.name}, whose result's shape depends on values (at "
+                    f"{line_of(_user_site())})",
                     "Use where(), or compute it outside of the compiled function.",
                 )
             )
         inputs = [self.var_of(a) for a in args]
         if op.random:
             params = {**params, "generator": self._draw(op, inputs, params)}
+        ordered = op.ordered is not None
+        if ordered:
+            inputs = [self.token or self._first_token(), *inputs]
+            op = op.ordered  # type: ignore[assignment]
+        impl: Any = op.impl
         metas = [v.meta for v in inputs]
         state.trace = None  # kernels written in Python call public functions
         lib.cb_staging_begin()
         try:
-            made = op.impl(*metas, **params)
+            made = impl(*metas, **params)
         finally:
             lib.cb_staging_end()
             state.trace = self
@@ -187,7 +208,18 @@ class StageTrace(Trace):
             return traced(StageValue(self, var))
         outputs = [Var(y) for y in results]
         self.equations.append(Equation(op, inputs, params, outputs, _user_site()))
+        if ordered:
+            self.token, *outputs = outputs
+            if len(outputs) == 1:
+                return traced(StageValue(self, outputs[0]))
         return tuple([traced(StageValue(self, v)) for v in outputs])
+
+    def _first_token(self) -> Var:
+        nothing = full((0,), 0, dtype=uint8)
+        var = Var(wrap(lib.cb_as_meta(nothing._v)), value=nothing)
+        self.captured[int(ffi.cast(_address, nothing._v))] = (nothing, var)
+        self.values[var] = nothing
+        return var
 
     def _draw(self, op: Op, inputs: list[Var], params: dict[str, Any]) -> StagedDraw:
         generator = params["generator"]
@@ -198,7 +230,7 @@ class StageTrace(Trace):
                 message(
                     "compile",
                     "random numbers from one generator",
-                    "a second Generator",
+                    f"a second Generator (at {line_of(_user_site())})",
                     "Use one generator in a compiled function.",
                 )
             )
@@ -210,6 +242,7 @@ class StageTrace(Trace):
             lib.cb_staging_end()
         draw = StagedDraw(generator, self.drawn, (generator._seed, generator._offset))
         self.drawn += meter._offset
+        self.draws += meter.taken
         return draw
 
     # ---- what Python reads ----
@@ -226,7 +259,27 @@ class StageTrace(Trace):
         """The value of a part of the graph for the arguments of this call."""
         saved, state.trace = state.trace, None
         try:
-            for e in _needed(wanted, self.values):
+            needed = _needed(wanted, self.values)
+            read = [wanted, *[x for e in needed for x in e.inputs]]
+            if any(x.equation is None and x not in self.values for x in read):
+                raise TraceError(
+                    message(
+                        "compile",
+                        "numbers for Python that do not depend on arguments without memory",
+                        f"one that does (at {line_of(_user_site())})",
+                        "Use where() instead of `if`.",
+                    )
+                )
+            for e in needed:
+                if e.op.ordered is not None:
+                    raise TraceError(
+                        message(
+                            "compile",
+                            "numbers for Python that do not depend on ordered callbacks",
+                            f"one that needs a result of {e.op.name} (at {line_of(_user_site())})",
+                            "Pass ordered=False if calling it twice does no harm, or use where().",
+                        )
+                    )
                 params = e.params
                 draw = params.get("generator")
                 if isinstance(draw, StagedDraw):
@@ -312,7 +365,8 @@ class Staged:
 
     Attributes:
       graph: its outputs are the results, then new values for `writes`, then gradients for
-        `grads`, then guards.
+        `grads`, then guards, then the `token` of effects if there is one; its inputs are the
+        arguments, then `numbers`, made of the arguments' floats.
       writes: the tensors, or numbers of arguments, that the next outputs are copied into;
         `before`, by output, what they held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
@@ -341,8 +395,24 @@ class Staged:
         outputs += [trace.var_of(leaf.grad) for leaf in self.grads]  # type: ignore[arg-type]
         self.guards = [value for _, value in trace.guards]
         outputs += [var for var, _ in trace.guards]
-        self.graph = Graph(trace.inputs, trace.equations, outputs)
-        self.generator, self.drawn = trace.generator, trace.drawn
+        self.token = trace.token
+        outputs += [trace.token] if trace.token is not None else []
+        self.numbers, self.number_guards = trace.numbers, trace.number_guards
+        inputs = trace.inputs + [var for var, _ in trace.numbers]
+        self.graph = Graph(inputs, trace.equations, outputs)
+        self.bindings: list[Binding] = []
+        self.settle(trace)
+
+    def settle(self, trace: StageTrace) -> None:
+        """Takes up what the trace has captured by now."""
+        written = {id(t) for t in self.writes}
+        for _, var in trace.captured.values():
+            if isinstance(var.source, Binding):
+                var.source.fixed = id(var.source.tensor) in written
+        self.bindings = [
+            var.source for _, var in trace.captured.values() if isinstance(var.source, Binding)
+        ]
+        self.generator, self.drawn, self.draws = trace.generator, trace.drawn, trace.draws
         self.accumulated, self.watched = trace.accumulated, trace.watched
 
 

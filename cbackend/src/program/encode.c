@@ -29,6 +29,7 @@ static int family_of(const char *function) {
 }
 
 static bool is_fused(int call) { return !strcmp(cb_call_names[call], "cb_fused"); }
+static bool is_host(int call) { return !strcmp(cb_call_names[call], "cb_host_call"); }
 
 /* Calls visit on every word that holds an op code, with its family. `words` and `pool` are valid for the
  * signature already. */
@@ -162,6 +163,10 @@ cb_tensor *cb_program_encode(const cb_program *p, int n_captured, char **names) 
     for (int i = 0; i < p->n_in; i++)
         if (!cb_is_contiguous(p->known[i]))
             return cb_fail_null(CB_ERR_VALUE, "program: expected contiguous inputs. Record it on such.");
+    for (int k = 0; k < p->n_code; k++)
+        if (is_host(p->code[k].call))
+            return cb_fail_null(CB_ERR_UNSUPPORTED,
+                                "program: expected functions of this library only, got one of the host's.");
     int64_t n = 8 + 2 * ((int64_t)p->n_constants + n_captured) + p->n_results + 2 * (int64_t)p->n_code +
                 p->n_words + p->n_pool / 8;
     for (int i = 0; i < p->n_in - n_captured; i++) n += 3 + p->known[i]->ndim;
@@ -229,7 +234,8 @@ static int count_of(const char *text, size_t n) {
 
 static int known_function(const char *text, size_t n) {
     for (int i = 0; i < cb_call_count; i++)
-        if (strlen(cb_call_signatures[i].text) == n && !memcmp(cb_call_signatures[i].text, text, n)) return i;
+        if (strlen(cb_call_signatures[i].text) == n && !memcmp(cb_call_signatures[i].text, text, n))
+            return is_host(i) ? -1 : i;
     return -1;
 }
 

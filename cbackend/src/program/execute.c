@@ -125,6 +125,8 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
     int status = cb_program_execute(p, slots, seed, offset);
     for (int i = 0; i < p->n_results && !status; i++) results[i] = cb_retain(slots[p->results[i]]);
     for (int s = guarded ? 0 : n; s < p->n_slots; s++) cb_release(slots[s]);
+    for (int i = 0; i < n && p->given && !guarded; i++)
+        if (p->given[i]) cb_release(slots[i]);
     if (slots != few) free(slots);
     if (begin) {
         cb_profile_open(-1, -1, begin);

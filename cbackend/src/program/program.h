@@ -34,6 +34,7 @@ struct cb_program {
     GROWING(int32_t, results);
     GROWING(int32_t, overwritten); /* inputs that a sweep may write over */
     int n_in, n_slots;
+    bool *given;                   /* by input: a run uses it up; NULL where none is */
     int list, longest; /* while recording: tensors in this instruction's lists; at most */
     bool loaded, writes; /* it came from a file; some instruction writes to a tensor it is given */
     cb_tensor **result_metas; /* of a loaded one */

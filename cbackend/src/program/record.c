@@ -273,7 +273,8 @@ int cb_program_plan(cb_program *p) {
         for (int i = 0; i < c->nreads; i++) last_use[p->reads[c->reads + i]] = k;
     }
     /* constants are never freed, results only at the end */
-    for (int s = 0; s < p->n_in; s++) last_use[s] = -1;
+    for (int s = 0; s < p->n_in; s++)
+        if (!p->given || !p->given[s]) last_use[s] = -1;
     for (int i = 0; i < p->n_constants; i++) last_use[p->constants[i].slot] = -1;
     for (int i = 0; i < p->n_results; i++) last_use[p->results[i]] = -1;
     for (int k = 0; k < p->n_code && !p->failed; k++) {
@@ -294,6 +295,20 @@ int cb_program_plan(cb_program *p) {
     }
     free(last_use);
     return p->failed;
+}
+
+int cb_program_give(cb_program *p, int n, const int64_t *inputs) {
+    if (!p || p != recording || p->failed)
+        return cb_fail(CB_ERR_VALUE, "program: expected the program that this thread records.");
+    if (!p->given) p->given = calloc((size_t)p->n_in + 1, sizeof *p->given);
+    if (!p->given) return cb_fail(CB_ERR_MEMORY, "program: expected memory for its inputs.");
+    for (int i = 0; i < n; i++) {
+        if (inputs[i] < 0 || inputs[i] >= p->n_in)
+            return cb_fail(CB_ERR_INDEX, "program: expected an input in [0, %d), got %lld.", p->n_in,
+                           (long long)inputs[i]);
+        p->given[inputs[i]] = true;
+    }
+    return CB_OK;
 }
 
 int cb_program_end(cb_program *p, int n, cb_tensor *const *results, const int64_t *into) {
@@ -326,6 +341,7 @@ void cb_program_free(cb_program *p) {
     free(p->constants);
     free(p->results);
     free(p->overwritten);
+    free(p->given);
     free(p->places);
     free(p);
 }

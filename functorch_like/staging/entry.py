@@ -1,0 +1,151 @@
+"""A staged function as something to run: its program, and what happens around a run."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cbackend import check, lib
+
+from ..errors import message
+from ..op import wrap
+from ..ops.family import number
+from ..tensor import Tensor
+from ..trace import clock
+from .graph import Graph
+from .numbers import same
+from .passes import optimize
+from .program import Program
+from .rebinding import Watch
+from .stage import Staged
+
+
+class Entry:
+    """A program for arguments of one kind, and what happens around its runs.
+
+    Args:
+      function: where captured tensors are looked for.
+      n_kept: the last outputs, which are kept for the backward pass.
+      given: numbers of the arguments' tensors that a run uses up.
+    """
+
+    def __init__(
+        self,
+        staged: Staged,
+        definition: Any,
+        function: Any,
+        n_kept: int = 0,
+        given: Sequence[int] = (),
+    ):
+        self.staged, self._n_kept, self._given = staged, n_kept, given
+        # a guard that fails must find everything as it was
+        into = None if staged.guards else staged.before
+        self.program = Program(optimize(staged.graph), into, given)
+        # and before it is known to hold, nothing may be used up or have an effect outside
+        self._guards_first = None
+        if staged.guards and (staged.token is not None or given):
+            graph, n = staged.graph, len(staged.guards)
+            end = len(graph.outputs) - n_kept - (staged.token is not None)
+            alone = Graph(graph.inputs, graph.equations, graph.outputs[end - n : end])
+            self._guards_first = Program(optimize(alone))
+        self.definition = definition  # of the result
+        self.watch = Watch(staged.bindings, function)
+        self._conditional = bool(staged.watched or staged.accumulated or staged.number_guards)
+        self.free = not self._conditional and not len(self.watch)  # may always run
+        self.pure = not (
+            staged.writes or staged.grads or staged.cleared or staged.guards
+            or staged.generator is not None or staged.token is not None
+        )  # fmt: skip
+        n = staged.n_results
+        self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
+
+    def may_run(self, floats: Sequence[float]) -> bool:
+        """Are the tensors it captured and the Python values it depends on as they were?"""
+        watch = self.watch
+        if not (watch.unchanged() or watch.follow()):
+            return False
+        if not self._conditional:
+            return True
+        staged = self.staged
+        try:
+            return (
+                all(same(recipe(floats), value) for recipe, value in staged.number_guards)
+                and all(read() == value for read, value in staged.watched)
+                and all((leaf.grad is None) == was_none for leaf, was_none in staged.accumulated)
+            )
+        except ArithmeticError:  # of numbers that cannot be computed with now
+            return False
+
+    def call(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
+        """As run, or False where it may not run."""
+        return self.run_on(tensors, floats) if self.may_run(floats) else False
+
+    def run_on(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
+        """As run, of tensors."""
+        donors = [tensors[i] for i in self._given]
+        if donors:
+            self._check_donors(tensors, donors)
+        return self.run([t._v for t in tensors], floats, donors)
+
+    def _check_donors(self, tensors: list[Tensor], donors: list[Tensor]) -> None:
+        others = {id(b.tensor) for b in self.staged.bindings}
+        for t in donors:
+            if id(t) in others or sum(other is t for other in tensors) > 1:
+                raise ValueError(
+                    message(
+                        "compile",
+                        "a donated tensor that the function gets once",
+                        "one that is also captured, or another argument",
+                        "Donate a clone.",
+                    )
+                )
+
+    def _hold(self, values: Sequence[Tensor]) -> bool:
+        """Are the guards' values those at staging?"""
+        for value, t in zip(self.staged.guards, values, strict=True):
+            now = t.item()
+            if now != value and not (now != now and value != value):  # nan is nan
+                return False
+        return True
+
+    def run(
+        self, handles: list[Any], floats: Sequence[float], donors: Sequence[Tensor] = ()
+    ) -> Any:
+        """The results, and what is kept; None for other shapes, False for other guards' values."""
+        staged = self.staged
+        if staged.numbers:
+            numbers = [number(recipe(floats)) for _, recipe in staged.numbers]
+            handles = handles + [t._v for t in numbers]
+        generator = staged.generator
+        start = (0, 0) if generator is None else (generator._seed, generator._offset)
+        if self._guards_first is not None:
+            values = self._guards_first.run(handles, *start)
+            if values is None:
+                return None
+            if not self._hold([wrap(h) for h in values]):
+                return False
+        out = self.program.run(handles, *start, donors)
+        if out is None:
+            return None
+        made = [wrap(h) for h in out]
+        if self.pure:
+            return made
+        n, end_writes, end_grads = self._slices
+        if not self._hold(made[end_grads : end_grads + len(staged.guards)]):
+            return False
+        if staged.writes:
+            clock[0] += 1
+            for target, value in zip(staged.writes, made[n:end_writes], strict=True):
+                if isinstance(target, int) and target in self._given:
+                    continue
+                handle = handles[target] if isinstance(target, int) else target._v
+                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
+        for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
+            leaf.grad = grad
+        for leaf in staged.cleared:
+            leaf.grad = None
+        if generator is not None:
+            generator._offset += staged.drawn
+        return made[:n] + made[len(made) - self._n_kept :] if self._n_kept else made[:n]

@@ -1,0 +1,72 @@
+"""What cannot be written down as a program says where it stands and what to do instead."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy
+import pytest
+
+import functorch_like as ft
+
+UNWRITABLE = {
+    "print": lambda x: print(x),
+    "text": lambda x: str(x.sum()),
+    "f-string": lambda x: f"{x}",
+    "format": lambda x: f"{x.sum():.3f}",
+    "numpy": lambda x: x.numpy(),
+    "asarray": lambda x: numpy.asarray(x),
+    "ufunc": lambda x: numpy.sin(x),
+    "tolist": lambda x: x.tolist(),
+    "address": lambda x: x.data_ptr(),
+    "dlpack": lambda x: x.__dlpack__(),
+    "pickle": lambda x: pickle.dumps(x),
+}
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+@pytest.mark.parametrize(
+    "transform", [lambda f: f, ft.vmap, ft.grad], ids=["plain", "vmap", "grad"]
+)
+def test_names_the_line_and_the_way_out(name, transform):
+    read = UNWRITABLE[name]
+
+    def f(x):
+        read(x * 2)
+        return x.sum()
+
+    line = read.__code__.co_firstlineno
+    with pytest.raises(ft.TraceError, match=rf"test_effects.py:{line}\).*callback\(") as caught:
+        ft.compile(transform(f))(ft.ones(3) if transform is not ft.vmap else ft.ones(2, 3))
+    assert "being compiled" in str(caught.value)
+
+
+def test_shapes_from_values_name_the_line():
+    def f(x):
+        return x[x > 0]
+
+    line = f.__code__.co_firstlineno + 1
+    with pytest.raises(ft.TraceError, match=rf"nonzero.*test_effects.py:{line}"):
+        ft.compile(f)(ft.ones(3))
+
+
+def test_outside_of_compile_tracers_can_be_looked_at(capsys):
+    ft.vmap(lambda x: (print(x), x)[1])(ft.ones(2))
+    assert "Traced(tensor([1., 1.]), mapped over dim 0" in capsys.readouterr().out
+    seen = []
+    ft.compile(lambda x: (seen.append(repr(x)), x)[1])(ft.ones(2))  # for debuggers
+    assert seen == ["Traced(shape=[2], within compile)"]
+
+
+def test_leaked_tracers_can_be_printed():
+    kept = []
+    ft.compile(lambda x: (kept.append(x * 2), x)[1])(ft.ones(2))
+    assert "Traced" in str(kept[0])
+    with pytest.raises(ft.TraceError, match="finished compile"):
+        kept[0] + 1
+
+
+def test_counting_lanes_does_not_mind(capsys):
+    f = ft.vmap(lambda x: (print(x), x * 2)[1], chunk_size="auto")
+    assert f(ft.ones(5)).shape == (5,)
+    assert "mapped over dim 0" in capsys.readouterr().out
