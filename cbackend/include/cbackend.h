@@ -406,6 +406,10 @@ int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
  * written over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into);
+/* The same steps for n2 sets of operands in one parallel sweep: xs and out hold set after set, each set as
+ * cb_fused would take and give it; reuse and into have a word a set, or are NULL. */
+int cb_fused_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+                  int n2, const int64_t *reuse, const int64_t *into);
 /* CFFI-END */
 
 #if defined(__GNUC__)

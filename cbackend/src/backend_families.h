@@ -69,4 +69,4 @@ int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tenso
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused elementwise steps: fused.h */
-int (*fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);
+int (*fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);

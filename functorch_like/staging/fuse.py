@@ -1,7 +1,9 @@
 """Fusion: elementwise equations of one shape that feed each other become one sweep (cb_fused).
 
 A group grows in the order of the graph: an equation joins the group of a value it reads, unless
-something outside the group lies between them. Groups that meet in an equation become one.
+something outside the group lies between them. Groups that meet in an equation become one. Groups of
+the same steps whose results only the outside gets (the updates of all parameters) become one
+sweep over sets of operands.
 """
 
 # pyright: reportPrivateUsage=false
@@ -20,6 +22,7 @@ _CAST = 3
 _MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 48, 24
 _DIVISIONS = {"floor_divide", "trunc_divide", "remainder", "fmod"}  # integers: zero is an error
 _codes: dict[Any, int] = {}
+Users = dict[Var, list[Equation | None]]  # None: the outside
 
 
 class Group:
@@ -27,9 +30,10 @@ class Group:
 
     Attributes:
       inputs, outputs: what it reads from and gives to the rest.
+      steps: its code; None where it runs as single operations.
     """
 
-    __slots__ = ("equations", "first", "inputs", "last", "outputs", "shape")
+    __slots__ = ("equations", "first", "inputs", "last", "outputs", "shape", "steps")
 
     def __init__(self, e: Equation, place: int):
         self.equations = [e]
@@ -37,12 +41,28 @@ class Group:
         self.shape = e.outputs[0].shape
         self.inputs: list[Var] = []
         self.outputs: list[Var] = []
+        self.steps: Steps | None = None
 
 
-def fuse(graph: Graph) -> list[Equation | Group]:
+class Sets:
+    """Groups of the same steps that run as one sweep."""
+
+    __slots__ = ("groups", "inputs", "outputs")
+
+    def __init__(self, groups: list[Group]):
+        self.groups = groups
+        self.inputs = list(dict.fromkeys(x for group in groups for x in group.inputs))
+        self.outputs = [y for group in groups for y in group.outputs]
+
+
+Item = Equation | Group | Sets
+
+
+def fuse(graph: Graph) -> list[Item]:
     """What to run, in order."""
     group_of: dict[Equation, Group] = {}
     place = {e: i for i, e in enumerate(graph.equations)}
+    users = _users(graph)
     for e in graph.equations:
         if not _can_fuse(e):
             continue
@@ -52,13 +72,50 @@ def fuse(graph: Graph) -> list[Equation | Group]:
             other = group_of.get(x.equation) if x.equation is not None else None
             if other is None or other is mine or other.shape != mine.shape:
                 continue
-            if _may_merge(other, mine, group_of, place):
+            if _may_merge(other, mine, group_of, place, users):
                 _merge(other, mine, group_of)
                 mine = other
-    users = _users(graph)
+    item_of: dict[Equation, Item] = {}
     for group in dict.fromkeys(group_of.values()):
-        _close(group, users)
-    return _ordered(graph, group_of)
+        group.equations.sort(key=place.__getitem__)
+        for part in _fitting(group, users):
+            item_of.update(dict.fromkeys(part.equations, part))
+    _gather(item_of, users)
+    return _ordered(graph, item_of)
+
+
+def _fitting(group: Group, users: Users) -> list[Group]:
+    """The group, in as many parts as the limits of cb_fused ask for."""
+    _close(group, users)
+    n, group.steps = len(group.equations), None
+    if n == 1:
+        return [group]
+    group.steps = Steps(group)
+    if group.steps.fits(len(group.outputs)):
+        return [group]
+    parts = []
+    for equations in (group.equations[: n // 2], group.equations[n // 2 :]):
+        part = Group(equations[0], group.first)
+        part.equations = equations
+        parts += _fitting(part, users)
+    return parts
+
+
+def _gather(item_of: dict[Equation, Item], users: Users) -> None:
+    """Joins groups that nothing else in the graph reads, by their steps."""
+    alike: dict[tuple[int, ...], list[Group]] = {}
+    for group in dict.fromkeys(item_of.values()):
+        assert isinstance(group, Group)
+        if group.steps is None:
+            continue
+        inside = set(group.equations)
+        used = [user for y in group.outputs for user in users[y]]
+        if all(user is None or user in inside for user in used):
+            alike.setdefault(tuple(group.steps.code), []).append(group)
+    for groups in alike.values():
+        if len(groups) > 1:
+            together = Sets(groups)
+            item_of.update((e, together) for group in groups for e in group.equations)
 
 
 def _can_fuse(e: Equation) -> bool:
@@ -83,7 +140,7 @@ def _code(e: Equation) -> int:
 
 
 def _may_merge(
-    a: Group, b: Group, group_of: dict[Equation, Group], place: dict[Equation, int]
+    a: Group, b: Group, group_of: dict[Equation, Group], place: dict[Equation, int], users: Users
 ) -> bool:
     """Small enough together, and no path from one to the other that leaves both?"""
     together = a.equations + b.equations
@@ -93,7 +150,9 @@ def _may_merge(
     for e in together:
         inputs.update(e.inputs)
         made.update(e.outputs)
-    if len(inputs - made) > _MAX_TENSORS - 5:
+    members = set(together)
+    given = sum(any(user not in members for user in users.get(y, ())) for y in made)
+    if len(inputs - made) + given > _MAX_TENSORS:
         return False
     for x in inputs - made:
         if x.equation is not None and _reaches(x.equation, {a, b}, group_of, place):
@@ -136,8 +195,8 @@ def _merge(into: Group, group: Group, group_of: dict[Equation, Group]) -> None:
         group_of[e] = into
 
 
-def _users(graph: Graph) -> dict[Var, list[Equation | None]]:
-    users: dict[Var, list[Equation | None]] = {}
+def _users(graph: Graph) -> Users:
+    users: Users = {}
     for e in graph.equations:
         for x in e.inputs:
             users.setdefault(x, []).append(e)
@@ -146,7 +205,7 @@ def _users(graph: Graph) -> dict[Var, list[Equation | None]]:
     return users
 
 
-def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
+def _close(group: Group, users: Users) -> None:
     """Settles what the group reads and gives."""
     members = set(group.equations)
     made = {y for e in group.equations for y in e.outputs}
@@ -161,11 +220,11 @@ def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
     ]
 
 
-def _ordered(graph: Graph, group_of: dict[Equation, Group]) -> list[Equation | Group]:
-    """Groups and single equations, each after what it reads."""
-    order: dict[Equation | Group, None] = {}
+def _ordered(graph: Graph, item_of: dict[Equation, Item]) -> list[Item]:
+    """Sweeps and single equations, each after what it reads."""
+    order: dict[Item, None] = {}
     for wanted in graph.equations:
-        stack: list[tuple[Equation | Group, bool]] = [(group_of.get(wanted, wanted), False)]
+        stack: list[tuple[Item, bool]] = [(item_of.get(wanted, wanted), False)]
         while stack:
             item, ready = stack.pop()
             if item in order:
@@ -176,7 +235,7 @@ def _ordered(graph: Graph, group_of: dict[Equation, Group]) -> list[Equation | G
             stack.append((item, True))
             for x in item.inputs:
                 if x.equation is not None:
-                    stack.append((group_of.get(x.equation, x.equation), False))
+                    stack.append((item_of.get(x.equation, x.equation), False))
     return list(order)
 
 
@@ -204,10 +263,9 @@ class Steps:
             *results,
         ]
 
-    @property
-    def fits(self) -> bool:
+    def fits(self, results: int) -> bool:
         """Is it within the limits of cb_fused?"""
-        return len(self._steps) <= 64
+        return len(self._steps) <= 64 and len(self.operands) + results <= _MAX_TENSORS
 
     def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
         padded = [*operands, 0, 0][:3]

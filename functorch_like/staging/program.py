@@ -11,7 +11,7 @@ from cbackend import ffi, lib, raise_error
 
 from ..op import wrap
 from ..tensor import Tensor
-from .fuse import Group, Steps, fuse
+from .fuse import Group, Sets, fuse
 from .graph import Equation, Graph, Var
 from .log import milliseconds, write
 
@@ -45,6 +45,8 @@ class Program:
             for item in fuse(graph):
                 if isinstance(item, Group):
                     self._fused(item, metas)
+                elif isinstance(item, Sets):
+                    self._fused_sets(item, metas)
                 else:
                     _apply(item, metas)
             results = [metas[v] for v in graph.outputs]
@@ -81,8 +83,8 @@ class Program:
         return [ffi.string(lib.cb_program_call(self._p, i)).decode() for i in range(len(self))]
 
     def _fused(self, group: Group, metas: dict[Var, Tensor]) -> None:
-        steps = Steps(group) if len(group.equations) > 1 else None
-        if steps is None or not steps.fits or len(steps.operands) + len(group.outputs) > 16:
+        steps = group.steps
+        if steps is None:
             for e in group.equations:
                 _apply(e, metas)
             return
@@ -94,6 +96,19 @@ class Program:
             raise_error()
         self.fused += 1
         for v, handle in zip(group.outputs, out, strict=True):
+            metas[v] = wrap(handle)
+
+    def _fused_sets(self, sets: Sets, metas: dict[Var, Tensor]) -> None:
+        n, code = len(sets.groups), sets.groups[0].steps.code  # type: ignore[union-attr]
+        out = ffi.new("cb_tensor *[]", len(sets.outputs))
+        operands = [metas[v]._v for g in sets.groups for v in g.steps.operands]  # type: ignore[union-attr]
+        words = [0] * n
+        if lib.cb_fused_sets(
+            len(operands), operands, len(code), code, len(out), out, n, words, words
+        ):
+            raise_error()
+        self.fused += n
+        for v, handle in zip(sets.outputs, out, strict=True):
             metas[v] = wrap(handle)
 
     def run(self, arguments: list[Any], seed: int, offset: int) -> Any:

@@ -63,4 +63,4 @@ int CB_FN(fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_t
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused.c */
-int CB_FN(fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);
+int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);
