@@ -50,4 +50,6 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .fft_r2c = CB_FN(fft_r2c),
     .fft_c2r = CB_FN(fft_c2r),
     .optim_step = CB_FN(optim_step),
+    .lstm_cell = CB_FN(lstm_cell),
+    .lstm_cell_grad = CB_FN(lstm_cell_grad),
 };
