@@ -12,18 +12,22 @@ from typing import Any
 
 from cbackend import lib
 
+from ..dtypes import DTYPES
 from ..op import TABLE, wrap
 from ..ops.creation import eye
+from ..ops.family import number
 from ..tensor import Tensor
 from ..trace import state
 from .graph import Equation, Graph, Var, is_number
 from .rewriting import apart_from, applied, moved, rewritten
 
+EXACT = 1 << 24  # integers up to here are float32 numbers; 16-bit floats are computed in float32
 MAX_ELEMENTS = 1 << 16  # of a folded result: programs keep it as long as they live
 
 
 def share_numbers(graph: Graph) -> Graph:
-    """Equal numbers are one value, which takes one operand of a sweep."""
+    """Equal numbers are one value, which takes one operand of a sweep; 2 beside floats is 2.0."""
+    graph = _with_floats(graph)
     place: dict[Var, Var] = {}
     seen: dict[Any, Var] = {}
     for v in graph.outside():
@@ -32,6 +36,34 @@ def share_numbers(graph: Graph) -> Graph:
             place[v] = seen.setdefault((v.code, v.meta._v.flags & 1, repr(number)), v)
     place = {v: w for v, w in place.items() if v is not w}
     return rewritten(graph, place, [moved(e, place) for e in graph.equations])
+
+
+def _with_floats(graph: Graph) -> Graph:
+    """Python integers that are operands beside floating-point tensors as floats."""
+    floats: dict[Var, Var] = {}
+    kept = []
+    for e in graph.equations:
+        y = e.outputs[0]
+        if (
+            e.op.family in ("binary", "ternary")
+            and DTYPES[y.code].is_floating_point
+            and any(x.code == y.code and not x.meta._v.flags & 1 for x in e.inputs)
+        ):
+            e = moved(e, {x: floats.setdefault(x, _float(x)) for x in e.inputs if _is_integer(x)})
+        kept.append(e)
+    return rewritten(graph, {}, kept)
+
+
+def _is_integer(x: Var) -> bool:
+    if not is_number(x) or not x.meta._v.flags & 1:
+        return False
+    value = x.value.item()  # type: ignore[union-attr]
+    return type(value) is int and abs(value) <= EXACT
+
+
+def _float(x: Var) -> Var:
+    value = number(float(x.value.item()))  # type: ignore[union-attr]
+    return Var(wrap(lib.cb_as_meta(value._v)), value=value)
 
 
 def fold_constants(graph: Graph) -> Graph:

@@ -10,6 +10,7 @@ sweep over sets of operands.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from cbackend import lib
@@ -19,7 +20,9 @@ from .graph import Equation, Graph, Var
 
 _FAMILIES = {"unary": 0, "binary": 1, "ternary": 2}
 _CAST = 3
-_MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 48, 24
+_MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 192, 64
+# equations of a group: more registers than caches hold cost more than a second sweep
+_FEW, _MANY, _SMALL = 40, 176, 64  # many for results of a few elements
 _DIVISIONS = {"floor_divide", "trunc_divide", "remainder", "fmod"}  # integers: zero is an error
 _codes: dict[Any, int] = {}
 Users = dict[Var, list[Equation | None]]  # None: the outside
@@ -144,7 +147,7 @@ def _may_merge(
 ) -> bool:
     """Small enough together, and no path from one to the other that leaves both?"""
     together = a.equations + b.equations
-    if len(together) > _MAX_STEPS - 8:
+    if len(together) > (_MANY if prod(a.shape) <= _SMALL else _FEW):
         return False
     inputs, made = set(), set()
     for e in together:
@@ -265,7 +268,27 @@ class Steps:
 
     def fits(self, results: int) -> bool:
         """Is it within the limits of cb_fused?"""
-        return len(self._steps) <= 64 and len(self.operands) + results <= _MAX_TENSORS
+        return (
+            len(self._steps) <= _MAX_STEPS
+            and len(self.operands) + results <= _MAX_TENSORS
+            and self._registers() <= _MAX_REGISTERS
+        )
+
+    def _registers(self) -> int:
+        """How many results of steps are wanted at one time; cb_fused counts the same."""
+        last = list(range(len(self._steps)))
+        for j, step in enumerate(self._steps):
+            for at in step[4 : 5 + min(step[0], 2) if step[0] != _CAST else 5]:
+                if at < 0:
+                    last[-1 - at] = j
+        busy: list[int] = []  # by register, when its holder is read last
+        for j, end in enumerate(last):
+            free = next((i for i, until in enumerate(busy) if until < j), None)
+            if free is None:
+                busy.append(end)
+            else:
+                busy[free] = end
+        return len(busy)
 
     def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
         padded = [*operands, 0, 0][:3]

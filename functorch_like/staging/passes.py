@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..dtypes import DTYPES
+from ..op import TABLE
 from .constants import drop_unit_products, fold_constants, share_numbers
 from .graph import Equation, Graph, Var, is_number
 from .joins import join_slices
@@ -21,6 +23,7 @@ _IDENTITIES = {
     "to_dtype", "to_integer", "reshape", "view", "expand", "permute", "transpose", "squeeze",
     "alias", "detach", "contiguous", "clone", "to_device",
 }  # fmt: skip
+_COMMUTATIVE = {"add", "mul"}  # bitwise so
 _MOVES = {"permute", "transpose"}  # the same shape does not make these an identity
 
 
@@ -31,8 +34,19 @@ def optimize(graph: Graph) -> Graph:
     return graph
 
 
+def plain_products(graph: Graph) -> Graph:
+    """Products by a conjugate, which derivatives are made of, are plain ones for real numbers."""
+    mul = TABLE["mul"]
+    kept = []
+    for e in graph.equations:
+        if e.op.name == "mul_conj" and not DTYPES[e.outputs[0].code].is_complex:
+            e = Equation(mul, e.inputs, e.params, e.outputs, e.site)
+        kept.append(e)
+    return rewritten(graph, {}, kept)
+
+
 def simplify(graph: Graph) -> Graph:
-    """Removes operations that change nothing: x * 1, x + 0, casts and reshapes to what x is."""
+    """Removes operations that change nothing: x * 1, --x, casts and reshapes to what x is."""
     place: dict[Var, Var] = {}
     kept = []
     # memory that the caller gets, or that an output is a view of, stays apart from its source
@@ -62,6 +76,9 @@ def _unchanged(e: Equation) -> Var | None:
         return e.inputs[0]
     if name == "mul" and _like(e.inputs[1], e) and _is_number(e.inputs[0], 1):
         return e.inputs[1]
+    if name == "neg":
+        inner = e.inputs[0].equation
+        return inner.inputs[0] if inner is not None and inner.op is e.op else None
     if name in _IDENTITIES and _like(e.inputs[0], e):
         if name in _MOVES:
             dims = e.params.get("dims")
@@ -101,6 +118,8 @@ def merge_equal(graph: Graph) -> Graph:
 
 def _key(e: Equation) -> Any:
     inputs = tuple([_number_key(x) for x in e.inputs])
+    if e.op.name in _COMMUTATIVE and len(inputs) == 2:
+        inputs = tuple(sorted(inputs, key=hash))
     params = tuple([(k, type(v), v) for k, v in e.params.items()])
     key = (e.op, inputs, params)
     try:
@@ -129,6 +148,6 @@ def drop_unused(graph: Graph) -> Graph:
 
 
 PASSES = (
-    fold_constants, simplify, share_numbers, merge_equal, join_slices, drop_unit_products,
-    drop_unused,
+    fold_constants, plain_products, simplify, share_numbers, merge_equal, join_slices,
+    drop_unit_products, drop_unused,
 )  # fmt: skip

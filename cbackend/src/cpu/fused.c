@@ -122,7 +122,8 @@ static void describe(sweep *w, cb_tensor *const *outs, cb_tensor *const *xs) {
             .data = x->data, .from = x->dtype, .to = to, .direct = CB_FN(space_dense)(&w->space, k)};
         if (k >= f->nout) w->number[k - f->nout] = x->numel == 1 && outs[0]->numel > 1;
     }
-    w->tile = CB_MIN(f->nregs > 6 ? CB_TILE / 2 : CB_TILE, outs[0]->numel);
+    int64_t tile = f->nregs > 24 ? CB_TILE / 8 : f->nregs > 6 ? CB_TILE / 2 : CB_TILE;
+    w->tile = CB_MIN(tile, outs[0]->numel);
     w->streams = outs[0]->numel > 16 * CB_TILE;
     w->room = (w->tile * max_size(f, xs) + 63) / 64 * 64;
 }

@@ -287,6 +287,15 @@ static void mark_freed(cb_program *p, const cb_instruction *c) {
     }
 }
 
+/* Code that does not hold together is left for the call itself to complain about. */
+static void prepare(const cb_program *p, cb_instruction *c, bool in_sets) {
+    const cb_word *a = p->words + c->words;
+    int64_t sets = in_sets ? a[6].i : 1, n = a[0].i, ncode = a[2].i, nout = a[4].i;
+    if (sets < 1 || n % sets || nout % sets || a[3].i < 0) return;
+    c->steps = cb_fused_prepare((int)(n / sets), (int)ncode, (const int64_t *)(p->pool + a[3].i),
+                                (int)(nout / sets));
+}
+
 int cb_program_plan(cb_program *p) {
     int32_t *last_use = calloc((size_t)p->n_slots + 1, sizeof *last_use);
     if (!last_use) return p->failed = CB_ERR_MEMORY;
@@ -315,7 +324,9 @@ int cb_program_plan(cb_program *p) {
             if (last_use[c->out + i] == k) PUSH(p, dead, c->out + i);
         c->ndead = p->n_dead - c->dead;
         if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 2].u = freed;
-        if (!p->failed && !p->loaded && !strcmp(cb_call_names[c->call], "cb_fused_sets")) mark_freed(p, c);
+        bool sets = !strcmp(cb_call_names[c->call], "cb_fused_sets");
+        if (sets && !p->failed && !p->loaded) mark_freed(p, c);
+        if (!p->failed && (sets || !strcmp(cb_call_names[c->call], "cb_fused"))) prepare(p, c, sets);
     }
     free(last_use);
     return p->failed;
@@ -338,6 +349,7 @@ void cb_program_free(cb_program *p) {
         recording = NULL;
         cb_staging_end();
     }
+    for (int k = 0; k < p->n_code; k++) free(p->code[k].steps);
     for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
     for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
     for (int i = 0; p->result_metas && i < p->n_results; i++) cb_release(p->result_metas[i]);
