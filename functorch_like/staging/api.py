@@ -40,6 +40,8 @@ class Entry:
             staged.writes or staged.grads or staged.cleared or staged.guards or staged.watched
             or staged.accumulated or staged.generator is not None
         )  # fmt: skip
+        # gradients that the program does not read make room for the new ones
+        self._drops = not staged.guards and all(was_none for _, was_none in staged.accumulated)
         n = staged.n_results
         self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
 
@@ -54,6 +56,9 @@ class Entry:
         """The results' handles; None for other shapes, False for other values in a guard."""
         staged = self.staged
         generator = staged.generator
+        if self._drops:
+            for leaf in staged.grads:
+                leaf.grad = None
         if generator is None:
             out = self.program.run(handles, 0, 0)
         else:
@@ -70,9 +75,9 @@ class Entry:
                 return False
         if staged.writes:
             clock[0] += 1
-            for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                handle = handles[target] if isinstance(target, int) else target._v
-                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
+            targets = [handles[t] if isinstance(t, int) else t._v for t in staged.writes]
+            # of themselves: only marks them
+            check(lib.cb_copy_all_into(len(targets), targets, out[n:end_writes], clock[0]))
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
             leaf.grad = grad
         for leaf in staged.cleared:

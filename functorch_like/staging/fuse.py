@@ -23,6 +23,7 @@ _CAST = 3
 _MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 192, 64
 # equations of a group: more registers than caches hold cost more than a second sweep
 _FEW, _MANY, _SMALL = 40, 176, 64  # many for results of a few elements
+_LARGE = 1 << 16  # elements: a sweep of one step may write over its operand
 _DIVISIONS = {"floor_divide", "trunc_divide", "remainder", "fmod"}  # integers: zero is an error
 _codes: dict[Any, int] = {}
 Users = dict[Var, list[Equation | None]]  # None: the outside
@@ -67,7 +68,7 @@ def fuse(graph: Graph) -> list[Item]:
     place = {e: i for i, e in enumerate(graph.equations)}
     users = _users(graph)
     for e in graph.equations:
-        if not _can_fuse(e):
+        if e.pinned or not _can_fuse(e):
             continue
         mine = Group(e, place[e])
         group_of[e] = mine
@@ -91,10 +92,10 @@ def _fitting(group: Group, users: Users) -> list[Group]:
     """The group, in as many parts as the limits of cb_fused ask for."""
     _close(group, users)
     n, group.steps = len(group.equations), None
-    if n == 1:
+    if n == 1 and prod(group.shape) < _LARGE:
         return [group]
     group.steps = Steps(group)
-    if group.steps.fits(len(group.outputs)):
+    if n == 1 or group.steps.fits(len(group.outputs)):
         return [group]
     parts = []
     for equations in (group.equations[: n // 2], group.equations[n // 2 :]):
@@ -109,7 +110,7 @@ def _gather(item_of: dict[Equation, Item], users: Users) -> None:
     alike: dict[tuple[int, ...], list[Group]] = {}
     for group in dict.fromkeys(item_of.values()):
         assert isinstance(group, Group)
-        if group.steps is None:
+        if len(group.equations) == 1:
             continue
         inside = set(group.equations)
         used = [user for y in group.outputs for user in users[y]]

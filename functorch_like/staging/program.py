@@ -13,7 +13,8 @@ from ..op import wrap
 from ..tensor import Tensor
 from .fuse import Group, Sets, fuse
 from .graph import Equation, Graph, Var
-from .log import milliseconds, write
+from .log import milliseconds, passed, write
+from .remat import rematerialize
 
 
 class Program:
@@ -27,6 +28,7 @@ class Program:
 
     def __init__(self, graph: Graph, into: dict[int, Var] | None = None):
         started = perf_counter()
+        graph = passed(rematerialize, graph)
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
         self._graph = graph

@@ -9,6 +9,8 @@ import functorch_like as ft
 import nn
 from functorch_like import tree
 from functorch_like.staging import fuse as fusion
+from functorch_like.staging import remat
+from functorch_like.staging.budget import peak_bytes
 from functorch_like.staging.graph import Graph
 from functorch_like.staging.passes import PASSES
 from functorch_like.staging.stage import stage
@@ -294,3 +296,86 @@ def test_gelu_slopes(approximate):
     wild = ft.tensor([float("inf"), float("-inf"), float("nan"), 1e30, -1e30])
     slopes = ft.grad(lambda x: nn.functional.gelu(x, approximate=approximate).sum())(wild)
     assert_close(slopes, ft.tensor([1.0, 0.0, float("nan"), 1.0, 0.0]), equal_nan=True)
+
+
+# ---- rematerialisation ----
+
+
+def _deep(layers):
+    def loss(ws, x):
+        for w in ws:
+            h = nn.functional.layer_norm(x, x.shape[-1:])
+            x = x + nn.functional.gelu(h @ w) @ w.T
+        return x.square().mean()
+
+    ft.manual_seed(0)
+    return ft.grad(loss), [ft.randn(8, 32) * 0.1 for _ in range(layers)], ft.randn(64, 8)
+
+
+@pytest.fixture
+def eager_remat(monkeypatch):
+    monkeypatch.setattr(remat, "LEAST", 0)
+    monkeypatch.setattr(remat, "SMALL", 0)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_values_computed_again_are_the_same():
+    f, ws, x = _deep(6)
+    leaves = [*ws, x]
+    graph = stage(lambda xs: f(xs[:-1], xs[-1]), leaves).graph
+    for rewrite in PASSES:
+        graph = rewrite(graph)
+    again = remat.rematerialize(graph)
+    check(again)
+    assert names(again).count("gelu") > names(graph).count("gelu")
+    assert peak_bytes(again) < 0.75 * peak_bytes(graph)
+    for a, b in zip(ft.compile(f)(ws, x), f(ws, x), strict=True):
+        assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_draws_and_results_are_not_computed_again():
+    def f(x):
+        y = x.sin()
+        z = nn.functional.dropout(y, 0.5)
+        for _ in range(3):
+            z = (z @ x).tanh()
+        return y, z * y, z
+
+    x = ft.randn(16, 16)
+    ft.manual_seed(1)
+    made = ft.compile(f)(x)
+    ft.manual_seed(1)
+    for a, b in zip(made, f(x), strict=True):
+        equal(a, b)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_training_with_values_computed_again():
+    losses = []
+    for wrap in (lambda f: f, ft.compile):
+        ft.manual_seed(3)
+        step = wrap(_step())
+        x = ft.randn(64, 4)
+        losses.append([step(x).item() for _ in range(4)])
+    assert numpy.allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_gradients_of_the_step_before_make_room():
+    model = nn.Linear(64, 64)
+
+    @ft.compile
+    def step(x):
+        model.zero_grad()
+        loss = model(x).square().sum()
+        loss.backward()
+        return loss.detach()
+
+    x = ft.randn(2, 64)
+    step(x)
+    kept = model.weight.grad
+    assert kept is not None
+    values = kept.clone()
+    step(x)
+    assert model.weight.grad is not kept  # who holds it keeps it
+    equal(kept, values)

@@ -48,7 +48,10 @@ static void prefetch(const sweep *w, int64_t begin, int64_t n) {
         if (!o->direct) continue;
         int size = cb_dtypes[o->from].size;
         const char *at = o->data + begin * size;
-        for (int64_t b = 0; b < n * size; b += 64) __builtin_prefetch(at + b, k < w->f->nout);
+        if (k < w->f->nout)
+            for (int64_t b = 0; b < n * size; b += 64) __builtin_prefetch(at + b, 1);
+        else
+            for (int64_t b = 0; b < n * size; b += 64) __builtin_prefetch(at + b, 0);
     }
 }
 
