@@ -101,7 +101,13 @@ class _Life:
         found = []
         for v, i in self.made.items():
             e = self.equations[i]
-            if v is not e.outputs[0] or _nbytes(v) < SMALL or i >= place or not allowed(e):
+            if (
+                v is not e.outputs[0]
+                or not _nbytes(v)
+                or _nbytes(v) < SMALL
+                or i >= place
+                or not allowed(e)
+            ):
                 continue
             uses = self.uses.get(v, [])
             then = next((u for u in uses if u > place), len(self.equations))
