@@ -67,8 +67,9 @@ def fuse(graph: Graph) -> list[Item]:
     group_of: dict[Equation, Group] = {}
     place = {e: i for i, e in enumerate(graph.equations)}
     users = _users(graph)
+    _take_whole(graph, group_of, place, users)
     for e in graph.equations:
-        if e.pinned or not _can_fuse(e):
+        if e.pinned or e in group_of or not _can_fuse(e):
             continue
         mine = Group(e, place[e])
         group_of[e] = mine
@@ -86,6 +87,46 @@ def fuse(graph: Graph) -> list[Item]:
             item_of.update(dict.fromkeys(part.equations, part))
     _gather(item_of, users)
     return _ordered(graph, item_of)
+
+
+def _take_whole(
+    graph: Graph, group_of: dict[Equation, Group], place: dict[Equation, int], users: Users
+) -> None:
+    """Makes groups of whole connected parts that compute a few elements, where they fit.
+
+    Growing step by step, such a group would meet the limit of results that others read while
+    these others are still to join.
+    """
+    part_of: dict[Equation, list[Equation]] = {}
+    for e in graph.equations:
+        shape = e.outputs[0].shape
+        if prod(shape) > _SMALL or e.pinned or not _can_fuse(e):
+            continue
+        part = part_of[e] = [e]
+        for x in e.inputs:
+            other = part_of.get(x.equation) if x.equation is not None else None
+            if other is None or other is part or other[0].outputs[0].shape != shape:
+                continue
+            if len(other) < len(part):
+                other, part = part, other
+            other += part
+            part_of.update(dict.fromkeys(part, other))
+            part = other
+    for part in {id(part): part for part in part_of.values()}.values():
+        if not 1 < len(part) <= _MANY:
+            continue
+        part.sort(key=place.__getitem__)
+        group = Group(part[0], place[part[0]])
+        group.equations, group.last = part, place[part[-1]]
+        _close(group, users)
+        alone = dict.fromkeys(part, group)
+        together = {**group_of, **alone}  # what lies between may go through another group
+        if len(group.inputs) + len(group.outputs) <= _MAX_TENSORS and not any(
+            _reaches(x.equation, {group}, together, place)
+            for x in group.inputs
+            if x.equation is not None
+        ):
+            group_of.update(alone)
 
 
 def _fitting(group: Group, users: Users) -> list[Group]:

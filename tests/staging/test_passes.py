@@ -274,6 +274,28 @@ def test_groups_beyond_the_limits_are_cut():
         equal(a, b)
 
 
+def test_scalars_are_one_sweep():
+    f = lambda x: x.tanh() * x.sin()  # noqa: E731
+    for _ in range(5):
+        f = ft.grad(f)
+    calls, result = instructions(f, ft.tensor(0.7))
+    assert calls == ["cb_fused"]
+    assert_close(result, f(ft.tensor(0.7)))
+
+
+def test_groups_do_not_wait_for_each_other():
+    def f(x, y):  # rows and numbers: each way there is something between
+        a, b = x.exp(), y.sin()
+        c, d = a.sum(), b * 2
+        e = (c + 1) * 2
+        g = a * d.sum()
+        return (g + e).cos() * a, d * g.sum() + e, (c * d.sum()).exp()
+
+    x, y = ft.randn(3) * 0.1, ft.randn(5) * 0.1
+    for a, b in zip(ft.compile(f)(x, y), f(x, y), strict=True):
+        equal(a, b)
+
+
 def test_every_sweep_fits():
     def f(*xs):
         total = sum(x * i for i, x in enumerate(xs, 2))
