@@ -147,6 +147,8 @@ cb_tensor *cb_clone(cb_tensor *x);
 cb_tensor *cb_contiguous(cb_tensor *x); /* x itself when it already is */
 cb_tensor *cb_to_device(cb_tensor *x, int device);
 int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock); /* dst[...] = src, broadcast and cast */
+/* the same for n pairs */
+int cb_copy_all_into(int n, cb_tensor *const *dst, cb_tensor *const *src, int64_t clock);
 int cb_fill(cb_tensor *dst, const cb_scalar *value, int64_t clock);
 
 /* ---- elementwise: op codes come from cb_op_code("unary" | "binary" | "ternary", name) ---- */
@@ -316,6 +318,15 @@ cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
 cb_tensor *cb_fft_r2c(cb_tensor *x, int64_t dim, double ends, double inside);
 /* n / 2 + 1 frequencies -> n reals, backward; the factors are those of the frequencies */
 cb_tensor *cb_fft_c2r(cb_tensor *x, int64_t dim, int64_t n, double ends, double inside);
+/* ---- recurrent layers (src/recurrent.c): contiguous float32 or float64 ----
+ * Gates [N, 4 H]: input, forget, cell, output; pre + hidden are the arguments of their functions. */
+int cb_lstm_cell(cb_tensor *pre, cb_tensor *hidden, cb_tensor *c, cb_tensor *acts, cb_tensor *c_out,
+                 cb_tensor *h_out, int64_t clock);
+/* dh, dc: gradients of the step's h and c, acts and c what it made, prior the c before. d becomes the gates'
+ * arguments' gradient, dc that of prior. */
+int cb_lstm_cell_grad(cb_tensor *dh, cb_tensor *dc, cb_tensor *acts, cb_tensor *c, cb_tensor *prior,
+                      cb_tensor *d, int64_t clock);
+
 /* ---- optimizer steps (src/optim.c) ---- */
 /* Lists of n tensors, stepped in place together or, on an error, not at all. */
 /* first: momentum takes the gradients as they are; a momentum list is not looked at when the factor is 0 */
@@ -432,6 +443,10 @@ int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
  * written over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into);
+/* The same steps for n2 sets of operands in one parallel sweep: xs and out hold set after set, each set as
+ * cb_fused would take and give it; reuse and into have a word a set, or are NULL. */
+int cb_fused_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+                  int n2, const int64_t *reuse, const int64_t *into);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -58,6 +58,20 @@ CB_MATH double cb_log1p_unit_f64(double x) { return log1p(x); }
     CB_MATH T gelu_tanh_##f32(T x) {                                                                     \
         T s = sigmoid_##f32((T)1.59576912160573071176 * x * (1 + (T)0.044715 * x * x));                  \
         return s == 0 ? (T)-0.0 : x * s;                                                                 \
+    }                                                                                                    \
+    /* Phi(x) + x phi(x) */                                                                              \
+    CB_MATH T gelu_slope_##f32(T x) {                                                                    \
+        T a = fabs_##f32(x);                                                                             \
+        a = a > 40 ? 40 : a;                                                                             \
+        T way = (T)0.39894228040143267794 * a * exp_##f32((T)-0.5 * a * a);                              \
+        T tail = (T)0.5 * erfc_##f32((T)0.70710678118654752440 * a);                                     \
+        return x < 0 ? tail - way : 1 - tail + way;                                                      \
+    }                                                                                                    \
+    /* s + x s (1 - s) (2u)', s = sigmoid(2u) as in gelu_tanh; far out it is 0 or 1 */                   \
+    CB_MATH T gelu_tanh_slope_##f32(T x) {                                                               \
+        T b = x < -40 ? -40 : x > 40 ? 40 : x;                                                           \
+        T s = sigmoid_##f32((T)1.59576912160573071176 * b * (1 + (T)0.044715 * b * b));                  \
+        return s + s * (1 - s) * b * (T)1.59576912160573071176 * (1 + (T)0.134145 * b * b);              \
     }
 CB_LIBM_DERIVED(float, f32)
 CB_LIBM_DERIVED(double, f64)

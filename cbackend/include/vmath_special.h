@@ -98,6 +98,23 @@ CB_MATH double erf_f64(double x) {
         T b = x < -(gelu_limit) ? -(gelu_limit) : x;                                                     \
         T s = sigmoid_##f32((T)1.59576912160573071176 * b * (1 + (T)0.044715 * b * b));                  \
         return b * s;                                                                                    \
+    }                                                                                                    \
+    /* Phi(x) + x phi(x), from one exponential */                                                        \
+    CB_MATH T gelu_slope_##f32(T x) {                                                                    \
+        T a = fabs_##f32(x);                                                                             \
+        a = a > (gelu_limit) ? (gelu_limit) : a;                                                         \
+        T e = cb_exp_minus_square_##f32(a, (T)0.5);                                                      \
+        T tail = cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e;                                 \
+        T way = (T)0.39894228040143267794 * a * e;                                                       \
+        return x < 0 ? tail - way : 1 - tail + way;                                                      \
+    }                                                                                                    \
+    /* s + x s (1 - s) (2u)', s = sigmoid(2u) as in gelu_tanh; beyond the limits it is 0 or 1 */         \
+    CB_MATH T gelu_tanh_slope_##f32(T x) {                                                               \
+        T b = x < -(gelu_limit) ? -(gelu_limit) : x;                                                     \
+        b = b > (gelu_limit) ? (gelu_limit) : b;                                                         \
+        T s = sigmoid_##f32((T)1.59576912160573071176 * b * (1 + (T)0.044715 * b * b));                  \
+        T way = b * (T)1.59576912160573071176 * (1 + (T)0.134145 * b * b);                               \
+        return s + s * (1 - s) * way;                                                                    \
     }
 CB_GAUSSIAN_TAILS(float, f32, 10.2f, 15.0f)
 CB_GAUSSIAN_TAILS(double, f64, 27.3, 39.0)

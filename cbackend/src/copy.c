@@ -88,6 +88,11 @@ int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock) {
     return status;
 }
 
+int cb_copy_all_into(int n, cb_tensor *const *dst, cb_tensor *const *src, int64_t clock) {
+    for (int i = 0; i < n; i++) CB_TRY(cb_copy_into(dst[i], src[i], clock));
+    return CB_OK;
+}
+
 int cb_fill(cb_tensor *dst, const cb_scalar *value, int64_t clock) {
     if (!dst) return cb_fail(CB_ERR_NULL, "fill_: no tensor");
     CB_TRY(cb_check_writable("fill_", dst));

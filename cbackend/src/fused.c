@@ -1,5 +1,7 @@
 /* Fused elementwise steps: the code is checked as if it came from a stranger (it may come from a file), the
  * result allocated, registers assigned. The sweep itself is in cpu/fused.c. */
+#include <stdlib.h>
+
 #include "internal.h"
 
 typedef struct reader {
@@ -55,7 +57,7 @@ static int parse(cb_fused_steps *f, int n, reader *r, int nout) {
         f->last_read[k] = -1;
     }
     int64_t nsteps = next(r);
-    if (nsteps < 1 || nsteps > CB_FUSED_STEPS) return bad("1 to 64 steps", nsteps);
+    if (nsteps < 1 || nsteps > CB_FUSED_STEPS) return bad("1 to 192 steps", nsteps);
     f->nsteps = (int)nsteps;
     for (int j = 0; j < f->nsteps; j++) {
         int64_t word[7];
@@ -102,7 +104,7 @@ static int assign_registers(cb_fused_steps *f) {
     for (int j = 0; j < f->nsteps; j++) {
         int reg = 0;
         while (reg < f->nregs && last[holder[reg]] >= j) reg++;
-        if (reg == CB_FUSED_REGISTERS) return bad("steps that fit 24 registers", f->nsteps);
+        if (reg == CB_FUSED_REGISTERS) return bad("steps that fit 64 registers", f->nsteps);
         if (reg == f->nregs) f->nregs++;
         f->step[j].reg = reg;
         holder[reg] = j;
@@ -141,34 +143,71 @@ static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t
     return NULL;
 }
 
-int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
-             uint64_t reuse, uint64_t into) {
-    if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");
-    for (int i = 0; i < nout; i++) out[i] = NULL;
-    cb_fused_steps f;
-    CB_TRY(parse(&f, n, &(reader){code, ncode, 0}, nout));
-    CB_TRY(assign_registers(&f));
-    int device = cb_common_device("fused", n, xs);
-    if (device < 0) return cb_error_code();
+/* The results of one set of operands. */
+static int make_results(const cb_fused_steps *f, cb_tensor *const *xs, cb_tensor **out, int device,
+                        uint64_t reuse, uint64_t into) {
     int status = CB_OK;
     cb_tensor *like = NULL;
-    for (int j = 0; j < f.nsteps && !status; j++) {
-        int i = f.step[j].out;
+    for (int j = 0; j < f->nsteps && !status; j++) {
+        int i = f->step[j].out;
         if (i < 0) continue;
         if (into || reuse) { /* the result's form is the first's, or known once it has been made */
-            if (!like) like = cb_elementwise_result("fused", f.step[j].result, CB_META, n, xs);
-            if (like) out[i] = written_over(&f, xs, into, i, j, like);
-            if (like && !out[i]) out[i] = reused(&f, xs, &reuse, j, like);
+            if (!like) like = cb_elementwise_result("fused", f->step[j].result, CB_META, f->nin, xs);
+            if (like) out[i] = written_over(f, xs, into, i, j, like);
+            if (like && !out[i]) out[i] = reused(f, xs, &reuse, j, like);
         }
-        if (!out[i]) out[i] = cb_elementwise_result("fused", f.step[j].result, device, n, xs);
+        if (!out[i]) out[i] = cb_elementwise_result("fused", f->step[j].result, device, f->nin, xs);
         if (!out[i]) status = cb_error_code();
     }
     cb_release(like);
-    if (!status && !cb_is_meta(out[0]) && out[0]->numel > 0)
-        status = cb_backend_of(out[0])->fused(&f, out, xs);
-    for (int i = 0; i < nout && status; i++) {
+    return status;
+}
+
+_Thread_local const cb_fused_steps *cb_fused_prepared;
+
+cb_fused_steps *cb_fused_prepare(int n, int ncode, const int64_t *code, int nout) {
+    cb_fused_steps *f = malloc(sizeof *f);
+    if (!f) return NULL;
+    if (!parse(f, n, &(reader){code, ncode, 0}, nout) && !assign_registers(f)) return f;
+    free(f);
+    return NULL;
+}
+
+static int run(int sets, int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout,
+               cb_tensor **out, const int64_t *reuse, const int64_t *into) {
+    for (int64_t i = 0; i < (int64_t)sets * nout; i++) out[i] = NULL;
+    cb_fused_steps own;
+    const cb_fused_steps *f = cb_fused_prepared;
+    cb_fused_prepared = NULL;
+    if (!f) {
+        CB_TRY(parse(&own, n, &(reader){code, ncode, 0}, nout));
+        CB_TRY(assign_registers(&own));
+        f = &own;
+    }
+    int device = cb_common_device("fused", sets * n, xs);
+    if (device < 0) return cb_error_code();
+    int status = CB_OK;
+    for (int s = 0; s < sets && !status; s++)
+        status = make_results(f, xs + s * n, out + s * nout, device, reuse ? (uint64_t)reuse[s] : 0,
+                              into ? (uint64_t)into[s] : 0);
+    if (!status && !cb_is_meta(out[0])) status = cb_backend_of(out[0])->fused(f, sets, out, xs);
+    for (int i = 0; i < sets * nout && status; i++) {
         cb_release(out[i]);
         out[i] = NULL;
     }
     return status;
+}
+
+int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+             uint64_t reuse, uint64_t into) {
+    if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");
+    int64_t words[2] = {(int64_t)reuse, (int64_t)into};
+    return run(1, n, xs, ncode, code, nout, out, &words[0], &words[1]);
+}
+
+int cb_fused_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+                  int n2, const int64_t *reuse, const int64_t *into) {
+    if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");
+    if (n2 < 1 || n % n2 || nout % n2) return bad("equal sets of operands and of results", n2);
+    return run(n2, n / n2, xs, ncode, code, nout / n2, out, reuse, into);
 }

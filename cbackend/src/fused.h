@@ -2,7 +2,7 @@
 #ifndef CB_FUSED_H
 #define CB_FUSED_H
 
-enum { CB_FUSED_TENSORS = 16, CB_FUSED_STEPS = 64, CB_FUSED_REGISTERS = 24, CB_FAMILY_CAST = 3 };
+enum { CB_FUSED_TENSORS = 16, CB_FUSED_STEPS = 192, CB_FUSED_REGISTERS = 64, CB_FAMILY_CAST = 3 };
 
 typedef struct cb_fused_step {
     int family, op, compute, result; /* compute: of a cast the dtype it reads */
@@ -19,5 +19,10 @@ typedef struct cb_fused_steps {
     cb_fused_step step[CB_FUSED_STEPS];
     int last_read[CB_FUSED_TENSORS]; /* the last step that reads each operand */
 } cb_fused_steps;
+
+/* Code checked and with registers assigned beforehand; NULL with an error, or without memory. */
+cb_fused_steps *cb_fused_prepare(int n, int ncode, const int64_t *code, int nout);
+/* Set by the executor right before a call whose code it has prepared; the call takes it. */
+extern _Thread_local const cb_fused_steps *cb_fused_prepared;
 
 #endif

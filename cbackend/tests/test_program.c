@@ -112,6 +112,38 @@ static void test_fused(void) {
     cb_release(expected), cb_release(x), cb_release(y);
 }
 
+/* Sets of other shapes, one written into its operand, one that gives a dying operand's memory away. */
+static void test_sets(void) {
+    enum { SETS = 3 };
+    cb_tensor *xs[2 * SETS], *each[2], *made[2 * SETS] = {NULL};
+    for (int s = 0; s < SETS; s++) {
+        xs[2 * s] = cb_random(0, CB_F32, CB_CPU, 2, (int64_t[]){1 + 9000 * s, 3}, 1, s, -1, 1);
+        xs[2 * s + 1] = cb_random(0, CB_F64, CB_CPU, 1, (int64_t[]){3}, 2, s, -1, 1);
+    }
+    cb_tensor *kept[SETS];
+    for (int s = 0; s < SETS; s++) kept[s] = cb_clone(xs[2 * s]);
+    int64_t code[32], reuse[SETS] = {0, 0, 1}, into[SETS] = {0, 1, 0};
+    int n = fused_code(code);
+    char *first = xs[0]->data, *second = xs[2]->data, *third = xs[4]->data;
+    CHECK(cb_fused_sets(2 * SETS, xs, n, code, 2 * SETS, made, SETS, reuse, into) == CB_OK);
+    CHECK(made[0] && made[0]->data != first && made[2]->data == second && made[4]->data == third);
+    for (int s = 0; s < SETS; s++) {
+        CHECK(cb_fused(2, (cb_tensor *[]){kept[s], xs[2 * s + 1]}, n, code, 2, each, 0, 0) == CB_OK);
+        for (int i = 0; i < 2; i++) {
+            size_t nbytes = (size_t)each[i]->numel * sizeof(float);
+            CHECK(!memcmp(each[i]->data, made[2 * s + i]->data, nbytes));
+            cb_release(each[i]), cb_release(made[2 * s + i]);
+        }
+        made[2 * s] = made[2 * s + 1] = NULL;
+    }
+    for (int sets = -1; sets < 8; sets++) {
+        int status = cb_fused_sets(2 * SETS, xs, n, code, 2 * SETS, made, sets, NULL, NULL);
+        CHECK(sets == SETS ? !status : status == CB_ERR_VALUE);
+        for (int i = 0; i < 2 * SETS; i++) cb_release(made[i]), made[i] = NULL;
+    }
+    for (int s = 0; s < SETS; s++) cb_release(xs[2 * s]), cb_release(xs[2 * s + 1]), cb_release(kept[s]);
+}
+
 /* Every number of the code replaced by every strange one: an error or a result, never a crash. */
 static void test_broken_code(void) {
     cb_tensor *xs[] = {numbers(2, (float[]){1, 2}), numbers(2, (float[]){3, 4})};
@@ -140,6 +172,7 @@ int main(void) {
     test_recorded_calls();
     test_given_up_recording();
     test_fused();
+    test_sets();
     test_broken_code();
     if (!failures) printf("programs: passed\n");
     return failures != 0;

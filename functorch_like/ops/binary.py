@@ -578,3 +578,30 @@ div_grad = ternary(
     ),
     samples={"low": 0.2, "high": 4.0, "kinds": "float"},
 )
+gelu_grad = binary(
+    "gelu_grad",
+    (chain(lambda t, _x, y, _out: gelu_grad(t, y)), lambda x, y, _out: x * _gelu_bend(y)),
+    "x times the slope of gelu at y.",
+    method=False,
+    samples=_REAL,
+)
+gelu_tanh_grad = binary(
+    "gelu_tanh_grad",
+    (chain(lambda t, _x, y, _out: gelu_tanh_grad(t, y)), lambda x, y, _out: x * _gelu_tanh_bend(y)),
+    "x times the slope at y of gelu by its tanh approximation.",
+    method=False,
+    samples=_REAL,
+)
+
+
+def _gelu_bend(y: Tensor) -> Tensor:
+    return (y * y * -0.5).exp() * (2 - y * y) * (1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_tanh_bend(y: Tensor) -> Tensor:
+    """With t = tanh(u): (1 - t^2) (u' + y (u'' / 2 - t u'^2))."""
+    k, c = math.sqrt(2 / math.pi), 0.044715
+    square = y * y
+    t = (k * y * (1 + c * square)).tanh()
+    first = k * (1 + 3 * c * square)
+    return (1 - t * t) * (first + y * (3 * k * c * y - t * first * first))

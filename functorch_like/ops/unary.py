@@ -11,6 +11,8 @@ from ..op import NONDIFF
 from ..tensor import Tensor
 from .binary import (
     cos_grad,
+    gelu_grad,
+    gelu_tanh_grad,
     log_grad,
     relu_grad,
     sigmoid_grad,
@@ -490,14 +492,14 @@ erfinv = unary(
 )
 gelu_exact = unary(
     "gelu",
-    lambda x, _out: _gelu_slope(x),
+    chain(lambda t, x, _out: gelu_grad(t, x)),
     "x * Phi(x), with Phi the normal distribution function.",
     method=False,
     samples=_REAL,
 )
 gelu_tanh = unary(
     "gelu_tanh",
-    lambda x, _out: _gelu_tanh_slope(x),
+    chain(lambda t, x, _out: gelu_tanh_grad(t, x)),
     "gelu by its tanh approximation.",
     method=False,
     samples=_REAL,
@@ -512,18 +514,6 @@ logsigmoid = unary(
     method=False,
     samples=_REAL,
 )
-
-
-def _gelu_slope(x: Tensor) -> Tensor:
-    return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (
-        1 / math.sqrt(2 * math.pi)
-    )
-
-
-def _gelu_tanh_slope(x: Tensor) -> Tensor:
-    k = math.sqrt(2 / math.pi)
-    inner = tanh(k * (x + 0.044715 * x * x * x))
-    return 0.5 * (1 + inner) + 0.5 * x * (1 - inner * inner) * (k * (1 + 3 * 0.044715 * x * x))
 
 
 def _silu_slope(x: Tensor, out: Tensor) -> Tensor:

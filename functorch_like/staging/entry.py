@@ -58,6 +58,8 @@ class Entry:
             staged.writes or staged.grads or staged.cleared or staged.guards
             or staged.generator is not None or staged.token is not None
         )  # fmt: skip
+        # gradients that the program does not read make room for the new ones
+        self._drops = not staged.guards and all(was_none for _, was_none in staged.accumulated)
         n = staged.n_results
         self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
 
@@ -126,6 +128,9 @@ class Entry:
                 return None
             if not self._hold([wrap(h) for h in values]):
                 return False
+        if self._drops:
+            for leaf in staged.grads:
+                leaf.grad = None
         out = self.program.run(handles, *start, donors)
         if out is None:
             return None
@@ -137,11 +142,14 @@ class Entry:
             return False
         if staged.writes:
             clock[0] += 1
-            for target, value in zip(staged.writes, made[n:end_writes], strict=True):
-                if isinstance(target, int) and target in self._given:
-                    continue
-                handle = handles[target] if isinstance(target, int) else target._v
-                check(lib.cb_copy_into(handle, value._v, clock[0]))  # of itself: only marks it
+            pairs = [
+                (handles[target] if isinstance(target, int) else target._v, value)
+                for target, value in zip(staged.writes, out[n:end_writes], strict=True)
+                if not (isinstance(target, int) and target in self._given)
+            ]
+            targets, values = [t for t, _ in pairs], [v for _, v in pairs]
+            # of themselves: only marks them
+            check(lib.cb_copy_all_into(len(pairs), targets, values, clock[0]))
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
             leaf.grad = grad
         for leaf in staged.cleared:

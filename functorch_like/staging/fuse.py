@@ -1,13 +1,16 @@
 """Fusion: elementwise equations of one shape that feed each other become one sweep (cb_fused).
 
 A group grows in the order of the graph: an equation joins the group of a value it reads, unless
-something outside the group lies between them. Groups that meet in an equation become one.
+something outside the group lies between them. Groups that meet in an equation become one. Groups of
+the same steps whose results only the outside gets (the updates of all parameters) become one
+sweep over sets of operands.
 """
 
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from cbackend import lib
@@ -18,9 +21,13 @@ from .reach import Groups
 
 _FAMILIES = {"unary": 0, "binary": 1, "ternary": 2}
 _CAST = 3
-_MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 48, 24
+_MAX_TENSORS, _MAX_STEPS, _MAX_REGISTERS = 16, 192, 64
+# equations of a group: more registers than caches hold cost more than a second sweep
+_FEW, _MANY, _SMALL = 40, 176, 64  # many for results of a few elements
+_LARGE = 1 << 16  # elements: a sweep of one step may write over its operand
 _DIVISIONS = {"floor_divide", "trunc_divide", "remainder", "fmod"}  # integers: zero is an error
 _codes: dict[Any, int] = {}
+Users = dict[Var, list[Equation | None]]  # None: the outside
 
 
 class Group:
@@ -28,9 +35,10 @@ class Group:
 
     Attributes:
       inputs, outputs: what it reads from and gives to the rest.
+      steps: its code; None where it runs as single operations.
     """
 
-    __slots__ = ("equations", "first", "inputs", "last", "outputs", "shape")
+    __slots__ = ("equations", "first", "inputs", "last", "outputs", "shape", "steps")
 
     def __init__(self, e: Equation, place: int):
         self.equations = [e]
@@ -38,14 +46,31 @@ class Group:
         self.shape = e.outputs[0].shape
         self.inputs: list[Var] = []
         self.outputs: list[Var] = []
+        self.steps: Steps | None = None
 
 
-def fuse(graph: Graph) -> list[Equation | Group]:
+class Sets:
+    """Groups of the same steps that run as one sweep."""
+
+    __slots__ = ("groups", "inputs", "outputs")
+
+    def __init__(self, groups: list[Group]):
+        self.groups = groups
+        self.inputs = list(dict.fromkeys(x for group in groups for x in group.inputs))
+        self.outputs = [y for group in groups for y in group.outputs]
+
+
+Item = Equation | Group | Sets
+
+
+def fuse(graph: Graph) -> list[Item]:
     """What to run, in order."""
     group_of: dict[Equation, Group] = Groups(graph)
     place = {e: i for i, e in enumerate(graph.equations)}
+    users = _users(graph)
+    _take_whole(graph, group_of, place, users)
     for e in graph.equations:
-        if not _can_fuse(e):
+        if e.pinned or e in group_of or not _can_fuse(e):
             continue
         mine = Group(e, place[e])
         group_of[e] = mine
@@ -53,13 +78,90 @@ def fuse(graph: Graph) -> list[Equation | Group]:
             other = group_of.get(x.equation) if x.equation is not None else None
             if other is None or other is mine or other.shape != mine.shape:
                 continue
-            if _may_merge(other, mine, group_of, place):
+            if _may_merge(other, mine, group_of, place, users):
                 _merge(other, mine, group_of)
                 mine = other
-    users = _users(graph)
+    item_of: dict[Equation, Item] = {}
     for group in dict.fromkeys(group_of.values()):
+        group.equations.sort(key=place.__getitem__)
+        for part in _fitting(group, users):
+            item_of.update(dict.fromkeys(part.equations, part))
+    _gather(item_of, users)
+    return _ordered(graph, item_of)
+
+
+def _take_whole(
+    graph: Graph, group_of: dict[Equation, Group], place: dict[Equation, int], users: Users
+) -> None:
+    """Makes groups of whole connected parts that compute a few elements, where they fit.
+
+    Growing step by step, such a group would meet the limit of results that others read while
+    these others are still to join.
+    """
+    part_of: dict[Equation, list[Equation]] = {}
+    for e in graph.equations:
+        shape = e.outputs[0].shape
+        if prod(shape) > _SMALL or e.pinned or not _can_fuse(e):
+            continue
+        part = part_of[e] = [e]
+        for x in e.inputs:
+            other = part_of.get(x.equation) if x.equation is not None else None
+            if other is None or other is part or other[0].outputs[0].shape != shape:
+                continue
+            if len(other) < len(part):
+                other, part = part, other
+            other += part
+            part_of.update(dict.fromkeys(part, other))
+            part = other
+    for part in {id(part): part for part in part_of.values()}.values():
+        if not 1 < len(part) <= _MANY:
+            continue
+        part.sort(key=place.__getitem__)
+        group = Group(part[0], place[part[0]])
+        group.equations, group.last = part, place[part[-1]]
         _close(group, users)
-    return _ordered(graph, group_of)
+        alone = dict.fromkeys(part, group)
+        together = {**group_of, **alone}  # what lies between may go through another group
+        if len(group.inputs) + len(group.outputs) <= _MAX_TENSORS and not any(
+            _reaches(x.equation, {group}, together, place)
+            for x in group.inputs
+            if x.equation is not None
+        ):
+            group_of.update(alone)
+
+
+def _fitting(group: Group, users: Users) -> list[Group]:
+    """The group, in as many parts as the limits of cb_fused ask for."""
+    _close(group, users)
+    n, group.steps = len(group.equations), None
+    if n == 1 and prod(group.shape) < _LARGE:
+        return [group]
+    group.steps = Steps(group)
+    if n == 1 or group.steps.fits(len(group.outputs)):
+        return [group]
+    parts = []
+    for equations in (group.equations[: n // 2], group.equations[n // 2 :]):
+        part = Group(equations[0], group.first)
+        part.equations = equations
+        parts += _fitting(part, users)
+    return parts
+
+
+def _gather(item_of: dict[Equation, Item], users: Users) -> None:
+    """Joins groups that nothing else in the graph reads, by their steps."""
+    alike: dict[tuple[int, ...], list[Group]] = {}
+    for group in dict.fromkeys(item_of.values()):
+        assert isinstance(group, Group)
+        if len(group.equations) == 1:
+            continue
+        inside = set(group.equations)
+        used = [user for y in group.outputs for user in users[y]]
+        if all(user is None or user in inside for user in used):
+            alike.setdefault(tuple(group.steps.code), []).append(group)
+    for groups in alike.values():
+        if len(groups) > 1:
+            together = Sets(groups)
+            item_of.update((e, together) for group in groups for e in group.equations)
 
 
 def _can_fuse(e: Equation) -> bool:
@@ -84,17 +186,19 @@ def _code(e: Equation) -> int:
 
 
 def _may_merge(
-    a: Group, b: Group, group_of: dict[Equation, Group], place: dict[Equation, int]
+    a: Group, b: Group, group_of: dict[Equation, Group], place: dict[Equation, int], users: Users
 ) -> bool:
     """Small enough together, and no path from one to the other that leaves both?"""
     together = a.equations + b.equations
-    if len(together) > _MAX_STEPS - 8:
+    if len(together) > (_MANY if prod(a.shape) <= _SMALL else _FEW):
         return False
     inputs, made = set(), set()
     for e in together:
         inputs.update(e.inputs)
         made.update(e.outputs)
-    if len(inputs - made) > _MAX_TENSORS - 5:
+    members = set(together)
+    given = sum(any(user not in members for user in users.get(y, ())) for y in made)
+    if len(inputs - made) + given > _MAX_TENSORS:
         return False
     for x in inputs - made:
         if x.equation is not None and _reaches(x.equation, {a, b}, group_of, place):
@@ -139,8 +243,8 @@ def _merge(into: Group, group: Group, group_of: dict[Equation, Group]) -> None:
         group_of[e] = into
 
 
-def _users(graph: Graph) -> dict[Var, list[Equation | None]]:
-    users: dict[Var, list[Equation | None]] = {}
+def _users(graph: Graph) -> Users:
+    users: Users = {}
     for e in graph.equations:
         for x in e.inputs:
             users.setdefault(x, []).append(e)
@@ -149,7 +253,7 @@ def _users(graph: Graph) -> dict[Var, list[Equation | None]]:
     return users
 
 
-def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
+def _close(group: Group, users: Users) -> None:
     """Settles what the group reads and gives."""
     members = set(group.equations)
     made = {y for e in group.equations for y in e.outputs}
@@ -164,11 +268,11 @@ def _close(group: Group, users: dict[Var, list[Equation | None]]) -> None:
     ]
 
 
-def _ordered(graph: Graph, group_of: dict[Equation, Group]) -> list[Equation | Group]:
-    """Groups and single equations, each after what it reads."""
-    order: dict[Equation | Group, None] = {}
+def _ordered(graph: Graph, item_of: dict[Equation, Item]) -> list[Item]:
+    """Sweeps and single equations, each after what it reads."""
+    order: dict[Item, None] = {}
     for wanted in graph.equations:
-        stack: list[tuple[Equation | Group, bool]] = [(group_of.get(wanted, wanted), False)]
+        stack: list[tuple[Item, bool]] = [(item_of.get(wanted, wanted), False)]
         while stack:
             item, ready = stack.pop()
             if item in order:
@@ -179,7 +283,7 @@ def _ordered(graph: Graph, group_of: dict[Equation, Group]) -> list[Equation | G
             stack.append((item, True))
             for x in item.inputs:
                 if x.equation is not None:
-                    stack.append((group_of.get(x.equation, x.equation), False))
+                    stack.append((item_of.get(x.equation, x.equation), False))
     return list(order)
 
 
@@ -207,10 +311,29 @@ class Steps:
             *results,
         ]
 
-    @property
-    def fits(self) -> bool:
+    def fits(self, results: int) -> bool:
         """Is it within the limits of cb_fused?"""
-        return len(self._steps) <= 64
+        return (
+            len(self._steps) <= _MAX_STEPS
+            and len(self.operands) + results <= _MAX_TENSORS
+            and self._registers() <= _MAX_REGISTERS
+        )
+
+    def _registers(self) -> int:
+        """How many results of steps are wanted at one time; cb_fused counts the same."""
+        last = list(range(len(self._steps)))
+        for j, step in enumerate(self._steps):
+            for at in step[4 : 5 + min(step[0], 2) if step[0] != _CAST else 5]:
+                if at < 0:
+                    last[-1 - at] = j
+        busy: list[int] = []  # by register, when its holder is read last
+        for j, end in enumerate(last):
+            free = next((i for i, until in enumerate(busy) if until < j), None)
+            if free is None:
+                busy.append(end)
+            else:
+                busy[free] = end
+        return len(busy)
 
     def _step(self, family: int, op: int, compute: int, result: int, operands: list[int]) -> int:
         padded = [*operands, 0, 0][:3]

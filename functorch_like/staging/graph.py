@@ -49,9 +49,12 @@ class Equation:
 
     Args:
       site: (code object, instruction) of the user's line, or None.
+
+    Attributes:
+      pinned: it stays where it is, and out of the sweeps of what it reads.
     """
 
-    __slots__ = ("inputs", "op", "outputs", "params", "site")
+    __slots__ = ("inputs", "op", "outputs", "params", "pinned", "site")
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Equation:
         site: Any,
     ):
         self.op, self.inputs, self.params = op, tuple(inputs), params
-        self.outputs, self.site = tuple(outputs), site
+        self.outputs, self.site, self.pinned = tuple(outputs), site, False
         for y in outputs:
             y.equation = self
 

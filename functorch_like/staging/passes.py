@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..dtypes import DTYPES
+from ..op import TABLE
+from .constants import drop_unit_products, fold_constants, share_numbers
 from .graph import Equation, Graph, Var, is_number
+from .joins import join_slices
 from .log import passed
+from .rewriting import apart_from, moved, rewritten
 
 # ops whose result is their operand when shape and dtype are the same; `clone` and `contiguous` make
 # other memory, which only the outside could notice
@@ -18,38 +23,36 @@ _IDENTITIES = {
     "to_dtype", "to_integer", "reshape", "view", "expand", "permute", "transpose", "squeeze",
     "alias", "detach", "contiguous", "clone", "to_device",
 }  # fmt: skip
+_COMMUTATIVE = {"add", "mul"}  # bitwise so
 _MOVES = {"permute", "transpose"}  # the same shape does not make these an identity
 
 
 def optimize(graph: Graph) -> Graph:
     """All passes, in the order in which they help each other."""
-    for rewrite in (simplify, merge_equal, drop_unused):
+    for rewrite in PASSES:
         graph = passed(rewrite, graph)
     return graph
 
 
-def _rewritten(graph: Graph, place: dict[Var, Var], equations: list[Equation]) -> Graph:
-    return Graph(graph.inputs, equations, [place.get(v, v) for v in graph.outputs])
-
-
-def _moved(e: Equation, place: dict[Var, Var]) -> Equation:
-    """The equation with its inputs replaced."""
-    if not any(x in place for x in e.inputs):
-        return e
-    return Equation(e.op, [place.get(x, x) for x in e.inputs], e.params, e.outputs, e.site)
+def plain_products(graph: Graph) -> Graph:
+    """Products by a conjugate, which derivatives are made of, are plain ones for real numbers."""
+    mul = TABLE["mul"]
+    kept = []
+    for e in graph.equations:
+        if e.op.name == "mul_conj" and not DTYPES[e.outputs[0].code].is_complex:
+            e = Equation(mul, e.inputs, e.params, e.outputs, e.site)
+        kept.append(e)
+    return rewritten(graph, {}, kept)
 
 
 def simplify(graph: Graph) -> Graph:
-    """Removes operations that change nothing: x * 1, x + 0, casts and reshapes to what x is."""
+    """Removes operations that change nothing: x * 1, --x, casts and reshapes to what x is."""
     place: dict[Var, Var] = {}
     kept = []
     # memory that the caller gets, or that an output is a view of, stays apart from its source
-    apart = set(graph.outputs)
-    for e in reversed(graph.equations):
-        if e.op.view and any(y in apart for y in e.outputs):
-            apart.add(e.inputs[0])
+    apart = apart_from(graph)
     for e in graph.equations:
-        e = _moved(e, place)
+        e = moved(e, place)
         same = _unchanged(e)
         if same is not None and (e.outputs[0] not in apart or _is_fresh(same, apart)):
             place[e.outputs[0]] = same
@@ -57,7 +60,7 @@ def simplify(graph: Graph) -> Graph:
                 apart.add(same)
             continue
         kept.append(e)
-    return _rewritten(graph, place, kept)
+    return rewritten(graph, place, kept)
 
 
 def _is_fresh(var: Var, apart: set[Var]) -> bool:
@@ -73,6 +76,9 @@ def _unchanged(e: Equation) -> Var | None:
         return e.inputs[0]
     if name == "mul" and _like(e.inputs[1], e) and _is_number(e.inputs[0], 1):
         return e.inputs[1]
+    if name == "neg":
+        inner = e.inputs[0].equation
+        return inner.inputs[0] if inner is not None and inner.op is e.op else None
     if name in _IDENTITIES and _like(e.inputs[0], e):
         if name in _MOVES:
             dims = e.params.get("dims")
@@ -97,7 +103,7 @@ def merge_equal(graph: Graph) -> Graph:
     kept = []
     outputs = set(graph.outputs)
     for e in graph.equations:
-        e = _moved(e, place)
+        e = moved(e, place)
         key = None if e.op.random else _key(e)
         earlier = seen.get(key) if key is not None else None
         # results given to the outside must not share memory with each other
@@ -107,11 +113,13 @@ def merge_equal(graph: Graph) -> Graph:
         if key is not None:
             seen.setdefault(key, e)
         kept.append(e)
-    return _rewritten(graph, place, kept)
+    return rewritten(graph, place, kept)
 
 
 def _key(e: Equation) -> Any:
     inputs = tuple([_number_key(x) for x in e.inputs])
+    if e.op.name in _COMMUTATIVE and len(inputs) == 2:
+        inputs = tuple(sorted(inputs, key=hash))
     params = tuple([(k, type(v), v) for k, v in e.params.items()])
     key = (e.op, inputs, params)
     try:
@@ -136,4 +144,10 @@ def drop_unused(graph: Graph) -> Graph:
         if any(y in needed for y in e.outputs):
             needed.update(e.inputs)
             kept.append(e)
-    return _rewritten(graph, {}, kept[::-1])
+    return rewritten(graph, {}, kept[::-1])
+
+
+PASSES = (
+    fold_constants, plain_products, simplify, share_numbers, merge_equal, join_slices,
+    drop_unit_products, drop_unused,
+)  # fmt: skip

@@ -14,10 +14,11 @@ from cbackend import ffi, lib, raise_error
 from ..donation import use_up
 from ..op import wrap
 from ..tensor import Tensor
-from .fuse import Group, Steps, fuse
+from .fuse import Group, Sets, fuse
 from .graph import Equation, Graph, Var
-from .log import milliseconds, write
+from .log import milliseconds, passed, write
 from .rebinding import Binding
+from .remat import rematerialize
 
 unpack = ffi.unpack
 
@@ -34,6 +35,7 @@ class Program:
 
     def __init__(self, graph: Graph, into: dict[int, Var] | None = None, given: Sequence[int] = ()):
         started = perf_counter()
+        graph = passed(rematerialize, graph)
         self.captured = [v for v in graph.outside() if v.source is not None]
         self.fused = 0
         self._graph: Graph | None = graph
@@ -53,6 +55,8 @@ class Program:
             for item in fuse(graph):
                 if isinstance(item, Group):
                     self._fused(item, metas)
+                elif isinstance(item, Sets):
+                    self._fused_sets(item, metas)
                 else:
                     _apply(item, metas)
             results = [metas[v] for v in graph.outputs]
@@ -96,8 +100,8 @@ class Program:
         return [ffi.string(lib.cb_program_call(self._p, i)).decode() for i in range(len(self))]
 
     def _fused(self, group: Group, metas: dict[Var, Tensor]) -> None:
-        steps = Steps(group) if len(group.equations) > 1 else None
-        if steps is None or not steps.fits or len(steps.operands) + len(group.outputs) > 16:
+        steps = group.steps
+        if steps is None:
             for e in group.equations:
                 _apply(e, metas)
             return
@@ -109,6 +113,19 @@ class Program:
             raise_error()
         self.fused += 1
         for v, handle in zip(group.outputs, out, strict=True):
+            metas[v] = wrap(handle)
+
+    def _fused_sets(self, sets: Sets, metas: dict[Var, Tensor]) -> None:
+        n, code = len(sets.groups), sets.groups[0].steps.code  # type: ignore[union-attr]
+        out = ffi.new("cb_tensor *[]", len(sets.outputs))
+        operands = [metas[v]._v for g in sets.groups for v in g.steps.operands]  # type: ignore[union-attr]
+        words = [0] * n
+        if lib.cb_fused_sets(
+            len(operands), operands, len(code), code, len(out), out, n, words, words
+        ):
+            raise_error()
+        self.fused += n
+        for v, handle in zip(sets.outputs, out, strict=True):
             metas[v] = wrap(handle)
 
     def run(

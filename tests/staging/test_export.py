@@ -68,6 +68,7 @@ def training_step(w, x, y):
         (lambda: ft.vmap(ft.grad(lambda x: (x.sin() * x).sum())), [(3, 4)]),
         (lambda: lambda x: ft.fft.rfft(x).abs().to(ft.float64).sum(), [(8,)]),
         (lambda: lambda x: x, [(3,)]),
+        (lambda: updates, [(1, 1, 8, 8)]),
     ],
 )
 def test_equals_eager(make, shapes, path):
@@ -150,8 +151,18 @@ def test_names_and_structures_are_checked(path):
             ft.load_program(path)
 
 
-def test_damaged_files_give_errors(path):
-    ft.export(convolutional(), (ft.ones(1, 1, 8, 8),), path)
+def updates(x):
+    """Sets of steps: see cb_fused_sets."""
+    ws = [ft.ones(8, 8), ft.ones(3), ft.ones(2, 2)]
+    return [
+        w * 0.9 + x * x.sin()
+        for w, x in zip(ws, (x[0, 0], x[0, 0, 0, :3], x[0, 0, :2, :2]), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("make", [convolutional, lambda: updates], ids=["model", "sets"])
+def test_damaged_files_give_errors(make, path):
+    ft.export(make(), (ft.ones(1, 1, 8, 8),), path)
     data = path.read_bytes()
     draws = random.Random(0)
     length = struct.unpack("<Q", data[:8])[0]

@@ -55,4 +55,6 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .fft_mirror = CB_FN(fft_mirror),
     .fft_c2r = CB_FN(fft_c2r),
     .optim_step = CB_FN(optim_step),
+    .lstm_cell = CB_FN(lstm_cell),
+    .lstm_cell_grad = CB_FN(lstm_cell_grad),
 };

@@ -68,5 +68,10 @@ void CB_FN(fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *o
 int CB_FN(fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
+/* recurrent.c */
+void CB_FN(lstm_cell)(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
+                      void *acts, void *c_out, void *h_out);
+void CB_FN(lstm_cell_grad)(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
+                           const void *c, const void *prior, void *d);
 /* fused.c */
-int CB_FN(fused)(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);
+int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);

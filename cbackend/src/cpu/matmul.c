@@ -75,6 +75,30 @@ static void blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* One matrix times many columns, each an item of the batch, is one product: the columns as rows, times the
+ * matrix transposed. */
+static void join_columns(cb_gemm *g) {
+    if (g->n != 1 || g->bias || g->nbatch < 1) return;
+    int64_t row = g->b_batch[g->nbatch - 1], count = g->batch_shape[g->nbatch - 1];
+    for (int d = g->nbatch - 1; d >= 0; d--)
+        if (g->a_batch[d] != 0 || (d < g->nbatch - 1 && g->b_batch[d] != row * count))
+            return;
+        else if (d < g->nbatch - 1)
+            count *= g->batch_shape[d];
+    const void *a = g->a;
+    int64_t a_row = g->a_row, a_col = g->a_col, m = g->m;
+    g->a = g->b;
+    g->a_row = row;
+    g->a_col = g->b_row;
+    g->b = a;
+    g->b_row = a_col;
+    g->b_col = a_row;
+    g->m = g->batch;
+    g->n = m;
+    g->nbatch = 0;
+    g->batch = 1;
+}
+
 /* Dot products and rows times matrices, long in k: fixed pieces of k summed apart, then in order. Each piece
  * reads whole rows of b, in the order of memory. */
 enum { LONG_PIECE = 32768, LONG_PIECES = 64 };
@@ -195,6 +219,7 @@ static bool blas_fits(const cb_gemm *g) {
 int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
     fold_batch(&g);
+    join_columns(&g);
     int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
     product multiply;
     switch (g.dtype) {

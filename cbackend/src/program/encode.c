@@ -28,7 +28,8 @@ static int family_of(const char *function) {
     return -1;
 }
 
-static bool is_fused(int call) { return !strcmp(cb_call_names[call], "cb_fused"); }
+static bool is_sets(int call) { return !strcmp(cb_call_names[call], "cb_fused_sets"); }
+static bool is_fused(int call) { return !strcmp(cb_call_names[call], "cb_fused") || is_sets(call); }
 static bool is_host(int call) { return !strcmp(cb_call_names[call], "cb_host_call"); }
 
 /* Calls visit on every word that holds an op code, with its family. `words` and `pool` are valid for the
@@ -44,6 +45,7 @@ static int each_op(int call, int64_t *words, char *pool, void *context,
         }
     if (!is_fused(call)) return CB_OK;
     int64_t n = words[0], ncode = words[2], *code = (int64_t *)(pool + words[3]);
+    if (is_sets(call)) n = words[6] > 0 ? n / words[6] : -1;
     if (n < 0 || n >= ncode || code[n] < 0 || code[n] > (ncode - n - 1) / 7)
         return cb_fail(CB_ERR_VALUE, "program: expected fused steps of the length they say.");
     for (int64_t j = 0; j < code[n]; j++) {
@@ -420,8 +422,8 @@ static int check_instruction(loading *l, cb_instruction *c) {
             CB_TRY(check_number(cb_call_names[c->call], q, a[k]));
         p->writes |= !strcmp(q->name, "clock");
     }
-    if (is_fused(c->call)) { /* its last two numbers say whose memory to write over: plan says that */
-        a[s->n - 1].u = a[s->n - 2].u = 0;
+    if (is_fused(c->call)) { /* its last two arguments say whose memory to write over: plan says that */
+        a[s->n - 1].i = a[s->n - 2].i = is_sets(c->call) ? -1 : 0;
         if (a[3].i < 0 || a[2].i < 1) return bad("fused steps", a[2].i);
     }
     CB_TRY(each_op(c->call, &a->i, p->pool, l, local_op));
@@ -466,8 +468,9 @@ static int read_program(loading *l, int n_constants, cb_tensor **constants) {
     int n_results = (int)word(l, 0, most, "a number of results"), n_code = (int)word(l, 0, most, "a length");
     int n_words = (int)word(l, 0, most, "a length"), n_pool = (int)word(l, 0, most, "a length") * 8;
     if (p->failed) return p->failed;
-    int64_t n_slots = (int64_t)p->n_in + n_constants; /* and what the instructions make, at most 16 each */
-    p->n_slots = (int)CB_MIN(n_slots + 16 * (int64_t)n_code, INT32_MAX / 8);
+    /* and what the instructions make: at most 16 each, or for each of the sets that lists in the pool name */
+    int64_t n_slots = (int64_t)p->n_in + n_constants;
+    p->n_slots = (int)CB_MIN(n_slots + 16 * ((int64_t)n_code + n_pool / 8), INT32_MAX / 8);
     l->defined = calloc((size_t)p->n_slots + 1, 1);
     if (!l->defined || !MAKE(p, known, p->n_in) || !MAKE(p, constants, n_constants) ||
         !MAKE(p, results, n_results) || !MAKE(p, code, n_code) || !MAKE(p, words, n_words) ||

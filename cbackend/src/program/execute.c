@@ -62,6 +62,7 @@ int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, ui
         const cb_instruction *c = &p->code[k];
         r.list = lists;
         int64_t begin = cb_profiling ? cb_profile_clock() : 0;
+        cb_fused_prepared = c->steps;
         status = call(&r, c->call, p->words + c->words, slots + c->out);
         if (begin && !status) note(p, k, slots, begin);
         for (int i = 0; i < c->ndead; i++) {
@@ -70,6 +71,7 @@ int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, ui
             slots[s] = NULL;
         }
     }
+    cb_fused_prepared = NULL; /* a call that failed may not have taken it */
     if (lists != few) free(lists);
     return status;
 }

@@ -230,14 +230,25 @@ static void write_through(cb_program *p, int i, int s) {
     int32_t slot = p->results[i];
     for (int k = 0; k < p->n_code; k++) {
         cb_instruction *c = &p->code[k];
-        if (slot < c->out || slot >= c->out + c->nout || strcmp(cb_call_names[c->call], "cb_fused")) continue;
-        if (last_look(p, s, i) > k) return;
-        for (int r = 0; r < CB_MIN(c->nreads, 16); r++)
-            if (p->reads[c->reads + r] == s) {
-                p->words[c->words + c->nwords - 1].u |= (uint64_t)(slot - c->out + 1) << 4 * r;
-                PUSH(p, overwritten, s);
-                return;
-            }
+        if (slot < c->out || slot >= c->out + c->nout) continue;
+        bool one = !strcmp(cb_call_names[c->call], "cb_fused");
+        if ((!one && strcmp(cb_call_names[c->call], "cb_fused_sets")) || last_look(p, s, i) > k) return;
+        int sets = one ? 1 : (int)p->words[c->words + 6].i, n = c->nreads / sets, nout = c->nout / sets;
+        int set = (slot - c->out) / nout, at = -1;
+        for (int r = 0; r < c->nreads; r++) {
+            const cb_tensor *x = p->known[p->reads[c->reads + r]];
+            if (p->reads[c->reads + r] == s && at < 0 && r / n == set)
+                at = r % n;
+            else if (!one && x && x->storage == p->known[s]->storage)
+                return; /* another set may run first */
+        }
+        if (at < 0) return;
+        uint64_t mark = (uint64_t)((slot - c->out) % nout + 1) << 4 * at;
+        if (one)
+            p->words[c->words + c->nwords - 1].u |= mark;
+        else
+            ((uint64_t *)(p->pool + p->words[c->words + c->nwords - 1].i))[set] |= mark;
+        PUSH(p, overwritten, s);
         return;
     }
 }
@@ -261,6 +272,28 @@ static int finish(cb_program *p, int n, cb_tensor *const *results, const int64_t
     free(p->places);
     p->places = NULL;
     return p->failed;
+}
+
+/* Of an instruction over sets: the reads that die in it and that no other set reads. */
+static void mark_freed(cb_program *p, const cb_instruction *c) {
+    const int32_t *reads = p->reads + c->reads;
+    int sets = (int)p->words[c->words + 6].i, n = c->nreads / sets;
+    uint64_t *reuse = (uint64_t *)(p->pool + p->words[c->words + c->nwords - 2].i);
+    for (int i = 0; i < c->ndead; i++) {
+        int found = 0, at = 0;
+        for (int r = 0; r < c->nreads; r++)
+            if (reads[r] == p->dead[c->dead + i]) found++, at = r;
+        if (found == 1) reuse[at / n] |= UINT64_C(1) << at % n;
+    }
+}
+
+/* Code that does not hold together is left for the call itself to complain about. */
+static void prepare(const cb_program *p, cb_instruction *c, bool in_sets) {
+    const cb_word *a = p->words + c->words;
+    int64_t sets = in_sets ? a[6].i : 1, n = a[0].i, ncode = a[2].i, nout = a[4].i;
+    if (sets < 1 || n % sets || nout % sets || a[3].i < 0) return;
+    c->steps = cb_fused_prepare((int)(n / sets), (int)ncode, (const int64_t *)(p->pool + a[3].i),
+                                (int)(nout / sets));
 }
 
 int cb_program_plan(cb_program *p) {
@@ -292,6 +325,9 @@ int cb_program_plan(cb_program *p) {
             if (last_use[c->out + i] == k) PUSH(p, dead, c->out + i);
         c->ndead = p->n_dead - c->dead;
         if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 2].u = freed;
+        bool sets = !strcmp(cb_call_names[c->call], "cb_fused_sets");
+        if (sets && !p->failed && !p->loaded) mark_freed(p, c);
+        if (!p->failed && (sets || !strcmp(cb_call_names[c->call], "cb_fused"))) prepare(p, c, sets);
     }
     free(last_use);
     return p->failed;
@@ -328,6 +364,7 @@ void cb_program_free(cb_program *p) {
         recording = NULL;
         cb_staging_end();
     }
+    for (int k = 0; k < p->n_code; k++) free(p->code[k].steps);
     for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
     for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
     for (int i = 0; p->result_metas && i < p->n_results; i++) cb_release(p->result_metas[i]);

@@ -1,0 +1,403 @@
+"""Each pass: what it leaves of a graph, and that the values stay."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+import functorch_like as ft
+import nn
+from functorch_like import tree
+from functorch_like.staging import fuse as fusion
+from functorch_like.staging import remat
+from functorch_like.staging.budget import peak_bytes
+from functorch_like.staging.graph import Graph
+from functorch_like.staging.passes import PASSES
+from functorch_like.staging.stage import stage
+from functorch_like.testing import assert_close
+
+
+def equal(actual, expected):
+    assert numpy.array_equal(actual.numpy(), expected.numpy())
+
+
+def check(graph: Graph) -> None:
+    """What an equation reads is made before it, and each value once, by the equation it names."""
+    known = {*graph.inputs, *graph.outside()}
+    for v in known:
+        assert v.equation is None
+    for e in graph.equations:
+        assert all(x in known for x in e.inputs)
+        for y in e.outputs:
+            assert y not in known and y.equation is e
+            known.add(y)
+    assert all(v in known for v in graph.outputs)
+
+
+def passed(function, *args):
+    """The graph after all passes, checked between them."""
+    graph = stage(lambda xs: [y for y in tree.leaves(function(*xs))], list(args)).graph
+    check(graph)
+    for rewrite in PASSES:
+        kinds = [(v.shape, v.code) for v in graph.outputs]
+        graph = rewrite(graph)
+        check(graph)
+        assert [(v.shape, v.code) for v in graph.outputs] == kinds
+    return graph
+
+
+def names(graph):
+    return [e.op.name for e in graph.equations]
+
+
+def instructions(function, *args):
+    compiled = ft.compile(function)
+    result = compiled(*args)
+    (entries,) = compiled._programs.values()
+    return entries[0].program.instructions(), result
+
+
+def mlp(x):
+    return nn.functional.gelu(x @ x.T).softmax(-1).sum()
+
+
+def _step():
+    model = nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.LayerNorm(3), nn.Linear(3, 2))
+    opt = nn.optim.AdamW(model.parameters(), lr=0.1)
+
+    def step(x):
+        opt.zero_grad()
+        loss = model(x).square().sum()
+        loss.backward()
+        opt.step()
+        return loss.detach()
+
+    return step
+
+
+@pytest.mark.parametrize(
+    "function",
+    [mlp, ft.grad(mlp), ft.jacfwd(ft.grad(mlp)), ft.vmap(ft.grad(lambda r: (r * r.sin()).sum()))],
+)
+def test_graphs_are_sound_between_passes(function):
+    passed(function, ft.randn(3, 4))
+
+
+def test_graph_of_a_training_step_is_sound():
+    passed(_step(), ft.randn(5, 4))
+
+
+# ---- constants ----
+
+
+def test_what_follows_from_constants_is_computed_once():
+    mask = ft.ones(3, 3).tril() == 0
+
+    def f(x):
+        return x.masked_fill(ft.ones(3, 3).tril() == 0, -1.0)
+
+    graph = passed(f, ft.randn(3, 3))
+    assert names(graph) == ["where"]
+    x = ft.randn(3, 3)
+    equal(ft.compile(f)(x), x.masked_fill(mask, -1.0))
+
+
+def test_constant_results_are_not_shared_between_calls():
+    compiled = ft.compile(lambda x: (x + 1, ft.ones(2) * 3))
+    first = compiled(ft.ones(2))[1]
+    first += 1
+    equal(compiled(ft.ones(2))[1], ft.full((2,), 3.0))
+
+
+def test_equal_numbers_are_one_operand():
+    graph = passed(lambda x: (x * 0.5 + 2) * 0.5 + 2.0, ft.randn(3))
+    assert len([v for v in graph.outside() if v.value is not None]) == 2
+    graph = passed(lambda x: (x * 2 + 2.0) * 2, ft.tensor([1, 2]))
+    assert len([v for v in graph.outside() if v.value is not None]) == 2  # 2 is not 2.0 here
+
+
+def test_numbers_of_other_dtypes_stay_apart():
+    def f(x):
+        return x + ft.tensor(2, dtype=ft.int32), x * ft.tensor(2.0, dtype=ft.float64)
+
+    x = ft.tensor([1, 2])
+    for a, b in zip(ft.compile(f)(x), f(x), strict=True):
+        assert a.dtype is b.dtype
+        equal(a, b)
+
+
+@pytest.mark.parametrize("jacobian", [ft.jacrev, ft.jacfwd])
+def test_products_with_the_basis_of_a_jacobian_vanish(jacobian):
+    w1, w2 = ft.randn(5, 4), ft.randn(3, 5)
+
+    def f(x):
+        return w2 @ (w1 @ x).tanh()
+
+    x = ft.randn(4)
+    graph = passed(jacobian(f), x)
+    assert names(graph).count("matmul") == 2
+    assert_close(ft.compile(jacobian(f))(x), jacobian(f)(x))
+
+
+def test_products_with_unit_matrices():
+    for f in (
+        lambda x: (ft.eye(3) @ x).exp(),
+        lambda x: (x @ ft.eye(4)).exp(),
+        lambda x: nn.functional.linear(ft.eye(4), x).exp(),
+        lambda x: (x @ ft.eye(4).unsqueeze(2)).exp(),
+        lambda x: ft.eye(3) @ x,  # a result is memory of its own
+    ):
+        x = ft.randn(3, 4)
+        equal(ft.compile(f)(x), f(x))
+    graph = passed(lambda x: (x @ ft.eye(4).unsqueeze(2)).exp(), ft.randn(3, 4))
+    assert "matmul" not in names(graph)
+    graph = passed(lambda x: (x @ (ft.eye(4) * 2)).exp(), ft.randn(3, 4))
+    assert "matmul" in names(graph)
+
+
+def test_products_of_derivatives_are_plain_ones():
+    f = ft.grad(ft.grad(ft.grad(lambda x: x.tanh() * x.sin())))
+    graph = passed(f, ft.tensor(0.7))
+    assert "mul_conj" not in names(graph) and len(names(graph)) < 50
+    assert_close(ft.compile(f)(ft.tensor(0.7)), f(ft.tensor(0.7)))
+    z = ft.tensor([1 + 2j, 3 - 1j])
+    g = ft.grad(lambda z: (z * z.conj() * (2 + 1j)).sum().real)
+    assert_close(ft.compile(g)(z), g(z))
+
+
+def test_double_negation_and_order_of_operands():
+    graph = passed(lambda x, y: x.neg().neg().exp() + (x * y - y * x), ft.randn(3), ft.randn(3))
+    assert names(graph).count("neg") == 0 and names(graph).count("mul") == 1
+
+
+# ---- joins ----
+
+
+def test_gradient_of_a_split_is_a_cat():
+    def f(x):
+        a, b, c = x.split(2, dim=1)
+        return (a * b.sin() + c.exp()).sum()
+
+    x = ft.randn(3, 6)
+    graph = passed(ft.grad(f), x)
+    assert "cat" in names(graph) and "index_embed" not in names(graph)
+    equal(ft.compile(ft.grad(f))(x), ft.grad(f)(x))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: (x[:2] * x[2:] + x[1:3]).sum(),  # they overlap
+        lambda x: (x[:1] * x[1:2]).sum(),  # they leave something out
+        lambda x: (x[::2] * x[1::2]).sum(),
+        lambda x: (
+            (x[:, :1] * x[:2, :3].sin()).sum() if x.shape[0] == 2 else x[:2].sum() * x[2:].sum()
+        ),
+        lambda x: (x[:2] * x[2:].exp()).sum() * x.sin().sum(),  # and something more
+        lambda x: (x[-2:] * x[:-2]).sum(),
+    ],
+)
+def test_sums_of_slices(f):
+    x = ft.randn(4, 3)
+    assert_close(ft.compile(ft.grad(f))(x), ft.grad(f)(x), rtol=1e-6, atol=1e-6)
+
+
+# ---- fusion ----
+
+
+def test_updates_of_all_parameters_are_one_sweep():
+    def step(ps, gs, ms):
+        ms = [0.9 * m + g for m, g in zip(ms, gs, strict=True)]
+        return [p - 0.1 * m for p, m in zip(ps, ms, strict=True)], ms
+
+    lists = [[ft.randn(*s) for s in ((3, 4), (7,), (2, 2, 2), (1,))] for _ in range(3)]
+    calls, result = instructions(step, *lists)
+    assert calls == ["cb_fused_sets"]
+    for made, expected in zip(result, step(*lists), strict=True):
+        for a, b in zip(made, expected, strict=True):
+            equal(a, b)
+
+
+def test_sets_write_parameters_in_place():
+    step = ft.compile(_step())
+    x = ft.randn(5, 4)
+    step(x)
+    (entries,) = step._programs.values()
+    program = entries[0].program
+    assert program.instructions().count("cb_fused_sets") == 1
+    eager = _step()
+    assert_close(step(x).isfinite(), eager(x).isfinite())
+
+
+def test_sets_whose_operands_another_set_overwrites():
+    a, b = ft.randn(1000), ft.randn(1000)
+    x, y = a.clone(), b.clone()
+
+    def swap(p, q):
+        with ft.no_grad():
+            new_p, new_q = p * 0.5 + q, q * 0.5 + p
+            p.copy_(new_p)
+            q.copy_(new_q)
+
+    for _ in range(3):
+        swap(a, b)
+    compiled = ft.compile(lambda: (swap(x, y), x.sum())[1])
+    for _ in range(3):
+        compiled()
+    equal(x, a)
+    equal(y, b)
+
+
+def test_operands_that_sets_share_and_that_die_there():
+    def f(x, y):
+        t = (x @ y).contiguous()  # read by both sets, by nobody later
+        return t * 2 + x, t * 2 + y
+
+    x, y = ft.randn(64, 64), ft.randn(64, 64)
+    for a, b in zip(ft.compile(f)(x, y), f(x, y), strict=True):
+        equal(a, b)
+
+
+def test_groups_beyond_the_limits_are_cut():
+    def f(*xs):
+        y = xs[0]
+        made = []
+        for x in xs:
+            y = (y + x).sin()
+            made.append(y)
+        return made
+
+    xs = [ft.randn(9) for _ in range(40)]
+    calls, result = instructions(f, *xs)
+    assert len(calls) < 12 and set(calls) == {"cb_fused"}
+    for a, b in zip(result, f(*xs), strict=True):
+        equal(a, b)
+
+
+def test_scalars_are_one_sweep():
+    f = lambda x: x.tanh() * x.sin()  # noqa: E731
+    for _ in range(5):
+        f = ft.grad(f)
+    calls, result = instructions(f, ft.tensor(0.7))
+    assert calls == ["cb_fused"]
+    assert_close(result, f(ft.tensor(0.7)))
+
+
+def test_groups_do_not_wait_for_each_other():
+    def f(x, y):  # rows and numbers: each way there is something between
+        a, b = x.exp(), y.sin()
+        c, d = a.sum(), b * 2
+        e = (c + 1) * 2
+        g = a * d.sum()
+        return (g + e).cos() * a, d * g.sum() + e, (c * d.sum()).exp()
+
+    x, y = ft.randn(3) * 0.1, ft.randn(5) * 0.1
+    for a, b in zip(ft.compile(f)(x, y), f(x, y), strict=True):
+        equal(a, b)
+
+
+def test_every_sweep_fits():
+    def f(*xs):
+        total = sum(x * i for i, x in enumerate(xs, 2))
+        return [total * x for x in xs]
+
+    graph = passed(f, *[ft.randn(3) for _ in range(30)])
+    for item in fusion.fuse(graph):
+        if isinstance(item, fusion.Group) and item.steps is not None:
+            assert item.steps.fits(len(item.outputs))
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_slopes(approximate):
+    torch = pytest.importorskip("torch")
+    x = ft.linspace(-12, 12, 2001)
+    made = ft.grad(lambda x: nn.functional.gelu(x, approximate=approximate).sum())(x)
+    t = torch.linspace(-12, 12, 2001, dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.gelu(t, approximate=approximate).sum().backward()
+    assert numpy.abs(made.numpy() - t.grad.numpy()).max() < 2e-6
+    wild = ft.tensor([float("inf"), float("-inf"), float("nan"), 1e30, -1e30])
+    slopes = ft.grad(lambda x: nn.functional.gelu(x, approximate=approximate).sum())(wild)
+    assert_close(slopes, ft.tensor([1.0, 0.0, float("nan"), 1.0, 0.0]), equal_nan=True)
+
+
+# ---- rematerialisation ----
+
+
+def _deep(layers):
+    def loss(ws, x):
+        for w in ws:
+            h = nn.functional.layer_norm(x, x.shape[-1:])
+            x = x + nn.functional.gelu(h @ w) @ w.T
+        return x.square().mean()
+
+    ft.manual_seed(0)
+    return ft.grad(loss), [ft.randn(8, 32) * 0.1 for _ in range(layers)], ft.randn(64, 8)
+
+
+@pytest.fixture
+def eager_remat(monkeypatch):
+    monkeypatch.setattr(remat, "LEAST", 0)
+    monkeypatch.setattr(remat, "SMALL", 0)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_values_computed_again_are_the_same():
+    f, ws, x = _deep(6)
+    leaves = [*ws, x]
+    graph = stage(lambda xs: f(xs[:-1], xs[-1]), leaves).graph
+    for rewrite in PASSES:
+        graph = rewrite(graph)
+    again = remat.rematerialize(graph)
+    check(again)
+    assert names(again).count("gelu") > names(graph).count("gelu")
+    assert peak_bytes(again) < 0.75 * peak_bytes(graph)
+    for a, b in zip(ft.compile(f)(ws, x), f(ws, x), strict=True):
+        assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_draws_and_results_are_not_computed_again():
+    def f(x):
+        y = x.sin()
+        z = nn.functional.dropout(y, 0.5)
+        for _ in range(3):
+            z = (z @ x).tanh()
+        return y, z * y, z
+
+    x = ft.randn(16, 16)
+    ft.manual_seed(1)
+    made = ft.compile(f)(x)
+    ft.manual_seed(1)
+    for a, b in zip(made, f(x), strict=True):
+        equal(a, b)
+
+
+@pytest.mark.usefixtures("eager_remat")
+def test_training_with_values_computed_again():
+    losses = []
+    for wrap in (lambda f: f, ft.compile):
+        ft.manual_seed(3)
+        step = wrap(_step())
+        x = ft.randn(64, 4)
+        losses.append([step(x).item() for _ in range(4)])
+    assert numpy.allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_gradients_of_the_step_before_make_room():
+    model = nn.Linear(64, 64)
+
+    @ft.compile
+    def step(x):
+        model.zero_grad()
+        loss = model(x).square().sum()
+        loss.backward()
+        return loss.detach()
+
+    x = ft.randn(2, 64)
+    step(x)
+    kept = model.weight.grad
+    assert kept is not None
+    values = kept.clone()
+    step(x)
+    assert model.weight.grad is not kept  # who holds it keeps it
+    equal(kept, values)
