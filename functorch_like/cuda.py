@@ -1,11 +1,13 @@
-"""CUDA devices. There is no CUDA half of the core in this build: nothing is available."""
+"""CUDA devices. The CUDA half of the core is opened at the first question."""
+
+from cbackend import lib
 
 
 def is_available() -> bool:
     """Can tensors be put on a GPU?"""
-    return False
+    return bool(lib.cb_cuda_available())
 
 
 def device_count() -> int:
     """How many GPUs can be used."""
-    return 0
+    return lib.cb_cuda_device_count()
