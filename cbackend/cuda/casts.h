@@ -209,4 +209,22 @@ struct alignas(16) cb_item16 {
         CB_DISPATCH_CASE(8, uint64_t, T, __VA_ARGS__)  \
         CB_DISPATCH_CASE(16, cb_item16, T, __VA_ARGS__) \
     }
+/* where items are replaced: the same by types of plain numbers, 16 bytes as a complex one */
+#define CB_DISPATCH_MOVED(itemsize, T, ...)                 \
+    switch (itemsize) {                                     \
+        CB_DISPATCH_CASE(1, uint8_t, T, __VA_ARGS__)        \
+        CB_DISPATCH_CASE(2, uint16_t, T, __VA_ARGS__)       \
+        CB_DISPATCH_CASE(4, uint32_t, T, __VA_ARGS__)       \
+        CB_DISPATCH_CASE(8, uint64_t, T, __VA_ARGS__)       \
+        CB_DISPATCH_CASE(16, cb_complex128, T, __VA_ARGS__) \
+    }
+/* where items are added up: all dtypes but 16-bit floats, which come as float */
+#define CB_DISPATCH_ACCUMULATED(dtype, T, ...)         \
+    switch (dtype) {                                   \
+        CB_DISPATCH_CASE(CB_BOOL, bool, T, __VA_ARGS__) \
+        CB_DISPATCH_INTEGER_CASES(T, __VA_ARGS__)      \
+        CB_DISPATCH_CASE(CB_F32, float, T, __VA_ARGS__) \
+        CB_DISPATCH_CASE(CB_F64, double, T, __VA_ARGS__) \
+        CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__)      \
+    }
 #endif

@@ -49,6 +49,38 @@ static cb_backend make_table() {
     t.fill = cb_cuda_fill;
     t.arange = cb_cuda_arange;
     t.elementwise = cb_cuda_elementwise;
+    t.reduce = cb_cuda_reduce;
+    t.scan = cb_cuda_scan;
+    t.softmax = cb_cuda_softmax;
+    t.softmax_grad = cb_cuda_softmax_grad;
+    t.cross_entropy = cb_cuda_cross_entropy;
+    t.cross_entropy_grad = cb_cuda_cross_entropy_grad;
+    t.norm = cb_cuda_norm;
+    t.norm_grad = cb_cuda_norm_grad;
+    t.gemm = cb_cuda_gemm;
+    t.conv = cb_cuda_conv;
+    t.conv_input_grad = cb_cuda_conv_input_grad;
+    t.conv_weight_grad = cb_cuda_conv_weight_grad;
+    t.max_pool = cb_cuda_max_pool;
+    t.avg_pool = cb_cuda_avg_pool;
+    t.avg_pool_grad = cb_cuda_avg_pool_grad;
+    t.pool_scatter = cb_cuda_pool_scatter;
+    t.pool_gather = cb_cuda_pool_gather;
+    t.index_check = cb_cuda_index_check;
+    t.index_get = cb_cuda_index_get;
+    t.index_put = cb_cuda_index_put;
+    t.gather_along = cb_cuda_gather_along;
+    t.scatter_along = cb_cuda_scatter_along;
+    t.tri = cb_cuda_tri;
+    t.mask_count = cb_cuda_mask_count;
+    t.mask_nonzero = cb_cuda_mask_nonzero;
+    t.mask_select = cb_cuda_mask_select;
+    t.random = cb_cuda_random;
+    t.random_int = cb_cuda_random_int;
+    t.sort = cb_cuda_sort;
+    t.searchsorted = cb_cuda_searchsorted;
+    t.bincount = cb_cuda_bincount;
+    t.optim_step = cb_cuda_optim_step;
     return t;
 }
 

@@ -75,4 +75,32 @@ static inline bool cb_walk_init(cb_walk<N> *w, const cb_tensor *const *operands)
     for (int d = 0; d < w->ndim; d++) w->fast[d].set(w->small ? (uint32_t)w->shape[d] : 1);
     return true;
 }
+
+/* The same over a shape in row-major order, whatever the strides: strides[k] are operand k's. Size-1 dimensions
+ * are dropped and neighbours merged. False: more dimensions are left than CB_WALK_DIMS. */
+template <int N>
+static inline bool cb_walk_rows(cb_walk<N> *w, int ndim, const int64_t *shape, const int64_t *const *strides) {
+    int n = 0;
+    w->numel = 1;
+    for (int d = 0; d < ndim; d++) {
+        w->numel *= shape[d];
+        if (shape[d] == 1) continue;
+        bool joins = n > 0;
+        for (int k = 0; k < N && joins; k++) joins = w->strides[k][n - 1] == strides[k][d] * shape[d];
+        if (!joins && n == CB_WALK_DIMS) return false;
+        if (joins)
+            w->shape[n - 1] *= shape[d];
+        else
+            w->shape[n++] = shape[d];
+        for (int k = 0; k < N; k++) w->strides[k][n - 1] = strides[k][d];
+    }
+    if (n == 0) {
+        w->shape[n++] = 1;
+        for (int k = 0; k < N; k++) w->strides[k][0] = 0;
+    }
+    w->ndim = n;
+    w->small = w->numel < ((int64_t)1 << 31);
+    for (int d = 0; d < n; d++) w->fast[d].set(w->small && w->shape[d] > 0 ? (uint32_t)w->shape[d] : 1);
+    return true;
+}
 #endif
