@@ -140,15 +140,14 @@ int reduce(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tenso
     mirror a(x);
     mirrors o;
     o.add(out[0], true);
-    bool two = op == CB_REDUCE_argmax || op == CB_REDUCE_argmin;
-    if (two) o.add(out[1], true);
+    o.add(out[1], true);
     return CB_CALL(reduce(op, a, mask, parameter, o.tensors()), o, a, o);
 }
 int scan(int op, const cb_tensor *x, int dim, cb_tensor *const *out) {
     mirror a(x);
     mirrors o;
     o.add(out[0], true);
-    if (op == CB_SCAN_cummax || op == CB_SCAN_cummin) o.add(out[1], true);
+    o.add(op == CB_SCAN_cummax || op == CB_SCAN_cummin ? out[1] : nullptr, true);
     return CB_CALL(scan(op, a, dim, o.tensors()), o, a, o);
 }
 int softmax(const cb_tensor *x, int dim, int log, cb_tensor *out) {
