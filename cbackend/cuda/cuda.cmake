@@ -37,7 +37,7 @@ if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)
   else()
     set(CB_CUDA_ARCHITECTURES 80 90 CACHE STRING "GPU architectures to compile for; the last one as PTX too")
     set(cb_nvcc_flags -std=c++17 -O3 --fmad=true -Xcompiler=-fPIC,-fvisibility=hidden,-Wno-psabi -Xptxas=-v -I${CMAKE_CURRENT_SOURCE_DIR}/include
-        -I${CMAKE_CURRENT_SOURCE_DIR}/src --expt-relaxed-constexpr -Wno-deprecated-gpu-targets)
+        -I${CMAKE_CURRENT_SOURCE_DIR}/src --expt-relaxed-constexpr -Wno-deprecated-gpu-targets -diag-suppress=186) # 186: x < 0 of unsigned x
     if(CB_WERROR)
       list(APPEND cb_nvcc_flags -Werror all-warnings)
     endif()

@@ -45,7 +45,7 @@ struct extent {
 
 class mirror { /* a tensor as a tensor on the host */
   public:
-    mirror(const cb_tensor *x, bool write = false) : tensor_(x ? *x : cb_tensor()), given_(x) {
+    mirror(const cb_tensor *x, bool write = false) : tensor_(x ? *x : cb_tensor()), storage_(), given_(x) {
         if (!x || (x->device & 255) != CB_CUDA || x->numel == 0) return;
         extent e;
         for (int d = 0; d < x->ndim; d++) e.dim(x->shape[d], x->strides[d]);
@@ -53,19 +53,28 @@ class mirror { /* a tensor as a tensor on the host */
         range_ = new (std::nothrow) range(first, (e.high - e.low + 1) * x->itemsize, write);
         if (range_ && range_->host()) tensor_.data = range_->host() - e.low * x->itemsize;
         tensor_.device = CB_CPU;
+        /* kernels that make views of their operands start from the storage */
+        storage_ = *x->storage;
+        storage_.device = CB_CPU;
+        storage_.data = static_cast<char *>(tensor_.data) - x->offset * x->itemsize;
     }
-    mirror(mirror &&other) noexcept : tensor_(other.tensor_), given_(other.given_), range_(other.range_) {
+    mirror(mirror &&other) noexcept
+        : tensor_(other.tensor_), storage_(other.storage_), given_(other.given_), range_(other.range_) {
         other.range_ = nullptr;
     }
     ~mirror() { delete range_; }
     mirror(const mirror &) = delete;
     mirror &operator=(const mirror &) = delete;
-    operator cb_tensor *() { return given_ ? &tensor_ : nullptr; }
+    operator cb_tensor *() {
+        if (range_) tensor_.storage = &storage_;
+        return given_ ? &tensor_ : nullptr;
+    }
     bool failed() const { return range_ && range_->failed(); }
     int put_back() { return range_ ? range_->put_back() : CB_OK; }
 
   private:
     cb_tensor tensor_;
+    cb_storage storage_;
     const cb_tensor *given_;
     range *range_ = nullptr;
 };
@@ -140,15 +149,14 @@ int reduce(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tenso
     mirror a(x);
     mirrors o;
     o.add(out[0], true);
-    bool two = op == CB_REDUCE_argmax || op == CB_REDUCE_argmin;
-    if (two) o.add(out[1], true);
+    o.add(out[1], true);
     return CB_CALL(reduce(op, a, mask, parameter, o.tensors()), o, a, o);
 }
 int scan(int op, const cb_tensor *x, int dim, cb_tensor *const *out) {
     mirror a(x);
     mirrors o;
     o.add(out[0], true);
-    if (op == CB_SCAN_cummax || op == CB_SCAN_cummin) o.add(out[1], true);
+    o.add(op == CB_SCAN_cummax || op == CB_SCAN_cummin ? out[1] : nullptr, true);
     return CB_CALL(scan(op, a, dim, o.tensors()), o, a, o);
 }
 int softmax(const cb_tensor *x, int dim, int log, cb_tensor *out) {
