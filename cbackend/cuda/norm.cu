@@ -116,7 +116,7 @@ static int backward(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb
     const F *means = data_of<F>(mean), *rstds = data_of<F>(rstd);
     if (out[1] || out[2]) { /* first: dx may lie on x */
         int64_t piece = (r.count + PIECES - 1) / PIECES;
-        piece = piece < PIECE_ROWS ? PIECE_ROWS : piece;
+        if (piece < PIECE_ROWS) piece = PIECE_ROWS;
         int64_t pieces = (r.count + piece - 1) / piece;
         cb_scratch totals(pieces * 2 * n * (int64_t)sizeof(double));
         if (!totals.ok()) return CB_ERR_MEMORY;
