@@ -47,42 +47,34 @@ CB_BOTH cb_f16 cb_to_f16(float value) {
 }
 
 /* ---- conversions ---- */
-template <typename T>
-struct cb_traits {
+template <typename T> struct cb_traits {
     static const bool is_complex = false, is_real = false, is_half = false;
     typedef T compute, real;
 };
-template <>
-struct cb_traits<float> {
+template <> struct cb_traits<float> {
     static const bool is_complex = false, is_real = true, is_half = false;
     typedef float compute, real;
 };
-template <>
-struct cb_traits<double> {
+template <> struct cb_traits<double> {
     static const bool is_complex = false, is_real = true, is_half = false;
     typedef double compute, real;
 };
-template <>
-struct cb_traits<cb_f16> {
+template <> struct cb_traits<cb_f16> {
     static const bool is_complex = false, is_real = true, is_half = true;
     typedef float compute, real;
 };
-template <>
-struct cb_traits<cb_bf16> {
+template <> struct cb_traits<cb_bf16> {
     static const bool is_complex = false, is_real = true, is_half = true;
     typedef float compute, real;
 };
-template <typename R>
-struct cb_traits<cb_complex_of<R>> {
+template <typename R> struct cb_traits<cb_complex_of<R>> {
     static const bool is_complex = true, is_real = false, is_half = false;
     typedef cb_complex_of<R> compute;
     typedef R real;
 };
 
-template <typename To>
-struct cb_caster {
-    template <typename From>
-    CB_BOTH_MEMBER To from(From v) {
+template <typename To> struct cb_caster {
+    template <typename From> CB_BOTH_MEMBER To from(From v) {
         if constexpr (cb_traits<From>::is_complex) {
             if constexpr (cb_traits<To>::is_complex)
                 return To((typename cb_traits<To>::real)v.re, (typename cb_traits<To>::real)v.im);
@@ -107,42 +99,35 @@ struct cb_caster {
         }
     }
 };
-template <>
-struct cb_caster<cb_f16> {
-    template <typename From>
-    CB_BOTH_MEMBER cb_f16 from(From v) {
+template <> struct cb_caster<cb_f16> {
+    template <typename From> CB_BOTH_MEMBER cb_f16 from(From v) {
         return cb_to_f16(cb_caster<float>::from(v));
     }
 };
-template <>
-struct cb_caster<cb_bf16> {
-    template <typename From>
-    CB_BOTH_MEMBER cb_bf16 from(From v) {
+template <> struct cb_caster<cb_bf16> {
+    template <typename From> CB_BOTH_MEMBER cb_bf16 from(From v) {
         return cb_to_bf16(cb_caster<float>::from(v));
     }
 };
 /* v as a To; storage and compute types alike */
-template <typename To, typename From>
-CB_BOTH To cb_to(From v) {
-    return cb_caster<To>::from(v);
-}
+template <typename To, typename From> CB_BOTH To cb_to(From v) { return cb_caster<To>::from(v); }
 
 /* ---- memory of a dtype known at run time ---- */
-#define CB_EACH_STORAGE(CASE)                                                                         \
-    CASE(CB_BOOL, bool)                                                                               \
-    CASE(CB_U8, uint8_t)                                                                              \
-    CASE(CB_I8, int8_t)                                                                               \
-    CASE(CB_U16, uint16_t)                                                                            \
-    CASE(CB_I16, int16_t)                                                                             \
-    CASE(CB_U32, uint32_t)                                                                            \
-    CASE(CB_I32, int32_t)                                                                             \
-    CASE(CB_U64, uint64_t)                                                                            \
-    CASE(CB_I64, int64_t)                                                                             \
-    CASE(CB_F16, cb_f16) CASE(CB_BF16, cb_bf16) CASE(CB_F32, float) CASE(CB_F64, double)              \
-    CASE(CB_C64, cb_complex64) CASE(CB_C128, cb_complex128)
+#define CB_EACH_STORAGE(CASE)                                                                  \
+    CASE(CB_BOOL, bool)                                                                        \
+    CASE(CB_U8, uint8_t)                                                                       \
+    CASE(CB_I8, int8_t)                                                                        \
+    CASE(CB_U16, uint16_t)                                                                     \
+    CASE(CB_I16, int16_t)                                                                      \
+    CASE(CB_U32, uint32_t)                                                                     \
+    CASE(CB_I32, int32_t)                                                                      \
+    CASE(CB_U64, uint64_t)                                                                     \
+    CASE(CB_I64, int64_t)                                                                      \
+    CASE(CB_F16, cb_f16)                                                                       \
+    CASE(CB_BF16, cb_bf16) CASE(CB_F32, float) CASE(CB_F64, double) CASE(CB_C64, cb_complex64) \
+        CASE(CB_C128, cb_complex128)
 
-template <typename T>
-CB_DEV T cb_load_as(int dtype, const void *data, int64_t i) {
+template <typename T> CB_DEV T cb_load_as(int dtype, const void *data, int64_t i) {
     switch (dtype) {
 #define CB_CASE(id, S) \
     case id: return cb_to<T>(static_cast<const S *>(data)[i]);
@@ -151,8 +136,7 @@ CB_DEV T cb_load_as(int dtype, const void *data, int64_t i) {
     }
     return T();
 }
-template <typename T>
-CB_DEV void cb_store_as(int dtype, void *data, int64_t i, T v) {
+template <typename T> CB_DEV void cb_store_as(int dtype, void *data, int64_t i, T v) {
     switch (dtype) {
 #define CB_CASE(id, S) \
     case id: static_cast<S *>(data)[i] = cb_to<S>(v); break;
@@ -169,44 +153,44 @@ CB_DEV void cb_store_as(int dtype, void *data, int64_t i, T v) {
         __VA_ARGS__;                    \
         break;                          \
     }
-#define CB_DISPATCH_ALL(dtype, T, ...)                        \
-    switch (dtype) {                                          \
-        CB_DISPATCH_CASE(CB_BOOL, bool, T, __VA_ARGS__)       \
-        CB_DISPATCH_INTEGER_CASES(T, __VA_ARGS__)             \
-        CB_DISPATCH_FLOAT_CASES(T, __VA_ARGS__)               \
-        CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__)             \
+#define CB_DISPATCH_ALL(dtype, T, ...)                  \
+    switch (dtype) {                                    \
+        CB_DISPATCH_CASE(CB_BOOL, bool, T, __VA_ARGS__) \
+        CB_DISPATCH_INTEGER_CASES(T, __VA_ARGS__)       \
+        CB_DISPATCH_FLOAT_CASES(T, __VA_ARGS__)         \
+        CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__)       \
     }
 #define CB_DISPATCH_FLOAT(dtype, T, ...) /* the four floating dtypes */ \
     switch (dtype) { CB_DISPATCH_FLOAT_CASES(T, __VA_ARGS__) }
 #define CB_DISPATCH_INEXACT(dtype, T, ...) /* floating and complex */ \
     switch (dtype) { CB_DISPATCH_FLOAT_CASES(T, __VA_ARGS__) CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__) }
-#define CB_DISPATCH_INTEGER_CASES(T, ...)             \
-    CB_DISPATCH_CASE(CB_U8, uint8_t, T, __VA_ARGS__)  \
-    CB_DISPATCH_CASE(CB_I8, int8_t, T, __VA_ARGS__)   \
+#define CB_DISPATCH_INTEGER_CASES(T, ...)              \
+    CB_DISPATCH_CASE(CB_U8, uint8_t, T, __VA_ARGS__)   \
+    CB_DISPATCH_CASE(CB_I8, int8_t, T, __VA_ARGS__)    \
     CB_DISPATCH_CASE(CB_U16, uint16_t, T, __VA_ARGS__) \
-    CB_DISPATCH_CASE(CB_I16, int16_t, T, __VA_ARGS__) \
+    CB_DISPATCH_CASE(CB_I16, int16_t, T, __VA_ARGS__)  \
     CB_DISPATCH_CASE(CB_U32, uint32_t, T, __VA_ARGS__) \
-    CB_DISPATCH_CASE(CB_I32, int32_t, T, __VA_ARGS__) \
+    CB_DISPATCH_CASE(CB_I32, int32_t, T, __VA_ARGS__)  \
     CB_DISPATCH_CASE(CB_U64, uint64_t, T, __VA_ARGS__) \
     CB_DISPATCH_CASE(CB_I64, int64_t, T, __VA_ARGS__)
-#define CB_DISPATCH_FLOAT_CASES(T, ...)               \
-    CB_DISPATCH_CASE(CB_F16, cb_f16, T, __VA_ARGS__)  \
+#define CB_DISPATCH_FLOAT_CASES(T, ...)                \
+    CB_DISPATCH_CASE(CB_F16, cb_f16, T, __VA_ARGS__)   \
     CB_DISPATCH_CASE(CB_BF16, cb_bf16, T, __VA_ARGS__) \
-    CB_DISPATCH_CASE(CB_F32, float, T, __VA_ARGS__)   \
+    CB_DISPATCH_CASE(CB_F32, float, T, __VA_ARGS__)    \
     CB_DISPATCH_CASE(CB_F64, double, T, __VA_ARGS__)
-#define CB_DISPATCH_COMPLEX_CASES(T, ...)                   \
-    CB_DISPATCH_CASE(CB_C64, cb_complex64, T, __VA_ARGS__)  \
+#define CB_DISPATCH_COMPLEX_CASES(T, ...)                  \
+    CB_DISPATCH_CASE(CB_C64, cb_complex64, T, __VA_ARGS__) \
     CB_DISPATCH_CASE(CB_C128, cb_complex128, T, __VA_ARGS__)
 /* an item of a size, for kernels that only move items: 1, 2, 4, 8 or 16 bytes */
 struct alignas(16) cb_item16 {
     uint64_t part[2];
 };
-#define CB_DISPATCH_SIZE(itemsize, T, ...)             \
-    switch (itemsize) {                                \
-        CB_DISPATCH_CASE(1, uint8_t, T, __VA_ARGS__)   \
-        CB_DISPATCH_CASE(2, uint16_t, T, __VA_ARGS__)  \
-        CB_DISPATCH_CASE(4, uint32_t, T, __VA_ARGS__)  \
-        CB_DISPATCH_CASE(8, uint64_t, T, __VA_ARGS__)  \
+#define CB_DISPATCH_SIZE(itemsize, T, ...)              \
+    switch (itemsize) {                                 \
+        CB_DISPATCH_CASE(1, uint8_t, T, __VA_ARGS__)    \
+        CB_DISPATCH_CASE(2, uint16_t, T, __VA_ARGS__)   \
+        CB_DISPATCH_CASE(4, uint32_t, T, __VA_ARGS__)   \
+        CB_DISPATCH_CASE(8, uint64_t, T, __VA_ARGS__)   \
         CB_DISPATCH_CASE(16, cb_item16, T, __VA_ARGS__) \
     }
 /* where items are replaced: the same by types of plain numbers, 16 bytes as a complex one */

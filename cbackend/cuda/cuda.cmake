@@ -24,6 +24,14 @@ if(CB_CUDA_EMULATE)
   set_property(SOURCE ${cb_emulated_sources} APPEND PROPERTY COMPILE_OPTIONS -xc++)
   target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes})
   target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads)
+
+  # the emulator's own test: kernels with one mistake each
+  add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
+                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc)
+  target_compile_definitions(test_emulate PRIVATE CB_EMULATE=1)
+  target_compile_options(test_emulate PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
+  target_include_directories(test_emulate PRIVATE ${cb_includes})
+  target_link_libraries(test_emulate PRIVATE Threads::Threads)
 endif()
 
 if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)

@@ -49,14 +49,14 @@ struct operand {
     int number; /* a wrapped number: its value is here */
     alignas(16) char value[16];
 };
-template <int N>
-struct operands {
+template <int N> struct operands {
     operand in[N];
 };
 
 template <typename T, int N>
 __global__ void each(int op, cb_walk<N + 1> w, int out_dtype, void *out, operands<N> xs) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[N + 1];
         w.offsets(i, at);
         T v[N];
@@ -109,7 +109,8 @@ static int run(int op, cb_tensor *out, const cb_tensor *const *in, int compute, 
     return cb_launched("elementwise");
 }
 
-int cb_cuda_elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
+int cb_cuda_elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in,
+                        int compute) {
     bool where = family == CB_FAMILY_TERNARY && op == CB_TERNARY_where, handled = false;
     int status = CB_OK;
     if (!cb_is_complex(compute) && !where) {

@@ -2,7 +2,8 @@
  * with
  *   type        its C++ type,     KIND_BOOL, KIND_INT, KIND_REAL or KIND_COMPLEX defined,
  *   M(f), C(f)  as ops.def needs them.
- * Results come as the compute type: a bool as 0 or 1, the real result of a complex op with imaginary part 0. */
+ * Results come as the compute type: a bool as 0 or 1, the real result of a complex op with imaginary part 0.
+ */
 #define T(c) ((type)(c))
 #define CB_ONE(family, name, value) \
     case CB_##family##_##name: return (type)(value);

@@ -1,10 +1,10 @@
 /* The machinery behind emulate.h: fibres for the threads of a block, barriers, shared memory with its
  * checks, and device memory in guarded pages.
  *
- * One launch, copy or allocation runs at a time, under one lock. A fibre runs the threads of a block one after
- * the other; when one blocks, the fibre is that thread's, and another fibre goes on with those that have not
- * started. So kernels without barriers never switch. A report abandons the fibres and becomes the error of
- * the launch. */
+ * One launch, copy or allocation runs at a time, under one lock. A fibre runs the threads of a block one
+ * after the other; when one blocks, the fibre is that thread's, and another fibre goes on with those that
+ * have not started. So kernels without barriers never switch. A report abandons the fibres and becomes the
+ * error of the launch. */
 #include "emulate.h"
 
 #include <pthread.h>
@@ -146,7 +146,8 @@ static fibre *fibre_new() {
         return f;
     }
     fibre *f = new fibre;
-    char *pages = (char *)mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *pages =
+        (char *)mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) abort();
     mprotect(pages, PAGE, PROT_NONE);
     f->stack = pages + PAGE;
@@ -212,8 +213,8 @@ std::string cb_emulate_take_error() {
 /* ---- barriers ---- */
 int cb_emulate_barrier(const char *file, int line, int vote) {
     if (now.at_barrier && (now.line != line || strcmp(now.file, file)))
-        cb_emulate_report("waits at the barrier in line %d of %s while others wait at line %d of %s", line, file,
-                          now.line, now.file);
+        cb_emulate_report("waits at the barrier in line %d of %s while others wait at line %d of %s", line,
+                          file, now.line, now.file);
     now.file = file;
     now.line = line;
     now.at_barrier++;
@@ -231,10 +232,12 @@ int cb_emulate_barrier(const char *file, int line, int vote) {
     return (int)now.barrier_votes;
 }
 
-const char *cb_emulate_meet(unsigned mask, const void *value, size_t size, const char *what, unsigned *lanes) {
+const char *cb_emulate_meet(unsigned mask, const void *value, size_t size, const char *what,
+                            unsigned *lanes) {
     thread *t = self();
     unsigned lane = t->linear & 31, warp = t->linear >> 5;
-    if (!(mask >> lane & 1)) cb_emulate_report("%s with mask %08x, which lacks its own lane %u", what, mask, lane);
+    if (!(mask >> lane & 1))
+        cb_emulate_report("%s with mask %08x, which lacks its own lane %u", what, mask, lane);
     if (warp * 32 + 31 - (unsigned)__builtin_clz(mask) >= now.threads.size())
         cb_emulate_report("%s with mask %08x names lanes that the block of %zu threads lacks", what, mask,
                           now.threads.size());
@@ -275,11 +278,13 @@ static bool ordered(const mark &m, const thread *t) {
     return m.warp == t->linear >> 5 && m.warp_epoch != t->warp_epoch;
 }
 
-static void race(const cb_emulated_array *a, int64_t offset, const mark &other, const char *did, const char *does) {
+static void race(const cb_emulated_array *a, int64_t offset, const mark &other, const char *did,
+                 const char *does) {
     char who[32] = "several threads";
     if (other.thread != MANY) snprintf(who, sizeof who, "thread %u", other.thread - 1u);
-    cb_emulate_report("race on shared memory: %s byte %lld of %s, which %s (of warp %u) %s since the last barrier",
-                      does, (long long)offset, a->name.c_str(), who, other.warp, did);
+    cb_emulate_report(
+        "race on shared memory: %s byte %lld of %s, which %s (of warp %u) %s since the last barrier", does,
+        (long long)offset, a->name.c_str(), who, other.warp, did);
 }
 
 void *cb_emulate_access(cb_emulated_array *a, int64_t offset, size_t size, cb_emulated_access access) {
@@ -346,8 +351,9 @@ static void run_block(size_t count, size_t shared) {
             for (thread &t : now.threads)
                 if (t.waits) {
                     cb_emulated_self = &t;
-                    note("kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " + t.waits +
-                         (t.line ? " of line " + std::to_string(t.line) : std::string()) + " for threads that " +
+                    note("kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " +
+                         t.waits + (t.line ? " of line " + std::to_string(t.line) : std::string()) +
+                         " for threads that " +
                          (now.finished ? "have left the kernel, or wait elsewhere" : "wait elsewhere"));
                     cb_emulated_self = nullptr;
                     break;
@@ -356,7 +362,8 @@ static void run_block(size_t count, size_t shared) {
     }
 }
 
-void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *context) {
+void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *),
+                    void *context) {
     size_t count = (size_t)block.x * block.y * block.z;
     pthread_mutex_lock(&lock);
     now.failed = false;
@@ -364,7 +371,8 @@ void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, vo
     if (count == 0 || count > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
         grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 || shared > (size_t)CB_EMULATED_SHARED) {
         char text[200];
-        snprintf(text, sizeof text, "grid (%u, %u, %u), block (%u, %u, %u) or %zu bytes of shared memory are over the limits",
+        snprintf(text, sizeof text,
+                 "grid (%u, %u, %u), block (%u, %u, %u) or %zu bytes of shared memory are over the limits",
                  grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
         note("kernel " + std::string(kernel) + ": " + text);
     } else {

@@ -43,10 +43,10 @@ struct dim3 {
     constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-#define CB_VECTOR(type, name, size)                                                       \
-    struct alignas(2 * size) name##2 { type x, y; };                                      \
-    struct alignas(4 * size > 16 ? 16 : 4 * size) name##4 { type x, y, z, w; };           \
-    static inline name##2 make_##name##2(type x, type y) { return {x, y}; }               \
+#define CB_VECTOR(type, name, size)                                             \
+    struct alignas(2 * size) name##2 { type x, y; };                            \
+    struct alignas(4 * size > 16 ? 16 : 4 * size) name##4 { type x, y, z, w; }; \
+    static inline name##2 make_##name##2(type x, type y) { return {x, y}; }     \
     static inline name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 CB_VECTOR(float, float, 4)
 CB_VECTOR(double, double, 8)
@@ -70,20 +70,22 @@ extern dim3 cb_emulated_block_dim, cb_emulated_grid_dim;
 enum { warpSize = 32 };
 
 /* ---- launches ---- */
-void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *), void *context);
+void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *),
+                    void *context);
 template <typename... P, typename... A>
-static inline void cb_emulate_launch(const char *name, dim3 grid, dim3 block, size_t shared, void (*kernel)(P...),
-                                     A &&...args) {
+static inline void cb_emulate_launch(const char *name, dim3 grid, dim3 block, size_t shared,
+                                     void (*kernel)(P...), A &&...args) {
     struct held {
         void (*kernel)(P...);
         std::tuple<P...> args;
     } h = {kernel, std::tuple<P...>(static_cast<P>(args)...)};
-    cb_emulate_run(name, grid, block, shared,
-                   [](void *context) {
-                       held *c = static_cast<held *>(context);
-                       std::apply(c->kernel, c->args);
-                   },
-                   &h);
+    cb_emulate_run(
+        name, grid, block, shared,
+        [](void *context) {
+            held *c = static_cast<held *>(context);
+            std::apply(c->kernel, c->args);
+        },
+        &h);
 }
 #define CB_LAUNCH(kernel, grid, block, shared, stream, ...) \
     ((void)(stream), cb_emulate_launch(#kernel, grid, block, shared, kernel, __VA_ARGS__))
@@ -117,25 +119,21 @@ static inline T cb_emulate_shuffle(unsigned mask, T value, int source, const cha
     return got;
 }
 static inline int cb_emulate_lane() { return (int)(cb_emulated_self->linear & 31); }
-template <typename T>
-static inline T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
+template <typename T> static inline T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
     int lane = cb_emulate_lane();
     return cb_emulate_shuffle(mask, v, (lane & ~(width - 1)) + (source & (width - 1)), "__shfl_sync");
 }
-template <typename T>
-static inline T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32) {
+template <typename T> static inline T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32) {
     int lane = cb_emulate_lane(), source = lane ^ bits;
     if (source >= (lane & ~(width - 1)) + width) source = lane;
     return cb_emulate_shuffle(mask, v, source, "__shfl_xor_sync");
 }
-template <typename T>
-static inline T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32) {
+template <typename T> static inline T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32) {
     int lane = cb_emulate_lane(), source = lane + (int)by;
     if (source >= (lane & ~(width - 1)) + width) source = lane;
     return cb_emulate_shuffle(mask, v, source, "__shfl_down_sync");
 }
-template <typename T>
-static inline T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32) {
+template <typename T> static inline T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32) {
     int lane = cb_emulate_lane(), source = lane - (int)by;
     if (source < (lane & ~(width - 1))) source = lane;
     return cb_emulate_shuffle(mask, v, source, "__shfl_up_sync");
@@ -148,8 +146,7 @@ static inline unsigned __ballot_sync(unsigned mask, int vote) {
 }
 static inline int __any_sync(unsigned mask, int vote) { return __ballot_sync(mask, vote) != 0; }
 static inline int __all_sync(unsigned mask, int vote) { return __ballot_sync(mask, vote) == mask; }
-template <typename T>
-static inline unsigned __match_any_sync(unsigned mask, T value) {
+template <typename T> static inline unsigned __match_any_sync(unsigned mask, T value) {
     const char *all = cb_emulate_meet(mask, &value, sizeof value, "__match_any_sync", nullptr);
     unsigned same = 0;
     for (int lane = 0; lane < 32; lane++)
@@ -165,10 +162,8 @@ cb_emulated_array *cb_emulate_dynamic_shared();
 /* the address of [offset, offset + size) after the checks */
 void *cb_emulate_access(cb_emulated_array *array, int64_t offset, size_t size, cb_emulated_access access);
 
-template <typename T>
-struct cb_shared_ptr;
-template <typename T>
-struct cb_shared_ref { /* what name[i] is */
+template <typename T> struct cb_shared_ptr;
+template <typename T> struct cb_shared_ref { /* what name[i] is */
     cb_emulated_array *array;
     int64_t offset;
     T get() const {
@@ -185,7 +180,7 @@ struct cb_shared_ref { /* what name[i] is */
     cb_shared_ref(const cb_shared_ref &) = default;
     cb_shared_ref(cb_emulated_array *a, int64_t o) : array(a), offset(o) {}
 #define CB_COMPOUND(op) \
-    const cb_shared_ref &operator op##=(const T & value) const { return set((T)(get() op value)), *this; }
+    const cb_shared_ref &operator op## = (const T &value) const { return set((T)(get() op value)), *this; }
     CB_COMPOUND(+)
     CB_COMPOUND(-)
     CB_COMPOUND(*)
@@ -202,8 +197,7 @@ struct cb_shared_ref { /* what name[i] is */
     }
     cb_shared_ptr<T> operator&() const { return {array, offset}; }
 };
-template <typename T>
-struct cb_shared_ptr {
+template <typename T> struct cb_shared_ptr {
     typedef T value_type;
     cb_emulated_array *array;
     int64_t offset;
@@ -212,41 +206,35 @@ struct cb_shared_ptr {
     cb_shared_ptr operator+(int64_t i) const { return {array, offset + i * (int64_t)sizeof(T)}; }
     cb_shared_ptr operator-(int64_t i) const { return {array, offset - i * (int64_t)sizeof(T)}; }
 };
-#define CB_SHARED(type, name, count)  \
-    static char name##_site;          \
+#define CB_SHARED(type, name, count)   \
+    static char name##_site;           \
     const cb_shared_ptr<type> name = { \
         cb_emulate_shared(&name##_site, #name, sizeof(type) * (size_t)(count)), 0}
 #define CB_DYNAMIC_SHARED(type, name) const cb_shared_ptr<type> name = {cb_emulate_dynamic_shared(), 0}
 #define CB_SHARED_PTR(type) cb_shared_ptr<type>
 #define CB_SHARED_CAST(type, pointer) (cb_emulate_cast<type>(pointer))
-template <typename U, typename T>
-static inline cb_shared_ptr<U> cb_emulate_cast(cb_shared_ptr<T> p) {
+template <typename U, typename T> static inline cb_shared_ptr<U> cb_emulate_cast(cb_shared_ptr<T> p) {
     return {p.array, p.offset};
 }
 
-/* ---- atomics: threads run one at a time, so plain code will do; shared ones are told apart for the races ---- */
-template <typename T>
-static inline T *cb_emulate_place(T *p) {
-    return p;
-}
-template <typename T>
-static inline T *cb_emulate_place(cb_shared_ptr<T> p) {
+/* ---- atomics: threads run one at a time, so plain code will do; shared ones are told apart for the races
+ * ---- */
+template <typename T> static inline T *cb_emulate_place(T *p) { return p; }
+template <typename T> static inline T *cb_emulate_place(cb_shared_ptr<T> p) {
     return static_cast<T *>(cb_emulate_access(p.array, p.offset, sizeof(T), CB_EMULATE_ATOMIC));
 }
-template <typename T>
-struct cb_emulate_identity {
+template <typename T> struct cb_emulate_identity {
     typedef T type;
 };
-#define CB_ATOMIC(name, expression)                                                                      \
-    template <typename T>                                                                                \
-    static inline T name(T *p, typename cb_emulate_identity<T>::type v) {                                \
-        T old = *p;                                                                                      \
-        *p = (T)(expression);                                                                            \
-        return old;                                                                                      \
-    }                                                                                                    \
-    template <typename T>                                                                                \
-    static inline T name(cb_shared_ptr<T> p, typename cb_emulate_identity<T>::type v) {                  \
-        return name(cb_emulate_place(p), v);                                                             \
+#define CB_ATOMIC(name, expression)                                                             \
+    template <typename T> static inline T name(T *p, typename cb_emulate_identity<T>::type v) { \
+        T old = *p;                                                                             \
+        *p = (T)(expression);                                                                   \
+        return old;                                                                             \
+    }                                                                                           \
+    template <typename T>                                                                       \
+    static inline T name(cb_shared_ptr<T> p, typename cb_emulate_identity<T>::type v) {         \
+        return name(cb_emulate_place(p), v);                                                    \
     }
 CB_ATOMIC(atomicAdd, old + v)
 CB_ATOMIC(atomicSub, old - v)
@@ -257,8 +245,7 @@ CB_ATOMIC(atomicOr, old | v)
 CB_ATOMIC(atomicXor, old ^ v)
 CB_ATOMIC(atomicExch, v)
 #undef CB_ATOMIC
-template <typename P, typename T>
-static inline T atomicCAS(P p, T expected, T value) {
+template <typename P, typename T> static inline T atomicCAS(P p, T expected, T value) {
     auto *place = cb_emulate_place(p);
     T old = (T)*place;
     if (old == expected) *place = value;
@@ -266,10 +253,7 @@ static inline T atomicCAS(P p, T expected, T value) {
 }
 
 /* ---- intrinsics ---- */
-template <typename T>
-static inline T __ldg(const T *p) {
-    return *p;
-}
+template <typename T> static inline T __ldg(const T *p) { return *p; }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
@@ -286,8 +270,7 @@ static inline unsigned __umulhi(unsigned x, unsigned y) { return (unsigned)((uin
 static inline unsigned long long __umul64hi(unsigned long long x, unsigned long long y) {
     return (unsigned long long)((unsigned __int128)x * y >> 64);
 }
-template <typename To, typename From>
-static inline To cb_emulate_bits(From x) {
+template <typename To, typename From> static inline To cb_emulate_bits(From x) {
     To y;
     static_assert(sizeof x == sizeof y, "of one size");
     std::memcpy(&y, &x, sizeof y);
@@ -301,12 +284,10 @@ static inline long long __double_as_longlong(double x) { return cb_emulate_bits<
 static inline double __longlong_as_double(long long x) { return cb_emulate_bits<double>(x); }
 static inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 static inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-template <typename A, typename B>
-static inline std::common_type_t<A, B> min(A a, B b) {
+template <typename A, typename B> static inline std::common_type_t<A, B> min(A a, B b) {
     return b < a ? b : a;
 }
-template <typename A, typename B>
-static inline std::common_type_t<A, B> max(A a, B b) {
+template <typename A, typename B> static inline std::common_type_t<A, B> max(A a, B b) {
     return a < b ? b : a;
 }
 #endif

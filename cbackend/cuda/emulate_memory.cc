@@ -15,7 +15,7 @@
 
 #include "emulate.h"
 
-enum { PAGE = 4096, GUARD = 16 * PAGE, SLACK = 16 };
+enum { PAGE = 4096, GUARD = 256 * PAGE, SLACK = 16 };
 enum { CANARY = 0xa5 };
 
 struct region {
@@ -54,14 +54,15 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
             }
         }
         if (r)
-            cb_emulate_report("accesses global memory %lld bytes %s an allocation of %zu bytes",
-                              (long long)(address < r->data ? r->data - address
-                                                            : address - r->data - (long long)r->nbytes),
-                              address < r->data ? "before" : "after the end of", r->nbytes);
+            cb_emulate_report(
+                "accesses global memory %lld bytes %s an allocation of %zu bytes",
+                (long long)(address < r->data ? r->data - address : address - r->data - (long long)r->nbytes),
+                address < r->data ? "before" : "after the end of", r->nbytes);
         cb_emulate_report("accesses address %p, which is not global memory", (void *)address);
     }
-    if (r) fprintf(stderr, "emulated device: host code touched device memory at %p (allocation of %zu bytes)\n",
-                   (void *)address, r->nbytes);
+    if (r)
+        fprintf(stderr, "emulated device: host code touched device memory at %p (allocation of %zu bytes)\n",
+                (void *)address, r->nbytes);
     if (previous.sa_flags & SA_SIGINFO) {
         if (previous.sa_sigaction) return previous.sa_sigaction(signal, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
@@ -98,7 +99,8 @@ void *cb_emulated_memory_new(size_t nbytes) {
     pthread_mutex_lock(&lock);
     install();
     size_t used = (nbytes + SLACK - 1) / SLACK * SLACK, size = (used + PAGE - 1) / PAGE * PAGE;
-    char *all = (char *)mmap(nullptr, size + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *all = (char *)mmap(nullptr, size + 2 * GUARD, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     char *data = nullptr;
     if (all != MAP_FAILED) {
         region r = {all + GUARD, size, all + GUARD + size - used, nbytes};

@@ -37,8 +37,12 @@ static int move(void *to, const void *from, int64_t nbytes, bool to_device, bool
     if (from_device) cb_emulated_memory_open(from, (size_t)nbytes, false);
     return CB_OK;
 }
-int cb_read_back(void *host, const void *device, int64_t nbytes) { return move(host, device, nbytes, false, true); }
-int cb_send(void *device, const void *host, int64_t nbytes) { return move(device, host, nbytes, true, false); }
+int cb_read_back(void *host, const void *device, int64_t nbytes) {
+    return move(host, device, nbytes, false, true);
+}
+int cb_send(void *device, const void *host, int64_t nbytes) {
+    return move(device, host, nbytes, true, false);
+}
 int cb_set_bytes(void *device, int byte, int64_t nbytes) {
     if (nbytes <= 0) return CB_OK;
     if (!cb_emulated_memory_open(device, (size_t)nbytes, true))
@@ -53,7 +57,8 @@ void *cb_device_alloc(int64_t nbytes) {
     void *data = counts.allocated + nbytes <= TOTAL ? cb_emulated_memory_new((size_t)nbytes) : nullptr;
     if (!data) {
         cb_fail(CB_ERR_MEMORY,
-                "empty: expected %lld bytes of memory on cuda:0, got a refusal: %lld bytes are in use by tensors. Free "
+                "empty: expected %lld bytes of memory on cuda:0, got a refusal: %lld bytes are in use by "
+                "tensors. Free "
                 "tensors or use a smaller shape.",
                 (long long)nbytes, (long long)counts.allocated);
         return nullptr;
@@ -152,7 +157,8 @@ static int event_synchronize(int, void *) { return CB_OK; }
 static int event_wait(int, void *, void *) { return CB_OK; }
 static int event_elapsed(int, void *start, void *end, double *milliseconds) {
     if (*(double *)start == 0 || *(double *)end == 0)
-        return cb_fail(CB_ERR_VALUE, "elapsed_time: expected events that were recorded. Call record() first.");
+        return cb_fail(CB_ERR_VALUE,
+                       "elapsed_time: expected events that were recorded. Call record() first.");
     *milliseconds = *(double *)end - *(double *)start;
     return CB_OK;
 }

@@ -1,8 +1,9 @@
 /* The round trip: every entry of the table done by the CPU's kernels on copies in host memory, results copied
  * back. It is what an entry is until a family brings a kernel, and what families call for rare cases.
  *
- * A copy has the layout of its tensor, strides and all, so the CPU's kernel sees what it would have seen. Results
- * are copied in first: gaps between strided items keep their bytes, and some entries add to what is there. */
+ * A copy has the layout of its tensor, strides and all, so the CPU's kernel sees what it would have seen.
+ * Results are copied in first: gaps between strided items keep their bytes, and some entries add to what is
+ * there. */
 #include <new>
 #include <vector>
 
@@ -15,7 +16,8 @@ namespace {
 /* a run of device memory as host memory */
 class range {
   public:
-    range(const void *device, int64_t nbytes, bool write) : device_((char *)device), nbytes_(nbytes), write_(write) {
+    range(const void *device, int64_t nbytes, bool write)
+        : device_((char *)device), nbytes_(nbytes), write_(write) {
         if (!device || nbytes <= 0) return;
         host_ = static_cast<char *>(cb_host->alloc(CB_CPU, nbytes));
         failed_ = !host_ || cb_read_back(host_, device, nbytes);
@@ -103,13 +105,9 @@ class mirrors {
     std::vector<cb_tensor *> pointers_;
 };
 
-template <typename... M>
-bool any_failed(const M &...m) {
-    return (m.failed() || ...);
-}
+template <typename... M> bool any_failed(const M &...m) { return (m.failed() || ...); }
 /* after the call: its status, or that of copying the results back */
-template <typename... M>
-int finish(int status, M &...m) {
+template <typename... M> int finish(int status, M &...m) {
     if (!status) ((void)(status || (status = m.put_back())), ...);
     return status;
 }
@@ -138,11 +136,12 @@ int fused(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs)
     mirrors to, from;
     for (int i = 0; i < f->nout; i++) to.add(outs[i], true);
     for (int k = 0; k < f->nin; k++) from.add(xs[k], false);
-    return any_failed(to, from) ? no_memory : finish(cb_host->cpu->fused(f, to.tensors(), from.tensors()), to);
+    return any_failed(to, from) ? no_memory
+                                : finish(cb_host->cpu->fused(f, to.tensors(), from.tensors()), to);
 }
 
 /* entries on a few tensors: results, then operands */
-#define CB_CALL(call, results, ...)                          \
+#define CB_CALL(call, results, ...) \
     (any_failed(__VA_ARGS__) ? no_memory : finish(cb_host->cpu->call, results))
 
 int reduce(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out) {
@@ -188,8 +187,8 @@ int norm(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor
     for (int i = 0; i < 3; i++) o.add(out[i], true);
     return CB_CALL(norm(a, n, w, b, eps, o.tensors()), o, a, w, b, o);
 }
-int norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd,
-              const cb_tensor *weight, cb_tensor *const *out) {
+int norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
+              const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out) {
     mirror a(ct), b(x), m(mean), r(rstd), w(weight);
     mirrors o;
     for (int i = 0; i < 3; i++) o.add(out[i], true);
@@ -252,7 +251,8 @@ struct pool_sizes {
 };
 int max_pool(const cb_pool_shape *s, void *y, int64_t *indices, const void *x) {
     pool_sizes n(s);
-    range ry(y, n.y * size_of(s->dtype), true), ri(indices, n.y * 8, true), rx(x, n.x * size_of(s->dtype), false);
+    range ry(y, n.y * size_of(s->dtype), true), ri(indices, n.y * 8, true),
+        rx(x, n.x * size_of(s->dtype), false);
     if (any_failed(ry, ri, rx)) return no_memory;
     return finish(cb_host->cpu->max_pool(s, ry.host(), (int64_t *)ri.host(), rx.host()), ry, ri);
 }
@@ -270,15 +270,15 @@ int pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t windows, void
                  const void *y) {
     range rx(x, planes * plane * size_of(dtype), true), ri(indices, planes * windows * 8, false),
         ry(y, planes * windows * size_of(dtype), false);
-    return CB_CALL(pool_scatter(dtype, planes, plane, windows, rx.host(), (int64_t *)ri.host(), ry.host()), rx, rx,
-                   ri, ry);
+    return CB_CALL(pool_scatter(dtype, planes, plane, windows, rx.host(), (int64_t *)ri.host(), ry.host()),
+                   rx, rx, ri, ry);
 }
 int pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t windows, void *y, const int64_t *indices,
                 const void *x) {
     range ry(y, planes * windows * itemsize, true), ri(indices, planes * windows * 8, false),
         rx(x, planes * plane * itemsize, false);
-    return CB_CALL(pool_gather(itemsize, planes, plane, windows, ry.host(), (int64_t *)ri.host(), rx.host()), ry, ry,
-                   ri, rx);
+    return CB_CALL(pool_gather(itemsize, planes, plane, windows, ry.host(), (int64_t *)ri.host(), rx.host()),
+                   ry, ry, ri, rx);
 }
 
 /* ---- indexing ---- */
@@ -288,7 +288,8 @@ void add_all(mirrors *m, int count, cb_tensor *const *xs) {
 int index_check(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims) {
     mirrors i;
     add_all(&i, count, indices);
-    return i.failed() ? no_memory : cb_host->cpu->index_check(x, op, count, i.tensors(), dims); /* x: its sizes */
+    return i.failed() ? no_memory
+                      : cb_host->cpu->index_check(x, op, count, i.tensors(), dims); /* x: its sizes */
 }
 int index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
               const int *dims) {

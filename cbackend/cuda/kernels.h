@@ -6,8 +6,8 @@
  * calling thread's device, and they queue their work on cb_stream(). A function returns CB_OK or the code
  * of cb_fail; after launches `return cb_launched("op")`.
  *
- * Contents: runtime (this file), walk.h (strided iteration), casts.h (dtypes, loads and stores of any dtype as
- * a compute type), complex.h (complex numbers), block.h (reductions in a block, in a fixed order). */
+ * Contents: runtime (this file), walk.h (strided iteration), casts.h (dtypes, loads and stores of any dtype
+ * as a compute type), complex.h (complex numbers), block.h (reductions in a block, in a fixed order). */
 #ifndef CB_KERNELS_H
 #define CB_KERNELS_H
 
@@ -22,13 +22,13 @@
 #define CB_SHARED_PTR(type) type *
 #define CB_SHARED_CAST(type, pointer) (reinterpret_cast<type *>(pointer))
 /* kernel: a name, or a template's instance in parentheses */
-#define CB_LAUNCH(kernel, grid, block, shared, stream, ...)                                      \
-    do {                                                                                         \
-        size_t cb_shared_ = (size_t)(shared);                                                    \
-        if (cb_shared_ > 48 * 1024)                                                              \
+#define CB_LAUNCH(kernel, grid, block, shared, stream, ...)                                           \
+    do {                                                                                              \
+        size_t cb_shared_ = (size_t)(shared);                                                         \
+        if (cb_shared_ > 48 * 1024)                                                                   \
             cudaFuncSetAttribute((const void *)(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, \
-                                 (int)cb_shared_);                                               \
-        (kernel)<<<(grid), (block), cb_shared_, (stream)>>>(__VA_ARGS__);                        \
+                                 (int)cb_shared_);                                                    \
+        (kernel)<<<(grid), (block), cb_shared_, (stream)>>>(__VA_ARGS__);                             \
     } while (0)
 #endif
 
@@ -59,20 +59,19 @@ int cb_set_bytes(void *device, int byte, int64_t nbytes);
 void *cb_device_alloc(int64_t nbytes);
 void cb_device_free(void *data);
 
-/* Device memory for the length of a call; reused in stream order. `if (!s.ok()) return cb_error_code_of();` */
+/* Device memory for the length of a call; reused in stream order. `if (!s.ok()) return cb_error_code_of();`
+ */
 struct cb_scratch {
     void *data;
-    explicit cb_scratch(int64_t nbytes) : data(nbytes > 0 ? cb_device_alloc(nbytes) : nullptr), wanted(nbytes > 0) {}
+    explicit cb_scratch(int64_t nbytes)
+        : data(nbytes > 0 ? cb_device_alloc(nbytes) : nullptr), wanted(nbytes > 0) {}
     ~cb_scratch() {
         if (data) cb_device_free(data);
     }
     cb_scratch(const cb_scratch &) = delete;
     cb_scratch &operator=(const cb_scratch &) = delete;
     bool ok() const { return data || !wanted; } /* if not: return CB_ERR_MEMORY, the text is set */
-    template <typename T>
-    T *as() const {
-        return static_cast<T *>(data);
-    }
+    template <typename T> T *as() const { return static_cast<T *>(data); }
 
   private:
     bool wanted;

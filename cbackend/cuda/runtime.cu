@@ -1,9 +1,9 @@
-/* The runtime on a GPU: devices, the caching allocator, copies, streams and events, over the CUDA runtime (linked
- * statically; it opens the driver itself, so the library loads on machines without one).
+/* The runtime on a GPU: devices, the caching allocator, copies, streams and events, over the CUDA runtime
+ * (linked statically; it opens the driver itself, so the library loads on machines without one).
  *
- * The allocator keeps freed blocks by device, stream and size class. A block goes back to the list of the stream
- * that was current when it was made: work queued there comes later than what used the block before, so no
- * waiting is needed. Memory used on other streams must be kept until those have passed an event. */
+ * The allocator keeps freed blocks by device, stream and size class. A block goes back to the list of the
+ * stream that was current when it was made: work queued there comes later than what used the block before, so
+ * no waiting is needed. Memory used on other streams must be kept until those have passed an event. */
 #include <cuda_runtime.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,10 +31,10 @@ static int failed(cudaError_t error, const char *op) {
                    "%s: expected the CUDA call to succeed, got %s (%s).", op, cudaGetErrorName(error),
                    cudaGetErrorString(error));
 }
-#define TRY_CUDA(call, op)                         \
-    do {                                           \
-        int status_ = failed(call, op);            \
-        if (status_) return status_;               \
+#define TRY_CUDA(call, op)              \
+    do {                                \
+        int status_ = failed(call, op); \
+        if (status_) return status_;    \
     } while (0)
 
 /* ---- what kernel families use ---- */
@@ -107,7 +107,8 @@ static void *device_alloc(int device, int64_t nbytes) {
             size_t free = 0, total = 0;
             cudaMemGetInfo(&free, &total);
             cb_fail(CB_ERR_MEMORY,
-                    "empty: expected %lld bytes of memory on cuda:%d, got a refusal (%s): %lld bytes are in use by "
+                    "empty: expected %lld bytes of memory on cuda:%d, got a refusal (%s): %lld bytes are in "
+                    "use by "
                     "tensors, %lld of %lld are free. Free tensors or use a smaller shape.",
                     (long long)nbytes, device, cudaGetErrorName(error), (long long)counts[device].allocated,
                     (long long)free, (long long)total);
@@ -188,7 +189,8 @@ static int get_properties(int index, cb_device_properties *out) {
     return CB_OK;
 }
 static int copy(int kind_, int index, void *to, const void *from, int64_t nbytes, int queued) {
-    static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+    static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
+                                           cudaMemcpyDeviceToDevice};
     TRY_CUDA(cudaMemcpyAsync(to, from, (size_t)nbytes, kinds[kind_], streams[index]), "copy");
     if (kind_ == CB_COPY_TO_HOST || (kind_ == CB_COPY_TO_DEVICE && !queued))
         TRY_CUDA(cudaStreamSynchronize(streams[index]), "copy");
@@ -208,7 +210,8 @@ static void pinned_free(void *data) { cudaFreeHost(data); }
 /* ---- streams and events ---- */
 static int synchronize(int) { return failed(cudaDeviceSynchronize(), "synchronize"); }
 static int stream_new(int, int priority, void **out) {
-    return failed(cudaStreamCreateWithPriority((cudaStream_t *)out, cudaStreamNonBlocking, priority), "Stream");
+    return failed(cudaStreamCreateWithPriority((cudaStream_t *)out, cudaStreamNonBlocking, priority),
+                  "Stream");
 }
 /* Its cached blocks may be in use by queued work: they are given back to the driver, which waits. */
 static void stream_free(int index, void *stream) {
@@ -246,8 +249,9 @@ static int stream_query(int, void *stream, int *done) {
     return is_done(cudaStreamQuery((cudaStream_t)stream), done, "query");
 }
 static int event_new(int, int timing, void **out) {
-    return failed(cudaEventCreateWithFlags((cudaEvent_t *)out, timing ? cudaEventDefault : cudaEventDisableTiming),
-                  "Event");
+    return failed(
+        cudaEventCreateWithFlags((cudaEvent_t *)out, timing ? cudaEventDefault : cudaEventDisableTiming),
+        "Event");
 }
 static void event_free(int, void *event) { cudaEventDestroy((cudaEvent_t)event); }
 static int event_record(int, void *event, void *stream) {

@@ -1,5 +1,5 @@
-/* What the two runtimes share: the real one (runtime.cu) and the emulated one (emulate_runtime.cc) both fill a
- * cb_device_api, and library.cu hands it to the core. */
+/* What the two runtimes share: the real one (runtime.cu) and the emulated one (emulate_runtime.cc) both fill
+ * a cb_device_api, and library.cu hands it to the core. */
 #ifndef CB_RUNTIME_H
 #define CB_RUNTIME_H
 
@@ -24,7 +24,8 @@ struct cb_memory_counts {
         if (reserved > reserved_peak) reserved_peak = reserved;
     }
     void tell(int64_t *numbers) const {
-        const int64_t all[] = {allocated, peak, reserved, reserved_peak, allocations, frees, hits, driver_calls};
+        const int64_t all[] = {allocated,   peak,  reserved, reserved_peak,
+                               allocations, frees, hits,     driver_calls};
         memcpy(numbers, all, sizeof all);
     }
 };

@@ -3,7 +3,8 @@
 
 #include "kernels.h"
 
-bool cb_walk_merge(int count, const cb_tensor *const *operands, int *out_ndim, int64_t *out_shape, int64_t *out_strides) {
+bool cb_walk_merge(int count, const cb_tensor *const *operands, int *out_ndim, int64_t *out_shape,
+                   int64_t *out_strides) {
     const cb_tensor *lead = operands[0];
     int64_t shape[CB_MAX_NDIM], strides[CB_FUSED_TENSORS][CB_MAX_NDIM];
     int ndim = 0;

@@ -22,8 +22,7 @@ struct cb_divisor {
     __device__ __forceinline__ uint32_t divide(uint32_t n) const { return (__umulhi(n, magic) + n) >> shift; }
 };
 
-template <int N>
-struct cb_walk {
+template <int N> struct cb_walk {
     int ndim; /* at least 1; dimension ndim - 1 is the innermost */
     int small; /* items are numbered below 2^31 */
     int64_t numel;
@@ -67,8 +66,7 @@ struct cb_walk {
  * than CB_WALK_DIMS. */
 bool cb_walk_merge(int count, const cb_tensor *const *operands, int *ndim, int64_t *shape, int64_t *strides);
 
-template <int N>
-static inline bool cb_walk_init(cb_walk<N> *w, const cb_tensor *const *operands) {
+template <int N> static inline bool cb_walk_init(cb_walk<N> *w, const cb_tensor *const *operands) {
     w->numel = operands[0]->numel;
     w->small = w->numel < ((int64_t)1 << 31);
     if (!cb_walk_merge(N, operands, &w->ndim, w->shape, &w->strides[0][0])) return false;

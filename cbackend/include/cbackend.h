@@ -406,7 +406,8 @@ int cb_compute_dtype_of(int family, int op, int n, cb_tensor *const *xs);
  * written over it. */
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into);
-/* ---- CUDA (src/device.c): the CUDA library is opened at the first call; index -1 is the current device ---- */
+/* ---- CUDA (src/device.c): the CUDA library is opened at the first call; index -1 is the current device ----
+ */
 typedef struct cb_device_properties {
     char name[128];
     int32_t major, minor, multiprocessors, clock_khz, memory_clock_khz, memory_bus_bits, warp;
@@ -415,11 +416,11 @@ typedef struct cb_device_properties {
     int32_t pci_bus, pci_device;
 } cb_device_properties;
 void cb_cuda_set_library(const char *path); /* before the first use; NULL: beside this library */
-int cb_cuda_available(void);                /* never an error */
-int cb_cuda_device_count(void);             /* 0 without a driver */
-const char *cb_cuda_reason(void);           /* why there is none; "" when there is one */
-const char *cb_cuda_library_name(void);     /* "cuda", "emulated", or "" */
-int cb_cuda_current_device(void);           /* the calling thread's */
+int cb_cuda_available(void); /* never an error */
+int cb_cuda_device_count(void); /* 0 without a driver */
+const char *cb_cuda_reason(void); /* why there is none; "" when there is one */
+const char *cb_cuda_library_name(void); /* "cuda", "emulated", or "" */
+int cb_cuda_current_device(void); /* the calling thread's */
 int cb_cuda_set_device(int index);
 int cb_cuda_properties(int index, cb_device_properties *out);
 /* 10 numbers: allocated, its peak, reserved, its peak, allocations, frees, cache hits, driver calls, free and

@@ -45,7 +45,8 @@ static void open_library(void) {
         beside(path, sizeof path);
     void *library = *path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     if (!library) {
-        snprintf(reason, sizeof reason, "this build has no CUDA library (%.400s)", *path ? dlerror() : LIBRARY);
+        snprintf(reason, sizeof reason, "this build has no CUDA library (%.400s)",
+                 *path ? dlerror() : LIBRARY);
         return;
     }
     cb_cuda_open_fn open_fn;
@@ -98,8 +99,8 @@ const cb_device_api *cb_device_open(const char *op, int device) {
         return NULL;
     }
     if (index < 0 || index >= api->count()) {
-        cb_fail(CB_ERR_DEVICE, "%s: expected a CUDA device from 0 to %d, got cuda:%d. Use one that is there.", op,
-                api->count() - 1, index);
+        cb_fail(CB_ERR_DEVICE, "%s: expected a CUDA device from 0 to %d, got cuda:%d. Use one that is there.",
+                op, api->count() - 1, index);
         return NULL;
     }
     return activate(api, index) ? NULL : api;
@@ -167,8 +168,8 @@ cb_tensor *cb_pin_memory(cb_tensor *x) {
     if (!api) return NULL;
     cb_tensor *like = cb_empty_like(x, -1, CB_META);
     void *data = like ? api->pinned_alloc(CB_MAX(x->numel * x->itemsize, 1)) : NULL;
-    cb_tensor *y = data ? cb_from_memory(data, x->dtype, x->ndim, x->shape, like->strides, 0, free_pinned, data)
-                        : NULL;
+    cb_tensor *y =
+        data ? cb_from_memory(data, x->dtype, x->ndim, x->shape, like->strides, 0, free_pinned, data) : NULL;
     cb_release(like);
     if (y && y->numel && cb_cpu->copy(y, x)) {
         cb_release(y);
@@ -199,9 +200,9 @@ int cb_cuda_set_device(int index) {
     return CB_OK;
 }
 
-#define WITH_DEVICE(call)                       \
-    do {                                        \
-        const cb_device_api *api = at(&index);  \
+#define WITH_DEVICE(call)                         \
+    do {                                          \
+        const cb_device_api *api = at(&index);    \
         return api ? api->call : cb_error_code(); \
     } while (0)
 
@@ -214,7 +215,9 @@ int cb_cuda_event_record(int index, void *event, void *stream) {
     WITH_DEVICE(event_record(index, event, stream));
 }
 int cb_cuda_event_synchronize(int index, void *event) { WITH_DEVICE(event_synchronize(index, event)); }
-int cb_cuda_event_wait(int index, void *event, void *stream) { WITH_DEVICE(event_wait(index, event, stream)); }
+int cb_cuda_event_wait(int index, void *event, void *stream) {
+    WITH_DEVICE(event_wait(index, event, stream));
+}
 
 void cb_cuda_reset_peak_memory(int index) {
     const cb_device_api *api = library() ? at(&index) : NULL;
