@@ -17,7 +17,6 @@ CB_DEV bool nonzero(const A &v) {
 }
 CB_DEV double square(double v) { return v * v; }
 CB_DEV double square(cb_complex128 v) { return v.re * v.re + v.im * v.im; }
-CB_DEV double square(int64_t v) { return (double)v * (double)v; }
 CB_DEV double magnitude(double v) { return fabs(v); }
 CB_DEV double magnitude(cb_complex128 v) { return fabs(v.re) > fabs(v.im) ? fabs(v.re) : fabs(v.im); }
 
