@@ -13,13 +13,14 @@ FL_BENCH_EXTRAS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SAY := @printf '== %s\n'
-C_FILES := $(wildcard $(foreach d,include src src/cpu src/program tests examples cuda,$(addprefix cbackend/$d/*.,c h cu cuh)))
+C_FILES := $(wildcard $(foreach d,include src src/cpu src/program tests examples cuda cuda/tests,\
+	$(addprefix cbackend/$d/*.,c h cc cu)))
 BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt cbackend/build.py \
 	$(wildcard cbackend/include/* cbackend/src/*.[ch] cbackend/src/*/*.[ch] cbackend/src/*.def cbackend/src/*/*.def)
 TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
 BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
 
-.PHONY: all demo examples test bench lint format c-test array-api-test wheel install clean
+.PHONY: all demo examples test bench lint format c-test cuda cuda-test gpu-test array-api-test wheel install clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 all: test
@@ -72,6 +73,31 @@ c-test: $(VENV)/.package $(VENV)/.extra-dev
 	$(SAY) 'running the C tests'
 	@CB_BLAS="$$($(BIN)/python -c 'import os, scipy_openblas32 as b; print(os.path.join(b.get_lib_dir(), b.get_library(fullname=True)))')" \
 		$(BIN)/ctest --test-dir build/c-test --output-on-failure --progress --no-tests=error
+
+# The CUDA kernels on a machine without a GPU: compiled for the processor, with what finds races and accesses out of
+# bounds, and run by tests/cuda. An ordinary install builds none of this.
+cuda-test: $(VENV)/.package $(TEST_STAMPS)
+	$(SAY) 'building the emulated CUDA library'
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda-emulated -G Ninja --log-level=WARNING \
+		-DCB_CUDA_EMULATE=ON -DCB_PYTHON=OFF -DCB_WERROR=ON
+	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda-emulated \
+		--target cbackend_cuda_emulated test_emulate -- --quiet
+	$(SAY) 'running the CUDA tests on the emulated device'
+	@build/cuda-emulated/test_emulate
+	@FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda
+
+# libcbackend_cuda.so by nvcc, warnings as errors; registers and spills of each kernel are in build/cuda/cuda/*.txt
+cuda: $(VENV)/.build-tools
+	$(SAY) 'compiling the CUDA library'
+	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda -G Ninja --log-level=WARNING \
+		-DCB_CUDA=ON -DCB_PYTHON=OFF -DCB_WERROR=ON
+	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda --target cbackend_cuda -- --quiet
+
+# on a machine with a GPU
+gpu-test: $(VENV)/.package $(TEST_STAMPS) cuda
+	$(SAY) 'running the CUDA tests on the GPU'
+	@FL_CUDA_LIBRARY=$(abspath build/cuda/libcbackend_cuda.so) $(BIN)/python -m pytest $(PYTEST_ARGS) -rs tests/cuda
 
 # The array API standard's own tests, fetched at fixed commits: make array-api-test ARRAY_API_ARGS="--max-examples 100"
 ARRAY_API_ARGS ?= --max-examples 20

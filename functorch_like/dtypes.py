@@ -189,7 +189,8 @@ class iinfo:
 class device:
     """Where a tensor lives.
 
-    `device("cpu")`, `device("cuda", 1)`, `device("cuda:1")` or `device("meta")`.
+    `device("cpu")`, `device("cuda", 1)`, `device("cuda:1")` or `device("meta")`; "cuda" without a
+    number is the calling thread's current one (cuda.set_device).
 
     Raises:
       DeviceError: there is no such kind of device.
@@ -208,7 +209,10 @@ class device:
         if number:
             index = int(number)
         self.type, self.index = kind, index
-        self.code = self._KINDS[kind] | (index or 0) << 8
+        if index is None and kind == "cuda":
+            self.code = lib.CB_CUDA | lib.cb_cuda_current_device() << 8
+        else:
+            self.code = self._KINDS[kind] | (index or 0) << 8
 
     def __repr__(self) -> str:
         return (

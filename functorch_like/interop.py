@@ -137,7 +137,7 @@ def from_dlpack(source: Any) -> Tensor:
 
 def to_bytes(x: Tensor) -> bytes:
     """The elements in row-major order."""
-    c = x.detach().contiguous()
+    c = x.detach().cpu().contiguous()
     v = c._memory("pickle")
     return bytes(ffi.buffer(v.data, v.numel * v.itemsize)) if v.numel else b""
 
@@ -152,10 +152,15 @@ def from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def rebuild(
-    cls: type, data: bytes, dtype: str, shape: tuple[int, ...], requires_grad: bool
+    cls: type,
+    data: bytes,
+    dtype: str,
+    shape: tuple[int, ...],
+    requires_grad: bool,
+    device: str = "cpu",
 ) -> Tensor:
-    """Unpickles a tensor."""
-    t = from_bytes(data, dtype, shape)
+    """Unpickles a tensor, on the device it was on."""
+    t = from_bytes(data, dtype, shape).to(device)
     if cls is not Tensor:
         return Tensor._make_subclass(cls, t, requires_grad)
     return t.requires_grad_(requires_grad)

@@ -547,7 +547,8 @@ class Tensor:
         wide = d if d.name not in ("float16", "bfloat16") else DTYPES[lib.CB_F32]
         if d.is_complex:
             wide = DTYPES[lib.CB_C128]
-        h = _checked(lib.cb_cast(self._memory("tolist"), wide.code))
+        near = _checked(lib.cb_to_device(self._memory("tolist"), lib.CB_CPU))
+        h = _checked(lib.cb_cast(near, wide.code))
         c = _checked(lib.cb_contiguous(h))
         n = c.numel
         if d.is_complex:
@@ -559,6 +560,7 @@ class Tensor:
             flat = [bool(i) for i in flat]
         elif d.itemsize == 1 and flat and isinstance(flat[0], bytes):
             flat = [i[0] if d.name == "uint8" else i[0] - 256 * (i[0] > 127) for i in flat]
+        _release(near)
         _release(h)
         _release(c)
         return flat
@@ -706,6 +708,7 @@ class Tensor:
             self.dtype.name,
             self._shape,
             self.requires_grad,
+            str(self.device),
         )
 
     def __copy__(self) -> Tensor:

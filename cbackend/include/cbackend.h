@@ -447,6 +447,45 @@ int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int no
  * cb_fused would take and give it; reuse and into have a word a set, or are NULL. */
 int cb_fused_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
                   int n2, const int64_t *reuse, const int64_t *into);
+/* ---- CUDA (src/device.c): the CUDA library is opened at the first call; index -1 is the current device ----
+ */
+typedef struct cb_device_properties {
+    char name[128];
+    int32_t major, minor, multiprocessors, clock_khz, memory_clock_khz, memory_bus_bits, warp;
+    int32_t threads_per_block, threads_per_multiprocessor, registers_per_block;
+    int64_t total_memory, shared_per_block, shared_per_multiprocessor, l2_cache;
+    int32_t pci_bus, pci_device;
+} cb_device_properties;
+void cb_cuda_set_library(const char *path); /* before the first use; NULL: beside this library */
+int cb_cuda_available(void); /* never an error */
+int cb_cuda_device_count(void); /* 0 without a driver */
+const char *cb_cuda_reason(void); /* why there is none; "" when there is one */
+const char *cb_cuda_library_name(void); /* "cuda", "emulated", or "" */
+int cb_cuda_current_device(void); /* the calling thread's */
+int cb_cuda_set_device(int index);
+int cb_cuda_properties(int index, cb_device_properties *out);
+/* 10 numbers: allocated, its peak, reserved, its peak, allocations, frees, cache hits, driver calls, free and
+ * total bytes of the device */
+int cb_cuda_memory(int index, int64_t *numbers);
+void cb_cuda_reset_peak_memory(int index);
+void cb_cuda_empty_cache(int index);
+int cb_cuda_synchronize(int index);
+void *cb_cuda_stream_new(int index, int priority); /* NULL and an error */
+void cb_cuda_stream_free(int index, void *stream);
+int cb_cuda_stream_set(int index, void *stream); /* of the calling thread; NULL the default stream */
+void *cb_cuda_stream_current(int index);
+int cb_cuda_stream_synchronize(int index, void *stream);
+int cb_cuda_stream_done(int index, void *stream); /* 1, 0, or -1 and an error */
+void *cb_cuda_event_new(int index, int timing);
+void cb_cuda_event_free(int index, void *event);
+int cb_cuda_event_record(int index, void *event, void *stream);
+int cb_cuda_event_done(int index, void *event);
+int cb_cuda_event_synchronize(int index, void *event);
+int cb_cuda_event_wait(int index, void *event, void *stream); /* the stream waits */
+double cb_cuda_event_elapsed(int index, void *start, void *end); /* milliseconds; negative and an error */
+/* a copy in page-locked memory, from which copies to a device are queued without waiting */
+cb_tensor *cb_pin_memory(cb_tensor *x);
+int cb_is_pinned(const cb_tensor *x);
 /* CFFI-END */
 
 #if defined(__GNUC__)

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "device.h"
 #include "internal.h"
 
 enum { CLASSES = 4 * 48, ALIGNMENT = 64, HUGE_PAGE = 2 << 20, CACHE_LIMIT_FRACTION = 4 };
@@ -125,13 +126,16 @@ static void cpu_free(void *data, int64_t nbytes) {
 }
 
 void *cb_alloc(int device, int64_t nbytes) {
-    (void)device;
-    return cpu_alloc(nbytes);
+    if ((device & 255) == CB_CPU) return cpu_alloc(nbytes);
+    const cb_device_api *api = cb_device_open("empty", device);
+    return api ? api->alloc(device >> 8, nbytes) : NULL;
 }
 
 void cb_free(int device, void *data, int64_t nbytes) {
-    (void)device;
-    cpu_free(data, nbytes);
+    if ((device & 255) == CB_CPU)
+        cpu_free(data, nbytes);
+    else
+        cb_device_open("free", device)->free(device >> 8, data);
 }
 
 void cb_empty_cache(void) {
@@ -140,9 +144,24 @@ void cb_empty_cache(void) {
     release();
 }
 
-int64_t cb_memory_allocated(int device) { return (device & 255) == CB_CPU ? live_bytes : 0; }
-int64_t cb_max_memory_allocated(int device) { return (device & 255) == CB_CPU ? peak_bytes : 0; }
-int64_t cb_memory_cached(int device) { return (device & 255) == CB_CPU ? cached_bytes : 0; }
+static int64_t cuda_number(int device, int which) {
+    int64_t numbers[CB_CUDA_NUMBERS] = {0};
+    if ((device & 255) == CB_CUDA && cb_cuda_available()) cb_cuda_memory(device >> 8, numbers);
+    return numbers[which];
+}
+
+int64_t cb_memory_allocated(int device) {
+    return (device & 255) == CB_CPU ? live_bytes : cuda_number(device, 0);
+}
+int64_t cb_max_memory_allocated(int device) {
+    return (device & 255) == CB_CPU ? peak_bytes : cuda_number(device, 1);
+}
+int64_t cb_memory_cached(int device) {
+    return (device & 255) == CB_CPU ? cached_bytes : cuda_number(device, 2) - cuda_number(device, 0);
+}
 void cb_reset_peak_memory(int device) {
-    if ((device & 255) == CB_CPU) peak_bytes = live_bytes;
+    if ((device & 255) == CB_CPU)
+        peak_bytes = live_bytes;
+    else if ((device & 255) == CB_CUDA)
+        cb_cuda_reset_peak_memory(device >> 8);
 }

@@ -30,19 +30,6 @@ cb_tensor *cb_contiguous(cb_tensor *x) {
     return copied_into(cb_empty(x->dtype, x->device, x->ndim, x->shape), x);
 }
 
-cb_tensor *cb_to_device(cb_tensor *x, int device) {
-    NEED(x, "to");
-    if (x->device == device) return cb_retain(x);
-    if ((device & 255) == CB_META) return cb_empty_like(x, -1, device);
-    if (cb_is_meta(x))
-        return cb_fail_null(
-            CB_ERR_DEVICE,
-            "to: expected a tensor with data, got one on meta. Create it on the target device instead.");
-    return cb_fail_null(CB_ERR_DEVICE,
-                        "to: expected a device this build can reach, got cuda. Use device='cpu', or install "
-                        "a CUDA build and check functorch_like.cuda.is_available().");
-}
-
 int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock) {
     if (!dst || !src) return cb_fail(CB_ERR_NULL, "copy_: no tensor");
     CB_TRY(cb_check_writable("copy_", dst));
@@ -74,7 +61,11 @@ int cb_copy_into(cb_tensor *dst, cb_tensor *src, int64_t clock) {
                            cb_shape_of(dst), cb_shape_of(src));
         src = wide;
     }
-    if (cb_overlaps(dst, src)) {
+    if (src->device != dst->device) {
+        cb_tensor *near = cb_to_device(src, dst->device);
+        if (!near) status = cb_error_code();
+        src = copy = near;
+    } else if (cb_overlaps(dst, src)) {
         copy = cb_clone(src);
         if (!copy) status = cb_error_code();
         src = copy;

@@ -50,6 +50,12 @@ static int plan_make(plan *p, const char *op, cb_tensor *x, int n, cb_tensor *co
             return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
         }
         cb_tensor *index = integer_index(op, indices[d]);
+        if (index && index->device == CB_CPU &&
+            (x->device & 255) == CB_CUDA) { /* lists of numbers, as in torch */
+            cb_tensor *near = cb_to_device(index, x->device);
+            cb_release(index);
+            index = near;
+        }
         if (!index) {
             plan_release(p);
             return cb_error_code();

@@ -23,6 +23,9 @@
         if (cb_status_) return cb_status_; \
     } while (0)
 #pragma GCC visibility push(hidden)
+#if defined(__cplusplus)
+extern "C" {
+#endif
 
 /* ---- dtypes (dtype.c) ---- */
 typedef uint16_t cb_half;
@@ -165,5 +168,8 @@ enum {
     CB_TERNARY_COUNT
 };
 
+#if defined(__cplusplus)
+}
+#endif
 #pragma GCC visibility pop
 #endif

@@ -1,4 +1,5 @@
 /* Start-up: picks the kernel table for this processor, or the one that was asked for. */
+#include "device.h"
 #include "internal.h"
 
 #if defined(CB_LEVELS_X86)
@@ -63,6 +64,5 @@ int cb_init(const char *level) {
 const char *cb_cpu_level(void) { return cb_cpu ? cb_cpu->name : ""; }
 
 const cb_backend *cb_backend_of(const cb_tensor *x) {
-    (void)x;
-    return cb_cpu;
+    return (x->device & 255) == CB_CUDA ? cb_cuda_backend(x->device) : cb_cpu;
 }

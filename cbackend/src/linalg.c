@@ -76,7 +76,9 @@ int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols) {
     memcpy(shape, j->batch, (size_t)ndim * sizeof *shape);
     if (rows >= 0) shape[ndim++] = rows;
     if (cols >= 0) shape[ndim++] = cols;
-    cb_tensor *x = j->failed ? NULL : cb_empty(dtype, j->device, ndim, shape);
+    /* LAPACK works in host memory: cb_lapack_finish moves results to where they belong */
+    int device = (j->device & 255) == CB_CUDA ? CB_CPU : j->device;
+    cb_tensor *x = j->failed ? NULL : cb_empty(dtype, device, ndim, shape);
     if (!x) {
         j->failed = 1;
         return -1;
@@ -153,17 +155,23 @@ static bool in_groups(const cb_lapack *j) {
 
 int cb_lapack_run(cb_lapack *j) {
     if (j->failed) return cb_error_code();
-    if ((j->device & 255) != CB_CPU)
-        return cb_fail(CB_ERR_UNSUPPORTED, "%s: expected tensors on the cpu, got another device. Move them.",
-                       j->op);
-    if (in_groups(j)) {
+    cb_tensor *host[CB_LAPACK_OPERANDS] = {NULL};
+    int status = CB_OK;
+    for (int i = 0; i < j->nin && !status && (j->device & 255) == CB_CUDA; i++) {
+        host[i] = cb_to_device((cb_tensor *)j->in[i], CB_CPU); /* of the same layout, or denser */
+        if (!host[i]) status = cb_error_code();
+        j->in[i] = host[i];
+    }
+    if (!status && in_groups(j)) {
         int lanes = cb_small_lanes(j->dtype);
         /* moving a matrix takes as long as many multiplications side by side */
         int64_t work = (int64_t)j->work + 16 * j->n * (j->n + j->k);
         cb_parallel((j->count + lanes - 1) / lanes, CB_MAX(8 * PIECE / lanes / (work + 1), 1), run_groups, j);
-    } else {
+    } else if (!status) {
         cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
     }
+    for (int i = 0; i < j->nin; i++) cb_release(host[i]);
+    if (status) return status;
     return j->failed ? cb_fail(CB_ERR_MEMORY, "%s: out of memory for LAPACK's workspace.", j->op) : CB_OK;
 }
 
@@ -184,10 +192,19 @@ int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, cons
     if (!status && check && (j->device & 255) != CB_META) status = first_failure(j, check, info, property);
     for (int i = 0; i < nout; i++) out[i] = NULL;
     for (int i = 0; i < j->nout; i++) {
-        if (status || i >= nout)
+        if (!status && i < nout && j->out[i]->device != j->device) {
+            out[i] = cb_to_device(j->out[i], j->device);
+            if (!out[i]) status = cb_error_code();
             cb_release(j->out[i]);
-        else
+        } else if (status || i >= nout) {
+            cb_release(j->out[i]);
+        } else {
             out[i] = j->out[i];
+        }
+    }
+    for (int i = 0; i < nout && status; i++) {
+        cb_release(out[i]);
+        out[i] = NULL;
     }
     return status;
 }

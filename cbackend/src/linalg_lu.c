@@ -106,7 +106,8 @@ static int check_pivots(const cb_lapack *j, const cb_tensor *pivots, int n) {
 /* LAPACK would write outside the matrix */
 static int check_range(const cb_lapack *j, cb_tensor *pivots, int n) {
     if (cb_is_meta(pivots)) return CB_OK;
-    cb_tensor *dense = cb_contiguous(pivots);
+    cb_tensor *host = cb_to_device(pivots, CB_CPU), *dense = host ? cb_contiguous(host) : NULL;
+    cb_release(host);
     if (!dense) return cb_error_code();
     const int32_t *p = dense->data;
     int status = CB_OK;

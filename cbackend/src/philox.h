@@ -19,8 +19,14 @@ enum { CB_PHILOX_LANES = 16, CB_PHILOX_DRAW = 1, CB_PHILOX_SAMPLER = 2 };
 #define CB_PHILOX_W0 0x9E3779B9u
 #define CB_PHILOX_W1 0xBB67AE85u
 
+#if defined(__CUDACC__)
+#define CB_PHILOX static __host__ __device__ inline
+#else
+#define CB_PHILOX static inline
+#endif
+
 /* counter words in and random words out, in place */
-static inline void cb_philox_block(uint32_t key0, uint32_t key1, uint32_t words[4]) {
+CB_PHILOX void cb_philox_block(uint32_t key0, uint32_t key1, uint32_t words[4]) {
     for (int round = 0; round < 10; round++) {
         uint64_t p0 = (uint64_t)CB_PHILOX_M0 * words[0], p1 = (uint64_t)CB_PHILOX_M1 * words[2];
         uint32_t w1 = words[1], w3 = words[3];

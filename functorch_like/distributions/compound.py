@@ -211,7 +211,7 @@ class VonMises(Distribution):
         rounding up to a concentration of about 3000, and beyond that the asymptotic series is.
         """
         k = self.concentration.unsqueeze(-1)
-        angles = arange(256, dtype=k.dtype) * (2 * math.pi / 256)
+        angles = arange(256, dtype=k.dtype, device=k.device) * (2 * math.pi / 256)
         small = where(k < 1000, k, 1000.0)
         near = logsumexp(small * (angles.cos() - 1), -1) - math.log(256)
         big = where(k < 1000, 1000.0, k).squeeze(-1)
@@ -222,7 +222,7 @@ class VonMises(Distribution):
     def variance(self) -> Tensor:
         """The circular variance, 1 - I1 / I0."""
         k = self.concentration.unsqueeze(-1)
-        angles = arange(256, dtype=k.dtype) * (2 * math.pi / 256)
+        angles = arange(256, dtype=k.dtype, device=k.device) * (2 * math.pi / 256)
         weights = (k * angles.cos()).softmax(-1)
         return 1 - (weights * angles.cos()).sum(-1)
 

@@ -329,7 +329,7 @@ class StickBreakingTransform(Transform):
     def _offset(self, n: int, like: Tensor) -> Tensor:
         from ..ops.creation import arange
 
-        return arange(n, 0, -1, dtype=like.dtype).log()
+        return arange(n, 0, -1, dtype=like.dtype, device=like.device).log()
 
     def _call(self, x: Tensor) -> Tensor:
         from ..ops.join import pad

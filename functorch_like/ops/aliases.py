@@ -9,9 +9,11 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
+from cbackend import lib
+
 from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import DTypeError, ShapeError, TraceError, message
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from . import binary, fill, join, matmul, numeric, scan, special, ternary, views
 from .creation import arange, as_tensor, full
 from .index import _inplace
@@ -72,10 +74,10 @@ def fill_diagonal_(x: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
         )
     if x.ndim == 2 and wrap:
         rows, columns = x._shape
-        places = arange(0, rows * columns, columns + 1)
+        places = arange(0, rows * columns, columns + 1, device=x.device)
         flat = x.reshape((-1,)).index_fill(0, places, fill_value)
         return x.copy_(flat.reshape(x._shape))
-    at = arange(min(x._shape))
+    at = arange(min(x._shape), device=x.device)
     x[(at,) * x.ndim] = fill_value
     return x
 
@@ -300,7 +302,6 @@ Tensor.retains_grad = property(_retains_grad, doc="Was retain_grad() called?")  
 for _name, _value, _doc in (
     ("is_conj", False, "False: there are no lazily conjugated tensors."),
     ("is_neg", False, "False: there are no lazily negated tensors."),
-    ("is_pinned", False, "False: memory is not pinned."),
     ("is_inference", False, "False: there are no inference tensors."),
 ):
     _method = (lambda value: lambda self, *args: value)(_value)
@@ -318,7 +319,22 @@ def _unchanged(name: str, doc: str) -> None:
     setattr(Tensor, name, method)
 
 
-_unchanged("pin_memory", "The tensor itself: memory is not pinned.")
+def pin_memory(x: Tensor) -> Tensor:
+    """A copy in page-locked memory, which moves to a GPU without waiting; itself without a GPU."""
+    from .. import cuda
+
+    if not cuda.is_available():
+        return x
+    return wrap(lib.cb_pin_memory(x.detach().cpu()._memory("pin_memory")))
+
+
+def is_pinned(x: Tensor) -> bool:
+    """Does the tensor lie in page-locked memory?"""
+    return bool(lib.cb_is_pinned(x._memory("is_pinned")))
+
+
+Tensor.pin_memory = pin_memory  # type: ignore[attr-defined]
+Tensor.is_pinned = is_pinned  # type: ignore[attr-defined]
 _unchanged("to_dense", "The tensor itself.")
 
 

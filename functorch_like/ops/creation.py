@@ -7,7 +7,7 @@ from typing import Any
 from cbackend import ffi, lib
 
 from ..dtypes import DTYPES, as_device, as_dtype, bool_, complex64, get_default_dtype, int64
-from ..errors import DeviceError, DTypeError, ShapeError, message
+from ..errors import DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, Spec, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
@@ -605,7 +605,6 @@ def to(
             dtype = a
     before = x
     if device is not None and (place := as_device(device)).code != x.device.code:
-        _reachable(place)
         x = _to_device(x, code=place.code)
     if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:
         x = (_cast if d.is_inexact else _cast_flat)(x, code=d.code)
@@ -613,21 +612,6 @@ def to(
 
 
 _DTYPE_NAMES = {d.name for d in DTYPES}
-
-
-def _reachable(place: Any) -> None:
-    if place.type == "cuda":
-        from .. import cuda
-
-        if not cuda.is_available():
-            raise DeviceError(
-                message(
-                    "to",
-                    "a device that is there",
-                    f"'{place}', but no CUDA device can be used",
-                    "Use device='cpu', or check functorch_like.cuda.is_available().",
-                )
-            )
 
 
 def _cast_method(name: str, target: Any) -> Any:

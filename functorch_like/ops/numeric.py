@@ -365,10 +365,11 @@ def _histogram(
             edges.append(b)
         elif span is not None:
             low, high = span[2 * d], span[2 * d + 1]
-            edges.append(linspace(low, high, b + 1, dtype=points.dtype))
+            edges.append(linspace(low, high, b + 1, dtype=points.dtype, device=points.device))
         else:
             edges.append(_spaced(points.detach()[:, d], b))
-    place, inside = zeros(points._shape[:1], dtype=int64), ones_like(points[:, 0], dtype="bool")
+    inside = ones_like(points[:, 0], dtype="bool")
+    place = zeros(points._shape[:1], dtype=int64, device=points.device)
     for d, edge in enumerate(edges):
         column, last = points.detach()[:, d].contiguous(), edge._shape[0] - 2
         inside = inside & (column >= edge[0]) & (column <= edge[-1])
@@ -376,7 +377,8 @@ def _histogram(
         place = place * (last + 1) + at.clamp(0, last)
     shape = [edge._shape[0] - 1 for edge in edges]
     counted = inside.to(points.dtype) if weights is None else where(inside, weights, 0)
-    hist = zeros(math.prod(shape), dtype=points.dtype).index_add(0, place, counted).reshape(shape)
+    hist = zeros(math.prod(shape), dtype=points.dtype, device=points.device)
+    hist = hist.index_add(0, place, counted).reshape(shape)
     if density:
         hist = hist / hist.sum()
         for d, edge in enumerate(edges):
@@ -387,11 +389,11 @@ def _histogram(
 def _spaced(column: Tensor, bins: int) -> Tensor:
     """Equal bins over the elements; around them where all are equal."""
     if not column.numel():
-        return linspace(0, 1, bins + 1, dtype=column.dtype)
+        return linspace(0, 1, bins + 1, dtype=column.dtype, device=column.device)
     low, high = column.amin(), column.amax()
     single = low == high
     low, high = where(single, low - 0.5, low), where(single, high + 0.5, high)
-    steps = linspace(0, 1, bins + 1, dtype=column.dtype)
+    steps = linspace(0, 1, bins + 1, dtype=column.dtype, device=column.device)
     return cat([(low + (high - low) * steps)[:-1], high.reshape((1,))])
 
 

@@ -107,8 +107,8 @@ def standard_gamma_grad(a: Tensor, sample: Tensor) -> Tensor:
     scale = 2 / (gap + (gap * gap + 2 * z.detach()).sqrt())
     # below 1 the exponential of v, not its square, ends the upper tail
     scale = where(above & (z < 1), scale.minimum((2 / z.detach()).log1p()), scale)
-    at = tensor(_PLACES, dtype=float64).reshape((-1,) + (1,) * len(shape))
-    weights = tensor(_WEIGHTS, dtype=float64).reshape((-1,) + (1,) * len(shape))
+    at = tensor(_PLACES, dtype=float64, device=x.device).reshape((-1,) + (1,) * len(shape))
+    weights = tensor(_WEIGHTS, dtype=float64, device=x.device).reshape((-1,) + (1,) * len(shape))
     v = scale * at
     # beyond any weight the exponent is cut off, where exp(v) would overflow first
     w = where(above, v.clamp(max=700.0), v)

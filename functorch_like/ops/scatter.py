@@ -153,7 +153,8 @@ def scatter_reduce(
         total = _scatter_add(x, index, src, dim=d)
         count = ones_like(x)
         if not include_self:
-            count = _scatter(count, index, zeros(index._shape, dtype=x.dtype), dim=d)
+            nothing = zeros(index._shape, dtype=x.dtype, device=x.device)
+            count = _scatter(count, index, nothing, dim=d)
         count = _scatter_add(count, index, ones_like(src), dim=d)
         count = where(count == 0, 1, count)
         return total / count if x.dtype.is_inexact else total // count

@@ -245,7 +245,10 @@ def embedding_bag(
     if scale_grad_by_freq:
         flat = input.reshape((-1,))
         times = index_add(
-            zeros(rows, dtype=weight.dtype), 0, flat, ones_like(flat).to(weight.dtype)
+            zeros(rows, dtype=weight.dtype, device=weight.device),
+            0,
+            flat,
+            ones_like(flat).to(weight.dtype),
         )
         slow = weight / times.clamp(min=1).unsqueeze(1)
         weight = slow + (weight - slow).detach()

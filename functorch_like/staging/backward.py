@@ -158,7 +158,9 @@ class Differentiable:
                 allow_unused=True,
             )
         inputs = [
-            (zeros(meta._shape, dtype=meta.dtype) if c is None else c).contiguous()
+            (
+                zeros(meta._shape, dtype=meta.dtype, device=meta.device) if c is None else c
+            ).contiguous()
             for c, meta in zip(ct, self.like, strict=True)
         ]
         inputs += node.args

@@ -1,0 +1,85 @@
+# The CUDA library, opened by the core at run time: libcbackend_cuda by nvcc, and libcbackend_cuda_emulated by
+# a C++ compiler from the same sources (cuda/emulate.h). Neither is part of an ordinary build: nvcc takes
+# minutes.
+file(GLOB cb_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cuda/*.cu)
+set(cb_cuda_dir ${CMAKE_CURRENT_SOURCE_DIR}/cuda)
+set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc)
+
+if(CB_CUDA_EMULATE)
+  enable_language(CXX)
+  set(cb_emulated_sources ${cb_cuda_kernels})
+  list(REMOVE_ITEM cb_emulated_sources ${cb_cuda_dir}/runtime.cu)
+  set_source_files_properties(${cb_emulated_sources} PROPERTIES LANGUAGE CXX)
+  add_library(cbackend_cuda_emulated MODULE ${cb_emulated_sources} ${cb_cuda_host} ${cb_cuda_dir}/emulate.cc
+              ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc ${CMAKE_CURRENT_SOURCE_DIR}/src/special.c)
+  target_compile_definitions(cbackend_cuda_emulated PRIVATE CB_EMULATE=1 CB_VMATH_LIBM=1)
+  # -x c++: g++ does not know .cu. No strict aliasing, as under nvcc.
+  set(cb_emulated_flags -O1 -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi
+      -Wno-unused-function -Wno-type-limits -Wno-bool-operation -Wno-int-in-bool-context)
+  if(CB_WERROR)
+    list(APPEND cb_emulated_flags -Werror)
+  endif()
+  target_compile_options(cbackend_cuda_emulated PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:${cb_emulated_flags};-std=gnu++17> $<$<COMPILE_LANGUAGE:C>:${cb_flags}>)
+  set_property(SOURCE ${cb_emulated_sources} APPEND PROPERTY COMPILE_OPTIONS -xc++)
+  target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes})
+  target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads)
+
+  # the emulator's own test: kernels with one mistake each
+  add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
+                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc)
+  target_compile_definitions(test_emulate PRIVATE CB_EMULATE=1)
+  target_compile_options(test_emulate PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
+  target_include_directories(test_emulate PRIVATE ${cb_includes})
+  target_link_libraries(test_emulate PRIVATE Threads::Threads)
+endif()
+
+if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)
+  find_program(CB_NVCC nvcc HINTS /usr/local/cuda/bin)
+  if(NOT CB_NVCC)
+    if(NOT CB_CUDA STREQUAL "AUTO")
+      message(FATAL_ERROR "\n  functorch-like: CB_CUDA=ON: expected nvcc, found none. "
+                          "Install the CUDA toolkit (12.4 or later), or set -DCB_NVCC=/path/to/nvcc.")
+    endif()
+    message(STATUS "CUDA library: left out, nvcc was not found")
+  else()
+    set(CB_CUDA_ARCHITECTURES 80 90 CACHE STRING "GPU architectures to compile for; the last one as PTX too")
+    set(cb_nvcc_flags -std=c++17 -O3 --fmad=true -Xcompiler=-fPIC,-fvisibility=hidden,-Wno-psabi -Xptxas=-v -I${CMAKE_CURRENT_SOURCE_DIR}/include
+        -I${CMAKE_CURRENT_SOURCE_DIR}/src --expt-relaxed-constexpr -Wno-deprecated-gpu-targets -diag-suppress=186) # 186: x < 0 of unsigned x
+    if(CB_WERROR)
+      list(APPEND cb_nvcc_flags -Werror all-warnings)
+    endif()
+    set(cb_last "")
+    foreach(arch IN LISTS CB_CUDA_ARCHITECTURES)
+      list(APPEND cb_nvcc_flags -gencode=arch=compute_${arch},code=sm_${arch})
+      set(cb_last ${arch})
+    endforeach()
+    list(APPEND cb_nvcc_flags -gencode=arch=compute_${cb_last},code=compute_${cb_last})
+    set(cb_cuda_objects "")
+    file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/cuda)
+    foreach(source IN LISTS cb_cuda_kernels cb_cuda_host)
+      get_filename_component(name ${source} NAME)
+      set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
+      # -Xptxas=-v: registers and spills of every kernel are kept beside the object
+      add_custom_command(
+        OUTPUT ${object}
+        COMMAND sh ${cb_cuda_dir}/nvcc.sh ${object}.txt ${CB_NVCC} ${cb_nvcc_flags} -MD -MF ${object}.d -MT ${object} -x cu -c ${source} -o ${object}
+        DEPENDS ${source}
+        DEPFILE ${object}.d
+        COMMENT "nvcc ${name}"
+        VERBATIM)
+      list(APPEND cb_cuda_objects ${object})
+    endforeach()
+    set(cb_cuda_library ${CMAKE_CURRENT_BINARY_DIR}/libcbackend_cuda.so)
+    add_custom_command(
+      OUTPUT ${cb_cuda_library}
+      COMMAND ${CB_NVCC} -shared -cudart static -o ${cb_cuda_library} ${cb_cuda_objects} -lpthread -ldl
+      DEPENDS ${cb_cuda_objects}
+      COMMENT "Linking libcbackend_cuda.so"
+      VERBATIM)
+    add_custom_target(cbackend_cuda ALL DEPENDS ${cb_cuda_library})
+    if(CB_PYTHON)
+      install(FILES ${cb_cuda_library} DESTINATION cbackend)
+    endif()
+  endif()
+endif()
