@@ -105,7 +105,7 @@ newaxis = None
 
 def __getattr__(name: str) -> object:
     """Modules few programs need, and files of programs, imported at first use."""
-    if name in ("array_api", "distributions", "onnx", "profiler"):
+    if name in ("array_api", "distributed", "distributions", "onnx", "profiler"):
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
