@@ -325,6 +325,27 @@ def _completed(uses: dict[Meta, int], node: Node) -> list[Meta]:
     return found
 
 
+def used_leaves(tensors: Sequence[Tensor]) -> set[Meta]:
+    """The metas of all leaves that tensors were computed from."""
+    found: set[Meta] = set()
+    metas = [m for t in tensors if (m := t._current()) is not None and m.requires_grad]
+    stack = [getattr(m, "node", m) for m in metas if m.op is not None]
+    found.update(m for m in metas if m.op is None)
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None:
+                continue
+            if edge.op is None:
+                found.add(edge)
+                continue
+            node = edge.node if edge.index is not None else edge
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return found
+
+
 class _Due:
     """Marks on the heap that all outputs of a node have been gathered."""
 

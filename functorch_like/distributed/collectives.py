@@ -30,6 +30,7 @@ from . import transport
 from .transport import buffer, described, empty, on_host
 from .world import Group, world
 
+_CONTIGUOUS = 2  # a flag of handles
 _COURIER = "courier"  # a parameter of kernels: on which of the group's communicators they run
 
 
@@ -225,9 +226,43 @@ def _mean_of(x: Tensor, group: Group) -> Callable[[], Tensor]:
     return lambda: wrap(_reduce_kernel(plain, group=group, op="sum", courier=True)) / group.size
 
 
-def all_reduce_(x: Tensor, op: str = "sum", group: Group | None = None) -> Tensor:
-    """all_reduce into the tensor itself, as torch's does; returns it."""
-    return x.copy_(all_reduce(x, op, group))
+def all_reduce_(
+    x: Tensor, op: str = "sum", group: Group | None = None, async_op: bool = False
+) -> Any:
+    """all_reduce into the tensor itself, as torch's does; returns it.
+
+    Plain contiguous tensors in main memory are reduced where they lie.
+
+    Args:
+      async_op: return a Work at once; leave the tensor alone until its wait().
+    """
+    x, group = _checked("all_reduce_", x, group)
+    in_place = x._m is None and x._v and x._v.device == lib.CB_CPU and x._v.flags & _CONTIGUOUS
+    scale = 1.0 / group.size if op == "mean" and group.size > 1 else 1.0
+    if not in_place or (op == "mean" and not x.dtype.is_inexact) or not x.numel():
+        if async_op:
+            x._memory("all_reduce_")
+            work = all_reduce(x, op, group, True)
+            return group.later("all_reduce_", lambda: x.copy_(work.wait()))
+        return x.copy_(all_reduce(x, op, group))
+    kind = "sum" if op == "mean" else op
+    if kind not in transport.REDUCTIONS:
+        return all_reduce(x, op, group)  # which raises
+
+    def run() -> Tensor:
+        if group.size > 1:
+            what = f"all_reduce {kind} {described(x)}"
+            with _timed(what):
+                group.meet(what, async_op)
+                transport.reduce_into(group.comm(async_op), None, x, kind)
+            if scale != 1.0:
+                x.mul_(scale)
+            else:
+                first = x.reshape((-1,)).narrow(0, 0, 1)
+                first.copy_(first.clone())  # the tape learns that the memory was written
+        return x
+
+    return group.later("all_reduce_", run) if async_op else run()
 
 
 # ---- all_gather and reduce_scatter ----

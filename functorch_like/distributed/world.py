@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import message
 from ..memory import set_num_threads
+from . import ending
 from .meeting import CollectiveError, meet
 from .work import Courier, Work
 
@@ -149,7 +148,7 @@ def init(timeout: float = 300.0, *, threads: int | None = None) -> Group:
         local = (near.rank, near.size)
         near.Free()
         _world = Group(tuple(range(comm.size)), comm.rank, comm, timeout)
-        sys.excepthook = _end_job
+        ending.prepare(_world.rank)
         atexit.register(_leave)
     if threads is not None:
         set_num_threads(threads)
@@ -162,19 +161,6 @@ def init(timeout: float = 300.0, *, threads: int | None = None) -> Group:
         LOCAL_WORLD_SIZE=str(local[1]),
     )
     return _world
-
-
-def _end_job(kind: Any, error: Any, trace: Any) -> None:
-    """Shows the traceback and ends this process; mpiexec then ends the others."""
-    text = "".join(traceback.format_exception(kind, error, trace))
-    sys.stdout.flush()
-    sys.stderr.write(f"rank {rank()} failed:\n{text}")
-    sys.stderr.flush()
-    folder = os.environ.get("FL_JOB_FOLDER")
-    if folder and os.path.isdir(folder):
-        with open(os.path.join(folder, f"failed-{rank()}"), "w", encoding="utf-8") as file:
-            file.write(text)
-    os._exit(1)  # not through MPI's finalize, which waits for the others
 
 
 def _leave() -> None:
