@@ -17,7 +17,7 @@ from nn.stateless import (
 )
 
 if TYPE_CHECKING:
-    from nn import data, functional, init, metrics, optim, training, utils
+    from nn import data, distributed, functional, init, metrics, optim, training, utils
     from nn.layers.activation import *
     from nn.layers.adaptive_softmax import *
     from nn.layers.attention import *
@@ -114,7 +114,7 @@ _HOME |= {
     "save_npz": "nn.numpy_file",
     "save_sharded": "nn.lazy_tensors",
 }
-_MODULES = ["data", "functional", "init", "metrics", "optim", "training", "utils"]
+_MODULES = ["data", "distributed", "functional", "init", "metrics", "optim", "training", "utils"]
 
 __all__ = ["Buffer", "Module", "Parameter", "functional_call", "replace_all_batch_norm_modules_"]
 __all__ += ["stack_module_state"]
