@@ -61,7 +61,7 @@ class Reducer:
         self.params = [p for _, p in params]
         self.group, self.cap, self.as_view = group, cap, as_view
         self.find_unused, self.dtype = find_unused, dtype
-        self.enabled = True
+        self.expected = False  # is a backward pass from a synchronised forward due?
         self.arrived: list[int] | None = []  # the order in the first pass
         self._build(list(reversed(range(len(self.params)))))
         self._running = False
@@ -118,7 +118,7 @@ class Reducer:
         self._used = [p._m in leaves for p in self.params]
 
     def _ready(self, i: int) -> None:
-        if not self.enabled:
+        if not self.expected:
             return
         if not self._running:
             self._running = True
@@ -157,7 +157,7 @@ class Reducer:
 
     def _finish(self) -> None:
         """At the end of backward: waits for the buckets and puts the means in place."""
-        self._running = False
+        self.expected = self._running = False
         if staging.current_stage() is not None:
             self._finish_staged()
             return
@@ -179,8 +179,6 @@ class Reducer:
             order, self.arrived = self.arrived, None
             if not self.find_unused and not self.as_view:
                 self._build(distributed.broadcast_object(order, self.group.ranks[0], self.group))
-        for bucket in self.buckets:
-            bucket.waiting, bucket.work = len(bucket.places), None
 
     def _take(self, param: Tensor, view: Tensor) -> None:
         if self.as_view and view.dtype == param.dtype:

@@ -99,7 +99,7 @@ class DistributedDataParallel(Module):
         if self.broadcast_buffers and self.training and synced:
             _broadcast([b for b in self.module.buffers()], self.process_group)
         out = self.module(*args, **kwargs)
-        self._reducer.enabled = synced
+        self._reducer.expected = synced
         if synced:
             tensors = [t for t in tree.leaves(out) if isinstance(t, Tensor)]
             self._reducer.prepare(tensors)

@@ -31,7 +31,6 @@ def pytest_collection_modifyitems(items):
     for item in here:
         if why and "without_mpi" not in item.name:
             item.add_marker(pytest.mark.skip(reason=why))
-        item.add_marker(pytest.mark.xdist_group("mpi"))
 
 
 def launch(program, nproc, *args, options=(), timeout=120):
