@@ -75,6 +75,10 @@ class Parts(Mapping[str, Any]):
             return self.slice(key, 0, entry["total"])
         return self._open(entry["file"])[key].clone()
 
+    def is_flat(self, key: str) -> bool:
+        """Was it saved as Parts of a flat tensor?"""
+        return "total" in self._index[key]
+
     def slice(self, key: str, start: int, stop: int) -> Tensor:
         """Elements [start, stop) of a flat tensor that was saved in parts.
 
@@ -123,10 +127,18 @@ class Checkpointer:
         self._error: BaseException | None = None
         if self.group.rank == 0:
             os.makedirs(self.folder, exist_ok=True)
-            for name in os.listdir(self.folder):  # what a crash left
-                if name.endswith(".partial"):
-                    shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
+            self._tidy()
         distributed.barrier(self.group)
+
+    def _tidy(self) -> None:
+        """Takes away what a crash left."""
+        for name in os.listdir(self.folder):
+            path = os.path.join(self.folder, name)
+            final, _, kind = path.rpartition(".")
+            if kind == "replaced" and not os.path.isdir(final):
+                os.rename(path, final)
+            elif kind in ("partial", "replaced"):
+                shutil.rmtree(path, ignore_errors=True)
 
     # ---- writing ----
 
@@ -234,12 +246,14 @@ class Checkpointer:
                     else:
                         together[key] = entry
         _write_json(os.path.join(draft, _INDEX), {**index, "own": together, "step": step})
+        old = f"{final}.replaced"
         if os.path.isdir(final):
-            shutil.rmtree(final)
+            os.rename(final, old)
         os.rename(draft, final)
+        shutil.rmtree(old, ignore_errors=True)
         _sync_folder(self.folder)
-        for old in self.steps()[: -self.keep]:
-            shutil.rmtree(os.path.join(self.folder, f"step-{old:08d}"), ignore_errors=True)
+        for earlier in self.steps()[: -self.keep]:
+            shutil.rmtree(os.path.join(self.folder, f"step-{earlier:08d}"), ignore_errors=True)
 
     def _until(self, condition: Any, step: int) -> None:
         end = time.monotonic() + self.group.timeout
