@@ -8,14 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nn.distributed.data_parallel import DistributedDataParallel, broadcast_module
+    from nn.distributed.batches import *
+    from nn.distributed.checkpoint import *
+    from nn.distributed.data_parallel import *
+    from nn.distributed.embedding import *
+    from nn.distributed.reports import *
+    from nn.distributed.sharded import *
+    from nn.distributed.tensor_parallel import *
+    from nn.distributed.zero import *
 
-_HOME = {
-    "DistributedDataParallel": "data_parallel",
-    "broadcast_module": "data_parallel",
+# the names by the module that has them in its __all__
+_NAMES = {
+    "batches": "DistributedSampler GlobalBatches manual_seed rank_generator rank_key",
+    "checkpoint": "Checkpointer Part Parts",
+    "data_parallel": "DistributedDataParallel broadcast_module",
+    "embedding": "ShardedEmbedding",
+    "reports": "get_logger merge_traces print_once profile_ranks progress",
+    "sharded": """
+        ShardedUnit clip_sharded_grad_norm_ fully_shard load_sharded load_whole own_state
+        whole_state_dict
+    """,
+    "tensor_parallel": "ColumnParallelLinear ParallelAttention RowParallelLinear",
+    "zero": "ZeroRedundancyOptimizer",
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = ["DistributedDataParallel", "broadcast_module"]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

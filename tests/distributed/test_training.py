@@ -22,6 +22,11 @@ def test_data_parallel(name, passes):
     passes("training.py", 2, name)
 
 
+@pytest.mark.parametrize("name", names_of("sharding.py"))
+def test_sharded(name, passes):
+    passes("sharding.py", 3, name)
+
+
 def test_data_parallel_alone_without_mpi():
     ft.manual_seed(0)
     model = nn.Linear(3, 2)
