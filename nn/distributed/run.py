@@ -6,7 +6,7 @@
 mpiexec starts the ranks (the one that pip installed, else the cluster's own) and ends them all when
 one ends badly; that takes a second or so. With --max-restarts the program is then started again on
 as many ranks as are left: it finds its last checkpoint by itself, and FL_RESTART_COUNT says how
-often it was restarted.
+often it was restarted. FL_RUN_FOLDER is a folder on this machine that lasts through all restarts.
 """
 
 from __future__ import annotations
@@ -144,12 +144,20 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    nproc = options.nproc
+    with tempfile.TemporaryDirectory(prefix="fl-run-") as folder:
+        return _run_in(folder, mpiexec, options)
+
+
+def _run_in(run_folder: str, mpiexec: str, options: argparse.Namespace) -> int:
+    nproc, status = options.nproc, 0
     for restarts in range(options.max_restarts + 1):
         with tempfile.TemporaryDirectory(prefix="fl-job-") as folder:
             process = subprocess.Popen(
                 command(mpiexec, options, nproc),
-                env=environment(folder, nproc, restarts, options.threads),
+                env={
+                    **environment(folder, nproc, restarts, options.threads),
+                    "FL_RUN_FOLDER": run_folder,
+                },
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
