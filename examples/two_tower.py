@@ -70,7 +70,9 @@ def main():
     network = distributed.DistributedDataParallel(model, broadcast_buffers=False, init_sync=False)
     optimizer = nn.optim.Adam(model.parameters(), lr=3e-3)
     held = sum(len(table.rows) for table in tables)
-    distributed.print_once(f"{users} users, {items} items: {held} rows on each of {group.size} ranks")
+    distributed.print_once(
+        f"{users} users, {items} items: {held} rows on each of {group.size} ranks"
+    )
 
     batch = 1024 // group.size
     for step in range(steps):

@@ -253,7 +253,15 @@ def grad(
 if TYPE_CHECKING:
     from .function import Function
 
-__all__ = ["Function", "backward", "enable_grad", "grad", "no_grad", "queue_callback", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "grad",
+    "no_grad",
+    "queue_callback",
+    "set_grad_enabled",
+]
 
 tensor_module.run_backward_from = backward
 

@@ -296,7 +296,7 @@ def run_backward(
 def _uses_of_watched_leaves(roots: Sequence[tuple[Meta, Tensor]]) -> dict[Meta, int]:
     """How often the graph below the roots uses each leaf that has after_hooks."""
     uses: dict[Meta, int] = {}
-    stack = [getattr(meta, "node", meta) for meta, _ in roots if meta.op is not None]
+    stack: list[Any] = [getattr(meta, "node", meta) for meta, _ in roots if meta.op is not None]
     seen = set(stack)
     while stack:
         for edge in stack.pop().edges:
@@ -329,7 +329,7 @@ def used_leaves(tensors: Sequence[Tensor]) -> set[Meta]:
     """The metas of all leaves that tensors were computed from."""
     found: set[Meta] = set()
     metas = [m for t in tensors if (m := t._current()) is not None and m.requires_grad]
-    stack = [getattr(m, "node", m) for m in metas if m.op is not None]
+    stack: list[Any] = [getattr(m, "node", m) for m in metas if m.op is not None]
     found.update(m for m in metas if m.op is None)
     seen = set(stack)
     while stack:

@@ -301,9 +301,7 @@ _linear(
 )
 
 
-def all_gather(
-    x: Tensor, dim: int = 0, group: Group | None = None, async_op: bool = False
-) -> Any:
+def all_gather(x: Tensor, dim: int = 0, group: Group | None = None, async_op: bool = False) -> Any:
     """The tensors of all ranks, one after the other along dim, on each of them.
 
     Args:
@@ -444,9 +442,7 @@ _linear(
 )
 
 
-def broadcast(
-    x: Tensor, src: int = 0, group: Group | None = None, async_op: bool = False
-) -> Any:
+def broadcast(x: Tensor, src: int = 0, group: Group | None = None, async_op: bool = False) -> Any:
     """The tensor of one rank, on each of them.
 
     Args:
@@ -511,9 +507,7 @@ def _exchange_kernel(
     courier: bool = False,
 ) -> Any:
     def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        comm.Alltoallv(
-            transport.rows(source, list(sent)), transport.rows(target, list(received))
-        )
+        comm.Alltoallv(transport.rows(source, list(sent)), transport.rows(target, list(received)))
 
     rest = x._shape[1:]
     # how many rows each rank has may differ: the meeting compares what must agree

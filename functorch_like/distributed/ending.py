@@ -71,7 +71,9 @@ def fate(folder: str) -> list[str]:
     for name in failed:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             lines = file.read().strip().splitlines()
-        known.append(f"rank {name.partition('-')[2]} failed with {lines[-1] if lines else 'an error'}")
+        known.append(
+            f"rank {name.partition('-')[2]} failed with {lines[-1] if lines else 'an error'}"
+        )
     if known:
         return known
     for name in sorted(os.listdir(folder)):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ..errors import message
@@ -21,6 +20,13 @@ _VERDICT = 1
 FIRST_USER_TAG = 8
 _LINE = 512
 _ANSWER = 4096
+
+
+def mpi() -> Any:
+    """mpi4py's MPI, which starts MPI when it is imported first."""
+    from mpi4py import MPI  # pyright: ignore[reportMissingImports]
+
+    return MPI
 
 
 class CollectiveError(RuntimeError):
@@ -37,11 +43,9 @@ def pause(turn: int) -> None:
 
 def wait_for(requests: list[Any], seconds: float) -> list[int]:
     """Waits for MPI requests; gives the places of those that are not done in time."""
-    from mpi4py import MPI
-
     end = time.monotonic() + seconds
     turn = 0
-    while not MPI.Request.Testall(requests):
+    while not mpi().Request.Testall(requests):
         if time.monotonic() > end:
             return [i for i, r in enumerate(requests) if r and not r.Test()]
         pause(turn)
@@ -117,6 +121,3 @@ def _verdict(said: dict[int, str], missing: list[int], what: str, seconds: float
 def _listed(ranks: list[int]) -> str:
     some = ", ".join(map(str, ranks[:16])) + (", ..." if len(ranks) > 16 else "")
     return f"rank{'s' if len(ranks) > 1 else ''} {some}"
-
-
-Meet = Callable[[str], None]

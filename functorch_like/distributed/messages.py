@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import check, lib
-
 from ..errors import message
 from ..ops.creation import empty_like
 from ..tensor import Tensor
-from .collectives import all_gather
 from .meeting import FIRST_USER_TAG, CollectiveError, wait_for
 from .transport import buffer, described, on_host
 from .work import Work

@@ -1,4 +1,4 @@
-"""Pieces of sharded models: values that are alike on all ranks, and values of which each has a part.
+"""Pieces of sharded models: values alike on all ranks, and values of which each rank has a part.
 
 The collectives' own derivatives are those of the sum of all ranks' results. Here all ranks compute
 one and the same loss, each a part of it: so what is copied to the ranks has its gradients added up,

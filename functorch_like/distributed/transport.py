@@ -18,6 +18,7 @@ from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import wrap
 from ..tensor import Tensor
+from .meeting import mpi
 
 REDUCTIONS = ("sum", "prod", "max", "min")
 _KERNELS = {"sum": b"add", "prod": b"mul", "max": b"maximum", "min": b"minimum"}
@@ -33,8 +34,7 @@ _own: dict[tuple[int, str], Any] = {}
 
 def buffer(t: Tensor, start: int = 0, count: int | None = None) -> list[Any]:
     """[memory, count, MPI type] of a contiguous CPU tensor, or of some of its elements."""
-    from mpi4py import MPI
-
+    MPI = mpi()
     d = t.dtype
     count = t.numel() - start if count is None else count
     kind = getattr(MPI, _TYPES[d.name])
@@ -61,8 +61,7 @@ def reduction(op: str, dtype: Any) -> Any:
     Raises:
       DTypeError: complex numbers have no order.
     """
-    from mpi4py import MPI
-
+    MPI = mpi()
     if dtype.is_complex and op in ("max", "min"):
         raise DTypeError(message("all_reduce", f"real numbers for {op}", dtype))
     if dtype.name == "bool":
@@ -98,8 +97,7 @@ def _over(memory: Any, code: int, count: int) -> Any:
 
 def reduce_into(comm: Any, source: Tensor | None, target: Tensor, op: str) -> None:
     """target = the reduction over all ranks of source, or of target itself."""
-    from mpi4py import MPI
-
+    MPI = mpi()
     how = reduction(op, target.dtype)
     for start in range(0, target.numel(), _MOST):
         count = min(_MOST, target.numel() - start)

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import message
 from ..memory import set_num_threads
 from . import ending
-from .meeting import CollectiveError, meet
+from .meeting import CollectiveError, meet, mpi
 from .work import Courier, Work
 
 # how the launchers of MPI libraries tell a process how many there are
@@ -56,7 +56,9 @@ class Group:
     def place_of(self, op: str, world_rank: int) -> int:
         """The place in the group of a rank of the world."""
         if world_rank not in self.ranks:
-            raise ValueError(message(op, f"one of the group's ranks {list(self.ranks)}", world_rank))
+            raise ValueError(
+                message(op, f"one of the group's ranks {list(self.ranks)}", world_rank)
+            )
         return self.ranks.index(world_rank)
 
     def meet(self, what: str, courier: bool = False) -> None:
@@ -94,9 +96,7 @@ class Group:
 
 
 def _threaded() -> bool:
-    from mpi4py import MPI
-
-    return MPI.Query_thread() == MPI.THREAD_MULTIPLE
+    return mpi().Query_thread() == mpi().THREAD_MULTIPLE
 
 
 def _started_by_mpi() -> bool:
@@ -133,7 +133,7 @@ def init(timeout: float = 300.0, *, threads: int | None = None) -> Group:
         local = (0, 1)
     else:
         try:
-            from mpi4py import MPI
+            MPI = mpi()
         except ImportError as error:
             raise ImportError(
                 message(

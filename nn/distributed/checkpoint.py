@@ -292,7 +292,7 @@ class Checkpointer:
         steps = distributed.broadcast_object(self.steps(), self.group.ranks[0], self.group)
         if not steps and step is None:
             return None
-        step = steps[-1] if step is None else step
+        step = int(steps[-1] if step is None else step)
         if step not in steps:
             raise ValueError(f"Checkpointer.load: expected one of steps {steps}, got {step}.")
         folder = os.path.join(self.folder, f"step-{step:08d}")

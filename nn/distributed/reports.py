@@ -20,8 +20,8 @@ class _Ranked(logging.Filter):
     """Lets warnings of all ranks through, the rest of rank 0 only."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.rank = distributed.rank()
-        return record.rank == 0 or record.levelno >= logging.WARNING
+        rank = record.__dict__["rank"] = distributed.rank()
+        return rank == 0 or record.levelno >= logging.WARNING
 
 
 def get_logger(name: str = "nn.distributed", level: int = logging.INFO) -> logging.Logger:

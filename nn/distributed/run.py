@@ -181,8 +181,9 @@ def _run_in(run_folder: str, mpiexec: str, options: argparse.Namespace) -> int:
             print(f"nn.distributed.run: {left} ranks are left, too few.", file=sys.stderr)
             break
         nproc = left
+        which = f"{restarts + 1} of {options.max_restarts}"
         print(
-            f"nn.distributed.run: restart {restarts + 1} of {options.max_restarts} on {nproc} ranks",
+            f"nn.distributed.run: restart {which} on {nproc} ranks",
             file=sys.stderr,
             flush=True,
         )

@@ -234,10 +234,8 @@ def _wrap(
 # ---- norms and saving ----
 
 
-def clip_sharded_grad_norm_(
-    units: list[ShardedUnit], max_norm: float, eps: float = 1e-6
-) -> Tensor:
-    """Scales all gradients so that their norm over all ranks is at most max_norm; gives the norm."""
+def clip_sharded_grad_norm_(units: list[ShardedUnit], max_norm: float, eps: float = 1e-6) -> Tensor:
+    """Scales gradients so that their norm over all ranks is at most max_norm; gives the norm."""
     with ft.no_grad():
         grads = [u.shard.grad for u in units if u.shard.grad is not None]
         square = sum(((g * g).sum() for g in grads), ft.zeros(()))
@@ -310,4 +308,6 @@ def load_whole(module: Module, state: Mapping[str, Tensor]) -> None:
         start, stop = unit.bounds()
         flat = ft.cat([state[name].reshape(-1) for name in unit.names])
         with ft.no_grad():
-            unit.shard.detach().narrow(0, 0, stop - start).copy_(flat.narrow(0, start, stop - start))
+            unit.shard.detach().narrow(0, 0, stop - start).copy_(
+                flat.narrow(0, start, stop - start)
+            )

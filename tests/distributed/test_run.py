@@ -35,7 +35,9 @@ def test_gives_up_when_too_few_are_left(launch):
 
 
 def test_what_mpiexec_says_of_ended_ranks_without_mpi():
-    text = "prterun noticed that process rank 2 with PID 13 on node vm exited on\nsignal 9 (Killed)."
+    text = (
+        "prterun noticed that process rank 2 with PID 13 on node vm exited on\nsignal 9 (Killed)."
+    )
     assert run.died(text) == (2, "was ended by signal 9 (SIGKILL)")
     text = "   Process name: [prterun-vm-1@1,3]\n   Exit code:    7\n"
     assert run.died(text) == (3, "ended with exit code 7")

@@ -90,7 +90,9 @@ def check_gathers_and_scatters(rank, size):
 
 def check_all_to_all(rank, size):
     x = of(rank, size * 2, 3)
-    same(D.all_to_all(x), ft.cat([of(r, size * 2, 3)[2 * rank : 2 * rank + 2] for r in range(size)]))
+    same(
+        D.all_to_all(x), ft.cat([of(r, size * 2, 3)[2 * rank : 2 * rank + 2] for r in range(size)])
+    )
     # rank r sends r + i rows to rank i
     splits = [rank + i for i in range(size)]
     x = ft.full((sum(splits), 2), float(rank))
@@ -147,7 +149,9 @@ def check_reverse_mode(rank, size):
     def together(op):
         xs = everyone(size, size * 2).requires_grad_()
         outs = op([x.sin() for x in xs])
-        sum((o.flatten() * w[: o.numel()]).sum() for o, w in zip(outs, weights, strict=True)).backward()
+        sum(
+            (o.flatten() * w[: o.numel()]).sum() for o, w in zip(outs, weights, strict=True)
+        ).backward()
         return xs.grad[rank]
 
     def parts(t):
@@ -198,11 +202,15 @@ def check_forward_mode(rank, size):
     ):
         same(ft.jvp(lambda x, op=op: D.all_reduce(x.sin(), op), (x,), (t,))[1], want, 1e-12)
     model = ft.jvp(
-        lambda xs: xs.prod(0), (everyone(size, 4),), (ft.stack([of(10 + r, 4) for r in range(size)]),)
+        lambda xs: xs.prod(0),
+        (everyone(size, 4),),
+        (ft.stack([of(10 + r, 4) for r in range(size)]),),
     )[1]
     same(ft.jvp(lambda x: D.all_reduce(x, "prod"), (x,), (t,))[1], model, 1e-10)
     biggest = ft.jvp(
-        lambda xs: xs.amax(0), (everyone(size, 4),), (ft.stack([of(10 + r, 4) for r in range(size)]),)
+        lambda xs: xs.amax(0),
+        (everyone(size, 4),),
+        (ft.stack([of(10 + r, 4) for r in range(size)]),),
     )[1]
     same(ft.jvp(lambda x: D.all_reduce(x, "max"), (x,), (t,))[1], biggest, 1e-12)
     gathered = ft.cat([of(10 + r, 4) for r in range(size)])

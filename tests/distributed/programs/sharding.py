@@ -153,9 +153,7 @@ class Whole(nn.Module):
         self.last, self.first = nn.Linear(width, 12), nn.Linear(12, 4)
 
     def forward(self, x):
-        q, k, v = (
-            f(x).unflatten(-1, (6, -1)).transpose(1, 2) for f in (self.q, self.k, self.v)
-        )
+        q, k, v = (f(x).unflatten(-1, (6, -1)).transpose(1, 2) for f in (self.q, self.k, self.v))
         y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).flatten(-2))
         return self.first(self.last(x + self.down(self.up(x).tanh())))
@@ -199,7 +197,9 @@ def check_sharded_embedding(rank, size):
             same(out.detach(), whole[ids], 1e-6)
             (out * weights).sum().backward()
             table.step()
-            every = [ft.random.randint(ft.random.key(10 * step + r), (5, 2), 0, 23) for r in range(size)]
+            every = [
+                ft.random.randint(ft.random.key(10 * step + r), (5, 2), 0, 23) for r in range(size)
+            ]
             grad = ft.zeros(23, 4)
             for r, one in enumerate(every):
                 w = ft.random.normal(ft.random.key(r), (5, 2, 4))
@@ -247,7 +247,9 @@ def check_one_trace_of_all_ranks(rank, size):
         assert {e["pid"] for e in events} == set(range(size))
         together = False
         for r in range(size):
-            reduced = [e for e in events if e["pid"] == r and e["name"].startswith("all_reduce sum")]
+            reduced = [
+                e for e in events if e["pid"] == r and e["name"].startswith("all_reduce sum")
+            ]
             computed = [e for e in events if e["pid"] == r and e["name"] == "matmul"]
             assert len(reduced) == len(ddp._reducer.buckets)
             assert {e["tid"] for e in reduced}.isdisjoint({e["tid"] for e in computed})
