@@ -52,6 +52,7 @@ for step, mine in batches.steps(start, 18):
     loss = ((ddp(x[mine]) - y[mine]) ** 2).mean()
     loss.backward()
     if how == "kill" and doomed and step == when:
+        saver.wait()
         os.kill(os.getpid(), 9)
     optimizer.step()
     value = D.all_reduce(loss.detach(), "mean").item()
