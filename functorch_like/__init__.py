@@ -102,11 +102,14 @@ from .staging import Compiled, compile, make_graph
 
 
 newaxis = None
+_LATER = """
+    array_api distributed distributions multiprocessing onnx profiler testing
+""".split()
 
 
 def __getattr__(name: str) -> object:
     """Modules few programs need, and files of programs, imported at first use."""
-    if name in ("array_api", "distributions", "multiprocessing", "onnx", "profiler", "testing"):
+    if name in _LATER:
         from importlib import import_module
 
         return import_module(f".{name}", __name__)

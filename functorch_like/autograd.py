@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from . import tensor as tensor_module
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tape import run_backward
-from .tensor import Tensor, ones_of
+from .tensor import Tensor, ones_of, watched_leaves
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
 
 
@@ -90,18 +91,46 @@ def backward(
             raise ValueError(message("backward", "at least one tensor in inputs", "none"))
         wanted = {m for t in sources if (m := t._current()) is not None}
     saved, state.grad = state.grad, create_graph
+    given: set[int] = {id(g) for _, g in roots}
+    outer = _callbacks.queue
+    _callbacks.queue = []
     try:
         found = run_backward(
             roots,
             wanted=wanted,
             retain_graph=create_graph if retain_graph is None else retain_graph,
+            complete=(lambda meta, g: _accumulate(meta, g, given, create_graph))
+            if wanted is None and watched_leaves[0] and state.trace is None
+            else None,
         )
-        given: set[int] = {id(g) for _, g in roots}
         for meta, g in found.items():
             if meta.requires_grad:
                 _accumulate(meta, g, given, create_graph)
+        for callback in _callbacks.queue:
+            callback()
     finally:
         state.grad = saved
+        _callbacks.queue = outer
+
+
+class _Callbacks(threading.local):
+    queue: list[Callable[[], None]] | None = None
+
+
+_callbacks = _Callbacks()
+
+
+def queue_callback(callback: Callable[[], None]) -> None:
+    """Calls a function at the end of the backward() that is running; for hooks of leaves.
+
+    Raises:
+      GradError: none is running in this thread.
+    """
+    if _callbacks.queue is None:
+        raise GradError(
+            message("queue_callback", "a running backward()", "none", "Call it from a hook.")
+        )
+    _callbacks.queue.append(callback)
 
 
 def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> None:
@@ -228,7 +257,15 @@ def grad(
 if TYPE_CHECKING:
     from .function import Function
 
-__all__ = ["Function", "backward", "enable_grad", "grad", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "grad",
+    "no_grad",
+    "queue_callback",
+    "set_grad_enabled",
+]
 
 tensor_module.run_backward_from = backward
 

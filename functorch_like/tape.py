@@ -8,7 +8,7 @@ output is kept without its meta, so no reference cycles arise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -208,13 +208,19 @@ def run_backward(
     *,
     wanted: set[Meta] | None = None,
     retain_graph: bool = False,
+    complete: Callable[[Meta, Tensor], None] | None = None,
 ) -> dict[Meta, Tensor]:
     """Carries cotangents from the roots to the leaves; returns those of leaves, or of `wanted`.
 
     Nodes are visited newest first: by then every use of their output has contributed.
+
+    Args:
+      complete: called with a leaf that has after_hooks and its cotangent as soon as every use has
+        contributed, while the pass goes on; such leaves are not returned.
     """
     if state.trace is not None:
         state.trace.settle()
+    uses = _uses_of_watched_leaves(roots) if complete is not None else None
     cts: dict[Meta, Any] = {}
     found: dict[Meta, Tensor] = {}
     outputs: dict[Node, list[Any]] = {}
@@ -290,6 +296,14 @@ def run_backward(
             heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph and node.clock >= 0:
             node.args = node.out = None
+        if uses:
+            ct = g = None  # a gradient that nothing else refers to need not be cloned
+            for leaf in _completed(uses, node):
+                if leaf not in cts:
+                    continue
+                if leaf.hooks is not None:
+                    cts[leaf] = run_hooks(leaf, cts[leaf])
+                complete(leaf, cts.pop(leaf))  # type: ignore[misc]
     for meta in cts:
         if meta.successor is not None:
             cts = _moved_on(cts)
@@ -310,6 +324,59 @@ def _moved_on(cts: dict[Meta, Any]) -> dict[Meta, Any]:
             meta = meta.successor
         moved[meta] = moved[meta] + ct if meta in moved else ct
     return moved
+
+
+def _uses_of_watched_leaves(roots: Sequence[tuple[Meta, Tensor]]) -> dict[Meta, int]:
+    """How often the graph below the roots uses each leaf that has after_hooks."""
+    uses: dict[Meta, int] = {}
+    stack: list[Any] = [getattr(meta, "node", meta) for meta, _ in roots if meta.op is not None]
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None:
+                continue
+            if edge.op is None:
+                if edge.after_hooks and getattr(edge, "successor", None) is None:
+                    uses[edge] = uses.get(edge, 0) + 1
+                continue
+            node = edge.node if edge.index is not None else edge
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return uses
+
+
+def _completed(uses: dict[Meta, int], node: Node) -> list[Meta]:
+    """The leaves that no other node will contribute to, now that this one has."""
+    found = []
+    for edge in node.edges:
+        if edge in uses:
+            uses[edge] -= 1
+            if not uses[edge]:
+                del uses[edge]
+                found.append(edge)
+    return found
+
+
+def used_leaves(tensors: Sequence[Tensor]) -> set[Meta]:
+    """The metas of all leaves that tensors were computed from."""
+    found: set[Meta] = set()
+    metas = [m for t in tensors if (m := t._current()) is not None and m.requires_grad]
+    stack: list[Any] = [getattr(m, "node", m) for m in metas if m.op is not None]
+    found.update(m for m in metas if m.op is None)
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None:
+                continue
+            if edge.op is None:
+                found.add(edge)
+                continue
+            node = edge.node if edge.index is not None else edge
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return found
 
 
 class _Due:

@@ -20,6 +20,7 @@ from .tape import Node
 from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
+watched_leaves = [0]  # how many hooks of leaves were ever registered: none, and nobody looks
 _release, _retain = lib.cb_release, lib.cb_retain
 if TYPE_CHECKING:  # autograd.backward: set by autograd.py, which imports this module
 
@@ -449,7 +450,10 @@ class Tensor:
         return HookHandle(m, "hooks", hook)
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
-        """Calls `hook(tensor)` after backward() has added to this leaf's .grad."""
+        """Calls `hook(tensor)` when backward() has added to this leaf's .grad.
+
+        That is while the pass still runs, as soon as every use of the leaf has contributed.
+        """
         if not self.requires_grad or not self.is_leaf:
             raise GradError(
                 message(
@@ -468,6 +472,7 @@ class Tensor:
                 hook(t)
 
         m.after_hooks.append(with_tensor)
+        watched_leaves[0] += 1
         return HookHandle(m, "after_hooks", with_tensor)
 
     def backward(

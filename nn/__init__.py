@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nn import (
         audio,
         data,
+        distributed,
         functional,
         init,
         metrics,
@@ -124,7 +125,7 @@ _HOME |= {
     "save_sharded": "functorch_like.serialization",
 }
 _MODULES = """
-    audio data functional init metrics optim text training utils vision
+    audio data distributed functional init metrics optim text training utils vision
 """.split()
 
 __all__ = ["Buffer", "Module", "Parameter", "functional_call", "replace_all_batch_norm_modules_"]

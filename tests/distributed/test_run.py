@@ -1,0 +1,53 @@
+"""The launcher: ranks that die are noticed and named, and the program is started again."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from nn.distributed import run
+
+
+def test_a_killed_rank_ends_all_and_is_named(launch):
+    start = time.monotonic()
+    done = launch("failing.py", 3, "kill@0")
+    assert time.monotonic() - start < 30
+    assert done.returncode != 0
+    assert "nn.distributed.run: rank 2 was ended by signal 9 (SIGKILL)" in done.stderr
+    for rank in (0, 1):
+        assert f"rank {rank} stops: rank 2 (process" in done.stderr
+
+
+def test_restarts_on_the_ranks_left_with_the_traceback(launch):
+    done = launch("failing.py", 3, "raise@0", options=("--max-restarts", "2"))
+    assert done.returncode == 0, done.stderr
+    assert "finished on 2 after 1" in done.stdout
+    assert "rank 2 failed with ValueError: a bad batch" in done.stderr
+    assert 'raise ValueError("a bad batch")' in done.stderr
+    assert "restart 1 of 2 on 2 ranks" in done.stderr
+
+
+def test_gives_up_when_too_few_are_left(launch):
+    done = launch("failing.py", 2, "memory@0", options=("--max-restarts", "2", "--min-nproc", "2"))
+    assert done.returncode != 0
+    assert "OutOfMemoryError" in done.stderr and "too few" in done.stderr
+
+
+def test_what_mpiexec_says_of_ended_ranks_without_mpi():
+    text = (
+        "prterun noticed that process rank 2 with PID 13 on node vm exited on\nsignal 9 (Killed)."
+    )
+    assert run.died(text) == (2, "was ended by signal 9 (SIGKILL)")
+    text = "   Process name: [prterun-vm-1@1,3]\n   Exit code:    7\n"
+    assert run.died(text) == (3, "ended with exit code 7")
+    assert run.died("") is None
+
+
+def test_command_line_without_mpi(monkeypatch, capsys):
+    monkeypatch.setattr(run, "find_mpiexec", lambda: None)
+    assert run.main(["--nproc", "2", "x.py"]) == 2
+    assert "functorch-like[mpi]" in capsys.readouterr().err
+    assert run.main(["--nproc", "0", "x.py"]) == 2
+    with pytest.raises(SystemExit):
+        run.main(["--nproc", "two", "x.py"])
