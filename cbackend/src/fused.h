@@ -22,7 +22,9 @@ typedef struct cb_fused_steps {
 
 /* Code checked and with registers assigned beforehand; NULL with an error, or without memory. */
 cb_fused_steps *cb_fused_prepare(int n, int ncode, const int64_t *code, int nout);
+#if !defined(__cplusplus)
 /* Set by the executor right before a call whose code it has prepared; the call takes it. */
 extern _Thread_local const cb_fused_steps *cb_fused_prepared;
+#endif
 
 #endif
