@@ -150,26 +150,6 @@ def test_names_and_structures_are_checked(path):
             ft.load_program(path)
 
 
-@pytest.mark.skipif(not (CBACKEND / "calls.py").exists(), reason="needs the source tree")
-def test_files_cannot_call_python(path):
-    """A function of the host is refused, however the file came to name one."""
-    source = (CBACKEND / "calls.py").read_text(encoding="utf-8")
-    calls = {"__name__": "calls", "__file__": str(CBACKEND / "calls.py")}
-    exec(compile(source, "calls.py", "exec"), calls)
-    declared = calls["functions"](calls["HEADER"].read_text(encoding="utf-8"))
-    (host,) = [f for f in declared if f.name == "cb_host_call"]
-    text = ", ".join(f"{p.type} {p.name}" for p in host.parameters)
-    ft.export(lambda x: x.exp(), (ft.ones(2),), path)
-    header, rest = parts(path.read_bytes())
-    notes = header["__metadata__"]
-    functions, rest_of_names = notes["program.names"].split("|", 1)
-    assert functions.startswith("cb_unary(")
-    notes["program.names"] = f"{host.name}({text}) -> {host.results}|{rest_of_names}"
-    path.write_bytes(joined(header, rest))
-    with pytest.raises(ft.KernelError, match="the function cb_host_call"):
-        ft.load_program(path)
-
-
 def test_damaged_files_give_errors(path):
     ft.export(convolutional(), (ft.ones(1, 1, 8, 8),), path)
     data = path.read_bytes()
