@@ -14,7 +14,6 @@ import pytest
 import functorch_like as ft
 from functorch_like.testing import assert_close
 
-
 CALLS = Path(__file__).parents[2] / "cbackend" / "calls.py"
 
 
