@@ -382,8 +382,8 @@ int cb_program_constant(cb_program *p, cb_tensor *meta, cb_tensor *value); /* me
 /* into, or NULL: for each result the input it will be copied into after a run, or -1. It may then be that
  * input's memory already: the results' handles tell. */
 int cb_program_end(cb_program *p, int n, cb_tensor *const *results, const int64_t *into);
-/* Before the end of recording: these inputs are used up. A run that starts (whose status is neither of the two
- * above) takes the caller's reference, frees them after their last reader and may write over them. */
+/* Before the end of recording: these inputs are used up. A run that starts (whose status is neither of the
+ * two above) takes the caller's reference, frees them after their last reader and may write over them. */
 int cb_program_give(cb_program *p, int n, const int64_t *inputs);
 void cb_program_free(cb_program *p); /* also while it is recorded */
 /* seed and offset are added to those of recorded draws. results: as many as at the end of recording */
@@ -391,14 +391,14 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
                    cb_tensor **results);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
-/* A recorded program as numbers, and how many they are; out may be NULL. The first says from where on they are
- * data (arguments, arrays, shapes of inputs); before that they say what the program does. A variant has
+/* A recorded program as numbers, and how many they are; out may be NULL. The first says from where on they
+ * are data (arguments, arrays, shapes of inputs); before that they say what the program does. A variant has
  * other data and other constants, as many as cb_program_constant_count says. */
 int64_t cb_program_words(const cb_program *p, int64_t *out);
 cb_program *cb_program_variant(const cb_program *p, const int64_t *words, int n, cb_tensor *const *constants);
-/* Functions of the host language as instructions (src/program/host.c). cb_host_call makes a tensor for each of
- * forms (its dtype, ndim and shape), and unless the device is CB_META the host fills them from xs, all lent.
- * A host whose function fails returns something else than 0 and keeps the reason. */
+/* Functions of the host language as instructions (src/program/host.c). cb_host_call makes a tensor for each
+ * of forms (its dtype, ndim and shape), and unless the device is CB_META the host fills them from xs, all
+ * lent. A host whose function fails returns something else than 0 and keeps the reason. */
 void cb_host_set(int (*call)(int64_t function, int n, cb_tensor *const *xs, int nout, cb_tensor *const *out));
 int cb_host_call(int64_t function, int n, cb_tensor *const *xs, int ncode, const int64_t *forms, int nout,
                  cb_tensor **out, int device);

@@ -142,7 +142,10 @@ class Program:
         else:
             handles = [*arguments, *[b.tensor._v for b in bindings]] if bindings else arguments
         buffers = self._buffers  # arrays for the core, as many as runs at one time
-        inputs, out = buffers.pop() if buffers else self._arrays()
+        try:
+            inputs, out = buffers.pop()
+        except IndexError:
+            inputs, out = self._arrays()
         inputs[0 : self._n_in] = handles
         status = lib.cb_program_run(self._p, self._n_in, inputs, seed, offset, out)
         if status:

@@ -6,7 +6,7 @@ on a member of a group depends on all that the group depends on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .graph import Equation, Graph
@@ -37,6 +37,10 @@ class Groups(dict[Equation, "Group"]):
         super().__setitem__(e, group)
         if item is not group and item in self._members:
             self._join(group, item)
+
+    def update(self, groups: Mapping[Equation, Group]) -> None:  # type: ignore[override]
+        for e, group in groups.items():
+            self[e] = group
 
     def _join(self, group: Group, item: Equation | Group) -> None:
         """Everything in an item becomes part of a group."""

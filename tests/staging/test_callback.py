@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import threading
 import traceback
+from pathlib import Path
 
 import numpy
 import pytest
 
 import functorch_like as ft
 from functorch_like.testing import assert_close
+
+CALLS = Path(__file__).parents[2] / "cbackend" / "calls.py"
 
 
 def equal(actual, expected):
@@ -323,6 +328,30 @@ def test_not_in_files(tmp_path):
             (ft.ones(3),),
             tmp_path / "f.safetensors",
         )
+
+
+@pytest.mark.skipif(not CALLS.exists(), reason="needs the source tree")
+def test_files_cannot_call_python(tmp_path):
+    """A function of the host is refused, however the file came to name one."""
+    source = (CALLS).read_text(encoding="utf-8")
+    calls = {"__name__": "calls", "__file__": str(CALLS)}
+    exec(compile(source, "calls.py", "exec"), calls)
+    declared = calls["functions"](calls["HEADER"].read_text(encoding="utf-8"))
+    (host,) = [f for f in declared if f.name == "cb_host_call"]
+    text = ", ".join(f"{p.type} {p.name}" for p in host.parameters)
+    path = tmp_path / "f.safetensors"
+    ft.export(lambda x: x.exp(), (ft.ones(2),), path)
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    notes = header["__metadata__"]
+    functions, rest_of_names = notes["program.names"].split("|", 1)
+    assert functions.startswith("cb_unary(")
+    notes["program.names"] = f"{host.name}({text}) -> {host.results}|{rest_of_names}"
+    changed = json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(struct.pack("<Q", len(changed)) + changed + data[8 + length :])
+    with pytest.raises(ft.KernelError, match="the function cb_host_call"):
+        ft.load_program(path)
 
 
 def test_dtypes_and_layouts():

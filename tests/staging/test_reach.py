@@ -55,5 +55,4 @@ def test_random_graphs():
             assert answers == [searched(e, (one, other), groups) for e in outside]
             if not any(answers):
                 one.equations += other.equations
-                for e in other.equations:
-                    groups[e] = one
+                groups.update(dict.fromkeys(other.equations, one))

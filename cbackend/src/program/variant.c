@@ -41,9 +41,9 @@ int64_t cb_program_words(const cb_program *p, int64_t *out) {
     for (int i = 0; i < p->n_constants; i++) put(&to, p->constants[i].slot);
     put_list(&to, p->overwritten, p->n_overwritten);
     for (int i = 0; i < p->n_in; i++) put(&to, p->given && p->given[i]);
-    memcpy(to, p->words, (size_t)p->n_words * sizeof *to);
+    if (p->n_words) memcpy(to, p->words, (size_t)p->n_words * sizeof *to);
     to += p->n_words;
-    memcpy(to, p->pool, (size_t)p->n_pool);
+    if (p->n_pool) memcpy(to, p->pool, (size_t)p->n_pool);
     to += p->n_pool / 8;
     for (int i = 0; i < p->n_in; i++) {
         const cb_tensor *x = p->known[i];
