@@ -50,12 +50,19 @@ class Group:
 
 
 class Sets:
-    """Groups of the same steps that run as one sweep."""
+    """Groups of the same steps that run as one sweep.
 
-    __slots__ = ("groups", "inputs", "outputs")
+    Attributes:
+      operands: of cb_fused_sets, set after set.
+      code: the steps of each.
+    """
+
+    __slots__ = ("code", "groups", "inputs", "operands", "outputs")
 
     def __init__(self, groups: list[Group]):
-        self.groups = groups
+        steps = [group.steps for group in groups if group.steps is not None]
+        self.groups, self.code = groups, steps[0].code
+        self.operands = [v for each in steps for v in each.operands]
         self.inputs = list(dict.fromkeys(x for group in groups for x in group.inputs))
         self.outputs = [y for group in groups for y in group.outputs]
 
@@ -152,7 +159,7 @@ def _gather(item_of: dict[Equation, Item], users: Users) -> None:
     alike: dict[tuple[int, ...], list[Group]] = {}
     for group in dict.fromkeys(item_of.values()):
         assert isinstance(group, Group)
-        if len(group.equations) == 1:
+        if group.steps is None or len(group.equations) == 1:
             continue
         inside = set(group.equations)
         used = [user for y in group.outputs for user in users[y]]

@@ -116,9 +116,9 @@ class Program:
             metas[v] = wrap(handle)
 
     def _fused_sets(self, sets: Sets, metas: dict[Var, Tensor]) -> None:
-        n, code = len(sets.groups), sets.groups[0].steps.code  # type: ignore[union-attr]
+        n, code = len(sets.groups), sets.code
         out = ffi.new("cb_tensor *[]", len(sets.outputs))
-        operands = [metas[v]._v for g in sets.groups for v in g.steps.operands]  # type: ignore[union-attr]
+        operands = [metas[v]._v for v in sets.operands]
         words = [0] * n
         if lib.cb_fused_sets(
             len(operands), operands, len(code), code, len(out), out, n, words, words
