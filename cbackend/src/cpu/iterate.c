@@ -64,18 +64,20 @@ typedef struct {
     double re, im;
 } item16;
 
-#define RUN(type)                                                     \
-    do {                                                              \
-        const type *from = source;                                    \
-        type *to = tile;                                              \
-        if (stride == 0) {                                            \
-            type value = *from;                                       \
-            for (int64_t i = 0; i < n; i++) to[i] = value;            \
-        } else if (stride == -1) {                                    \
-            for (int64_t i = 0; i < n; i++) to[i] = from[-i];         \
-        } else {                                                      \
-            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride]; \
-        }                                                             \
+#define RUN(type)                                                          \
+    do {                                                                   \
+        const type *from = source;                                         \
+        type *to = tile;                                                   \
+        if (stride == 0) {                                                 \
+            type value = *from;                                            \
+            for (int64_t i = 0; i < n; i++) to[i] = value;                 \
+        } else if (stride == -1) { /* constants, so that they vectorise */ \
+            for (int64_t i = 0; i < n; i++) to[i] = from[-i];              \
+        } else if (stride == 2) {                                          \
+            for (int64_t i = 0; i < n; i++) to[i] = from[2 * i];           \
+        } else {                                                           \
+            for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];      \
+        }                                                                  \
     } while (0)
 
 void CB_FN(gather_run)(int itemsize, const void *source, int64_t stride, int64_t n, void *tile) {
