@@ -196,6 +196,10 @@ cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const
 /* adds each ct to its index of the plane; its transpose picks x's plane values at the indices */
 cb_tensor *cb_max_pool_grad(cb_tensor *ct, cb_tensor *indices, int nd, const int64_t *input_size);
 cb_tensor *cb_pool_gather(cb_tensor *x, cb_tensor *indices, int nd);
+/* x [N, C, *sizes] sampled linearly at places at [N, P, nd], in elements: [N, C, P]; nearest: the element at
+ * places that are integers. The gradients of x and of at. */
+cb_tensor *cb_grid_linear(cb_tensor *x, cb_tensor *at, int nearest);
+int cb_grid_linear_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *at, int nearest, cb_tensor *out[2]);
 cb_tensor *cb_avg_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride,
                        const int64_t *padding, int ceil_mode, int count_include_pad,
                        int64_t divisor_override);

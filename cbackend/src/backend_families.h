@@ -73,6 +73,10 @@ int (*fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tenso
 /* the whole spectrum of real signals from half of it; of the inverse transform where not forward */
 void (*fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+/* sampling of images: grid.h */
+void (*grid_linear)(const cb_grid *g, void *y, const void *x, const void *at);
+void (*grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+                         const void *at);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* recurrent layers: a step over `rows` rows of n cells */

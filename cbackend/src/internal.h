@@ -117,6 +117,7 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t b
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */
 
 #include "fused.h"
+#include "grid.h"
 #include "optim.h"
 #include "products.h"
 #include "small.h"

@@ -248,12 +248,74 @@ static void errors(void) {
     drop((cb_tensor *[]){wide, half, whole, good, single, pivots}, 6);
 }
 
+/* item i of a batch */
+static cb_tensor *item_of(cb_tensor *x, int i) { return cb_index_basic(x, 1, (int64_t[]){0, i, 0, 0}); }
+
+/* Batches large enough to be worked on side by side give what single matrices give, whatever the others are. */
+static void groups(int n, int mode, bool blas) {
+    enum { COUNT = 21, SINGULAR = 6 };
+    cb_tensor *a = heavy(COUNT, n, n, mode), *b = make(current, 3, (int64_t[]){COUNT, n, 2}, 3);
+    cb_tensor *h = adjoint(a), *spd = mul(a, h), *zero = item_of(a, SINGULAR), *outs[4][6], *x[8] = {NULL};
+    cb_fill(zero, &(cb_scalar){.kind = 'i'}, 0);
+    CHECK(!cb_lu_factor(a, NULL, outs[0]) && !cb_inv(a, NULL, outs[1]) && !cb_det(a, outs[2]) &&
+              !cb_cholesky(spd, 0, NULL, outs[3]),
+          "groups");
+    for (int t = 0; t < 3; t++) x[t] = cb_lu_solve(outs[0][0], outs[0][1], b, t);
+    cb_tensor *bt = cb_transpose(b, -1, -2);
+    for (int t = 0; t < 4 && blas; t++)
+        x[4 + t] = cb_solve_triangular(spd, t & 1 ? b : bt, t & 2, t & 1, 0, t == 3 ? 1 : 0);
+    for (int i = 0; i < COUNT; i++) {
+        cb_tensor *ai = item_of(a, i), *bi = item_of(b, i), *si = item_of(spd, i), *alone[6], *y[6];
+        static const int kept[] = {3, 2, 6, 2};
+        for (int kind = 0; kind < 4; kind++) {
+            int status = kind == 0   ? cb_lu_factor(ai, NULL, alone)
+                         : kind == 1 ? cb_inv(ai, NULL, alone)
+                         : kind == 2 ? cb_det(ai, alone)
+                                     : cb_cholesky(si, 0, NULL, alone);
+            CHECK(status == CB_OK, "alone");
+            bool result = kind != 1 || i != SINGULAR;
+            for (int k = 0; k < kept[kind]; k++) {
+                y[0] = item_of(outs[kind][k], i);
+                if (alone[k]->dtype == CB_I32) {
+                    CHECK(!memcmp(y[0]->data, alone[k]->data, (size_t)y[0]->numel * 4), "pivots, info %d", kind);
+                } else if (result && !(kind == 2 && k == 2 && i == SINGULAR)) {
+                    same(y[0], alone[k], "groups");
+                }
+                cb_release(y[0]);
+            }
+            if (kind == 0)
+                for (int t = 0; t < 3 && i != SINGULAR; t++) {
+                    y[0] = cb_lu_solve(alone[0], alone[1], bi, t);
+                    y[1] = item_of(x[t], i);
+                    same(y[1], y[0], "groups: lu_solve");
+                    drop(y, 2);
+                }
+            drop(alone, kept[kind]);
+        }
+        for (int t = 0; t < 4 && blas && i != SINGULAR; t++) {
+            y[0] = item_of(t & 1 ? b : bt, i);
+            y[1] = cb_solve_triangular(si, y[0], t & 2, t & 1, 0, t == 3 ? 1 : 0);
+            y[2] = item_of(x[4 + t], i);
+            same(y[2], y[1], "groups: triangular");
+            drop(y, 3);
+        }
+        drop((cb_tensor *[]){ai, bi, si}, 3);
+    }
+    drop(outs[0], 3), drop(outs[1], 2), drop(outs[2], 6), drop(outs[3], 2), drop(x, 8);
+    drop((cb_tensor *[]){a, b, h, spd, zero, bt}, 6);
+}
+
 int main(void) {
     static const int dtypes[] = {CB_F32, CB_F64, CB_C64, CB_C128};
     static const int sizes[][2] = {{4, 4}, {5, 2}, {2, 5}, {1, 3}, {3, 1}, {40, 33}, {0, 3}, {3, 0}, {0, 0}};
     const char *blas = getenv("CB_BLAS");
     cb_init(NULL);
     errors();
+    for (int n = 1; n <= 16; n += n < 5 ? 1 : 3)
+        for (int wide = 0; wide < 2; wide++) {
+            current = wide ? CB_F64 : CB_F32;
+            for (int mode = 0; mode < 3 && (!blas || !cb_load_blas(blas)); mode++) groups(n, mode, blas != NULL);
+        }
     if (!blas) {
         cb_tensor *x = cb_eye(CB_F64, CB_CPU, 20, 20), *out[3]; /* small ones need no library */
         CHECK(cb_lu_factor(x, NULL, out) == CB_ERR_INTERNAL, "no library");

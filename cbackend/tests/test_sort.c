@@ -216,16 +216,17 @@ static void test_edges(void) {
 int main(void) {
     if (cb_init(NULL)) return 1;
     cb_set_num_threads(3);
-    static const int64_t sizes[][2] = {{3, 1}, {5, 2}, {4, 32}, {4, 33}, {2, 1500}, {1, 9000}};
+    static const int64_t sizes[][2] = {{3, 1},  {5, 2},   {3, 9},    {4, 32},  {4, 33},
+                                       {2, 65}, {2, 130}, {2, 1500}, {1, 9000}};
     for (int dtype = 0; dtype < CB_DTYPE_COUNT; dtype++) {
         if (cb_is_complex(dtype)) continue;
-        for (int k = 0; k < 6; k++)
+        for (int k = 0; k < 9; k++)
             for (int flags = 0; flags < 8; flags++)
                 test_sort(dtype, sizes[k][0], sizes[k][1], flags & 1, flags & 2, flags & 4);
         test_search_and_unique(dtype);
     }
-    static const int large[] = {CB_U8, CB_I16, CB_F32, CB_F64, CB_I64};
-    for (int k = 0; k < 5; k++)
+    static const int large[] = {CB_U8, CB_I16, CB_F32, CB_F64, CB_I64, CB_I32};
+    for (int k = 0; k < 6; k++)
         for (int flags = 0; flags < 2; flags++) test_sort(large[k], 1, 80000, flags & 1, false, k & 1);
     test_edges();
     printf("test_sort: %d failures\n", failures);

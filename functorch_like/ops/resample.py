@@ -21,6 +21,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from .creation import arange, linspace, ones, zeros
 from .gather import take_along_dim
+from .grid import grid_linear
 from .join import cat, pad, stack
 from .matmul import matmul
 from .ternary import addcmul, where
@@ -525,9 +526,7 @@ class _Image:
 def _grid_taps(
     image: _Image, at: Sequence[Tensor], mode: str, padding_mode: str, corners: bool
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """For each dim the integral places [taps, N, P] and their weights."""
-    if mode != "bicubic":
-        at = [_padded(a, n, padding_mode, corners) for a, n in zip(at, image.size, strict=True)]
+    """For each dim the integral places [taps, N, P] and their weights; for "bicubic" padded here."""
     places, weights = [], []
     for a, n in zip(at, image.size, strict=True):
         low = a.floor()
@@ -589,19 +588,25 @@ def grid_sample(
             message(op, "input and grid of one floating dtype", f"{input.dtype} and {grid.dtype}")
         )
     corners = bool(align_corners)
-    image = _Image(input, padding_mode == "zeros")
+    size = input._shape[2:]
     spots = grid.reshape((grid._shape[0], -1, nd))
     at = []
     for i in range(nd):  # the last coordinate belongs to the first spatial dimension
         a = spots[..., nd - 1 - i]
-        at.append(_to_places(where(a.isnan(), -1.0, a), image.size[i], corners))
+        at.append(_to_places(where(a.isnan(), -1.0, a), size[i], corners))
+    n, c = input._shape[:2]
+    sizes = grid._shape[1:-1]
+    if mode != "bicubic":
+        at = [_padded(a, m, padding_mode, corners) for a, m in zip(at, size, strict=True)]
+        if input.dtype.itemsize >= 4:
+            nearest = mode == "nearest"
+            places = stack([a.round() for a in at] if nearest else at, -1)
+            return grid_linear(input, places, nearest=nearest).reshape((n, c, *sizes))
+    image = _Image(input, padding_mode == "zeros")
     if mode == "nearest":
-        at = [_padded(a, n, padding_mode, corners) for a, n in zip(at, image.size, strict=True)]
         out = image.pick(sum((image.numbers(a.round(), i) for i, a in enumerate(at)), image.lane))
     else:
         out = image.sample(*_grid_taps(image, at, mode, padding_mode, corners))
-    n, c = input._shape[:2]
-    sizes = grid._shape[1:-1]
     if image.in_rows:
         return out.reshape((n, -1, c)).transpose(1, 2).reshape((n, c, *sizes))
     return out.reshape((c, n, *sizes)).transpose(0, 1)

@@ -3,7 +3,7 @@
 
 /* Floats reach narrow integers through int32 and wide ones through int64: defined for every value that fits,
  * and what PyTorch gives for negative floats to unsigned. */
-typedef _Bool type_BOOL;
+typedef uint8_t type_BOOL; /* 0 or 1: loops over _Bool stay scalar */
 typedef uint8_t type_U8;
 typedef int8_t type_I8;
 typedef uint16_t type_U16;

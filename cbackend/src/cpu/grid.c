@@ -1,0 +1,50 @@
+/* Sampling images between their elements: a tile of points at a time, first the corners of each (their places
+ * in a plane, their weights, are they inside), then channel by channel the sums over them. Gradients of the
+ * image are added up by one thread for each channel, in order of the points. */
+#include "cpu.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+enum { GRID_TILE = 128, GRID_CORNERS = 8, GRID_WORK = 16384 };
+
+#define F float
+#define NAME(f) f##_f32
+#if defined(__AVX512F__)
+#define PICK(to, x, place, inside)                                                                     \
+    do {                                                                                               \
+        __m512i flags_ = _mm512_loadu_si512(inside);                                                   \
+        _mm512_storeu_ps(to, _mm512_mask_i32gather_ps(_mm512_setzero_ps(),                             \
+                                                      _mm512_test_epi32_mask(flags_, flags_),          \
+                                                      _mm512_loadu_si512(place), x, 4));               \
+    } while (0)
+#endif
+#include "grid_typed.h"
+#define F double
+#define NAME(f) f##_f64
+#if defined(__AVX512F__)
+#define PICK(to, x, place, inside)                                                                     \
+    do {                                                                                               \
+        __m512i flags_ = _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(inside)));         \
+        _mm512_storeu_pd(to, _mm512_mask_i32gather_pd(                                                 \
+                                 _mm512_setzero_pd(), _mm512_test_epi64_mask(flags_, flags_),          \
+                                 _mm256_loadu_si256((const __m256i *)(place)), x, 8));                 \
+    } while (0)
+#endif
+#include "grid_typed.h"
+
+void CB_FN(grid_linear)(const cb_grid *g, void *y, const void *x, const void *at) {
+    if (g->dtype == CB_F32)
+        grid_forward_f32(g, y, x, at);
+    else
+        grid_forward_f64(g, y, x, at);
+}
+
+void CB_FN(grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+                             const void *at) {
+    if (g->dtype == CB_F32)
+        grid_backward_f32(g, gx, gat, ct, x, at);
+    else
+        grid_backward_f64(g, gx, gat, ct, x, at);
+}

@@ -1,0 +1,175 @@
+/* The kernels of grid.c for one dtype: F, NAME, and with AVX-512 PICK(x, place, inside): as many items as fill
+ * a vector, 0 where not inside. */
+
+/* of a tile of points; slopes: derivatives of the weights along each dimension */
+typedef struct {
+    int count;
+    int32_t place[GRID_CORNERS][GRID_TILE], inside[GRID_CORNERS][GRID_TILE];
+    F weight[GRID_CORNERS][GRID_TILE], slope[3][GRID_CORNERS][GRID_TILE];
+} NAME(corners);
+
+typedef struct {
+    const cb_grid *g;
+    F *y, *gx, *gat;
+    const F *x, *at, *ct;
+    int64_t tiles; /* of an image */
+} NAME(grid_run);
+
+static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes, NAME(corners) *c) {
+    F low[3][GRID_TILE], rest[3][GRID_TILE];
+    int nd = g->nd;
+    const int64_t *size = g->size + 3 - nd;
+    c->count = g->nearest ? 1 : 1 << nd;
+    for (int d = 0; d < nd; d++) {
+        F top = (F)size[d] + 1;
+        for (int i = 0; i < n; i++) {
+            F a = at[i * nd + d];
+            a = a > -2 ? a : -2; /* far outside is as good as near, and fits an integer */
+            a = a < top ? a : top;
+            F whole = sizeof(F) == 4 ? (F)__builtin_floorf((float)a) : (F)__builtin_floor((double)a);
+            low[d][i] = whole;
+            rest[d][i] = a - whole;
+        }
+    }
+    for (int k = 0; k < c->count; k++) {
+        int32_t *place = c->place[k], *inside = c->inside[k];
+        F *weight = c->weight[k];
+        for (int i = 0; i < n; i++) {
+            place[i] = 0;
+            inside[i] = 1;
+            weight[i] = 1;
+        }
+        for (int d = 0; d < nd; d++) {
+            int up = k >> (nd - 1 - d) & 1;
+            int32_t length = (int32_t)size[d];
+            for (int i = 0; i < n; i++) {
+                int32_t p = (int32_t)low[d][i] + up;
+                inside[i] &= (p >= 0) & (p < length);
+                place[i] = place[i] * length + p;
+                weight[i] *= g->nearest ? 1 : up ? rest[d][i] : 1 - rest[d][i];
+            }
+        }
+        for (int i = 0; i < n; i++) place[i] = inside[i] ? place[i] : 0;
+        for (int i = n; i < GRID_TILE; i++) inside[i] = place[i] = 0; /* whole vectors of points are picked */
+        for (int d = 0; slopes && d < nd; d++) {
+            F *slope = c->slope[d][k];
+            for (int i = 0; i < n; i++) slope[i] = k >> (nd - 1 - d) & 1 ? 1 : -1;
+            for (int e = 0; e < nd; e++) {
+                int up = k >> (nd - 1 - e) & 1;
+                for (int i = 0; e != d && i < n; i++) slope[i] *= up ? rest[e][i] : 1 - rest[e][i];
+            }
+        }
+    }
+}
+
+/* values of x at a corner of a tile's points, 0 outside */
+CB_INLINE void NAME(pick)(const F *x, const NAME(corners) *c, int k, int n, F *value) {
+#if defined(PICK)
+    for (int i = 0; i < n; i += 64 / (int)sizeof(F)) PICK(value + i, x, c->place[k] + i, c->inside[k] + i);
+#else
+    for (int i = 0; i < n; i++) {
+        F v = x[c->place[k][i]];
+        value[i] = c->inside[k][i] ? v : 0;
+    }
+#endif
+}
+
+static void NAME(forward_tiles)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    int64_t plane = g->size[0] * g->size[1] * g->size[2];
+    NAME(corners) c;
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
+        int n = (int)CB_MIN(GRID_TILE, g->points - first);
+        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+        for (int64_t channel = 0; channel < g->channels; channel++) {
+            const F *x = r->x + (image * g->channels + channel) * plane;
+            F sum[GRID_TILE] = {0};
+            for (int k = 0; k < c.count; k++) {
+                F value[GRID_TILE];
+                NAME(pick)(x, &c, k, n, value);
+                for (int i = 0; i < n; i++) sum[i] += c.weight[k][i] * value[i];
+            }
+            memcpy(r->y + (image * g->channels + channel) * g->points + first, sum, (size_t)n * sizeof(F));
+        }
+    }
+}
+
+static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const void *at) {
+    NAME(grid_run) r = {.g = g, .y = y, .x = x, .at = at};
+    r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
+    int64_t work = GRID_TILE * (g->channels << g->nd);
+    cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1), NAME(forward_tiles), &r);
+}
+
+enum { NAME(GROUP) = 4 }; /* channels that share the finding of corners */
+
+/* gradients of the image: items are groups of channels */
+static void NAME(image_grads)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    int64_t plane = g->size[0] * g->size[1] * g->size[2];
+    int64_t groups = (g->channels + NAME(GROUP) - 1) / NAME(GROUP);
+    NAME(corners) c;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t image = item / groups, from = item % groups * NAME(GROUP);
+        int64_t to = CB_MIN(from + NAME(GROUP), g->channels);
+        memset(r->gx + (image * g->channels + from) * plane, 0, (size_t)((to - from) * plane) * sizeof(F));
+        for (int64_t first = 0; first < g->points; first += GRID_TILE) {
+            int n = (int)CB_MIN(GRID_TILE, g->points - first);
+            NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+            for (int64_t channel = from; channel < to; channel++) {
+                F *gx = r->gx + (image * g->channels + channel) * plane;
+                const F *ct = r->ct + (image * g->channels + channel) * g->points + first;
+                for (int i = 0; i < n; i++)
+                    for (int k = 0; k < c.count; k++)
+                        if (c.inside[k][i]) gx[c.place[k][i]] += c.weight[k][i] * ct[i];
+            }
+        }
+    }
+}
+
+static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    int64_t plane = g->size[0] * g->size[1] * g->size[2];
+    NAME(corners) c;
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
+        int n = (int)CB_MIN(GRID_TILE, g->points - first);
+        F sum[3][GRID_TILE] = {{0}};
+        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
+        for (int64_t channel = 0; channel < g->channels; channel++) {
+            const F *x = r->x + (image * g->channels + channel) * plane;
+            const F *ct = r->ct + (image * g->channels + channel) * g->points + first;
+            for (int k = 0; k < c.count; k++) {
+                F value[GRID_TILE];
+                NAME(pick)(x, &c, k, n, value);
+                for (int i = 0; i < n; i++) value[i] *= ct[i];
+                for (int d = 0; d < g->nd; d++)
+                    for (int i = 0; i < n; i++) sum[d][i] += c.slope[d][k][i] * value[i];
+            }
+        }
+        F *to = r->gat + (image * g->points + first) * g->nd;
+        for (int i = 0; i < n; i++)
+            for (int d = 0; d < g->nd; d++) to[i * g->nd + d] = sum[d][i];
+    }
+}
+
+static void NAME(grid_backward)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+                                const void *at) {
+    NAME(grid_run) r = {.g = g, .gx = gx, .gat = gat, .ct = ct, .x = x, .at = at};
+    r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
+    cb_parallel(g->n * ((g->channels + NAME(GROUP) - 1) / NAME(GROUP)),
+                CB_MAX(GRID_WORK / ((g->points + 1) << g->nd), 1), NAME(image_grads), &r);
+    int64_t work = GRID_TILE * (g->channels << g->nd);
+    if (g->nearest)
+        memset(gat, 0, (size_t)(g->n * g->points * g->nd) * sizeof(F));
+    else
+        cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / (work + 1), 1), NAME(place_grads), &r);
+}
+
+#undef F
+#undef NAME
+#undef PICK
