@@ -12,19 +12,30 @@
  * them. */
 #define CB_MAGIC_F32 12582912.0f
 #define CB_MAGIC_F64 6755399441055744.0
-CB_MATH float cb_exp_shifted_f32(float x, int shift) {
-    x = x < -105.0f ? -105.0f : x;
-    x = x > 90.0f ? 90.0f : x;
-    float t = CB_FMA_F32(x, 1.44269504f, CB_MAGIC_F32);
-    float n = t - CB_MAGIC_F32;
+CB_MATH float cb_exp_reduced_f32(float x, float *t) { /* e^r; n stands in the low bits of t */
+    *t = CB_FMA_F32(x, 1.44269504f, CB_MAGIC_F32);
+    float n = *t - CB_MAGIC_F32;
     float r = CB_FMA_F32(n, -0.693359375f, x);
     r = CB_FMA_F32(n, 2.12194440e-4f, r);
     /* (e^r - 1 - r) / r^2, 2^-28.2 */
     float p = CB_HORNER_4(CB_FMA_F32, r, 0.49999994f, 0.1666652f, 0.041668236f, 0.008368823f, 0.001382353f);
-    p = CB_FMA_F32(p, r * r, r) + 1.0f;
-    uint32_t k = cb_bits_f32(t) - (0x4b400000u - 256u) + (uint32_t)shift; /* n + shift + 256 */
-    uint32_t half = k >> 1;
-    return p * cb_from_bits_f32((half - 1u) << 23) * cb_from_bits_f32((k - half - 1u) << 23);
+    return CB_FMA_F32(p, r * r, r) + 1.0f;
+}
+CB_MATH float cb_exp_shifted_f32(float x, int shift) {
+    x = x < -105.0f ? -105.0f : x;
+    x = x > 90.0f ? 90.0f : x;
+    float t, p = cb_exp_reduced_f32(x, &t);
+    int32_t k = (int32_t)(cb_bits_f32(t) - 0x4b400000u) + 254 + shift, half = k >> 1;
+    return p * cb_from_bits_f32((uint32_t)half << 23) * cb_from_bits_f32((uint32_t)(k - half) << 23);
+}
+/* 2^lift e^x, where that is neither denormal nor overflows: one factor is enough */
+CB_MATH float cb_exp_within_f32(float x, int lift) {
+    float t, p = cb_exp_reduced_f32(x, &t);
+    return p * cb_from_bits_f32((cb_bits_f32(t) + (uint32_t)(127 + lift)) << 23);
+}
+/* e^x, x <= 0: two thirds of the work */
+CB_MATH float cb_exp_below_f32(float x) {
+    return cb_exp_within_f32(x < -105.0f ? -105.0f : x, 64) * 0x1p-64f;
 }
 CB_MATH float exp_f32(float x) { return cb_exp_shifted_f32(x, 0); }
 
@@ -47,6 +58,7 @@ CB_MATH double cb_exp_shifted_f64(double x, double low, int shift) {
     return p * cb_from_bits_f64((half - 1u) << 52) * cb_from_bits_f64((k - half - 1u) << 52);
 }
 CB_MATH double exp_f64(double x) { return cb_exp_shifted_f64(x, 0.0, 0); }
+CB_MATH double cb_exp_below_f64(double x) { return exp_f64(x); }
 
 /* for float functions that compute in double: e^x to 2^-33, |x| < 700 */
 CB_MATH double cb_exp_lite(double x) {
@@ -250,43 +262,44 @@ CB_MATH double cb_log1p_unit_f64(double x) {
 }
 
 /* ---- sigmoid, tanh, sinh, cosh ---- */
-#define CB_HYPERBOLIC(T, f32, tanh_limit, sinh_polynomial)                                        \
-    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy. 1 / d is 1 - q  \
-     * or q; with it the quotient takes back what rounding dropped from d = 1 + e. */             \
-    CB_MATH T sigmoid_##f32(T x) {                                                                \
-        T e = exp_##f32(-fabs_##f32(x)), d = 1 + e, dropped = e - (d - 1);                        \
-        T q = (x < 0 ? e : (T)1) / d;                                                             \
-        return q - q * dropped * (x < 0 ? 1 - q : q);                                             \
-    }                                                                                             \
-    CB_MATH T logsigmoid_##f32(T x) {                                                             \
-        T tail = cb_log1p_unit_##f32(exp_##f32(-fabs_##f32(x)));                                  \
-        return (x < 0 ? x : (x != x ? x : (T)0)) - tail;                                          \
-    }                                                                                             \
-    /* m / (1 + m) with m = expm1(2|x|) / 2; the limit is where tanh rounds to 1 */               \
-    CB_MATH T tanh_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x);                                                                      \
-        a = a > (tanh_limit) ? (tanh_limit) : a;                                                  \
-        T m = cb_half_expm1_##f32(2 * a), d = 1 + m, dropped = m < 1 ? m - (d - 1) : 1 - (d - m); \
-        T q = m / d;                                                                              \
-        return copysign_##f32(q - q * dropped * (1 - q), x);                                      \
-    }                                                                                             \
-    /* w -+ 1 / (4 w) with w = e^|x| / 2, which overflows only where the result does */           \
-    CB_MATH T cosh_##f32(T x) {                                                                   \
-        T w = cb_half_exp_##f32(fabs_##f32(x));                                                   \
-        return w + (T)0.25 / w;                                                                   \
-    }                                                                                             \
-    CB_MATH T sinh_##f32(T x) {                                                                   \
-        T a = fabs_##f32(x), u = x * x;                                                           \
-        T w = cb_half_exp_##f32(a);                                                               \
-        T small = sinh_polynomial * (x * u) + x;                                                  \
-        return a < 1 ? small : copysign_##f32(w - (T)0.25 / w, x);                                \
+#define CB_HYPERBOLIC(T, f32, wide, tanh_limit, sinh_polynomial)                                   \
+    /* exp(-|x|) cannot overflow, and the small side keeps its relative accuracy. 1 / d is 1 - q   \
+     * or q; with it the quotient takes back what rounding dropped from d = 1 + e. A float sigmoid \
+     * stays below 2 ulp without. */                                                               \
+    CB_MATH T sigmoid_##f32(T x) {                                                                 \
+        T e = cb_exp_below_##f32(-fabs_##f32(x)), d = 1 + e, dropped = e - (d - 1);                \
+        T q = (x < 0 ? e : (T)1) / d;                                                              \
+        return wide ? q - q * dropped * (x < 0 ? 1 - q : q) : q;                                   \
+    }                                                                                              \
+    CB_MATH T logsigmoid_##f32(T x) {                                                              \
+        T tail = cb_log1p_unit_##f32(cb_exp_below_##f32(-fabs_##f32(x)));                          \
+        return (x < 0 ? x : (x != x ? x : (T)0)) - tail;                                           \
+    }                                                                                              \
+    /* m / (1 + m) with m = expm1(2|x|) / 2; the limit is where tanh rounds to 1 */                \
+    CB_MATH T tanh_##f32(T x) {                                                                    \
+        T a = fabs_##f32(x);                                                                       \
+        a = a > (tanh_limit) ? (tanh_limit) : a;                                                   \
+        T m = cb_half_expm1_##f32(2 * a), d = 1 + m, dropped = m < 1 ? m - (d - 1) : 1 - (d - m);  \
+        T q = m / d;                                                                               \
+        return copysign_##f32(q - q * dropped * (1 - q), x);                                       \
+    }                                                                                              \
+    /* w -+ 1 / (4 w) with w = e^|x| / 2, which overflows only where the result does */            \
+    CB_MATH T cosh_##f32(T x) {                                                                    \
+        T w = cb_half_exp_##f32(fabs_##f32(x));                                                    \
+        return w + (T)0.25 / w;                                                                    \
+    }                                                                                              \
+    CB_MATH T sinh_##f32(T x) {                                                                    \
+        T a = fabs_##f32(x), u = x * x;                                                            \
+        T w = cb_half_exp_##f32(a);                                                                \
+        T small = sinh_polynomial * (x * u) + x;                                                   \
+        return a < 1 ? small : copysign_##f32(w - (T)0.25 / w, x);                                 \
     }
 CB_MATH float cb_half_exp_f32(float x) { return cb_exp_shifted_f32(x, -1); }
 CB_MATH double cb_half_exp_f64(double x) { return cb_exp_shifted_f64(x, 0.0, -1); }
 /* (sinh x - x) / x^3 in x^2, |x| < 1: 2^-31.5 and 2^-61.3 */
-CB_HYPERBOLIC(float, f32, 10.0f,
+CB_HYPERBOLIC(float, f32, 0, 10.0f,
               CB_HORNER_3(CB_FMA_F32, u, 0.16666667f, 0.008333314f, 0.00019841893f, 2.788632e-06f))
-CB_HYPERBOLIC(double, f64, 22.0,
+CB_HYPERBOLIC(double, f64, 1, 22.0,
               CB_HORNER_6(CB_FMA_F64, u, 0.16666666666666669, 0.008333333333332905, 0.00019841269841602447,
                           2.75573191027694e-06, 2.50521317799574e-08, 1.6056589123686087e-10,
                           7.778946924202072e-13))

@@ -33,7 +33,11 @@ CB_MATH double cb_half_erfcx_f64(double a) {
         -1.7183546989090445e-08, 2.416192810460632e-09, 1.9581623036785856e-09);
     return CB_FMA_F64(v, g, v_lo * g);
 }
-/* exp(-scale a^2), scale 1 or 1/2, with the rounding error of a^2 put back: it would cost a^2 ulp */
+/* 2^lift exp(-scale a^2), scale 1 or 1/2, with the rounding error of a^2 put back: it would cost a^2 ulp. The
+ * lift keeps float clear of denormals, for one rounding at the end. */
+#define CB_LIFT_F32 100
+#define CB_DROP_f32 0x1p-100f
+#define CB_DROP_f64 1.0
 CB_MATH float cb_exp_minus_square_f32(float a, float scale) {
     float square = a * a;
 #if CB_HAVE_FMA
@@ -42,7 +46,7 @@ CB_MATH float cb_exp_minus_square_f32(float a, float scale) {
     float hi = cb_from_bits_f32(cb_bits_f32(a) & 0xfffff000u), lo = a - hi;
     float rest = ((hi * hi - square) + 2.0f * hi * lo) + lo * lo;
 #endif
-    float e = exp_f32(-scale * square);
+    float e = cb_exp_within_f32(-scale * square, CB_LIFT_F32);
     return CB_FMA_F32(e, -scale * rest, e);
 }
 CB_MATH double cb_exp_minus_square_f64(double a, double scale) {
@@ -61,7 +65,7 @@ CB_MATH float erf_f32(float x) {
     float b = a > 4.0f ? 4.0f : a;
     float far = CB_HORNER_6(CB_FMA_F32, b, 0.00022847918f, 1.127541f, 0.63740766f, 0.103734925f,
                             -0.022132656f, 0.0030197005f, -0.00019355268f);
-    far = copysign_f32(1.0f - exp_f32(-far), x);
+    far = copysign_f32(1.0f - cb_exp_within_f32(-far, 0), x);
     return a < 0.95f ? near : far;
 }
 CB_MATH double erf_f64(double x) {
@@ -82,7 +86,7 @@ CB_MATH double erf_f64(double x) {
     CB_MATH T erfc_##f32(T x) {                                                                          \
         T a = fabs_##f32(x);                                                                             \
         a = a > (erfc_limit) ? (erfc_limit) : a;                                                         \
-        T tail = 2 * cb_half_erfcx_##f32(a) * cb_exp_minus_square_##f32(a, 1);                           \
+        T tail = 2 * cb_half_erfcx_##f32(a) * cb_exp_minus_square_##f32(a, 1) * CB_DROP_##f32;           \
         return x < 0 ? 2 - tail : tail;                                                                  \
     }                                                                                                    \
     /* x Phi(x) = max(x, 0) - |x| Phi(-|x|): the negative side keeps its relative accuracy */            \
@@ -90,7 +94,7 @@ CB_MATH double erf_f64(double x) {
         T a = fabs_##f32(x);                                                                             \
         a = a > (gelu_limit) ? (gelu_limit) : a;                                                         \
         T e = cb_exp_minus_square_##f32(a, (T)0.5);                                                      \
-        T tail = a * cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e;                             \
+        T tail = a * cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e * CB_DROP_##f32;             \
         return (x < 0 ? (T)-0.0 : x) - tail;                                                             \
     }                                                                                                    \
     /* 0.5 x (1 + tanh u) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3): Hendrycks & Gimpel 2016 */ \

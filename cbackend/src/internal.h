@@ -112,6 +112,9 @@ bool cb_overlaps(const cb_tensor *x, const cb_tensor *y);
  * calls run in the calling thread. */
 void cb_parallel(int64_t n, int64_t grain, void (*body)(void *context, int64_t begin, int64_t end),
                  void *context);
+/* the same, with pieces begun in order: whatever lies before a piece is done or running */
+void cb_parallel_in_order(int64_t n, int64_t grain, void (*body)(void *context, int64_t begin, int64_t end),
+                          void *context);
 
 /* ---- BLAS and LAPACK (blas.c): function pointers, loaded at first use, one thread each ---- */
 void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after an error */

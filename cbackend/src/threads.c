@@ -1,9 +1,11 @@
 /* The thread pool behind cb_parallel.
  *
- * Workers take piece indices from a shared counter; a piece's bounds depend on n and grain only, so results
- * do not depend on the number of threads. Idle workers spin briefly, then sleep. A forked child starts with
- * no workers and makes its own at the next parallel call. One parallel region runs at a time; a second
- * caller, or a nested call, does its work alone instead of waiting. */
+ * A piece's bounds depend on n and grain only, so results do not depend on the number of threads. Every
+ * thread begins with a stretch of neighbouring pieces of its own, the same one each time: it reads and writes
+ * memory in order, and in the pages that it touched before. Then it takes what is left of the others'
+ * stretches, so that a thread that is late or asleep delays nobody. Idle workers spin briefly, then sleep. A
+ * forked child starts with no workers and makes its own at the next parallel call. One parallel region runs
+ * at a time; a second caller, or a nested call, does its work alone instead of waiting. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,11 +15,18 @@
 
 enum { MAX_THREADS = 256, SPINS = 2000 };
 
+/* the pieces that a thread begins with; a cache line each, for all threads count in them */
+typedef struct stretch {
+    _Alignas(64) atomic_llong next;
+    int64_t end;
+} stretch;
+
 typedef struct job {
     void (*body)(void *, int64_t, int64_t);
     void *context;
-    int64_t n, grain, pieces;
-    atomic_llong next;
+    int64_t n, grain;
+    int stretches;
+    stretch of[MAX_THREADS];
     atomic_int running; /* workers inside this job */
 } job;
 
@@ -31,12 +40,23 @@ static _Thread_local bool inside;
 
 void cb_allocator_after_fork(void);
 
-static void run_pieces(job *j) {
-    for (;;) {
-        int64_t p = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-        if (p >= j->pieces) return;
-        int64_t begin = p * j->grain;
-        j->body(j->context, begin, CB_MIN(begin + j->grain, j->n));
+static void cut(job *j, int64_t pieces, int stretches) {
+    j->stretches = stretches;
+    for (int i = 0; i < stretches; i++) {
+        atomic_store_explicit(&j->of[i].next, pieces * i / stretches, memory_order_relaxed);
+        j->of[i].end = pieces * (i + 1) / stretches;
+    }
+}
+
+static void run_pieces(job *j, int thread) {
+    for (int i = 0; i < j->stretches; i++) {
+        stretch *s = &j->of[(thread + i) % j->stretches];
+        while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->end) {
+            int64_t p = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+            if (p >= s->end) break;
+            int64_t begin = p * j->grain;
+            j->body(j->context, begin, CB_MIN(begin + j->grain, j->n));
+        }
     }
 }
 
@@ -67,7 +87,7 @@ static void *worker_main(void *arg) {
                !atomic_compare_exchange_weak(&current.running, &inside_now, inside_now + 1)) {
         }
         if (inside_now < 0) continue;
-        if (id < wanted - 1) run_pieces(&current);
+        if (id < wanted - 1) run_pieces(&current, id + 1);
         atomic_fetch_sub(&current.running, 1);
     }
     return NULL;
@@ -122,7 +142,8 @@ static void start_workers(void) {
     pthread_mutex_unlock(&pool_mutex);
 }
 
-void cb_parallel(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) {
+static void run(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context,
+                bool in_order) {
     if (n <= 0) return;
     grain = CB_MAX(grain, 1);
     int free_pool = 0;
@@ -137,14 +158,14 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t
     current.context = context;
     current.n = n;
     current.grain = grain;
-    current.pieces = (n + grain - 1) / grain;
-    atomic_store(&current.next, 0);
+    int64_t pieces = (n + grain - 1) / grain;
+    cut(&current, pieces, in_order ? 1 : (int)CB_MIN(pieces, wanted));
     atomic_store(&current.running, 0);
     pthread_mutex_lock(&pool_mutex);
     atomic_fetch_add_explicit(&generation, 1, memory_order_release);
     pthread_cond_broadcast(&wake);
     pthread_mutex_unlock(&pool_mutex);
-    run_pieces(&current);
+    run_pieces(&current, 0);
     /* All pieces are taken; wait for the workers that still compute one, then close the region. */
     int none = 0;
     while (!atomic_compare_exchange_weak(&current.running, &none, -1)) {
@@ -153,4 +174,12 @@ void cb_parallel(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t
     }
     inside = false;
     atomic_store(&busy, 0);
+}
+
+void cb_parallel(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) {
+    run(n, grain, body, context, false);
+}
+
+void cb_parallel_in_order(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) {
+    run(n, grain, body, context, true);
 }

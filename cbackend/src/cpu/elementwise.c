@@ -65,8 +65,9 @@ static void run_direct(void *context, int64_t begin, int64_t end) {
     const void *in[CB_MAX_OPERANDS];
     int sizes[CB_MAX_OPERANDS];
     for (int k = 0; k <= w->nin; k++) sizes[k] = cb_dtypes[w->operand[k].from].size;
-    _Alignas(64) char tile[CB_TILE * 16];
-    int64_t step = w->stream ? CB_TILE : end - begin;
+    enum { STEP = 256 }; /* few enough lines to leave while the next ones are computed */
+    _Alignas(64) char tile[STEP * 16];
+    int64_t step = w->stream ? STEP : end - begin;
     for (int64_t i = begin; i < end; i += step) {
         int64_t n = CB_MIN(step, end - i);
         for (int k = 1; k <= w->nin; k++) in[k - 1] = w->operand[k].data + i * sizes[k];
@@ -99,7 +100,7 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
         simple &= o[k].from == o[k].to && x->numel == out->numel && cb_is_contiguous(x);
         nbytes += x->numel * x->itemsize;
     }
-    w.stream = cb_streams(nbytes, out->numel * out->itemsize);
+    w.stream = grain == GRAIN_CHEAP && cb_streams(nbytes, out->numel * out->itemsize);
     if (!simple) {
         CB_FN(space_init)(&w.space, nin + 1, operands);
         simple = true;

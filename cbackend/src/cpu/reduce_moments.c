@@ -49,6 +49,15 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
         for (int j = 0; i < n; i++, j++) lane[j] += exp_##f(x[i] - shift);                    \
         return fold_lanes_##f(lane);                                                          \
     }                                                                                         \
+    /* the shift is the maximum */                                                            \
+    CB_INLINE F block_sum_below_##f(int64_t n, const F *x, F shift) {                         \
+        F lane[LANES] = {0};                                                                  \
+        int64_t i = 0;                                                                        \
+        for (; i + LANES <= n; i += LANES)                                                    \
+            for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(x[i + j] - shift);    \
+        for (int j = 0; i < n; i++, j++) lane[j] += cb_exp_below_##f(x[i] - shift);           \
+        return fold_lanes_##f(lane);                                                          \
+    }                                                                                         \
     CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                         \
         F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */ \
         int64_t i = 0;                                                                        \
@@ -101,7 +110,9 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 top = CB_GREATER(old, top);                                                                  \
                 double shift = shift_of(top);                                                                \
                 double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                               \
-                sum[r] = kept_sum + (double)block_sum_exp_##f(count, x, (F)shift);                           \
+                F more = shift == top ? block_sum_below_##f(count, x, (F)shift)                              \
+                                      : block_sum_exp_##f(count, x, (F)shift);                               \
+                sum[r] = kept_sum + (double)more;                                                            \
                 maximum[r] = top;                                                                            \
             }                                                                                                \
     }                                                                                                        \

@@ -87,7 +87,7 @@ static void sum_short_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) s->write(s->n, s->x + r * step, s->out + r * step, 0);
 }
 
-/* Pieces count chunks, and start in order (cb_parallel): the one waited for is done or running. */
+/* Pieces count chunks, and begin in order: the one waited for is done or running. */
 static void sum_chunks(void *context, int64_t begin, int64_t end) {
     row_sums *s = context;
     for (int64_t i = begin; i < end; i++) {
@@ -118,7 +118,7 @@ static int sum_rows(row_sums *s, int64_t rows) {
     if (!s->prefix) return cb_error_code();
     s->known = (atomic_schar *)(s->prefix + count);
     memset(s->known, 0, (size_t)count);
-    cb_parallel(count, 1, sum_chunks, s);
+    cb_parallel_in_order(count, 1, sum_chunks, s);
     cb_free(CB_CPU, s->prefix, nbytes);
     return CB_OK;
 }

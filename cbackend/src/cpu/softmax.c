@@ -37,129 +37,139 @@ enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384 };
         }                                                                                       \
     } while (0)
 
-#define ROWS(F, f)                                                                                          \
-    CB_INLINE F row_max_##f(int64_t n, const F *x) {                                                        \
-        F lane[LANES];                                                                                      \
-        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                             \
-        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                    \
-                    for (int j = 0; j < LANES; j++) lane[j] = LARGER(v[j], lane[j]););                      \
-        CB_FOLD_LANES(LANES, lane, LARGER);                                                                 \
-        return lane[0];                                                                                     \
-    }                                                                                                       \
-    CB_INLINE F row_sum_exp_##f(int64_t n, const F *x, F shift) {                                           \
-        F lane[LANES] = {0};                                                                                \
-        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                    \
-                    for (int j = 0; j < LANES; j++) lane[j] += exp_##f(v[j] - shift););                     \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
-        return lane[0];                                                                                     \
-    }                                                                                                       \
-    static void row_softmax_##f(int64_t n, const F *x, F *out) {                                            \
-        F lane[LANES] = {0}, shift = row_max_##f(n, x);                                                     \
-        EACH_VECTOR(                                                                                        \
-            F, n, x, x, out, -(F)INFINITY, for (int j = 0; j < LANES; j++) {                                \
-                F e = exp_##f(v[j] - shift);                                                                \
-                to[j] = e;                                                                                  \
-                lane[j] += e;                                                                               \
-            });                                                                                             \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
-        F scale = 1 / lane[0];                                                                              \
-        for (int64_t i = 0; i < n; i++) out[i] *= scale;                                                    \
-    }                                                                                                       \
-    static void row_log_softmax_##f(int64_t n, const F *x, F *out) {                                        \
-        F shift = row_max_##f(n, x), rest = log_##f(row_sum_exp_##f(n, x, shift));                          \
-        for (int64_t i = 0; i < n; i++) out[i] = (x[i] - shift) - rest;                                     \
-    }                                                                                                       \
-    static void row_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                          \
-        F lane[LANES] = {0};                                                                                \
-        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j] * w[j];);    \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
-        F dot = lane[0];                                                                                    \
-        for (int64_t i = 0; i < n; i++) out[i] = y[i] * (ct[i] - dot);                                      \
-    }                                                                                                       \
-    static void row_log_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                      \
-        F lane[LANES] = {0};                                                                                \
-        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j];);           \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                    \
-        F total = lane[0];                                                                                  \
-        EACH_VECTOR(F, n, ct, y, out, 0,                                                                    \
-                    for (int j = 0; j < LANES; j++) to[j] = v[j] - exp_##f(w[j]) * total;);                 \
-    }                                                                                                       \
-    /* `width` at most WIDTH neighbouring columns, rows `stride` apart */                                   \
-    static void columns_softmax_##f(int64_t n, int width, int64_t stride, bool log, const F *x, F *out) {   \
-        F top[WIDTH], sum[WIDTH] = {0};                                                                     \
-        for (int j = 0; j < width; j++) top[j] = x[j];                                                      \
-        for (int64_t i = 1; i < n; i++)                                                                     \
-            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                     \
-        for (int64_t i = 0; i < n; i++) {                                                                   \
-            const F *v = x + i * stride;                                                                    \
-            F *to = out + i * stride;                                                                       \
-            if (log) {                                                                                      \
-                for (int j = 0; j < width; j++) sum[j] += exp_##f(v[j] - top[j]);                           \
-            } else {                                                                                        \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) {                                      \
-                    F e = exp_##f(v[j] - top[j]);                                                           \
-                    to[j] = e;                                                                              \
-                    sum[j] += e;                                                                            \
-                }                                                                                           \
-            }                                                                                               \
-        }                                                                                                   \
-        for (int j = 0; j < width; j++) sum[j] = log ? log_##f(sum[j]) : 1 / sum[j];                        \
-        for (int64_t i = 0; i < n; i++) {                                                                   \
-            const F *v = x + i * stride;                                                                    \
-            F *to = out + i * stride;                                                                       \
-            if (log) {                                                                                      \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = (v[j] - top[j]) - sum[j];      \
-            } else {                                                                                        \
-                for (int j = 0; j < width; j++) to[j] *= sum[j];                                            \
-            }                                                                                               \
-        }                                                                                                   \
-    }                                                                                                       \
-    static void columns_softmax_grad_##f(int64_t n, int width, int64_t stride, bool log, const F *ct,       \
-                                         const F *y, F *out) {                                              \
-        F sum[WIDTH] = {0};                                                                                 \
-        for (int64_t i = 0; i < n; i++) {                                                                   \
-            const F *v = ct + i * stride, *w = y + i * stride;                                              \
-            for (int j = 0; j < width; j++) sum[j] += log ? v[j] : v[j] * w[j];                             \
-        }                                                                                                   \
-        for (int64_t i = 0; i < n; i++) {                                                                   \
-            const F *v = ct + i * stride, *w = y + i * stride;                                              \
-            F *to = out + i * stride;                                                                       \
-            if (log) {                                                                                      \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = v[j] - exp_##f(w[j]) * sum[j]; \
-            } else {                                                                                        \
-                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = w[j] * (v[j] - sum[j]);        \
-            }                                                                                               \
-        }                                                                                                   \
-    }                                                                                                       \
-    static void columns_logsumexp_##f(int64_t n, int width, int64_t stride, const F *x, F *total) {         \
-        F top[WIDTH], sum[WIDTH] = {0};                                                                     \
-        for (int j = 0; j < width; j++) top[j] = x[j];                                                      \
-        for (int64_t i = 1; i < n; i++)                                                                     \
-            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                     \
-        for (int j = 0; j < width; j++) top[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];              \
-        for (int64_t i = 0; i < n; i++)                                                                     \
-            for (int j = 0; j < width; j++) sum[j] += exp_##f(x[i * stride + j] - top[j]);                  \
-        for (int j = 0; j < width; j++) total[j] = top[j] + log_##f(sum[j]);                                \
-    }                                                                                                       \
-    /* `rows` at most WIDTH short rows to columns WIDTH apart, and back */                                  \
-    static void turn_##f(int64_t n, int rows, const F *x, F *columns) {                                     \
-        for (int j = 0; j < rows; j++)                                                                      \
-            for (int64_t i = 0; i < n; i++) columns[i * WIDTH + j] = x[j * n + i];                          \
-    }                                                                                                       \
-    static void turn_back_##f(int64_t n, int rows, const F *columns, F *x) {                                \
-        for (int j = 0; j < rows; j++)                                                                      \
-            for (int64_t i = 0; i < n; i++) x[j * n + i] = columns[i * WIDTH + j];                          \
-    }                                                                                                       \
-    static void row_cross_entropy_##f(int64_t n, const F *x, int64_t label, F *loss, F *total) {            \
-        F shift = row_max_##f(n, x);                                                                        \
-        F finite = fabs_##f(shift) == (F)INFINITY ? 0 : shift;                                              \
-        *total = finite + log_##f(row_sum_exp_##f(n, x, finite));                                           \
-        *loss = label < 0 ? 0 : *total - x[label];                                                          \
-    }                                                                                                       \
-    static void row_cross_entropy_grad_##f(int64_t n, F ct, const F *x, int64_t label, F total, F *out) {   \
-        EACH_VECTOR(F, n, x, x, out, 0,                                                                     \
-                    for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;);                   \
-        out[label] -= ct;                                                                                   \
+#define ROWS(F, f)                                                                                        \
+    CB_INLINE F row_max_##f(int64_t n, const F *x) {                                                      \
+        F lane[LANES];                                                                                    \
+        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                           \
+        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                  \
+                    for (int j = 0; j < LANES; j++) lane[j] = LARGER(v[j], lane[j]););                    \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                               \
+        return lane[0];                                                                                   \
+    }                                                                                                     \
+    /* the shift is the maximum, or 0 where that is infinite */                                           \
+    CB_INLINE F row_sum_exp_##f(int64_t n, const F *x, F shift) {                                         \
+        F lane[LANES] = {0};                                                                              \
+        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                  \
+                    for (int j = 0; j < LANES; j++) lane[j] += exp_##f(v[j] - shift););                   \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                  \
+        return lane[0];                                                                                   \
+    }                                                                                                     \
+    CB_INLINE F row_sum_below_##f(int64_t n, const F *x, F maximum) {                                     \
+        F lane[LANES] = {0};                                                                              \
+        EACH_VECTOR(F, n, x, x, (F *)NULL, -(F)INFINITY,                                                  \
+                    for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(v[j] - maximum););        \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                  \
+        return lane[0];                                                                                   \
+    }                                                                                                     \
+    static void row_softmax_##f(int64_t n, const F *x, F *out) {                                          \
+        F lane[LANES] = {0}, shift = row_max_##f(n, x);                                                   \
+        EACH_VECTOR(                                                                                      \
+            F, n, x, x, out, -(F)INFINITY, for (int j = 0; j < LANES; j++) {                              \
+                F e = cb_exp_below_##f(v[j] - shift);                                                     \
+                to[j] = e;                                                                                \
+                lane[j] += e;                                                                             \
+            });                                                                                           \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                  \
+        F scale = 1 / lane[0];                                                                            \
+        for (int64_t i = 0; i < n; i++) out[i] *= scale;                                                  \
+    }                                                                                                     \
+    static void row_log_softmax_##f(int64_t n, const F *x, F *out) {                                      \
+        F shift = row_max_##f(n, x), rest = log_##f(row_sum_below_##f(n, x, shift));                      \
+        for (int64_t i = 0; i < n; i++) out[i] = (x[i] - shift) - rest;                                   \
+    }                                                                                                     \
+    static void row_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                        \
+        F lane[LANES] = {0};                                                                              \
+        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j] * w[j];);  \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                  \
+        F dot = lane[0];                                                                                  \
+        for (int64_t i = 0; i < n; i++) out[i] = y[i] * (ct[i] - dot);                                    \
+    }                                                                                                     \
+    static void row_log_softmax_grad_##f(int64_t n, const F *ct, const F *y, F *out) {                    \
+        F lane[LANES] = {0};                                                                              \
+        EACH_VECTOR(F, n, ct, y, (F *)NULL, 0, for (int j = 0; j < LANES; j++) lane[j] += v[j];);         \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                  \
+        F total = lane[0];                                                                                \
+        EACH_VECTOR(F, n, ct, y, out, 0,                                                                  \
+                    for (int j = 0; j < LANES; j++) to[j] = v[j] - cb_exp_below_##f(w[j]) * total;);      \
+    }                                                                                                     \
+    /* `width` at most WIDTH neighbouring columns, rows `stride` apart */                                 \
+    static void columns_softmax_##f(int64_t n, int width, int64_t stride, bool log, const F *x, F *out) { \
+        F top[WIDTH], sum[WIDTH] = {0};                                                                   \
+        for (int j = 0; j < width; j++) top[j] = x[j];                                                    \
+        for (int64_t i = 1; i < n; i++)                                                                   \
+            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                   \
+        for (int64_t i = 0; i < n; i++) {                                                                 \
+            const F *v = x + i * stride;                                                                  \
+            F *to = out + i * stride;                                                                     \
+            if (log) {                                                                                    \
+                for (int j = 0; j < width; j++) sum[j] += cb_exp_below_##f(v[j] - top[j]);                \
+            } else {                                                                                      \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) {                                    \
+                    F e = cb_exp_below_##f(v[j] - top[j]);                                                \
+                    to[j] = e;                                                                            \
+                    sum[j] += e;                                                                          \
+                }                                                                                         \
+            }                                                                                             \
+        }                                                                                                 \
+        for (int j = 0; j < width; j++) sum[j] = log ? log_##f(sum[j]) : 1 / sum[j];                      \
+        for (int64_t i = 0; i < n; i++) {                                                                 \
+            const F *v = x + i * stride;                                                                  \
+            F *to = out + i * stride;                                                                     \
+            if (log) {                                                                                    \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = (v[j] - top[j]) - sum[j];    \
+            } else {                                                                                      \
+                for (int j = 0; j < width; j++) to[j] *= sum[j];                                          \
+            }                                                                                             \
+        }                                                                                                 \
+    }                                                                                                     \
+    static void columns_softmax_grad_##f(int64_t n, int width, int64_t stride, bool log, const F *ct,     \
+                                         const F *y, F *out) {                                            \
+        F sum[WIDTH] = {0};                                                                               \
+        for (int64_t i = 0; i < n; i++) {                                                                 \
+            const F *v = ct + i * stride, *w = y + i * stride;                                            \
+            for (int j = 0; j < width; j++) sum[j] += log ? v[j] : v[j] * w[j];                           \
+        }                                                                                                 \
+        for (int64_t i = 0; i < n; i++) {                                                                 \
+            const F *v = ct + i * stride, *w = y + i * stride;                                            \
+            F *to = out + i * stride;                                                                     \
+            if (log) {                                                                                    \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] =                              \
+                    v[j] - cb_exp_below_##f(w[j]) * sum[j];                                               \
+            } else {                                                                                      \
+                _Pragma("GCC ivdep") for (int j = 0; j < width; j++) to[j] = w[j] * (v[j] - sum[j]);      \
+            }                                                                                             \
+        }                                                                                                 \
+    }                                                                                                     \
+    static void columns_logsumexp_##f(int64_t n, int width, int64_t stride, const F *x, F *total) {       \
+        F top[WIDTH], sum[WIDTH] = {0};                                                                   \
+        for (int j = 0; j < width; j++) top[j] = x[j];                                                    \
+        for (int64_t i = 1; i < n; i++)                                                                   \
+            for (int j = 0; j < width; j++) top[j] = LARGER(x[i * stride + j], top[j]);                   \
+        for (int j = 0; j < width; j++) top[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];            \
+        for (int64_t i = 0; i < n; i++)                                                                   \
+            for (int j = 0; j < width; j++) sum[j] += exp_##f(x[i * stride + j] - top[j]);                \
+        for (int j = 0; j < width; j++) total[j] = top[j] + log_##f(sum[j]);                              \
+    }                                                                                                     \
+    /* `rows` at most WIDTH short rows to columns WIDTH apart, and back */                                \
+    static void turn_##f(int64_t n, int rows, const F *x, F *columns) {                                   \
+        for (int j = 0; j < rows; j++)                                                                    \
+            for (int64_t i = 0; i < n; i++) columns[i * WIDTH + j] = x[j * n + i];                        \
+    }                                                                                                     \
+    static void turn_back_##f(int64_t n, int rows, const F *columns, F *x) {                              \
+        for (int j = 0; j < rows; j++)                                                                    \
+            for (int64_t i = 0; i < n; i++) x[j * n + i] = columns[i * WIDTH + j];                        \
+    }                                                                                                     \
+    static void row_cross_entropy_##f(int64_t n, const F *x, int64_t label, F *loss, F *total) {          \
+        F shift = row_max_##f(n, x);                                                                      \
+        F finite = fabs_##f(shift) == (F)INFINITY ? 0 : shift;                                            \
+        F sum = finite == shift ? row_sum_below_##f(n, x, shift) : row_sum_exp_##f(n, x, finite);         \
+        *total = finite + log_##f(sum);                                                                   \
+        *loss = label < 0 ? 0 : *total - x[label];                                                        \
+    }                                                                                                     \
+    static void row_cross_entropy_grad_##f(int64_t n, F ct, const F *x, int64_t label, F total, F *out) { \
+        EACH_VECTOR(F, n, x, x, out, 0,                                                                   \
+                    for (int j = 0; j < LANES; j++) to[j] = exp_##f(v[j] - total) * ct;);                 \
+        out[label] -= ct;                                                                                 \
     }
 ROWS(float, f32)
 ROWS(double, f64)
