@@ -24,7 +24,8 @@ typedef cb_complex_of<double> cb_complex128;
 
 /* C's product (C11, annex G): where the plain formula gives nan + i nan, infinite factors give infinity */
 template <typename R>
-static __host__ __device__ __noinline__ cb_complex_of<R> cb_infinite_product(cb_complex_of<R> x, cb_complex_of<R> y) {
+static __host__ __device__ __noinline__ cb_complex_of<R> cb_infinite_product(cb_complex_of<R> x,
+                                                                             cb_complex_of<R> y) {
     R a = x.re, b = x.im, c = y.re, d = y.im;
     bool again = false;
     if (isinf(a) || isinf(b)) {

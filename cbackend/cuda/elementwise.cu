@@ -1,6 +1,6 @@
-/* Elementwise operations: one kernel a compute dtype, number of operands and group of ops, whose body switches
- * on the op's code; the switch is the same for all threads. Operands of other dtypes, broadcast or strided
- * ones are read as the compute dtype in place; nothing is materialised. */
+/* Elementwise operations: one kernel a compute dtype, number of operands and group of ops, whose body
+ * switches on the op's code; the switch is the same for all threads. Operands of other dtypes, broadcast or
+ * strided ones are read as the compute dtype in place; nothing is materialised. */
 #include "elementwise.h"
 
 /* `where` moves items of one dtype without looking at them; the condition is bool or uint8 */
@@ -36,8 +36,7 @@ __global__ void choose_cast(cb_walk<4> w, S *out, const uint8_t *condition, choi
     }
 }
 
-template <typename T>
-static choice choice_of(const cb_tensor *x) {
+template <typename T> static choice choice_of(const cb_tensor *x) {
     choice c = {x->data, x->dtype, (x->device & 255) == CB_CPU, {0}};
     if (!c.number) return c;
     T value = T();
@@ -58,11 +57,12 @@ bool cb_elementwise_where(cb_tensor *out, const cb_tensor *const *in) {
     unsigned grid = cb_fill_blocks(w.numel, cb_each::BLOCK);
     const uint8_t *condition = static_cast<const uint8_t *>(in[0]->data);
     bool plain = true;
-    for (int k = 1; k < 3; k++) plain = plain && (in[k]->device & 255) != CB_CPU && in[k]->dtype == out->dtype;
+    for (int k = 1; k < 3; k++)
+        plain = plain && (in[k]->device & 255) != CB_CPU && in[k]->dtype == out->dtype;
     if (plain) {
         CB_DISPATCH_SIZE(out->itemsize, T,
-                         CB_LAUNCH((choose<T>), grid, cb_each::BLOCK, 0, cb_stream(), w, (T *)out->data, condition,
-                                   (const T *)in[1]->data, (const T *)in[2]->data))
+                         CB_LAUNCH((choose<T>), grid, cb_each::BLOCK, 0, cb_stream(), w, (T *)out->data,
+                                   condition, (const T *)in[1]->data, (const T *)in[2]->data))
     } else {
         CB_DISPATCH_ALL(out->dtype, S,
                         CB_LAUNCH((choose_cast<S>), grid, cb_each::BLOCK, 0, cb_stream(), w, (S *)out->data,
@@ -72,7 +72,8 @@ bool cb_elementwise_where(cb_tensor *out, const cb_tensor *const *in) {
     return true;
 }
 
-int cb_cuda_elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
+int cb_cuda_elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in,
+                        int compute) {
     bool done;
     if (family == CB_FAMILY_TERNARY && op == CB_TERNARY_where)
         done = cb_elementwise_where(out, in);

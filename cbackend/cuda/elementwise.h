@@ -1,12 +1,12 @@
-/* What the elementwise files share: the kernel, and how it is launched. Each file brings the ops of its dtypes
- * (elementwise_typed.h) and one function that cb_cuda_elementwise calls. */
+/* What the elementwise files share: the kernel, and how it is launched. Each file brings the ops of its
+ * dtypes (elementwise_typed.h) and one function that cb_cuda_elementwise calls. */
 #ifndef CB_ELEMENTWISE_H
 #define CB_ELEMENTWISE_H
 
 #include "kernels.h"
 
-/* Ops by what they cost. Each group has kernels of its own, as a kernel needs the registers of its largest op.
- * SPECIAL functions are long code in double. */
+/* Ops by what they cost. Each group has kernels of its own, as a kernel needs the registers of its largest
+ * op. SPECIAL functions are long code in double. */
 enum cb_cost { CB_CHEAP, CB_MATH_COST, CB_SPECIAL_COST, CB_COSTS };
 
 namespace cb_each {
@@ -19,8 +19,7 @@ struct operand {
     int dtype, kind;
     alignas(16) char value[16]; /* of a number, in the compute dtype */
 };
-template <int N>
-struct arguments {
+template <int N> struct arguments {
     void *out;
     int out_dtype, op;
     int dense; /* the result is one run of memory and every operand is DENSE or NUMBER */
@@ -28,34 +27,31 @@ struct arguments {
     cb_walk<N + 1> walk;
 };
 
-template <typename S>
-struct alignas(sizeof(S) * ITEMS < 16 ? sizeof(S) * ITEMS : 16) pack {
+template <typename S> struct alignas(sizeof(S) * ITEMS < 16 ? sizeof(S) * ITEMS : 16) pack {
     S item[ITEMS];
 };
 
 /* items [i, i + ITEMS) of dense memory, by 16-byte loads where they are that long */
-template <typename T>
-CB_DEV void load(int dtype, const void *data, int64_t i, T (&to)[ITEMS]) {
+template <typename T> CB_DEV void load(int dtype, const void *data, int64_t i, T (&to)[ITEMS]) {
     switch (dtype) {
-#define CB_CASE(id, S)                                                                       \
-    case id: {                                                                               \
+#define CB_CASE(id, S)                                                                          \
+    case id: {                                                                                  \
         const pack<S> p = *reinterpret_cast<const pack<S> *>(static_cast<const S *>(data) + i); \
-        for (int j = 0; j < ITEMS; j++) to[j] = cb_to<T>(p.item[j]);                         \
-        break;                                                                               \
+        for (int j = 0; j < ITEMS; j++) to[j] = cb_to<T>(p.item[j]);                            \
+        break;                                                                                  \
     }
         CB_EACH_STORAGE(CB_CASE)
 #undef CB_CASE
     }
 }
-template <typename T>
-CB_DEV void store(int dtype, void *data, int64_t i, const T (&from)[ITEMS]) {
+template <typename T> CB_DEV void store(int dtype, void *data, int64_t i, const T (&from)[ITEMS]) {
     switch (dtype) {
-#define CB_CASE(id, S)                                                        \
-    case id: {                                                                \
-        pack<S> p;                                                            \
-        for (int j = 0; j < ITEMS; j++) p.item[j] = cb_to<S>(from[j]);        \
-        *reinterpret_cast<pack<S> *>(static_cast<S *>(data) + i) = p;         \
-        break;                                                                \
+#define CB_CASE(id, S)                                                 \
+    case id: {                                                         \
+        pack<S> p;                                                     \
+        for (int j = 0; j < ITEMS; j++) p.item[j] = cb_to<S>(from[j]); \
+        *reinterpret_cast<pack<S> *>(static_cast<S *>(data) + i) = p;  \
+        break;                                                         \
     }
         CB_EACH_STORAGE(CB_CASE)
 #undef CB_CASE
@@ -92,7 +88,8 @@ __global__ void __launch_bounds__(BLOCK) kernel(const arguments<N> a) {
                 a.walk.offsets(i + j, at);
                 place[j] = at[0];
                 for (int k = 0; k < N; k++)
-                    if (a.in[k].kind != NUMBER) v[k][j] = cb_load_as<T>(a.in[k].dtype, a.in[k].data, at[k + 1]);
+                    if (a.in[k].kind != NUMBER)
+                        v[k][j] = cb_load_as<T>(a.in[k].dtype, a.in[k].data, at[k + 1]);
             }
         }
         Ops::apply(a.op, v, r);
@@ -110,8 +107,7 @@ static inline bool aligned(const void *data, int itemsize) {
 }
 
 /* false: more dimensions than kernels walk */
-template <typename T, int N, typename Ops>
-bool launch(int op, cb_tensor *out, const cb_tensor *const *in) {
+template <typename T, int N, typename Ops> bool launch(int op, cb_tensor *out, const cb_tensor *const *in) {
     arguments<N> a;
     const cb_tensor *all[N + 1] = {out};
     for (int k = 0; k < N; k++) all[k + 1] = in[k];

@@ -11,8 +11,7 @@
 #define C(f) f##_c128
 #include "elementwise_typed.h"
 
-template <typename T>
-static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
+template <typename T> static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
     if (cb_cost_of(family, op) == CB_CHEAP) {
         typedef cb_ops<T, CB_CHEAP> ops;
         if (family == CB_FAMILY_UNARY) return cb_each::launch<T, 1, ops>(op, out, in);
@@ -25,5 +24,6 @@ static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) 
 }
 
 bool cb_elementwise_complex(int family, int op, cb_tensor *out, const cb_tensor *const *in, int compute) {
-    return compute == CB_C64 ? run<cb_complex64>(family, op, out, in) : run<cb_complex128>(family, op, out, in);
+    return compute == CB_C64 ? run<cb_complex64>(family, op, out, in)
+                             : run<cb_complex128>(family, op, out, in);
 }

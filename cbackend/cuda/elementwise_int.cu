@@ -26,8 +26,7 @@
 #define type int64_t
 #include "elementwise_typed.h"
 
-template <typename T>
-static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
+template <typename T> static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
     typedef cb_ops<T, CB_CHEAP> ops;
     if (family == CB_FAMILY_UNARY) return cb_each::launch<T, 1, ops>(op, out, in);
     if (family == CB_FAMILY_BINARY) return cb_each::launch<T, 2, ops>(op, out, in);

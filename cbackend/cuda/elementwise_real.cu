@@ -20,8 +20,7 @@ static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) 
     return false;
 }
 
-template <typename T>
-static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
+template <typename T> static bool run(int family, int op, cb_tensor *out, const cb_tensor *const *in) {
     switch (cb_cost_of(family, op)) {
         case CB_CHEAP: return run<T, CB_CHEAP>(family, op, out, in);
         case CB_MATH_COST: return run<T, CB_MATH_COST>(family, op, out, in);

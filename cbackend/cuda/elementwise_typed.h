@@ -10,13 +10,11 @@
 #else
 #define CB_OF_GROUP(family, name) cb_cost_of(CB_FAMILY_##family, CB_##family##_##name) == COST
 #endif
-#define CB_ONE(family, name, LOAD, value)                                 \
-    case CB_##family##_##name:                                            \
-        if constexpr (CB_OF_GROUP(family, name)) {                        \
-            CB_UNROLL for (int j = 0; j < cb_each::ITEMS; j++) {          \
-                LOAD r[j] = (type)(value);                                \
-            }                                                             \
-        }                                                                 \
+#define CB_ONE(family, name, LOAD, value)                                                     \
+    case CB_##family##_##name:                                                                \
+        if constexpr (CB_OF_GROUP(family, name)) {                                            \
+            CB_UNROLL for (int j = 0; j < cb_each::ITEMS; j++) { LOAD r[j] = (type)(value); } \
+        }                                                                                     \
         break;
 #define LOAD_1 const type x = v[0][j];
 #define LOAD_2 LOAD_1 const type y = v[1][j];
@@ -25,8 +23,7 @@
 #define DEFINE2(name, out, value) CB_ONE(BINARY, name, LOAD_2, value)
 #define DEFINE3(name, out, value) CB_ONE(TERNARY, name, LOAD_3, value)
 
-template <int COST>
-struct cb_ops<type, COST> {
+template <int COST> struct cb_ops<type, COST> {
     static __device__ __forceinline__ void apply(int op, const type (&v)[1][cb_each::ITEMS],
                                                  type (&r)[cb_each::ITEMS]) {
         switch (op) {

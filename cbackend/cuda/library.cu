@@ -49,6 +49,7 @@ static cb_backend make_table() {
     t.fill = cb_cuda_fill;
     t.arange = cb_cuda_arange;
     t.elementwise = cb_cuda_elementwise;
+    t.fused = cb_cuda_fused;
     return t;
 }
 

@@ -1,5 +1,5 @@
-/* C's complex functions for device code, under their C names, and on them those of vcomplex.h: C(f) of ops.def.
- * They come from cuda::std::complex, and in the emulator from std::complex. */
+/* C's complex functions for device code, under their C names, and on them those of vcomplex.h: C(f) of
+ * ops.def. They come from cuda::std::complex, and in the emulator from std::complex. */
 #ifndef CB_VCOMPLEX_DEVICE_H
 #define CB_VCOMPLEX_DEVICE_H
 
@@ -23,10 +23,10 @@ CB_CMATH cb_complex128 cb_complex(double re, double im) { return {re, im}; }
 #define crealf(z) ((z).re)
 #define cimagf(z) ((z).im)
 #define conj(z) cb_complex((z).re, -(z).im)
-#define CB_C_FUNCTION(f)                                                       \
-    CB_CMATH cb_complex128 cb_c##f(cb_complex128 z) {                          \
+#define CB_C_FUNCTION(f)                                                     \
+    CB_CMATH cb_complex128 cb_c##f(cb_complex128 z) {                        \
         const CB_STD_COMPLEX w = CB_STD_CALL(f)(CB_STD_COMPLEX(z.re, z.im)); \
-        return {w.real(), w.imag()};                                           \
+        return {w.real(), w.imag()};                                         \
     }
 CB_C_FUNCTION(sqrt)
 CB_C_FUNCTION(exp)

@@ -288,3 +288,27 @@ def test_a_compiled_training_step_is_the_eager_one():
 def test_moving_inside_of_a_compiled_function():
     f = ft.compile(lambda x: (x.cuda() + 1).cpu() * 2)
     assert f(ft.ones(3)).tolist() == [4.0] * 3
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, y: ft.tanh(x * y + 1).exp() * 2 - x,
+        lambda x, y: (ft.where(x > 0, x * y, y - x), (x * 2).sigmoid()),
+        lambda x, y: (x.t() * y.unsqueeze(1)).exp() + 1,
+        lambda x, y: (x.double() * y + 1).tanh() * 2,
+        lambda x, y: ((x * 10).long() * 3 + 2) * 2,
+        lambda x, y: ft.lgamma(x.abs() + 1) * 2 + y,
+        lambda x, y: ((x > 0) & (y > 0)).float() * x + 1,
+        lambda x, y: (x + 1j * y) * 2 + 1,
+        lambda x, y: x.clamp(min=-0.5, max=0.5) * y.pow(2) + x / y,
+    ],
+)
+def test_fused_chains(f):
+    x, y = ft.randn(33, 65), ft.randn(65)
+    got, expected = ft.compile(f)(x.cuda(), y.cuda()), f(x, y)
+    if not isinstance(got, tuple):
+        got, expected = (got,), (expected,)
+    for g, e in zip(got, expected, strict=True):
+        assert g.is_cuda
+        testing.assert_close(g.cpu(), e, rtol=2e-5, atol=2e-5, equal_nan=True)
