@@ -216,7 +216,10 @@ def record(all_functions: list[Function]) -> str:
             if p.type == RESULTS:
                 lines.append(f"    for (int i = 0; i < {p.count}; i++) {p.name}[i] = NULL;")
         on_meta = ", ".join(
-            "CB_META" if p.name == "device" and p.type == "int" else p.name for p in f.parameters
+            "device < 0 ? device : cb_meta_for(device)"
+            if p.name == "device" and p.type == "int"
+            else p.name
+            for p in f.parameters
         )
         lines.append(f"    {result}status = {f.name}({on_meta});")
         lines.append(f"    if ({'!status' if f.makes_tensor else 'status'}) return status;")
@@ -234,7 +237,7 @@ def record(all_functions: list[Function]) -> str:
             else:
                 value = p.name
                 if value == "device":  # a program makes its tensors where its inputs lie
-                    value = "(device & 255) == CB_META ? CB_CPU : device"
+                    value = "device >= 0 && (device & 255) == CB_META ? device >> 8 : device"
                 lines.append(f"    cb_record_number((cb_word){{.{NUMBERS[p.type]} = {value}}});")
         if f.makes_tensor:
             lines.append("    cb_record_result(status);")

@@ -1,6 +1,7 @@
-/* Attention and its gradient, in tiles: memory grows with the length, not with its square (Rabe & Staats 2021; Dao
- * et al. 2022). A block takes TILE queries and walks the keys, TILE at a time, with a running softmax; the gradients
- * of keys and values take TILE keys and walk the queries. Every result is written by one block, in one order. */
+/* Attention and its gradient, in tiles: memory grows with the length, not with its square (Rabe & Staats
+ * 2021; Dao et al. 2022). A block takes TILE queries and walks the keys, TILE at a time, with a running
+ * softmax; the gradients of keys and values take TILE keys and walk the queries. Every result is written by
+ * one block, in one order. */
 #include "kernels.h"
 
 #include "vmath.h"
@@ -23,7 +24,8 @@ CB_DEV int64_t offset_of(const cb_attention_call &a, const cb_matrices &m, int64
 
 /* rows [first, first + TILE) of a matrix with strides, dense in shared memory, zeros behind the last */
 template <typename R, typename P>
-CB_DEV void load_rows(P to, const R *from, int64_t row, int64_t col, int64_t first, int64_t rows, int64_t width) {
+CB_DEV void load_rows(P to, const R *from, int64_t row, int64_t col, int64_t first, int64_t rows,
+                      int64_t width) {
     for (int64_t t = threadIdx.x; t < TILE * width; t += THREADS) {
         int64_t r = first + t / width, c = t % width;
         to[t] = r < rows ? from[r * row + c * col] : R(0);
@@ -35,13 +37,13 @@ template <typename R, typename P>
 CB_DEV R score_of(const cb_attention_call &a, const R *bias, P q, P k, int64_t i, int64_t j) {
     if (i >= a.rows || j >= a.keys || (a.causal && j > i)) return -(R)HUGE_VAL;
     R sum = 0;
-    for (int64_t w = 0; w < a.width; w++) sum += (R)q[(i % TILE) * a.width + w] * (R)k[(j % TILE) * a.width + w];
+    for (int64_t w = 0; w < a.width; w++)
+        sum += (R)q[(i % TILE) * a.width + w] * (R)k[(j % TILE) * a.width + w];
     sum *= (R)a.scale;
     return bias ? sum + bias[i * a.bias.row + j * a.bias.col] : sum;
 }
 
-template <typename R>
-struct operands { /* of one item */
+template <typename R> struct operands { /* of one item */
     const R *q, *k, *v, *bias, *ct, *out, *totals;
     CB_DEV operands of(const cb_attention_call &a, int64_t item) {
         operands o;
@@ -56,14 +58,15 @@ struct operands { /* of one item */
     }
 };
 
-template <typename R>
-__global__ void __launch_bounds__(THREADS) attend(cb_attention_call a) {
+template <typename R> __global__ void __launch_bounds__(THREADS) attend(cb_attention_call a) {
     CB_DYNAMIC_SHARED(R, room);
-    CB_SHARED(R, weights, TILE *TILE);
+    CB_SHARED(R, weights, TILE * TILE);
     CB_SHARED(R, top, TILE);
     CB_SHARED(R, sum, TILE);
     CB_SHARED(R, shrink, TILE);
-    CB_SHARED_PTR(R) q = room + 0, k = q + TILE * a.width, v = k + TILE * a.width, o = v + TILE * a.value_width;
+    CB_SHARED_PTR(R)
+    q = room + 0,
+    k = q + TILE * a.width, v = k + TILE * a.width, o = v + TILE * a.value_width;
     int64_t tiles = (a.rows + TILE - 1) / TILE;
     unsigned row = threadIdx.x / TILE, column = threadIdx.x % TILE;
     for (int64_t work = blockIdx.x; work < tiles * a.batch; work += gridDim.x) {
@@ -102,7 +105,8 @@ __global__ void __launch_bounds__(THREADS) attend(cb_attention_call a) {
             for (int64_t t = threadIdx.x; t < TILE * a.value_width; t += THREADS) {
                 int64_t r = t / a.value_width, d = t % a.value_width;
                 R value = (R)o[t] * (R)shrink[r];
-                for (int c = 0; c < TILE; c++) value += (R)weights[r * TILE + c] * (R)v[c * a.value_width + d];
+                for (int c = 0; c < TILE; c++)
+                    value += (R)weights[r * TILE + c] * (R)v[c * a.value_width + d];
                 o[t] = value;
             }
             __syncthreads();
@@ -124,14 +128,15 @@ __global__ void __launch_bounds__(THREADS) attend(cb_attention_call a) {
 }
 
 /* KEYS: a tile of keys walks the queries (dk, dv); else a tile of queries walks the keys (dq). */
-template <typename R, bool KEYS>
-__global__ void __launch_bounds__(THREADS) attend_grad(cb_attention_call a) {
+template <typename R, bool KEYS> __global__ void __launch_bounds__(THREADS) attend_grad(cb_attention_call a) {
     CB_DYNAMIC_SHARED(R, room);
-    CB_SHARED(R, weights, TILE *TILE); /* [query][key] */
-    CB_SHARED(R, slopes, TILE *TILE);
+    CB_SHARED(R, weights, TILE * TILE); /* [query][key] */
+    CB_SHARED(R, slopes, TILE * TILE);
     CB_SHARED(R, dots, TILE); /* ct . out of each query */
     int64_t wide = TILE * a.width, deep = TILE * a.value_width;
-    CB_SHARED_PTR(R) q = room + 0, k = q + wide, v = k + wide, ct = v + deep, first = ct + deep, second = first + wide;
+    CB_SHARED_PTR(R)
+    q = room + 0,
+    k = q + wide, v = k + wide, ct = v + deep, first = ct + deep, second = first + wide;
     int64_t own = KEYS ? a.keys : a.rows, other = KEYS ? a.rows : a.keys, tiles = (own + TILE - 1) / TILE;
     unsigned row = threadIdx.x / TILE, column = threadIdx.x % TILE;
     for (int64_t work = blockIdx.x; work < tiles * a.batch; work += gridDim.x) {
@@ -179,7 +184,8 @@ __global__ void __launch_bounds__(THREADS) attend_grad(cb_attention_call a) {
                 for (int64_t t = threadIdx.x; t < deep; t += THREADS) {
                     int64_t r = t / a.value_width, d = t % a.value_width;
                     R value = second[t];
-                    for (int c = 0; c < TILE; c++) value += (R)weights[c * TILE + r] * (R)ct[c * a.value_width + d];
+                    for (int c = 0; c < TILE; c++)
+                        value += (R)weights[c * TILE + r] * (R)ct[c * a.value_width + d];
                     second[t] = value;
                 }
             __syncthreads();
@@ -210,24 +216,26 @@ static int too_wide(const char *op, int64_t nbytes) {
                          op, (long long)nbytes);
 }
 
-template <typename R>
-static int run(const cb_attention_call *a) {
+template <typename R> static int run(const cb_attention_call *a) {
     int64_t nbytes = 2 * TILE * (a->width + a->value_width) * (int64_t)sizeof(R);
     CB_TRY(too_wide("attention", nbytes));
     if (a->rows > 0) CB_LAUNCH((attend<R>), blocks_of(a, a->rows), THREADS, nbytes, cb_stream(), *a);
     return cb_launched("attention");
 }
 
-template <typename R>
-static int run_grad(const cb_attention_call *a) {
+template <typename R> static int run_grad(const cb_attention_call *a) {
     int64_t nbytes = 3 * TILE * (a->width + a->value_width) * (int64_t)sizeof(R);
     CB_TRY(too_wide("attention_grad", nbytes));
-    if (a->rows > 0) CB_LAUNCH((attend_grad<R, false>), blocks_of(a, a->rows), THREADS, nbytes, cb_stream(), *a);
-    if (a->keys > 0) CB_LAUNCH((attend_grad<R, true>), blocks_of(a, a->keys), THREADS, nbytes, cb_stream(), *a);
+    if (a->rows > 0)
+        CB_LAUNCH((attend_grad<R, false>), blocks_of(a, a->rows), THREADS, nbytes, cb_stream(), *a);
+    if (a->keys > 0)
+        CB_LAUNCH((attend_grad<R, true>), blocks_of(a, a->keys), THREADS, nbytes, cb_stream(), *a);
     return cb_launched("attention_grad");
 }
 
-int cb_cuda_attention(const cb_attention_call *a) { return a->dtype == CB_F64 ? run<double>(a) : run<float>(a); }
+int cb_cuda_attention(const cb_attention_call *a) {
+    return a->dtype == CB_F64 ? run<double>(a) : run<float>(a);
+}
 int cb_cuda_attention_grad(const cb_attention_call *a) {
     return a->dtype == CB_F64 ? run_grad<double>(a) : run_grad<float>(a);
 }

@@ -113,19 +113,19 @@ template <> struct cb_caster<cb_bf16> {
 template <typename To, typename From> CB_BOTH To cb_to(From v) { return cb_caster<To>::from(v); }
 
 /* ---- memory of a dtype known at run time ---- */
-#define CB_EACH_STORAGE(CASE)                                                                  \
-    CASE(CB_BOOL, bool)                                                                        \
-    CASE(CB_U8, uint8_t)                                                                       \
-    CASE(CB_I8, int8_t)                                                                        \
-    CASE(CB_U16, uint16_t)                                                                     \
-    CASE(CB_I16, int16_t)                                                                      \
-    CASE(CB_U32, uint32_t)                                                                     \
-    CASE(CB_I32, int32_t)                                                                      \
-    CASE(CB_U64, uint64_t)                                                                     \
-    CASE(CB_I64, int64_t)                                                                      \
-    CASE(CB_F16, cb_f16)                                                                       \
-    CASE(CB_BF16, cb_bf16) CASE(CB_F32, float) CASE(CB_F64, double) CASE(CB_C64, cb_complex64) \
-        CASE(CB_C128, cb_complex128)
+#define CB_EACH_STORAGE(CASE) \
+    CASE(CB_BOOL, bool)       \
+    CASE(CB_U8, uint8_t)      \
+    CASE(CB_I8, int8_t)       \
+    CASE(CB_U16, uint16_t)    \
+    CASE(CB_I16, int16_t)     \
+    CASE(CB_U32, uint32_t)    \
+    CASE(CB_I32, int32_t)     \
+    CASE(CB_U64, uint64_t)    \
+    CASE(CB_I64, int64_t)     \
+    CASE(CB_F16, cb_f16)      \
+    CASE(CB_BF16, cb_bf16)    \
+    CASE(CB_F32, float) CASE(CB_F64, double) CASE(CB_C64, cb_complex64) CASE(CB_C128, cb_complex128)
 
 template <typename T> CB_DEV T cb_load_as(int dtype, const void *data, int64_t i) {
     switch (dtype) {
@@ -203,12 +203,12 @@ struct alignas(16) cb_item16 {
         CB_DISPATCH_CASE(16, cb_complex128, T, __VA_ARGS__) \
     }
 /* where items are added up: all dtypes but 16-bit floats, which come as float */
-#define CB_DISPATCH_ACCUMULATED(dtype, T, ...)         \
-    switch (dtype) {                                   \
-        CB_DISPATCH_CASE(CB_BOOL, bool, T, __VA_ARGS__) \
-        CB_DISPATCH_INTEGER_CASES(T, __VA_ARGS__)      \
-        CB_DISPATCH_CASE(CB_F32, float, T, __VA_ARGS__) \
+#define CB_DISPATCH_ACCUMULATED(dtype, T, ...)           \
+    switch (dtype) {                                     \
+        CB_DISPATCH_CASE(CB_BOOL, bool, T, __VA_ARGS__)  \
+        CB_DISPATCH_INTEGER_CASES(T, __VA_ARGS__)        \
+        CB_DISPATCH_CASE(CB_F32, float, T, __VA_ARGS__)  \
         CB_DISPATCH_CASE(CB_F64, double, T, __VA_ARGS__) \
-        CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__)      \
+        CB_DISPATCH_COMPLEX_CASES(T, __VA_ARGS__)        \
     }
 #endif

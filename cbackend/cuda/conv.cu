@@ -1,5 +1,5 @@
-/* Convolution and both its gradients as implicit matrix products: the patches are never stored, their items are
- * read from x (or y) when a tile is loaded. Groups, stride, padding, dilation, one to three dimensions.
+/* Convolution and both its gradients as implicit matrix products: the patches are never stored, their items
+ * are read from x (or y) when a tile is loaded. Groups, stride, padding, dilation, one to three dimensions.
  *
  *   forward      y[n, f, o]  = sum over c, t of w[f, c, t] x[n, c, o stride - padding + t dilation]
  *   input grad   x[n, c, i]  = sum over f, t of w[f, c, t] y[n, f, (i + padding - t dilation) / stride]
@@ -73,10 +73,11 @@ CB_DEV bool right_item(const problem &p, int64_t g, int64_t k, int64_t column, c
     *item = v[plane * (KIND == INPUT_GRAD ? p.outs : p.ins) + place];
     return true;
 }
-template <int KIND>
-CB_DEV int64_t result_of(const problem &p, int64_t g, int64_t row, int64_t column) {
-    if (KIND == FORWARD) return (column / p.outs * p.groups * p.oc + g * p.oc + row) * p.outs + column % p.outs;
-    if (KIND == INPUT_GRAD) return (column / p.ins * p.groups * p.ic + g * p.ic + row) * p.ins + column % p.ins;
+template <int KIND> CB_DEV int64_t result_of(const problem &p, int64_t g, int64_t row, int64_t column) {
+    if (KIND == FORWARD)
+        return (column / p.outs * p.groups * p.oc + g * p.oc + row) * p.outs + column % p.outs;
+    if (KIND == INPUT_GRAD)
+        return (column / p.ins * p.groups * p.ic + g * p.ic + row) * p.ins + column % p.ins;
     return (g * p.oc + row) * p.columns + column;
 }
 
@@ -101,7 +102,8 @@ __global__ void __launch_bounds__(THREADS) convolve(problem p, S *result, const 
                 k = k0 + t / TILE;
                 item = A(0);
                 S found;
-                if (j < p.columns && k < p.depth && right_item<KIND>(p, g, k, j, v, &found)) item = cb_to<A>(found);
+                if (j < p.columns && k < p.depth && right_item<KIND>(p, g, k, j, v, &found))
+                    item = cb_to<A>(found);
                 right[t / TILE * (TILE + 1) + t % TILE] = item;
             }
             __syncthreads();
@@ -133,8 +135,7 @@ static int run(const problem &p, void *result, const void *u, const void *v) {
     return cb_launched("conv");
 }
 
-template <int KIND>
-static int run_kind(const cb_conv_shape *s, void *result, const void *u, const void *v) {
+template <int KIND> static int run_kind(const cb_conv_shape *s, void *result, const void *u, const void *v) {
     problem p = {s->n, s->groups, s->ic, s->oc, {0}, {0}, {0}, {0}, {0}, {0}, 1, 1, 1, 0, 0, 0};
     for (int d = 0; d < 3; d++) {
         p.ins *= p.in[d] = s->in[d];

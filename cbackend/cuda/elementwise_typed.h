@@ -2,66 +2,82 @@
  * with
  *   type        its C++ type,     KIND_BOOL, KIND_INT, KIND_REAL or KIND_COMPLEX defined,
  *   M(f), C(f)  as ops.def needs them.
- * Results come as the compute type: a bool as 0 or 1, the real result of a complex op with imaginary part 0.
- */
+ * Defines cb_ops<type, COST> for the groups of elementwise.h (integers have one). Results come as the compute
+ * type: a bool as 0 or 1, the real result of a complex op with imaginary part 0. */
 #define T(c) ((type)(c))
-#define CB_ONE(family, name, value) \
-    case CB_##family##_##name: return (type)(value);
-
-CB_DEV type cb_apply(int op, type x) {
-    switch (op) {
-#define DEFINE(name, out, value) CB_ONE(UNARY, name, value)
-#if defined(KIND_BOOL)
-#define UNARY_BOOL DEFINE
-#elif defined(KIND_INT)
-#define UNARY_INT DEFINE
-#elif defined(KIND_REAL)
-#define UNARY_REAL DEFINE
+#if defined(KIND_BOOL) || defined(KIND_INT)
+#define CB_OF_GROUP(family, name) COST == CB_CHEAP
 #else
-#define UNARY_COMPLEX DEFINE
+#define CB_OF_GROUP(family, name) cb_cost_of(CB_FAMILY_##family, CB_##family##_##name) == COST
+#endif
+#define CB_ONE(family, name, LOAD, value)                                                     \
+    case CB_##family##_##name:                                                                \
+        if constexpr (CB_OF_GROUP(family, name)) {                                            \
+            CB_UNROLL for (int j = 0; j < cb_each::ITEMS; j++) { LOAD r[j] = (type)(value); } \
+        }                                                                                     \
+        break;
+#define LOAD_1 const type x = v[0][j];
+#define LOAD_2 LOAD_1 const type y = v[1][j];
+#define LOAD_3 LOAD_2 const type z = v[2][j];
+#define DEFINE1(name, out, value) CB_ONE(UNARY, name, LOAD_1, value)
+#define DEFINE2(name, out, value) CB_ONE(BINARY, name, LOAD_2, value)
+#define DEFINE3(name, out, value) CB_ONE(TERNARY, name, LOAD_3, value)
+
+template <int COST> struct cb_ops<type, COST> {
+    static __device__ __forceinline__ void apply(int op, const type (&v)[1][cb_each::ITEMS],
+                                                 type (&r)[cb_each::ITEMS]) {
+        switch (op) {
+#if defined(KIND_BOOL)
+#define UNARY_BOOL DEFINE1
+#elif defined(KIND_INT)
+#define UNARY_INT DEFINE1
+#elif defined(KIND_REAL)
+#define UNARY_REAL DEFINE1
+#else
+#define UNARY_COMPLEX DEFINE1
 #endif
 #include "ops.def"
-#undef DEFINE
+        }
     }
-    return x;
-}
-
-CB_DEV type cb_apply(int op, type x, type y) {
-    switch (op) {
-#define DEFINE(name, out, value) CB_ONE(BINARY, name, value)
+    static __device__ __forceinline__ void apply(int op, const type (&v)[2][cb_each::ITEMS],
+                                                 type (&r)[cb_each::ITEMS]) {
+        switch (op) {
 #if defined(KIND_BOOL)
-#define BINARY_BOOL DEFINE
+#define BINARY_BOOL DEFINE2
 #elif defined(KIND_INT)
-#define BINARY_INT DEFINE
+#define BINARY_INT DEFINE2
 #elif defined(KIND_REAL)
-#define BINARY_REAL DEFINE
+#define BINARY_REAL DEFINE2
 #else
-#define BINARY_COMPLEX DEFINE
+#define BINARY_COMPLEX DEFINE2
 #endif
 #include "ops.def"
-#undef DEFINE
+        }
     }
-    return x;
-}
-
 #if !defined(KIND_BOOL)
-CB_DEV type cb_apply(int op, type x, type y, type z) {
-    switch (op) {
-#define DEFINE(name, out, value) CB_ONE(TERNARY, name, value)
+    static __device__ __forceinline__ void apply(int op, const type (&v)[3][cb_each::ITEMS],
+                                                 type (&r)[cb_each::ITEMS]) {
+        switch (op) {
 #if defined(KIND_INT)
-#define TERNARY_INT DEFINE
+#define TERNARY_INT DEFINE3
 #elif defined(KIND_REAL)
-#define TERNARY_REAL DEFINE
+#define TERNARY_REAL DEFINE3
 #else
-#define TERNARY_COMPLEX DEFINE
+#define TERNARY_COMPLEX DEFINE3
 #endif
 #include "ops.def"
-#undef DEFINE
+        }
     }
-    return x;
-}
 #endif
+};
 
 #undef T
+#undef CB_OF_GROUP
 #undef CB_ONE
+#undef LOAD_1
+#undef LOAD_2
+#undef LOAD_3
+#undef DEFINE1
+#undef DEFINE2
+#undef DEFINE3
 #undef type

@@ -4,6 +4,8 @@
 
 /* elementwise.cu */
 int cb_cuda_elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute);
+/* fused.cu */
+int cb_cuda_fused(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);
 /* copy.cu */
 int cb_cuda_copy(cb_tensor *dst, const cb_tensor *src);
 int cb_cuda_fill(cb_tensor *dst, const cb_scalar *value);
@@ -25,22 +27,24 @@ int cb_cuda_norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const 
                       const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* gemm.cu, conv.cu, pool.cu */
 int cb_cuda_gemm(const cb_gemm *g);
+int cb_cuda_gemm_bf16(const cb_gemm *g);
 int cb_cuda_conv(const cb_conv_shape *s, void *y, const void *x, const void *w);
 int cb_cuda_conv_input_grad(const cb_conv_shape *s, void *x, const void *y, const void *w);
 int cb_cuda_conv_weight_grad(const cb_conv_shape *s, void *w, const void *y, const void *x);
 int cb_cuda_max_pool(const cb_pool_shape *s, void *y, int64_t *indices, const void *x);
 int cb_cuda_avg_pool(const cb_pool_shape *s, void *y, const void *x);
 int cb_cuda_avg_pool_grad(const cb_pool_shape *s, void *x, const void *y);
-int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count, void *x, const int64_t *indices,
-                         const void *y);
-int cb_cuda_pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t count, void *y, const int64_t *indices,
-                        const void *x);
+int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count, void *x,
+                         const int64_t *indices, const void *y);
+int cb_cuda_pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t count, void *y,
+                        const int64_t *indices, const void *x);
 /* index.cu, mask.cu */
-int cb_cuda_index_check(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
-int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
-                      const int *dims);
-int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices,
-                      const int *dims, int accumulate);
+int cb_cuda_index_check(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                        const int *dims);
+int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count,
+                      cb_tensor *const *indices, const int *dims);
+int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+                      cb_tensor *const *indices, const int *dims, int accumulate);
 int cb_cuda_gather_along(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
 int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
 int cb_cuda_tri(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper);
@@ -51,9 +55,24 @@ void cb_cuda_mask_select(cb_tensor *out, const cb_tensor *x, const cb_tensor *ma
 int cb_cuda_random(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
 int cb_cuda_random_int(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
 /* sort.cu */
-int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
+int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
+                 int64_t k);
 int cb_cuda_searchsorted(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int cb_cuda_bincount(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
 /* optim.cu */
 int cb_cuda_optim_step(const cb_step *s, int n, cb_tensor *const *const *lists);
+/* attention.cu */
+int cb_cuda_attention(const cb_attention_call *a);
+int cb_cuda_attention_grad(const cb_attention_call *a);
+/* recurrent.cu */
+void cb_cuda_lstm_cell(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
+                       void *acts, void *c_out, void *h_out);
+void cb_cuda_lstm_cell_grad(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
+                            const void *c, const void *prior, void *d);
+/* grid.cu */
+void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *at);
+void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+                              const void *at);
+/* fft.cu */
+void cb_cuda_fft_mirror(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 #endif

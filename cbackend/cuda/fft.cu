@@ -1,5 +1,5 @@
-/* Of Fourier transforms, what moves items: the whole spectrum of a real signal from half of it. The transforms
- * themselves make the round trip through host memory. */
+/* Of Fourier transforms, what moves items: the whole spectrum of a real signal from half of it. The
+ * transforms themselves make the round trip through host memory. */
 #include "kernels.h"
 
 enum { BLOCK = 256 };
@@ -17,12 +17,12 @@ __global__ void mirror_lines(int64_t all, int64_t n, int64_t inner, int forward,
     }
 }
 
-template <typename R>
-static void run(const cb_tensor *half, int dim, int forward, cb_tensor *out) {
+template <typename R> static void run(const cb_tensor *half, int dim, int forward, cb_tensor *out) {
     int64_t inner = 1;
     for (int d = dim + 1; d < out->ndim; d++) inner *= out->shape[d];
-    CB_LAUNCH((mirror_lines<R>), cb_fill_blocks(out->numel, BLOCK), BLOCK, 0, cb_stream(), out->numel, out->shape[dim],
-              inner, forward, (const cb_complex_of<R> *)half->data, (cb_complex_of<R> *)out->data);
+    CB_LAUNCH((mirror_lines<R>), cb_fill_blocks(out->numel, BLOCK), BLOCK, 0, cb_stream(), out->numel,
+              out->shape[dim], inner, forward, (const cb_complex_of<R> *)half->data,
+              (cb_complex_of<R> *)out->data);
 }
 
 void cb_cuda_fft_mirror(const cb_tensor *half, int dim, int forward, cb_tensor *out) {

@@ -1,7 +1,7 @@
 /* Matrix products with any strides: tiles of 64 x 64 in shared memory, 16 results a thread.
  *
- * float32, float64, complex and integers in their own arithmetic, 16-bit floats in float. One order of summation
- * for all sizes: results are the same from run to run. */
+ * float32, float64, complex and integers in their own arithmetic, 16-bit floats in float. One order of
+ * summation for all sizes: results are the same from run to run. */
 #include "kernels.h"
 
 enum { TILE = 64, DEPTH = 16, THREADS = 256, EACH = 4 };
@@ -13,8 +13,8 @@ struct problem {
     int64_t shape[CB_WALK_DIMS], a_batch[CB_WALK_DIMS], b_batch[CB_WALK_DIMS];
 };
 
-/* S: storage, A: arithmetic. Rows and columns of the tile go to threads in steps of 16, so that a warp's reads
- * of shared memory are broadcasts and neighbours. */
+/* S: storage, A: arithmetic. Rows and columns of the tile go to threads in steps of 16, so that a warp's
+ * reads of shared memory are broadcasts and neighbours. */
 template <typename S, typename A>
 __global__ void __launch_bounds__(THREADS) multiply(problem p, const S *a, const S *b, S *c, const S *bias) {
     CB_SHARED(A, left, DEPTH * (TILE + 1));
@@ -68,8 +68,7 @@ __global__ void __launch_bounds__(THREADS) multiply(problem p, const S *a, const
     }
 }
 
-template <typename S, typename A>
-static int run(const problem &p, const cb_gemm *g) {
+template <typename S, typename A> static int run(const problem &p, const cb_gemm *g) {
     int64_t tiles = (p.m + TILE - 1) / TILE * ((p.n + TILE - 1) / TILE) * p.batch;
     if (tiles == 0) return CB_OK;
     CB_LAUNCH((multiply<S, A>), cb_blocks(tiles, 1, INT32_MAX), THREADS, 0, cb_stream(), p, (const S *)g->a,
@@ -78,7 +77,8 @@ static int run(const problem &p, const cb_gemm *g) {
 }
 
 int cb_cuda_gemm(const cb_gemm *g) {
-    problem p = {g->m, g->n, g->k, g->batch, g->a_row, g->a_col, g->b_row, g->b_col, g->nbatch, {0}, {0}, {0}};
+    problem p = {g->m,     g->n,     g->k,      g->batch, g->a_row, g->a_col,
+                 g->b_row, g->b_col, g->nbatch, {0},      {0},      {0}};
     if (g->nbatch > CB_WALK_DIMS) return cb_host_round_trip()->gemm(g);
     for (int d = 0; d < g->nbatch; d++) {
         p.shape[d] = g->batch_shape[d];
@@ -101,3 +101,6 @@ int cb_cuda_gemm(const cb_gemm *g) {
         default: return run<uint64_t, uint64_t>(p, g);
     }
 }
+
+/* products of bf16 have no way of their own: the frame goes on with the one above */
+int cb_cuda_gemm_bf16(const cb_gemm *) { return CB_ERR_UNSUPPORTED; }

@@ -1,18 +1,16 @@
-/* Sampling images between their elements and its gradients: ../src/grid.h. A thread takes a point of a channel; the
- * gradient of an image is added up by one thread for each channel, in order of the points. */
+/* Sampling images between their elements and its gradients: ../src/grid.h. A thread takes a point of a
+ * channel; the gradient of an image is added up by one thread for each channel, in order of the points. */
 #include "kernels.h"
 
 enum { BLOCK = 256 };
 
-template <typename F>
-struct corner {
+template <typename F> struct corner {
     int64_t place; /* -1 outside */
     F weight, slope[3];
 };
 
 /* corner k of the point at `at`, a place in elements of each dimension */
-template <typename F>
-CB_DEV corner<F> corner_of(const cb_grid &g, const F *at, int k) {
+template <typename F> CB_DEV corner<F> corner_of(const cb_grid &g, const F *at, int k) {
     corner<F> c = {0, 1, {0, 0, 0}};
     for (int d = 0; d < g.nd; d++) c.slope[d] = 1;
     for (int d = 0; d < g.nd; d++) {
@@ -34,8 +32,7 @@ CB_DEV corner<F> corner_of(const cb_grid &g, const F *at, int k) {
 
 CB_DEV int corners_of(const cb_grid &g) { return g.nearest ? 1 : 1 << g.nd; }
 
-template <typename F>
-__global__ void sample(cb_grid g, int64_t plane, F *y, const F *x, const F *at) {
+template <typename F> __global__ void sample(cb_grid g, int64_t plane, F *y, const F *x, const F *at) {
     int64_t all = g.n * g.channels * g.points;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < all; i += (int64_t)gridDim.x * BLOCK) {
         int64_t point = i % g.points, image = i / g.points / g.channels;
@@ -49,9 +46,9 @@ __global__ void sample(cb_grid g, int64_t plane, F *y, const F *x, const F *at) 
     }
 }
 
-template <typename F>
-__global__ void image_grads(cb_grid g, int64_t plane, F *gx, const F *ct, const F *at) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < g.n * g.channels; i += (int64_t)gridDim.x * BLOCK) {
+template <typename F> __global__ void image_grads(cb_grid g, int64_t plane, F *gx, const F *ct, const F *at) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < g.n * g.channels;
+         i += (int64_t)gridDim.x * BLOCK) {
         F *to = gx + i * plane;
         for (int64_t p = 0; p < plane; p++) to[p] = 0;
         for (int64_t point = 0; point < g.points; point++)
@@ -64,7 +61,8 @@ __global__ void image_grads(cb_grid g, int64_t plane, F *gx, const F *ct, const 
 
 template <typename F>
 __global__ void place_grads(cb_grid g, int64_t plane, F *gat, const F *ct, const F *x, const F *at) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < g.n * g.points; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < g.n * g.points;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t image = i / g.points, point = i % g.points;
         F sum[3] = {0, 0, 0};
         for (int k = 0; k < corners_of(g) && !g.nearest; k++) {
@@ -78,20 +76,19 @@ __global__ void place_grads(cb_grid g, int64_t plane, F *gat, const F *ct, const
     }
 }
 
-template <typename F>
-static void forward(const cb_grid *g, void *y, const void *x, const void *at) {
+template <typename F> static void forward(const cb_grid *g, void *y, const void *x, const void *at) {
     int64_t plane = g->size[0] * g->size[1] * g->size[2];
-    CB_LAUNCH((sample<F>), cb_fill_blocks(g->n * g->channels * g->points, BLOCK), BLOCK, 0, cb_stream(), *g, plane,
-              (F *)y, (const F *)x, (const F *)at);
+    CB_LAUNCH((sample<F>), cb_fill_blocks(g->n * g->channels * g->points, BLOCK), BLOCK, 0, cb_stream(), *g,
+              plane, (F *)y, (const F *)x, (const F *)at);
 }
 
 template <typename F>
 static void backward(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x, const void *at) {
     int64_t plane = g->size[0] * g->size[1] * g->size[2];
-    CB_LAUNCH((image_grads<F>), cb_fill_blocks(g->n * g->channels, BLOCK), BLOCK, 0, cb_stream(), *g, plane, (F *)gx,
-              (const F *)ct, (const F *)at);
-    CB_LAUNCH((place_grads<F>), cb_fill_blocks(g->n * g->points, BLOCK), BLOCK, 0, cb_stream(), *g, plane, (F *)gat,
-              (const F *)ct, (const F *)x, (const F *)at);
+    CB_LAUNCH((image_grads<F>), cb_fill_blocks(g->n * g->channels, BLOCK), BLOCK, 0, cb_stream(), *g, plane,
+              (F *)gx, (const F *)ct, (const F *)at);
+    CB_LAUNCH((place_grads<F>), cb_fill_blocks(g->n * g->points, BLOCK), BLOCK, 0, cb_stream(), *g, plane,
+              (F *)gat, (const F *)ct, (const F *)x, (const F *)at);
 }
 
 void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *at) {
@@ -101,7 +98,8 @@ void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *a
         forward<float>(g, y, x, at);
 }
 
-void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x, const void *at) {
+void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+                              const void *at) {
     if (g->dtype == CB_F64)
         backward<double>(g, gx, gat, ct, x, at);
     else

@@ -132,12 +132,12 @@ int elementwise(int family, int op, cb_tensor *out, int nin, const cb_tensor *co
     if (any_failed(o, xs)) return no_memory;
     return finish(cb_host->cpu->elementwise(family, op, o, nin, xs.tensors(), compute), o);
 }
-int fused(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs) {
+int fused(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs) {
     mirrors to, from;
-    for (int i = 0; i < f->nout; i++) to.add(outs[i], true);
-    for (int k = 0; k < f->nin; k++) from.add(xs[k], false);
+    for (int i = 0; i < sets * f->nout; i++) to.add(outs[i], true);
+    for (int k = 0; k < sets * f->nin; k++) from.add(xs[k], false);
     return any_failed(to, from) ? no_memory
-                                : finish(cb_host->cpu->fused(f, to.tensors(), from.tensors()), to);
+                                : finish(cb_host->cpu->fused(f, sets, to.tensors(), from.tensors()), to);
 }
 
 /* entries on a few tensors: results, then operands */

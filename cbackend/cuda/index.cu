@@ -25,7 +25,8 @@ struct index_operand {
 };
 
 __global__ void find_bad(index_operand index, unsigned long long *bad) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < index.walk.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < index.walk.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[1];
         index.walk.offsets(i, at);
         int64_t v = index.values[at[0]];
@@ -45,7 +46,8 @@ static int check_one(const char *op, const cb_tensor *index, int dim, int64_t si
     cb_scratch bad(sizeof(unsigned long long));
     if (!bad.ok()) return CB_ERR_MEMORY;
     CB_TRY(cb_set_bytes(bad.data, 255, sizeof(unsigned long long)));
-    CB_LAUNCH(find_bad, cb_fill_blocks(index->numel, BLOCK), BLOCK, 0, cb_stream(), o, bad.as<unsigned long long>());
+    CB_LAUNCH(find_bad, cb_fill_blocks(index->numel, BLOCK), BLOCK, 0, cb_stream(), o,
+              bad.as<unsigned long long>());
     CB_TRY(cb_launched(op));
     unsigned long long first;
     CB_TRY(cb_read_back(&first, bad.data, sizeof first));
@@ -59,7 +61,8 @@ static int check_one(const char *op, const cb_tensor *index, int dim, int64_t si
     return fail_range(op, dim, size, value);
 }
 
-int cb_cuda_index_check(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims) {
+int cb_cuda_index_check(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
+                        const int *dims) {
     for (int k = 0; k < count; k++) CB_TRY(check_one(op, indices[k], dims[k], x->shape[dims[k]]));
     return CB_OK;
 }
@@ -84,7 +87,8 @@ struct index_plan {
     }
 };
 
-static bool make_plan(index_plan *p, const cb_tensor *x, const cb_tensor *other, int count, cb_tensor *const *indices) {
+static bool make_plan(index_plan *p, const cb_tensor *x, const cb_tensor *other, int count,
+                      cb_tensor *const *indices) {
     if (count > MOST_INDICES) return false;
     int ndim = other->ndim - (x->ndim - count), rest = x->ndim - count;
     p->count = count;
@@ -93,18 +97,19 @@ static bool make_plan(index_plan *p, const cb_tensor *x, const cb_tensor *other,
         const int64_t *one[] = {strides};
         int missing = ndim - indices[k]->ndim;
         for (int d = 0; d < ndim; d++)
-            strides[d] = d < missing || indices[k]->shape[d - missing] == 1 ? 0 : indices[k]->strides[d - missing];
+            strides[d] =
+                d < missing || indices[k]->shape[d - missing] == 1 ? 0 : indices[k]->strides[d - missing];
         if (!cb_walk_rows(&p->index[k].walk, ndim, other->shape, one)) return false;
         p->index[k].values = (const int64_t *)indices[k]->data;
         p->index[k].size = x->shape[k];
         p->index[k].stride = x->strides[k];
     }
     const int64_t *both[] = {other->strides + ndim, x->strides + count}, *one[] = {other->strides};
-    return cb_walk_rows(&p->rest, rest, other->shape + ndim, both) && cb_walk_rows(&p->positions, ndim, other->shape, one);
+    return cb_walk_rows(&p->rest, rest, other->shape + ndim, both) &&
+           cb_walk_rows(&p->positions, ndim, other->shape, one);
 }
 
-template <typename T>
-__global__ void get_items(index_plan p, T *out, const T *x) {
+template <typename T> __global__ void get_items(index_plan p, T *out, const T *x) {
     int64_t n = p.positions.numel * p.rest.numel;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) {
         int64_t position = i / p.rest.numel, to[1], at[2];
@@ -114,10 +119,11 @@ __global__ void get_items(index_plan p, T *out, const T *x) {
     }
 }
 
-int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
-                      const int *dims) {
+int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count,
+                      cb_tensor *const *indices, const int *dims) {
     index_plan p;
-    if (!make_plan(&p, x, out, count, indices)) return cb_host_round_trip()->index_get(out, x, op, count, indices, dims);
+    if (!make_plan(&p, x, out, count, indices))
+        return cb_host_round_trip()->index_get(out, x, op, count, indices, dims);
     for (int k = 0; k < count; k++) CB_TRY(check_one(op, indices[k], dims[k], x->shape[k]));
     CB_DISPATCH_SIZE(out->itemsize, T,
                      CB_LAUNCH((get_items<T>), cb_fill_blocks(out->numel, BLOCK), BLOCK, 0, cb_stream(), p,
@@ -127,8 +133,7 @@ int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int co
 
 /* ---- ordered writes: pairs (place, number), sorted by place ---- */
 
-template <typename A>
-CB_DEV A combined(int mode, const A &x, const A &y) {
+template <typename A> CB_DEV A combined(int mode, const A &x, const A &y) {
     if (mode == MODE_ADD) return x + y;
     if (mode == MODE_MULTIPLY) return x * y;
     if constexpr (!cb_traits<A>::is_complex) {
@@ -137,13 +142,13 @@ CB_DEV A combined(int mode, const A &x, const A &y) {
     }
     return y;
 }
-template <>
-__device__ __forceinline__ bool combined(int mode, const bool &x, const bool &y) {
+template <> __device__ __forceinline__ bool combined(int mode, const bool &x, const bool &y) {
     return mode == MODE_ADD || mode == MODE_MAXIMUM ? x | y : mode == MODE_ASSIGN ? y : x & y;
 }
 
 __global__ void list_places(index_plan p, uint64_t *keys, int64_t *values) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < p.positions.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < p.positions.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         keys[i] = (uint64_t)p.place(i) + ((uint64_t)1 << 62); /* strides may be negative */
         values[i] = i;
     }
@@ -151,8 +156,8 @@ __global__ void list_places(index_plan p, uint64_t *keys, int64_t *values) {
 
 /* A thread takes the first pair of a place and one item behind it, and makes all its writes in order. */
 template <typename T>
-__global__ void put_items(index_plan p, int mode, int64_t n, const uint64_t *keys, const int64_t *values, T *x,
-                          const T *from) {
+__global__ void put_items(index_plan p, int mode, int64_t n, const uint64_t *keys, const int64_t *values,
+                          T *x, const T *from) {
     int64_t all = n * p.rest.numel;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < all; i += (int64_t)gridDim.x * BLOCK) {
         int64_t k = i / p.rest.numel, source[1], at[2];
@@ -181,8 +186,8 @@ static int key_bits(const cb_tensor *x) {
     return cb_bits_below(reach);
 }
 
-int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices,
-                      const int *dims, int accumulate) {
+int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+                      cb_tensor *const *indices, const int *dims, int accumulate) {
     index_plan p;
     if (!make_plan(&p, x, values, count, indices))
         return cb_host_round_trip()->index_put(x, values, op, count, indices, dims, accumulate);
@@ -197,12 +202,12 @@ int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int
     if (accumulate) {
         /* 16-bit floats are accumulated in a float copy by the frame */
         CB_DISPATCH_ACCUMULATED(x->dtype, T,
-                                CB_LAUNCH((put_items<T>), grid, BLOCK, 0, cb_stream(), p, MODE_ADD, n, r.keys, r.values,
-                                          (T *)x->data, (const T *)values->data))
+                                CB_LAUNCH((put_items<T>), grid, BLOCK, 0, cb_stream(), p, MODE_ADD, n, r.keys,
+                                          r.values, (T *)x->data, (const T *)values->data))
     } else {
         CB_DISPATCH_MOVED(x->itemsize, T,
-                          CB_LAUNCH((put_items<T>), grid, BLOCK, 0, cb_stream(), p, MODE_ASSIGN, n, r.keys, r.values,
-                                    (T *)x->data, (const T *)values->data))
+                          CB_LAUNCH((put_items<T>), grid, BLOCK, 0, cb_stream(), p, MODE_ASSIGN, n, r.keys,
+                                    r.values, (T *)x->data, (const T *)values->data))
     }
     return cb_launched(op);
 }
@@ -210,8 +215,10 @@ int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int
 /* ---- along one dimension ---- */
 
 template <typename T>
-__global__ void gather_items(cb_walk<3> w, int64_t size, int64_t stride, T *out, const int64_t *index, const T *x) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+__global__ void gather_items(cb_walk<3> w, int64_t size, int64_t stride, T *out, const int64_t *index,
+                             const T *x) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[3];
         w.offsets(i, at);
         int64_t v = index[at[1]];
@@ -220,7 +227,8 @@ __global__ void gather_items(cb_walk<3> w, int64_t size, int64_t stride, T *out,
 }
 
 /* operands over the index's shape; x stands still along dim */
-static bool along(cb_walk<3> *w, const cb_tensor *first, const cb_tensor *x, const cb_tensor *index, int dim) {
+static bool along(cb_walk<3> *w, const cb_tensor *first, const cb_tensor *x, const cb_tensor *index,
+                  int dim) {
     int64_t still[CB_MAX_NDIM];
     for (int d = 0; d < x->ndim; d++) still[d] = d == dim ? 0 : x->strides[d];
     const int64_t *strides[] = {first->strides, index->strides, still};
@@ -240,7 +248,8 @@ int cb_cuda_gather_along(cb_tensor *out, const cb_tensor *x, const cb_tensor *in
 
 __global__ void list_targets(cb_walk<3> w, int64_t size, int64_t stride, const int64_t *index, uint64_t *keys,
                              int64_t *values) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[3];
         w.offsets(i, at);
         int64_t v = index[at[1]];
@@ -250,8 +259,10 @@ __global__ void list_targets(cb_walk<3> w, int64_t size, int64_t stride, const i
 }
 
 template <typename T>
-__global__ void scatter_items(cb_walk<3> w, int mode, const uint64_t *keys, const int64_t *values, T *x, const T *src) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+__global__ void scatter_items(cb_walk<3> w, int mode, const uint64_t *keys, const int64_t *values, T *x,
+                              const T *src) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         uint64_t key = keys[i];
         if (i > 0 && keys[i - 1] == key) continue;
         T *to = x + (int64_t)(key - ((uint64_t)1 << 62));
@@ -278,12 +289,12 @@ int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor 
     CB_TRY(r.sort(0, key_bits(x)));
     if (mode == MODE_ASSIGN) {
         CB_DISPATCH_MOVED(x->itemsize, T,
-                          CB_LAUNCH((scatter_items<T>), grid, BLOCK, 0, cb_stream(), w, mode, r.keys, r.values,
-                                    (T *)x->data, (const T *)src->data))
+                          CB_LAUNCH((scatter_items<T>), grid, BLOCK, 0, cb_stream(), w, mode, r.keys,
+                                    r.values, (T *)x->data, (const T *)src->data))
     } else {
         CB_DISPATCH_ACCUMULATED(x->dtype, T,
-                                CB_LAUNCH((scatter_items<T>), grid, BLOCK, 0, cb_stream(), w, mode, r.keys, r.values,
-                                          (T *)x->data, (const T *)src->data))
+                                CB_LAUNCH((scatter_items<T>), grid, BLOCK, 0, cb_stream(), w, mode, r.keys,
+                                          r.values, (T *)x->data, (const T *)src->data))
     }
     return cb_launched("scatter_");
 }
@@ -291,9 +302,10 @@ int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor 
 /* ---- triangles ---- */
 
 template <typename T>
-__global__ void keep_triangle(cb_walk<2> w, int64_t rows, int64_t columns, int64_t diagonal, int upper, T *out,
-                              const T *x, T zero) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+__global__ void keep_triangle(cb_walk<2> w, int64_t rows, int64_t columns, int64_t diagonal, int upper,
+                              T *out, const T *x, T zero) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[2], c = i % columns, r = i / columns % rows;
         w.offsets(i, at);
         bool keep = upper ? c - r >= diagonal : c - r <= diagonal;
@@ -304,7 +316,8 @@ __global__ void keep_triangle(cb_walk<2> w, int64_t rows, int64_t columns, int64
 int cb_cuda_tri(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
     cb_walk<2> w;
     const int64_t *strides[] = {out->strides, x->strides};
-    if (!cb_walk_rows(&w, x->ndim, x->shape, strides)) return cb_host_round_trip()->tri(out, x, diagonal, upper);
+    if (!cb_walk_rows(&w, x->ndim, x->shape, strides))
+        return cb_host_round_trip()->tri(out, x, diagonal, upper);
     CB_DISPATCH_SIZE(out->itemsize, T,
                      CB_LAUNCH((keep_triangle<T>), cb_fill_blocks(w.numel, BLOCK), BLOCK, 0, cb_stream(), w,
                                x->shape[x->ndim - 2], x->shape[x->ndim - 1], diagonal, upper, (T *)out->data,

@@ -49,6 +49,7 @@ static cb_backend make_table() {
     t.fill = cb_cuda_fill;
     t.arange = cb_cuda_arange;
     t.elementwise = cb_cuda_elementwise;
+    t.fused = cb_cuda_fused;
     t.reduce = cb_cuda_reduce;
     t.scan = cb_cuda_scan;
     t.softmax = cb_cuda_softmax;
@@ -81,6 +82,14 @@ static cb_backend make_table() {
     t.searchsorted = cb_cuda_searchsorted;
     t.bincount = cb_cuda_bincount;
     t.optim_step = cb_cuda_optim_step;
+    t.gemm_bf16 = cb_cuda_gemm_bf16;
+    t.attention = cb_cuda_attention;
+    t.attention_grad = cb_cuda_attention_grad;
+    t.lstm_cell = cb_cuda_lstm_cell;
+    t.lstm_cell_grad = cb_cuda_lstm_cell_grad;
+    t.grid_linear = cb_cuda_grid_linear;
+    t.grid_linear_grad = cb_cuda_grid_linear_grad;
+    t.fft_mirror = cb_cuda_fft_mirror;
     return t;
 }
 

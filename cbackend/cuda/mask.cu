@@ -1,5 +1,5 @@
-/* Masks: the positions of true items and the items they select, a block for each piece of CB_MASK_PIECE; counts
- * and their running sums pass through the host, which allocates the results. */
+/* Masks: the positions of true items and the items they select, a block for each piece of CB_MASK_PIECE;
+ * counts and their running sums pass through the host, which allocates the results. */
 #include "kernels.h"
 
 #include "../src/index_views.h"
@@ -8,7 +8,8 @@ enum { BLOCK = 256 };
 
 __global__ void count_pieces(int64_t n, const uint8_t *mask, int64_t *counts) {
     CB_SHARED(int64_t, parts, 32);
-    int64_t begin = (int64_t)blockIdx.x * CB_MASK_PIECE, end = begin + CB_MASK_PIECE < n ? begin + CB_MASK_PIECE : n;
+    int64_t begin = (int64_t)blockIdx.x * CB_MASK_PIECE,
+            end = begin + CB_MASK_PIECE < n ? begin + CB_MASK_PIECE : n;
     int64_t count = 0;
     for (int64_t i = begin + threadIdx.x; i < end; i += BLOCK) count += mask[i] != 0;
     count = cb_block_reduce(count, parts, cb_op_sum());
@@ -22,8 +23,8 @@ void cb_cuda_mask_count(const cb_tensor *mask, int64_t *counts) {
     cb_scratch room(nbytes);
     if (pieces == 0) return;
     if (room.ok()) {
-        CB_LAUNCH(count_pieces, (unsigned)pieces, BLOCK, 0, cb_stream(), mask->numel, (const uint8_t *)mask->data,
-                  room.as<int64_t>());
+        CB_LAUNCH(count_pieces, (unsigned)pieces, BLOCK, 0, cb_stream(), mask->numel,
+                  (const uint8_t *)mask->data, room.as<int64_t>());
         if (!cb_launched("nonzero") && !cb_read_back(counts, room.data, nbytes)) return;
     }
     cb_host_round_trip()->mask_count(mask, counts); /* this entry reports no errors */
@@ -33,7 +34,8 @@ void cb_cuda_mask_count(const cb_tensor *mask, int64_t *counts) {
 template <typename Use>
 CB_DEV void each_true(int64_t n, const uint8_t *mask, const int64_t *starts, const Use &use) {
     CB_SHARED(int, warps, BLOCK / 32);
-    int64_t begin = (int64_t)blockIdx.x * CB_MASK_PIECE, end = begin + CB_MASK_PIECE < n ? begin + CB_MASK_PIECE : n;
+    int64_t begin = (int64_t)blockIdx.x * CB_MASK_PIECE,
+            end = begin + CB_MASK_PIECE < n ? begin + CB_MASK_PIECE : n;
     int64_t before = starts[blockIdx.x];
     unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     for (int64_t tile = begin; tile < end; tile += BLOCK) {
@@ -64,8 +66,7 @@ struct write_position {
         }
     }
 };
-template <typename T>
-struct write_item {
+template <typename T> struct write_item {
     const T *from;
     T *to;
     __device__ void operator()(int64_t at, int64_t i) const { to[at] = from[i]; }
@@ -76,14 +77,13 @@ __global__ void visit_true(int64_t n, const uint8_t *mask, const int64_t *starts
     each_true(n, mask, starts, use);
 }
 
-template <typename Use>
-static bool visit(const cb_tensor *mask, const int64_t *starts, const Use &use) {
+template <typename Use> static bool visit(const cb_tensor *mask, const int64_t *starts, const Use &use) {
     int64_t pieces = pieces_of(mask), nbytes = pieces * (int64_t)sizeof *starts;
     cb_scratch room(nbytes);
     if (pieces == 0) return true;
     if (!room.ok() || cb_send(room.data, starts, nbytes)) return false;
-    CB_LAUNCH((visit_true<Use>), (unsigned)pieces, BLOCK, 0, cb_stream(), mask->numel, (const uint8_t *)mask->data,
-              room.as<int64_t>(), use);
+    CB_LAUNCH((visit_true<Use>), (unsigned)pieces, BLOCK, 0, cb_stream(), mask->numel,
+              (const uint8_t *)mask->data, room.as<int64_t>(), use);
     return !cb_launched("nonzero");
 }
 

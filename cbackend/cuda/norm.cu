@@ -1,5 +1,6 @@
-/* Layer norm and RMS norm of contiguous rows, forward and backward. A block takes a row; the gradients of weight
- * and bias are sums over rows, taken by threads down the columns in fixed pieces, in double, and joined in order.
+/* Layer norm and RMS norm of contiguous rows, forward and backward. A block takes a row; the gradients of
+ * weight and bias are sums over rows, taken by threads down the columns in fixed pieces, in double, and
+ * joined in order.
  */
 #include "kernels.h"
 
@@ -42,8 +43,8 @@ __global__ void norm_rows(rows r, const void *x, const F *weight, const F *bias,
 }
 
 template <typename F>
-__global__ void norm_grad_rows(rows r, const void *ct, const void *x, const F *mean, const F *rstd, const F *weight,
-                               void *dx) {
+__global__ void norm_grad_rows(rows r, const void *ct, const void *x, const F *mean, const F *rstd,
+                               const F *weight, void *dx) {
     CB_SHARED(F, parts, 32);
     for (int64_t row = blockIdx.x; row < r.count; row += gridDim.x) {
         int64_t base = row * r.n;
@@ -66,8 +67,8 @@ __global__ void norm_grad_rows(rows r, const void *ct, const void *x, const F *m
 
 /* totals [pieces, 2, n]: of ct * xhat and of ct */
 template <typename F>
-__global__ void sum_columns(rows r, const void *ct, const void *x, const F *mean, const F *rstd, int64_t piece,
-                            double *totals) {
+__global__ void sum_columns(rows r, const void *ct, const void *x, const F *mean, const F *rstd,
+                            int64_t piece, double *totals) {
     int64_t first = (int64_t)blockIdx.y * piece, last = first + piece < r.count ? first + piece : r.count;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < r.n; i += (int64_t)gridDim.x * BLOCK) {
         double scaled = 0, plain = 0;
@@ -81,7 +82,8 @@ __global__ void sum_columns(rows r, const void *ct, const void *x, const F *mean
     }
 }
 
-__global__ void join_columns(int64_t pieces, int64_t n, int which, const double *totals, int dtype, void *out) {
+__global__ void join_columns(int64_t pieces, int64_t n, int which, const double *totals, int dtype,
+                             void *out) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) {
         double sum = 0;
         for (int64_t p = 0; p < pieces; p++) sum += totals[(p * 2 + which) * n + i];
@@ -89,17 +91,15 @@ __global__ void join_columns(int64_t pieces, int64_t n, int which, const double 
     }
 }
 
-template <typename F>
-static const F *data_of(const cb_tensor *x) {
-    return x ? (const F *)x->data : nullptr;
-}
+template <typename F> static const F *data_of(const cb_tensor *x) { return x ? (const F *)x->data : nullptr; }
 
 template <typename F>
 static int forward(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb_tensor *bias, double eps,
                    cb_tensor *const *out) {
     rows r = {x->dtype, out[1]->numel, n};
-    CB_LAUNCH((norm_rows<F>), cb_fill_blocks(r.count, 1), BLOCK, 0, cb_stream(), r, x->data, data_of<F>(weight),
-              data_of<F>(bias), eps, out[0]->data, (F *)out[1]->data, out[2] ? (F *)out[2]->data : nullptr);
+    CB_LAUNCH((norm_rows<F>), cb_fill_blocks(r.count, 1), BLOCK, 0, cb_stream(), r, x->data,
+              data_of<F>(weight), data_of<F>(bias), eps, out[0]->data, (F *)out[1]->data,
+              out[2] ? (F *)out[2]->data : nullptr);
     return cb_launched("norm");
 }
 
@@ -110,8 +110,8 @@ int cb_cuda_norm(const cb_tensor *x, int64_t n, const cb_tensor *weight, const c
 }
 
 template <typename F>
-static int backward(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean, const cb_tensor *rstd,
-                    const cb_tensor *weight, cb_tensor *const *out) {
+static int backward(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
+                    const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out) {
     rows r = {x->dtype, rstd->numel, n};
     const F *means = data_of<F>(mean), *rstds = data_of<F>(rstd);
     if (out[1] || out[2]) { /* first: dx may lie on x */
@@ -129,8 +129,8 @@ static int backward(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb
                           totals.as<double>(), out[k + 1]->dtype, out[k + 1]->data);
     }
     if (r.count > 0)
-        CB_LAUNCH((norm_grad_rows<F>), cb_fill_blocks(r.count, 1), BLOCK, 0, cb_stream(), r, ct->data, x->data,
-                  means, rstds, data_of<F>(weight), out[0]->data);
+        CB_LAUNCH((norm_grad_rows<F>), cb_fill_blocks(r.count, 1), BLOCK, 0, cb_stream(), r, ct->data,
+                  x->data, means, rstds, data_of<F>(weight), out[0]->data);
     return cb_launched("norm");
 }
 

@@ -1,5 +1,5 @@
-/* Optimizer steps of many tensors in a few launches: tables of up to TENSORS of them travel as kernel arguments.
- * Formulas and their order are the CPU's (../src/cpu/optim.c). */
+/* Optimizer steps of many tensors in a few launches: tables of up to TENSORS of them travel as kernel
+ * arguments. Formulas and their order are the CPU's (../src/cpu/optim.c). */
 #include "kernels.h"
 
 enum { BLOCK = 256, TENSORS = 48 };
@@ -10,8 +10,7 @@ struct batch {
     void *data[TENSORS][CB_STEP_OPERANDS];
 };
 
-template <typename F>
-CB_DEV void sgd_item(const cb_step &s, F &p, F g, F &b) {
+template <typename F> CB_DEV void sgd_item(const cb_step &s, F &p, F g, F &b) {
     F d = (F)s.sign * g;
     if (s.l2) d += (F)s.decay * p;
     if (s.operands > CB_STEP_FIRST_STATE) {
@@ -22,8 +21,7 @@ CB_DEV void sgd_item(const cb_step &s, F &p, F g, F &b) {
     p += (F)s.rate * d;
 }
 
-template <typename F>
-CB_DEV void adam_item(const cb_step &s, F &p, F g, F &mean, F &square, F &largest) {
+template <typename F> CB_DEV void adam_item(const cb_step &s, F &p, F g, F &mean, F &square, F &largest) {
     F d = (F)s.sign * g;
     if (s.l2) d += (F)s.decay * p;
     F way = d - mean;
@@ -39,9 +37,9 @@ CB_DEV void adam_item(const cb_step &s, F &p, F g, F &mean, F &square, F &larges
 }
 
 /* S: storage, F: arithmetic */
-template <typename S, typename F>
-__global__ void step_items(cb_step s, batch b) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < b.starts[b.count]; i += (int64_t)gridDim.x * BLOCK) {
+template <typename S, typename F> __global__ void step_items(cb_step s, batch b) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < b.starts[b.count];
+         i += (int64_t)gridDim.x * BLOCK) {
         int low = 0, high = b.count;
         while (high - low > 1) {
             int middle = (low + high) / 2;
@@ -53,13 +51,15 @@ __global__ void step_items(cb_step s, batch b) {
         int64_t at = i - b.starts[low];
         S *const *data = (S *const *)b.data[low];
         F p = cb_to<F>(data[CB_STEP_PARAM][at]), g = cb_to<F>(data[CB_STEP_GRAD][at]), state[3] = {0, 0, 0};
-        for (int k = CB_STEP_FIRST_STATE; k < s.operands; k++) state[k - CB_STEP_FIRST_STATE] = cb_to<F>(data[k][at]);
+        for (int k = CB_STEP_FIRST_STATE; k < s.operands; k++)
+            state[k - CB_STEP_FIRST_STATE] = cb_to<F>(data[k][at]);
         if (s.adam)
             adam_item(s, p, g, state[0], state[1], state[2]);
         else
             sgd_item(s, p, g, state[0]);
         data[CB_STEP_PARAM][at] = cb_to<S>(p);
-        for (int k = CB_STEP_FIRST_STATE; k < s.operands; k++) data[k][at] = cb_to<S>(state[k - CB_STEP_FIRST_STATE]);
+        for (int k = CB_STEP_FIRST_STATE; k < s.operands; k++)
+            data[k][at] = cb_to<S>(state[k - CB_STEP_FIRST_STATE]);
     }
 }
 

@@ -1,5 +1,6 @@
-/* Pooling over contiguous planes: maxima with positions, averages, their gradients. A thread makes one item; the
- * gradient of an average gathers from the windows over it, and maxima write to recorded places in order. */
+/* Pooling over contiguous planes: maxima with positions, averages, their gradients. A thread makes one item;
+ * the gradient of an average gathers from the windows over it, and maxima write to recorded places in order.
+ */
 #include "kernels.h"
 
 enum { BLOCK = 256 };
@@ -37,14 +38,15 @@ CB_DEV int64_t first_tap(const windows &w, int d, int64_t o) {
 }
 
 /* the first of equal values wins, a nan beats everything and the last nan wins */
-template <typename T>
-__global__ void max_windows(windows w, T lowest, T *out, int64_t *indices, const T *x) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs; i += (int64_t)gridDim.x * BLOCK) {
+template <typename T> __global__ void max_windows(windows w, T lowest, T *out, int64_t *indices, const T *x) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t o[3], plane = i / w.outs;
         split3(i % w.outs, w.out, o);
         const T *from = x + plane * w.ins;
         T best = lowest;
-        int64_t where = (first_tap(w, 0, o[0]) * w.in[1] + first_tap(w, 1, o[1])) * w.in[2] + first_tap(w, 2, o[2]);
+        int64_t where =
+            (first_tap(w, 0, o[0]) * w.in[1] + first_tap(w, 1, o[1])) * w.in[2] + first_tap(w, 2, o[2]);
         for (int64_t a = 0; a < w.kernel[0]; a++) {
             int64_t z = o[0] * w.stride[0] - w.padding[0] + a * w.dilation[0];
             if (z < 0 || z >= w.in[0]) continue;
@@ -79,9 +81,9 @@ CB_DEV int64_t divisor(const windows &w, const int64_t (&o)[3]) {
     return counted(w, 0, o[0]) * counted(w, 1, o[1]) * counted(w, 2, o[2]);
 }
 
-template <typename T>
-__global__ void average_windows(windows w, T *out, const T *x) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs; i += (int64_t)gridDim.x * BLOCK) {
+template <typename T> __global__ void average_windows(windows w, T *out, const T *x) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t o[3];
         split3(i % w.outs, w.out, o);
         const T *from = x + i / w.outs * w.ins;
@@ -107,9 +109,9 @@ CB_DEV void covering(const windows &w, int d, int64_t i, int64_t *low, int64_t *
     *high = last < w.out[d] ? last : w.out[d];
 }
 
-template <typename T>
-__global__ void spread_averages(windows w, T *x, const T *y) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.ins; i += (int64_t)gridDim.x * BLOCK) {
+template <typename T> __global__ void spread_averages(windows w, T *x, const T *y) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.ins;
+         i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[3], low[3], high[3], o[3];
         split3(i % w.ins, w.in, at);
         for (int d = 0; d < 3; d++) covering(w, d, at[d], &low[d], &high[d]);
@@ -127,17 +129,15 @@ __global__ void spread_averages(windows w, T *x, const T *y) {
     }
 }
 
-template <typename T>
-static T lowest_of() {
+template <typename T> static T lowest_of() {
     if constexpr (cb_traits<T>::is_real) return (T)-HUGE_VAL;
     return (T)-1 < (T)0 ? (T)((uint64_t)1 << (8 * sizeof(T) - 1)) : (T)0;
 }
 
-template <typename T>
-static int run_max(const cb_pool_shape *s, void *y, int64_t *indices, const void *x) {
+template <typename T> static int run_max(const cb_pool_shape *s, void *y, int64_t *indices, const void *x) {
     windows w = windows_of(s);
-    CB_LAUNCH((max_windows<T>), cb_fill_blocks(w.planes * w.outs, BLOCK), BLOCK, 0, cb_stream(), w, lowest_of<T>(),
-              (T *)y, indices, (const T *)x);
+    CB_LAUNCH((max_windows<T>), cb_fill_blocks(w.planes * w.outs, BLOCK), BLOCK, 0, cb_stream(), w,
+              lowest_of<T>(), (T *)y, indices, (const T *)x);
     return cb_launched("max_pool");
 }
 
@@ -180,8 +180,8 @@ int cb_cuda_avg_pool_grad(const cb_pool_shape *s, void *x, const void *y) {
 
 /* a block a plane; writes of a chunk of windows to one place are made by one thread, in order */
 template <typename T>
-__global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *x, const int64_t *indices, const T *y,
-                               int *outside) {
+__global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *x, const int64_t *indices,
+                               const T *y, int *outside) {
     CB_SHARED(int64_t, places, BLOCK);
     for (int64_t p = blockIdx.x; p < planes; p += gridDim.x) {
         T *to = x + p * plane;
@@ -213,8 +213,8 @@ __global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *
 }
 
 template <typename T>
-__global__ void gather_planes(int64_t n, int64_t plane, int64_t count, T *y, const int64_t *indices, const T *x,
-                              int *outside) {
+__global__ void gather_planes(int64_t n, int64_t plane, int64_t count, T *y, const int64_t *indices,
+                              const T *x, int *outside) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) {
         int64_t place = indices[i];
         if (place < 0 || place >= plane)
@@ -228,20 +228,22 @@ static int report(const char *op, int64_t plane, const cb_scratch &outside) {
     int found;
     CB_TRY(cb_launched(op));
     CB_TRY(cb_read_back(&found, outside.data, sizeof found));
-    return found ? cb_fail(CB_ERR_INDEX,
-                           "%s: expected indices in [0, %lld), got one outside. Use those that max_pool returned.", op,
-                           (long long)plane)
-                 : CB_OK;
+    return found
+               ? cb_fail(
+                     CB_ERR_INDEX,
+                     "%s: expected indices in [0, %lld), got one outside. Use those that max_pool returned.",
+                     op, (long long)plane)
+               : CB_OK;
 }
 
-int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count, void *x, const int64_t *indices,
-                         const void *y) {
+int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count, void *x,
+                         const int64_t *indices, const void *y) {
     cb_scratch outside(sizeof(int));
     if (!outside.ok()) return CB_ERR_MEMORY;
     CB_TRY(cb_set_bytes(outside.data, 0, sizeof(int)));
-#define SCATTER(T)                                                                                              \
-    CB_LAUNCH((scatter_planes<T>), cb_fill_blocks(planes, 1), BLOCK, 0, cb_stream(), planes, plane, count, (T *)x, \
-              indices, (const T *)y, outside.as<int>())
+#define SCATTER(T)                                                                                         \
+    CB_LAUNCH((scatter_planes<T>), cb_fill_blocks(planes, 1), BLOCK, 0, cb_stream(), planes, plane, count, \
+              (T *)x, indices, (const T *)y, outside.as<int>())
     switch (dtype) {
         case CB_F32: SCATTER(float); break;
         case CB_F64: SCATTER(double); break;
@@ -259,13 +261,14 @@ int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count
     return report("max_pool_grad", plane, outside);
 }
 
-int cb_cuda_pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t count, void *y, const int64_t *indices,
-                        const void *x) {
+int cb_cuda_pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t count, void *y,
+                        const int64_t *indices, const void *x) {
     cb_scratch outside(sizeof(int));
     if (!outside.ok()) return CB_ERR_MEMORY;
     CB_TRY(cb_set_bytes(outside.data, 0, sizeof(int)));
     CB_DISPATCH_SIZE(itemsize, T,
-                     CB_LAUNCH((gather_planes<T>), cb_fill_blocks(planes * count, BLOCK), BLOCK, 0, cb_stream(),
-                               planes * count, plane, count, (T *)y, indices, (const T *)x, outside.as<int>()))
+                     CB_LAUNCH((gather_planes<T>), cb_fill_blocks(planes * count, BLOCK), BLOCK, 0,
+                               cb_stream(), planes * count, plane, count, (T *)y, indices, (const T *)x,
+                               outside.as<int>()))
     return report("pool_gather", plane, outside);
 }

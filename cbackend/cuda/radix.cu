@@ -1,5 +1,6 @@
 /* The sort of radix.h: digits of four bits. A block counts the digits of its tile by thread and by digit; the
- * counts of all blocks, added up in the order (digit, block), tell each block where its items of a digit go. */
+ * counts of all blocks, added up in the order (digit, block), tell each block where its items of a digit go.
+ */
 #include "kernels.h"
 
 #include "radix.h"
@@ -15,8 +16,8 @@ struct digit_of {
     }
 };
 
-__global__ void count_digits(int64_t n, int64_t blocks, digit_of digit, const uint64_t *keys, const int64_t *values,
-                             int64_t *counts) {
+__global__ void count_digits(int64_t n, int64_t blocks, digit_of digit, const uint64_t *keys,
+                             const int64_t *values, int64_t *counts) {
     CB_SHARED(int, found, DIGITS *BLOCK);
     int mine[DIGITS];
     for (int d = 0; d < DIGITS; d++) mine[d] = 0;
@@ -51,8 +52,9 @@ __global__ void add_up(int64_t n, int64_t *counts) {
     }
 }
 
-__global__ void move_items(int64_t n, int64_t blocks, digit_of digit, const uint64_t *keys, const int64_t *values,
-                           const int64_t *starts, uint64_t *to_keys, int64_t *to_values) {
+__global__ void move_items(int64_t n, int64_t blocks, digit_of digit, const uint64_t *keys,
+                           const int64_t *values, const int64_t *starts, uint64_t *to_keys,
+                           int64_t *to_values) {
     CB_SHARED(int, found, DIGITS *BLOCK);
     int mine[DIGITS];
     for (int d = 0; d < DIGITS; d++) mine[d] = 0;
@@ -73,7 +75,8 @@ __global__ void move_items(int64_t n, int64_t blocks, digit_of digit, const uint
     }
     __syncthreads();
     int64_t place[DIGITS];
-    for (int d = 0; d < DIGITS; d++) place[d] = starts[d * blocks + blockIdx.x] + (int)found[d * BLOCK + threadIdx.x];
+    for (int d = 0; d < DIGITS; d++)
+        place[d] = starts[d * blocks + blockIdx.x] + (int)found[d * BLOCK + threadIdx.x];
     for (int e = 0; e < EACH && first + e < n; e++) {
         uint64_t key = keys[first + e];
         int64_t value = values[first + e], at = 0;

@@ -1,5 +1,5 @@
-/* Stable sorting of 64-bit keys with a payload, least significant digits first. Used where equal keys must keep
- * their order: sorting, and writes at repeated indices.
+/* Stable sorting of 64-bit keys with a payload, least significant digits first. Used where equal keys must
+ * keep their order: sorting, and writes at repeated indices.
  *
  *     cb_radix r(n);                       // room for n pairs, twice
  *     if (!r.ok()) return CB_ERR_MEMORY;

@@ -1,5 +1,5 @@
-/* Random numbers by counters: value i is the CPU's value i (../src/philox.h says which words it takes). Logarithm,
- * sine and cosine are those of the CPU's kernels, so that numbers agree to the last bits. */
+/* Random numbers by counters: value i is the CPU's value i (../src/philox.h says which words it takes).
+ * Logarithm, sine and cosine are those of the CPU's kernels, so that numbers agree to the last bits. */
 #include "kernels.h"
 
 #include "../src/philox.h"
@@ -32,7 +32,8 @@ CB_DEV uint32_t word_of(const uint32_t (&words)[4], unsigned k) {
 CB_DEV void turn(uint32_t bits, float *sine, float *cosine) {
     uint32_t rotated = bits + 0x20000000u, quadrant = rotated >> 30;
     float t = (float)((int32_t)(rotated << 2 >> 2) - 0x20000000) * 0x1p-30f * 1.57079632679489662f, q = t * t;
-    float s = t * (1 + q * (-1.66666667e-1f + q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
+    float s =
+        t * (1 + q * (-1.66666667e-1f + q * (8.33333333e-3f + q * (-1.98412698e-4f + q * 2.75573192e-6f))));
     float c = 1 + q * (-0.5f + q * (4.16666667e-2f + q * (-1.38888889e-3f + q * 2.48015873e-5f)));
     float a = quadrant & 1 ? c : s, b = quadrant & 1 ? s : c;
     *sine = quadrant & 2 ? -a : a;
@@ -45,8 +46,13 @@ CB_DEV void turn(uint64_t bits, double *sine, double *cosine) {
     double s = 1.0 / 355687428096000.0, c = 1.0 / 20922789888000.0; /* 1/17!, 1/16! */
     const double odd[] = {-1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800.0, 1.0 / 362880.0,
                           -1.0 / 5040.0,          1.0 / 120.0,        -1.0 / 6.0};
-    const double even[] = {-1.0 / 87178291200.0, 1.0 / 479001600.0, -1.0 / 3628800.0, 1.0 / 40320.0,
-                           -1.0 / 720.0,         1.0 / 24.0,        -0.5};
+    const double even[] = {-1.0 / 87178291200.0,
+                           1.0 / 479001600.0,
+                           -1.0 / 3628800.0,
+                           1.0 / 40320.0,
+                           -1.0 / 720.0,
+                           1.0 / 24.0,
+                           -0.5};
     for (int k = 0; k < 7; k++) {
         s = s * q + odd[k];
         c = c * q + even[k];
@@ -65,7 +71,8 @@ CB_DEV double open_unit(uint64_t bits) { return (double)(int64_t)(bits >> 11) * 
 /* values of 32 bits: i takes word (i / 16) % 4 of block i / 64 * 16 + i % 16 */
 __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
     float unit = cb_bits_to_float((uint32_t)(127 - d.bits) << 23);
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         uint32_t words[4];
         int64_t at[1];
         block_words(d, d.offset + (uint64_t)(i / (4 * LANES)) * LANES + (uint64_t)(i % LANES), words);
@@ -79,7 +86,8 @@ __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
                 break;
             }
             case NORMAL: { /* words w and w + 1 of a block give values w and w + 1 */
-                float radius = (float)d.b * sqrtf(-2 * log_f32(open_unit(word_of(words, which & ~1u)))), sine, cosine;
+                float radius = (float)d.b * sqrtf(-2 * log_f32(open_unit(word_of(words, which & ~1u)))), sine,
+                      cosine;
                 turn(word_of(words, which | 1), &sine, &cosine);
                 cb_store_as(d.dtype, out, at[0], (float)d.a + radius * (which & 1 ? sine : cosine));
                 break;
@@ -88,7 +96,9 @@ __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
                 word = word < 0xfffffeffu ? word : 0xfffffeffu;
                 cb_store_as(d.dtype, out, at[0], -log_f32(open_unit(word)) * (float)(1 / d.a));
                 break;
-            case BERNOULLI: cb_store_as(d.dtype, out, at[0], (int64_t)(word < (uint32_t)d.range || d.range >> 32)); break;
+            case BERNOULLI:
+                cb_store_as(d.dtype, out, at[0], (int64_t)(word < (uint32_t)d.range || d.range >> 32));
+                break;
             default: cb_store_as(d.dtype, out, at[0], (int64_t)(1 - (int32_t)(word >> 31 << 1)));
         }
     }
@@ -96,7 +106,8 @@ __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
 
 /* values of 64 bits: i joins words 2w and 2w + 1, w = (i / 16) % 2, of block i / 32 * 16 + i % 16 */
 __global__ void draw_wide(draw d, cb_walk<1> w, void *out) {
-    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel; i += (int64_t)gridDim.x * BLOCK) {
+    for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
+         i += (int64_t)gridDim.x * BLOCK) {
         uint32_t words[4];
         int64_t at[1];
         block_words(d, d.offset + (uint64_t)(i / (2 * LANES)) * LANES + (uint64_t)(i % LANES), words);

@@ -1,5 +1,5 @@
-/* The elementwise part of a step of an LSTM, forward and backward, a thread a cell. Gates lie as input, forget,
- * cell, output; formulas are the CPU's (../src/cpu/recurrent.c). */
+/* The elementwise part of a step of an LSTM, forward and backward, a thread a cell. Gates lie as input,
+ * forget, cell, output; formulas are the CPU's (../src/cpu/recurrent.c). */
 #include "kernels.h"
 
 #include "vmath.h"
@@ -12,12 +12,13 @@ CB_DEV float open(float x) { return sigmoid_f32(x); }
 CB_DEV double open(double x) { return sigmoid_f64(x); }
 
 template <typename R>
-__global__ void step_forward(int64_t cells, int64_t n, const R *pre, const R *hidden, const R *c, R *acts, R *c_out,
-                             R *h_out) {
+__global__ void step_forward(int64_t cells, int64_t n, const R *pre, const R *hidden, const R *c, R *acts,
+                             R *c_out, R *h_out) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < cells; i += (int64_t)gridDim.x * BLOCK) {
         int64_t at = i / n * 4 * n + i % n;
         R enter = open(pre[at] + hidden[at]), forget = open(pre[at + n] + hidden[at + n]);
-        R cell = squash(pre[at + 2 * n] + hidden[at + 2 * n]), out = open(pre[at + 3 * n] + hidden[at + 3 * n]);
+        R cell = squash(pre[at + 2 * n] + hidden[at + 2 * n]),
+          out = open(pre[at + 3 * n] + hidden[at + 3 * n]);
         R next = forget * c[i] + enter * cell;
         acts[at] = enter;
         acts[at + n] = forget;
@@ -29,8 +30,8 @@ __global__ void step_forward(int64_t cells, int64_t n, const R *pre, const R *hi
 }
 
 template <typename R>
-__global__ void step_backward(int64_t cells, int64_t n, const R *dh, R *dc, const R *acts, const R *c, const R *prior,
-                              R *d) {
+__global__ void step_backward(int64_t cells, int64_t n, const R *dh, R *dc, const R *acts, const R *c,
+                              const R *prior, R *d) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < cells; i += (int64_t)gridDim.x * BLOCK) {
         int64_t at = i / n * 4 * n + i % n;
         R enter = acts[at], forget = acts[at + n], cell = acts[at + 2 * n], out = acts[at + 3 * n];
@@ -46,15 +47,15 @@ __global__ void step_backward(int64_t cells, int64_t n, const R *dh, R *dc, cons
 template <typename R>
 static void forward(int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c, void *acts,
                     void *c_out, void *h_out) {
-    CB_LAUNCH((step_forward<R>), cb_fill_blocks(rows * n, BLOCK), BLOCK, 0, cb_stream(), rows * n, n, (const R *)pre,
-              (const R *)hidden, (const R *)c, (R *)acts, (R *)c_out, (R *)h_out);
+    CB_LAUNCH((step_forward<R>), cb_fill_blocks(rows * n, BLOCK), BLOCK, 0, cb_stream(), rows * n, n,
+              (const R *)pre, (const R *)hidden, (const R *)c, (R *)acts, (R *)c_out, (R *)h_out);
 }
 
 template <typename R>
 static void backward(int64_t rows, int64_t n, const void *dh, void *dc, const void *acts, const void *c,
                      const void *prior, void *d) {
-    CB_LAUNCH((step_backward<R>), cb_fill_blocks(rows * n, BLOCK), BLOCK, 0, cb_stream(), rows * n, n, (const R *)dh,
-              (R *)dc, (const R *)acts, (const R *)c, (const R *)prior, (R *)d);
+    CB_LAUNCH((step_backward<R>), cb_fill_blocks(rows * n, BLOCK), BLOCK, 0, cb_stream(), rows * n, n,
+              (const R *)dh, (R *)dc, (const R *)acts, (const R *)c, (const R *)prior, (R *)d);
 }
 
 void cb_cuda_lstm_cell(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,

@@ -1,9 +1,9 @@
 /* Reductions over any dimensions of a strided tensor: sums, products, extrema with and without positions,
  * truth, norms, log-sum-exp, variance.
  *
- * A worker (a thread, or a block) folds one chunk of the items of one output into a state; where an output has
- * several chunks, a second launch merges their states in order. Chunks depend on sizes only, so results do
- * not depend on timing. Floats are folded in double: no error grows with the length. */
+ * A worker (a thread, or a block) folds one chunk of the items of one output into a state; where an output
+ * has several chunks, a second launch merges their states in order. Chunks depend on sizes only, so results
+ * do not depend on timing. Floats are folded in double: no error grows with the length. */
 #include "kernels.h"
 
 #include "../src/reduce.h"
@@ -11,10 +11,7 @@
 enum { BLOCK = 256, THREAD_ITEMS = 64, CHUNK = 16384, MOST_WORKERS = 4096 };
 
 /* ---- folds: State start(), take(item, position), merge(later), write ---- */
-template <typename A>
-CB_DEV bool nonzero(const A &v) {
-    return v != A(0);
-}
+template <typename A> CB_DEV bool nonzero(const A &v) { return v != A(0); }
 CB_DEV double square(double v) { return v * v; }
 CB_DEV double square(cb_complex128 v) { return v.re * v.re + v.im * v.im; }
 CB_DEV double magnitude(double v) { return fabs(v); }
@@ -27,8 +24,7 @@ struct shape_of_result {
     double parameter;
 };
 
-template <typename A>
-struct fold_sum {
+template <typename A> struct fold_sum {
     A total;
     CB_DEV fold_sum start(int) { return {A(0)}; }
     __device__ void take(A v, int64_t, int op) {
@@ -38,8 +34,7 @@ struct fold_sum {
     __device__ void merge(const fold_sum &later) { total = total + later.total; }
     __device__ void write(int op, const shape_of_result &r, int64_t at) const;
 };
-template <>
-__device__ void fold_sum<double>::write(int op, const shape_of_result &r, int64_t at) const {
+template <> __device__ void fold_sum<double>::write(int op, const shape_of_result &r, int64_t at) const {
     cb_store_as(r.dtype[0], r.out[0], at, op == CB_REDUCE_mean ? total / (double)r.count : total);
 }
 template <>
@@ -47,13 +42,11 @@ __device__ void fold_sum<cb_complex128>::write(int op, const shape_of_result &r,
     double n = op == CB_REDUCE_mean ? (double)r.count : 1;
     cb_store_as(r.dtype[0], r.out[0], at, cb_complex128(total.re / n, total.im / n));
 }
-template <>
-__device__ void fold_sum<int64_t>::write(int, const shape_of_result &r, int64_t at) const {
+template <> __device__ void fold_sum<int64_t>::write(int, const shape_of_result &r, int64_t at) const {
     cb_store_as(r.dtype[0], r.out[0], at, total);
 }
 
-template <typename A>
-struct fold_prod {
+template <typename A> struct fold_prod {
     A total;
     CB_DEV fold_prod start(int) { return {A(1)}; }
     __device__ void take(A v, int64_t, int) { total = total * v; }
@@ -64,8 +57,7 @@ struct fold_prod {
 };
 
 /* all, any, count_nonzero: how many items are nonzero */
-template <typename A>
-struct fold_count {
+template <typename A> struct fold_count {
     int64_t total;
     CB_DEV fold_count start(int) { return {0}; }
     __device__ void take(A v, int64_t, int) { total += nonzero(v); }
@@ -77,8 +69,7 @@ struct fold_count {
 };
 
 /* the extreme value and its first position; nan comes before all numbers */
-template <typename A>
-struct fold_extreme {
+template <typename A> struct fold_extreme {
     A best;
     int64_t at;
     CB_DEV fold_extreme start(int) { return {A(0), -1}; }
@@ -102,8 +93,7 @@ struct fold_extreme {
 };
 
 /* sum_squares; norm2 of narrow floats */
-template <typename A>
-struct fold_squares {
+template <typename A> struct fold_squares {
     double total;
     CB_DEV fold_squares start(int) { return {0}; }
     __device__ void take(A v, int64_t, int) { total += square(v); }
@@ -114,8 +104,7 @@ struct fold_squares {
 };
 
 /* norm2 of float64: squares relative to the largest magnitude, so that nothing overflows or vanishes */
-template <typename A>
-struct fold_norm {
+template <typename A> struct fold_norm {
     double scale, total;
     CB_DEV fold_norm start(int) { return {0, 0}; }
     __device__ void join(double s, double t) {
@@ -137,9 +126,7 @@ struct fold_norm {
         }
     }
     CB_DEV double of_unit(double, double) { return 1; }
-    CB_DEV double of_unit(cb_complex128 v, double m) {
-        return v.re / m * (v.re / m) + v.im / m * (v.im / m);
-    }
+    CB_DEV double of_unit(cb_complex128 v, double m) { return v.re / m * (v.re / m) + v.im / m * (v.im / m); }
     __device__ void merge(const fold_norm &later) {
         if (later.scale != later.scale || scale != scale)
             scale = total = later.scale + scale;
@@ -198,12 +185,8 @@ struct fold_var {
     }
 };
 
-template <typename F>
-CB_DEV void merge_states(F &into, const F &later, int) {
-    into.merge(later);
-}
-template <typename A>
-CB_DEV void merge_states(fold_extreme<A> &into, const fold_extreme<A> &later, int op) {
+template <typename F> CB_DEV void merge_states(F &into, const F &later, int) { into.merge(later); }
+template <typename A> CB_DEV void merge_states(fold_extreme<A> &into, const fold_extreme<A> &later, int op) {
     into.merge_as(later, op);
 }
 
@@ -217,8 +200,7 @@ struct plan {
 };
 
 /* A is what items are loaded as. By blocks: all threads of a block work on one chunk. */
-template <typename F, typename A, bool BY_BLOCKS>
-__global__ void fold_items(plan p, F *states) {
+template <typename F, typename A, bool BY_BLOCKS> __global__ void fold_items(plan p, F *states) {
     int64_t workers = p.kept.numel * p.chunks;
     int64_t me = BY_BLOCKS ? blockIdx.x : (int64_t)blockIdx.x * BLOCK + threadIdx.x;
     int64_t step = BY_BLOCKS ? gridDim.x : (int64_t)gridDim.x * BLOCK;
@@ -256,8 +238,7 @@ __global__ void fold_items(plan p, F *states) {
     }
 }
 
-template <typename F>
-__global__ void join_chunks(plan p, const F *states) {
+template <typename F> __global__ void join_chunks(plan p, const F *states) {
     int64_t step = (int64_t)gridDim.x * BLOCK;
     for (int64_t o = (int64_t)blockIdx.x * BLOCK + threadIdx.x; o < p.kept.numel; o += step) {
         F state = states[o];
@@ -269,8 +250,7 @@ __global__ void join_chunks(plan p, const F *states) {
     }
 }
 
-template <typename F, typename A>
-static int run(const plan &p, bool by_blocks) {
+template <typename F, typename A> static int run(const plan &p, bool by_blocks) {
     int64_t workers = p.kept.numel * p.chunks;
     cb_scratch scratch(p.chunks > 1 ? workers * (int64_t)sizeof(F) : 0);
     if (!scratch.ok()) return CB_ERR_MEMORY;
@@ -278,8 +258,10 @@ static int run(const plan &p, bool by_blocks) {
     if (by_blocks)
         CB_LAUNCH((fold_items<F, A, true>), cb_fill_blocks(workers, 1), BLOCK, 0, cb_stream(), p, states);
     else
-        CB_LAUNCH((fold_items<F, A, false>), cb_fill_blocks(workers, BLOCK), BLOCK, 0, cb_stream(), p, states);
-    if (states) CB_LAUNCH((join_chunks<F>), cb_fill_blocks(p.kept.numel, BLOCK), BLOCK, 0, cb_stream(), p, states);
+        CB_LAUNCH((fold_items<F, A, false>), cb_fill_blocks(workers, BLOCK), BLOCK, 0, cb_stream(), p,
+                  states);
+    if (states)
+        CB_LAUNCH((join_chunks<F>), cb_fill_blocks(p.kept.numel, BLOCK), BLOCK, 0, cb_stream(), p, states);
     return cb_launched("reduce");
 }
 
@@ -296,8 +278,7 @@ static bool walk_of(cb_walk<1> *w, const cb_tensor *x, uint32_t mask, bool want)
     return cb_walk_rows(w, n, shape, one);
 }
 
-template <typename A>
-static int run_number(const plan &p, bool by_blocks) {
+template <typename A> static int run_number(const plan &p, bool by_blocks) {
     switch (p.op) {
         case CB_REDUCE_prod: return run<fold_prod<A>, A>(p, by_blocks);
         case CB_REDUCE_all:

@@ -1,8 +1,8 @@
 /* Cumulative sums, products, extrema and log-sum-exps along a dimension of contiguous tensors.
  *
- * Where columns are many, a thread walks each of them, neighbours side by side in memory. Else a block takes a
- * line: tiles of TILE items, scanned by a warp-wise prefix in a fixed order, with the total so far carried on.
- * Sums and products are carried in double or in wrapping 64-bit integers. */
+ * Where columns are many, a thread walks each of them, neighbours side by side in memory. Else a block takes
+ * a line: tiles of TILE items, scanned by a warp-wise prefix in a fixed order, with the total so far carried
+ * on. Sums and products are carried in double or in wrapping 64-bit integers. */
 #include "kernels.h"
 
 #include "../src/reduce.h"
@@ -19,8 +19,7 @@ struct lines {
     int64_t n, inner, count; /* along the dim; behind it; lines in all */
 };
 
-template <typename A>
-struct scan_sum {
+template <typename A> struct scan_sum {
     typedef A State;
     CB_DEV A first(int op) { return op == CB_SCAN_cumprod ? A(1) : A(0); }
     CB_DEV A load(const lines &l, int64_t i, int64_t) { return cb_load_as<A>(l.dtype, l.x, i); }
@@ -36,14 +35,12 @@ struct scan_logsumexp {
     CB_DEV void store(const lines &l, int64_t i, const double &v) { cb_store_as(l.dtype, l.out, i, v); }
 };
 
-template <typename A>
-struct best_so_far {
+template <typename A> struct best_so_far {
     A value;
     int64_t at; /* -1: nothing yet */
 };
 /* a later equal item takes over, as does a later nan */
-template <typename A>
-struct scan_extreme {
+template <typename A> struct scan_extreme {
     typedef best_so_far<A> State;
     CB_DEV State first(int) { return {A(0), -1}; }
     CB_DEV State load(const lines &l, int64_t i, int64_t position) {
@@ -60,8 +57,7 @@ struct scan_extreme {
     }
 };
 
-template <typename S>
-__global__ void scan_columns(lines l) {
+template <typename S> __global__ void scan_columns(lines l) {
     int64_t step = (int64_t)gridDim.x * BLOCK;
     for (int64_t c = (int64_t)blockIdx.x * BLOCK + threadIdx.x; c < l.count; c += step) {
         int64_t i = c / l.inner * l.n * l.inner + c % l.inner;
@@ -73,8 +69,7 @@ __global__ void scan_columns(lines l) {
     }
 }
 
-template <typename S>
-__global__ void scan_lines(lines l) {
+template <typename S> __global__ void scan_lines(lines l) {
     typedef typename S::State State;
     CB_SHARED(State, totals, BLOCK / 32);
     unsigned lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
@@ -102,8 +97,7 @@ __global__ void scan_lines(lines l) {
     }
 }
 
-template <typename S>
-static int run(const lines &l) {
+template <typename S> static int run(const lines &l) {
     if (l.inner >= WIDE || l.n < 32)
         CB_LAUNCH((scan_columns<S>), cb_fill_blocks(l.count, BLOCK), BLOCK, 0, cb_stream(), l);
     else

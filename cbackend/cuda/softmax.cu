@@ -1,4 +1,5 @@
-/* Softmax and log-softmax along a dimension, cross-entropy of labels, and their gradients; operands contiguous.
+/* Softmax and log-softmax along a dimension, cross-entropy of labels, and their gradients; operands
+ * contiguous.
  *
  * A block takes a line (a thread where lines lie side by side): one pass for maximum and sum together
  * (Milakov & Gimelshein 2018), one to write. Each is computed in float, or in double for float64. */
@@ -14,19 +15,16 @@ CB_DEV float logarithm(float x) { return log_f32(x); }
 CB_DEV double logarithm(double x) { return log_f64(x); }
 
 /* maximum and sum of exp(x - maximum) */
-template <typename F>
-struct spread {
+template <typename F> struct spread {
     F top, sum;
 };
-template <typename F>
-CB_DEV spread<F> join(const spread<F> &a, const spread<F> &b) {
+template <typename F> CB_DEV spread<F> join(const spread<F> &a, const spread<F> &b) {
     F top = a.top != a.top || a.top > b.top ? a.top : b.top;
     F shift = fabs(top) == (F)HUGE_VAL ? (F)0 : top;
     return {top, exponential(a.top - shift) * a.sum + exponential(b.top - shift) * b.sum};
 }
 struct join_spreads {
-    template <typename F>
-    __device__ spread<F> operator()(const spread<F> &a, const spread<F> &b) const {
+    template <typename F> __device__ spread<F> operator()(const spread<F> &a, const spread<F> &b) const {
         return join(a, b);
     }
 };
@@ -37,8 +35,7 @@ struct lines {
     int64_t count, n, inner;
 };
 
-template <bool BY_BLOCKS>
-struct worker {
+template <bool BY_BLOCKS> struct worker {
     int64_t line, step;
     unsigned first, stride;
     __device__ worker() {
@@ -53,8 +50,7 @@ CB_DEV int64_t start_of(const lines &l, int64_t line) {
     return line / l.inner * l.n * l.inner + line % l.inner;
 }
 
-template <typename F, bool BY_BLOCKS>
-__global__ void softmax_lines(lines l, const void *x, void *out) {
+template <typename F, bool BY_BLOCKS> __global__ void softmax_lines(lines l, const void *x, void *out) {
     CB_SHARED(spread<F>, parts, 32);
     worker<BY_BLOCKS> w;
     for (; w.line < l.count; w.line += w.step) {
@@ -102,21 +98,21 @@ static lines lines_of(const cb_tensor *x, int dim, int log) {
 }
 
 /* launches kernel<F, BY_BLOCKS> */
-#define RUN(kernel, l, ...)                                                                                    \
-    do {                                                                                                       \
-        bool by_blocks = (l).inner < WIDE && (l).n > 16;                                                       \
-        unsigned grid = cb_fill_blocks((l).count, by_blocks ? 1 : BLOCK);                                      \
-        if ((l).dtype == CB_F64) {                                                                             \
-            if (by_blocks)                                                                                     \
-                CB_LAUNCH((kernel<double, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);                \
-            else                                                                                               \
-                CB_LAUNCH((kernel<double, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);               \
-        } else {                                                                                               \
-            if (by_blocks)                                                                                     \
-                CB_LAUNCH((kernel<float, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);                 \
-            else                                                                                               \
-                CB_LAUNCH((kernel<float, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);                \
-        }                                                                                                      \
+#define RUN(kernel, l, ...)                                                                      \
+    do {                                                                                         \
+        bool by_blocks = (l).inner < WIDE && (l).n > 16;                                         \
+        unsigned grid = cb_fill_blocks((l).count, by_blocks ? 1 : BLOCK);                        \
+        if ((l).dtype == CB_F64) {                                                               \
+            if (by_blocks)                                                                       \
+                CB_LAUNCH((kernel<double, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);  \
+            else                                                                                 \
+                CB_LAUNCH((kernel<double, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__); \
+        } else {                                                                                 \
+            if (by_blocks)                                                                       \
+                CB_LAUNCH((kernel<float, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);   \
+            else                                                                                 \
+                CB_LAUNCH((kernel<float, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);  \
+        }                                                                                        \
     } while (0)
 
 int cb_cuda_softmax(const cb_tensor *x, int dim, int log, cb_tensor *out) {
@@ -170,7 +166,8 @@ __global__ void entropy_grad_lines(lines l, entropy e, const F *ct, const F *tot
         int64_t base = start_of(l, w.line), label = e.labels[w.line];
         F share = label == e.ignore ? (F)0 : ct[w.line], total = totals[w.line];
         for (int64_t i = w.first; i < l.n; i += w.stride) {
-            F v = label == e.ignore ? (F)0 : exponential(cb_load_as<F>(l.dtype, e.x, base + i) - total) * share;
+            F v =
+                label == e.ignore ? (F)0 : exponential(cb_load_as<F>(l.dtype, e.x, base + i) - total) * share;
             cb_store_as(l.dtype, out, base + i, i == label && label != e.ignore ? v - share : v);
         }
     }
@@ -191,14 +188,14 @@ static int check_labels(const lines &l, const entropy &e) {
 }
 
 /* one label, and lines without gaps */
-#define RUN_ENTROPY(kernel, l, ...)                                                                         \
-    do {                                                                                                    \
-        bool by_blocks = (l).n > 16;                                                                        \
-        unsigned grid = cb_fill_blocks((l).count, by_blocks ? 1 : BLOCK);                                   \
-        if (by_blocks)                                                                                      \
-            CB_LAUNCH((kernel<F, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);                      \
-        else                                                                                                \
-            CB_LAUNCH((kernel<F, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);                     \
+#define RUN_ENTROPY(kernel, l, ...)                                                     \
+    do {                                                                                \
+        bool by_blocks = (l).n > 16;                                                    \
+        unsigned grid = cb_fill_blocks((l).count, by_blocks ? 1 : BLOCK);               \
+        if (by_blocks)                                                                  \
+            CB_LAUNCH((kernel<F, true>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__);  \
+        else                                                                            \
+            CB_LAUNCH((kernel<F, false>), grid, BLOCK, 0, cb_stream(), l, __VA_ARGS__); \
     } while (0)
 
 template <typename F>
@@ -222,8 +219,9 @@ int cb_cuda_cross_entropy(const cb_tensor *logits, const cb_tensor *labels, int6
 }
 
 template <typename F>
-static int run_entropy_grad(const lines &l, const cb_tensor *ct, const cb_tensor *logits, const cb_tensor *labels,
-                            const cb_tensor *totals, int64_t ignore, cb_tensor *out) {
+static int run_entropy_grad(const lines &l, const cb_tensor *ct, const cb_tensor *logits,
+                            const cb_tensor *labels, const cb_tensor *totals, int64_t ignore,
+                            cb_tensor *out) {
     /* the forward pass has checked the labels; one out of range meets no class */
     entropy e = {logits->data, (const int64_t *)labels->data, ignore, nullptr};
     RUN_ENTROPY(entropy_grad_lines, l, e, (const F *)ct->data, (const F *)totals->data, out->data);

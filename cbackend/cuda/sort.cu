@@ -1,5 +1,6 @@
-/* Sorting along a dimension, searching sorted rows, counting. Items become unsigned keys whose order is theirs
- * (nan above everything, descending: the complement), are sorted with their numbers by key, then by row. */
+/* Sorting along a dimension, searching sorted rows, counting. Items become unsigned keys whose order is
+ * theirs (nan above everything, descending: the complement), are sorted with their numbers by key, then by
+ * row. */
 #include "kernels.h"
 
 #include "radix.h"
@@ -31,8 +32,8 @@ CB_DEV uint64_t load_key(int dtype, const void *x, int64_t i, int bits) {
     }
 }
 
-__global__ void list_keys(cb_walk<1> rows, int64_t n, int64_t stride, int dtype, const void *x, int bits, int descending,
-                          uint64_t *keys, int64_t *values) {
+__global__ void list_keys(cb_walk<1> rows, int64_t n, int64_t stride, int dtype, const void *x, int bits,
+                          int descending, uint64_t *keys, int64_t *values) {
     int64_t all = rows.numel * n;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < all; i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[1];
@@ -50,18 +51,20 @@ struct place {
 
 /* rows: of x, values and indices */
 template <typename T>
-__global__ void take_sorted(cb_walk<3> rows, int64_t n, int64_t k, const int64_t *order, place x, place values,
-                            place indices) {
+__global__ void take_sorted(cb_walk<3> rows, int64_t n, int64_t k, const int64_t *order, place x,
+                            place values, place indices) {
     int64_t all = rows.numel * k;
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < all; i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[3], j = i % k, from = order[i / k * n + j] % n;
         rows.offsets(i / k, at);
-        if (values.data) ((T *)values.data)[at[1] + j * values.stride] = ((const T *)x.data)[at[0] + from * x.stride];
+        if (values.data)
+            ((T *)values.data)[at[1] + j * values.stride] = ((const T *)x.data)[at[0] + from * x.stride];
         if (indices.data) ((int64_t *)indices.data)[at[2] + j * indices.stride] = from;
     }
 }
 
-int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k) {
+int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
+                 int64_t k) {
     int64_t shape[CB_MAX_NDIM + 1], strides[3][CB_MAX_NDIM + 1], n = x->shape[dim];
     const cb_tensor *all[3] = {x, values ? values : indices, indices ? indices : values};
     int ndim = 0;
@@ -79,19 +82,20 @@ int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int 
     int64_t items = rows.numel * n;
     if (items == 0) return CB_OK;
     int bits = x->dtype == CB_F64 ? 64 : cb_is_float(x->dtype) ? 32 : 8 * x->itemsize;
-    if (!cb_is_float(x->dtype) && cb_dtypes[x->dtype].kind == 'U' && bits < 64) bits++; /* above a shifted zero */
+    if (!cb_is_float(x->dtype) && cb_dtypes[x->dtype].kind == 'U' && bits < 64)
+        bits++; /* above a shifted zero */
     cb_radix r(items);
     if (!r.ok()) return CB_ERR_MEMORY;
-    CB_LAUNCH(list_keys, cb_fill_blocks(items, BLOCK), BLOCK, 0, cb_stream(), rows, n, x->strides[dim], x->dtype,
-              x->data, bits, descending, r.keys, r.values);
+    CB_LAUNCH(list_keys, cb_fill_blocks(items, BLOCK), BLOCK, 0, cb_stream(), rows, n, x->strides[dim],
+              x->dtype, x->data, bits, descending, r.keys, r.values);
     CB_TRY(r.sort(0, bits));
     CB_TRY(r.sort_values(n, cb_bits_below(rows.numel)));
     place from = {x->data, x->strides[dim]}, to = {nullptr, 0}, at = {nullptr, 0};
     if (values) to = {values->data, values->strides[dim]};
     if (indices) at = {indices->data, indices->strides[dim]};
     CB_DISPATCH_SIZE(x->itemsize, T,
-                     CB_LAUNCH((take_sorted<T>), cb_fill_blocks(rows.numel * k, BLOCK), BLOCK, 0, cb_stream(), results,
-                               n, k, r.values, from, to, at))
+                     CB_LAUNCH((take_sorted<T>), cb_fill_blocks(rows.numel * k, BLOCK), BLOCK, 0, cb_stream(),
+                               results, n, k, r.values, from, to, at))
     return cb_launched("sort");
 }
 
@@ -99,8 +103,8 @@ int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int 
 
 /* A is what numbers are compared as; nan comes after everything, so it is before nothing but nan. */
 template <typename A>
-__global__ void search_rows(int dtype, const void *sorted, const void *values, int64_t numel, int64_t n, int64_t m,
-                            int shared, int right, int out_dtype, void *out) {
+__global__ void search_rows(int dtype, const void *sorted, const void *values, int64_t numel, int64_t n,
+                            int64_t m, int shared, int right, int out_dtype, void *out) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < numel; i += (int64_t)gridDim.x * BLOCK) {
         A wanted = cb_load_as<A>(dtype, values, i);
         bool all = wanted != wanted;
@@ -122,9 +126,9 @@ int cb_cuda_searchsorted(cb_tensor *out, const cb_tensor *sorted, const cb_tenso
     int64_t n = sorted->shape[sorted->ndim - 1], m = values->ndim ? values->shape[values->ndim - 1] : 1;
     unsigned grid = cb_fill_blocks(values->numel, BLOCK);
     int shared = sorted->ndim == 1, dtype = sorted->dtype;
-#define SEARCH(A)                                                                                                  \
-    CB_LAUNCH((search_rows<A>), grid, BLOCK, 0, cb_stream(), dtype, sorted->data, values->data, values->numel, n, m, \
-              shared, right, out->dtype, out->data)
+#define SEARCH(A)                                                                               \
+    CB_LAUNCH((search_rows<A>), grid, BLOCK, 0, cb_stream(), dtype, sorted->data, values->data, \
+              values->numel, n, m, shared, right, out->dtype, out->data)
     if (cb_is_float(dtype))
         SEARCH(double);
     else if (dtype == CB_U64)
@@ -144,7 +148,7 @@ __global__ void count_bins(int64_t n, const int64_t *bins, unsigned long long *c
 
 int cb_cuda_bincount(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights) {
     if (weights) return cb_host_round_trip()->bincount(out, x, weights);
-    CB_LAUNCH(count_bins, cb_fill_blocks(x->numel, BLOCK), BLOCK, 0, cb_stream(), x->numel, (const int64_t *)x->data,
-              (unsigned long long *)out->data);
+    CB_LAUNCH(count_bins, cb_fill_blocks(x->numel, BLOCK), BLOCK, 0, cb_stream(), x->numel,
+              (const int64_t *)x->data, (unsigned long long *)out->data);
     return cb_launched("bincount");
 }

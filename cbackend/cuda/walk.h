@@ -74,10 +74,11 @@ template <int N> static inline bool cb_walk_init(cb_walk<N> *w, const cb_tensor 
     return true;
 }
 
-/* The same over a shape in row-major order, whatever the strides: strides[k] are operand k's. Size-1 dimensions
- * are dropped and neighbours merged. False: more dimensions are left than CB_WALK_DIMS. */
+/* The same over a shape in row-major order, whatever the strides: strides[k] are operand k's. Size-1
+ * dimensions are dropped and neighbours merged. False: more dimensions are left than CB_WALK_DIMS. */
 template <int N>
-static inline bool cb_walk_rows(cb_walk<N> *w, int ndim, const int64_t *shape, const int64_t *const *strides) {
+static inline bool cb_walk_rows(cb_walk<N> *w, int ndim, const int64_t *shape,
+                                const int64_t *const *strides) {
     int n = 0;
     w->numel = 1;
     for (int d = 0; d < ndim; d++) {

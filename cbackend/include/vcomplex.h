@@ -1,4 +1,5 @@
-/* Complex functions for every C(f) in ops.def: <f>_c64 and <f>_c128, through C11's <complex.h>. CPU only.
+/* Complex functions for every C(f) in ops.def: <f>_c64 and <f>_c128, through C11's <complex.h>, or in the C++ of
+ * CUDA kernels through what cuda/vcomplex_device.h puts in its place.
  *
  * The types cb_complex64 and cb_complex128 are internal.h's. complex64 computes in double throughout:
  * nothing overflows on the way and the result is good to half an ulp, and these functions are not vector
@@ -6,13 +7,16 @@
 #ifndef CB_VCOMPLEX_H
 #define CB_VCOMPLEX_H
 
-#include <complex.h>
-#undef I /* too short a name to leave to the kernels */
 #include <math.h>
 #include <stdint.h>
 
+#if !defined(__cplusplus)
+#define CB_CMATH static inline
+#include <complex.h>
+#undef I /* too short a name to leave to the kernels */
+
 /* x + iy without the multiplication by i, which would turn an infinite y into a nan real part */
-static inline cb_complex128 cb_complex(double re, double im) {
+CB_CMATH cb_complex128 cb_complex(double re, double im) {
     union {
         double part[2];
         cb_complex128 z;
@@ -21,39 +25,40 @@ static inline cb_complex128 cb_complex(double re, double im) {
     u.part[1] = im;
     return u.z;
 }
+#endif
 
 /* ---- real results ---- */
-static inline double abs_c128(cb_complex128 z) { return hypot(creal(z), cimag(z)); }
-static inline double angle_c128(cb_complex128 z) { return atan2(cimag(z), creal(z)); }
-static inline int isinf_c128(cb_complex128 z) {
+CB_CMATH double abs_c128(cb_complex128 z) { return hypot(creal(z), cimag(z)); }
+CB_CMATH double angle_c128(cb_complex128 z) { return atan2(cimag(z), creal(z)); }
+CB_CMATH int isinf_c128(cb_complex128 z) {
     return fabs(creal(z)) == INFINITY || fabs(cimag(z)) == INFINITY;
 }
-static inline int isfinite_c128(cb_complex128 z) {
+CB_CMATH int isfinite_c128(cb_complex128 z) {
     return fabs(creal(z)) < INFINITY && fabs(cimag(z)) < INFINITY;
 }
-static inline float abs_c64(cb_complex64 z) {
+CB_CMATH float abs_c64(cb_complex64 z) {
     double re = crealf(z), im = cimagf(z); /* the squares fit double: no scaling needed */
     double r = sqrt(re * re + im * im);
     return fabs(re) == INFINITY || fabs(im) == INFINITY ? INFINITY : (float)r;
 }
-static inline float angle_c64(cb_complex64 z) { return atan2f(cimagf(z), crealf(z)); }
-static inline int isinf_c64(cb_complex64 z) {
+CB_CMATH float angle_c64(cb_complex64 z) { return atan2f(cimagf(z), crealf(z)); }
+CB_CMATH int isinf_c64(cb_complex64 z) {
     return fabsf(crealf(z)) == INFINITY || fabsf(cimagf(z)) == INFINITY;
 }
-static inline int isfinite_c64(cb_complex64 z) {
+CB_CMATH int isfinite_c64(cb_complex64 z) {
     return fabsf(crealf(z)) < INFINITY && fabsf(cimagf(z)) < INFINITY;
 }
 
 /* ---- arithmetic ---- */
-static inline cb_complex128 conj_c128(cb_complex128 z) { return conj(z); }
+CB_CMATH cb_complex128 conj_c128(cb_complex128 z) { return conj(z); }
 /* z / |z|; 0 stays 0 */
-static inline cb_complex128 sgn_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 sgn_c128(cb_complex128 z) {
     double r = abs_c128(z);
     return r == 0 ? cb_complex(0, 0) : cb_complex(creal(z) / r, cimag(z) / r);
 }
 /* Smith's method (CACM 5, 1962) after scaling y to about 1, so that neither its square nor the products
  * overflow or vanish. By zero: each part is divided by 0, giving inf or nan as for reals; by infinity: 0. */
-static inline cb_complex128 div_c128(cb_complex128 x, cb_complex128 y) {
+CB_CMATH cb_complex128 div_c128(cb_complex128 x, cb_complex128 y) {
     double a = creal(x), b = cimag(x), c = creal(y), d = cimag(y);
     double larger = fabs(c) > fabs(d) ? fabs(c) : fabs(d);
     if (larger == 0) return cb_complex(a / fabs(c), b / fabs(c));
@@ -85,46 +90,46 @@ static inline cb_complex128 div_c128(cb_complex128 x, cb_complex128 y) {
     }
     return cb_complex(a / c, b / c);
 }
-static inline cb_complex128 reciprocal_c128(cb_complex128 z) { return div_c128(cb_complex(1, 0), z); }
+CB_CMATH cb_complex128 reciprocal_c128(cb_complex128 z) { return div_c128(cb_complex(1, 0), z); }
 
 /* ---- exponentials, logarithms, powers ---- */
-static inline cb_complex128 sqrt_c128(cb_complex128 z) { return csqrt(z); }
-static inline cb_complex128 exp_c128(cb_complex128 z) { return cexp(z); }
-static inline cb_complex128 exp2_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 sqrt_c128(cb_complex128 z) { return csqrt(z); }
+CB_CMATH cb_complex128 exp_c128(cb_complex128 z) { return cexp(z); }
+CB_CMATH cb_complex128 exp2_c128(cb_complex128 z) {
     double scale = exp2(creal(z)), angle = 0.69314718055994530942 * cimag(z);
     if (cimag(z) == 0 || !isfinite_c128(z)) return cexp(cb_complex(0.69314718055994530942 * creal(z), angle));
     return cb_complex(scale * cos(angle), scale * sin(angle));
 }
 /* real part expm1(a) cos b - 2 sin^2(b/2): no cancellation at z = 0 */
-static inline cb_complex128 expm1_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 expm1_c128(cb_complex128 z) {
     double a = creal(z), b = cimag(z), s = sin(0.5 * b);
     if (b == 0) return cb_complex(expm1(a), b);
     if (!isfinite_c128(z) || a > 40) return cexp(z) - 1;
     return cb_complex(expm1(a) * cos(b) - 2 * s * s, exp(a) * sin(b));
 }
-static inline cb_complex128 log_c128(cb_complex128 z) { return clog(z); }
-static inline cb_complex128 log2_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 log_c128(cb_complex128 z) { return clog(z); }
+CB_CMATH cb_complex128 log2_c128(cb_complex128 z) {
     cb_complex128 w = clog(z);
     return cb_complex(1.44269504088896340736 * creal(w), 1.44269504088896340736 * cimag(w));
 }
-static inline cb_complex128 log10_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 log10_c128(cb_complex128 z) {
     cb_complex128 w = clog(z);
     return cb_complex(0.43429448190325182765 * creal(w), 0.43429448190325182765 * cimag(w));
 }
 /* |1 + z|^2 - 1 = a (2 + a) + b^2 for small z, where 1 + z would drop digits */
-static inline cb_complex128 log1p_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 log1p_c128(cb_complex128 z) {
     double a = creal(z), b = cimag(z);
     double re = fabs(a) < 0.5 && fabs(b) < 0.5 ? 0.5 * log1p(a * (2 + a) + b * b) : log(hypot(1 + a, b));
     return cb_complex(re, atan2(b, 1 + a));
 }
 /* the exponential that does not overflow */
-static inline cb_complex128 sigmoid_c128(cb_complex128 z) {
+CB_CMATH cb_complex128 sigmoid_c128(cb_complex128 z) {
     int negative = creal(z) < 0;
     cb_complex128 e = cexp(negative ? z : -z), one = cb_complex(1, 0);
     return div_c128(negative ? e : one, one + e);
 }
 /* exp(y log x); 0^0 = 1, and 0^y = 0 where the real part of y is positive */
-static inline cb_complex128 pow_c128(cb_complex128 x, cb_complex128 y) {
+CB_CMATH cb_complex128 pow_c128(cb_complex128 x, cb_complex128 y) {
     if (creal(y) == 0 && cimag(y) == 0) return cb_complex(1, 0);
     if (creal(x) == 0 && cimag(x) == 0 && creal(y) > 0) return cb_complex(0, 0);
     return cpow(x, y);
@@ -132,7 +137,7 @@ static inline cb_complex128 pow_c128(cb_complex128 x, cb_complex128 y) {
 
 /* ---- trigonometric and hyperbolic ---- */
 #define CB_COMPLEX_LIBM(f) \
-    static inline cb_complex128 f##_c128(cb_complex128 z) { return c##f(z); }
+    CB_CMATH cb_complex128 f##_c128(cb_complex128 z) { return c##f(z); }
 CB_COMPLEX_LIBM(sin)
 CB_COMPLEX_LIBM(cos)
 CB_COMPLEX_LIBM(tan)
@@ -148,7 +153,7 @@ CB_COMPLEX_LIBM(atanh)
 
 /* ---- complex64 ---- */
 #define CB_COMPLEX_NARROW(f) \
-    static inline cb_complex64 f##_c64(cb_complex64 z) { return (cb_complex64)f##_c128((cb_complex128)z); }
+    CB_CMATH cb_complex64 f##_c64(cb_complex64 z) { return (cb_complex64)f##_c128((cb_complex128)z); }
 CB_COMPLEX_NARROW(conj)
 CB_COMPLEX_NARROW(sgn)
 CB_COMPLEX_NARROW(reciprocal)
@@ -173,10 +178,10 @@ CB_COMPLEX_NARROW(tanh)
 CB_COMPLEX_NARROW(asinh)
 CB_COMPLEX_NARROW(acosh)
 CB_COMPLEX_NARROW(atanh)
-static inline cb_complex64 div_c64(cb_complex64 x, cb_complex64 y) {
+CB_CMATH cb_complex64 div_c64(cb_complex64 x, cb_complex64 y) {
     return (cb_complex64)div_c128((cb_complex128)x, (cb_complex128)y);
 }
-static inline cb_complex64 pow_c64(cb_complex64 x, cb_complex64 y) {
+CB_CMATH cb_complex64 pow_c64(cb_complex64 x, cb_complex64 y) {
     return (cb_complex64)pow_c128((cb_complex128)x, (cb_complex128)y);
 }
 

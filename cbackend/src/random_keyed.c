@@ -3,6 +3,7 @@
  * A lane's numbers depend on its key alone, whatever the other lanes, the threads or the strides. Keys are
  * read on the host, where new ones are made too; draws are made on the key's device. */
 #include "random.h"
+#include "record.h"
 #include "samplers.h"
 
 enum { SAMPLER_GRAIN = 256 };
@@ -82,7 +83,7 @@ cb_tensor *cb_key_fold(cb_tensor *key, cb_tensor *data) {
     int64_t shape[CB_MAX_NDIM];
     int ndim;
     if (cb_broadcast_shapes("fold_in", 2, (cb_tensor *[]){key, data}, &ndim, shape)) return NULL;
-    if (cb_is_meta(key) || cb_is_meta(data)) return cb_empty(CB_U32, CB_META, ndim, shape);
+    if (cb_is_meta(key) || cb_is_meta(data)) return cb_empty(CB_U32, cb_is_meta(key) ? key->device : data->device, ndim, shape);
     cb_tensor *out = cb_empty(CB_U32, CB_CPU, ndim, shape);
     if (!out || !out->numel) return delivered(out, key->device);
     cb_tensor *keys = on_host(key, CB_U32, ndim, shape);
@@ -169,7 +170,7 @@ static cb_tensor *sampled(const char *op, double (*sample)(cb_stream *, const do
     for (int d = 0; d < lead; d++) lanes *= shape[d];
     bool meta = cb_is_meta(key);
     for (int k = 0; k < n; k++) meta |= cb_is_meta(parameters[k]);
-    if (meta) return cb_empty(dtype, CB_META, ndim, shape);
+    if (meta) return cb_empty(dtype, cb_meta_for(key->device), ndim, shape);
     cb_tensor *out = cb_empty(CB_F64, CB_CPU, ndim, shape);
     if (out && out->numel) {
         sampling s = {.sample = sample, .n = n, .each = out->numel / lanes, .out = out->data};

@@ -13,8 +13,9 @@ int cb_wrap_dim(const char *op, int64_t dim, int ndim) {
 int cb_common_device(const char *op, int n, cb_tensor *const *xs) {
     int device = -1;
     if (cb_is_recording()) /* constants, which have memory, meet tensors that have none yet */
-        for (int i = 0; i < n; i++)
-            if (cb_is_meta(xs[i])) return xs[i]->device;
+        for (int pass = 0; pass < 2; pass++)
+            for (int i = 0; i < n; i++)
+                if (cb_is_meta(xs[i]) && (pass || xs[i]->ndim)) return xs[i]->device;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < n; i++) {
             bool number = xs[i]->ndim == 0 && xs[i]->device == CB_CPU;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "internal.h"
+#include "record.h"
 
 enum { SMALL_NDIM = 6, RECYCLED_MAX = 256 };
 
@@ -209,7 +210,7 @@ cb_tensor *cb_empty_like(cb_tensor *x, int dtype, int device) {
 
 cb_tensor *cb_as_meta(cb_tensor *x) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "as_meta: no tensor");
-    cb_tensor *y = cb_empty(x->dtype, CB_META, x->ndim, x->shape);
+    cb_tensor *y = cb_empty(x->dtype, cb_meta_for(x->device), x->ndim, x->shape);
     if (!y) return NULL;
     memcpy(y->strides, x->strides, (size_t)x->ndim * sizeof *x->strides);
     y->flags = x->flags & ~CB_FLAG_READONLY;

@@ -325,7 +325,8 @@ def pin_memory(x: Tensor) -> Tensor:
 
     if not cuda.is_available():
         return x
-    return wrap(lib.cb_pin_memory(x.detach().cpu()._memory("pin_memory")))
+    near = x.detach().cpu()
+    return wrap(lib.cb_pin_memory(near._memory("pin_memory")))
 
 
 def is_pinned(x: Tensor) -> bool:

@@ -383,11 +383,11 @@ class _Static:
 
 
 def _kind(x: Any) -> Any:
-    """What a program depends on: of tensors dtype, shape and strides, of other things the value."""
+    """What a program depends on: of tensors dtype, shape, strides and device, of other things the value."""
     if isinstance(x, Tensor):
         v = x._memory("compile")
         strides = None if v.flags & 2 else tuple(v.strides[i] for i in range(v.ndim))
-        return (v.dtype, x._shape, strides)
+        return (v.dtype, x._shape, strides, v.device)
     return (type(x), x) if not isinstance(x, _Static) else x
 
 

@@ -89,7 +89,8 @@ def _unchanged(e: Equation) -> Var | None:
 
 def _like(x: Var, e: Equation) -> bool:
     y = e.outputs[0]
-    return x.shape == y.shape and x.code == y.code and not x.meta._v.flags & 1
+    same = x.shape == y.shape and x.code == y.code and x.meta._v.device == y.meta._v.device
+    return same and not x.meta._v.flags & 1
 
 
 def _is_number(v: Var, wanted: float) -> bool:

@@ -36,10 +36,9 @@ _address = "uintptr_t"
 class StageValue(TracerValue):
     """A value of a StageTrace."""
 
-    place = lib.CB_CPU
-
     def __init__(self, trace: StageTrace, var: Var):
         self.trace, self.var = trace, var
+        self.place = var.meta._v.device >> 8  # kept there by the core: cb_meta_for
         self.seq = next_sequence()
 
     @property
@@ -128,7 +127,8 @@ class StageTrace(Trace):
     def cotangent(self, like: Tensor) -> Tensor:
         """A tracer for a gradient that the backward pass will bring, contiguous."""
         shape = like._shape
-        meta = wrap(lib.cb_empty(like._concrete.dtype, lib.CB_META, len(shape), shape))
+        place = lib.CB_META | like._place << 8
+        meta = wrap(lib.cb_empty(like._concrete.dtype, place, len(shape), shape))
         self.inputs.append(Var(meta))
         return traced(StageValue(self, self.inputs[-1]))
 

@@ -9,8 +9,8 @@ import pytest
 
 import functorch_like as ft
 import nn
-from functorch_like import cuda
-from functorch_like.errors import DeviceError, OutOfMemoryError
+from functorch_like import cuda, memory, testing
+from functorch_like.errors import DeviceError, LinAlgError, OutOfMemoryError
 
 
 @pytest.fixture
@@ -77,18 +77,18 @@ def test_moving():
 def test_factories_make_what_the_cpu_makes(make):
     x = make(device="cuda")
     assert x.is_cuda
-    ft.testing.assert_close(x.cpu(), make())
+    testing.assert_close(x.cpu(), make())
 
 
 def test_generators_count_alike():
     g, h = ft.Generator(device="cuda").manual_seed(5), ft.Generator().manual_seed(5)
     for _ in range(2):
         a, b = ft.rand(7, generator=g, device="cuda"), ft.rand(7, generator=h)
-        ft.testing.assert_close(a.cpu(), b)
+        testing.assert_close(a.cpu(), b)
     cuda.manual_seed_all(11)
     a = ft.randn(4, device="cuda")
     ft.manual_seed(11)
-    ft.testing.assert_close(a.cpu(), ft.randn(4))
+    testing.assert_close(a.cpu(), ft.randn(4))
 
 
 def test_devices_do_not_mix():
@@ -131,7 +131,7 @@ def test_tape_and_transforms():
     expected = np.cos(np.arange(4)) * np.arange(4) + np.sin(np.arange(4))
     np.testing.assert_allclose(x.grad.cpu().numpy(), expected, rtol=1e-5, atol=1e-6)
     h = ft.hessian(lambda v: (v**3).sum())(x.detach())
-    ft.testing.assert_close(h.cpu(), ft.diag(6 * ft.arange(4.0)))
+    testing.assert_close(h.cpu(), ft.diag(6 * ft.arange(4.0)))
 
 
 def test_training_gives_the_cpus_losses():
@@ -162,9 +162,11 @@ def test_linalg_on_the_host():
     for f in (ft.linalg.inv, ft.linalg.cholesky, ft.linalg.det, ft.linalg.eigvalsh):
         y = f(c)
         assert y.is_cuda
-        ft.testing.assert_close(y.cpu(), f(a))
-    ft.testing.assert_close(ft.linalg.solve(c, c[..., :1]).cpu(), ft.linalg.solve(a, a[..., :1]))
-    with pytest.raises(ft.errors.LinAlgError):
+        testing.assert_close(y.cpu(), f(a))
+    testing.assert_close(
+        ft.linalg.solve(c, c[..., :1]).cpu(), ft.linalg.solve(a, a[..., :1])
+    )
+    with pytest.raises(LinAlgError):
         ft.linalg.cholesky(-c)
 
 
@@ -224,7 +226,7 @@ def test_memory_statistics():
     free, total = cuda.mem_get_info()
     assert 0 < free <= total
     assert cuda.memory_stats()["allocated_bytes.all.current"] == before
-    assert ft.memory.memory_allocated("cuda") == before
+    assert memory.memory_allocated("cuda") == before
 
 
 def test_out_of_memory_is_an_error(emulated):
@@ -245,3 +247,68 @@ def test_module_moves():
     assert m.weight.is_cuda
     assert m(ft.ones(1, 2, device="cuda")).is_cuda
     assert m.cpu().weight.is_cpu
+
+
+def test_compiled_functions_run_where_their_arguments_lie():
+    @ft.compile
+    def f(x, y):
+        z = ft.tanh(x * y + 1).exp()
+        return (z * 2).sum(0), z.softmax(-1) + ft.ones(4, device=x.device)
+
+    x, y = ft.randn(3, 4), ft.randn(4)
+    expected = f(x, y)
+    for _ in range(2):
+        got = f(x.cuda(), y.cuda())
+        for g, e in zip(got, expected, strict=True):
+            assert g.is_cuda
+            testing.assert_close(g.cpu(), e)
+    assert f(x, y)[0].is_cpu
+
+
+def test_a_compiled_training_step_is_the_eager_one():
+    def losses(compiled):
+        ft.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.1), nn.Linear(8, 1)).cuda()
+        optimizer = nn.optim.Adam(model.parameters(), lr=1e-2)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = ((model(x) - y) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = ft.compile(step) if compiled else step
+        x, y = ft.randn(16, 4, device="cuda"), ft.randn(16, 1, device="cuda")
+        return [run(x, y).item() for _ in range(3)]
+
+    np.testing.assert_allclose(losses(True), losses(False), rtol=1e-5)
+
+
+def test_moving_inside_of_a_compiled_function():
+    f = ft.compile(lambda x: (x.cuda() + 1).cpu() * 2)
+    assert f(ft.ones(3)).tolist() == [4.0] * 3
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, y: ft.tanh(x * y + 1).exp() * 2 - x,
+        lambda x, y: (ft.where(x > 0, x * y, y - x), (x * 2).sigmoid()),
+        lambda x, y: (x.t() * y.unsqueeze(1)).exp() + 1,
+        lambda x, y: (x.double() * y + 1).tanh() * 2,
+        lambda x, y: ((x * 10).long() * 3 + 2) * 2,
+        lambda x, y: ft.lgamma(x.abs() + 1) * 2 + y,
+        lambda x, y: ((x > 0) & (y > 0)).float() * x + 1,
+        lambda x, y: (x + 1j * y) * 2 + 1,
+        lambda x, y: x.clamp(min=-0.5, max=0.5) * y.pow(2) + x / y,
+    ],
+)
+def test_fused_chains(f):
+    x, y = ft.randn(33, 65), ft.randn(65)
+    got, expected = ft.compile(f)(x.cuda(), y.cuda()), f(x, y)
+    if not isinstance(got, tuple):
+        got, expected = (got,), (expected,)
+    for g, e in zip(got, expected, strict=True):
+        assert g.is_cuda
+        testing.assert_close(g.cpu(), e, rtol=2e-5, atol=2e-5, equal_nan=True)
