@@ -95,7 +95,9 @@ class Bernoulli(_Trials):
         return softplus(self.logits) - self.probs * self.logits
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        values = arange(2, dtype=self._given.dtype, device=self._given.device).reshape((2,) + (1,) * len(self.batch_shape))
+        values = arange(2, dtype=self._given.dtype, device=self._given.device).reshape(
+            (2,) + (1,) * len(self.batch_shape)
+        )
         return values.expand((2, *self.batch_shape)) if expand else values
 
 
@@ -373,7 +375,9 @@ class OneHotCategorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         n = self.event_shape[0]
-        values = eye(n, dtype=self.probs.dtype, device=self.probs.device).reshape((n,) + (1,) * len(self.batch_shape) + (n,))
+        values = eye(n, dtype=self.probs.dtype, device=self.probs.device).reshape(
+            (n,) + (1,) * len(self.batch_shape) + (n,)
+        )
         return values.expand((n, *self.batch_shape, n)) if expand else values
 
     def expand(self, batch_shape: Any) -> OneHotCategorical:

@@ -13,7 +13,11 @@ from functorch_like.op import TABLE
 from functorch_like.testing import assert_close, kinds_of, samples_of, tolerance_of
 
 KINDS = {"bool": ft.bool_, "int": ft.int64, "float": ft.float64, "complex": ft.complex128}
-NARROW = {"int": (ft.int32, ft.uint8), "float": (ft.float32, ft.bfloat16), "complex": (ft.complex64,)}
+NARROW = {
+    "int": (ft.int32, ft.uint8),
+    "float": (ft.float32, ft.bfloat16),
+    "complex": (ft.complex64,),
+}
 NAMES = sorted(TABLE)
 FIXED = [n for n in NAMES if not TABLE[n].random]
 # what these are asked to make is on the CPU, or their results are memory
@@ -93,7 +97,7 @@ def test_narrow_dtypes(name):
 
 
 def restricted(op, args, params):
-    """The op as a function of its floating operands, those operands, and weights for its outputs."""
+    """The op as a function of its floating operands, and those operands."""
     at = [i for i, a in enumerate(args) if a.dtype.is_inexact]
 
     def function(*values):
@@ -105,7 +109,9 @@ def restricted(op, args, params):
     return function, [args[i] for i in at]
 
 
-@pytest.mark.parametrize("name", [n for n in FIXED if TABLE[n].differentiable and n not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "name", [n for n in FIXED if TABLE[n].differentiable and n not in ELSEWHERE]
+)
 def test_derivatives(name):
     op = TABLE[name]
     for kind in kinds_of(op):
