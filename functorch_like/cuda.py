@@ -303,7 +303,10 @@ def set_stream(stream: Stream | None) -> None:
 
 
 class stream:
-    """Makes a stream, and its device, current for the length of a `with` block; None changes nothing."""
+    """Makes a stream, and its device, current for the length of a `with` block.
+
+    None changes nothing.
+    """
 
     def __init__(self, stream: Stream | None):
         self.stream = stream

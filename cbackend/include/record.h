@@ -20,8 +20,9 @@ typedef union cb_word {
 
 extern int cb_recorders; /* recording threads and profilers: the one thing calls outside pay for */
 int cb_is_recording(void);
-/* The device of a tensor without memory that stands for one on `device`: while a program is made, meta tensors
- * keep above their low byte where the values will be (0: on the CPU, as ordinary meta tensors have it). */
+/* The device of a tensor without memory that stands for one on `device`: while a program is made, meta
+ * tensors keep above their low byte where the values will be (0: on the CPU, as ordinary meta tensors have
+ * it). */
 static inline int cb_meta_for(int device) {
     return (device & 255) == CB_META ? device : CB_META | device << 8;
 }

@@ -1,5 +1,5 @@
-/* Complex functions for every C(f) in ops.def: <f>_c64 and <f>_c128, through C11's <complex.h>, or in the C++ of
- * CUDA kernels through what cuda/vcomplex_device.h puts in its place.
+/* Complex functions for every C(f) in ops.def: <f>_c64 and <f>_c128, through C11's <complex.h>, or in the C++
+ * of CUDA kernels through what cuda/vcomplex_device.h puts in its place.
  *
  * The types cb_complex64 and cb_complex128 are internal.h's. complex64 computes in double throughout:
  * nothing overflows on the way and the result is good to half an ulp, and these functions are not vector
@@ -30,12 +30,8 @@ CB_CMATH cb_complex128 cb_complex(double re, double im) {
 /* ---- real results ---- */
 CB_CMATH double abs_c128(cb_complex128 z) { return hypot(creal(z), cimag(z)); }
 CB_CMATH double angle_c128(cb_complex128 z) { return atan2(cimag(z), creal(z)); }
-CB_CMATH int isinf_c128(cb_complex128 z) {
-    return fabs(creal(z)) == INFINITY || fabs(cimag(z)) == INFINITY;
-}
-CB_CMATH int isfinite_c128(cb_complex128 z) {
-    return fabs(creal(z)) < INFINITY && fabs(cimag(z)) < INFINITY;
-}
+CB_CMATH int isinf_c128(cb_complex128 z) { return fabs(creal(z)) == INFINITY || fabs(cimag(z)) == INFINITY; }
+CB_CMATH int isfinite_c128(cb_complex128 z) { return fabs(creal(z)) < INFINITY && fabs(cimag(z)) < INFINITY; }
 CB_CMATH float abs_c64(cb_complex64 z) {
     double re = crealf(z), im = cimagf(z); /* the squares fit double: no scaling needed */
     double r = sqrt(re * re + im * im);

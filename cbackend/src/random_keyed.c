@@ -83,7 +83,8 @@ cb_tensor *cb_key_fold(cb_tensor *key, cb_tensor *data) {
     int64_t shape[CB_MAX_NDIM];
     int ndim;
     if (cb_broadcast_shapes("fold_in", 2, (cb_tensor *[]){key, data}, &ndim, shape)) return NULL;
-    if (cb_is_meta(key) || cb_is_meta(data)) return cb_empty(CB_U32, cb_is_meta(key) ? key->device : data->device, ndim, shape);
+    if (cb_is_meta(key) || cb_is_meta(data))
+        return cb_empty(CB_U32, cb_is_meta(key) ? key->device : data->device, ndim, shape);
     cb_tensor *out = cb_empty(CB_U32, CB_CPU, ndim, shape);
     if (!out || !out->numel) return delivered(out, key->device);
     cb_tensor *keys = on_host(key, CB_U32, ndim, shape);

@@ -383,7 +383,7 @@ class _Static:
 
 
 def _kind(x: Any) -> Any:
-    """What a program depends on: of tensors dtype, shape, strides and device, of other things the value."""
+    """What a program depends on: dtype, shape, strides and device of tensors, values of others."""
     if isinstance(x, Tensor):
         v = x._memory("compile")
         strides = None if v.flags & 2 else tuple(v.strides[i] for i in range(v.ndim))

@@ -163,9 +163,7 @@ def test_linalg_on_the_host():
         y = f(c)
         assert y.is_cuda
         testing.assert_close(y.cpu(), f(a))
-    testing.assert_close(
-        ft.linalg.solve(c, c[..., :1]).cpu(), ft.linalg.solve(a, a[..., :1])
-    )
+    testing.assert_close(ft.linalg.solve(c, c[..., :1]).cpu(), ft.linalg.solve(a, a[..., :1]))
     with pytest.raises(LinAlgError):
         ft.linalg.cholesky(-c)
 

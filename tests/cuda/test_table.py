@@ -97,7 +97,7 @@ def test_narrow_dtypes(name):
 
 
 def restricted(op, args, params):
-    """The op as a function of its floating operands, those operands, and weights for its outputs."""
+    """The op as a function of its floating operands, and those operands."""
     at = [i for i, a in enumerate(args) if a.dtype.is_inexact]
 
     def function(*values):
