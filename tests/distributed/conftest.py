@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-def launch(program, nproc, *args, options=(), timeout=120):
+def launch(program, nproc, *args, options=(), timeout=300):
     """The finished process of a program of this folder on nproc ranks."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS}"}
     environment.pop("PYTEST_CURRENT_TEST", None)
