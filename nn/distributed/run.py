@@ -88,6 +88,8 @@ def environment(folder: str, nproc: int, restarts: int, threads: int | None) -> 
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     }
+    # seconds between SIGTERM and SIGKILL, for the other ranks to say why they stop
+    found.setdefault("PRTE_MCA_odls_base_sigkill_timeout", "5")
     if nproc >= (os.cpu_count() or 1):
         found.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
     if threads is not None:
