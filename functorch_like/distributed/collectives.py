@@ -25,8 +25,10 @@ from ..errors import DTypeError, ShapeError, TraceError, message
 from ..op import Op, concretely, dispatch, wrap
 from ..ops.family import number
 from ..ops.join import cat
+from ..staging.stage import current_stage
 from ..tensor import Tensor, wrap_dim
 from . import transport
+from .programs import enter
 from .transport import buffer, described, empty, on_host
 from .world import Group, world
 
@@ -48,9 +50,12 @@ def _moved(
     run: Callable[[Any, Tensor, Tensor], None],
     courier: bool = False,
     detail: str = "",
+    any_rows: bool = False,
 ) -> Any:
     """The handle of a result that run(communicator, source, target) fills.
 
+    Args:
+      any_rows: dimension 0 may differ between the ranks.
     Raises:
       CollectiveError: the ranks do not agree. TraceError: while staging.
     """
@@ -66,7 +71,8 @@ def _moved(
             )
         if x._v.device & 255 == lib.CB_META:
             return lib.cb_empty(x._v.dtype, x._v.device, len(shape), list(shape))
-        what = f"{op} {detail}{described(x)}"
+        of = f"{x.dtype}[*, {str(list(x._shape[1:]))[1:]}" if any_rows else described(x)
+        what = f"{op} {detail}{of}"
         source = on_host(x)
         if group.size == 1 and tuple(shape) == x._shape:
             return lib.cb_clone(x._v)
@@ -110,7 +116,7 @@ def _linear(
     batched: Callable[..., Tensor],
 ) -> None:
     """Enters a linear collective: its kernel, its transpose and how it treats a mapped tensor."""
-    _OPS[name] = Op(
+    op = Op(
         f"distributed_{name}",
         kernel,
         vjp=lambda ct, _out, x_spec, **params: (transpose(ct, **params),),
@@ -118,6 +124,7 @@ def _linear(
         batch=lambda _size, _batched, x, **params: batched(x, **params),
         registered=False,
     )
+    _OPS[name] = enter(op, kernel)
 
 
 def _rows_first(name: str) -> Callable[..., Tensor]:
@@ -163,7 +170,7 @@ def _others(x: Tensor, group: Group) -> Tensor:
 
 def _nonlinear(name: str, weight: Callable[[Tensor, Tensor, Group], Tensor]) -> None:
     """Enters a reduction whose derivative by this rank's tensor is an elementwise weight."""
-    _OPS[name] = Op(
+    entry = Op(
         f"distributed_{name}",
         _reduce_kernel,
         vjp=lambda ct, out, x, *, group, op: (
@@ -175,6 +182,7 @@ def _nonlinear(name: str, weight: Callable[[Tensor, Tensor, Group], Tensor]) -> 
         batch=lambda _size, _batched, x, *, group, op: all_reduce(x, op, group),
         registered=False,
     )
+    _OPS[name] = enter(entry, _reduce_kernel)
 
 
 _nonlinear("max", _shares)
@@ -504,33 +512,23 @@ def _exchange_kernel(
     group: Group,
     sent: tuple[int, ...],
     received: tuple[int, ...],
+    equal: bool,
     courier: bool = False,
 ) -> Any:
     def run(comm: Any, source: Tensor, target: Tensor) -> None:
         comm.Alltoallv(transport.rows(source, list(sent)), transport.rows(target, list(received)))
 
-    rest = x._shape[1:]
-    # how many rows each rank has may differ: the meeting compares what must agree
-    with concretely() as staged:
-        if not staged and x._v.device == lib.CB_CPU:
-            group.meet(f"all_to_all {x.dtype}[*, {', '.join(map(str, rest))}]", courier)
-    shape = (sum(received), *rest)
-    if group.size == 1:
-        return lib.cb_clone(x._v)
-    source = on_host(x)
-    target = empty(source, shape)
-    with _timed(f"all_to_all {described(x)}"):
-        run(group.comm(courier), source, target)
-    if x._v.device != lib.CB_CPU:
-        target = target.to(x.device)
-    return lib.cb_retain(target._v)
+    shape = (sum(received), *x._shape[1:])
+    return _moved("all_to_all", x, shape, group, run, courier, any_rows=not equal)
 
 
 _linear(
     "all_to_all",
     _exchange_kernel,
-    lambda ct, *, group, sent, received: dispatch(
-        _OPS["all_to_all"], (ct,), {"group": group, "sent": received, "received": sent}
+    lambda ct, *, group, sent, received, equal: dispatch(
+        _OPS["all_to_all"],
+        (ct,),
+        {"group": group, "sent": received, "received": sent, "equal": equal},
     ),
     _rows_first("all_to_all"),
 )
@@ -561,6 +559,7 @@ def all_to_all(
       tensor([1., 2.])
     """
     x, group = _checked("all_to_all", x, group)
+    by_default = input_splits is None
     if input_splits is None:
         _check_parts("all_to_all", x, 0, group)
         input_splits = [x._shape[0] // group.size] * group.size
@@ -568,14 +567,31 @@ def all_to_all(
     if len(sent) != group.size or min(sent) < 0 or not x.ndim or sum(sent) != x._shape[0]:
         wanted = f"{group.size} input_splits with the sum of the rows"
         raise ShapeError(message("all_to_all", wanted, f"{list(sent)} and {list(x._shape)}"))
+    equal = by_default and output_splits is None
+    coming = sent if equal else _exchanged(x, sent, output_splits, group)
+    params = {"group": group, "sent": sent, "received": coming, "equal": equal}
+    return _start("all_to_all", _exchange_kernel, x, params, async_op)
+
+
+def _exchanged(
+    x: Tensor, sent: tuple[int, ...], output_splits: Sequence[int] | None, group: Group
+) -> tuple[int, ...]:
+    """How many rows come from each rank, as the ranks tell each other."""
+    if current_stage() is not None:
+        raise TraceError(
+            message(
+                "all_to_all",
+                "equal parts in a compiled function",
+                "input_splits",
+                "What ranks send each other there must not depend on values.",
+            )
+        )
     coming = exchange_counts(sent, group)
+    wrong = ""
     if output_splits is not None and tuple(output_splits) != coming:
         wrong = f"{list(output_splits)} where {list(coming)} come"
-    else:
-        wrong = ""
     _agree(wrong, group)
-    params = {"group": group, "sent": sent, "received": coming}
-    return _start("all_to_all", _exchange_kernel, x, params, async_op)
+    return coming
 
 
 def exchange_counts(sent: Sequence[int], group: Group) -> tuple[int, ...]:

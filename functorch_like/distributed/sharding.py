@@ -20,6 +20,7 @@ from ..ops.creation import zeros
 from ..ops.join import cat
 from ..tensor import Tensor
 from .collectives import _gather_all_kernel, _reduce_kernel, all_gather, reduce_scatter
+from .programs import enter
 from .world import Group, world
 
 _copy = Op(
@@ -30,14 +31,21 @@ _copy = Op(
     batch=lambda _size, _batched, x, group: copy_to_ranks(x, group),
     registered=False,
 )
+
+
+def _sum_kernel(x: Tensor, *, group: Group) -> Any:
+    return _reduce_kernel(x, group=group, op="sum")
+
+
 _add = Op(
     "reduce_from_ranks",
-    lambda x, group: _reduce_kernel(x, group=group, op="sum"),
+    _sum_kernel,
     vjp=lambda ct, _out, _x, group: (copy_to_ranks(ct, group),),
     jvp=lambda tangents, _out, _x, group: reduce_from_ranks(tangents[0], group),
     batch=lambda _size, _batched, x, group: reduce_from_ranks(x, group),
     registered=False,
 )
+enter(_add, _sum_kernel)
 
 
 def copy_to_ranks(x: Tensor, group: Group | None = None) -> Tensor:
@@ -103,6 +111,7 @@ gather_parameters_op = Op(
     batch=lambda _size, _batched, x, group, ahead: all_gather(x, 1, group),
     registered=False,
 )
+enter(gather_parameters_op, _fetch)
 
 
 def gather_parameters(shard: Tensor, group: Group, ahead: Any = None) -> Tensor:

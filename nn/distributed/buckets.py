@@ -133,10 +133,10 @@ class Reducer:
         if i in self._ready_ones:
             return
         self._ready_ones.add(i)
-        if self.arrived is not None:
-            self.arrived.append(i)
         if staging.current_stage() is not None:
             return
+        if self.arrived is not None:
+            self.arrived.append(i)
         bucket, k = self._home[i]
         self._fill(bucket, k, self.params[i].grad)
         bucket.waiting -= 1

@@ -20,13 +20,12 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Sequence
 from typing import IO, Any
 
 from functorch_like.distributed.ending import fate
 
-# what Open MPI's mpiexec and MPICH's say of a rank that ended
+# what Open MPI's mpiexec says of a rank that ended
 _DIED = [
     re.compile(r"process rank (\d+) with PID \d+ .*? exited on\s+signal (\d+)", re.S),
     re.compile(r"Process name: \[[^\]]*,(\d+)\]\s+Exit code:\s+(\d+)", re.S),
@@ -89,6 +88,8 @@ def environment(folder: str, nproc: int, restarts: int, threads: int | None) -> 
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     }
+    # seconds between SIGTERM and SIGKILL, for the other ranks to say why they stop
+    found.setdefault("PRTE_MCA_odls_base_sigkill_timeout", "5")
     if nproc >= (os.cpu_count() or 1):
         found.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
     if threads is not None:
@@ -97,23 +98,32 @@ def environment(folder: str, nproc: int, restarts: int, threads: int | None) -> 
 
 
 class _Copied:
-    """Passes a stream on line by line and keeps its last lines."""
+    """Passes a stream on as it comes and keeps its end."""
 
-    def __init__(self, stream: IO[str], into: Any):
-        self.last: deque[str] = deque(maxlen=400)
-        self.stream, self.into = stream, into
+    def __init__(self, stream: IO[bytes], into: Any):
+        self.end = b""
+        self.stream, self.into = stream, getattr(into, "buffer", None)
         self.thread = threading.Thread(target=self._copy, daemon=True)
         self.thread.start()
 
     def _copy(self) -> None:
-        for line in self.stream:
-            self.last.append(line)
-            self.into.write(line)
-            self.into.flush()
+        while some := os.read(self.stream.fileno(), 1 << 16):
+            self.end = (self.end + some)[-(1 << 16) :]
+            if self.into is not None:
+                self.into.write(some)
+                self.into.flush()
+
+    def text(self) -> str:
+        """What came last, once the stream is closed."""
+        self.thread.join(timeout=5.0)
+        return self.end.decode(errors="replace")
 
 
 def died(text: str) -> tuple[int, str] | None:
-    """The first rank that ended, and how, from what mpiexec says; None if it does not say."""
+    """The first rank that ended, and how, from what Open MPI's mpiexec says; None if it does not.
+
+    MPICH's names any of those that it ended itself.
+    """
     match = _DIED[0].search(text)
     if match:
         number = int(match[2])
@@ -158,10 +168,10 @@ def _run_in(run_folder: str, mpiexec: str, options: argparse.Namespace) -> int:
                     **environment(folder, nproc, restarts, options.threads),
                     "FL_RUN_FOLDER": run_folder,
                 },
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
             )
+            shown = _Copied(process.stdout, sys.stdout)  # type: ignore[arg-type]
             errors = _Copied(process.stderr, sys.stderr)  # type: ignore[arg-type]
             try:
                 status = process.wait()
@@ -169,10 +179,10 @@ def _run_in(run_folder: str, mpiexec: str, options: argparse.Namespace) -> int:
                 process.terminate()
                 process.wait()
                 return 130
-            errors.thread.join(timeout=5.0)
+            said = errors.text() + shown.text()
             if status == 0:
                 return 0
-            failure = _failure(folder, "".join(errors.last))
+            failure = _failure(folder, said)
         left = nproc - 1
         print(f"nn.distributed.run: {failure}", file=sys.stderr)
         if restarts == options.max_restarts:

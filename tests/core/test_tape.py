@@ -879,3 +879,53 @@ def test_retained_grad_of_a_tensor_written_later():
     x.mul_(3)
     x.sum().backward()
     assert x.grad.tolist() == [1, 1] and w.grad.tolist() == [3, 3]
+
+
+def test_post_accumulate_hooks_run_while_backward_does():
+    seen = []
+    first, second, shared = leaf(2.0), leaf(3.0), leaf(5.0)
+    for name, x in (("first", first), ("second", second), ("shared", shared)):
+        x.register_post_accumulate_grad_hook(lambda t, n=name: seen.append((n, t.grad.item())))
+    hidden = (first * shared).exp()
+    hidden.register_hook(lambda g: seen.append("hidden"))
+    (hidden * second * shared).sum().backward()
+    e = float(np.exp(10.0))
+    assert [s if isinstance(s, str) else s[0] for s in seen] == [
+        "second",
+        "hidden",
+        "first",
+        "shared",
+    ]
+    assert seen[0][1] == pytest.approx(5 * e) and seen[2][1] == pytest.approx(75 * e)
+    assert seen[3][1] == pytest.approx(3 * e + 15 * 2 * e)
+
+
+def test_early_hooks_see_all_that_a_leaf_gets():
+    x = leaf(1.0, 2.0)
+    seen = []
+    x.register_hook(lambda g: g * 10)
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.tolist()))
+    a, b = (x * 3).split(1)
+    (a * b + x.sum() + x[:1]).sum().backward()
+    assert seen == [[200.0, 100.0]] and x.grad.tolist() == [200.0, 100.0]
+    (x * x.detach()).sum().backward()
+    assert seen[1] == [210.0, 120.0]
+    x.backward(ft.ones(2, dtype=ft.float64))
+    assert seen[2] == [220.0, 130.0]
+
+
+def test_callbacks_at_the_end_of_backward():
+    seen = []
+    x, y = leaf(1.0), leaf(1.0)
+
+    def hook(t):
+        autograd.queue_callback(lambda: seen.append("end"))
+        seen.append("hook")
+
+    x.register_post_accumulate_grad_hook(hook)
+    (x * y).sum().backward()
+    assert seen == ["hook", "end"] and y.grad.item() == 1.0
+    with pytest.raises(autograd.GradError, match="running backward"):
+        autograd.queue_callback(print)
+    ft.compile(lambda: (x * y).sum().backward())()
+    assert seen == ["hook", "end"] * 2

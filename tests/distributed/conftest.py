@@ -5,12 +5,14 @@ A program's functions `check_*` run on every rank; one launch serves all tests o
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-def launch(program, nproc, *args, options=(), timeout=120):
+def launch(program, nproc, *args, options=(), timeout=300):
     """The finished process of a program of this folder on nproc ranks."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS}"}
     environment.pop("PYTEST_CURRENT_TEST", None)
@@ -54,7 +56,19 @@ def _launch():
 
 @functools.cache
 def results(program, nproc):
-    """{check: error text or ""} of all checks of a program, the ranks' errors together."""
+    """({check: error text or ""}, output): the ranks' errors together; one launch for all tests."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return _results(program, nproc)
+    path = Path(tempfile.gettempdir(), f"fl-{run}-{program}-{nproc}.json")
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.write_text(json.dumps(_results(program, nproc)))
+        return tuple(json.loads(path.read_text()))
+
+
+def _results(program, nproc):
     done = launch(program, nproc)
     found = {}
     for line in done.stdout.splitlines():

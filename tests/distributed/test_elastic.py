@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory):
         [sys.executable, str(PROGRAMS / "elastic.py"), "none", "0", str(folder)],
         env={"PYTHONPATH": f"{PROGRAMS.parents[2]}:{PROGRAMS}", "PATH": ""},
         check=True,
-        timeout=120,
+        timeout=300,
     )
     return losses(folder)[0]
 

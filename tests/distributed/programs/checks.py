@@ -11,7 +11,7 @@ D = ft.distributed
 
 
 def run(names, only=None):
-    group = D.init(timeout=20.0)
+    group = D.init(timeout=60.0)
     for name, check in list(names.items()):
         if not name.startswith("check_") or (only and name != only):
             continue

@@ -5,6 +5,7 @@ from models import adam, close, cnn, curve, gpt, mlp, sgd
 
 import functorch_like as ft
 import nn
+from functorch_like.op import Op
 from nn.distributed import DistributedDataParallel as DDP
 
 
@@ -166,6 +167,25 @@ def check_compiled_step(rank, size):
         value = gradients(x[rank::size].contiguous(), y[rank::size].contiguous())
         ddp.reduce_gradients()
         optimizer.step()
+        together.append(D.all_reduce(value, "mean").item())
+    close(alone, together)
+    if "ordered" not in Op.__slots__:  # programs have no instruction that calls back
+        return
+    model, data, loss = mlp()
+    ddp = DDP(model)
+    optimizer = adam(model.parameters())
+
+    @ft.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        value = loss(ddp, x, y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    together = []
+    for x, y in data:
+        value = step(x[rank::size].contiguous(), y[rank::size].contiguous())
         together.append(D.all_reduce(value, "mean").item())
     close(alone, together)
 
