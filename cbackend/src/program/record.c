@@ -350,7 +350,8 @@ void cb_program_free(cb_program *p) {
         recording = NULL;
         cb_staging_end();
     }
-    for (int k = 0; k < p->n_code; k++) /* a program of copied instructions uses the steps of the first one */
+    /* a program of copied instructions uses the steps of the first one */
+    for (int k = 0; p->code && k < p->n_code; k++)
         if (p->code[k].steps && p->code[k].steps->owner == p) free(p->code[k].steps);
     for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
     for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
