@@ -16,6 +16,7 @@ typedef struct cb_fused_steps {
     int nin, nsteps, nout, nregs;
     int to[CB_FUSED_TENSORS]; /* the dtype each operand is read in */
     bool costly;              /* one step at least computes more than it moves */
+    const void *owner;        /* of prepared ones: the program that frees them */
     cb_fused_step step[CB_FUSED_STEPS];
     int last_read[CB_FUSED_TENSORS]; /* the last step that reads each operand */
 } cb_fused_steps;

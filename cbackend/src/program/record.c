@@ -288,12 +288,13 @@ static void mark_freed(cb_program *p, const cb_instruction *c) {
 }
 
 /* Code that does not hold together is left for the call itself to complain about. */
-static void prepare(const cb_program *p, cb_instruction *c, bool in_sets) {
+static void prepare(cb_program *p, cb_instruction *c, bool in_sets) {
     const cb_word *a = p->words + c->words;
     int64_t sets = in_sets ? a[6].i : 1, n = a[0].i, ncode = a[2].i, nout = a[4].i;
     if (sets < 1 || n % sets || nout % sets || a[3].i < 0) return;
     c->steps = cb_fused_prepare((int)(n / sets), (int)ncode, (const int64_t *)(p->pool + a[3].i),
                                 (int)(nout / sets));
+    if (c->steps) c->steps->owner = p;
 }
 
 int cb_program_plan(cb_program *p) {
@@ -364,7 +365,9 @@ void cb_program_free(cb_program *p) {
         recording = NULL;
         cb_staging_end();
     }
-    for (int k = 0; k < p->n_code; k++) free(p->code[k].steps);
+    /* a program of copied instructions uses the steps of the first one */
+    for (int k = 0; p->code && k < p->n_code; k++)
+        if (p->code[k].steps && p->code[k].steps->owner == p) free(p->code[k].steps);
     for (int i = 0; i < p->n_known; i++) cb_release(p->known[i]);
     for (int i = 0; i < p->n_constants; i++) cb_release(p->constants[i].value);
     for (int i = 0; p->result_metas && i < p->n_results; i++) cb_release(p->result_metas[i]);
