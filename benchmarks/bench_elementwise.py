@@ -35,7 +35,10 @@ class EveryOp(common.Kept):
 class Sizes(common.Kept):
     """From dispatch to memory: 10 elements to 1e7."""
 
-    params = [["add", "exp", "tanh"], [10, 10_000, 10_000_000]]
+    params = [
+        ["add", "exp", "tanh", "sin", "log", "erf", "sigmoid", "gelu"],
+        [10, 1_000, 10_000, 100_000, 10_000_000],
+    ]
     param_names = ["op", "n"]
 
     def make(self, op, n):
@@ -65,6 +68,9 @@ class Layouts(common.Kept):
         "transposed",
         "both transposed",
         "strided",
+        "channel",
+        "short row",
+        "short rows",
     ]
     param_names = ["layout"]
     side = 3000
@@ -82,6 +88,9 @@ class Layouts(common.Kept):
             "transposed": lambda: (full.T, other),
             "both transposed": lambda: (full.T, other.T),
             "strided": lambda: (common.normal(n, 2 * n)[:, ::2], other),
+            "channel": lambda: (common.normal(n // 8, 8, n), common.normal(8, 1)),
+            "short row": lambda: (common.normal(n * n // 8, 8), common.normal(8)),
+            "short rows": lambda: (common.normal(n * n // 8, 8), common.normal(n * n // 8, 1)),
         }[layout]()
 
     def time_add(self, layout):
@@ -92,4 +101,9 @@ class Layouts(common.Kept):
         x, y = self.args
         return common.traffic(lambda: x + y, x, y)
 
+    def track_share(self, layout):
+        x, y = self.args
+        return common.share(lambda: x + y, x, y)
+
     track_rate.unit = "GB/s"
+    track_share.unit = "% of a copy's bandwidth"

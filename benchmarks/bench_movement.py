@@ -84,3 +84,34 @@ class Move(common.Kept):
         return common.traffic(lambda: self.call(*self.args), *tensors)
 
     track_rate.unit = "GB/s"
+
+
+class Copy(common.Kept):
+    """Copies in another order, of [side, side] or of as many elements."""
+
+    calls = {
+        "transposed": lambda x: x.T.contiguous(),
+        "channels last": lambda x: (
+            x.reshape(-1, 50, x.shape[1] * 3 // 50, x.shape[1] // 3)
+            .permute(0, 2, 3, 1)
+            .contiguous()
+        ),
+        "heads": lambda x: x.reshape(-1, 75, 8, x.shape[1] // 24).permute(0, 2, 1, 3).contiguous(),
+        "rows backwards": lambda x: x.flip(0),
+        "columns backwards": lambda x: x.flip(1),
+    }
+    params = list(calls)
+    param_names = ["call"]
+    side = 3000
+    small = {"side": 600}
+
+    def make(self, call):
+        self.x = common.normal(self.side, self.side)
+
+    def time_copy(self, call):
+        return self.calls[call](self.x)
+
+    def track_share(self, call):
+        return common.share(lambda: self.calls[call](self.x), self.x)
+
+    track_share.unit = "% of a copy's bandwidth"

@@ -66,6 +66,46 @@ class Large(common.Kept):
     def track_rate(self, op):
         return common.traffic(lambda: self.calls[op](self.x), self.x)
 
+    def track_share(self, op):
+        return common.share(lambda: self.calls[op](self.x), self.x)
+
+    track_rate.unit = "GB/s"
+    track_share.unit = "% of a copy's bandwidth"
+
+
+class Shapes(common.Kept):
+    """About 1e7 elements in shapes that take other paths than rows and columns of a square."""
+
+    calls = {
+        "sum": lambda x, dims: x.sum(dims),
+        "amax": lambda x, dims: x.amax(dims),
+        "var": lambda x, dims: x.var(dims),
+        "logsumexp": lambda x, dims: x.logsumexp(dims),
+        "argmax": lambda x, dims: x.argmax(dims[0]),
+        "cumsum": lambda x, dims: x.cumsum(dims[0]),
+    }
+    layouts = ["short rows", "short columns", "middle", "outer and inner", "every other"]
+    params = [list(calls), layouts]
+    param_names = ["call", "layout"]
+    side = 1000
+    small = {"side": 8}
+
+    def make(self, call, layout):
+        n = self.side
+        self.x, self.dims = {
+            "short rows": lambda: (common.normal(n * n, 8), (1,)),
+            "short columns": lambda: (common.normal(8, n * n), (0,)),
+            "middle": lambda: (common.normal(n, 100, n // 10), (1,)),
+            "outer and inner": lambda: (common.normal(100, n, n // 10), (0, 2)),
+            "every other": lambda: (common.normal(4 * n, 2 * n)[:, ::2], (1,)),
+        }[layout]()
+
+    def time_call(self, call, layout):
+        return self.calls[call](self.x, self.dims)
+
+    def track_rate(self, call, layout):
+        return common.traffic(lambda: self.calls[call](self.x, self.dims), self.x)
+
     track_rate.unit = "GB/s"
 
 

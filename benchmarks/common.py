@@ -20,6 +20,8 @@ from functorch_like.testing import Make, kinds_of
 
 # Shortest timed block in seconds, and the number of blocks: tests set them to 0 and 1.
 BLOCK, BLOCKS = 0.01, 7
+# Elements of the copy that stands for the memory's bandwidth: more than any cache holds.
+COPIED = 16_000_000
 
 # Ops without a benchmark at size, by name or by family: the only such list. All of them stand in
 # bench_dispatch, which measures what a call of every op costs.
@@ -87,6 +89,15 @@ def traffic(call: Callable[[], Any], *inputs: Any) -> float:
     out = call()
     outputs = out if isinstance(out, tuple) else (out,)
     return (nbytes(*inputs) + nbytes(*outputs)) / seconds(call) / 1e9
+
+
+def share(call: Callable[[], Any], *inputs: Any) -> float:
+    """Percent of the memory bandwidth that a large copy reaches, which is written past the caches.
+
+    Over 100 for data that a cache holds.
+    """
+    x = normal(COPIED)
+    return 100 * traffic(call, *inputs) / traffic(x.clone, x)
 
 
 def normal(*shape: int, seed: int = 0) -> ft.Tensor:

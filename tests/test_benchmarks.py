@@ -79,6 +79,7 @@ def _once(monkeypatch):
     """One call a timing, one import."""
     monkeypatch.setattr(common, "BLOCK", 0.0)
     monkeypatch.setattr(common, "BLOCKS", 1)
+    monkeypatch.setattr(common, "COPIED", 16)
     package = MODULES["package"]
     monkeypatch.setattr(package, "import_seconds", lambda names, runs: package.import_once(names))
 

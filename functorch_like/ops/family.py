@@ -396,7 +396,8 @@ def unary(
       deriv: dy/dx as a function of x and y, a `chain`, or NONDIFF(reason).
       changes_dtype: can a result that has a gradient differ in dtype from x?
       samples: where to test: low, high (default -4 and 4) and dtypes ("float", "int", "bool",
-        "complex" kinds).
+        "complex" kinds). ulp: at most so many units in the last place off, for float32 and float64
+        over their whole range.
       oracle: dotted name of the reference, imported by tests only.
     """
     code = lib.cb_op_code(b"unary", name.encode())

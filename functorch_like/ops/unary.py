@@ -132,7 +132,7 @@ reciprocal = unary(
     lambda _x, out: -out * out,
     "The reciprocal: 1 / x.",
     oracle="numpy.reciprocal",
-    samples={**_POSITIVE, "kinds": "float complex"},
+    samples={"ulp": (0.51, 0.51), **_POSITIVE, "kinds": "float complex"},
 )
 conj_physical = unary(
     "conj_physical",
@@ -280,20 +280,34 @@ sqrt = unary(
     ),
     "The square root; nan below 0.",
     oracle="numpy.sqrt",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (0.51, 0.51), **_POSITIVE, **_FC},
 )
 rsqrt = unary(
     "rsqrt",
     lambda _x, out: -0.5 * out * out * out,
     "The reciprocal square root.",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (1.5, 1.5), **_POSITIVE, **_FC},
 )
-exp = unary("exp", lambda _x, out: out, "e to the power x.", oracle="numpy.exp", samples=_FC)
+exp = unary(
+    "exp",
+    lambda _x, out: out,
+    "e to the power x.",
+    oracle="numpy.exp",
+    samples={**_FC, "ulp": (1, 1)},
+)
 exp2 = unary(
-    "exp2", lambda _x, out: math.log(2) * out, "2 to the power x.", oracle="numpy.exp2", samples=_FC
+    "exp2",
+    lambda _x, out: math.log(2) * out,
+    "2 to the power x.",
+    oracle="numpy.exp2",
+    samples={**_FC, "ulp": (1, 1)},
 )
 expm1 = unary(
-    "expm1", lambda _x, out: out + 1, "exp(x) - 1, exact near 0.", oracle="numpy.expm1", samples=_FC
+    "expm1",
+    lambda _x, out: out + 1,
+    "exp(x) - 1, exact near 0.",
+    oracle="numpy.expm1",
+    samples={**_FC, "ulp": (2, 2)},
 )
 log = unary(
     "log",
@@ -303,28 +317,28 @@ log = unary(
     ),
     "The natural logarithm.",
     oracle="numpy.log",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (1, 1), **_POSITIVE, **_FC},
 )
 log2 = unary(
     "log2",
     lambda x, _out: (1 / math.log(2)) / x,
     "The logarithm to base 2.",
     oracle="numpy.log2",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (1, 1), **_POSITIVE, **_FC},
 )
 log10 = unary(
     "log10",
     lambda x, _out: (1 / math.log(10)) / x,
     "The logarithm to base 10.",
     oracle="numpy.log10",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (1, 1), **_POSITIVE, **_FC},
 )
 log1p = unary(
     "log1p",
     lambda x, _out: reciprocal(x + 1),
     "log(1 + x), exact near 0.",
     oracle="numpy.log1p",
-    samples={**_POSITIVE, **_FC},
+    samples={"ulp": (1.5, 1.5), **_POSITIVE, **_FC},
 )
 sigmoid = unary(
     "sigmoid",
@@ -334,7 +348,7 @@ sigmoid = unary(
     ),
     "1 / (1 + exp(-x)).",
     oracle=lambda np, x: 1 / (1 + np.exp(-x)),
-    samples=_FC,
+    samples={**_FC, "ulp": (2.4, 2)},
 )
 
 
@@ -381,7 +395,7 @@ sin = unary(
     ),
     "The sine; x in radians.",
     oracle="numpy.sin",
-    samples=_FC,
+    samples={**_FC, "ulp": (1, 2)},
 )
 cos = unary(
     "cos",
@@ -391,41 +405,49 @@ cos = unary(
     ),
     "The cosine; x in radians.",
     oracle="numpy.cos",
-    samples=_FC,
+    samples={**_FC, "ulp": (1, 2)},
 )
 tan = unary(
     "tan",
     lambda _x, out: out * out + 1,
     "The tangent; x in radians.",
     oracle="numpy.tan",
-    samples={"low": -1.2, "high": 1.2, **_FC},
+    samples={"ulp": (1, 3), "low": -1.2, "high": 1.2, **_FC},
 )
 asin = unary(
     "asin",
     lambda x, _out: rsqrt(1 - x * x),
     "The arc sine, in radians; nan outside [-1, 1].",
     oracle="numpy.arcsin",
-    samples={**_UNIT, **_FC},
+    samples={"ulp": (2.5, 2.5), **_UNIT, **_FC},
 )
 acos = unary(
     "acos",
     lambda x, _out: -rsqrt(1 - x * x),
     "The arc cosine, in radians; nan outside [-1, 1].",
     oracle="numpy.arccos",
-    samples={**_UNIT, **_FC},
+    samples={"ulp": (2, 2), **_UNIT, **_FC},
 )
 atan = unary(
     "atan",
     lambda x, _out: reciprocal(x * x + 1),
     "The arc tangent, in radians.",
     oracle="numpy.arctan",
-    samples={**_UNIT, **_FC},
+    samples={"ulp": (2, 2), **_UNIT, **_FC},
 )
 sinh = unary(
-    "sinh", lambda x, _out: cosh(x), "The hyperbolic sine.", oracle="numpy.sinh", samples=_FC
+    "sinh",
+    lambda x, _out: cosh(x),
+    "The hyperbolic sine.",
+    oracle="numpy.sinh",
+    samples={**_FC, "ulp": (2, 2)},
 )
 cosh = unary(
-    "cosh", lambda x, _out: sinh(x), "The hyperbolic cosine.", oracle="numpy.cosh", samples=_FC
+    "cosh",
+    lambda x, _out: sinh(x),
+    "The hyperbolic cosine.",
+    oracle="numpy.cosh",
+    samples={**_FC, "ulp": (2, 2)},
 )
 tanh = unary(
     "tanh",
@@ -434,28 +456,28 @@ tanh = unary(
     ),
     "The hyperbolic tangent.",
     oracle="numpy.tanh",
-    samples=_FC,
+    samples={**_FC, "ulp": (2, 2.2)},
 )
 asinh = unary(
     "asinh",
     lambda x, _out: rsqrt(x * x + 1),
     "The inverse hyperbolic sine.",
     oracle="numpy.arcsinh",
-    samples={**_UNIT, **_FC},
+    samples={"ulp": (1, 3), **_UNIT, **_FC},
 )
 acosh = unary(
     "acosh",
     lambda x, _out: rsqrt(x - 1) * rsqrt(x + 1),
     "The inverse hyperbolic cosine; nan below 1.",
     oracle="numpy.arccosh",
-    samples={"low": 1.1, "high": 4.0, **_FC},
+    samples={"ulp": (1, 3), "low": 1.1, "high": 4.0, **_FC},
 )
 atanh = unary(
     "atanh",
     lambda x, _out: reciprocal(1 - x * x),
     "The inverse hyperbolic tangent; nan outside [-1, 1].",
     oracle="numpy.arctanh",
-    samples={**_UNIT, **_FC},
+    samples={"ulp": (1, 3), **_UNIT, **_FC},
 )
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 absolute = abs
@@ -474,28 +496,28 @@ erf = unary(
     lambda x, _out: (2 / math.sqrt(math.pi)) * exp(-x * x),
     "The error function.",
     oracle="scipy.special.erf",
-    samples=_REAL,
+    samples={**_REAL, "ulp": (1.5, 1.5)},
 )
 erfc = unary(
     "erfc",
     lambda x, _out: (-2 / math.sqrt(math.pi)) * exp(-x * x),
     "1 - erf(x), exact for large x.",
     oracle="scipy.special.erfc",
-    samples=_REAL,
+    samples={**_REAL, "ulp": (4, 4)},
 )
 erfinv = unary(
     "erfinv",
     lambda _x, out: (math.sqrt(math.pi) / 2) * exp(out * out),
     "The inverse error function.",
     oracle="scipy.special.erfinv",
-    samples={**_UNIT, **_REAL, "special": "SciPy loses the sign of zero"},
+    samples={"ulp": (1, 10), **_UNIT, **_REAL, "special": "SciPy loses the sign of zero"},
 )
 gelu_exact = unary(
     "gelu",
     chain(lambda t, x, _out: gelu_grad(t, x)),
     "x * Phi(x), with Phi the normal distribution function.",
     method=False,
-    samples=_REAL,
+    samples={**_REAL, "ulp": (4.5, 4.5)},
 )
 gelu_tanh = unary(
     "gelu_tanh",
@@ -512,7 +534,7 @@ logsigmoid = unary(
     lambda x, _out: sigmoid(-x),
     "log(sigmoid(x)), exact for large |x|.",
     method=False,
-    samples=_REAL,
+    samples={**_REAL, "ulp": (2, 2)},
 )
 
 

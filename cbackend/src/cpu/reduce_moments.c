@@ -16,6 +16,7 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
 #define HALF(v) half_to_float(v)
 #define BFLOAT(v) bfloat_to_float(v)
 #define ADD(a, b) ((a) + (b))
+#define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
 /* ---- helpers over one contiguous block, in the dtype of computation ---- */
 #define BLOCKS(F, f)                                                                          \
@@ -23,14 +24,15 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
         CB_FOLD_LANES(LANES, lane, ADD);                                                      \
         return lane[0];                                                                       \
     }                                                                                         \
+    /* passes over nan, which reaches log-sum-exp through its exponential */                  \
     CB_INLINE F block_max_##f(int64_t n, const F *x) {                                        \
         F lane[LANES];                                                                        \
         int64_t i = 0;                                                                        \
         for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                               \
         for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) lane[j] = CB_GREATER(lane[j], x[i + j]);          \
-        for (int j = 0; i < n; i++, j++) lane[j] = CB_GREATER(lane[j], x[i]);                 \
-        CB_FOLD_LANES(LANES, lane, CB_GREATER);                                               \
+            for (int j = 0; j < LANES; j++) lane[j] = LARGER(x[i + j], lane[j]);              \
+        for (int j = 0; i < n; i++, j++) lane[j] = LARGER(x[i], lane[j]);                     \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                   \
         return lane[0];                                                                       \
     }                                                                                         \
     CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                        \
