@@ -308,6 +308,15 @@ int cb_attention(cb_tensor *q, cb_tensor *k, cb_tensor *v, cb_tensor *bias, int 
 int cb_attention_grad(cb_tensor *ct, cb_tensor *result, cb_tensor *totals, cb_tensor *q, cb_tensor *k,
                       cb_tensor *v, cb_tensor *bias, int has_bias, int causal, double scale,
                       cb_tensor *out[3]);
+/* ---- recurrent layers (src/recurrent.c) ---- */
+/* One direction of an LSTM layer over pre [T, N, 4 H], the projected input with all biases, from states h0 and
+ * c0 [N, H] with recurrent weights [4 H, H]; gates in the order input, forget, cell, output. out: h and c
+ * [T, N, H] and the gates after their functions [T, N, 4 H]. */
+int cb_lstm_layer(cb_tensor *pre, cb_tensor *h0, cb_tensor *c0, cb_tensor *w, int backwards,
+                  cb_tensor *out[3]);
+/* From cotangents of the three (of the gates only if through_acts) to those of pre, h0 and c0. */
+int cb_lstm_layer_grad(cb_tensor *ct_h, cb_tensor *ct_c, cb_tensor *ct_acts, cb_tensor *cs, cb_tensor *acts,
+                       cb_tensor *c0, cb_tensor *w, int backwards, int through_acts, cb_tensor *out[3]);
 /* ---- Fourier transforms along one dim, unnormalised times a scale (src/fft.c) ---- */
 cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
 /* n reals -> n / 2 + 1 frequencies, forward. ends: the factor of frequency 0 and, for an even n, n / 2;

@@ -19,6 +19,8 @@ int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_te
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
 int (*gemm_bf16)(const cb_gemm *g); /* or CB_ERR_UNSUPPORTED, without a message */
+int (*lstm)(const cb_lstm *l);
+int (*lstm_grad)(const cb_lstm *l);
 int (*attention)(const cb_attention_call *a);
 int (*attention_grad)(const cb_attention_call *a);
 int (*conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);

@@ -18,6 +18,8 @@ int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const c
 int CB_FN(gemm)(const cb_gemm *g);
 int CB_FN(gemm_bf16)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);
+int CB_FN(lstm)(const cb_lstm *l);
+int CB_FN(lstm_grad)(const cb_lstm *l);
 int CB_FN(attention)(const cb_attention_call *a);
 int CB_FN(attention_grad)(const cb_attention_call *a);
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
