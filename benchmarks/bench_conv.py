@@ -11,7 +11,7 @@ class Conv2d(common.Kept):
     """conv2d of shapes as models have them, forward and with both gradients."""
 
     ops = ["convolution", "convolution_input_grad", "convolution_weight_grad"]
-    # name: batch, channels in, channels out, side, kernel, padding, stride, groups
+    # name: batch, channels in, channels out, side, kernel, padding, stride, groups(, dilation)
     shapes = {
         "digits 1to32 k3 8x8": (32, 1, 32, 8, 3, 1, 1, 1),
         "digits 32to64 k3 4x4": (32, 32, 64, 4, 3, 1, 1, 1),
@@ -21,13 +21,22 @@ class Conv2d(common.Kept):
         "64to128 k3 stride 2 28x28": (32, 64, 128, 28, 3, 1, 2, 1),
         "256to256 k1 14x14": (32, 256, 256, 14, 1, 0, 1, 1),
         "depthwise 64 k3 28x28": (32, 64, 64, 28, 3, 1, 1, 64),
+        "64to64 k3 28x28, one image": (1, 64, 64, 28, 3, 1, 1, 1),
+        "64to64 k3 dilation 2 28x28": (32, 64, 64, 28, 3, 2, 1, 1, 2),
+        "64to64 k3 28x28, 4 groups": (32, 64, 64, 28, 3, 1, 1, 4),
+        "256to256 k3 14x14": (8, 256, 256, 14, 3, 1, 1, 1),
+        "512to512 k3 7x7": (8, 512, 512, 7, 3, 1, 1, 1),
+        "per sample 1to6 k5 28x28": (1, 64, 384, 28, 5, 2, 1, 64),
+        "per sample 6to16 k5 14x14": (1, 384, 1024, 14, 5, 0, 1, 64),
     }
     params = list(shapes)
     param_names = ["shape"]
 
     def make(self, shape):
-        n, c, out, side, k, padding, stride, groups = self.shapes[shape]
+        n, c, out, side, k, padding, stride, groups, *dilation = self.shapes[shape]
         self.options = {"padding": padding, "stride": stride, "groups": groups}
+        if dilation:
+            self.options["dilation"] = dilation[0]
         self.x = common.normal(n, c, side, side).requires_grad_()
         self.w = common.normal(out, c // groups, k, k, seed=1).requires_grad_()
         y = self.forward()

@@ -31,6 +31,9 @@ class Shapes(common.Kept):
         "batched 64 of 4": ([64, 4, 4], [64, 4, 4]),
         "batched 64 of 64": ([64, 64, 64], [64, 64, 64]),
         "batched 1000 of 16": ([1000, 16, 16], [1000, 16, 16]),
+        "batched 4096 of 8": ([4096, 8, 8], [4096, 8, 8]),
+        "batched 10000 of 3": ([10000, 3, 3], [10000, 3, 3]),
+        "outer products, 64 samples": ([64, 256, 1], [64, 1, 784]),
         "broadcast 64 of 64": ([64, 64, 64], [64, 64]),
         "matrix by vector": ([2048, 2048], [2048]),
         "vector by matrix": ([2048], [2048, 2048]),
@@ -52,6 +55,25 @@ class Shapes(common.Kept):
         out = self.a @ self.b
         flops = 2 * out.numel() * self.a.shape[-1]
         return 1e-9 * flops / common.seconds("a @ b", {"a": self.a, "b": self.b})
+
+    track_rate.unit = "GFLOP/s"
+
+
+class Half(common.Kept):
+    """[n, n] @ [n, n] of 16-bit floats, summed in float32."""
+
+    params = [["bfloat16", "float16"], [64, 256, 1024]]
+    param_names = ["dtype", "n"]
+
+    def make(self, dtype, n):
+        kind = getattr(ft, dtype)
+        self.a, self.b = (common.normal(n, n, seed=i).to(kind) for i in range(2))
+
+    def time_matmul(self, dtype, n):
+        return self.a @ self.b
+
+    def track_rate(self, dtype, n):
+        return 2e-9 * n**3 / common.seconds("a @ b", {"a": self.a, "b": self.b})
 
     track_rate.unit = "GFLOP/s"
 

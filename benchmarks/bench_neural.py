@@ -47,7 +47,7 @@ class Recurrent(common.Kept):
 
     ops = ["lstm_layer", "lstm_layer_grad", "gru_layer", "gru_layer_grad"]
     # steps, rows, features in, hidden
-    params = [["lstm", "gru"], [(100, 1, 64, 64), (50, 32, 128, 256)]]
+    params = [["lstm", "gru"], [(20, 4, 16, 32), (100, 1, 64, 64), (50, 32, 128, 256)]]
     param_names = ["kind", "sizes"]
 
     def make(self, kind, sizes):

@@ -65,10 +65,8 @@ int cb_cuda_optim_step(const cb_step *s, int n, cb_tensor *const *const *lists);
 int cb_cuda_attention(const cb_attention_call *a);
 int cb_cuda_attention_grad(const cb_attention_call *a);
 /* recurrent.cu */
-void cb_cuda_lstm_cell(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
-                       void *acts, void *c_out, void *h_out);
-void cb_cuda_lstm_cell_grad(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
-                            const void *c, const void *prior, void *d);
+int cb_cuda_lstm(const cb_lstm *l);
+int cb_cuda_lstm_grad(const cb_lstm *l);
 /* grid.cu */
 void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *at);
 void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,

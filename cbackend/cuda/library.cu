@@ -85,8 +85,8 @@ static cb_backend make_table() {
     t.gemm_bf16 = cb_cuda_gemm_bf16;
     t.attention = cb_cuda_attention;
     t.attention_grad = cb_cuda_attention_grad;
-    t.lstm_cell = cb_cuda_lstm_cell;
-    t.lstm_cell_grad = cb_cuda_lstm_cell_grad;
+    t.lstm = cb_cuda_lstm;
+    t.lstm_grad = cb_cuda_lstm_grad;
     t.grid_linear = cb_cuda_grid_linear;
     t.grid_linear_grad = cb_cuda_grid_linear_grad;
     t.fft_mirror = cb_cuda_fft_mirror;

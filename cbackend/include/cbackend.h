@@ -315,6 +315,15 @@ int cb_attention(cb_tensor *q, cb_tensor *k, cb_tensor *v, cb_tensor *bias, int 
 int cb_attention_grad(cb_tensor *ct, cb_tensor *result, cb_tensor *totals, cb_tensor *q, cb_tensor *k,
                       cb_tensor *v, cb_tensor *bias, int has_bias, int causal, double scale,
                       cb_tensor *out[3]);
+/* ---- recurrent layers (src/recurrent.c) ---- */
+/* One direction of an LSTM layer over pre [T, N, 4 H], the projected input with all biases, from states h0 and
+ * c0 [N, H] with recurrent weights [4 H, H]; gates in the order input, forget, cell, output. out: h and c
+ * [T, N, H] and the gates after their functions [T, N, 4 H]. */
+int cb_lstm_layer(cb_tensor *pre, cb_tensor *h0, cb_tensor *c0, cb_tensor *w, int backwards,
+                  cb_tensor *out[3]);
+/* From cotangents of the three (of the gates only if through_acts) to those of pre, h0 and c0. */
+int cb_lstm_layer_grad(cb_tensor *ct_h, cb_tensor *ct_c, cb_tensor *ct_acts, cb_tensor *cs, cb_tensor *acts,
+                       cb_tensor *c0, cb_tensor *w, int backwards, int through_acts, cb_tensor *out[3]);
 /* ---- Fourier transforms along one dim, unnormalised times a scale (src/fft.c) ---- */
 cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
 /* n reals -> n / 2 + 1 frequencies, forward. ends: the factor of frequency 0 and, for an even n, n / 2;
@@ -322,15 +331,6 @@ cb_tensor *cb_fft_c2c(cb_tensor *x, int64_t dim, int forward, double scale);
 cb_tensor *cb_fft_r2c(cb_tensor *x, int64_t dim, double ends, double inside);
 /* n / 2 + 1 frequencies -> n reals, backward; the factors are those of the frequencies */
 cb_tensor *cb_fft_c2r(cb_tensor *x, int64_t dim, int64_t n, double ends, double inside);
-/* ---- recurrent layers (src/recurrent.c): contiguous float32 or float64 ----
- * Gates [N, 4 H]: input, forget, cell, output; pre + hidden are the arguments of their functions. */
-int cb_lstm_cell(cb_tensor *pre, cb_tensor *hidden, cb_tensor *c, cb_tensor *acts, cb_tensor *c_out,
-                 cb_tensor *h_out, int64_t clock);
-/* dh, dc: gradients of the step's h and c, acts and c what it made, prior the c before. d becomes the gates'
- * arguments' gradient, dc that of prior. */
-int cb_lstm_cell_grad(cb_tensor *dh, cb_tensor *dc, cb_tensor *acts, cb_tensor *c, cb_tensor *prior,
-                      cb_tensor *d, int64_t clock);
-
 /* ---- optimizer steps (src/optim.c) ---- */
 /* Lists of n tensors, stepped in place together or, on an error, not at all. */
 /* first: momentum takes the gradients as they are; a momentum list is not looked at when the factor is 0 */

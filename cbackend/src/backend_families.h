@@ -19,6 +19,8 @@ int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_te
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
 int (*gemm_bf16)(const cb_gemm *g); /* or CB_ERR_UNSUPPORTED, without a message */
+int (*lstm)(const cb_lstm *l);
+int (*lstm_grad)(const cb_lstm *l);
 int (*attention)(const cb_attention_call *a);
 int (*attention_grad)(const cb_attention_call *a);
 int (*conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
@@ -79,10 +81,5 @@ void (*grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, 
                          const void *at);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
-/* recurrent layers: a step over `rows` rows of n cells */
-void (*lstm_cell)(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
-                  void *acts, void *c_out, void *h_out);
-void (*lstm_cell_grad)(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
-                       const void *c, const void *prior, void *d);
 /* fused elementwise steps: fused.h */
 int (*fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);

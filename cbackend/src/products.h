@@ -38,6 +38,19 @@ typedef struct cb_attention_call {
     void *out, *totals, *dq, *dk, *dv;
 } cb_attention_call;
 
+/* One direction of an LSTM layer, all contiguous: pre [steps, rows, 4 hidden], w [4 hidden, hidden], states
+ * [rows, hidden], hs and cs [steps, rows, hidden], acts (the gates after their functions: input, forget, cell,
+ * output) as pre. The gradient reads cs and acts and writes dpre, dh and dc. */
+typedef struct cb_lstm {
+    int dtype;
+    bool backwards;
+    int64_t steps, rows, hidden;
+    const void *pre, *h0, *c0, *w;
+    void *hs, *cs, *acts;
+    const void *ct_h, *ct_c, *ct_acts; /* ct_acts: NULL for zeros */
+    void *dpre, *dh, *dc;
+} cb_lstm;
+
 /* x [n, groups * ic, *in], w [groups * oc, ic, *kernel], y [n, groups * oc, *out], all contiguous. Fewer than
  * three spatial dimensions have leading sizes of 1. */
 typedef struct cb_conv_shape {

@@ -1,75 +1,144 @@
-/* Steps of an LSTM against plain loops, in both precisions; operands that do not fit. */
+/* An LSTM layer and its gradient: values against naive loops in double, the gradient against difference
+ * quotients, both directions, equality of bits for any number of threads, the meta device, errors. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
-#include "cbackend.h"
+#include "internal.h"
 
 static int failures;
-#define CHECK(condition) \
-    ((condition) ? 0 : (failures++, fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition)))
+#define CHECK(condition, ...)                      \
+    do {                                           \
+        if (!(condition) && failures++ < 20) {     \
+            printf("%s:%d: ", __FILE__, __LINE__); \
+            printf(__VA_ARGS__);                   \
+            printf("\n");                          \
+        }                                          \
+    } while (0)
+#define S(...) \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]) { __VA_ARGS__ }
 
-enum { N = 5, H = 19 };
-
-static cb_tensor *made(int dtype, int64_t columns, uint64_t seed) {
-    return cb_random(0, dtype, CB_CPU, 2, (int64_t[]){N, columns}, seed, 0, -2, 2);
-}
-
-static double at(const cb_tensor *x, int64_t i) {
-    return x->dtype == CB_F32 ? ((float *)x->data)[i] : ((double *)x->data)[i];
+static unsigned state = 5;
+static cb_tensor *make(int dtype, int ndim, const int64_t *shape) {
+    cb_tensor *wide = cb_empty(CB_F64, CB_CPU, ndim, shape);
+    for (int64_t i = 0; i < wide->numel; i++) {
+        state = state * 1664525u + 1013904223u;
+        ((double *)wide->data)[i] = (double)(state >> 8) / (1 << 23) - 1;
+    }
+    cb_tensor *x = cb_cast(wide, dtype);
+    cb_release(wide);
+    return x;
 }
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
-static void test_steps(int dtype, double tolerance) {
-    cb_tensor *pre = made(dtype, 4 * H, 1), *hidden = made(dtype, 4 * H, 2), *c = made(dtype, H, 3);
-    cb_tensor *acts = made(dtype, 4 * H, 4), *next = made(dtype, H, 5), *h = made(dtype, H, 6);
-    CHECK(cb_lstm_cell(pre, hidden, c, acts, next, h, 1) == CB_OK);
-    cb_tensor *dh = made(dtype, H, 7), *dc = made(dtype, H, 8), *d = made(dtype, 4 * H, 9);
-    cb_tensor *before = cb_clone(dc);
-    CHECK(cb_lstm_cell_grad(dh, dc, acts, next, c, d, 1) == CB_OK);
-    for (int64_t r = 0; r < N; r++)
-        for (int64_t j = 0; j < H; j++) {
-            int64_t k = 4 * H * r + j, i = H * r + j;
-            double gate[4], slope[4];
-            for (int g = 0; g < 4; g++) {
-                double x = at(pre, k + g * H) + at(hidden, k + g * H);
-                gate[g] = g == 2 ? tanh(x) : sigmoid(x);
-                slope[g] = g == 2 ? 1 - gate[g] * gate[g] : gate[g] * (1 - gate[g]);
-                CHECK(fabs(at(acts, k + g * H) - gate[g]) < tolerance);
+/* h, c and the gates in double; T, N and H are the sizes */
+static void reference(int64_t T, int64_t N, int64_t H, const double *pre, const double *h0, const double *c0,
+                      const double *w, bool backwards, double *hs, double *cs, double *acts) {
+    for (int64_t i = 0; i < T; i++) {
+        int64_t t = backwards ? T - 1 - i : i, from = backwards ? t + 1 : t - 1;
+        const double *h = i ? hs + from * N * H : h0, *c = i ? cs + from * N * H : c0;
+        for (int64_t n = 0; n < N; n++) {
+            double *a = acts + (t * N + n) * 4 * H;
+            for (int64_t j = 0; j < 4 * H; j++) {
+                double sum = pre[(t * N + n) * 4 * H + j];
+                for (int64_t k = 0; k < H; k++) sum += h[n * H + k] * w[j * H + k];
+                a[j] = j / H == 2 ? tanh(sum) : sigmoid(sum);
             }
-            double cell = gate[1] * at(c, i) + gate[0] * gate[2], squashed = tanh(cell);
-            CHECK(fabs(at(next, i) - cell) < tolerance);
-            CHECK(fabs(at(h, i) - gate[3] * squashed) < tolerance);
-            double whole = at(before, i) + at(dh, i) * gate[3] * (1 - squashed * squashed);
-            CHECK(fabs(at(d, k) - whole * gate[2] * slope[0]) < tolerance);
-            CHECK(fabs(at(d, k + H) - whole * at(c, i) * slope[1]) < tolerance);
-            CHECK(fabs(at(d, k + 2 * H) - whole * gate[0] * slope[2]) < tolerance);
-            CHECK(fabs(at(d, k + 3 * H) - at(dh, i) * squashed * slope[3]) < tolerance);
-            CHECK(fabs(at(dc, i) - whole * gate[1]) < tolerance);
+            for (int64_t j = 0; j < H; j++) {
+                double now = a[H + j] * c[n * H + j] + a[j] * a[2 * H + j];
+                cs[(t * N + n) * H + j] = now;
+                hs[(t * N + n) * H + j] = a[3 * H + j] * tanh(now);
+            }
         }
-    cb_tensor *all[] = {pre, hidden, c, acts, next, h, dh, dc, d, before};
-    for (int i = 0; i < 10; i++) cb_release(all[i]);
+    }
 }
 
-static void test_bad_operands(void) {
-    cb_tensor *wide = made(CB_F32, 4 * H, 1), *c = made(CB_F32, H, 2), *other = made(CB_F64, H, 3);
-    cb_tensor *turned = cb_transpose(c, 0, 1), *meta = cb_as_meta(c), *meta_wide = cb_as_meta(wide);
-    CHECK(cb_lstm_cell(wide, wide, c, wide, c, NULL, 1) == CB_ERR_NULL);
-    CHECK(cb_lstm_cell(wide, wide, NULL, wide, c, c, 1) == CB_ERR_NULL);
-    CHECK(cb_lstm_cell(wide, wide, c, wide, c, other, 1) == CB_ERR_DTYPE);
-    CHECK(cb_lstm_cell(wide, c, c, wide, c, c, 1) == CB_ERR_SHAPE);
-    CHECK(cb_lstm_cell_grad(c, c, wide, c, turned, wide, 1) == CB_ERR_SHAPE);
-    CHECK(cb_lstm_cell_grad(c, c, wide, turned, c, wide, 1) == CB_ERR_SHAPE);
-    CHECK(cb_lstm_cell(meta_wide, meta_wide, meta, meta_wide, meta, meta, 1) == CB_OK);
-    cb_tensor *all[] = {wide, c, other, turned, meta, meta_wide};
-    for (int i = 0; i < 6; i++) cb_release(all[i]);
+static void close_to(const char *what, cb_tensor *x, const double *want, double bound) {
+    cb_tensor *wide = cb_cast(x, CB_F64);
+    for (int64_t i = 0; i < x->numel; i++) {
+        double got = ((double *)wide->data)[i];
+        CHECK(fabs(got - want[i]) <= bound, "%s, dtype %d, %lld: got %g, expected %g", what, x->dtype,
+              (long long)i, got, want[i]);
+    }
+    cb_release(wide);
+}
+
+static void one(int dtype, double bound, int64_t T, int64_t N, int64_t H, bool backwards, bool through) {
+    cb_tensor *in[4] = {make(dtype, S(T, N, 4 * H)), make(dtype, S(N, H)), make(dtype, S(N, H)),
+                        make(dtype, S(4 * H, H))};
+    cb_tensor *ct[3] = {make(dtype, S(T, N, H)), make(dtype, S(T, N, H)), make(dtype, S(T, N, 4 * H))};
+    cb_tensor *wide[4], *wide_ct[3], *out[2][3], *grads[2][3];
+    int64_t sizes[3] = {T *N * H, T *N * H, 4 * T *N * H};
+    double *want[3], *v[4], *g[3];
+    for (int i = 0; i < 3; i++) {
+        want[i] = calloc((size_t)sizes[i] + 1, 8);
+        wide_ct[i] = cb_cast(ct[i], CB_F64), g[i] = wide_ct[i]->data;
+    }
+    for (int i = 0; i < 4; i++) wide[i] = cb_cast(in[i], CB_F64), v[i] = wide[i]->data;
+    for (int run = 0; run < 2; run++) {
+        cb_set_num_threads(run ? 3 : 1);
+        CHECK(!cb_lstm_layer(in[0], in[1], in[2], in[3], backwards, out[run]), "%s", cb_error_message());
+        CHECK(!cb_lstm_layer_grad(ct[0], ct[1], ct[2], out[run][1], out[run][2], in[2], in[3], backwards,
+                                  through, grads[run]),
+              "%s", cb_error_message());
+    }
+    reference(T, N, H, v[0], v[1], v[2], v[3], backwards, want[0], want[1], want[2]);
+    for (int i = 0; i < 3; i++) {
+        close_to("result", out[0][i], want[i], bound);
+        size_t size = (size_t)cb_dtypes[dtype].size;
+        CHECK(!memcmp(out[0][i]->data, out[1][i]->data, (size_t)out[0][i]->numel * size) &&
+                  !memcmp(grads[0][i]->data, grads[1][i]->data, (size_t)grads[0][i]->numel * size),
+              "result %d depends on the number of threads", i);
+    }
+    if (dtype == CB_F64) /* <ct, results> as a function of one number of pre, h0 or c0 at a time */
+        for (int i = 0; i < 3; i++)
+            for (int64_t at = 0; at < wide[i]->numel; at += 3) {
+                double value = v[i][at], sums[2] = {0, 0}, h = 1e-5;
+                for (int side = 0; side < 2; side++) {
+                    v[i][at] = value + (side ? h : -h);
+                    reference(T, N, H, v[0], v[1], v[2], v[3], backwards, want[0], want[1], want[2]);
+                    for (int o = 0; o < (through ? 3 : 2); o++)
+                        for (int64_t e = 0; e < sizes[o]; e++) sums[side] += g[o][e] * want[o][e];
+                }
+                v[i][at] = value;
+                double got = ((double *)grads[0][i]->data)[at], slope = (sums[1] - sums[0]) / (2 * h);
+                CHECK(fabs(got - slope) < 1e-7, "gradient %d at %lld: got %g, expected %g", i, (long long)at,
+                      got, slope);
+            }
+    for (int i = 0; i < 3; i++) {
+        for (int run = 0; run < 2; run++) cb_release(out[run][i]), cb_release(grads[run][i]);
+        cb_release(ct[i]), cb_release(wide_ct[i]);
+        free(want[i]);
+    }
+    for (int i = 0; i < 4; i++) cb_release(in[i]), cb_release(wide[i]);
+}
+
+static void errors(void) {
+    cb_tensor *pre = make(CB_F32, S(2, 3, 8)), *h = make(CB_F32, S(3, 2)), *w = make(CB_F32, S(8, 2)),
+              *bad = make(CB_F32, S(8, 3)), *wide = make(CB_F64, S(3, 2)), *out[3];
+    CHECK(cb_lstm_layer(NULL, h, h, w, 0, out) == CB_ERR_NULL, "no tensor");
+    CHECK(cb_lstm_layer(pre, h, h, bad, 0, out) == CB_ERR_SHAPE && !out[0], "weights");
+    CHECK(cb_lstm_layer(pre, h, wide, w, 0, out) == CB_ERR_DTYPE && !out[0], "dtypes");
+    cb_tensor *m[] = {cb_as_meta(pre), cb_as_meta(h), cb_as_meta(w)};
+    CHECK(!cb_lstm_layer(m[0], m[1], m[1], m[2], 0, out) && cb_is_meta(out[2]) && out[2]->shape[2] == 8,
+          "meta");
+    for (int i = 0; i < 3; i++) cb_release(out[i]), cb_release(m[i]);
+    cb_tensor *all[] = {pre, h, w, bad, wide};
+    for (int i = 0; i < 5; i++) cb_release(all[i]);
 }
 
 int main(void) {
     cb_init(NULL);
-    test_steps(CB_F32, 2e-6);
-    test_steps(CB_F64, 1e-12);
-    test_bad_operands();
+    for (int mode = 0; mode < 4; mode++) {
+        one(CB_F64, 1e-13, 3, 2, 2, mode & 1, mode & 2);
+        one(CB_F64, 1e-13, 1, 3, 1, mode & 1, mode & 2);
+        one(CB_F32, 1e-5, 4, 5, 33, mode & 1, mode & 2);
+        one(CB_F32, 1e-5, 2, 70, 64, mode & 1, mode & 2);
+    }
+    one(CB_BF16, 2e-2, 3, 4, 8, false, false);
+    one(CB_F32, 1e-5, 2, 0, 3, false, true);
+    errors();
+    if (failures) printf("%d failures\n", failures);
     return failures != 0;
 }

@@ -1,4 +1,6 @@
-"""One direction of an LSTM or GRU layer as one op: a loop of C calls into results allocated once.
+"""One direction of an LSTM or GRU layer as one op.
+
+The LSTM has a kernel of its own, the GRU is a loop of C calls into results allocated once.
 
 The reverse is one op as well, and the gradient of the recurrent weights one product over all steps.
 Both have decompositions, which forward mode, higher orders and vmap use. The input comes projected;
@@ -9,9 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import lib
+from cbackend import ffi, lib
 
-from ..dtypes import float32, float64
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
@@ -27,7 +28,6 @@ _SIGMOID, _TANH = (lib.cb_op_code(b"unary", n) for n in (b"sigmoid", b"tanh"))
 _ADD, _SUB, _MUL, _SIGMOID_GRAD, _TANH_GRAD = (
     lib.cb_op_code(b"binary", n) for n in (b"add", b"sub", b"mul", b"sigmoid_grad", b"tanh_grad")
 )
-_FLOAT32, _FLOAT64 = float32.code, float64.code
 _ADDCMUL, _LERP = (lib.cb_op_code(b"ternary", n) for n in (b"addcmul", b"lerp"))
 
 
@@ -44,24 +44,6 @@ def _release(handles: Any) -> None:
         lib.cb_release(h)
 
 
-def _has_kernel(*xs: Tensor) -> bool:
-    """Is there one C call for a step? The others are made of single operations."""
-    v = xs[0]._v
-    return (
-        v.dtype in (_FLOAT32, _FLOAT64)
-        and v.device & 255 in (lib.CB_CPU, lib.CB_META)
-        and all(x._v.dtype == v.dtype for x in xs)
-    )
-
-
-def _turned(w: Tensor) -> Any:
-    """The transposed weights in memory: a product a step reads them, and a long way apart else."""
-    turned = lib.cb_transpose(w._v, 0, 1)
-    kept = lib.cb_contiguous(turned)
-    lib.cb_release(turned)
-    return kept
-
-
 def _order(count: int, backwards: bool) -> range:
     return range(count - 1, -1, -1) if backwards else range(count)
 
@@ -70,54 +52,8 @@ def _order(count: int, backwards: bool) -> range:
 
 
 def _lstm_impl(pre: Tensor, h0: Tensor, c0: Tensor, w: Tensor, *, backwards: bool) -> Any:
-    if not (pre._v and h0._v and c0._v and w._v):
-        return ()
-    count, rows, width = pre._shape
-    n = width // 4
-    dtype, device = pre._v.dtype, pre._v.device
-    hs, cs = (lib.cb_empty(dtype, device, 3, (count, rows, n)) for _ in range(2))
-    acts = lib.cb_empty(dtype, device, 3, (count, rows, width))
-    if _has_kernel(pre, h0, c0, w):
-        return _lstm_steps(pre, h0, c0, w, (hs, cs, acts), _order(count, backwards))
-    h, c, bad = h0._v, c0._v, 0
-    last: Any = ()
-    for t in _order(count, backwards):
-        pre_t, act, c_t, h_t = _row(pre._v, t), _row(acts, t), _row(cs, t), _row(hs, t)
-        hidden = lib.cb_linear(h, w._v, w._v, 0)
-        gates, cell, out = _part(act, 0, 2 * n), _part(act, 2 * n, 3 * n), _part(act, 3 * n, width)
-        enter, forget = _part(act, 0, n), _part(act, n, 2 * n)
-        bad |= lib.cb_binary_into(_ADD, pre_t, hidden, act, 0)
-        bad |= lib.cb_unary_into(_SIGMOID, gates, gates, 0)
-        bad |= lib.cb_unary_into(_TANH, cell, cell, 0)
-        bad |= lib.cb_unary_into(_SIGMOID, out, out, 0)
-        bad |= lib.cb_binary_into(_MUL, forget, c, c_t, 0)
-        bad |= lib.cb_ternary_into(_ADDCMUL, c_t, enter, cell, c_t, 0)
-        bad |= lib.cb_unary_into(_TANH, c_t, h_t, 0)
-        bad |= lib.cb_binary_into(_MUL, h_t, out, h_t, 0)
-        _release((pre_t, act, hidden, gates, cell, out, enter, forget, *last))
-        h, c = last = h_t, c_t
-    _release(last)
-    if bad:
-        _release((hs, cs, acts))
-        return ()
-    return hs, cs, acts
-
-
-def _lstm_steps(pre: Tensor, h0: Tensor, c0: Tensor, w: Tensor, made: Any, order: range) -> Any:
-    hs, cs, acts = made
-    turned, flat, bad = _turned(w), lib.cb_contiguous(pre._v), 0
-    h, c = last = lib.cb_contiguous(h0._v), lib.cb_contiguous(c0._v)
-    for t in order:
-        pre_t, act, c_t, h_t = _row(flat, t), _row(acts, t), _row(cs, t), _row(hs, t)
-        hidden = lib.cb_matmul(h, turned)
-        bad |= lib.cb_lstm_cell(pre_t, hidden, c, act, c_t, h_t, 0)
-        _release((pre_t, act, hidden, *last))
-        h, c = last = h_t, c_t
-    _release((turned, flat, *last))
-    if bad:
-        _release(made)
-        return ()
-    return made
+    out = ffi.new("cb_tensor *[3]")
+    return () if lib.cb_lstm_layer(pre._v, h0._v, c0._v, w._v, backwards, out) else tuple(out)
 
 
 def _lstm_meaning(pre: Tensor, h0: Tensor, c0: Tensor, w: Tensor, *, backwards: bool) -> Any:
@@ -157,66 +93,14 @@ def _lstm_vjp(
 
 
 def _lstm_grad_impl(
-    ct_h: Tensor, ct_c: Tensor, ct_acts: Tensor, hs: Tensor, cs: Tensor, acts: Tensor, h0: Tensor,
+    ct_h: Tensor, ct_c: Tensor, ct_acts: Tensor, _hs: Tensor, cs: Tensor, acts: Tensor, _h0: Tensor,
     c0: Tensor, w: Tensor, *, backwards: bool, through_acts: bool,
 ) -> Any:  # fmt: skip
-    if not all(x._v for x in (ct_h, ct_c, ct_acts, hs, cs, acts, h0, c0, w)):
-        return ()
-    count, rows, width = acts._shape
-    n = width // 4
-    dtype, device = acts._v.dtype, acts._v.device
-    dpre = lib.cb_empty(dtype, device, 3, (count, rows, width))
-    dh, dc, squashed = (lib.cb_empty(dtype, device, 2, (rows, n)) for _ in range(3))
-    bad = 0
-    back: Any = None  # the cotangent of h from the step behind
-    order = list(_order(count, backwards))[::-1]
-    step = (
-        _has_kernel(ct_h, ct_c, hs, cs, acts, h0, c0, w)
-        and not through_acts
-        and all(x._v.flags & 2 for x in (cs, acts, c0))
+    out = ffi.new("cb_tensor *[3]")
+    failed = lib.cb_lstm_layer_grad(
+        ct_h._v, ct_c._v, ct_acts._v, cs._v, acts._v, c0._v, w._v, backwards, through_acts, out
     )
-    for i, t in enumerate(order):
-        g_h, g_c, act, c_t, d = (_row(x, t) for x in (ct_h._v, ct_c._v, acts._v, cs._v, dpre))
-        prior = _row(cs._v, order[i + 1]) if i + 1 < count else lib.cb_alias(c0._v)
-        if back is None:
-            bad |= lib.cb_copy_into(dh, g_h, 0)
-            bad |= lib.cb_copy_into(dc, g_c, 0)
-        else:
-            bad |= lib.cb_binary_into(_ADD, g_h, back, dh, 0)
-            bad |= lib.cb_binary_into(_ADD, g_c, dc, dc, 0)
-            lib.cb_release(back)
-        if step:
-            bad |= lib.cb_lstm_cell_grad(dh, dc, act, c_t, prior, d, 0)
-            back = lib.cb_matmul(d, w._v)
-            _release((g_h, g_c, act, c_t, d, prior))
-            continue
-        gates, d_gates = _part(act, 0, 2 * n), _part(d, 0, 2 * n)
-        enter, forget, cell, out = (_part(act, k * n, k * n + n) for k in range(4))
-        d_enter, d_forget, d_cell, d_out = (_part(d, k * n, k * n + n) for k in range(4))
-        bad |= lib.cb_unary_into(_TANH, c_t, squashed, 0)
-        bad |= lib.cb_binary_into(_MUL, dh, squashed, d_out, 0)
-        bad |= lib.cb_binary_into(_MUL, dh, out, dh, 0)
-        bad |= lib.cb_binary_into(_TANH_GRAD, dh, squashed, dh, 0)
-        bad |= lib.cb_binary_into(_ADD, dc, dh, dc, 0)
-        bad |= lib.cb_binary_into(_MUL, dc, cell, d_enter, 0)
-        bad |= lib.cb_binary_into(_MUL, dc, prior, d_forget, 0)
-        bad |= lib.cb_binary_into(_MUL, dc, enter, d_cell, 0)
-        if through_acts:
-            g_act = _row(ct_acts._v, t)
-            bad |= lib.cb_binary_into(_ADD, d, g_act, d, 0)
-            lib.cb_release(g_act)
-        bad |= lib.cb_binary_into(_SIGMOID_GRAD, d_gates, gates, d_gates, 0)
-        bad |= lib.cb_binary_into(_TANH_GRAD, d_cell, cell, d_cell, 0)
-        bad |= lib.cb_binary_into(_SIGMOID_GRAD, d_out, out, d_out, 0)
-        bad |= lib.cb_binary_into(_MUL, dc, forget, dc, 0)
-        back = lib.cb_matmul(d, w._v)
-        _release((g_h, g_c, act, c_t, d, prior, gates, d_gates, enter, forget, cell, out))
-        _release((d_enter, d_forget, d_cell, d_out))
-    _release((dh, squashed))
-    if bad or not back:
-        _release((dpre, dc, back))
-        return ()
-    return dpre, back, dc
+    return () if failed else tuple(out)
 
 
 def _lstm_grad_meaning(

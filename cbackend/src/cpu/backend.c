@@ -21,6 +21,8 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .norm_grad = CB_FN(norm_grad),
     .gemm = CB_FN(gemm),
     .gemm_bf16 = CB_FN(gemm_bf16),
+    .lstm = CB_FN(lstm),
+    .lstm_grad = CB_FN(lstm_grad),
     .attention = CB_FN(attention),
     .attention_grad = CB_FN(attention_grad),
     .conv = CB_FN(conv),
@@ -57,6 +59,4 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .grid_linear = CB_FN(grid_linear),
     .grid_linear_grad = CB_FN(grid_linear_grad),
     .optim_step = CB_FN(optim_step),
-    .lstm_cell = CB_FN(lstm_cell),
-    .lstm_cell_grad = CB_FN(lstm_cell_grad),
 };

@@ -10,12 +10,14 @@
 #define NAME(x) CB_PASTE(f32, x)
 #include "conv_typed.h"
 #include "conv_weight_typed.h"
+#include "conv_depthwise_typed.h"
 #undef real
 #undef NAME
 #define real double
 #define NAME(x) CB_PASTE(f64, x)
 #include "conv_typed.h"
 #include "conv_weight_typed.h"
+#include "conv_depthwise_typed.h"
 #undef real
 #undef NAME
 
@@ -103,8 +105,39 @@ static int as_product(const cb_conv_shape *s, void *out, const void *in, const v
     return CB_FN(gemm)(&g);
 }
 
+/* Fills in r for an image of `in` padded by `pad`, if depthwise loops can do it. */
+static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64_t *in, const int64_t *out,
+                           const int64_t pad[2]) {
+    *r = (depthwise_run){.images = s->n, .groups = s->groups, .filters = s->oc, .taps = size3(s->kernel)};
+    if (s->ic != 1 || s->kernel[0] != 1 || s->in[0] != 1 || s->out[0] != 1 || s->padding[0] != 0 ||
+        r->taps > MAX_TAPS || (s->dtype != CB_F32 && s->dtype != CB_F64))
+        return false;
+    for (int d = 0; d < 2; d++) {
+        if (s->stride[d + 1] != 1 || pad[d] < 0) return false;
+        r->in[d] = in[d + 1], r->out[d] = out[d + 1], r->pad[d] = pad[d];
+    }
+    r->pitch = r->in[1] + 2 * pad[1];
+    r->by3 = s->kernel[1] == 3 && s->kernel[2] == 3 && s->dilation[1] == 1;
+    r->padded = (r->in[0] + 2 * pad[0]) * r->pitch + 64;
+    if (r->padded > 1 << 16) return false; /* bands would stay in L2, which whole planes do not */
+    for (int64_t t = 0; t < r->taps; t++)
+        r->offsets[t] =
+            (int32_t)(t / s->kernel[2] * s->dilation[1] * r->pitch + t % s->kernel[2] * s->dilation[2]);
+    return true;
+}
+
+static int depthwise(depthwise_run *r, const cb_conv_shape *s, const void *x, const void *w, void *y) {
+    r->x = x, r->w = w, r->y = y;
+    int64_t work = r->padded + r->out[0] * r->out[1] * r->taps * r->filters;
+    cb_parallel(r->images * r->groups, CB_MAX(1, PIECE / work),
+                s->dtype == CB_F32 ? f32_depthwise : f64_depthwise, r);
+    return r->status;
+}
+
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
     if (is_product(s)) return as_product(s, y, x, w, false);
+    depthwise_run r;
+    if (s->oc <= 2 && depthwise_init(&r, s, s->in, s->out, s->padding + 1)) return depthwise(&r, s, x, w, y);
     conv_plan p;
     int status = planned(s) ? plan_init(&p, s, false, cb_dtypes[s->dtype].size) : CB_ERR_UNSUPPORTED;
     if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_plain)(s, y, x, w);
@@ -116,6 +149,13 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
 
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w) {
     if (is_product(s)) return as_product(s, x, y, w, true);
+    depthwise_run r;
+    int64_t pad[2];
+    for (int d = 0; d < 2; d++) pad[d] = s->dilation[d + 1] * (s->kernel[d + 1] - 1) - s->padding[d + 1];
+    if (s->oc == 1 && depthwise_init(&r, s, s->out, s->in, pad)) {
+        r.turn = true;
+        return depthwise(&r, s, y, w, x);
+    }
     conv_plan p;
     int64_t size = cb_dtypes[s->dtype].size;
     int status = planned(s) ? plan_init(&p, s, true, size) : CB_ERR_UNSUPPORTED;
@@ -127,6 +167,15 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
 }
 
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
+    depthwise_run one;
+    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) &&
+        one.taps == 9) {
+        one.x = x, one.w = y, one.y = w;
+        int64_t each = s->n * (one.padded + one.out[0] * one.out[1] * one.taps);
+        cb_parallel(s->groups, CB_MAX(1, PIECE / CB_MAX(1, each)),
+                    s->dtype == CB_F32 ? f32_depthwise_weight : f64_depthwise_weight, &one);
+        return one.status;
+    }
     conv_plan p;
     bool narrow = s->dtype == CB_F32;
     int64_t size = cb_dtypes[s->dtype].size, vl = narrow ? f32_vl : f64_vl;

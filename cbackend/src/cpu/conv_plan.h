@@ -57,6 +57,18 @@ typedef struct weight_pack {
     bool turn; /* rows and channels change places */
 } weight_pack;
 
+/* Convolutions of one channel a group (conv_depthwise_typed.h). x: planes [in], y: planes [out], w: weights,
+ * or for a weight gradient the cotangents, y then being the weights' gradient. */
+typedef struct depthwise_run {
+    const void *x, *w;
+    void *y;
+    int64_t images, groups, filters, taps; /* filters: of each channel */
+    int64_t in[2], out[2], pad[2], pitch, padded; /* padded: elements of a padded plane, and room behind it */
+    bool turn, by3; /* by3: a kernel of 3 x 3 with rows that are neighbours */
+    int32_t offsets[MAX_TAPS];
+    int status;
+} depthwise_run;
+
 /* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded
  * to `width`), the input being turned so that a position's channels are neighbours. Images and bands are
  * summed in chunks. */

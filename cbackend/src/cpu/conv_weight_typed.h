@@ -237,15 +237,16 @@ static void NAME(weight_sums)(void *context, int64_t begin, int64_t end) {
         real *out = (real *)r->out + item * channels * taps;
         const real *from = (const real *)r->sums + group * r->group_size;
         from += r->lanes ? f * r->row_size : f / MR * MR * r->row_size + f % MR * VL;
+        NAME(vec) waiting[4];
         for (int64_t v = 0; v < vectors; v++, from += r->lanes ? VL : MR * VL) {
             NAME(vec) total = *(const NAME(vecu) *)from;
             for (int64_t k = 1; k < r->chunks; k++) total += *(const NAME(vecu) *)(from + k * chunk_size);
             if (r->lanes) { /* [channel][tap][lane] */
-                real lane[VL];
-                memcpy(lane, &total, sizeof total);
-                for (int half = VL / 2; half > 0; half /= 2)
-                    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-                out[v] = lane[0];
+                waiting[v % 4] = total;
+                if (v % 4 == 3)
+                    NAME(sum4)(waiting, out + v - 3);
+                else if (v + 1 == vectors)
+                    for (int64_t i = v / 4 * 4; i <= v; i++) out[i] = NAME(vec_sum)(waiting[i % 4]);
             } else {
                 int64_t c0 = v / taps * VL;
                 for (int64_t c = 0; c < CB_MIN(VL, channels - c0); c++)

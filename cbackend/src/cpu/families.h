@@ -18,6 +18,8 @@ int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const c
 int CB_FN(gemm)(const cb_gemm *g);
 int CB_FN(gemm_bf16)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);
+int CB_FN(lstm)(const cb_lstm *l);
+int CB_FN(lstm_grad)(const cb_lstm *l);
 int CB_FN(attention)(const cb_attention_call *a);
 int CB_FN(attention_grad)(const cb_attention_call *a);
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w);
@@ -73,9 +75,5 @@ void CB_FN(grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* recurrent.c */
-void CB_FN(lstm_cell)(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
-                      void *acts, void *c_out, void *h_out);
-void CB_FN(lstm_cell_grad)(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
-                           const void *c, const void *prior, void *d);
 /* fused.c */
 int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);

@@ -109,6 +109,33 @@ CB_INLINE void NAME(transpose4)(const real *from, int64_t from_row, real *to, in
     *(NAME(vec4u) *)(to + 3 * to_row) = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
+CB_INLINE real NAME(vec_sum)(NAME(vec) v) {
+    real lanes[NAME(vl)];
+    memcpy(lanes, &v, sizeof v);
+    for (int half = NAME(vl) / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* the sums of four vectors, one behind the other */
+CB_INLINE void NAME(sum4)(const NAME(vec) * v, real *to) {
+    enum { PARTS = NAME(vl) / 4 > 0 ? NAME(vl) / 4 : 1 };
+    if (NAME(vl) < 4) {
+        for (int i = 0; i < 4; i++) to[i] = NAME(vec_sum)(v[i]);
+        return;
+    }
+    NAME(vec4) part[4], turned[4];
+    for (int i = 0; i < 4; i++) {
+        NAME(vec4) quarter[PARTS];
+        memcpy(quarter, v + i, sizeof quarter);
+        for (int half = PARTS / 2; half > 0; half /= 2)
+            for (int q = 0; q < half; q++) quarter[q] += quarter[q + half];
+        part[i] = quarter[0];
+    }
+    NAME(transpose4)((const real *)part, 4, (real *)turned, 4);
+    *(NAME(vec4u) *)to = (turned[0] + turned[1]) + (turned[2] + turned[3]);
+}
+
 /* to[r][j] = b[r][j] for k rows and n columns of any strides */
 static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col, real *to,
                        int64_t to_row) {

@@ -93,69 +93,89 @@ static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t
     }
 }
 
-/* The same as block for a part of a large product: a is copied out of memory whose rows may share cache sets,
- * and b is packed row by row, in the order of memory, into panels that all rows of a use. */
-static int NAME(large_block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
-                             const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c,
-                             int64_t c_row) {
-    enum { NR = NAME(nr), KC = NAME(kc) };
-    int64_t by_rows = a_row == 1 ? 0 : 1, pitch = (by_rows ? KC : m) + 16, whole = n / NR * NR;
-    int64_t a_size = round_up(pitch * (by_rows ? m : KC), 16),
-            nbytes = (a_size + KC * round_up(n, NR)) * (int64_t)sizeof(real);
-    real *copy = cb_alloc(CB_CPU, nbytes), *panels = copy + a_size;
-    if (!copy) return CB_ERR_MEMORY;
-    for (int64_t k0 = 0; k0 < k; k0 += KC) {
-        int64_t kn = CB_MIN(KC, k - k0), length = by_rows ? kn : m, lines = by_rows ? m : kn;
-        const real *from = a + k0 * a_col, *right = b + k0 * b_row;
-        for (int64_t i = 0; i < lines; i++)
-            CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? a_row : a_col), by_rows ? a_col : 1, length,
-                              copy + i * pitch);
-        if (b_col == 1)
-            for (int64_t r = 0; r < kn; r++)
-                for (int64_t j = 0; j < whole; j += NR)
-                    memcpy(panels + j * KC + r * NR, right + r * b_row + j, NR * sizeof(real));
-        else
-            for (int64_t j = 0; j < whole; j += NR)
-                NAME(pack)(kn, NR, NR, right + j * b_col, b_row, b_col, panels + j * KC);
-        for (int64_t j = 0; j < n; j += NR) {
-            bool packed = j < whole;
-            NAME(block)(m, CB_MIN(NR, n - j), kn, copy, by_rows ? pitch : 1, by_rows ? 1 : pitch,
-                        packed ? panels + j * KC : right + j * b_col, packed ? NR : b_row, packed ? 1 : b_col,
-                        k0 || !bias ? NULL : bias + j, c + j, c_row, k0 > 0);
+/* ---- large products: b packed once for all, in panels of NR columns, [k][NR] each ---- */
+
+/* items: BAND rows of b, in the order of memory; or with columns that are neighbours, panels */
+static void NAME(pack_bands)(void *context, int64_t begin, int64_t end) {
+    enum { NR = NAME(nr), VL = NAME(vl) };
+    const large_run *r = context;
+    const cb_gemm *g = r->g;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t k0 = g->b_col == 1 ? item * BAND : 0, k1 = g->b_col == 1 ? CB_MIN(g->k, k0 + BAND) : g->k;
+        int64_t j0 = g->b_col == 1 ? 0 : item * NR, j1 = g->b_col == 1 ? g->n : CB_MIN(g->n, j0 + NR);
+        for (int64_t j = j0; j < j1; j += NR) {
+            int64_t n = CB_MIN(NR, g->n - j), width = round_up(n, VL);
+            for (int64_t k = k0; k < k1; k += BAND) {
+                int64_t rows = CB_MIN(BAND, k1 - k);
+                const real *from = (const real *)r->b + k * g->b_row + j * g->b_col;
+                real *to = (real *)r->panels + j * g->k + k * width;
+                if (g->b_col == 1 && n == NR)
+                    for (int64_t i = 0; i < rows; i++)
+                        memcpy(to + i * NR, from + i * g->b_row, NR * sizeof(real));
+                else
+                    NAME(pack)(rows, n, width, from, g->b_row, g->b_col, to);
+            }
+        }
+    }
+}
+
+/* items: (block of rows, block of columns). A run of KC columns of a is copied out of memory whose rows may
+ * share cache sets; panels of b of that length stay in L1. */
+static void NAME(large_blocks)(void *context, int64_t begin, int64_t end) {
+    enum { NR = NAME(nr), VL = NAME(vl), MR = NAME(mr), KC = 768 * 4 / sizeof(real) };
+    large_run *r = context;
+    const cb_gemm *g = r->g;
+    int64_t runs = (g->k + KC - 1) / KC, run = CB_MAX(1, (g->k + runs - 1) / runs);
+    bool by_rows = g->a_row != 1;
+    int64_t pitch = (by_rows ? run : r->rows) + 16,
+            nbytes = pitch * (by_rows ? r->rows : run) * (int64_t)sizeof(real);
+    real *copy = cb_alloc(CB_CPU, nbytes);
+    _Alignas(64) real edge[MR * NR];
+    if (!copy) {
+        __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
+        return;
+    }
+    for (int64_t piece = begin; piece < end; piece++) {
+        int64_t i0 = piece / r->column_blocks * r->rows, m = CB_MIN(r->rows, g->m - i0);
+        int64_t j0 = piece % r->column_blocks * r->columns, j1 = CB_MIN(g->n, j0 + r->columns);
+        for (int64_t k0 = 0; k0 < g->k; k0 += run) {
+            int64_t kn = CB_MIN(run, g->k - k0), length = by_rows ? kn : m, lines = by_rows ? m : kn;
+            const real *from = (const real *)r->a + i0 * g->a_row + k0 * g->a_col;
+            for (int64_t i = 0; i < lines; i++)
+                CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? g->a_row : g->a_col),
+                                  by_rows ? g->a_col : 1, length, copy + i * pitch);
+            for (int64_t j = j0; j < j1; j += NR) {
+                int64_t n = CB_MIN(NR, g->n - j), width = round_up(n, VL);
+                const real *panel = (const real *)r->panels + j * g->k + k0 * width;
+                const real *bias = g->bias && !k0 ? (const real *)g->bias + j : NULL;
+                for (int64_t i = 0; i < m; i += MR) {
+                    int64_t rows = CB_MIN(MR, m - i);
+                    real *to = (real *)r->c + (i0 + i) * g->n + j;
+                    const real *left = copy + i * (by_rows ? pitch : 1);
+                    for (int64_t next = 0; next < CB_MIN(MR, m - i - MR); next++)
+                        for (int v = 0; v < NAME(nv); v++)
+                            __builtin_prefetch(to + (MR + next) * g->n + v * VL, 1);
+                    if (n == width) {
+                        NAME(run_tile)((int)(width / VL), rows, kn, left, by_rows ? pitch : 1,
+                                       by_rows ? 1 : pitch, panel, width, k0 ? to : bias, k0 ? g->n : 0, to,
+                                       g->n);
+                        continue;
+                    }
+                    for (int64_t q = 0; q < rows; q++) /* through a full tile on the stack */
+                        for (int64_t v = 0; v < n; v++)
+                            edge[q * width + v] = k0 ? to[q * g->n + v] : bias ? bias[v] : 0;
+                    NAME(run_tile)((int)(width / VL), rows, kn, left, by_rows ? pitch : 1,
+                                   by_rows ? 1 : pitch, panel, width, edge, width, edge, width);
+                    for (int64_t q = 0; q < rows; q++)
+                        for (int64_t v = 0; v < n; v++) to[q * g->n + v] = edge[q * width + v];
+                }
+            }
         }
     }
     cb_free(CB_CPU, copy, nbytes);
-    return CB_OK;
 }
 
 /* ---- thin products ---- */
-
-CB_INLINE real NAME(vec_sum)(NAME(vec) v) {
-    real lanes[NAME(vl)];
-    memcpy(lanes, &v, sizeof v);
-    for (int half = NAME(vl) / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
-    return lanes[0];
-}
-
-/* the sums of four vectors, one behind the other */
-CB_INLINE void NAME(sum4)(const NAME(vec) * v, real *to) {
-    enum { PARTS = NAME(vl) / 4 > 0 ? NAME(vl) / 4 : 1 };
-    if (NAME(vl) < 4) {
-        for (int i = 0; i < 4; i++) to[i] = NAME(vec_sum)(v[i]);
-        return;
-    }
-    NAME(vec4) part[4], turned[4];
-    for (int i = 0; i < 4; i++) {
-        NAME(vec4) quarter[PARTS];
-        memcpy(quarter, v + i, sizeof quarter);
-        for (int half = PARTS / 2; half > 0; half /= 2)
-            for (int q = 0; q < half; q++) quarter[q] += quarter[q + half];
-        part[i] = quarter[0];
-    }
-    NAME(transpose4)((const real *)part, 4, (real *)turned, 4);
-    *(NAME(vec4u) *)to = (turned[0] + turned[1]) + (turned[2] + turned[3]);
-}
 
 /* rows x cols dot products of contiguous runs */
 CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b,
@@ -289,7 +309,7 @@ static void NAME(tiny)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 /* One block of one product, by the kernel that suits its shape. */
 static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
                          const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
-                         int64_t c_row, bool large) {
+                         int64_t c_row) {
     if (n <= 8 && b_col == 1 && m <= 8 && k <= 8 && c_row == n && !bias) {
         NAME(tiny)(m, n, k, a, a_row, a_col, b, b_row, c);
     } else if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
@@ -300,8 +320,6 @@ static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t
         NAME(rows_times)(1, m, k, b, 0, b_row, a, a_col, NULL, c, 0);
     } else if (n <= NAME(half) && n >= NAME(half) / 4 && k <= NAME(kc) && c_row == n) {
         NAME(narrow)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c);
-    } else if (large) {
-        return NAME(large_block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row);
     } else {
         NAME(block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, false);
     }

@@ -3,12 +3,23 @@
  * A broadcast right operand folds the batch into the rows of one product. Blocks depend on sizes only, and
  * each is computed whole by one thread, so results do not depend on the number of threads. float, double and
  * integers of 32 and 64 bits (as unsigned ones, which wrap) have their own kernels: faster than OpenBLAS on
- * small and batched products, about 0.93 of its rate from 1024 on, and independent of its environment
+ * small and batched products, close to its rate from 1024 on, and independent of its environment
  * variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
 #include "gemm_batch.h"
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+enum { BAND = 16 }; /* rows packed at a time */
+
+/* One large product: operands of one item of the batch, and b packed. */
+typedef struct large_run {
+    const cb_gemm *g;
+    const void *a, *b;
+    void *c, *panels;
+    int64_t rows, columns, column_blocks; /* of a piece; pieces side by side */
+    int status;
+} large_run;
 
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
@@ -35,13 +46,12 @@ static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) 
 enum { ROWS = 256, COLUMNS = 768, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
 
 typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t,
-                       int64_t, const void *, void *, int64_t, bool);
+                       int64_t, const void *, void *, int64_t);
 
 typedef struct gemm_run {
     const cb_gemm *g;
     product multiply;
     int64_t size, rows, columns, row_blocks, column_blocks;
-    bool large;
     int status;
 } gemm_run;
 
@@ -67,10 +77,9 @@ static void blocks(void *context, int64_t begin, int64_t end) {
             b += index * g->b_batch[d];
         }
         char *c = g->c + ((item * g->m + i) * g->n + j) * r->size;
-        int status =
-            r->multiply(CB_MIN(r->rows, g->m - i), CB_MIN(r->columns, g->n - j), g->k, g->a + a * r->size,
-                        g->a_row, g->a_col, g->b + b * r->size, g->b_row, g->b_col,
-                        g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n, r->large);
+        int status = r->multiply(CB_MIN(r->rows, g->m - i), CB_MIN(r->columns, g->n - j), g->k,
+                                 g->a + a * r->size, g->a_row, g->a_col, g->b + b * r->size, g->b_row,
+                                 g->b_col, g->bias ? (const char *)g->bias + j * r->size : NULL, c, g->n);
         if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
     }
 }
@@ -115,7 +124,7 @@ static void long_pieces(void *context, int64_t begin, int64_t end) {
     const cb_gemm *g = r->g;
     int status = r->multiply(1, g->n, end - begin, g->a + begin * g->a_col * r->size, 0, g->a_col,
                              g->b + begin * g->b_row * r->size, g->b_row, g->b_col, NULL,
-                             r->parts + begin / r->piece * g->n * r->size, g->n, false);
+                             r->parts + begin / r->piece * g->n * r->size, g->n);
     if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
 }
 
@@ -197,15 +206,13 @@ static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_
 }
 
 static int product_c64(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
-                       const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c, int64_t c_row,
-                       bool large) {
-    (void)large;
+                       const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
+                       int64_t c_row) {
     return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 8);
 }
 static int product_c128(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
-                        const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c, int64_t c_row,
-                        bool large) {
-    (void)large;
+                        const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
+                        int64_t c_row) {
     return complex_blocks(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, 16);
 }
 
@@ -214,6 +221,37 @@ static bool blas_fits(const cb_gemm *g) {
     complex_gemm *slot = g->dtype == CB_C64 ? &cgemm : &zgemm;
     if (!*slot) *slot = (complex_gemm)cb_blas_symbol(g->dtype == CB_C64 ? "cblas_cgemm" : "cblas_zgemm");
     return *slot != NULL; /* without OpenBLAS the plain loops do it */
+}
+
+typedef struct large_kernels {
+    void (*pack)(void *, int64_t, int64_t), (*blocks)(void *, int64_t, int64_t);
+    int64_t nr, vl;
+} large_kernels;
+
+/* Products one after the other, each shared by all threads. */
+static int large_products(const cb_gemm *g, const large_kernels *k, const gemm_run *plan) {
+    large_run r = {
+        .g = g, .rows = plan->rows, .columns = plan->columns, .column_blocks = plan->column_blocks};
+    int64_t nbytes = g->k * round_up(g->n, k->vl) * plan->size;
+    r.panels = cb_alloc(CB_CPU, nbytes);
+    if (!r.panels) return CB_ERR_MEMORY;
+    for (int64_t item = 0; item < g->batch; item++) {
+        int64_t a = 0, b = 0, rest = item;
+        for (int d = g->nbatch - 1; d >= 0; d--) {
+            a += rest % g->batch_shape[d] * g->a_batch[d];
+            b += rest % g->batch_shape[d] * g->b_batch[d];
+            rest /= g->batch_shape[d];
+        }
+        r.a = g->a + a * plan->size;
+        r.b = g->b + b * plan->size;
+        r.c = g->c + item * g->m * g->n * plan->size;
+        int64_t bands = g->b_col == 1 ? (g->k + BAND - 1) / BAND : (g->n + k->nr - 1) / k->nr,
+                each = g->b_col == 1 ? BAND * g->n : k->nr * g->k;
+        cb_parallel(bands, CB_MAX(1, SMALL / each), k->pack, &r);
+        cb_parallel(plan->row_blocks * plan->column_blocks, 1, k->blocks, &r);
+    }
+    cb_free(CB_CPU, r.panels, nbytes);
+    return r.status;
 }
 
 int CB_FN(gemm)(const cb_gemm *given) {
@@ -242,7 +280,6 @@ int CB_FN(gemm)(const cb_gemm *given) {
                   .column_blocks = 1};
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     if (work > 4 * SMALL) { /* split each product */
-        r.large = work >= LARGE && g.n >= 64 && g.m >= 64 && g.k > 256;
         int64_t tall = (g.m + ROWS - 1) / ROWS, wide = (g.n + COLUMNS - 1) / COLUMNS;
         r.rows = round_up((g.m + tall - 1) / tall, 8); /* blocks of nearly one size, whole tiles */
         r.columns = round_up((g.n + wide - 1) / wide, 48);
@@ -257,6 +294,16 @@ int CB_FN(gemm)(const cb_gemm *given) {
         }
         r.row_blocks = (g.m + r.rows - 1) / r.rows;
         r.column_blocks = (g.n + r.columns - 1) / r.columns;
+    }
+    bool packs = g.k > 256 || g.b_col != 1, shared = g.batch == 1 || work >= 4 * LARGE;
+    if (work >= LARGE && g.n >= 64 && g.m >= 64 && packs && shared && !cb_is_complex(g.dtype)) {
+#define LARGE_KERNELS(t)                                 \
+    {                                                    \
+        t##_pack_bands, t##_large_blocks, t##_nr, t##_vl \
+    }
+        static const large_kernels kernels[] = {LARGE_KERNELS(f32), LARGE_KERNELS(f64), LARGE_KERNELS(u32),
+                                                LARGE_KERNELS(u64)};
+        return large_products(&g, &kernels[(cb_is_float(g.dtype) ? 0 : 2) + (size == 8)], &r);
     }
     cb_parallel(g.batch * r.row_blocks * r.column_blocks, grain, blocks, &r);
     return r.status;

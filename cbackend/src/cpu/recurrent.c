@@ -1,75 +1,124 @@
-/* The elementwise part of a step of an LSTM, forward and backward: each row of gates is read once, and
- * nothing between the gates and the results goes through memory. Gates lie as input, forget, cell, output.
- *
- * Rows are the pieces that threads share, so results do not depend on their number. */
+/* One direction of an LSTM layer on the CPU: for each step one matrix product and one sweep over all that is
+ * elementwise. The recurrent weights are turned once, so that every product reads them in place. */
 #include "cpu.h"
 #include "vmath.h"
 
-enum { ITEMS = 2048 }; /* of a piece: about 5 us */
+enum { WORK = 4096 }; /* elements of the state a piece */
 
-typedef struct step {
-    int64_t n;
-    const void *pre, *hidden, *c; /* backward: the gradient of h, the gates' values, this step's cell */
-    const void *prior;            /* backward: the cell before */
-    void *acts, *c_out, *h_out;   /* backward: the gradient of the gates, of the cell */
-} step;
+typedef struct lstm_step {
+    const cb_lstm *l;
+    int64_t t, before; /* the step, and the one whose states it begins with, or -1 */
+} lstm_step;
 
-#define KERNELS(real, id)                                                                               \
-    static void forward_##id(void *context, int64_t begin, int64_t end) {                               \
-        const step *s = context;                                                                        \
-        int64_t n = s->n;                                                                               \
-        for (int64_t r = begin; r < end; r++) {                                                         \
-            const real *pre = (const real *)s->pre + 4 * n * r;                                         \
-            const real *hidden = (const real *)s->hidden + 4 * n * r;                                   \
-            const real *c = (const real *)s->c + n * r;                                                 \
-            real *acts = (real *)s->acts + 4 * n * r;                                                   \
-            real *c_out = (real *)s->c_out + n * r, *h_out = (real *)s->h_out + n * r;                  \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < 2 * n; j++) acts[j] =                          \
-                sigmoid_##id(pre[j] + hidden[j]);                                                       \
-            _Pragma("GCC ivdep") for (int64_t j = 2 * n; j < 3 * n; j++) acts[j] =                      \
-                tanh_##id(pre[j] + hidden[j]);                                                          \
-            _Pragma("GCC ivdep") for (int64_t j = 3 * n; j < 4 * n; j++) acts[j] =                      \
-                sigmoid_##id(pre[j] + hidden[j]);                                                       \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < n; j++) {                                      \
-                real next = acts[n + j] * c[j] + acts[j] * acts[2 * n + j];                             \
-                c_out[j] = next;                                                                        \
-                h_out[j] = tanh_##id(next) * acts[3 * n + j];                                           \
-            }                                                                                           \
-        }                                                                                               \
-    }                                                                                                   \
-    static void backward_##id(void *context, int64_t begin, int64_t end) {                              \
-        const step *s = context;                                                                        \
-        int64_t n = s->n;                                                                               \
-        for (int64_t r = begin; r < end; r++) {                                                         \
-            const real *dh = (const real *)s->pre + n * r, *acts = (const real *)s->hidden + 4 * n * r; \
-            const real *c = (const real *)s->c + n * r, *prior = (const real *)s->prior + n * r;        \
-            real *d = (real *)s->acts + 4 * n * r, *dc = (real *)s->c_out + n * r;                      \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < n; j++) {                                      \
-                real enter = acts[j], forget = acts[n + j], cell = acts[2 * n + j];                     \
-                real out = acts[3 * n + j], squashed = tanh_##id(c[j]);                                 \
-                real whole = dc[j] + dh[j] * out * (1 - squashed * squashed);                           \
-                d[j] = whole * cell * enter * (1 - enter);                                              \
-                d[n + j] = whole * prior[j] * forget * (1 - forget);                                    \
-                d[2 * n + j] = whole * enter * (1 - cell * cell);                                       \
-                d[3 * n + j] = dh[j] * squashed * out * (1 - out);                                      \
-                dc[j] = whole * forget;                                                                 \
-            }                                                                                           \
-        }                                                                                               \
-    }
-
-KERNELS(float, f32)
-KERNELS(double, f64)
-
-void CB_FN(lstm_cell)(int dtype, int64_t rows, int64_t n, const void *pre, const void *hidden, const void *c,
-                      void *acts, void *c_out, void *h_out) {
-    step s = {.n = n, .pre = pre, .hidden = hidden, .c = c, .acts = acts, .c_out = c_out, .h_out = h_out};
-    int64_t grain = CB_MAX(1, ITEMS / CB_MAX(n, 1));
-    cb_parallel(rows, grain, dtype == CB_F32 ? forward_f32 : forward_f64, &s);
+/* c [rows, n] = a [rows, k] @ b [k, n], all contiguous */
+static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const void *b, void *c) {
+    cb_gemm g = {.dtype = l->dtype,
+                 .m = l->rows,
+                 .n = n,
+                 .k = k,
+                 .batch = 1,
+                 .a = a,
+                 .b = b,
+                 .c = c,
+                 .a_row = k,
+                 .a_col = 1,
+                 .b_row = n,
+                 .b_col = 1};
+    return CB_FN(gemm)(&g);
 }
 
-void CB_FN(lstm_cell_grad)(int dtype, int64_t rows, int64_t n, const void *dh, void *dc, const void *acts,
-                           const void *c, const void *prior, void *d) {
-    step s = {.n = n, .pre = dh, .hidden = acts, .c = c, .prior = prior, .acts = d, .c_out = dc};
-    int64_t grain = CB_MAX(1, ITEMS / CB_MAX(n, 1));
-    cb_parallel(rows, grain, dtype == CB_F32 ? backward_f32 : backward_f64, &s);
+#define LSTM(real, f)                                                                                      \
+    /* items: rows. acts holds the recurrent part of the gates. */                                         \
+    static void forward_##f(void *context, int64_t begin, int64_t end) {                                   \
+        const lstm_step *s = context;                                                                      \
+        const cb_lstm *l = s->l;                                                                           \
+        int64_t n = l->hidden, state = l->rows * n;                                                        \
+        const real *prior = s->before < 0 ? l->c0 : (const real *)l->cs + s->before * state;               \
+        for (int64_t row = begin; row < end; row++) {                                                      \
+            const real *restrict p = (const real *)l->pre + (s->t * l->rows + row) * 4 * n;                \
+            real *restrict a = (real *)l->acts + (s->t * l->rows + row) * 4 * n;                           \
+            const real *restrict c0 = prior + row * n;                                                     \
+            real *restrict c = (real *)l->cs + s->t * state + row * n;                                     \
+            real *restrict h = (real *)l->hs + s->t * state + row * n;                                     \
+            for (int64_t j = 0; j < 2 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                           \
+            for (int64_t j = 2 * n; j < 3 * n; j++) a[j] = tanh_##f(a[j] + p[j]);                          \
+            for (int64_t j = 3 * n; j < 4 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                       \
+            for (int64_t j = 0; j < n; j++) {                                                              \
+                real now = a[n + j] * c0[j] + a[j] * a[2 * n + j];                                         \
+                c[j] = now;                                                                                \
+                h[j] = a[3 * n + j] * tanh_##f(now);                                                       \
+            }                                                                                              \
+        }                                                                                                  \
+    }                                                                                                      \
+    /* items: rows. dh and dc hold what comes from the step behind. */                                     \
+    static void backward_##f(void *context, int64_t begin, int64_t end) {                                  \
+        const lstm_step *s = context;                                                                      \
+        const cb_lstm *l = s->l;                                                                           \
+        int64_t n = l->hidden, state = l->rows * n;                                                        \
+        const real *prior = s->before < 0 ? l->c0 : (const real *)l->cs + s->before * state;               \
+        for (int64_t row = begin; row < end; row++) {                                                      \
+            int64_t at = s->t * state + row * n;                                                           \
+            const real *restrict a = (const real *)l->acts + 4 * at, *restrict c0 = prior + row * n;       \
+            const real *restrict c = (const real *)l->cs + at, *restrict g_h = (const real *)l->ct_h + at, \
+                                 *restrict g_c = (const real *)l->ct_c + at;                               \
+            real *restrict d = (real *)l->dpre + 4 * at, *restrict dc = (real *)l->dc + row * n;           \
+            const real *restrict dh = (const real *)l->dh + row * n;                                       \
+            const real *restrict more = l->ct_acts ? (const real *)l->ct_acts + 4 * at : NULL;             \
+            for (int64_t j = 0; j < n; j++) {                                                              \
+                real enter = a[j], forget = a[n + j], cell = a[2 * n + j], out = a[3 * n + j];             \
+                real squashed = tanh_##f(c[j]), h_ = g_h[j] + dh[j];                                       \
+                real c_ = g_c[j] + dc[j] + h_ * out * (1 - squashed * squashed);                           \
+                real d0 = c_ * cell, d1 = c_ * c0[j], d2 = c_ * enter, d3 = h_ * squashed;                 \
+                if (more) d0 += more[j], d1 += more[n + j], d2 += more[2 * n + j], d3 += more[3 * n + j];  \
+                d[j] = d0 * enter * (1 - enter);                                                           \
+                d[n + j] = d1 * forget * (1 - forget);                                                     \
+                d[2 * n + j] = d2 * (1 - cell * cell);                                                     \
+                d[3 * n + j] = d3 * out * (1 - out);                                                       \
+                dc[j] = c_ * forget;                                                                       \
+            }                                                                                              \
+        }                                                                                                  \
+    }                                                                                                      \
+    static void turn_##f(int64_t n, const real *w, real *to) {                                             \
+        for (int64_t i = 0; i < 4 * n; i++)                                                                \
+            for (int64_t j = 0; j < n; j++) to[j * 4 * n + i] = w[i * n + j];                              \
+    }
+LSTM(float, f32)
+LSTM(double, f64)
+
+int CB_FN(lstm)(const cb_lstm *l) {
+    bool narrow = l->dtype == CB_F32;
+    int64_t n = l->hidden, size = narrow ? 4 : 8, state = l->rows * n * size, nbytes = 4 * n * n * size;
+    void *turned = cb_alloc(CB_CPU, nbytes);
+    if (!turned) return CB_ERR_MEMORY;
+    if (narrow)
+        turn_f32(n, l->w, turned);
+    else
+        turn_f64(n, l->w, turned);
+    int status = CB_OK;
+    lstm_step s = {.l = l, .before = -1};
+    for (int64_t i = 0; i < l->steps && !status; i++) {
+        s.t = l->backwards ? l->steps - 1 - i : i;
+        const void *h = s.before < 0 ? l->h0 : (const char *)l->hs + s.before * state;
+        status = product(l, n, 4 * n, h, turned, (char *)l->acts + 4 * s.t * state);
+        cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? forward_f32 : forward_f64, &s);
+        s.before = s.t;
+    }
+    cb_free(CB_CPU, turned, nbytes);
+    return status;
+}
+
+int CB_FN(lstm_grad)(const cb_lstm *l) {
+    bool narrow = l->dtype == CB_F32;
+    int64_t n = l->hidden, size = narrow ? 4 : 8, state = l->rows * n * size;
+    int status = CB_OK;
+    memset(l->dh, 0, (size_t)state);
+    memset(l->dc, 0, (size_t)state);
+    lstm_step s = {.l = l};
+    for (int64_t i = 0; i < l->steps && !status; i++) {
+        s.t = l->backwards ? i : l->steps - 1 - i;
+        s.before = l->backwards ? (s.t + 1 < l->steps ? s.t + 1 : -1) : s.t - 1;
+        cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? backward_f32 : backward_f64, &s);
+        status = product(l, 4 * n, n, (const char *)l->dpre + 4 * s.t * state, l->w, l->dh);
+    }
+    return status;
 }
