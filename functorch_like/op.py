@@ -6,7 +6,7 @@ function of other ops, which is used instead. Rules are written with public func
 can be differentiated, mapped and staged again.
 
 Naming says what a reverse rule keeps alive: an argument `x` of the rule is the saved input,
-`x_spec` its shape and dtype only, `x_shape` its shape, `_x` nothing at all. `out` is the result.
+`x_spec` its shape and dtype only, `_x` nothing at all. `out` is the result.
 """
 
 # `_v`, `_m` and `_b` are the package's own protocol
@@ -174,8 +174,7 @@ class Op:
     def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[int, ...], bool]:
         """What the reverse rule keeps when the inputs in `needs` want gradients.
 
-        For each input 0 nothing, 1 its Spec, 2 the tensor itself, 3 its shape; and whether it keeps
-        the output.
+        For each input 0 nothing, 1 its Spec, 2 the tensor itself; and whether it keeps the output.
         """
         masks = self._masks.get(needs)
         if masks is None:
@@ -238,9 +237,7 @@ class concretely:  # a context manager, lower-case as no_grad
 
 
 def _keeps(name: str) -> int:
-    if name.startswith("_"):
-        return 0
-    return 1 if name.endswith("_spec") else 3 if name.endswith("_shape") else 2
+    return 1 if name.endswith("_spec") else 0 if name.startswith("_") else 2
 
 
 if TYPE_CHECKING:  # set by tensor.py and tape.py, which import this module

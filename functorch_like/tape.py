@@ -117,16 +117,13 @@ def fill_node(
     if len(args) == 1:
         (keep,), keep_out = op.saved(_ALONE)
         (a,) = args
-        node.args = (a if keep == 2 else None if keep == 0 else _part(a, keep),)
+        node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
         if op.takes_needs:
             node.needs = _ALONE
     else:
         needs = tuple([e is not None for e in edges])
         keeps, keep_out = op.saved(needs)
-        node.args = [
-            a if k == 2 else None if k == 0 else _part(a, k)
-            for a, k in zip(args, keeps)  # noqa: B905 - hot
-        ]
+        node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
         if op.takes_needs:
             node.needs = needs
     if op.partials and irregular(args, out):
@@ -136,11 +133,6 @@ def fill_node(
 
 
 _ALONE = (True,)
-
-
-def _part(x: Tensor, keep: int) -> Any:
-    """What of an input is saved instead of itself."""
-    return Spec(x) if keep == 1 else x._shape
 
 
 def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:

@@ -149,7 +149,7 @@ _ALL = [tuple(range(n)) for n in range(65)]  # all dims, by rank
 _call, _SUM, _NULL = lib.cb_reduce, _code("sum"), ffi.NULL
 _sum = _reduction(
     "sum",
-    vjp=lambda ct, _out, x_shape, *, dims, keepdim: (_spread(ct, x_shape, dims, keepdim),),
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
     jvp=_linear_jvp(lambda: _sum),
 )
 sampled(
@@ -160,8 +160,8 @@ sampled(
 )
 _mean = _reduction(
     "mean",
-    vjp=lambda ct, _out, x_shape, *, dims, keepdim: (
-        _spread(ct / (_size(x_shape, dims) or 1), x_shape, dims, keepdim),
+    vjp=lambda ct, _out, x_spec, *, dims, keepdim: (
+        _spread(ct / (_size(x_spec.shape, dims) or 1), x_spec.shape, dims, keepdim),
     ),
     jvp=_linear_jvp(lambda: _mean),
 )
