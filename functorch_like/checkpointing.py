@@ -104,7 +104,7 @@ class _Region:
         for t in outs:
             value = self.trace.value_of(t)
             if value is not None:
-                node = getattr(value.node, "node", value.node)
+                node: Any = getattr(value.node, "node", value.node)
                 self._empty(node, index, step, self.values, self.restore_trace)
 
     def _empty(
