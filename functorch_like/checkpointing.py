@@ -104,7 +104,7 @@ class _Region:
         for t in outs:
             value = self.trace.value_of(t)
             if value is not None:
-                node = getattr(value.node, "node", value.node)
+                node: Any = getattr(value.node, "node", value.node)
                 self._empty(node, index, step, self.values, self.restore_trace)
 
     def _empty(
@@ -267,6 +267,8 @@ def _run(
             upper.parent = lower
         for region in regions:
             region.recorder.lift()
+            if not region.nodes and not region.values:  # lets go of the inputs
+                region.recorder.steps = []
 
 
 def checkpoint_sequential(
@@ -281,6 +283,7 @@ def checkpoint_sequential(
     Args:
       functions: callables, or a module that iterates over its parts, each of one argument.
       segments: how many; the last one is not checkpointed, since its values are needed at once.
+        Later ones are shorter: more inputs of segments are alive while their values are.
     Example:
       >>> x = tensor(0.5, requires_grad=True)
       >>> checkpoint_sequential([sin, exp, cos], 2, x).backward()
@@ -290,7 +293,9 @@ def checkpoint_sequential(
         raise ValueError(
             message("checkpoint_sequential", f"segments in [1, {len(parts)}]", segments)
         )
-    size = len(parts) // segments
+    sizes = [1] * segments
+    for _ in range(len(parts) - segments):  # one more where that makes the smallest peak
+        sizes[min(range(segments), key=lambda i: i + sizes[i])] += 1
 
     def apply(some: Sequence[Callable[..., Any]], x: Any) -> Any:
         for part in some:
@@ -298,7 +303,7 @@ def checkpoint_sequential(
         return x
 
     at = 0
-    for _ in range(segments - 1):
+    for size in sizes[:-1]:
         input = checkpoint(partial(apply, parts[at : at + size]), input, **kwargs)
         at += size
     return apply(parts[at:], input)

@@ -22,6 +22,7 @@ class JvpValue(TracerValue):
 
     def __init__(self, trace: JvpTrace, primal: Tensor, tangent: Tensor):
         self.trace, self.primal, self.tangent = trace, primal, tangent
+        self.requires_grad, self.is_view, self.tracer = False, False, None
         self.seq = next_sequence()
 
     @property

@@ -353,7 +353,7 @@ def _in_reverse(rules: Rules, trace: VjpTrace, inputs: Tensors) -> Tensors:
     fill_node(node, call, primals, {}, outs, edges)
     if len(outs) > 1:
         return trace.outputs(node, tuple(outs))
-    return (trace.tracer(outs[0], node),) if outs[0].dtype.is_inexact else outs
+    return tuple([trace.tracer(y, node) if y.dtype.is_inexact else y for y in outs])
 
 
 def _in_forward(rules: Rules, trace: JvpTrace, inputs: Tensors) -> Tensors:

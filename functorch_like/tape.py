@@ -107,6 +107,7 @@ def fill_node(
     edges: tuple[Meta | None, ...],
 ) -> None:
     """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
+    node.watched, node.specs, node.out = False, None, None
     node.op = op
     node.edges = edges
     node.seq = next_sequence()
@@ -137,6 +138,7 @@ _ALONE = (True,)
 def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:
     """Puts an operation on the tape: its output (or outputs) require grad from now on."""
     node = _new(Node)
+    node.requires_grad, node.is_view, node.trace = True, False, None
     edges = tuple([m if (m := a._m) is not None and m.requires_grad else None for a in args])
     fill_node(node, op, args, params, out, edges)
     if type(out) is not tuple:
@@ -225,8 +227,9 @@ def run_backward(
     found: dict[Meta, Tensor] = {}
     outputs: dict[Node, list[Any]] = {}
     heap: list[tuple[int, int, Any]] = []
-    # the one node due, while there is one: chains never touch the heap
+    # the one node due and its cotangent, while there is one: chains touch neither heap nor cts
     only: Any = None
+    only_ct: Any = None
     # leaves stay in cts; what else is wanted has to be caught when it comes by
     inner: set[Meta] | None = None
     if wanted is not None:
@@ -239,24 +242,26 @@ def run_backward(
         if meta in cts:
             cts[meta] = cts[meta] + ct
             continue
+        if len(roots) == 1 and meta.op is not None:
+            only, only_ct = meta, ct
+            break
         cts[meta] = ct
         if meta.op is not None:
             heappush(heap, (-meta.seq, id(meta), meta))
     while heap or only is not None:
         if only is None:
             meta = heappop(heap)[2]
+            ct = cts.pop(meta, None)
         else:
-            meta, only = only, None
+            meta, ct, only, only_ct = only, only_ct, None, None
         if not meta.watched:
             node = meta
-            ct = cts.pop(meta)
             if inner is not None and meta in inner:
                 found[meta] = ct
         elif type(meta) is _Due:
             node = meta.node
             ct = tuple(outputs.pop(node))
         else:
-            ct = cts.pop(meta)
             if meta.hooks is not None:
                 ct = run_hooks(meta, ct)
             if inner is not None and meta in inner:
@@ -281,19 +286,21 @@ def run_backward(
             i += 1
             if g is None or edge is None:
                 continue
-            if edge in cts:
+            if edge is only:
+                only_ct = only_ct + g
+            elif edge in cts:
                 cts[edge] = cts[edge] + g
-                continue
-            cts[edge] = g
-            if edge.op is None:
-                continue
-            if only is None and not heap:
-                only = edge
-                continue
-            if only is not None:
-                heappush(heap, (-only.seq, id(only), only))
-                only = None
-            heappush(heap, (-edge.seq, id(edge), edge))
+            elif edge.op is None:
+                cts[edge] = g
+            elif only is None and not heap:
+                only, only_ct = edge, g
+            else:
+                if only is not None:
+                    cts[only] = only_ct
+                    heappush(heap, (-only.seq, id(only), only))
+                    only = only_ct = None
+                cts[edge] = g
+                heappush(heap, (-edge.seq, id(edge), edge))
         if not retain_graph and node.clock >= 0:
             node.args = node.out = None
         if uses:

@@ -161,7 +161,9 @@ def _recorded(
             out = function(tracer, **kwargs)
         else:
             out = function(*args[:at], tracer, *args[at + 1 :], **kwargs)
-        m = _current(out)
+        m: Any = out._m if out.__class__ is Tensor else _current(out)
+        if m is not None and m.is_view:
+            m = _current(out)
     return trace, given, out, None if m is None or m.trace is not trace else m.tracer or m
 
 

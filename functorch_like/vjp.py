@@ -74,12 +74,15 @@ class VjpTrace(Trace):
         """A tracer for an input."""
         node = _new(VjpNode)
         node.seq = next_sequence()
+        node.op = None  # type: ignore[assignment]
+        node.watched = False
         return self.tracer(x, node)
 
     def tracer(self, primal: Tensor, node: Meta) -> Tensor:
         """A tracer of a value that stands somewhere in the graph."""
         value = _new(VjpValue)
         value.trace, value.primal, value.node = self, primal, node
+        value.requires_grad, value.is_view, value.tracer = False, False, None
         t = _new(Tensor)
         t._v = _NULL
         t._m = value
@@ -170,19 +173,17 @@ class VjpTrace(Trace):
         if not op.differentiable:
             return out
         node = _new(VjpNode)
+        node.watched = False
         node.op = op
         node.seq = next_sequence()
         node.edges = (m.node,)
         saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
         node.args = (x if keep_x else None,)
-        if saves:
-            node.clock = clock[0]
-            if keep_out:
-                node.out = out
+        node.clock = clock[0] if saves else -1
+        node.out = out if keep_out else None
         t = self.tracer(out, node)
         t._m.regular = known_regular(out)
-        if op.changes_dtype and irregular((x,), out):
-            node.specs = (Spec(x),)
+        node.specs = (Spec(x),) if op.changes_dtype and irregular((x,), out) else None
         return t
 
     def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
@@ -234,16 +235,15 @@ class VjpTrace(Trace):
         if not op.differentiable:
             return out
         node = _new(VjpNode)
+        node.watched, node.specs = False, None
         node.op = op
         node.seq = next_sequence()
         node.edges = (m, n)
         which = (m is not None) + 2 * (n is not None)
         saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(2, which)
         node.args = (x if keep_x else None, y if keep_y else None)
-        if saves:
-            node.clock = clock[0]
-            if keep_out:
-                node.out = out
+        node.clock = clock[0] if saves else -1
+        node.out = out if keep_out else None
         t = self.tracer(out, node)
         if known_regular(out):
             t._m.regular = True

@@ -29,6 +29,7 @@ class BatchedValue(TracerValue):
 
     def __init__(self, trace: VmapTrace, physical: Tensor):
         self.trace, self.physical = trace, physical
+        self.requires_grad, self.is_view, self.tracer = False, False, None
         self.seq = next_sequence()
 
     @property

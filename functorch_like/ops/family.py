@@ -278,21 +278,20 @@ def _recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
         t._m = None
         return t
     t._m = node = _new(Node)
+    node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
     node.op = op
     node.seq = next_sequence()
     node.edges = (m,)
     saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
-    if saves:
-        node.clock = clock[0]
-        node.args = (x,) if keep_x else _NONE
-        if keep_out:
-            node.out = out = _new(Tensor)
-            out._v = _retain(h)
-            out._m = None
+    node.args = (x,) if keep_x else _NONE
+    node.clock = clock[0] if saves else -1
+    if keep_out:
+        node.out = out = _new(Tensor)
+        out._v = _retain(h)
+        out._m = None
     else:
-        node.args = _NONE
-    if op.changes_dtype and h.flags & 8:
-        node.specs = (Spec(x),)
+        node.out = None
+    node.specs = (Spec(x),) if op.changes_dtype and h.flags & 8 else None
     return t
 
 
@@ -309,6 +308,7 @@ def _recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
         t._m = None
         return t
     t._m = node = _new(Node)
+    node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
     node.op = op
     node.seq = next_sequence()
     node.edges = (m, n)
@@ -316,14 +316,18 @@ def _recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
     if saves:
         node.clock = clock[0]
         node.args = (x if keep_x else None, y if keep_y else None)
-        if keep_out:
-            node.out = out = _new(Tensor)
-            out._v = _retain(h)
-            out._m = None
     else:
+        node.clock = -1
         node.args = _NEITHER
-    if h.flags & 8:
-        node.specs = (None if m is None else Spec(x), None if n is None else Spec(y))
+    if keep_out:
+        node.out = out = _new(Tensor)
+        out._v = _retain(h)
+        out._m = None
+    else:
+        node.out = None
+    node.specs = (
+        (None if m is None else Spec(x), None if n is None else Spec(y)) if h.flags & 8 else None
+    )
     return t
 
 
@@ -498,7 +502,7 @@ def binary(
             except AttributeError:
                 return dispatch(op, (operand(name, x), operand(name, y)), {})
             if m is None or (m.trace is None and not m.is_view):
-                kind = type(y)
+                kind = y.__class__
                 n = None
                 if kind is Tensor:
                     n = y._m

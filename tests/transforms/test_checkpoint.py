@@ -277,8 +277,10 @@ def test_peak_memory(way):
         return (part(x, layers) ** 2).mean()
 
     def segmented(x):
-        for at in range(0, 24, 4):
-            x = checkpoint(part, x, layers[at : at + 4])
+        at = 0
+        for size in (7, 6, 5, 4, 2):
+            x = checkpoint(part, x, layers[at : at + size])
+            at += size
         return (x**2).mean()
 
     def run(f):
@@ -289,4 +291,4 @@ def test_peak_memory(way):
 
     plain_peak, segmented_peak = peak(run(plain)), peak(run(segmented))
     assert plain_peak < 27 * x.nbytes  # results of tanh alone: what no rule needs is freed
-    assert segmented_peak < 0.45 * plain_peak
+    assert segmented_peak < 0.4 * plain_peak
