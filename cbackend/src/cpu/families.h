@@ -74,6 +74,5 @@ void CB_FN(grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *
                              const void *at);
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
-/* recurrent.c */
 /* fused.c */
 int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);
