@@ -18,7 +18,7 @@ from typing import Any
 from cbackend import check, ffi, lib, raise_error
 
 from ..dtypes import DTYPES
-from ..errors import TraceError, message
+from ..errors import DeviceError, TraceError, message
 from ..op import wrap
 from ..ops.random import Generator
 from ..tensor import Tensor
@@ -42,6 +42,7 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
       args: a tuple of arguments whose shapes and dtypes the file is for.
       path: the file to write, `.safetensors` by convention; replaced when the new one is complete.
     Raises:
+      DeviceError: arguments or captured tensors are not on the CPU.
       TraceError: the function reads values in Python (`if x > 0`) or changes a captured tensor.
       TypeError: args or the result hold what a file cannot.
     Example:
@@ -52,6 +53,11 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
       {'y': tensor([6., 8.])}
     """
     staged, arguments, result = stage_pure("export", function, args)
+    for var in (*staged.graph.inputs, *staged.graph.outside()):
+        if var.meta.device.type == "meta" and var.meta._v.device >> 8:
+            raise DeviceError(
+                message("export", "tensors on the cpu", "others", "Move them with .cpu() first.")
+            )
     for e in staged.graph.equations:
         x = e.inputs[0] if e.inputs else None
         if (

@@ -310,3 +310,8 @@ def test_fused_chains(f):
     for g, e in zip(got, expected, strict=True):
         assert g.is_cuda
         testing.assert_close(g.cpu(), e, rtol=2e-5, atol=2e-5, equal_nan=True)
+
+
+def test_export_is_of_cpu_tensors(tmp_path):
+    with pytest.raises(DeviceError, match="expected tensors on the cpu"):
+        ft.export(lambda x: x * 2, (ft.ones(2, device="cuda"),), tmp_path / "p.safetensors")
