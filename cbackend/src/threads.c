@@ -163,7 +163,11 @@ static void run(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t)
     atomic_store(&current.running, 0);
     pthread_mutex_lock(&pool_mutex);
     atomic_fetch_add_explicit(&generation, 1, memory_order_release);
-    pthread_cond_broadcast(&wake);
+    if (pieces > workers) {
+        pthread_cond_broadcast(&wake);
+    } else { /* no more than there is work for */
+        for (int64_t i = 1; i < pieces; i++) pthread_cond_signal(&wake);
+    }
     pthread_mutex_unlock(&pool_mutex);
     run_pieces(&current, 0);
     /* All pieces are taken; wait for the workers that still compute one, then close the region. */
