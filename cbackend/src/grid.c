@@ -3,9 +3,10 @@
 
 static int described(cb_grid *g, const cb_tensor *x, const cb_tensor *at, bool nearest) {
     if (x->dtype != at->dtype || (x->dtype != CB_F32 && x->dtype != CB_F64))
-        return cb_fail(CB_ERR_DTYPE,
-                       "grid_sample: expected float32 or float64 images and places, got %s and %s. Cast them.",
-                       cb_dtypes[x->dtype].name, cb_dtypes[at->dtype].name);
+        return cb_fail(
+            CB_ERR_DTYPE,
+            "grid_sample: expected float32 or float64 images and places, got %s and %s. Cast them.",
+            cb_dtypes[x->dtype].name, cb_dtypes[at->dtype].name);
     int nd = x->ndim - 2;
     if (nd < 1 || nd > 3 || at->ndim != 3 || at->shape[0] != x->shape[0] || at->shape[2] != nd)
         return cb_fail(CB_ERR_SHAPE,
@@ -17,8 +18,8 @@ static int described(cb_grid *g, const cb_tensor *x, const cb_tensor *at, bool n
     g->points = at->shape[1];
     for (int i = 0; i < nd; i++) g->size[3 - nd + i] = x->shape[2 + i];
     if (g->size[0] * g->size[1] * g->size[2] > INT32_MAX)
-        return cb_fail(CB_ERR_UNSUPPORTED, "grid_sample: expected images of fewer than 2^31 elements, got %s.",
-                       cb_shape_of(x));
+        return cb_fail(CB_ERR_UNSUPPORTED,
+                       "grid_sample: expected images of fewer than 2^31 elements, got %s.", cb_shape_of(x));
     return cb_common_device("grid_sample", 2, (cb_tensor *[]){(cb_tensor *)x, (cb_tensor *)at}) < 0
                ? cb_error_code()
                : CB_OK;

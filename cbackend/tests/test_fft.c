@@ -91,7 +91,8 @@ static void check_values(int kind, bool wide, layout at) {
         for (int64_t k = 0; k < y->shape[1]; k += step) {
             int64_t o = lane / at.inner, i = lane % at.inner;
             double re, im, a, b;
-            naive(x, at, x->shape[1], o, i, k, kind == C2C || kind == R2C || kind == WHOLE ? -1 : 1, &re, &im);
+            naive(x, at, x->shape[1], o, i, k, kind == C2C || kind == R2C || kind == WHOLE ? -1 : 1, &re,
+                  &im);
             item(y, at, y->shape[1], o, k, i, &a, &b);
             error = fmax(error, fabs(a - 0.5 * re));
             if (kind != C2R) error = fmax(error, fabs(b - 0.5 * im));

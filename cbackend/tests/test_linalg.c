@@ -251,7 +251,8 @@ static void errors(void) {
 /* item i of a batch */
 static cb_tensor *item_of(cb_tensor *x, int i) { return cb_index_basic(x, 1, (int64_t[]){0, i, 0, 0}); }
 
-/* Batches large enough to be worked on side by side give what single matrices give, whatever the others are. */
+/* Batches large enough to be worked on side by side give what single matrices give, whatever the others are.
+ */
 static void groups(int n, int mode, bool blas) {
     enum { COUNT = 21, SINGULAR = 6 };
     cb_tensor *a = heavy(COUNT, n, n, mode), *b = make(current, 3, (int64_t[]){COUNT, n, 2}, 3);
@@ -277,7 +278,8 @@ static void groups(int n, int mode, bool blas) {
             for (int k = 0; k < kept[kind]; k++) {
                 y[0] = item_of(outs[kind][k], i);
                 if (alone[k]->dtype == CB_I32) {
-                    CHECK(!memcmp(y[0]->data, alone[k]->data, (size_t)y[0]->numel * 4), "pivots, info %d", kind);
+                    CHECK(!memcmp(y[0]->data, alone[k]->data, (size_t)y[0]->numel * 4), "pivots, info %d",
+                          kind);
                 } else if (result && !(kind == 2 && k == 2 && i == SINGULAR)) {
                     same(y[0], alone[k], "groups");
                 }
@@ -314,7 +316,8 @@ int main(void) {
     for (int n = 1; n <= 16; n += n < 5 ? 1 : 3)
         for (int wide = 0; wide < 2; wide++) {
             current = wide ? CB_F64 : CB_F32;
-            for (int mode = 0; mode < 3 && (!blas || !cb_load_blas(blas)); mode++) groups(n, mode, blas != NULL);
+            for (int mode = 0; mode < 3 && (!blas || !cb_load_blas(blas)); mode++)
+                groups(n, mode, blas != NULL);
         }
     if (!blas) {
         cb_tensor *x = cb_eye(CB_F64, CB_CPU, 20, 20), *out[3]; /* small ones need no library */

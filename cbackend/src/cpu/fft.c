@@ -265,37 +265,35 @@ typedef struct mirror_run {
     bool forward;
 } mirror_run;
 
-/* y[i * step] = x[i], or its conjugate, for items of two parts */
-#define MIRROR(P)                                                                                  \
-    static void mirror_##P(P *y, const P *x, int64_t n, int64_t step, int64_t inner, bool conj) {  \
-        P sign = conj ? -1 : 1;                                                                    \
-        for (int64_t k = 0; k < n; k++)                                                            \
-            for (int64_t i = 0; i < inner; i++) {                                                  \
-                y[2 * (k * step + i)] = x[2 * (k * inner + i)];                                    \
-                y[2 * (k * step + i) + 1] = sign * x[2 * (k * inner + i) + 1];                     \
-            }                                                                                      \
-    }                                                                                              \
-    static void mirror_lines_##P(void *context, int64_t begin, int64_t end) {                      \
-        const mirror_run *m = context;                                                             \
-        int64_t n = m->n, inner = m->inner, held = n / 2 + 1;                                      \
-        for (int64_t o = begin; o < end; o++) {                                                    \
-            const P *x = (const P *)m->half->data + 2 * o * held * inner;                          \
-            P *y = (P *)m->out->data + 2 * o * n * inner;                                          \
-            mirror_##P(y, x, held, inner, inner, !m->forward);                                     \
-            if (inner == 1)                                                                        \
-                mirror_##P(y + 2 * (n - 1), x + 2, n - held, -1, 1, m->forward);                   \
-            else                                                                                   \
-                mirror_##P(y + 2 * (n - 1) * inner, x + 2 * inner, n - held, -inner, inner,        \
-                           m->forward);                                                            \
-        }                                                                                          \
+/* n runs of `inner` items to places `step` apart, conjugated where asked. A complex64 is moved as one
+ * word, whose highest bit is the sign of the imaginary part */
+#define MIRROR(name, P, CONJUGATE)                                                                       \
+    static void mirror_##name(P *y, const P *x, int64_t n, int64_t step, int64_t inner, bool conj) {     \
+        if (step == -1 && inner == 1)                                                                    \
+            for (int64_t k = 0; k < n; k++) y[-k] = CONJUGATE(x[k], conj);                               \
+        else                                                                                             \
+            for (int64_t k = 0; k < n; k++)                                                              \
+                for (int64_t i = 0; i < inner; i++) y[k * step + i] = CONJUGATE(x[k * inner + i], conj); \
+    }                                                                                                    \
+    static void mirror_lines_##name(void *context, int64_t begin, int64_t end) {                         \
+        const mirror_run *m = context;                                                                   \
+        int64_t n = m->n, inner = m->inner, held = n / 2 + 1;                                            \
+        for (int64_t o = begin; o < end; o++) {                                                          \
+            const P *x = (const P *)m->half->data + o * held * inner;                                    \
+            P *y = (P *)m->out->data + o * n * inner;                                                    \
+            mirror_##name(y, x, 1, held * inner, held * inner, !m->forward);                             \
+            mirror_##name(y + (n - 1) * inner, x + inner, n - held, -inner, inner, m->forward);          \
+        }                                                                                                \
     }
-MIRROR(float)
-MIRROR(double)
+#define FLIP_SIGN(x, conj) ((x) ^ (uint64_t)(conj) << 63)
+#define FLIP_PART(x, conj) ((conj) ? __builtin_conj(x) : (x))
+MIRROR(narrow, uint64_t, FLIP_SIGN)
+MIRROR(wide, cb_complex128, FLIP_PART)
 
 void CB_FN(fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out) {
     mirror_run m = {.half = half, .out = out, .n = out->shape[dim], .inner = 1, .forward = forward};
     for (int d = dim + 1; d < out->ndim; d++) m.inner *= out->shape[d];
     int64_t line = m.n * m.inner;
     cb_parallel(out->numel / line, CB_MAX(32768 / line, 1),
-                out->dtype == CB_C64 ? mirror_lines_float : mirror_lines_double, &m);
+                out->dtype == CB_C64 ? mirror_lines_narrow : mirror_lines_wide, &m);
 }

@@ -12,25 +12,23 @@ enum { GRID_TILE = 128, GRID_CORNERS = 8, GRID_WORK = 16384 };
 #define F float
 #define NAME(f) f##_f32
 #if defined(__AVX512F__)
-#define PICK(to, x, place, inside)                                                                     \
-    do {                                                                                               \
-        __m512i flags_ = _mm512_loadu_si512(inside);                                                   \
-        _mm512_storeu_ps(to, _mm512_mask_i32gather_ps(_mm512_setzero_ps(),                             \
-                                                      _mm512_test_epi32_mask(flags_, flags_),          \
-                                                      _mm512_loadu_si512(place), x, 4));               \
-    } while (0)
+CB_INLINE __m512 picked_f32(const float *x, const int32_t *place, const int32_t *inside) {
+    __m512i flags = _mm512_load_si512(inside);
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), _mm512_test_epi32_mask(flags, flags),
+                                    _mm512_load_si512(place), x, 4);
+}
+#define PICK(x, place, inside) (lanes_f32) picked_f32(x, place, inside)
 #endif
 #include "grid_typed.h"
 #define F double
 #define NAME(f) f##_f64
 #if defined(__AVX512F__)
-#define PICK(to, x, place, inside)                                                                     \
-    do {                                                                                               \
-        __m512i flags_ = _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(inside)));         \
-        _mm512_storeu_pd(to, _mm512_mask_i32gather_pd(                                                 \
-                                 _mm512_setzero_pd(), _mm512_test_epi64_mask(flags_, flags_),          \
-                                 _mm256_loadu_si256((const __m256i *)(place)), x, 8));                 \
-    } while (0)
+CB_INLINE __m512d picked_f64(const double *x, const int32_t *place, const int32_t *inside) {
+    __m512i flags = _mm512_cvtepi32_epi64(_mm256_load_si256((const __m256i *)inside));
+    return _mm512_mask_i32gather_pd(_mm512_setzero_pd(), _mm512_test_epi64_mask(flags, flags),
+                                    _mm256_load_si256((const __m256i *)place), x, 8);
+}
+#define PICK(x, place, inside) (lanes_f64) picked_f64(x, place, inside)
 #endif
 #include "grid_typed.h"
 

@@ -1,11 +1,14 @@
-/* The kernels of grid.c for one dtype: F, NAME, and with AVX-512 PICK(x, place, inside): as many items as fill
- * a vector, 0 where not inside. */
+/* The kernels of grid.c for one dtype: F, NAME, and with AVX-512 PICK(x, place, inside): a vector of items, 0
+ * where not inside. */
+
+enum { NAME(LANES) = 64 / sizeof(F) };
+typedef F NAME(lanes) __attribute__((vector_size(64)));
 
 /* of a tile of points; slopes: derivatives of the weights along each dimension */
 typedef struct {
     int count;
-    int32_t place[GRID_CORNERS][GRID_TILE], inside[GRID_CORNERS][GRID_TILE];
-    F weight[GRID_CORNERS][GRID_TILE], slope[3][GRID_CORNERS][GRID_TILE];
+    _Alignas(64) int32_t place[GRID_CORNERS][GRID_TILE], inside[GRID_CORNERS][GRID_TILE];
+    _Alignas(64) F weight[GRID_CORNERS][GRID_TILE], slope[3][GRID_CORNERS][GRID_TILE];
 } NAME(corners);
 
 typedef struct {
@@ -15,7 +18,7 @@ typedef struct {
     int64_t tiles; /* of an image */
 } NAME(grid_run);
 
-static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes, NAME(corners) *c) {
+static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes, NAME(corners) * c) {
     F low[3][GRID_TILE], rest[3][GRID_TILE];
     int nd = g->nd;
     const int64_t *size = g->size + 3 - nd;
@@ -50,7 +53,10 @@ static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes
             }
         }
         for (int i = 0; i < n; i++) place[i] = inside[i] ? place[i] : 0;
-        for (int i = n; i < GRID_TILE; i++) inside[i] = place[i] = 0; /* whole vectors of points are picked */
+        for (int i = n; i < (n + 15) / 16 * 16; i++) { /* whole vectors of points are picked */
+            inside[i] = place[i] = 0;
+            weight[i] = 0;
+        }
         for (int d = 0; slopes && d < nd; d++) {
             F *slope = c->slope[d][k];
             for (int i = 0; i < n; i++) slope[i] = k >> (nd - 1 - d) & 1 ? 1 : -1;
@@ -63,13 +69,35 @@ static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes
 }
 
 /* values of x at a corner of a tile's points, 0 outside */
-CB_INLINE void NAME(pick)(const F *x, const NAME(corners) *c, int k, int n, F *value) {
+CB_INLINE void NAME(pick)(const F *x, const NAME(corners) * c, int k, int n, F *value) {
 #if defined(PICK)
-    for (int i = 0; i < n; i += 64 / (int)sizeof(F)) PICK(value + i, x, c->place[k] + i, c->inside[k] + i);
+    for (int i = 0; i < n; i += NAME(LANES))
+        *(NAME(lanes) *)(value + i) = PICK(x, c->place[k] + i, c->inside[k] + i);
 #else
     for (int i = 0; i < n; i++) {
         F v = x[c->place[k][i]];
         value[i] = c->inside[k][i] ? v : 0;
+    }
+#endif
+}
+
+/* the sums over `count` corners, written to y */
+CB_INLINE void NAME(weighted)(const F *x, const NAME(corners) * c, int count, int n, F *y) {
+#if defined(PICK)
+    for (int i = 0; i < n; i += NAME(LANES)) {
+        NAME(lanes) sum = {0};
+        for (int k = 0; k < count; k++)
+            sum += *(const NAME(lanes) *)(c->weight[k] + i) * PICK(x, c->place[k] + i, c->inside[k] + i);
+        memcpy(y + i, &sum, (size_t)CB_MIN(n - i, NAME(LANES)) * sizeof(F));
+    }
+#else
+    for (int i = 0; i < n; i++) {
+        F sum = 0;
+        for (int k = 0; k < count; k++) {
+            F v = x[c->place[k][i]];
+            sum += c->weight[k][i] * (c->inside[k][i] ? v : 0);
+        }
+        y[i] = sum;
     }
 #endif
 }
@@ -85,13 +113,12 @@ static void NAME(forward_tiles)(void *context, int64_t begin, int64_t end) {
         NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
         for (int64_t channel = 0; channel < g->channels; channel++) {
             const F *x = r->x + (image * g->channels + channel) * plane;
-            F sum[GRID_TILE] = {0};
-            for (int k = 0; k < c.count; k++) {
-                F value[GRID_TILE];
-                NAME(pick)(x, &c, k, n, value);
-                for (int i = 0; i < n; i++) sum[i] += c.weight[k][i] * value[i];
+            F *y = r->y + (image * g->channels + channel) * g->points + first;
+            switch (c.count) {
+                case 1: NAME(weighted)(x, &c, 1, n, y); break;
+                case 4: NAME(weighted)(x, &c, 4, n, y); break;
+                default: NAME(weighted)(x, &c, c.count, n, y);
             }
-            memcpy(r->y + (image * g->channels + channel) * g->points + first, sum, (size_t)n * sizeof(F));
         }
     }
 }
@@ -144,7 +171,7 @@ static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
             const F *x = r->x + (image * g->channels + channel) * plane;
             const F *ct = r->ct + (image * g->channels + channel) * g->points + first;
             for (int k = 0; k < c.count; k++) {
-                F value[GRID_TILE];
+                _Alignas(64) F value[GRID_TILE];
                 NAME(pick)(x, &c, k, n, value);
                 for (int i = 0; i < n; i++) value[i] *= ct[i];
                 for (int d = 0; d < g->nd; d++)

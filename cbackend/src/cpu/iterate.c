@@ -143,17 +143,17 @@ void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, c
     }
 
 /* `rows` runs of `inner` items, one after the other; the few lengths of pixels and repeats unrolled */
-#define ROWS_OF(type, inner_)                                                                       \
-    for (int64_t r = 0; r < rows; r++)                                                              \
-        for (int64_t j = 0; j < (inner_); j++)                                                      \
+#define ROWS_OF(type, inner_)                  \
+    for (int64_t r = 0; r < rows; r++)         \
+        for (int64_t j = 0; j < (inner_); j++) \
     ((type *)tile)[r * (inner_) + j] = ((const type *)source)[r * row_stride + j * stride]
-#define ROWS(type)                                  \
-    switch (inner) {                                \
-        case 2: ROWS_OF(type, 2); break;            \
-        case 3: ROWS_OF(type, 3); break;            \
-        case 4: ROWS_OF(type, 4); break;            \
-        default: ROWS_OF(type, inner);              \
-    }                                               \
+#define ROWS(type)                       \
+    switch (inner) {                     \
+        case 2: ROWS_OF(type, 2); break; \
+        case 3: ROWS_OF(type, 3); break; \
+        case 4: ROWS_OF(type, 4); break; \
+        default: ROWS_OF(type, inner);   \
+    }                                    \
     break
 static void gather_rows(int itemsize, const void *source, int64_t row_stride, int64_t stride, int64_t rows,
                         int64_t inner, void *tile) {
@@ -177,7 +177,8 @@ void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int
         int64_t rows = 0;
         if (inner <= SHORT_RUN && last > 0 && index[last] == 0)
             rows = CB_MIN(n / inner, s->shape[last - 1] - index[last - 1]);
-        if (rows > 1) { /* whole rows of the last two dimensions at once; the walk goes on from the last one */
+        if (rows >
+            1) { /* whole rows of the last two dimensions at once; the walk goes on from the last one */
             gather_rows(itemsize, (const char *)base + offset * itemsize, strides[last - 1], strides[last],
                         rows, inner, to);
             run = rows * inner;

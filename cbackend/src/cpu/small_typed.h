@@ -165,7 +165,8 @@ static __attribute__((noinline)) void NAME(load_run)(V *to, const cb_small_matri
     }
 }
 
-static __attribute__((noinline)) void NAME(store_run)(const cb_small_matrix *m, const V *from, int lanes, int n) {
+static __attribute__((noinline)) void NAME(store_run)(const cb_small_matrix *m, const V *from, int lanes,
+                                                      int n) {
     for (int e = 0; e < n; e += LANES) {
         int count = CB_MIN(LANES, n - e);
         V v[LANES];

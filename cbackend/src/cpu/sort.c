@@ -201,10 +201,10 @@ typedef struct outcome {
 /* values of items [begin, end) by their indices */
 static void put_picked(const outcome *o, int64_t begin, int64_t end) {
     int64_t stride = o->value_stride;
-#define PICK(type)                                                                                  \
-    for (int64_t i = begin; i < end; i++)                                                           \
-    ((type *)o->values)[i * stride] =                                                               \
-        ((const type *)o->row)[o->pairs ? (uint64_t)((const pair *)o->items)[i].index               \
+#define PICK(type)                                                                    \
+    for (int64_t i = begin; i < end; i++)                                             \
+    ((type *)o->values)[i * stride] =                                                 \
+        ((const type *)o->row)[o->pairs ? (uint64_t)((const pair *)o->items)[i].index \
                                         : ((const uint64_t *)o->items)[i] & 0xffffffffu]
     switch (o->s->x->itemsize) {
         case 1: PICK(uint8_t); break;
@@ -540,8 +540,8 @@ int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
 }
 
 /* The first items of runs, without branches on the data: others are written too, and overwritten. */
-#define FIRSTS(type)                                                 \
-    for (int64_t i = 0, k = 0; k < values->numel; k += starts[i++])  \
+#define FIRSTS(type)                                                \
+    for (int64_t i = 0, k = 0; k < values->numel; k += starts[i++]) \
     ((type *)values->data)[k] = ((const type *)sorted->data)[i]
 
 void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,

@@ -1,7 +1,7 @@
-/* Sorting one long row of 32-bit keys, part of sort.c: keys are spread over buckets of about equal sizes, whose
- * bounds come from a sample; each bucket is sorted and written out while it is in the cache. Stable: items
- * of one key stay in order while they are spread, and carry their index. Chunks and buckets do not depend on
- * the number of threads. */
+/* Sorting one long row of 32-bit keys, part of sort.c: keys are spread over buckets of about equal sizes,
+ * whose bounds come from a sample; each bucket is sorted and written out while it is in the cache. Stable:
+ * items of one key stay in order while they are spread, and carry their index. Chunks and buckets do not
+ * depend on the number of threads. */
 
 enum { SPREAD = 512, CELLS = 1 << 16, SAMPLE = 8 * SPREAD };
 
