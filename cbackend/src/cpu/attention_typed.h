@@ -191,7 +191,7 @@ static void NAME(attend_grad)(void *context, int64_t begin, int64_t end) {
                     at = item * a->rows + row0;
             int64_t keys = a->causal ? CB_MIN(stop, row0 + rows) : stop;
             if (keys <= first) {
-                memset(dq + row0 * width, 0, (size_t)(rows * width) * sizeof(real));
+                for (int64_t e = 0; e < rows * width; e++) dq[row0 * width + e] = 0;
                 continue;
             }
             NAME(take_rows)((const real *)a->q.data + item_at(a, &a->q, item) + row0 * a->q.row, a->q.row,
@@ -228,10 +228,10 @@ static void NAME(attend_grad)(void *context, int64_t begin, int64_t end) {
             NAME(turn)(rows, width, dqt, 1, lanes, dq + row0 * width, width);
         }
         for (int64_t j = first; j < stop; j++) {
-            memcpy((real *)a->dk + (item * a->keys + j) * width, dk + (j - first) * pitch,
-                   (size_t)width * sizeof(real));
-            memcpy((real *)a->dv + (item * a->keys + j) * wide, dv + (j - first) * wide_pitch,
-                   (size_t)wide * sizeof(real));
+            real *to_k = (real *)a->dk + (item * a->keys + j) * width,
+                 *to_v = (real *)a->dv + (item * a->keys + j) * wide;
+            for (int64_t e = 0; e < width; e++) to_k[e] = dk[(j - first) * pitch + e];
+            for (int64_t e = 0; e < wide; e++) to_v[e] = dv[(j - first) * wide_pitch + e];
         }
     }
     cb_free(CB_CPU, p, nbytes);

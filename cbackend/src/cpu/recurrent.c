@@ -3,7 +3,7 @@
 #include "cpu.h"
 #include "vmath.h"
 
-enum { WORK = 4096 }; /* elements of the state a piece */
+enum { WORK = 1024, BLOCK = 16 }; /* elements of the state a piece; side of a block that is turned */
 
 typedef struct lstm_step {
     const cb_lstm *l;
@@ -43,7 +43,7 @@ static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const 
             for (int64_t j = 0; j < 2 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                           \
             for (int64_t j = 2 * n; j < 3 * n; j++) a[j] = tanh_##f(a[j] + p[j]);                          \
             for (int64_t j = 3 * n; j < 4 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                       \
-            for (int64_t j = 0; j < n; j++) {                                                              \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < n; j++) {                                         \
                 real now = a[n + j] * c0[j] + a[j] * a[2 * n + j];                                         \
                 c[j] = now;                                                                                \
                 h[j] = a[3 * n + j] * tanh_##f(now);                                                       \
@@ -64,7 +64,7 @@ static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const 
             real *restrict d = (real *)l->dpre + 4 * at, *restrict dc = (real *)l->dc + row * n;           \
             const real *restrict dh = (const real *)l->dh + row * n;                                       \
             const real *restrict more = l->ct_acts ? (const real *)l->ct_acts + 4 * at : NULL;             \
-            for (int64_t j = 0; j < n; j++) {                                                              \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < n; j++) {                                         \
                 real enter = a[j], forget = a[n + j], cell = a[2 * n + j], out = a[3 * n + j];             \
                 real squashed = tanh_##f(c[j]), h_ = g_h[j] + dh[j];                                       \
                 real c_ = g_c[j] + dc[j] + h_ * out * (1 - squashed * squashed);                           \
@@ -79,8 +79,11 @@ static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const 
         }                                                                                                  \
     }                                                                                                      \
     static void turn_##f(int64_t n, const real *w, real *to) {                                             \
-        for (int64_t i = 0; i < 4 * n; i++)                                                                \
-            for (int64_t j = 0; j < n; j++) to[j * 4 * n + i] = w[i * n + j];                              \
+        for (int64_t i0 = 0; i0 < 4 * n; i0 += BLOCK)                                                      \
+            for (int64_t j0 = 0; j0 < n; j0 += BLOCK)                                                      \
+                for (int64_t j = j0; j < CB_MIN(n, j0 + BLOCK); j++)                                       \
+                    for (int64_t i = i0; i < CB_MIN(4 * n, i0 + BLOCK); i++)                               \
+                        to[j * 4 * n + i] = w[i * n + j];                                                  \
     }
 LSTM(float, f32)
 LSTM(double, f64)
