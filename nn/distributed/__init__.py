@@ -33,7 +33,8 @@ _NAMES = {
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = [*_HOME]
+__all__: list[str] = []
+__all__ += [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

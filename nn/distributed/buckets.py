@@ -66,14 +66,8 @@ class Reducer:
         self._build(list(reversed(range(len(self.params)))))
         self._running = False
         self._used: list[bool] = [True] * len(self.params)
-        self._hooks = [
-            p.register_post_accumulate_grad_hook(self._hook(i)) for i, p in enumerate(self.params)
-        ]
-
-    def remove(self) -> None:
-        """Takes the hooks out of the parameters again."""
-        for hook in self._hooks:
-            hook.remove()
+        for i, p in enumerate(self.params):
+            p.register_post_accumulate_grad_hook(self._hook(i))
 
     def _build(self, order: list[int]) -> None:
         groups: list[list[int]] = []

@@ -102,6 +102,18 @@ def check_sharded_checkpoint(rank, size):
     assert curve(model, data[3:], loss, optimizer, rank, size) == rest
 
 
+def check_whole_states_come_and_go(rank, size):
+    model, data, loss = mlp()
+    expected = {k: v.clone() for k, v in model.state_dict().items()}
+    nd.fully_shard(model, (nn.Linear,))
+    for name, value in nd.whole_state_dict(model).items():
+        same(value, expected[name], 0.0)
+    doubled = {k: 2 * v for k, v in expected.items()}
+    nd.load_whole(model, doubled)
+    for name, value in nd.whole_state_dict(model).items():
+        same(value, doubled[name], 0.0)
+
+
 def check_zero_checkpoint(rank, size):
     folder = D.broadcast_object(tempfile.mkdtemp())
     model, data, loss = mlp()
