@@ -40,8 +40,8 @@ class DistributedDataParallel(Module):
       CollectiveError: the ranks have different modules.
       RuntimeError: from backward(): a parameter got no gradient, without find_unused_parameters.
     Notes: As in torch, gradients are averaged in the first backward after a forward, not in a
-      second one. In a compiled step gradients are reduced together where backward ends. Or compile the
-      backward pass under no_sync(), and call reduce_gradients() between it and the optimizer.
+      second one. In a compiled step gradients are reduced together where backward ends. Or compile
+      the backward pass under no_sync(), and call reduce_gradients() between it and the optimizer.
     Reference: Li et al. 2020, PyTorch Distributed: Experiences on Accelerating Data Parallel
       Training.
     Example:

@@ -103,7 +103,7 @@ def check_sharded_checkpoint(rank, size):
 
 
 def check_whole_states_come_and_go(rank, size):
-    model, data, loss = mlp()
+    model, _, _ = mlp()
     expected = {k: v.clone() for k, v in model.state_dict().items()}
     nd.fully_shard(model, (nn.Linear,))
     for name, value in nd.whole_state_dict(model).items():
