@@ -127,10 +127,7 @@ _grad = Op(
     _grad_impl,
     decompose=_gradients,
     batch=lambda size, batched, *tensors, nearest: tuple(
-        [
-            _split(size, t)
-            for t in _grad(*_lanes_first(size, batched, tensors), nearest=nearest)
-        ]
+        [_split(size, t) for t in _grad(*_lanes_first(size, batched, tensors), nearest=nearest)]
     ),
     nouts=2,
     family=_FAMILY,

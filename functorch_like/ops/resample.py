@@ -526,7 +526,7 @@ class _Image:
 def _grid_taps(
     image: _Image, at: Sequence[Tensor], mode: str, padding_mode: str, corners: bool
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """For each dim the integral places [taps, N, P] and their weights; for "bicubic" padded here."""
+    """For each dim the integral places [taps, N, P] and their weights; those of bicubic padded."""
     places, weights = [], []
     for a, n in zip(at, image.size, strict=True):
         low = a.floor()
