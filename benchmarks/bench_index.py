@@ -1,4 +1,4 @@
-"""Indexing, sorting, random numbers and sampling in the shapes of models; batches of matrices.
+"""Indexing, sorting, random numbers and sampling as models use them; batches of small matrices.
 
 The rows of the gap table in README.md: bench_movement.py and bench_sort.py have every op, on one
 shape each.

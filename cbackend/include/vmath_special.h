@@ -107,7 +107,7 @@ CB_MATH double erf_f64(double x) {
     CB_MATH T gelu_slope_##f32(T x) {                                                                    \
         T a = fabs_##f32(x);                                                                             \
         a = a > (gelu_limit) ? (gelu_limit) : a;                                                         \
-        T e = cb_exp_minus_square_##f32(a, (T)0.5);                                                      \
+        T e = cb_exp_minus_square_##f32(a, (T)0.5) * CB_DROP_##f32;                                      \
         T tail = cb_half_erfcx_##f32((T)0.70710678118654752440 * a) * e;                                 \
         T way = (T)0.39894228040143267794 * a * e;                                                       \
         return x < 0 ? tail - way : 1 - tail + way;                                                      \

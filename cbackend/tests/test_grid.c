@@ -88,6 +88,8 @@ static void edges(void) {
     cb_tensor *y = cb_grid_linear(x, at, 0), *none = cb_empty(CB_F32, CB_CPU, 3, (int64_t[]){2, 0, 2});
     CHECK(y && y->shape[1] == 3 && y->shape[2] == 7, "meta");
     CHECK(!cb_grid_linear_grad(y, x, at, 0, grads) && grads[1]->shape[1] == 7, "meta");
+    cb_release(grads[0]);
+    cb_release(grads[1]);
     CHECK(!cb_grid_linear(x, NULL, 0) && cb_error_code() == CB_ERR_NULL, "no tensor");
     CHECK(!cb_grid_linear(at, x, 0) && cb_error_code() == CB_ERR_SHAPE, "shapes");
     CHECK(cb_grid_linear_grad(x, x, at, 0, grads + 0) == CB_ERR_SHAPE, "a cotangent of another shape");
