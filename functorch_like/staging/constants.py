@@ -22,6 +22,17 @@ from .graph import Equation, Graph, Var, is_number
 from .rewriting import apart_from, applied, moved, rewritten
 
 EXACT = 1 << 24  # integers up to here are float32 numbers; 16-bit floats are computed in float32
+_PURE = {
+    "unary",
+    "binary",
+    "ternary",
+    "cast",
+    "reduce",
+    "matmul",
+    "index",
+    "join",
+    "scan",
+}  # by family
 MAX_ELEMENTS = 1 << 16  # of a folded result: programs keep it as long as they live
 
 
@@ -82,9 +93,11 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def _is_constant(e: Equation) -> bool:
-    if not e.inputs or e.op.random or any(x.value is None for x in e.inputs):
+    # a view costs nothing, and a program for other sizes knows the constant it is a view of
+    if not e.inputs or e.op.random or e.op.view or e.op.family not in _PURE:
         return False
-    return e.op.view or all(y.meta._v.numel <= MAX_ELEMENTS for y in e.outputs)
+    small = all(y.meta._v.numel <= MAX_ELEMENTS for y in e.outputs)
+    return small and all(x.value is not None for x in e.inputs)
 
 
 def _evaluated(e: Equation) -> tuple[Tensor, ...]:
@@ -134,10 +147,24 @@ def _other_factor(e: Equation) -> tuple[Var, list[tuple[str, dict[str, Any]]]] |
 
 def _is_unit(v: Var, ones: int) -> bool:
     """Is it a constant unit matrix, with so many dimensions of size 1 behind?"""
-    if v.value is None or len(v.shape) != 2 + ones or v.shape[2:] != (1,) * ones:
+    if len(v.shape) != 2 + ones or v.shape[2:] != (1,) * ones:
         return False
     n = v.shape[0]
     if n != v.shape[1] or n == 0 or n * n > MAX_ELEMENTS:
         return False
-    matrix = v.value.reshape((n, n))
+    value = _seen_through_views(v)
+    if value is None:
+        return False
+    matrix = value.reshape((n, n))
     return bool((matrix == eye(n, dtype=matrix.dtype)).all())
+
+
+def _seen_through_views(v: Var) -> Tensor | None:
+    """The value of a constant or of a view of one."""
+    if v.value is not None or v.equation is None or not v.equation.op.view:
+        return v.value
+    source = _seen_through_views(v.equation.inputs[0])
+    if source is None:
+        return None
+    e = v.equation
+    return _evaluated(Equation(e.op, [Var(source, value=source)], e.params, (), e.site))[0]
