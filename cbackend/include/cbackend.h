@@ -316,8 +316,8 @@ int cb_attention_grad(cb_tensor *ct, cb_tensor *result, cb_tensor *totals, cb_te
                       cb_tensor *v, cb_tensor *bias, int has_bias, int causal, double scale,
                       cb_tensor *out[3]);
 /* ---- recurrent layers (src/recurrent.c) ---- */
-/* One direction of an LSTM layer over pre [T, N, 4 H], the projected input with all biases, from states h0 and
- * c0 [N, H] with recurrent weights [4 H, H]; gates in the order input, forget, cell, output. out: h and c
+/* One direction of an LSTM layer over pre [T, N, 4 H], the projected input with all biases, from states h0
+ * and c0 [N, H] with recurrent weights [4 H, H]; gates in the order input, forget, cell, output. out: h and c
  * [T, N, H] and the gates after their functions [T, N, 4 H]. */
 int cb_lstm_layer(cb_tensor *pre, cb_tensor *h0, cb_tensor *c0, cb_tensor *w, int backwards,
                   cb_tensor *out[3]);

@@ -26,8 +26,9 @@ typedef struct cb_matrices {
 
 /* Attention, softmax(scale * q @ k^T + bias) @ v, for every item of a batch: q [rows, width], k [keys,
  * width], v [keys, value_width], bias [rows, keys] or without data, ct [rows, value_width] for the gradient.
- * out [batch, rows, value_width] and totals [batch, rows] (log-sum-exps of the scores, inf where a row attends
- * to nothing) are contiguous: the forward's results, the gradient's operands. dq, dk, dv: contiguous. */
+ * out [batch, rows, value_width] and totals [batch, rows] (log-sum-exps of the scores, inf where a row
+ * attends to nothing) are contiguous: the forward's results, the gradient's operands. dq, dk, dv: contiguous.
+ */
 typedef struct cb_attention_call {
     int dtype, nbatch;
     bool causal; /* row i attends to keys 0..i */
@@ -39,8 +40,8 @@ typedef struct cb_attention_call {
 } cb_attention_call;
 
 /* One direction of an LSTM layer, all contiguous: pre [steps, rows, 4 hidden], w [4 hidden, hidden], states
- * [rows, hidden], hs and cs [steps, rows, hidden], acts (the gates after their functions: input, forget, cell,
- * output) as pre. The gradient reads cs and acts and writes dpre, dh and dc. */
+ * [rows, hidden], hs and cs [steps, rows, hidden], acts (the gates after their functions: input, forget,
+ * cell, output) as pre. The gradient reads cs and acts and writes dpre, dh and dc. */
 typedef struct cb_lstm {
     int dtype;
     bool backwards;

@@ -117,7 +117,8 @@ static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64
         r->in[d] = in[d + 1], r->out[d] = out[d + 1], r->pad[d] = pad[d];
     }
     r->pitch = r->in[1] + 2 * pad[1];
-    r->by3 = s->kernel[1] == 3 && s->kernel[2] == 3 && s->dilation[1] == 1;
+    bool square = s->kernel[1] == s->kernel[2] && s->dilation[1] == 1;
+    r->side = square && (s->kernel[1] == 3 || s->kernel[1] == 5) ? (int)s->kernel[1] : 0;
     r->padded = (r->in[0] + 2 * pad[0]) * r->pitch + 64;
     if (r->padded > 1 << 16) return false; /* bands would stay in L2, which whole planes do not */
     for (int64_t t = 0; t < r->taps; t++)

@@ -22,25 +22,25 @@ CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real
     }
 }
 
-/* The same for kernels of 3 x 3 whose rows are neighbours: a vector of the input serves up to three rows. */
-CB_INLINE void NAME(depthwise_tile3)(int rows, const depthwise_run *r, const real *x, const real *w,
-                                     NAME(vec) * sum) {
+/* The same for square kernels whose rows are neighbours: a vector of the input serves `side` rows. */
+CB_INLINE void NAME(depthwise_square)(int rows, int side, const depthwise_run *r, const real *x,
+                                      const real *w, NAME(vec) * sum) {
     int64_t step = r->offsets[1];
     for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
 #pragma GCC unroll 8
-    for (int line = 0; line < rows + 2; line++)
-#pragma GCC unroll 3
-        for (int t = 0; t < 3; t++) {
+    for (int line = 0; line < rows + side - 1; line++)
+#pragma GCC unroll 5
+        for (int t = 0; t < side; t++) {
             NAME(vec) right = *(const NAME(vecu) *)(x + line * r->pitch + t * step);
-#pragma GCC unroll 3
-            for (int k = 0; k < 3; k++)
-                if (line >= k && line - k < rows) sum[line - k] += w[k * 3 + t] * right;
+#pragma GCC unroll 5
+            for (int k = 0; k < side; k++)
+                if (line >= k && line - k < rows) sum[line - k] += w[k * side + t] * right;
         }
 }
 
 /* One plane of results. Narrow rows are stored as whole vectors too, where the next rows, stored later, take
  * what is too much. */
-CB_INLINE void NAME(depthwise_plane)(bool by3, const depthwise_run *r, const real *x, const real *w,
+CB_INLINE void NAME(depthwise_plane)(int side, const depthwise_run *r, const real *x, const real *w,
                                      real *out) {
     enum { VL = NAME(vl), ROWS = 4 };
     int64_t height = r->out[0], width = r->out[1];
@@ -50,8 +50,8 @@ CB_INLINE void NAME(depthwise_plane)(bool by3, const depthwise_run *r, const rea
         for (int64_t j = 0; j < width; j += VL) {
             if (j && j + VL > width) j = width - VL;
             NAME(vec) sum[ROWS];
-            if (rows == ROWS && by3)
-                NAME(depthwise_tile3)(ROWS, r, x + y * r->pitch + j, w, sum);
+            if (rows == ROWS && side)
+                NAME(depthwise_square)(ROWS, side, r, x + y * r->pitch + j, w, sum);
             else if (rows == ROWS)
                 NAME(depthwise_tile)(ROWS, r, x + y * r->pitch + j, w, sum);
             else
@@ -89,10 +89,12 @@ static void NAME(depthwise)(void *context, int64_t begin, int64_t end) {
                 w = turned;
             }
             real *to = (real *)r->y + (plane * r->filters + f) * out;
-            if (r->by3)
-                NAME(depthwise_plane)(true, r, buffer, w, to);
+            if (r->side == 3)
+                NAME(depthwise_plane)(3, r, buffer, w, to);
+            else if (r->side == 5)
+                NAME(depthwise_plane)(5, r, buffer, w, to);
             else
-                NAME(depthwise_plane)(false, r, buffer, w, to);
+                NAME(depthwise_plane)(0, r, buffer, w, to);
         }
     }
     cb_free(CB_CPU, buffer, nbytes);

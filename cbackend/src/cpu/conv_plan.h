@@ -64,7 +64,8 @@ typedef struct depthwise_run {
     void *y;
     int64_t images, groups, filters, taps; /* filters: of each channel */
     int64_t in[2], out[2], pad[2], pitch, padded; /* padded: elements of a padded plane, and room behind it */
-    bool turn, by3; /* by3: a kernel of 3 x 3 with rows that are neighbours */
+    bool turn;
+    int side; /* of a square kernel of 3 or 5 with rows that are neighbours, or 0 */
     int32_t offsets[MAX_TAPS];
     int status;
 } depthwise_run;
