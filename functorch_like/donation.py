@@ -13,7 +13,7 @@ from cbackend import ffi
 
 from .errors import TraceError, message
 from .tensor import Tensor
-from .trace import Trace, TracerValue, line_of
+from .trace import Trace, TracerValue, _user_site, line_of
 
 
 class _Away(Trace):
@@ -44,6 +44,7 @@ class _Donated(TracerValue):
 
     def __init__(self) -> None:
         self.trace, self.seq = _Away(), 0
+        self.trace.site = _user_site()
         self.trace.finished = True
 
     @property

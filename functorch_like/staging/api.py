@@ -457,9 +457,8 @@ def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
     Example:
       >>> print(make_graph(grad(lambda x: x.sin()))(tensor(1.0)).listing(sites=False))
       graph(a: float32[]):
-        b: float32[] = cos(a)
-        c: float32[] = mul_conj(1.0, b)
-        return c
+        b: float32[] = sin_grad(1.0, a)
+        return b
     """
 
     def traced(*args: Any, **kwargs: Any) -> Graph:

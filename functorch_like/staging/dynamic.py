@@ -61,8 +61,8 @@ class Pattern:
     def _without_sizes(self, key: Any) -> Any:
         kinds = list(key[3])
         for leaf, dim, k in self.places:
-            dtype, shape, strides = kinds[leaf]
-            kinds[leaf] = (dtype, (*shape[:dim], ("size", k), *shape[dim + 1 :]), strides)
+            dtype, shape, *rest = kinds[leaf]
+            kinds[leaf] = (dtype, (*shape[:dim], ("size", k), *shape[dim + 1 :]), *rest)
         return (*key[:3], tuple(kinds))
 
     def sizes(self, key: Any) -> Sizes | None:
@@ -85,8 +85,8 @@ class Pattern:
         """The key of calls with such sizes."""
         kinds = list(self._key[3])
         for leaf, dim, k in self.places:
-            dtype, shape, strides = kinds[leaf]
-            kinds[leaf] = (dtype, (*shape[:dim], sizes[k], *shape[dim + 1 :]), strides)
+            dtype, shape, *rest = kinds[leaf]
+            kinds[leaf] = (dtype, (*shape[:dim], sizes[k], *shape[dim + 1 :]), *rest)
         return (*self._key[:3], tuple(kinds))
 
     def fixed(self) -> set[int]:
@@ -105,7 +105,7 @@ class Pattern:
 
 
 def _is_tensor(kind: Any) -> bool:
-    return type(kind) is tuple and len(kind) == 3 and type(kind[0]) is int
+    return type(kind) is tuple and len(kind) == 4 and type(kind[0]) is int
 
 
 def between(old: Any, new: Any) -> Pattern | None:
@@ -116,7 +116,9 @@ def between(old: Any, new: Any) -> Pattern | None:
     for leaf, (a, b) in enumerate(zip(old[3], new[3], strict=True)):
         if a == b:
             continue
-        if not (_is_tensor(a) and _is_tensor(b)) or a[0] != b[0] or len(a[1]) != len(b[1]):
+        if not (_is_tensor(a) and _is_tensor(b)) or len(a[1]) != len(b[1]):
+            return None
+        if a[0] != b[0] or a[3] != b[3]:  # dtype, device
             return None
         if a[2] is not None or b[2] is not None:  # in row-major order only
             return None
