@@ -168,8 +168,8 @@ def fft(
     Notes: any length takes O(n log n) steps.
     Reference: Cooley & Tukey 1965; for large primes Bluestein 1970.
     Example:
-      >>> fft(tensor([1.0, 0.0, 0.0, 0.0]))
-      tensor([1.+0.j, 1.+0.j, 1.+0.j, 1.+0.j])
+      >>> fft(tensor([1.0, 0.0, 0.0, 0.0])).real
+      tensor([1., 1., 1., 1.])
     """
     x = _signal("fft", input)
     return _transform("fft", x, n, _one("fft", x, dim, options), norm, True)
