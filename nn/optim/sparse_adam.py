@@ -72,11 +72,13 @@ class SparseAdam(Optimizer):
         grad = -grad if options["maximize"] else grad
         touched = _touched(grad)
         step = state["step"] + 1
-        means = [state["exp_avg"], state["exp_avg_sq"]]
-        change, *new = _change(grad, *means, step, options)
-        kept = [ft.where(touched, a, b) for a, b in zip(new, means, strict=True)]
-        change = ft.where(touched, change, cast(0.0, change))
-        return change, {"step": step, "exp_avg": kept[0], "exp_avg_sq": kept[1]}
+        old_mean, old_square = state["exp_avg"], state["exp_avg_sq"]
+        change, mean, square = _change(grad, old_mean, old_square, step, options)
+        return ft.where(touched, change, 0.0), {
+            "step": step,
+            "exp_avg": ft.where(touched, mean, old_mean),
+            "exp_avg_sq": ft.where(touched, square, old_square),
+        }
 
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
@@ -87,9 +89,9 @@ class SparseAdam(Optimizer):
         for param, grad, state in zip(params, grads, states, strict=True):
             rows = _touched(grad).reshape(-1).nonzero().squeeze(1)
             picked = grad.index_select(0, rows)
-            means = [state[name].index_select(0, rows) for name in ("exp_avg", "exp_avg_sq")]
+            mean, square = (state[name].index_select(0, rows) for name in ("exp_avg", "exp_avg_sq"))
             picked = -picked if group["maximize"] else picked
-            change, mean, square = _change(picked, *means, state["step"], group)
+            change, mean, square = _change(picked, mean, square, state["step"], group)
             param.index_add_(0, rows, change)
             state["exp_avg"].index_copy_(0, rows, mean)
             state["exp_avg_sq"].index_copy_(0, rows, square)

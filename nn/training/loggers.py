@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import functorch_like as ft
 from functorch_like import Tensor
 from nn.training.callbacks import Callback
 
@@ -149,12 +148,14 @@ class TensorBoardLogger(Callback):
             self._write_graph(trainer.model)
 
     def _write_graph(self, model: Any) -> None:
+        from functorch_like import onnx
+
         inputs = self.graph if isinstance(self.graph, tuple) else (self.graph,)
         training = model.training
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model.onnx")
             try:
-                ft.onnx.export(model.eval(), inputs, path)
+                onnx.export(model.eval(), inputs, path)
             finally:
                 model.train(training)
             self._writer.add_onnx_graph(path)
