@@ -1,9 +1,9 @@
 /* Sorting arrays of ITEM by an unsigned key: a template, included with ITEM, KEY(item) and NAME(f) defined.
  *
- * All sorts are stable. Small arrays: insertion, or with VECTOR_SORT quicksort (sort_vector.h). Arrays that fit in a cache: least-significant-digit radix
- * sort, which passes over digits that all items share. Long ones are split once by their leading bits, in
- * chunks and by all threads, into buckets that are sorted on their own; a stable outcome does not depend on
- * the chunks. */
+ * All sorts are stable. Small arrays: insertion, or with VECTOR_SORT quicksort (sort_vector.h). Arrays that
+ * fit in a cache: least-significant-digit radix sort, which passes over digits that all items share. Long
+ * ones are split once by their leading bits, in chunks and by all threads, into buckets that are sorted on
+ * their own; a stable outcome does not depend on the chunks. */
 
 static void NAME(insertion)(ITEM *items, int64_t n) {
     for (int64_t i = 1; i < n; i++) {
