@@ -15,7 +15,7 @@ from typing import Any
 
 from cbackend import lib
 
-from ..dtypes import DTYPES
+from ..dtypes import DTYPES, float32
 from .graph import Equation, Graph, Var
 from .reach import Groups
 
@@ -381,13 +381,13 @@ class Steps:
             compute = lib.cb_compute_dtype_of(
                 family, op, len(e.inputs), [x.meta._v for x in e.inputs]
             )
+            half = DTYPES[y.code].name in ("float16", "bfloat16")
             if where:
-                compute = y.code
+                compute = float32.code if half else y.code
             dtypes = [compute] * len(e.inputs)
             if where:
                 dtypes[0] = e.inputs[0].code
             operands = [self._read(x, d) for x, d in zip(e.inputs, dtypes, strict=True)]
-            half = DTYPES[y.code].name in ("float16", "bfloat16") and not where
             made = compute if half else y.code
             at = self._step(family, op, compute, made, operands)
             if half:  # rounded as the single operation rounds

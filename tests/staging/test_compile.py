@@ -347,3 +347,13 @@ def test_an_argument_that_shares_memory_with_what_is_written():
     equal(out, ft.full((4,), 4.0))  # the argument as it was
     equal(new, ft.full((4,), 9.0))
     equal(w, ft.full((4,), 9.0))
+
+
+@pytest.mark.parametrize("dtype", [ft.float16, ft.bfloat16])
+def test_choices_between_16_bit_floats_fuse(dtype):
+    x = ft.tensor([-1.0, 0.3, 2.0]).to(dtype)
+
+    def f(x):
+        return ft.where(x > 0, x, 0.5) * 2
+
+    assert (ft.compile(f)(x) == f(x)).all()
