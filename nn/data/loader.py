@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Generator
+from functorch_like import Generator, Tensor, tree
 from functorch_like.ops.random import default_generator
 from nn.data.collate import default_collate
 from nn.data.dataset import IterableDataset, batch_getter
@@ -35,7 +35,9 @@ class DataLoader:
       batch_sampler: gives lists of indices; excludes batch_size, shuffle, sampler and drop_last.
       num_workers: processes (or threads) that make the batches; 0 makes them here.
       collate_fn: makes a batch of a list of samples; default_collate by default.
-      pin_memory, pin_memory_device: accepted as torch does.
+      pin_memory: put batches into page-locked memory, which moves to a GPU without waiting
+        (`.to("cuda")`); of no effect without a GPU.
+      pin_memory_device: accepted as torch does.
       drop_last: leave out a last batch that is smaller.
       timeout: most seconds to wait for a batch of a worker; 0 for no limit.
       worker_init_fn: called in each worker with its number.
@@ -196,9 +198,10 @@ class DataLoader:
         return map(self._fetch().batch, tasks)
 
     def _counted(self, iterator: Iterator[Any], position: dict[str, Any]) -> Iterator[Any]:
+        pinned = self.pin_memory and ft.cuda.is_available()
         for batch in iterator:
             position["batches"] += 1
-            yield batch
+            yield tree.map(_pinned, batch) if pinned else batch
         position.update(batches=0, rng=None)
 
     def _tasks(self) -> Iterable[Any]:
@@ -316,6 +319,10 @@ def _started(tasks: Iterable[Any], skip: int) -> Iterator[Any]:
     """The tasks behind the first ones; one is taken at once, so that the order is drawn now."""
     iterator = itertools.islice(iter(tasks), skip, None)
     return itertools.chain(list(itertools.islice(iterator, 1)), iterator)
+
+
+def _pinned(value: Any) -> Any:
+    return value.pin_memory() if isinstance(value, Tensor) else value
 
 
 def _check_workers(count: int, prefetch: int | None, persistent: bool, timeout: float) -> None:

@@ -315,3 +315,32 @@ def test_fused_chains(f):
 def test_export_is_of_cpu_tensors(tmp_path):
     with pytest.raises(DeviceError, match="expected tensors on the cpu"):
         ft.export(lambda x: x * 2, (ft.ones(2, device="cuda"),), tmp_path / "p.safetensors")
+
+
+def test_batches_in_pinned_memory():
+    data = nn.data.TensorDataset(ft.arange(6.0), ft.arange(6))
+    for batch in nn.data.DataLoader(data, batch_size=4, pin_memory=True):
+        assert all(x.is_pinned() for x in batch)
+        assert batch[0].cuda().tolist() == batch[0].tolist()
+
+
+def train(device):
+    ft.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(36, 10),
+    ).to(device)  # fmt: skip
+    optimizer = nn.optim.Adam(model.parameters(), lr=1e-2)
+    x, y = ft.rand(6, 1, 8, 8).to(device), ft.arange(6).to(device)
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_training_is_the_cpus():
+    assert train("cuda") == pytest.approx(train("cpu"), rel=1e-4)
