@@ -20,7 +20,7 @@ BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt
 TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
 BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
 
-.PHONY: all demo examples test bench lint format c-test cuda cuda-test gpu-test array-api-test wheel install clean
+.PHONY: all demo examples test bench lint format c-test cuda cuda-test gpu-test gpu-bench array-api-test wheel install clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 all: test
@@ -98,6 +98,10 @@ cuda: $(VENV)/.build-tools
 gpu-test: $(VENV)/.package $(TEST_STAMPS) cuda
 	$(SAY) 'running the CUDA tests on the GPU'
 	@FL_CUDA_LIBRARY=$(abspath build/cuda/libcbackend_cuda.so) $(BIN)/python -m pytest $(PYTEST_ARGS) -rs tests/cuda
+
+gpu-bench: $(VENV)/.package cuda
+	$(SAY) 'running the benchmarks on the GPU'
+	@FL_CUDA_LIBRARY=$(abspath build/cuda/libcbackend_cuda.so) $(BIN)/python -m benchmarks.gpu
 
 # The array API standard's own tests, fetched at fixed commits: make array-api-test ARRAY_API_ARGS="--max-examples 100"
 ARRAY_API_ARGS ?= --max-examples 20
