@@ -1,9 +1,9 @@
-"""`python -m benchmarks.gpu`: kernels on a GPU as shares of what it can do, beside torch where that is installed.
+"""`python -m benchmarks.gpu`: kernels as shares of what a GPU can do, beside torch if it is there.
 
-A share is the bytes (or floating-point operations) a workload needs at least, by its time, over the
-device's bandwidth (or rate): memory clock times bus width, and multiprocessors times 128 lanes times
-two operations a clock, in float32 without tensor cores. `--small` uses sizes for the emulated device,
-where only the path can be tried, not the speed.
+A share is the bytes (or floating-point operations) a workload needs at least, by its time, over
+the device's bandwidth (or rate): memory clock times bus width, and multiprocessors times 128 lanes
+times two operations a clock, in float32 without tensor cores. `--small` uses sizes for the
+emulated device, where only the path can be tried, not the speed.
 """
 
 from __future__ import annotations
