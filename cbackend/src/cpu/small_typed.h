@@ -259,6 +259,9 @@ static void NAME(put_info)(cb_small *s, M info) {
     for (int l = 0; l < LANES; l++) s->info[l] = info[l];
 }
 
+/* gcc does not see that x is loaded over the very rows and columns that are stored */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 CB_INLINE void NAME(work)(cb_small *s, int n) {
     V a[CB_SMALL_ORDER * CB_SMALL_ORDER], x[CB_SMALL_ORDER * CB_SMALL_ORDER];
     M pivots[CB_SMALL_ORDER];
@@ -321,6 +324,7 @@ static void NAME(group)(cb_small *s) {
         default: NAME(work)(s, s->n);
     }
 }
+#pragma GCC diagnostic pop
 
 #undef V
 #undef M
