@@ -68,7 +68,7 @@ def read_idx(path: str | os.PathLike[str]) -> Tensor:
 
 def _pillow(op: str) -> Any:
     try:
-        from PIL import Image
+        from PIL import Image  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f"{op}: expected Pillow, which reads and writes image files. "
