@@ -4,28 +4,24 @@
 
 #include "elementwise.h"
 
-#define CB_MATH_OPS_1(X)                                                                                     \
-    X(exp)                                                                                                   \
-    X(exp2)                                                                                                  \
-    X(expm1)                                                                                                 \
-    X(log) X(log2) X(log10) X(log1p) X(sigmoid) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) \
-        X(tanh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(gelu) X(gelu_tanh) X(silu) X(logsigmoid)
-#define CB_MATH_OPS_2(X) X(floor_divide) X(remainder) X(fmod) X(pow) X(atan2) X(hypot) X(logaddexp) X(xlogy)
+/* clang-format off: it does not find one form for these lists */
+#define CB_MATH_OPS_1(X)                                                                                   \
+    X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sigmoid) X(sin) X(cos) X(tan) X(asin)       \
+    X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(gelu) X(gelu_tanh) \
+    X(silu) X(logsigmoid)
+#define CB_MATH_OPS_2(X)                                                                                   \
+    X(floor_divide) X(remainder) X(fmod) X(pow) X(atan2) X(hypot) X(logaddexp) X(xlogy) X(gelu_grad)       \
+    X(gelu_tanh_grad) X(sin_grad) X(cos_grad)
 #define CB_SPECIAL_OPS_1(X)                                                                                \
-    X(erfinv)                                                                                              \
-    X(lgamma)                                                                                              \
-    X(digamma)                                                                                             \
-    X(erfcinv) X(erfcx) X(airy_ai) X(airy_ai_prime) X(bessel_j0) X(bessel_j1) X(bessel_y0) X(bessel_y1)    \
-        X(i0) X(i0e) X(i1) X(i1e) X(modified_bessel_k0) X(modified_bessel_k1) X(scaled_modified_bessel_k0) \
-            X(scaled_modified_bessel_k1)
-#define CB_SPECIAL_OPS_2(X)                                                               \
-    X(zeta)                                                                               \
-    X(igamma)                                                                             \
-    X(igammac)                                                                            \
-    X(erfcx_derivative) X(bessel_jn) X(bessel_yn) X(scaled_bessel_in) X(scaled_bessel_kn) \
-        X(chebyshev_polynomial_t) X(chebyshev_polynomial_u) X(chebyshev_polynomial_v)     \
-            X(chebyshev_polynomial_w) X(hermite_polynomial_h) X(hermite_polynomial_he)
+    X(erfinv) X(lgamma) X(digamma) X(erfcinv) X(erfcx) X(airy_ai) X(airy_ai_prime) X(bessel_j0)            \
+    X(bessel_j1) X(bessel_y0) X(bessel_y1) X(i0) X(i0e) X(i1) X(i1e) X(modified_bessel_k0)                 \
+    X(modified_bessel_k1) X(scaled_modified_bessel_k0) X(scaled_modified_bessel_k1)
+#define CB_SPECIAL_OPS_2(X)                                                                                \
+    X(zeta) X(igamma) X(igammac) X(erfcx_derivative) X(bessel_jn) X(bessel_yn) X(scaled_bessel_in)         \
+    X(scaled_bessel_kn) X(chebyshev_polynomial_t) X(chebyshev_polynomial_u) X(chebyshev_polynomial_v)      \
+    X(chebyshev_polynomial_w) X(hermite_polynomial_h) X(hermite_polynomial_he)
 #define CB_SPECIAL_OPS_3(X) X(betainc) X(gamma_moment) X(gegenbauer) X(laguerre)
+/* clang-format on */
 
 constexpr cb_cost cb_cost_of(int family, int op) {
     if (family == CB_FAMILY_UNARY) {
