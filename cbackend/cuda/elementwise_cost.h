@@ -4,7 +4,8 @@
 
 #include "elementwise.h"
 
-/* clang-format off: it does not find one form for these lists */
+/* clang-format finds no lasting form for these lists */
+/* clang-format off */
 #define CB_MATH_OPS_1(X)                                                                                   \
     X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sigmoid) X(sin) X(cos) X(tan) X(asin)       \
     X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(erf) X(erfc) X(gelu) X(gelu_tanh) \
