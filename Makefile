@@ -88,10 +88,11 @@ cuda-test: $(VENV)/.package $(TEST_STAMPS)
 		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda
 
 # libcbackend_cuda.so by nvcc, warnings as errors; registers and spills of each kernel are in build/cuda/cuda/*.txt
+#   CUDA_ARGS   more for cmake, e.g. CUDA_ARGS=-DCB_CUDA_ARCHITECTURES=90 for one architecture
 cuda: $(VENV)/.build-tools
 	$(SAY) 'compiling the CUDA library'
 	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda -G Ninja --log-level=WARNING \
-		-DCB_CUDA=ON -DCB_PYTHON=OFF -DCB_WERROR=ON
+		-DCB_CUDA=ON -DCB_PYTHON=OFF -DCB_WERROR=ON $(CUDA_ARGS)
 	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda --target cbackend_cuda -- --quiet
 
 # on a machine with a GPU
