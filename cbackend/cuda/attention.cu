@@ -64,8 +64,10 @@ template <typename R> __global__ void __launch_bounds__(THREADS) attend(cb_atten
     CB_SHARED(R, top, TILE);
     CB_SHARED(R, sum, TILE);
     CB_SHARED(R, shrink, TILE);
-    CB_SHARED_PTR(R)
-    q = room + 0, k = q + TILE * a.width, v = k + TILE * a.width, o = v + TILE * a.value_width;
+    CB_SHARED_PTR(R) q = room + 0;
+    CB_SHARED_PTR(R) k = q + TILE * a.width;
+    CB_SHARED_PTR(R) v = k + TILE * a.width;
+    CB_SHARED_PTR(R) o = v + TILE * a.value_width;
     int64_t tiles = (a.rows + TILE - 1) / TILE;
     unsigned row = threadIdx.x / TILE, column = threadIdx.x % TILE;
     for (int64_t work = blockIdx.x; work < tiles * a.batch; work += gridDim.x) {
@@ -133,8 +135,12 @@ template <typename R, bool KEYS> __global__ void __launch_bounds__(THREADS) atte
     CB_SHARED(R, slopes, TILE * TILE);
     CB_SHARED(R, dots, TILE); /* ct . out of each query */
     int64_t wide = TILE * a.width, deep = TILE * a.value_width;
-    CB_SHARED_PTR(R)
-    q = room + 0, k = q + wide, v = k + wide, ct = v + deep, first = ct + deep, second = first + wide;
+    CB_SHARED_PTR(R) q = room + 0;
+    CB_SHARED_PTR(R) k = q + wide;
+    CB_SHARED_PTR(R) v = k + wide;
+    CB_SHARED_PTR(R) ct = v + deep;
+    CB_SHARED_PTR(R) first = ct + deep;
+    CB_SHARED_PTR(R) second = first + wide;
     int64_t own = KEYS ? a.keys : a.rows, other = KEYS ? a.rows : a.keys, tiles = (own + TILE - 1) / TILE;
     unsigned row = threadIdx.x / TILE, column = threadIdx.x % TILE;
     for (int64_t work = blockIdx.x; work < tiles * a.batch; work += gridDim.x) {
