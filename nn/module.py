@@ -589,13 +589,16 @@ class Module:
 
     # ---- printing ----
 
-    def summary(self, *args: Any, depth: int | None = None, **kwargs: Any) -> str:
+    def summary(
+        self, *args: Any, depth: int | None = None, picture: str | None = None, **kwargs: Any
+    ) -> str:
         """A table of the layers: output shapes, parameters, floating-point operations, memory.
 
         Args:
           args, kwargs: an input as forward takes it; a tuple of integers stands for zeros of that
             shape. Without any, only parameters are counted.
           depth: how far down to list modules; all the way by default.
+          picture: a file to draw the same into, as bars (needs matplotlib).
         Example:
           >>> import nn
           >>> print(nn.Sequential(nn.Linear(3, 2), nn.ReLU()).summary((5, 3)))
@@ -609,7 +612,7 @@ class Module:
         """
         from nn.summary import summarize
 
-        return summarize(self, args, kwargs, depth)
+        return summarize(self, args, kwargs, depth, picture)
 
     def extra_repr(self) -> str:
         """What stands in the parentheses of this module's repr; layers give their settings."""

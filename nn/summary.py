@@ -89,7 +89,11 @@ def _amount(count: int, unit: str = "") -> str:
 
 
 def summarize(
-    module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], depth: int | None
+    module: Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    depth: int | None,
+    picture: str | None = None,
 ) -> str:
     """Module.summary; described there."""
     calls: dict[int, _Call] = {}
@@ -107,7 +111,30 @@ def summarize(
                 for name, child in part.named_children()
             ]
             paths += reversed(children)
+    if picture is not None:
+        _draw(rows, picture)
     return _table(module, rows, calls)
+
+
+def _draw(rows: list[_Row], path: str) -> None:
+    """A bar for each layer's parameters, floating-point operations and memory."""
+    try:
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            "summary: expected matplotlib, which draws the picture. "
+            'Install it: pip install "functorch-like[train]"'
+        ) from error
+    figure = Figure(figsize=(12, 1.2 + 0.25 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    for place, (title, unit) in zip(
+        axes, {"parameters": "", "flops": "FLOPs", "memory": "bytes"}.items(), strict=True
+    ):
+        place.barh(range(len(rows)), [getattr(row, title) for row in rows])
+        place.set_title(f"{title}, {unit}" if unit and unit != "FLOPs" else unit or title)
+    axes[0].set_yticks(range(len(rows)), [f"{row.name}  {row.output}" for row in rows])
+    axes[0].invert_yaxis()
+    figure.savefig(path)
 
 
 def _example(arg: Any) -> Any:

@@ -353,3 +353,11 @@ def test_errors_of_user_code_keep_their_class():
     assert caught.value.args == (3, "mine") and caught.value.__notes__ == [
         "in Outer.parts.0: Inner()"
     ]
+
+
+def test_summary_as_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    text = model.summary((5, 3), picture=str(tmp_path / "model.png"))
+    assert text == model.summary((5, 3))
+    assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
