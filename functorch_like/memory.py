@@ -1,4 +1,4 @@
-"""Memory statistics of the caching allocator, and the number of threads."""
+"""Statistics of the caching allocator, memory for several processes, the number of threads."""
 
 from __future__ import annotations
 
@@ -45,3 +45,15 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads an operation may use."""
     return lib.cb_get_num_threads()
+
+
+def unnamed_memory(label: str) -> int:
+    """A descriptor of memory, or of a file, that no name leads to: gone with its last holder."""
+    import os
+    import tempfile
+
+    create = getattr(os, "memfd_create", None)
+    if create is not None:
+        return create(label)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -13,7 +13,6 @@ from __future__ import annotations
 import mmap
 import multiprocessing as _standard
 import os
-import tempfile
 from multiprocessing import *  # noqa: F403 # pyright: ignore
 from multiprocessing import reduction
 from typing import Any
@@ -22,6 +21,7 @@ from weakref import WeakValueDictionary
 from .dtypes import as_dtype
 from .errors import DeviceError, TraceError, message
 from .interop import from_array
+from .memory import unnamed_memory
 from .tensor import Tensor
 
 __all__ = [*_standard.__all__, "is_shared", "share_memory"]  # pyright: ignore
@@ -65,14 +65,6 @@ class _Kept:
 _blocks: WeakValueDictionary[int, _Block] = WeakValueDictionary()
 
 
-def _descriptor() -> int:
-    create = getattr(os, "memfd_create", None)
-    if create is not None:
-        return create("tensor")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 def _start(x: Tensor) -> int:
     """The address of the first element of the tensor's memory."""
     return x.data_ptr() - x.storage_offset() * x.element_size()
@@ -109,7 +101,7 @@ def share_memory(x: Tensor) -> Tensor:
         )
     if not is_shared(x):
         size = x.numel() * x.element_size()
-        descriptor = _descriptor()
+        descriptor = unnamed_memory("tensor")
         os.ftruncate(descriptor, size)
         block = _Block(descriptor, size)
         strides = []

@@ -12,11 +12,11 @@ import io
 import mmap
 import os
 import pickle
-import tempfile
 from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.memory import unnamed_memory
 
 __all__ = ["pack", "receive", "send"]
 
@@ -34,7 +34,7 @@ def send(connection: Any, head: tuple[Any, ...], value: Any) -> None:
     from multiprocessing import reduction
 
     starts, total = _layout(sizes)
-    descriptor = _memory()
+    descriptor = unnamed_memory("batch")
     try:
         os.ftruncate(descriptor, max(total, 1))
         for start, buffer in zip(starts, [memoryview(data), *buffers], strict=True):
@@ -106,12 +106,3 @@ def _write(descriptor: int, data: memoryview, start: int) -> None:
     while data.nbytes:
         written = os.pwrite(descriptor, data, start)
         data, start = data[written:], start + written
-
-
-def _memory() -> int:
-    """A descriptor of memory, or of a file, that no name leads to."""
-    create = getattr(os, "memfd_create", None)
-    if create is not None:
-        return create("batch")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
