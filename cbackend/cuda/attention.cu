@@ -4,14 +4,9 @@
  * one block, in one order. */
 #include "kernels.h"
 
-#include "vmath.h"
+#include "math_of.h"
 
 enum { TILE = 16, THREADS = TILE * TILE };
-
-CB_DEV float exponential(float x) { return exp_f32(x); }
-CB_DEV double exponential(double x) { return exp_f64(x); }
-CB_DEV float logarithm(float x) { return log_f32(x); }
-CB_DEV double logarithm(double x) { return log_f64(x); }
 
 CB_DEV int64_t offset_of(const cb_attention_call &a, const cb_matrices &m, int64_t item) {
     int64_t at = 0;
@@ -92,9 +87,9 @@ template <typename R> __global__ void __launch_bounds__(THREADS) attend(cb_atten
                     R s = weights[threadIdx.x * TILE + c];
                     next = s > next || s != s ? s : next;
                 }
-                R shift = next == -(R)HUGE_VAL ? (R)0 : next, factor = exponential(old - shift);
+                R shift = next == -(R)HUGE_VAL ? (R)0 : next, factor = cb_exp(old - shift);
                 for (int c = 0; c < TILE; c++) {
-                    R w = exponential((R)weights[threadIdx.x * TILE + c] - shift);
+                    R w = cb_exp((R)weights[threadIdx.x * TILE + c] - shift);
                     weights[threadIdx.x * TILE + c] = w;
                     part += w;
                 }
@@ -122,7 +117,7 @@ template <typename R> __global__ void __launch_bounds__(THREADS) attend(cb_atten
         if (threadIdx.x < TILE && i0 + threadIdx.x < a.rows) {
             R total = sum[threadIdx.x];
             ((R *)a.totals)[item * a.rows + i0 + threadIdx.x] =
-                total == 0 ? (R)HUGE_VAL : (R)top[threadIdx.x] + logarithm(total);
+                total == 0 ? (R)HUGE_VAL : (R)top[threadIdx.x] + cb_log(total);
         }
         __syncthreads();
     }
@@ -168,7 +163,7 @@ template <typename R, bool KEYS> __global__ void __launch_bounds__(THREADS) atte
             __syncthreads();
             R score = score_of(a, x.bias, q, k, i0 + row, j0 + column), weight = 0, slope = 0;
             if (score != -(R)HUGE_VAL) {
-                weight = exponential(score - x.totals[i0 + row]);
+                weight = cb_exp(score - x.totals[i0 + row]);
                 for (int64_t d = 0; d < a.value_width; d++)
                     slope += (R)ct[row * a.value_width + d] * (R)v[column * a.value_width + d];
                 slope = weight * (slope - (R)dots[row]) * (R)a.scale;

@@ -10,33 +10,24 @@
 #define CB_BLOCK_H
 
 /* shuffles of any plain type, word by word */
-template <typename T> CB_DEV T cb_shuffle_down(T value, unsigned by, unsigned mask = 0xffffffffu) {
+template <typename T, typename Move> CB_DEV T cb_shuffle_words(T value, const Move &move) {
     uint32_t words[(sizeof(T) + 3) / 4] = {0};
     memcpy(words, &value, sizeof(T));
-    for (unsigned i = 0; i < sizeof words / 4; i++) words[i] = __shfl_down_sync(mask, words[i], by);
+    for (unsigned i = 0; i < sizeof words / 4; i++) words[i] = move(words[i]);
     memcpy(&value, words, sizeof(T));
     return value;
+}
+template <typename T> CB_DEV T cb_shuffle_down(T value, unsigned by, unsigned mask = 0xffffffffu) {
+    return cb_shuffle_words(value, [=](uint32_t word) { return __shfl_down_sync(mask, word, by); });
 }
 template <typename T> CB_DEV T cb_shuffle_up(T value, unsigned by, unsigned mask = 0xffffffffu) {
-    uint32_t words[(sizeof(T) + 3) / 4] = {0};
-    memcpy(words, &value, sizeof(T));
-    for (unsigned i = 0; i < sizeof words / 4; i++) words[i] = __shfl_up_sync(mask, words[i], by);
-    memcpy(&value, words, sizeof(T));
-    return value;
+    return cb_shuffle_words(value, [=](uint32_t word) { return __shfl_up_sync(mask, word, by); });
 }
 template <typename T> CB_DEV T cb_shuffle_xor(T value, int bits, unsigned mask = 0xffffffffu) {
-    uint32_t words[(sizeof(T) + 3) / 4] = {0};
-    memcpy(words, &value, sizeof(T));
-    for (unsigned i = 0; i < sizeof words / 4; i++) words[i] = __shfl_xor_sync(mask, words[i], bits);
-    memcpy(&value, words, sizeof(T));
-    return value;
+    return cb_shuffle_words(value, [=](uint32_t word) { return __shfl_xor_sync(mask, word, bits); });
 }
 template <typename T> CB_DEV T cb_shuffle_from(T value, int lane, unsigned mask = 0xffffffffu) {
-    uint32_t words[(sizeof(T) + 3) / 4] = {0};
-    memcpy(words, &value, sizeof(T));
-    for (unsigned i = 0; i < sizeof words / 4; i++) words[i] = __shfl_sync(mask, words[i], lane);
-    memcpy(&value, words, sizeof(T));
-    return value;
+    return cb_shuffle_words(value, [=](uint32_t word) { return __shfl_sync(mask, word, lane); });
 }
 
 struct cb_op_sum {

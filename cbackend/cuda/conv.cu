@@ -18,16 +18,11 @@ struct problem {
     int64_t rows, columns, depth;
 };
 
-CB_DEV void split3(int64_t i, const int64_t *sizes, int64_t (&at)[3]) {
-    at[2] = i % sizes[2];
-    at[1] = i / sizes[2] % sizes[1];
-    at[0] = i / sizes[2] / sizes[1];
-}
 /* the place in the input of output o under tap t; -1 in the padding */
 CB_DEV int64_t input_of(const problem &p, int64_t o, int64_t t) {
     int64_t at[3], tap[3], i = 0;
-    split3(o, p.out, at);
-    split3(t, p.kernel, tap);
+    cb_split3(o, p.out, at);
+    cb_split3(t, p.kernel, tap);
     for (int d = 0; d < 3; d++) {
         int64_t place = at[d] * p.stride[d] - p.padding[d] + tap[d] * p.dilation[d];
         if (place < 0 || place >= p.in[d]) return -1;
@@ -38,8 +33,8 @@ CB_DEV int64_t input_of(const problem &p, int64_t o, int64_t t) {
 /* the output whose tap t reads input i; -1: none */
 CB_DEV int64_t output_of(const problem &p, int64_t i, int64_t t) {
     int64_t at[3], tap[3], o = 0;
-    split3(i, p.in, at);
-    split3(t, p.kernel, tap);
+    cb_split3(i, p.in, at);
+    cb_split3(t, p.kernel, tap);
     for (int d = 0; d < 3; d++) {
         int64_t place = at[d] + p.padding[d] - tap[d] * p.dilation[d];
         if (place < 0 || place % p.stride[d] != 0 || place / p.stride[d] >= p.out[d]) return -1;

@@ -24,12 +24,6 @@ static windows windows_of(const cb_pool_shape *s) {
     return w;
 }
 
-CB_DEV void split3(int64_t i, const int64_t *sizes, int64_t (&at)[3]) {
-    at[2] = i % sizes[2];
-    at[1] = i / sizes[2] % sizes[1];
-    at[0] = i / sizes[2] / sizes[1];
-}
-
 /* The first tap of a window inside the input; where all lie outside, a place inside the plane. */
 CB_DEV int64_t first_tap(const windows &w, int d, int64_t o) {
     int64_t start = o * w.stride[d] - w.padding[d];
@@ -42,7 +36,7 @@ template <typename T> __global__ void max_windows(windows w, T lowest, T *out, i
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs;
          i += (int64_t)gridDim.x * BLOCK) {
         int64_t o[3], plane = i / w.outs;
-        split3(i % w.outs, w.out, o);
+        cb_split3(i % w.outs, w.out, o);
         const T *from = x + plane * w.ins;
         T best = lowest;
         int64_t where =
@@ -85,7 +79,7 @@ template <typename T> __global__ void average_windows(windows w, T *out, const T
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.outs;
          i += (int64_t)gridDim.x * BLOCK) {
         int64_t o[3];
-        split3(i % w.outs, w.out, o);
+        cb_split3(i % w.outs, w.out, o);
         const T *from = x + i / w.outs * w.ins;
         T sum = 0;
         for (int64_t a = 0; a < w.kernel[0]; a++)
@@ -113,7 +107,7 @@ template <typename T> __global__ void spread_averages(windows w, T *x, const T *
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.planes * w.ins;
          i += (int64_t)gridDim.x * BLOCK) {
         int64_t at[3], low[3], high[3], o[3];
-        split3(i % w.ins, w.in, at);
+        cb_split3(i % w.ins, w.in, at);
         for (int d = 0; d < 3; d++) covering(w, d, at[d], &low[d], &high[d]);
         const T *from = y + i / w.ins * w.outs;
         T sum = 0;

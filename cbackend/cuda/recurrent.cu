@@ -2,29 +2,25 @@
  * elementwise, a thread a cell. Formulas are the CPU's (../src/cpu/recurrent.c). */
 #include "kernels.h"
 
-#include "vmath.h"
+#include "math_of.h"
 
 enum { BLOCK = 256 };
-
-CB_DEV float squash(float x) { return tanh_f32(x); }
-CB_DEV double squash(double x) { return tanh_f64(x); }
-CB_DEV float open(float x) { return sigmoid_f32(x); }
-CB_DEV double open(double x) { return sigmoid_f64(x); }
 
 /* of one step; acts holds the recurrent part of the gates */
 template <typename R>
 __global__ void step_forward(int64_t cells, int64_t n, const R *pre, const R *c0, R *acts, R *c, R *h) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < cells; i += (int64_t)gridDim.x * BLOCK) {
         int64_t at = i / n * 4 * n + i % n;
-        R enter = open(acts[at] + pre[at]), forget = open(acts[at + n] + pre[at + n]);
-        R cell = squash(acts[at + 2 * n] + pre[at + 2 * n]), out = open(acts[at + 3 * n] + pre[at + 3 * n]);
+        R enter = cb_sigmoid(acts[at] + pre[at]), forget = cb_sigmoid(acts[at + n] + pre[at + n]);
+        R cell = cb_tanh(acts[at + 2 * n] + pre[at + 2 * n]),
+          out = cb_sigmoid(acts[at + 3 * n] + pre[at + 3 * n]);
         R now = forget * c0[i] + enter * cell;
         acts[at] = enter;
         acts[at + n] = forget;
         acts[at + 2 * n] = cell;
         acts[at + 3 * n] = out;
         c[i] = now;
-        h[i] = out * squash(now);
+        h[i] = out * cb_tanh(now);
     }
 }
 
@@ -36,7 +32,7 @@ __global__ void step_backward(int64_t cells, int64_t n, const R *g_h, const R *g
         int64_t at = i / n * 4 * n + i % n;
         R gate[4], slope[4];
         for (int k = 0; k < 4; k++) gate[k] = acts[at + k * n];
-        R squashed = squash(c[i]), h = g_h[i] + dh[i];
+        R squashed = cb_tanh(c[i]), h = g_h[i] + dh[i];
         R whole = g_c[i] + dc[i] + h * gate[3] * (1 - squashed * squashed);
         slope[0] = whole * gate[2];
         slope[1] = whole * c0[i];

@@ -5,14 +5,9 @@
  * (Milakov & Gimelshein 2018), one to write. Each is computed in float, or in double for float64. */
 #include "kernels.h"
 
-#include "vmath.h"
+#include "math_of.h"
 
 enum { BLOCK = 256, WIDE = 32 };
-
-CB_DEV float exponential(float x) { return exp_f32(x); }
-CB_DEV double exponential(double x) { return exp_f64(x); }
-CB_DEV float logarithm(float x) { return log_f32(x); }
-CB_DEV double logarithm(double x) { return log_f64(x); }
 
 /* maximum and sum of exp(x - maximum) */
 template <typename F> struct spread {
@@ -21,7 +16,7 @@ template <typename F> struct spread {
 template <typename F> CB_DEV spread<F> join(const spread<F> &a, const spread<F> &b) {
     F top = a.top != a.top || a.top > b.top ? a.top : b.top;
     F shift = fabs(top) == (F)HUGE_VAL ? (F)0 : top;
-    return {top, exponential(a.top - shift) * a.sum + exponential(b.top - shift) * b.sum};
+    return {top, cb_exp(a.top - shift) * a.sum + cb_exp(b.top - shift) * b.sum};
 }
 struct join_spreads {
     template <typename F> __device__ spread<F> operator()(const spread<F> &a, const spread<F> &b) const {
@@ -60,10 +55,10 @@ template <typename F, bool BY_BLOCKS> __global__ void softmax_lines(lines l, con
             all = join(all, spread<F>{cb_load_as<F>(l.dtype, x, base + i * l.inner), 1});
         if (BY_BLOCKS) all = cb_block_reduce(all, parts, join_spreads());
         if (all.top == (F)HUGE_VAL) all.sum = all.top = all.top - all.top; /* inf beside anything: nan */
-        F shift = l.log ? all.top + logarithm(all.sum) : all.top;
+        F shift = l.log ? all.top + cb_log(all.sum) : all.top;
         for (int64_t i = w.first; i < l.n; i += w.stride) {
             F v = cb_load_as<F>(l.dtype, x, base + i * l.inner) - shift;
-            cb_store_as(l.dtype, out, base + i * l.inner, l.log ? v : exponential(v) / all.sum);
+            cb_store_as(l.dtype, out, base + i * l.inner, l.log ? v : cb_exp(v) / all.sum);
         }
     }
 }
@@ -83,7 +78,7 @@ __global__ void softmax_grad_lines(lines l, const void *ct, const void *y, void 
         for (int64_t i = w.first; i < l.n; i += w.stride) {
             F g = cb_load_as<F>(l.dtype, ct, base + i * l.inner);
             F v = cb_load_as<F>(l.dtype, y, base + i * l.inner);
-            cb_store_as(l.dtype, out, base + i * l.inner, l.log ? g - exponential(v) * sum : v * (g - sum));
+            cb_store_as(l.dtype, out, base + i * l.inner, l.log ? g - cb_exp(v) * sum : v * (g - sum));
         }
     }
 }
@@ -147,7 +142,7 @@ __global__ void entropy_lines(lines l, entropy e, void *losses, F *totals) {
             all = join(all, spread<F>{cb_load_as<F>(l.dtype, e.x, base + i), 1});
         if (BY_BLOCKS) all = cb_block_reduce(all, parts, join_spreads());
         if (w.first != 0) continue;
-        F total = all.top + logarithm(all.sum), loss = 0;
+        F total = all.top + cb_log(all.sum), loss = 0;
         totals[w.line] = total;
         if (label != e.ignore) {
             if (label >= 0 && label < l.n)
@@ -166,8 +161,7 @@ __global__ void entropy_grad_lines(lines l, entropy e, const F *ct, const F *tot
         int64_t base = start_of(l, w.line), label = e.labels[w.line];
         F share = label == e.ignore ? (F)0 : ct[w.line], total = totals[w.line];
         for (int64_t i = w.first; i < l.n; i += w.stride) {
-            F v =
-                label == e.ignore ? (F)0 : exponential(cb_load_as<F>(l.dtype, e.x, base + i) - total) * share;
+            F v = label == e.ignore ? (F)0 : cb_exp(cb_load_as<F>(l.dtype, e.x, base + i) - total) * share;
             cb_store_as(l.dtype, out, base + i, i == label && label != e.ignore ? v - share : v);
         }
     }

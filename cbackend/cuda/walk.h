@@ -102,4 +102,11 @@ static inline bool cb_walk_rows(cb_walk<N> *w, int ndim, const int64_t *shape,
     for (int d = 0; d < n; d++) w->fast[d].set(w->small && w->shape[d] > 0 ? (uint32_t)w->shape[d] : 1);
     return true;
 }
+
+/* the indices of item i in three dimensions: those of convolution and pooling */
+CB_DEV void cb_split3(int64_t i, const int64_t *sizes, int64_t (&at)[3]) {
+    at[2] = i % sizes[2];
+    at[1] = i / sizes[2] % sizes[1];
+    at[0] = i / sizes[2] / sizes[1];
+}
 #endif
