@@ -60,16 +60,24 @@ from .ops.views import *
 from . import fft, func, linalg, masked, random, signal, special
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .callback import callback
-from .checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
-from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
-from .control_flow import associative_scan, cond, fori_loop, map, scan, switch, while_loop
-from .custom import custom_function, custom_jvp, custom_vjp
-from .derivatives import (
+from .transforms.checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
+from .transforms.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
+from .transforms.control_flow import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    scan,
+    switch,
+    while_loop,
+)
+from .transforms.custom import custom_function, custom_jvp, custom_vjp
+from .transforms.derivatives import (
     directional_derivative, divergence, ggnvp, hvp, jacobian, laplacian, linear_transpose,
     linearize, vhp,
 )  # fmt: skip
 from .interop import from_dlpack, from_numpy
-from .jet import jet
+from .transforms.jet import jet
 from .memory import (
     empty_cache,
     get_num_threads,
@@ -79,22 +87,15 @@ from .memory import (
     reset_peak_memory,
     set_num_threads,
 )
-from .per_sample import clipped_grad_sum, per_sample_grad, per_sample_norms
+from .transforms.per_sample import clipped_grad_sum, per_sample_grad, per_sample_norms
 from .printing import set_printoptions
-from .sparsity import jacobian_sparsity, sparse_hessian, sparse_jacobian
+from .transforms.sparsity import jacobian_sparsity, sparse_hessian, sparse_jacobian
 from .tensor import Size, Tensor
 from .trace import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .transforms import (
-    grad,
-    grad_and_value,
-    hessian,
-    jacfwd,
-    jacrev,
-    jvp,
-    value_and_grad,
-    vjp,
-    vmap,
-)
+from .transforms.gradients import grad, grad_and_value, value_and_grad
+from .transforms.jacobians import hessian, jacfwd, jacrev
+from .transforms.products import jvp, vjp
+from .transforms.vmap import vmap
 
 # the function, not the module of that name, which `from .tensor import` binds
 from .ops.creation import tensor

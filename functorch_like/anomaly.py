@@ -8,13 +8,13 @@ import sys
 from bisect import bisect_right
 from typing import Any
 
-from .control_flow import _ground, _Plainly
 from .errors import GradError, message
 from .op import Op
-from .replay import Transparent, decomposes
 from .tape import run_backward
 from .tensor import Tensor
 from .trace import _user_site, next_sequence
+from .transforms.control_flow import _ground, _Plainly
+from .transforms.replay import Transparent, decomposes
 
 
 class detect_anomaly(Transparent):

@@ -255,7 +255,7 @@ def grad(
 
 
 if TYPE_CHECKING:
-    from .function import Function
+    from .transforms.function import Function
 
 __all__ = [
     "Function",
@@ -272,7 +272,7 @@ tensor_module.run_backward_from = backward
 
 def __getattr__(name: str) -> Any:
     if name == "Function":  # built on the transforms, which import this package
-        from .function import Function
+        from .transforms.function import Function
 
         return Function
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,10 @@ from functools import wraps
 from typing import Any
 
 from . import tree
-from .collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
-from .derivatives import (
+from .rearrange import rearrange
+from .tensor import Tensor
+from .transforms.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
+from .transforms.derivatives import (
     ggnvp,
     hvp,
     jacobian,
@@ -20,19 +22,10 @@ from .derivatives import (
     linearize,
     vhp,
 )  # fmt: skip
-from .rearrange import rearrange
-from .tensor import Tensor
-from .transforms import (
-    grad,
-    grad_and_value,
-    hessian,
-    jacfwd,
-    jacrev,
-    jvp,
-    value_and_grad,
-    vjp,
-    vmap,
-)
+from .transforms.gradients import grad, grad_and_value, value_and_grad
+from .transforms.jacobians import hessian, jacfwd, jacrev
+from .transforms.products import jvp, vjp
+from .transforms.vmap import vmap
 
 
 def functionalize(function: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from .op import TABLE, Op
 from .ops.creation import as_tensor, tensor
 from .ops.random import Generator, rand, randint
 from .tensor import Tensor
-from .transforms import jvp, vjp
+from .transforms.products import jvp, vjp
 
 # rtol and atol by dtype, as in torch.testing
 _TOLERANCES = {

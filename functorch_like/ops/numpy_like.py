@@ -284,7 +284,7 @@ def apply_along_axis(
       >>> apply_along_axis(lambda row: row.max() - row.min(), 1, tensor([[1, 5], [2, 3]]))
       tensor([4, 1])
     """
-    from ..transforms import vmap
+    from ..transforms.vmap import vmap
 
     arr = operand("apply_along_axis", arr)
     d = wrap_dim("apply_along_axis", axis, arr.ndim)

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
-from functorch_like.checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
 from functorch_like.trace import active, state
+from functorch_like.transforms.checkpointing import (
+    checkpoint,
+    checkpoint_name,
+    checkpoint_sequential,
+)
 
 D = ft.float64
 

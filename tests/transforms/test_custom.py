@@ -272,7 +272,7 @@ def test_rules_that_do_not_fit():
         ft.grad(lambda x: Short.apply(x, x).sum())(x)
     with pytest.raises(ft.GradError, match="mark_dirty"):
         Function.__dict__  # noqa: B018
-        from functorch_like.function import FunctionCtx
+        from functorch_like.transforms.function import FunctionCtx
 
         FunctionCtx().mark_dirty(x)
 

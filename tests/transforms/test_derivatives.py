@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
-from functorch_like import derivatives as d
-from functorch_like.collapsed import second_derivatives
-from functorch_like.jet import jet
+from functorch_like.transforms import derivatives as d
+from functorch_like.transforms.collapsed import second_derivatives
+from functorch_like.transforms.jet import jet
 
 D = ft.float64
 

@@ -9,7 +9,7 @@ import functorch_like as ft
 from functorch_like.op import TABLE
 from nn import functional as F
 
-jets = import_module("functorch_like.jet")
+jets = import_module("functorch_like.transforms.jet")
 
 
 def at(value):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
-from functorch_like.sparsity import _colours
 from functorch_like.trace import active, state
+from functorch_like.transforms.sparsity import _colours
 
 D = ft.float64
 

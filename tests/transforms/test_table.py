@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
-from functorch_like.collapsed import second_derivatives
 from functorch_like.op import TABLE
 from functorch_like.testing import kinds_of, samples_of
+from functorch_like.transforms.collapsed import second_derivatives
 
 D = ft.float64
 OPS = [

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from typing import Any
 
-from . import tree
-from .errors import TraceError, message
+from .. import tree
+from ..errors import TraceError, message
+from ..tensor import Tensor
+from .arguments import zeros_like
 from .rules import Rules, Tensors, fronted, invoke
-from .tensor import Tensor
-from .transforms import _zeros_like
 
 # ---- pytrees to flat tuples ----
 
@@ -133,7 +133,7 @@ class custom_function:  # reads as a decorator
                 for f, t in zip(jvps, tangents, strict=True)
                 if f is not None and t is not None
             ]
-            total = terms[0] if terms else tree.map(_zeros_like, out)
+            total = terms[0] if terms else tree.map(zeros_like, out)
             for term in terms[1:]:
                 total = tree.map(lambda a, b: a + b, total, term)
             return out, total

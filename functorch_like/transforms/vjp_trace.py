@@ -16,10 +16,10 @@ from typing import Any
 
 from cbackend import ffi
 
-from .op import Op, Spec, dispatch, fail
-from .tape import Node, fill_node, irregular, run_backward
-from .tensor import Tensor, known_regular, sync, wrap
-from .trace import Meta, Outside, Trace, TracerValue, clock, next_sequence, state
+from ..op import Op, Spec, dispatch, fail
+from ..tape import Node, fill_node, irregular, run_backward
+from ..tensor import Tensor, known_regular, sync, wrap
+from ..trace import Meta, Outside, Trace, TracerValue, clock, next_sequence, state
 
 _new = object.__new__
 _NULL = ffi.NULL

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from . import tree
-from .errors import TraceError, message
-from .tensor import Tensor
-from .vmap import LanesDiffer, VmapTrace
+from .. import tree
+from ..errors import TraceError, message
+from ..tensor import Tensor
+from .vmap_trace import LanesDiffer, VmapTrace
 
 __all__ = ["vmap"]
 
@@ -230,7 +230,7 @@ class _Run:
 
     def fitting(self, size: int, leaves: list[Any]) -> int:
         """How many lanes memory holds at once."""
-        from .staging.budget import lanes_that_fit
+        from ..staging.budget import lanes_that_fit
 
         def run(lanes: int, some: list[Any]) -> list[Tensor]:
             return [y for y, _ in self.lanes(lanes, some)[0] if isinstance(y, Tensor)]
@@ -241,8 +241,8 @@ class _Run:
         self, groups: list[list[int]], leaves: list[Any], numbers: Sequence[int]
     ) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""
-        from .ops.creation import tensor
-        from .ops.join import cat
+        from ..ops.creation import tensor
+        from ..ops.join import cat
 
         if self.axis_name is not None:
             raise TraceError(
@@ -411,7 +411,7 @@ def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
 
 
 def _joined(pieces: list[Any], out_dims: Any) -> Any:
-    from .ops.join import cat
+    from ..ops.join import cat
 
     where_to = tree.broadcast_prefix(out_dims, pieces[0], "vmap: out_dims")
     flats = [tree.flatten(p) for p in pieces]

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .errors import GradError, message
+from ..errors import GradError, message
+from ..tensor import Tensor
 from .rules import Rules, Tensors, fronted, invoke
-from .tensor import Tensor
 
 
 class FunctionCtx:

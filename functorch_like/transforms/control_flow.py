@@ -16,14 +16,14 @@ from typing import Any
 
 from cbackend import lib
 
-from . import tree
-from .errors import DTypeError, ShapeError, message
-from .jvp import JvpTrace
-from .op import Op, dispatch
-from .tensor import Tensor
-from .trace import Trace, no_grad, state
-from .vjp import VjpTrace
-from .vmap import VmapTrace
+from .. import tree
+from ..errors import DTypeError, ShapeError, message
+from ..op import Op, dispatch
+from ..tensor import Tensor
+from ..trace import Trace, no_grad, state
+from .jvp_trace import JvpTrace
+from .vjp_trace import VjpTrace
+from .vmap_trace import VmapTrace
 
 # ---- what is known about a predicate ----
 
@@ -124,12 +124,12 @@ class _Choice:
 
 
 def _where(pred: Tensor, a: Any, b: Any) -> Any:
-    from .ops.ternary import where
+    from ..ops.ternary import where
 
     return where(pred != 0, a, b)
 
 
-def _selected(op: str, pred: Tensor, a: Any, b: Any, names: tuple[str, str]) -> Any:
+def selected(op: str, pred: Tensor, a: Any, b: Any, names: tuple[str, str]) -> Any:
     """Leaf by leaf a where the predicate holds, else b."""
     _matching(op, a, b, names)
     flat_a, definition = tree.flatten(a)
@@ -217,7 +217,7 @@ def cond(
         return false_fn(*operands)
     taken = true_fn(*choice.guarded(operands))
     other = false_fn(*_Choice("cond", choice.pred == 0).guarded(operands))
-    return _selected("cond", choice.pred, taken, other, ("true_fn", "false_fn"))
+    return selected("cond", choice.pred, taken, other, ("true_fn", "false_fn"))
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -252,7 +252,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         if result is None:
             result, first = out, k
         else:
-            result = _selected(
+            result = selected(
                 "switch", choice.pred, out, result, (f"branch {k}", f"branch {first}")
             )
     return result
@@ -262,7 +262,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _as_carry(init: Any) -> Any:
-    from .ops.creation import tensor
+    from ..ops.creation import tensor
 
     return tree.map(lambda x: tensor(x) if isinstance(x, (bool, int, float, complex)) else x, init)
 
@@ -294,7 +294,7 @@ def while_loop(cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], ini
             carry = new
         else:
             new = _as_carry(body_fn(choice.guarded(carry)))
-            carry = _selected("while_loop", choice.pred, new, carry, ("body_fn", "its argument"))
+            carry = selected("while_loop", choice.pred, new, carry, ("body_fn", "its argument"))
 
 
 def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
@@ -349,8 +349,8 @@ def _unbind(n: int) -> Op:
         return tuple(slices)
 
     def vjp(cts: Any, _out: Any, x_spec: Any) -> Any:
-        from .ops.creation import zeros
-        from .ops.join import stack
+        from ..ops.creation import zeros
+        from ..ops.join import stack
 
         missing = zeros(x_spec.shape[1:], dtype=x_spec.dtype, device=x_spec.device)
         return (stack([missing if ct is None else ct for ct in cts]),)
@@ -405,7 +405,7 @@ def scan(
       >>> scan(lambda total, x: (total + x, total), tensor(0.0), tensor([1.0, 2.0, 3.0]))
       (tensor(6.), tensor([0., 1., 3.]))
     """
-    from .ops.join import stack
+    from ..ops.join import stack
 
     leaves, definition = tree.flatten(xs)
     n = _length("scan", leaves, length)
@@ -473,7 +473,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
       tensor([3., 7.])
     """
     if batch_size is not None:
-        from .transforms import vmap
+        from .vmap import vmap
 
         return vmap(f, chunk_size=batch_size)(xs)
     return scan(lambda _, x: (None, f(x)), None, xs)[1]
@@ -495,7 +495,7 @@ def associative_scan(
       >>> associative_scan(lambda a, b: a * b, tensor([1.0, 2.0, 3.0, 4.0]))
       tensor([ 1.,  2.,  6., 24.])
     """
-    from .ops.join import cat, flip, stack
+    from ..ops.join import cat, flip, stack
 
     leaves, definition = tree.flatten(xs)
     if not leaves:

@@ -16,14 +16,14 @@ from weakref import ref
 
 from cbackend import lib
 
-from .errors import GradError, message
-from .jvp import JvpTrace
-from .op import Op, dispatch, fail
-from .tape import Node
-from .tensor import Tensor, wrap
-from .trace import Outside, Trace, active, clock, next_sequence, state
-from .vjp import VjpTrace
-from .vmap import VmapTrace
+from ..errors import GradError, message
+from ..op import Op, dispatch, fail
+from ..tape import Node
+from ..tensor import Tensor, wrap
+from ..trace import Outside, Trace, active, clock, next_sequence, state
+from .jvp_trace import JvpTrace
+from .vjp_trace import VjpTrace
+from .vmap_trace import VmapTrace
 
 Place = tuple[int, int]  # which step, which of its outputs
 

@@ -16,15 +16,15 @@ from typing import Any
 
 from cbackend import lib
 
-from . import tree
-from .errors import message
-from .jvp import JvpTrace
-from .op import Op, dispatch
-from .tensor import Tensor, ones_of, traced, wrap
-from .trace import Outside, Trace, TracerValue, next_sequence, state
-from .transforms import _like, _settled, _tensors_of, _zeros_like
-from .vjp import VjpTrace
-from .vmap import VmapTrace
+from .. import tree
+from ..errors import message
+from ..op import Op, dispatch
+from ..tensor import Tensor, ones_of, traced, wrap
+from ..trace import Outside, Trace, TracerValue, next_sequence, state
+from .arguments import matching, settled, tensors_of, zeros_like
+from .jvp_trace import JvpTrace
+from .vjp_trace import VjpTrace
+from .vmap_trace import VmapTrace
 
 Series = list[Any]  # Taylor coefficients from order 0 on; None for zero, except at order 0
 
@@ -158,7 +158,7 @@ def _slope(series: Series) -> Series | None:
     if all(c is None for c in row):
         return None
     if row[0] is None:
-        row[0] = _zeros_like(series[0])
+        row[0] = zeros_like(series[0])
     return row
 
 
@@ -397,7 +397,7 @@ def nth_derivative(
         row = trace.unpack(out)
     term = None if row is None or len(row) <= order else row[order]
     if term is None:
-        return _zeros_like(x)
+        return zeros_like(x)
     if not _all_finite(term):
         return None
     term = _scaled(term, factorial(order))
@@ -439,7 +439,7 @@ def jet(
         raise ValueError(message("jet", "series of one length", sorted(lengths)))
     order = lengths.pop()
     flat, definition = tree.flatten(tuple(primals))
-    xs = _tensors_of("jet", flat)
+    xs = tensors_of("jet", flat)
     columns = []
     for k in range(order):
         given, structure = tree.flatten(tuple([s[k] for s in series]))
@@ -449,14 +449,14 @@ def jet(
             )
         columns.append(
             [
-                _scaled(_like("jet", "term", t, x), 1 / factorial(k + 1))
+                _scaled(matching("jet", "term", t, x), 1 / factorial(k + 1))
                 for t, x in zip(given, xs, strict=True)
             ]
         )
     with JetTrace() as trace:
         inputs = [trace.leaf([x, *[column[i] for column in columns]]) for i, x in enumerate(xs)]
         out = function(*tree.unflatten(definition, inputs))
-        _settled(out)
+        settled(out)
         leaves, out_definition = tree.flatten(out)
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
@@ -469,7 +469,7 @@ def jet(
         tree.unflatten(
             out_definition,
             [
-                _zeros_like(row[0]) if row[k] is None else _scaled(row[k], factorial(k))
+                zeros_like(row[0]) if row[k] is None else _scaled(row[k], factorial(k))
                 for row in rows
             ],
         )

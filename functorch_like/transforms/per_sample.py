@@ -18,15 +18,16 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from . import tree
-from .errors import ShapeError, message
-from .mapping import _in_dims, _mapped_size, vmap
-from .op import Op
-from .tensor import Tensor, ones_of
-from .trace import Outside, Trace
-from .transforms import _settled, _tensors_of, _zeros_like, grad
-from .vjp import VjpTrace
-from .vmap import VmapTrace
+from .. import tree
+from ..errors import ShapeError, message
+from ..op import Op
+from ..tensor import Tensor, ones_of
+from ..trace import Outside, Trace
+from .arguments import settled, tensors_of, zeros_like
+from .gradients import grad
+from .vjp_trace import VjpTrace
+from .vmap import _in_dims, _mapped_size, vmap
+from .vmap_trace import VmapTrace
 
 
 def per_sample_grad(
@@ -75,7 +76,7 @@ class _Product:
         """One product for several with the same weight."""
         if len(parts) == 1:
             return parts[0]
-        from .ops.join import cat
+        from ..ops.join import cat
 
         whole = _Product(cat([p.a for p in parts], 1), parts[0].transposed)
         whole.g = cat([p.g for p in parts], 1)
@@ -116,7 +117,7 @@ class _Rows:
     def joined(parts: Sequence[_Rows]) -> _Rows:
         if len(parts) == 1:
             return parts[0]
-        from .ops.join import cat
+        from ..ops.join import cat
 
         whole = _Rows(cat([p.index for p in parts], 1), parts[0].like)
         whole.g = cat([p.g for p in parts], 1)
@@ -127,12 +128,12 @@ class _Rows:
         return (same * (self.g @ self.g.transpose(1, 2))).sum((1, 2))
 
     def each(self) -> Tensor:
-        empty = _zeros_like(self.like)
+        empty = zeros_like(self.like)
         return vmap(lambda index, g: empty.index_add(0, index, g))(self.index, self.g)
 
     def weighted(self, weights: Tensor) -> Tensor:
         g = (self.g * weights.reshape((-1, 1, 1))).reshape((-1, self.g._shape[2]))
-        return _zeros_like(self.like).index_add(0, self.index.reshape(-1), g)
+        return zeros_like(self.like).index_add(0, self.index.reshape(-1), g)
 
 
 class _Each:
@@ -325,7 +326,7 @@ class _Gradients:
 
     def __init__(self, loss: Callable[..., Any], params: Any, batch: Sequence[Any], in_dims: Any):
         flat, self.definition = tree.flatten(params)
-        values = _tensors_of("per_sample", flat)
+        values = tensors_of("per_sample", flat)
         args = tuple(batch)
         leaves, structure = tree.flatten(args)
         dims = _in_dims(_dims_of(in_dims, len(batch)), args, leaves)
@@ -345,7 +346,7 @@ class _Gradients:
                         tree.unflatten(self.definition, tracers),
                         *tree.unflatten(structure, inputs),
                     )
-                    _settled(out)
+                    settled(out)
                 losses, batched = vmapped.unpack(out)
                 if not batched:
                     losses = losses.unsqueeze(0).expand((self.size, *losses._shape))
@@ -371,7 +372,7 @@ class _Gradients:
             gradients = per_sample_grad(loss, 0, in_dims)(params, *batch)
             parts = [[_Each(g)] for g in tree.leaves(gradients)]
         self.parts = [
-            _combined(some) if some else _Each(_zeros_like(x).expand((self.size, *x._shape)))
+            _combined(some) if some else _Each(zeros_like(x).expand((self.size, *x._shape)))
             for some, x in zip(parts, values, strict=True)
         ]
 

@@ -17,13 +17,13 @@ from typing import Any
 
 from cbackend import lib
 
-from .errors import message
-from .op import Op, dispatch
+from ..errors import message
+from ..op import Op, dispatch
+from ..tape import Node
+from ..tensor import Tensor
+from ..trace import Trace, clock, state
 from .replay import Place, Recorded, Recorder, Step, replay
-from .tape import Node
-from .tensor import Tensor
-from .trace import Trace, clock, state
-from .vjp import VjpNode, VjpTrace
+from .vjp_trace import VjpNode, VjpTrace
 
 Policy = Callable[[Op, dict[str, Any]], bool]
 

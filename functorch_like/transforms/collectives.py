@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import tree
-from .errors import message
-from .op import Op, dispatch
-from .tensor import Tensor
-from .trace import Trace, state
-from .vmap import VmapTrace
+from .. import tree
+from ..errors import message
+from ..op import Op, dispatch
+from ..tensor import Tensor
+from ..trace import Trace, state
+from .vmap_trace import VmapTrace
 
 
 def _axis(op: str, axis_name: Any) -> VmapTrace:
@@ -54,7 +54,7 @@ def _is_mapped(x: Tensor, axis: VmapTrace) -> bool:
 
 def _mapped(x: Any, axis: VmapTrace) -> Tensor:
     """x as a value that may differ between the lanes."""
-    from .ops.creation import tensor, zeros
+    from ..ops.creation import tensor, zeros
 
     x = x if isinstance(x, Tensor) else tensor(x)
     if _is_mapped(x, axis):
@@ -102,7 +102,7 @@ _all_gather = Op(
 
 
 def _index_of(axis: VmapTrace) -> Tensor:
-    from .ops.creation import arange
+    from ..ops.creation import arange
 
     saved, state.trace = state.trace, axis.parent
     try:

@@ -15,10 +15,10 @@ from typing import Any
 
 from cbackend import ffi
 
-from .errors import ShapeError, TraceError, message
-from .op import Op, dispatch
-from .tensor import Tensor, known_regular, traced
-from .trace import Outside, Trace, TracerValue, next_sequence, state
+from ..errors import ShapeError, TraceError, message
+from ..op import Op, dispatch
+from ..tensor import Tensor, known_regular, traced
+from ..trace import Outside, Trace, TracerValue, next_sequence, state
 
 _new = object.__new__
 _NULL = ffi.NULL

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import tree
-from .errors import message
-from .op import Op, dispatch
-from .tensor import Tensor, ones_of, traced
-from .trace import Outside, Trace, TracerValue, next_sequence
-from .transforms import _settled, _tensors_of, _zeros_like, jvp, vmap
+from .. import tree
+from ..errors import message
+from ..op import Op, dispatch
+from ..tensor import Tensor, ones_of, traced
+from ..trace import Outside, Trace, TracerValue, next_sequence
+from .arguments import settled, tensors_of, zeros_like
+from .products import jvp
+from .vmap import vmap
 
 # linear in all operands that can have a derivative
 _LINEAR = {
@@ -117,7 +119,7 @@ class CollapsedTrace(Trace):
                 given[i] = t
             pushed = op.jvp(given, _single(outs), *primals, **params)  # type: ignore[misc]
             many = pushed if type(pushed) is tuple else (pushed,)
-            return tuple([_zeros_like(y) if t is None else t for y, t in zip(outs, many)])  # noqa: B905
+            return tuple([zeros_like(y) if t is None else t for y, t in zip(outs, many)])  # noqa: B905
 
         pushed = vmap(along)(*[values[i].first for i in moving])  # type: ignore[union-attr]
         return [t if y.dtype.is_inexact else None for y, t in zip(outs, pushed, strict=True)]
@@ -197,12 +199,12 @@ def second_derivatives(
     Raises:
       TypeError: the function returns something else than tensors.
     """
-    _tensors_of("laplacian", [x])
+    tensors_of("laplacian", [x])
     with CollapsedTrace() as trace:
         if units and x.ndim == 1:
             trace.basis = directions
         out = function(trace.leaf(x, directions, None))
-        _settled(out)
+        settled(out)
         leaves, definition = tree.flatten(out)
         for leaf in leaves:
             if not isinstance(leaf, Tensor):
@@ -217,11 +219,11 @@ def second_derivatives(
 
     primals = [y if v is None else v.primal for y, v in zip(leaves, values, strict=True)]
     firsts = [
-        _zeros_like(p).unsqueeze(0).expand((count, *p._shape)) if v is None else v.first
+        zeros_like(p).unsqueeze(0).expand((count, *p._shape)) if v is None else v.first
         for p, v in zip(primals, values, strict=True)
     ]
     seconds = [
-        _zeros_like(p) if v is None or v.second is None else v.second
+        zeros_like(p) if v is None or v.second is None else v.second
         for p, v in zip(primals, values, strict=True)
     ]
     return rebuilt(primals), rebuilt(firsts), rebuilt(seconds)

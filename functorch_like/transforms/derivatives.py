@@ -12,34 +12,24 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from . import tree
-from .errors import ShapeError, message
-from .jvp import JvpTrace
+from .. import tree
+from ..errors import ShapeError, message
+from ..tensor import Tensor
+from ..trace import state
+from .arguments import Argnums, matching, selected, settled, tensors_of, zeros_like
+from .gradients import grad
+from .jacobians import jacfwd, jacrev, unit_vectors
+from .jvp_trace import JvpTrace
+from .products import jvp, vjp
 from .replay import Place, Recorder, Step, another_shell, replay
-from .tensor import Tensor
-from .trace import state
-from .transforms import (
-    Argnums,
-    _basis,
-    _like,
-    _selected,
-    _settled,
-    _tensors_of,
-    _zeros_like,
-    grad,
-    jacfwd,
-    jacrev,
-    jvp,
-    vjp,
-    vmap,
-)
+from .vmap import vmap
 
 
 def _of_chosen(
     op: str, function: Callable[..., Any], args: Sequence[Any], argnums: Argnums
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The function of the chosen arguments only, and those arguments."""
-    positions = _selected(op, args, argnums)
+    positions = selected(op, args, argnums)
 
     def of_chosen(*chosen: Any) -> Any:
         call = list(args)
@@ -70,8 +60,8 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
       tensor(2.)
     """
     flat, definition = tree.flatten(primals)
-    xs = _tensors_of("linearize", flat)
-    directions = [_zeros_like(x) for x in xs]
+    xs = tensors_of("linearize", flat)
+    directions = [zeros_like(x) for x in xs]
     outer = state.trace
     held: list[tuple[Tensor, ...]] = []  # all results
     recorder = Recorder(
@@ -89,7 +79,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         with JvpTrace() as trace:
             inputs = [trace.leaf(x, t) for x, t in zip(xs, directions, strict=True)]
             out = function(*tree.unflatten(definition, inputs))
-            _settled(out)
+            settled(out)
             out_leaves, out_definition = tree.flatten(out)
             for leaf in out_leaves:
                 if not isinstance(leaf, Tensor):
@@ -115,14 +105,14 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             raise ValueError(
                 message("linearize", f"tangents of the primals' structure {definition}", structure)
             )
-        ts = [_like("linearize", "tangent", t, x) for t, x in zip(given, xs, strict=True)]
+        ts = [matching("linearize", "tangent", t, x) for t, x in zip(given, xs, strict=True)]
         found = replay(steps, wanted, given=dict(zip(places, ts, strict=True)))
         results = []
         for (primal, tangent), place in zip(pairs, ends, strict=True):
             if place is not None:
                 results.append(found[place])
             else:  # a constant one is zero: it does not depend on the tangents
-                results.append(_zeros_like(primal if tangent is None else tangent))
+                results.append(zeros_like(primal if tangent is None else tangent))
         return tree.unflatten(out_definition, results)
 
     return tree.unflatten(out_definition, [p for p, _ in pairs]), jvp_fn
@@ -174,7 +164,7 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
       >>> linear_transpose(lambda x: 3.0 * x.sum(), zeros(2))(tensor(1.0))
       (tensor([3., 3.]),)
     """
-    zeros = tree.map(_zeros_like, tuple(examples))
+    zeros = tree.map(zeros_like, tuple(examples))
     _, back = vjp(lambda args: function(*args), zeros)
 
     def transposed(ct: Any) -> tuple[Any, ...]:
@@ -209,8 +199,8 @@ def jacobian(
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        chosen = [args[p] for p in _selected("jacobian", args, argnums)]
-        inputs = sum(x.numel() for x in _tensors_of("jacobian", tree.leaves(chosen)))
+        chosen = [args[p] for p in selected("jacobian", args, argnums)]
+        inputs = sum(x.numel() for x in tensors_of("jacobian", tree.leaves(chosen)))
         if inputs == 1:
             return forward(*args, **kwargs)
         out = function(*args, **kwargs)
@@ -367,8 +357,8 @@ def _check_method(op: str, method: str) -> None:
 def _directions(x: Tensor, method: str, samples: int) -> Tensor:
     """The unit vectors, or random ones of signs: [n, *x.shape]."""
     if method == "exact":
-        return _basis([x])[0][0]
-    from .ops.random import rand
+        return unit_vectors([x])[0]
+    from ..ops.random import rand
 
     signs = rand((samples, *x._shape), dtype=x.dtype, device=x.device) < 0.5
     return signs.to(x.dtype) * 2 - 1
@@ -423,7 +413,7 @@ def directional_derivative(
         raise ValueError(message("directional_derivative", "an order of at least 0", order))
     if order == 0:
         return function(x)
-    rest = [tree.map(_zeros_like, x) for _ in range(order - 1)]
+    rest = [tree.map(zeros_like, x) for _ in range(order - 1)]
     _, series = jet(function, (x,), ([direction, *rest],))
     return series[-1]
 

@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
+from ..errors import ShapeError, message
+from ..op import Op, dispatch
+from ..tensor import Size, Tensor, ones_of, traced
+from ..trace import Outside, Trace, TracerValue, next_sequence
+from .arguments import settled, tensors_of
 from .control_flow import _ground, _Plainly
 from .derivatives import linearize
-from .errors import ShapeError, message
-from .op import Op, dispatch
-from .tensor import Size, Tensor, ones_of, traced
-from .trace import Outside, Trace, TracerValue, next_sequence
-from .transforms import _settled, _tensors_of, grad, vjp, vmap
+from .gradients import grad
+from .products import vjp
+from .vmap import vmap
 
 # results are operands elsewhere: dependencies move along with the elements
 _MOVES = {
@@ -158,7 +161,7 @@ def _dependences(
     if not all(known):
         return _anything(moving, outs)
     # the derivative in random directions, at this point
-    from .ops.random import Generator, rand
+    from ..ops.random import Generator, rand
 
     generator = Generator().manual_seed(0)
     plain = [_plain(p) for p in primals]
@@ -189,7 +192,7 @@ def _plain(p: Tensor) -> Tensor:
 
 
 def _zeros(p: Tensor) -> Tensor:
-    from .ops.creation import zeros
+    from ..ops.creation import zeros
 
     return zeros(p._shape, dtype=p.dtype, device=p.device)
 
@@ -220,7 +223,7 @@ class CSR(NamedTuple):
 
     def to_dense(self) -> Tensor:
         """The matrix with its zeros."""
-        from .ops.creation import zeros
+        from ..ops.creation import zeros
 
         m, n = self.shape
         flat = zeros(m * n, dtype=self.values.dtype, device=self.values.device)
@@ -229,14 +232,14 @@ class CSR(NamedTuple):
         )
 
     def _row_of_each(self) -> Tensor:
-        from .ops.creation import arange
-        from .ops.sort import searchsorted
+        from ..ops.creation import arange
+        from ..ops.sort import searchsorted
 
         return searchsorted(self.rows[1:], arange(self.columns._shape[0]), right=True)
 
     def matvec(self, x: Tensor) -> Tensor:
         """The product with a vector [n]."""
-        from .ops.creation import zeros
+        from ..ops.creation import zeros
 
         products = self.values * x[self.columns]
         out = zeros(self.shape[0], dtype=products.dtype, device=products.device)
@@ -253,10 +256,10 @@ def jacobian_sparsity(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
       tensor([[ True,  True, False],
               [False,  True,  True]])
     """
-    from .ops.creation import eye, zeros
-    from .ops.join import cat
+    from ..ops.creation import eye, zeros
+    from ..ops.join import cat
 
-    _tensors_of("jacobian_sparsity", [x])
+    tensors_of("jacobian_sparsity", [x])
     n = x.numel()
     blocks = []
     for at in range(0, max(n, 1), _CHUNK):
@@ -265,7 +268,7 @@ def jacobian_sparsity(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
             units = eye(n, dtype="bool")[at : at + count].reshape((count, *x._shape))
         with DependenceTrace() as trace:
             out = function(trace.leaf(x, units))
-            _settled(out)
+            settled(out)
             if not isinstance(out, Tensor):
                 raise TypeError(
                     message(
@@ -336,7 +339,7 @@ def sparse_jacobian(
 def _compressed(
     function: Callable[[Tensor], Tensor], x: Tensor, pattern: Tensor | None, mode: str | None
 ) -> CSR:
-    from .ops.creation import tensor, zeros
+    from ..ops.creation import tensor, zeros
 
     pattern = jacobian_sparsity(function, x) if pattern is None else pattern
     n = x.numel()

@@ -17,17 +17,18 @@ from typing import Any
 
 from cbackend import lib
 
-from . import tree
-from .errors import GradError, ShapeError, message
-from .jvp import JvpTrace
-from .op import Op, Spec
-from .ops.family import sum_to
-from .tape import fill_node, record
-from .tensor import Tensor
-from .trace import Outside, Trace, clock, no_grad, state
-from .transforms import _zeros_like, vjp
-from .vjp import VjpNode, VjpTrace
-from .vmap import VmapTrace
+from .. import tree
+from ..errors import GradError, ShapeError, message
+from ..op import Op, Spec
+from ..ops.family import sum_to
+from ..tape import fill_node, record
+from ..tensor import Tensor
+from ..trace import Outside, Trace, clock, no_grad, state
+from .arguments import zeros_like
+from .jvp_trace import JvpTrace
+from .products import vjp
+from .vjp_trace import VjpNode, VjpTrace
+from .vmap_trace import VmapTrace
 
 _new = object.__new__
 Tensors = tuple[Tensor, ...]
@@ -91,10 +92,10 @@ class Rules:
                 given[i] = t
             outs, pushed = push(inputs, given)
             return [
-                _zeros_like(y) if t is None else t for y, t in zip(outs, pushed, strict=True)
+                zeros_like(y) if t is None else t for y, t in zip(outs, pushed, strict=True)
             ], outs
 
-        _, back, outs = vjp(along, tuple([_zeros_like(inputs[i]) for i in at]), has_aux=True)
+        _, back, outs = vjp(along, tuple([zeros_like(inputs[i]) for i in at]), has_aux=True)
 
         def pulled(cts: Sequence[Tensor]) -> list[Tensor | None]:
             gradients: list[Tensor | None] = [None] * len(inputs)
@@ -119,15 +120,13 @@ class Rules:
         specs = [Spec(x) for x in inputs]
 
         def backward(cts: tuple[Tensor, ...]) -> Any:
-            given = [_zeros_like(y) for y in outs]
+            given = [zeros_like(y) for y in outs]
             for i, ct in zip(at, cts, strict=True):
                 given[i] = ct
             gradients = _checked(self, back(tuple(given)), specs)
-            return [
-                _zeros_like(inputs[i]) if gradients[i] is None else gradients[i] for i in moving
-            ]
+            return [zeros_like(inputs[i]) if gradients[i] is None else gradients[i] for i in moving]
 
-        _, forward = vjp(backward, tuple([_zeros_like(outs[i]) for i in at]))
+        _, forward = vjp(backward, tuple([zeros_like(outs[i]) for i in at]))
         results: list[Tensor | None] = [None] * len(outs)
         for i, t in zip(at, forward([tangents[i] for i in moving]), strict=True):
             results[i] = t
@@ -225,7 +224,7 @@ def _filled(tangents: Sequence[Tensor | None], like: Sequence[Any]) -> list[Any]
 
 
 def _zeros_of(x: Any) -> Tensor:
-    from .ops.creation import zeros
+    from ..ops.creation import zeros
 
     return zeros(x.shape, dtype=x.dtype, device=x.device)
 
@@ -415,7 +414,7 @@ def _checked(rules: Rules, gradients: Sequence[Any], specs: Sequence[Spec]) -> l
             checked.append(None)
             continue
         if isinstance(g, (int, float, complex)):
-            from .ops.creation import tensor
+            from ..ops.creation import tensor
 
             g = tensor(g, dtype=spec.dtype)
         if g._shape != spec.shape and _expands(spec.shape, g._shape):
