@@ -7,13 +7,14 @@ base) forces a level. OpenBLAS is only located here: the core opens it at the fi
 import os
 from importlib.machinery import PathFinder
 
-from cbackend._cffi import ffi, lib
+from cbackend._cffi import Handle, ffi, lib
 from cbackend.host import raise_host_error
 
 __all__ = [
     "DTypeError",
     "DeviceError",
     "DimError",
+    "Handle",
     "KernelError",
     "LinAlgError",
     "OutOfMemoryError",

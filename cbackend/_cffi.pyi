@@ -3,3 +3,9 @@ from typing import Any
 
 ffi: Any
 lib: Any
+
+
+class Handle:
+    _v: Any
+    @property
+    def _shape(self) -> tuple[int, ...]: ...

@@ -1,9 +1,11 @@
 """Generate the C source of cbackend._cffi: python cbackend/build.py OUT.c
 
 cffi's out-of-line API mode. The declarations are the part of include/cbackend.h between the CFFI
-markers, so the interface is typed once. CMake compiles the result and links it to libcbackend.
+markers, so the interface is typed once. CMake compiles the result together with python/handle.c
+and links it to libcbackend.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,11 +22,37 @@ def declarations(header: str) -> str:
     return header.split(BEGIN)[1].split(END)[0]
 
 
+def keeping_the_lock(wrapper: re.Match[str]) -> str:
+    """A wrapper that lets other threads run only if one of its tensors is large.
+
+    See python/generated.h.
+    """
+    text = wrapper[0]
+    tensors = re.findall(r"^  cb_tensor \* (x\d+);", text, re.MULTILINE)
+    if not tensors:
+        return text
+    text = text.replace("Py_BEGIN_ALLOW_THREADS", f"CB_BEGIN_ALLOW_THREADS({', '.join(tensors)})")
+    return text.replace("Py_END_ALLOW_THREADS", "CB_END_ALLOW_THREADS")
+
+
 def main(out: str) -> None:
     ffi = cffi.FFI()
     ffi.cdef(declarations(HEADER.read_text(encoding="utf-8")))
-    ffi.set_source("cbackend._cffi", '#include "cbackend.h"\n#include "record_calls.h"')
+    ffi.set_source("cbackend._cffi", '#include "generated.h"')
     ffi.emit_c_code(out)
+    path = Path(out)
+    source = path.read_text(encoding="utf-8")
+    source, found = re.subn(
+        r"^_cffi_f_\w+\(PyObject.*?^}", keeping_the_lock, source, flags=re.MULTILINE | re.DOTALL
+    )
+    tensor = re.search(r"result = cb_retain\(.*?_cffi_type\((\d+)\)", source, re.DOTALL)
+    if not found or not tensor:
+        raise SystemExit("build.py: cffi's output is not as expected. Which version wrote it?")
+    path.write_text(
+        f"{source}\nchar *cb_cdata_pointer(PyObject *cdata) {{\n"
+        f"    return _cffi_to_c_pointer(cdata, _cffi_type({tensor[1]}));\n}}\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -45,9 +45,12 @@ class Spec:
     _dtype: int
 
     def __init__(self, x: Tensor):
-        handle = x._v or x._concrete
-        self.shape, self._dtype = x._shape, handle.dtype
-        self._device = handle.device if x._v else x._place
+        v = x._v
+        self.shape = x._shape
+        if v:
+            self._dtype, self._device = v.dtype, v.device
+        else:
+            self._dtype, self._device = x._concrete.dtype, x._place
 
     @property
     def dtype(self) -> dtype:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from cbackend import ffi, lib, raise_error
+from cbackend import Handle, ffi, lib, raise_error
 
 from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype
@@ -50,14 +50,14 @@ class Size(tuple):
         return Size(tuple.__add__(self, tuple(other)))
 
 
-class Tensor:
+class Tensor(Handle):
     """An n-dimensional array of one dtype on one device, with gradients.
 
     Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and
     `Tensor([1.0, 2.0])` work as in torch.
     """
 
-    __slots__ = ("__weakref__", "_b", "_m", "_v")
+    __slots__ = ("__weakref__", "_b", "_m")  # and the handle, `_v`, which dies with the tensor
     __array_priority__ = 1000  # NumPy leaves mixed expressions to us
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
@@ -69,11 +69,7 @@ class Tensor:
             t = empty(*args, **kwargs)
         return t if cls is Tensor else _recast(cls, t)
 
-    def __del__(self, _release: Any = _release) -> None:
-        _release(self._v)
-
     if TYPE_CHECKING:
-        _v: Any
         _m: Any
         _b: Any
 
@@ -122,14 +118,6 @@ class Tensor:
         def __ge__(self, other: Any) -> Tensor: ...
 
     # ---- shape, dtype, memory ----
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        v = self._v
-        if v:
-            n = v.ndim
-            return (v.shape[0],) if n == 1 else tuple(ffi.unpack(v.shape, n)) if n else ()
-        return self._value.shape
 
     @property
     def _value(self) -> TracerValue:

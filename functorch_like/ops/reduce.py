@@ -152,6 +152,14 @@ _sum = _reduction(
     vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
     jvp=_linear_jvp(lambda: _sum),
 )
+
+
+def _pull_sum(node: Any, ct: Tensor) -> tuple[Tensor]:
+    (x,), params = node.args, node.params
+    return (_spread(ct, x.shape, params["dims"], params["keepdim"]),)
+
+
+_sum.pull = _pull_sum  # what its vjp does, without passing params on as keywords
 sampled(
     _sum,
     _samples,

@@ -1,0 +1,64 @@
+/* The base class of Tensor: it owns a handle of the core and gives it back when it dies.
+ *
+ * Everything else is called through cffi. This much is written against Python's own interface because it runs
+ * for every tensor that is made: a __del__ in Python costs 0.2 us a tensor, a shape read by Python code 0.15
+ * us. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#include "cbackend.h"
+#include "handle.h"
+
+typedef struct {
+    PyObject_HEAD PyObject
+        *v; /* the handle as cffi shows it, a `cb_tensor *`; NULL inside for traced tensors */
+} handle;
+
+static cb_tensor *pointer(handle *self) { return self->v ? (cb_tensor *)cb_cdata_pointer(self->v) : NULL; }
+
+static void handle_dealloc(PyObject *object) {
+    handle *self = (handle *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    cb_release(pointer(self));
+    Py_XDECREF(self->v);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
+    cb_tensor *x = pointer((handle *)object);
+    if (!x) { /* traced: its value knows */
+        PyObject *value = PyObject_GetAttrString(object, "_value");
+        PyObject *shape = value ? PyObject_GetAttrString(value, "shape") : NULL;
+        Py_XDECREF(value);
+        return shape;
+    }
+    PyObject *shape = PyTuple_New(x->ndim);
+    for (int d = 0; shape && d < x->ndim; d++) {
+        PyObject *size = PyLong_FromLongLong(x->shape[d]);
+        if (!size)
+            Py_CLEAR(shape);
+        else
+            PyTuple_SET_ITEM(shape, d, size);
+    }
+    return shape;
+}
+
+static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(handle, v), 0, NULL}, {0}};
+static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, handle_dealloc}, {Py_tp_members, members}, {Py_tp_getset, properties}, {0, NULL}};
+static PyType_Spec spec = {"cbackend._cffi.Handle", sizeof(handle), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+
+PyMODINIT_FUNC PyInit__cffi(void) {
+    PyObject *module = cb_generated_module();
+    PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
+    if (!type || PyModule_AddObject(module, "Handle", type) < 0) {
+        Py_XDECREF(type);
+        Py_CLEAR(module);
+    }
+    return module;
+}
