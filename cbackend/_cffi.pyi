@@ -4,7 +4,6 @@ from typing import Any
 ffi: Any
 lib: Any
 
-
 class Handle:
     _v: Any
     @property

@@ -228,12 +228,15 @@ def grad(
             )
     roots = _roots("grad", outputs, grad_outputs)
     metas = [t._current() for t in sources]
-    with enable_grad() if create_graph else no_grad():
+    saved, state.grad = state.grad, create_graph
+    try:
         found = run_backward(
             roots,
             wanted=set(metas),  # type: ignore[arg-type]
             retain_graph=create_graph if retain_graph is None else retain_graph,
         )
+    finally:
+        state.grad = saved
     results = []
     for i, (t, m) in enumerate(zip(sources, metas, strict=True)):
         g = found.get(m)  # type: ignore[arg-type]

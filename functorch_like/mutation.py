@@ -151,8 +151,12 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
                 )
             )
         new = new.to(dtype)
+    trace: Any = state.trace if active else None
+    unrecorded = trace is not None and trace.unrecorded
     if getattr(target, "_b", None) is None:
         _claim(name, target)
+        if unrecorded:
+            new = trace.carry(target, new)
         replace(target, _laid_out(target, new))
         return
     links = []  # the views from the target up to, not including, the root
@@ -179,13 +183,13 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     root = t
     _claim(name, target)
     for t, (base, op, params, _) in links:
-        replace(t, new)
+        replace(t, trace.carry(t, new) if unrecorded else new)
         new = VIEW_WRITES[op.name](base, t, **params)
         if base is root:
             new = _laid_out(root, new)
         t._m.is_view = True
         t._b = (base, op, params, _STALE)
-    replace(root, new)
+    replace(root, trace.carry(root, new) if unrecorded else new)
 
 
 def _laid_out(target: Tensor, new: Tensor) -> Tensor:

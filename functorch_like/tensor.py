@@ -850,10 +850,15 @@ def sync(t: Tensor) -> None:
         return
     # it was recorded when it was made, wherever it is looked at; a view of a leaf may not have been
     saved, state.grad = state.grad, type(m) is not Leaf or t._m.requires_grad
+    trace = state.trace if active else None
+    if trace is not None and trace.unrecorded:
+        state.trace = trace.parent
     try:
         fresh = op_module.dispatch(op, (base,), params)
     finally:
         state.grad = saved
+        if trace is not None:
+            state.trace = trace
     replace(t, fresh)
     t._m.is_view = True
     t._b = (base, op, params, m)

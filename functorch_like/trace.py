@@ -122,6 +122,7 @@ class Trace:
 
     name = "trace"
     functional = False  # is a write always a new value, also of tensors made inside?
+    unrecorded = False  # does no_grad hold? See transforms/unrecorded.py
 
     finished = False
     parent: Trace | None = None  # the context below
@@ -164,6 +165,10 @@ class Trace:
         if t._v:
             return lib.cb_storage_born(t._v) >= self.first_storage
         return (t._m.tracer or t._m).seq >= self.first
+
+    def heeds_no_grad(self) -> bool:
+        """no_grad begins: does this trace compute gradients?"""
+        return False
 
     def meet_custom(self) -> None:
         """A custom function's own computation is about to be used in the place of its rules."""
@@ -267,6 +272,7 @@ class _GradMode:
     """
 
     enabled = False
+    tape_only = False  # do transforms go on as they are?
 
     def __new__(cls, function: Any = None) -> Any:
         mode = object.__new__(cls)
@@ -276,29 +282,31 @@ class _GradMode:
         return mode(function)
 
     def __init__(self) -> None:
-        self.saved: list[bool] = []
+        self.saved: list[tuple[bool, Trace | None, Trace | None]] = []
 
     def __enter__(self):
-        self.saved.append(state.grad)
+        before = after = state.trace if active else None
+        if before is not None and not self.tape_only:
+            from .transforms.unrecorded import switched
+
+            state.trace = after = switched(before, self.enabled)
+        self.saved.append((state.grad, before, after))
         state.grad = self.enabled
         return self
 
     def __exit__(self, *exc: object) -> None:
-        state.grad = self.saved.pop()
+        state.grad, before, after = self.saved.pop()
+        if after is not before and state.trace is after:
+            state.trace = before
 
     def __call__(self, function: Any) -> Any:
         from functools import wraps
         from inspect import isgeneratorfunction
 
-        enabled = self.enabled
-
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            saved, state.grad = state.grad, enabled
-            try:
+            with self:
                 return function(*args, **kwargs)
-            finally:
-                state.grad = saved
 
         @wraps(function)
         def wrapped_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -306,13 +314,11 @@ class _GradMode:
             resume: Any = generator.send
             sent: Any = None
             while True:
-                saved, state.grad = state.grad, enabled
                 try:
-                    item = resume(sent)
+                    with self:
+                        item = resume(sent)
                 except StopIteration as stop:
                     return stop.value
-                finally:
-                    state.grad = saved
                 try:
                     sent = yield item
                     resume = generator.send
@@ -325,8 +331,18 @@ class _GradMode:
         return wrapped_generator if isgeneratorfunction(function) else wrapped
 
 
+class untaped(_GradMode):
+    """no_grad for our own code: the tape does not record, transforms go on."""
+
+    tape_only = True
+
+
 class no_grad(_GradMode):
-    """The tape does not record inside. A context manager and a decorator.
+    """Nothing inside is recorded for reverse mode. A context manager and a decorator.
+
+    That goes for the tape and, inside a transformed function, for grad, vjp and jacrev around it,
+    to which results are constants and tensors that are written stay what they were; forward mode
+    goes on (see torch.func). What was transformed inside is not affected.
 
     Example:
       >>> x = tensor([1.0], requires_grad=True)
@@ -356,19 +372,16 @@ class set_grad_enabled(_GradMode):
 
     def __init__(self, mode: bool):
         super().__init__()
-        self.before, self.enabled = state.grad, bool(mode)
-        state.grad = self.enabled
+        self.enabled = bool(mode)
+        super().__enter__()
 
     def __enter__(self):
-        state.grad = self.enabled
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        state.grad = self.before
+        return self  # since the call
 
     def __call__(self, function: Any) -> Any:
-        state.grad = self.before
-        return super().__call__(function)
+        self.__exit__()
+        mode: Any = enable_grad() if self.enabled else no_grad()
+        return mode(function)
 
 
 def is_grad_enabled() -> bool:

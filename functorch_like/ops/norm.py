@@ -17,7 +17,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
-from ..trace import no_grad
+from ..trace import untaped
 from .creation import ones, zeros
 from .family import align
 
@@ -376,7 +376,7 @@ def batch_norm(
         centred = x - mean
         var = (centred * centred).mean(dims, keepdim=True)
         if running_mean is not None and running_var is not None:
-            with no_grad():
+            with untaped():
                 _move(running_mean, mean, momentum, 1.0)
                 _move(running_var, var, momentum, count / (count - 1))
     else:
@@ -451,7 +451,7 @@ def instance_norm(
         raise ShapeError(message("instance_norm", wanted, list(input._shape)))
     if running_mean is not None and running_var is not None:
         rows = _wide(input).detach().flatten(2)
-        with no_grad():
+        with untaped():
             _move(running_mean, rows.mean(2).mean(0), momentum, 1.0)
             _move(running_var, rows.var(2).mean(0), momentum, 1.0)
     return group_norm(input, input._shape[1], weight, bias, eps)

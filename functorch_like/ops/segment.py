@@ -10,7 +10,7 @@ import math
 
 from ..errors import DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
-from ..trace import no_grad
+from ..trace import untaped
 from .creation import arange, full, ones, ones_like, zeros
 from .gather import embedding, index_add
 from .reduce import norm
@@ -180,7 +180,7 @@ def segment_softmax(
 
 def _renormed(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
     """Scales rows of the table that are used and longer than max_norm, in place."""
-    with no_grad():
+    with untaped():
         size = norm(weight, norm_type, 1, True)
         used = zeros(weight._shape[0], dtype="bool", device=weight.device)
         flat = input.reshape((-1,))

@@ -22,7 +22,7 @@ from ..errors import DeviceError, TraceError, message
 from ..op import wrap
 from ..ops.random import Generator
 from ..tensor import Tensor
-from ..trace import no_grad
+from ..trace import untaped
 from .passes import optimize
 from .program import Program
 from .stage import Staged, stage
@@ -122,7 +122,7 @@ def stage_pure(
         result = _structure(op, made, found)
         return found
 
-    with no_grad():
+    with untaped():
         staged = stage(of_tensors, [t.detach().contiguous() for t in tensors])
     if staged.writes or staged.grads or staged.cleared:
         raise TraceError(

@@ -20,7 +20,7 @@ from .. import tree
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, dispatch
 from ..tensor import Tensor
-from ..trace import Trace, no_grad, state
+from ..trace import Trace, state, untaped
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 from .vmap_trace import VmapTrace
@@ -58,7 +58,7 @@ class _Plainly:
 
     def __enter__(self) -> None:
         self.saved, state.trace = state.trace, None
-        self.mode = no_grad()
+        self.mode = untaped()
         self.mode.__enter__()
 
     def __exit__(self, *exc: object) -> None:

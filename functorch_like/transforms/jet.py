@@ -355,6 +355,9 @@ class DerivativeTrace(JetTrace):
     def meet_custom(self) -> None:
         raise NeedsNesting
 
+    def heeds_no_grad(self) -> bool:
+        raise NeedsNesting
+
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         if op.random or not (
             op.partials

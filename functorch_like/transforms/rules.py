@@ -23,7 +23,7 @@ from ..op import Op, Spec
 from ..ops.family import sum_to
 from ..tape import fill_node, record
 from ..tensor import Tensor
-from ..trace import Outside, Trace, clock, no_grad, state
+from ..trace import Outside, Trace, clock, state, untaped
 from .arguments import zeros_like
 from .jvp_trace import JvpTrace
 from .products import vjp
@@ -377,7 +377,7 @@ def _on_tape(rules: Rules, inputs: Tensors) -> Tensors:
     rules.needs[:] = [x.requires_grad for x in inputs]
     plain = tuple([x._alias() for x in inputs])
     # under a transform the tape of a context below may record what happens
-    with no_grad() if state.trace is None else nullcontext():
+    with untaped() if state.trace is None else nullcontext():
         outs, back = rules.linearized_back(plain)
         outs = _alone(outs, plain)
     specs = [Spec(x) for x in inputs]

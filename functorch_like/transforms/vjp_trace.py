@@ -88,6 +88,9 @@ class VjpTrace(Trace):
         t._m = value
         return t
 
+    def heeds_no_grad(self) -> bool:
+        return True
+
     def value_of(self, x: Any) -> VjpValue | None:
         """This trace's value behind a tensor, if there is one."""
         m = x._m

@@ -12,7 +12,7 @@ from ...errors import message
 from ...op import Op, Spec, wrap
 from ...samples import call, sampled
 from ...tensor import Tensor
-from ...trace import no_grad
+from ...trace import untaped
 from ..creation import full, zeros
 from ..family import sum_to
 from ..ternary import where
@@ -44,7 +44,7 @@ def _threshold(s: Tensor, atol: Tensor, rtol: Tensor) -> Tensor:
 
 
 def _pinv_impl(a: Tensor, atol: Tensor, rtol: Tensor, *, hermitian: bool) -> Any:
-    with no_grad():
+    with untaped():
         x, lowest, share = (wrap(lib.cb_retain(t._v)) for t in (a, atol, rtol))
         result = _pinv_value(x, lowest, share, hermitian)
         return lib.cb_retain(result._v)
