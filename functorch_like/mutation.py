@@ -152,12 +152,10 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
             )
         new = new.to(dtype)
     trace: Any = state.trace if active else None
-    unrecorded = trace is not None and trace.unrecorded
+    carry = trace.carry if trace is not None and trace.unrecorded else lambda _old, new: new
     if getattr(target, "_b", None) is None:
         _claim(name, target)
-        if unrecorded:
-            new = trace.carry(target, new)
-        replace(target, _laid_out(target, new))
+        replace(target, _laid_out(target, carry(target, new)))
         return
     links = []  # the views from the target up to, not including, the root
     t = target
@@ -183,13 +181,13 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     root = t
     _claim(name, target)
     for t, (base, op, params, _) in links:
-        replace(t, trace.carry(t, new) if unrecorded else new)
+        replace(t, carry(t, new))
         new = VIEW_WRITES[op.name](base, t, **params)
         if base is root:
             new = _laid_out(root, new)
         t._m.is_view = True
         t._b = (base, op, params, _STALE)
-    replace(root, trace.carry(root, new) if unrecorded else new)
+    replace(root, carry(root, new))
 
 
 def _laid_out(target: Tensor, new: Tensor) -> Tensor:
