@@ -67,7 +67,7 @@ class Tensor:
             t = tensor(args[0], **kwargs)
         else:
             t = empty(*args, **kwargs)
-        return t if cls is Tensor else _recast(cls, t)
+        return t if cls is Tensor else recast(cls, t)
 
     def __del__(self, _release: Any = _release) -> None:
         _release(self._v)
@@ -720,7 +720,7 @@ class Tensor:
         t = self.detach() if self._v else self._alias()
         if self.requires_grad and self.is_leaf:
             t.requires_grad_()
-        return t if type(self) is Tensor else _recast(type(self), t)
+        return t if type(self) is Tensor else recast(type(self), t)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -729,7 +729,7 @@ class Tensor:
             )
         t = self.detach().clone()
         if type(self) is not Tensor:
-            t = _recast(type(self), t)
+            t = recast(type(self), t)
         t.requires_grad_(self.requires_grad)
         if self.grad is not None:
             t.grad = self.grad.detach().clone()
@@ -743,7 +743,7 @@ class Tensor:
         requires_grad: bool = False,
     ) -> Any:
         """A tensor of a subclass over the memory of `data`."""
-        t = _recast(cls, data._alias())
+        t = recast(cls, data._alias())
         t.requires_grad_(requires_grad)
         return t
 
@@ -785,10 +785,13 @@ def _checked(handle: Any) -> Any:
     return handle
 
 
-def _recast(cls: type, t: Tensor) -> Any:
+def recast(cls: type, t: Tensor) -> Any:
     """Moves the value of a fresh tensor into an instance of a subclass."""
     s = _new(cls)
     s._v, s._m = t._v, t._m
+    view = getattr(t, "_b", None)
+    if view is not None:
+        s._b = view
     t._v, t._m = ffi.NULL, None
     return s
 
@@ -910,6 +913,7 @@ __all__ = [
     "Tensor",
     "known_regular",
     "ones_of",
+    "recast",
     "replace",
     "sync",
     "traced",

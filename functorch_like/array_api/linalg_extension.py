@@ -9,6 +9,7 @@ from ..errors import ShapeError, message
 from ..ops import matmul as _products
 from ..ops import products, reduce, views
 from ..tensor import Tensor
+from .array import standardize
 from .dtype_rules import result_type
 from .products import matmul, matrix_transpose, tensordot, vecdot
 from .statistics import sum as _sum
@@ -174,3 +175,6 @@ def vector_norm(x: Tensor, /, *, axis: Any = None, keepdims: bool = False, ord: 
         size = x.abs()
         return (size != 0).to(size.dtype) if ord == 0 else size
     return reduce.norm(x, ord, axis, keepdims)
+
+
+standardize(globals(), __all__)

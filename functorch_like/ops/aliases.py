@@ -13,7 +13,7 @@ from cbackend import lib
 
 from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import DTypeError, ShapeError, TraceError, message
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, recast, wrap
 from . import binary, fill, join, matmul, numeric, scan, special, ternary, views
 from .creation import arange, as_tensor, full
 from .index import _inplace
@@ -367,8 +367,8 @@ def is_set_to(x: Tensor, other: Tensor) -> bool:
 
 
 def as_subclass(x: Tensor, cls: type) -> Any:
-    """The memory as a tensor of a subclass."""
-    return Tensor._make_subclass(cls, x, x.requires_grad)
+    """A view of the whole of x as a tensor of a subclass, or of Tensor itself."""
+    return recast(cls, x.view_as(x))
 
 
 def dim_order(x: Tensor) -> tuple[int, ...]:
