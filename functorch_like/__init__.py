@@ -18,6 +18,7 @@ from .errors import (
 from .ops.aliases import *
 from .ops.attention import *
 from .ops.binary import *
+from .ops.casts import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
@@ -57,6 +58,7 @@ from .ops.strided import *
 from .ops.ternary import *
 from .ops.unary import *
 from .ops.views import *
+from .ops.warp import *
 from . import fft, func, linalg, masked, random, signal, special
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .callback import callback

@@ -7,6 +7,7 @@ from . import (
     aliases,
     attention,
     binary,
+    casts,
     complex,
     conv,
     creation,
@@ -50,13 +51,14 @@ from . import (
     ternary,
     unary,
     views,
+    warp,
 )
 
 __all__ = [
-    "aliases", "attention", "binary", "complex", "conv", "creation", "distance", "draws",
+    "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "distance", "draws",
     "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys", "linalg", "matmul",
     "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products", "random", "recurrent",
     "reduce", "resample", "sampling", "scan", "scatter", "segment", "select", "shape", "softmax",
     "sort", "special", "special_bessel", "special_gamma", "special_polynomials", "spectral",
-    "statistics", "strided", "ternary", "unary", "views",
+    "statistics", "strided", "ternary", "unary", "views", "warp",
 ]  # fmt: skip
