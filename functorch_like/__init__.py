@@ -2,7 +2,7 @@
 
 from math import e, inf, nan, pi
 
-from . import amp, autograd, cuda, tree
+from . import amp, autograd, cuda, tree, values
 from ._version import __version__
 from .amp import autocast, is_autocast_enabled
 from .dtypes import (

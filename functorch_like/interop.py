@@ -1,4 +1,7 @@
-"""Sharing memory with NumPy and, through it, DLPack; pickling. NumPy is imported on first use."""
+"""Sharing memory with NumPy and, through it, DLPack; copies and pickles of tensors.
+
+NumPy is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import Any
 from cbackend import ffi, lib
 
 from .dtypes import as_dtype
-from .errors import DeviceError, DTypeError, message
+from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
-from .tensor import Tensor
+from .tensor import Tensor, recast
 
 # objects whose memory a storage uses, by the address given to the deleter
 _borrowed: dict[int, Any] = {}
@@ -164,3 +167,102 @@ def rebuild(
     if cls is not Tensor:
         return Tensor._make_subclass(cls, t, requires_grad)
     return t.requires_grad_(requires_grad)
+
+
+# ---- methods ----
+
+
+def _numpy(self: Tensor, *, force: bool = False) -> Any:
+    """The same memory as a NumPy array; both see later writes.
+
+    Raises:
+      GradError: the tensor requires grad: call detach() first, or pass force=True.
+      DTypeError: NumPy has no bfloat16.
+    """
+    if force:
+        return self.detach().cpu().numpy()
+    if self.requires_grad:
+        raise GradError(
+            message(
+                "numpy",
+                "a tensor that does not require grad",
+                "one that does",
+                "Use tensor.detach().numpy().",
+            )
+        )
+    return to_numpy(self)
+
+
+def __array__(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+    array = self.numpy()
+    if copy:
+        return array.astype(array.dtype if dtype is None else dtype, copy=True)
+    if dtype is None or array.dtype == dtype:
+        return array
+    if copy is False:
+        raise ValueError(
+            message(
+                "__array__",
+                f"dtype {array.dtype} where no copy may be made",
+                dtype,
+                "Pass copy=None.",
+            )
+        )
+    return array.astype(dtype)
+
+
+def __dlpack__(
+    self: Tensor,
+    *,
+    stream: Any = None,
+    max_version: Any = None,
+    dl_device: Any = None,
+    copy: Any = None,
+) -> Any:
+    asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+    # NumPy before 2.1 knows the first only
+    return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
+
+
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0) if self.is_cpu else (2, self.device.index or 0)
+
+
+def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
+    return rebuild, (
+        type(self),
+        to_bytes(self),
+        self.dtype.name,
+        self._shape,
+        self.requires_grad,
+        str(self.device),
+    )
+
+
+def __copy__(self: Tensor) -> Tensor:
+    t = self.detach() if self._v else self._alias()
+    if self.requires_grad and self.is_leaf:
+        t.requires_grad_()
+    return t if type(self) is Tensor else recast(type(self), t)
+
+
+def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if not self.is_leaf:
+        raise GradError(
+            message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach().")
+        )
+    t = self.detach().clone()
+    if type(self) is not Tensor:
+        t = recast(type(self), t)
+    t.requires_grad_(self.requires_grad)
+    if self.grad is not None:
+        t.grad = self.grad.detach().clone()
+    memo[id(self)] = t
+    return t
+
+
+_numpy.__name__ = "numpy"
+for _f in (
+    _numpy, __array__, __dlpack__, __dlpack_device__, __reduce_ex__, __copy__, __deepcopy__,
+):  # fmt: skip
+    setattr(Tensor, _f.__name__, _f)

@@ -61,7 +61,7 @@ def _nearest_places(n: int, m: int, factor: float | None, exact: bool, device: A
     return (step * _step(n, m, factor, False)).floor().to(int64).clamp(0, n - 1)
 
 
-def cubic(distance: Tensor, a: float) -> Tensor:
+def cubic_kernel(distance: Tensor, a: float) -> Tensor:
     """Keys' kernel at distances of at least 0."""
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
     far = ((distance - 5) * distance + 8) * (a * distance) - 4 * a
@@ -80,7 +80,7 @@ def _taps(n: int, m: int, step: float, align_corners: bool, kind: str) -> tuple[
     low = at.floor() if cubic else at.clamp(min=0.0).floor().clamp(max=n - 1)
     rest = ((at if cubic else at.clamp(min=0.0)) - low).unsqueeze(1)
     offsets = arange(-1, 3) if cubic else arange(2)
-    weights = cubic((rest - offsets).abs(), -0.75) if cubic else 1 - (rest - offsets).abs()
+    weights = cubic_kernel((rest - offsets).abs(), -0.75) if cubic else 1 - (rest - offsets).abs()
     return (low.to(int64).unsqueeze(1) + offsets).clamp(0, n - 1), weights
 
 
@@ -92,7 +92,7 @@ def _smooth_taps(n: int, m: int, step: float, cubic: bool) -> tuple[Tensor, Tens
     last = (centre + radius + 0.5).floor().clamp(max=n)
     places = first + arange(math.ceil(2 * radius) + 1)
     distance = (places + 0.5 - centre).abs() / max(step, 1.0)
-    weights = cubic(distance, -0.5) if cubic else (1 - distance).clamp(min=0.0)
+    weights = cubic_kernel(distance, -0.5) if cubic else (1 - distance).clamp(min=0.0)
     weights = where(places < last, weights, 0.0)
     return places.to(int64).clamp(max=n - 1), weights / weights.sum(1, keepdim=True)
 

@@ -13,7 +13,7 @@ from .creation import arange, linspace, ones, zeros
 from .grid import grid_linear
 from .join import pad, stack
 from .matmul import matmul
-from .resample import cubic
+from .resample import cubic_kernel
 from .ternary import addcmul, where
 
 __all__ = ["affine_grid", "channel_shuffle", "grid_sample", "pixel_shuffle", "pixel_unshuffle"]
@@ -155,7 +155,7 @@ def _grid_taps(
         rest = a - low
         if mode == "bicubic":
             taps = [_padded(low + k, n, padding_mode, corners) for k in range(-1, 3)]
-            weights.append([cubic((rest - k).abs(), -0.75) for k in range(-1, 3)])
+            weights.append([cubic_kernel((rest - k).abs(), -0.75) for k in range(-1, 3)])
         else:
             taps = [low, low + 1]
             weights.append([1 - rest, rest])
