@@ -22,6 +22,7 @@ from .ops.casts import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.diagonals import *
 from .ops.distance import *
 from .ops.draws import *
 from .ops.extremes import *

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import ShapeError, message
+from ..ops import diagonals, products, reduce, views
 from ..ops import matmul as _products
-from ..ops import products, reduce, views
 from ..tensor import Tensor
 from .array import standardize
 from .dtype_rules import result_type
@@ -81,7 +81,7 @@ def det(x: Tensor, /) -> Tensor:
 
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
     """The diagonals of the last two dims."""
-    return views.diagonal(x, offset, -2, -1)
+    return diagonals.diagonal(x, offset, -2, -1)
 
 
 def eig(x: Tensor, /) -> EigResult:

@@ -11,6 +11,7 @@ from . import (
     complex,
     conv,
     creation,
+    diagonals,
     distance,
     draws,
     extremes,
@@ -55,10 +56,10 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "distance", "draws",
-    "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys", "linalg", "matmul",
-    "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products", "random", "recurrent",
-    "reduce", "resample", "sampling", "scan", "scatter", "segment", "select", "shape", "softmax",
-    "sort", "special", "special_bessel", "special_gamma", "special_polynomials", "spectral",
-    "statistics", "strided", "ternary", "unary", "views", "warp",
+    "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "diagonals",
+    "distance", "draws", "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys",
+    "linalg", "matmul", "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products",
+    "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter", "segment", "select",
+    "shape", "softmax", "sort", "special", "special_bessel", "special_gamma", "special_polynomials",
+    "spectral", "statistics", "strided", "ternary", "unary", "views", "warp",
 ]  # fmt: skip
