@@ -57,6 +57,7 @@ from .ops.spectral import *
 from .ops.statistics import *
 from .ops.strided import *
 from .ops.ternary import *
+from .ops.typed import *
 from .ops.unary import *
 from .ops.views import *
 from .ops.warp import *
@@ -79,7 +80,7 @@ from .transforms.derivatives import (
     directional_derivative, divergence, ggnvp, hvp, jacobian, laplacian, linear_transpose,
     linearize, vhp,
 )  # fmt: skip
-from .interop import from_dlpack, from_numpy
+from .interop import from_dlpack, from_file, from_numpy, frombuffer
 from .transforms.jet import jet
 from .memory import (
     empty_cache,

@@ -9,7 +9,7 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from .dtypes import as_dtype
+from .dtypes import as_dtype, get_default_dtype
 from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
 from .tensor import Tensor, recast
@@ -121,6 +121,57 @@ def from_numpy(array: Any) -> Tensor:
             message("from_numpy", "a NumPy array", type(array).__name__, "Use tensor().")
         )
     return from_array(array)
+
+
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A 1-d tensor over the memory of an object with the buffer protocol.
+
+    Args:
+      count: elements to take; all by default.
+      offset: bytes to skip; elements must be aligned.
+    Raises:
+      ValueError: count and offset do not fit the buffer.
+    Example:
+      >>> frombuffer(bytearray([1, 0, 2, 0]), dtype=int16)
+      tensor([1, 2], dtype=int16)
+    """
+    import numpy
+
+    d = as_dtype(dtype)
+    size = memoryview(buffer).nbytes
+    wanted = (size - offset) // d.itemsize if count < 0 else count
+    if not 0 <= offset < size or not 0 < wanted * d.itemsize <= size - offset:
+        rule = f"at least one element of {d} within {size} bytes"
+        raise ValueError(message("frombuffer", rule, f"count {count}, offset {offset}"))
+    source = numpy.frombuffer(buffer, "uint8", wanted * d.itemsize, offset)
+    if source.ctypes.data % d.itemsize:
+        rule = f"an offset at which {d} is aligned"
+        raise ValueError(message("frombuffer", rule, offset, "Copy the buffer."))
+    t = from_array(source).view(d)
+    return t.requires_grad_() if requires_grad else t
+
+
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None
+) -> Tensor:
+    """A 1-d tensor over a file's content, read as its elements are.
+
+    Args:
+      shared: writes go to the file, which is made or made longer where needed; otherwise they stay
+        in this process.
+      size: elements.
+    """
+    import os
+
+    import numpy
+
+    d = get_default_dtype() if dtype is None else as_dtype(dtype)
+    if not size:
+        return from_array(numpy.empty(0, "uint8")).view(d)
+    mode = "c" if not shared else "r+" if os.path.exists(filename) else "w+"
+    return from_array(numpy.memmap(filename, "uint8", mode, shape=(size * d.itemsize,))).view(d)
 
 
 def from_dlpack(source: Any) -> Tensor:

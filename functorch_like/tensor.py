@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cbackend import ffi, lib, raise_error
 
 from . import op as op_module
-from .dtypes import DTYPES, device, device_from_code, dtype
+from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .size import Size, wrap_dim
 from .tape import Node
@@ -28,8 +28,8 @@ _release, _retain = lib.cb_release, lib.cb_retain
 class Tensor:
     """An n-dimensional array of one dtype on one device, with gradients.
 
-    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and
-    `Tensor([1.0, 2.0])` work as in torch.
+    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and `Tensor([1, 2])`
+    work as in torch: of the default floating dtype.
     """
 
     __slots__ = ("__weakref__", "_b", "_m", "_v")
@@ -38,10 +38,10 @@ class Tensor:
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         from .ops.creation import empty, tensor
 
-        if len(args) == 1 and not isinstance(args[0], int):
-            t = tensor(args[0], **kwargs)
+        if len(args) == 1 and not isinstance(args[0], (int, Size)):
+            t = tensor(args[0], **{"dtype": get_default_dtype(), **kwargs})
         else:
-            t = empty(*args, **kwargs)
+            t = empty(*(args or (0,)), **kwargs)
         return t if cls is Tensor else recast(cls, t)
 
     def __del__(self, _release: Any = _release) -> None:

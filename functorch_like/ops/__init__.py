@@ -50,6 +50,7 @@ from . import (
     statistics,
     strided,
     ternary,
+    typed,
     unary,
     views,
     warp,
@@ -61,5 +62,5 @@ __all__ = [
     "linalg", "matmul", "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products",
     "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter", "segment", "select",
     "shape", "softmax", "sort", "special", "special_bessel", "special_gamma", "special_polynomials",
-    "spectral", "statistics", "strided", "ternary", "unary", "views", "warp",
+    "spectral", "statistics", "strided", "ternary", "typed", "unary", "views", "warp",
 ]  # fmt: skip

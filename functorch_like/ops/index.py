@@ -13,7 +13,7 @@ from typing import Any
 from cbackend import lib, raise_error
 
 from .. import mutation
-from ..dtypes import bool_, uint8
+from ..dtypes import bool_, int64, uint8
 from ..errors import DimError, DTypeError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
@@ -26,6 +26,7 @@ __all__ = [
     "argwhere",
     "index_put",
     "nonzero",
+    "nonzero_static",
 ]
 
 _new = object.__new__
@@ -319,14 +320,40 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
       tensor([[1],
               [3]])
     """
-    places = _nonzero(x)
     if not as_tuple:
-        return places
-    return (
-        tuple([places.select(1, d) for d in range(x.ndim)])
-        if x.ndim
-        else (places.select(1, 0) if places._shape[1] else places.reshape((-1,)),)
-    )
+        return _nonzero(x)
+    places = _nonzero(x if x.ndim else x.reshape((1,)))
+    return tuple([places.select(1, d) for d in range(places._shape[1])])
+
+
+def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The places of the first `size` nonzero elements, [size, ndim]; fill_value where there are
+    fewer. The shape does not depend on values, so vmap and compile take it.
+
+    Example:
+      >>> nonzero_static(tensor([0, 3, 0, 5]), size=3)
+      tensor([[ 1],
+              [ 3],
+              [-1]])
+    """
+    from .creation import arange, empty, full
+    from .join import stack
+    from .ternary import where
+
+    if not x.ndim:
+        return empty(size, 0, dtype=int64, device=x.device)
+    flat = (x != 0).reshape((-1,))
+    n = flat._shape[0]
+    before = flat.to(int64).cumsum(0) - 1
+    at = where(flat & (before < size), before, size)  # one place behind the end for all others
+    numbers = full((size + 1,), n, dtype=int64, device=x.device)
+    numbers = numbers.scatter(0, at, arange(n, device=x.device))[:size]
+    columns, stride = [], 1
+    for length in reversed(x._shape):
+        column = (numbers // stride) % max(length, 1)
+        columns.append(where(numbers < n, column, fill_value))
+        stride *= max(length, 1)
+    return stack(columns[::-1], 1)
 
 
 def argwhere(x: Tensor) -> Tensor:
@@ -347,6 +374,6 @@ def _inplace(function: Any) -> Any:
     return in_place
 
 
-for _f in (index_put, nonzero, argwhere):
+for _f in (index_put, nonzero, nonzero_static, argwhere):
     setattr(Tensor, _f.__name__, _f)
 Tensor.index_put_ = index_put_  # type: ignore[attr-defined]
