@@ -406,7 +406,7 @@ def test_frombuffer_shares_memory():
     with pytest.raises(ValueError, match="writable"):
         read_only[0] = 1
     for wrong in ({"offset": 16}, {"offset": 1}, {"count": 5}, {"count": 0}, {"offset": -1}):
-        with pytest.raises(ValueError, match="^frombuffer: expected"):
+        with pytest.raises(ValueError, match=r"^frombuffer: expected"):
             ft.frombuffer(buffer, dtype=ft.float32, **wrong)
 
 
@@ -430,5 +430,5 @@ def test_types_by_name():
     assert ft.HalfTensor(2, 3).shape == (2, 3) and ft.HalfTensor(2).dtype is ft.float16
     assert x.type(ft.DoubleTensor).dtype is x.type("torch.DoubleTensor").dtype is ft.float64
     assert ft.typename(ft.Tensor) == "functorch_like.tensor.Tensor" and ft.typename(1) == "int"
-    with pytest.raises(ft.DTypeError, match="^type: expected"):
+    with pytest.raises(ft.DTypeError, match=r"^type: expected"):
         x.type("torch.ColourTensor")
