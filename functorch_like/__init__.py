@@ -2,7 +2,7 @@
 
 from math import e, inf, nan, pi
 
-from . import amp, autograd, cuda, tree
+from . import amp, autograd, cuda, tree, values
 from ._version import __version__
 from .amp import autocast, is_autocast_enabled
 from .dtypes import (
@@ -18,9 +18,11 @@ from .errors import (
 from .ops.aliases import *
 from .ops.attention import *
 from .ops.binary import *
+from .ops.casts import *
 from .ops.complex import *
 from .ops.conv import *
 from .ops.creation import *
+from .ops.diagonals import *
 from .ops.distance import *
 from .ops.draws import *
 from .ops.extremes import *
@@ -55,8 +57,10 @@ from .ops.spectral import *
 from .ops.statistics import *
 from .ops.strided import *
 from .ops.ternary import *
+from .ops.typed import *
 from .ops.unary import *
 from .ops.views import *
+from .ops.warp import *
 from . import fft, func, linalg, masked, random, signal, special
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .callback import callback
@@ -76,7 +80,7 @@ from .transforms.derivatives import (
     directional_derivative, divergence, ggnvp, hvp, jacobian, laplacian, linear_transpose,
     linearize, vhp,
 )  # fmt: skip
-from .interop import from_dlpack, from_numpy
+from .interop import from_dlpack, from_file, from_numpy, frombuffer
 from .transforms.jet import jet
 from .memory import (
     empty_cache,

@@ -1,4 +1,4 @@
-"""The imperative tape's entry points: backward() and autograd.grad()."""
+"""The imperative tape's entry points: backward(), autograd.grad() and the hooks of tensors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Sequence
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from cbackend import lib
 
-from . import tensor as tensor_module
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tape import run_backward
-from .tensor import Tensor, ones_of, watched_leaves
+from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
+
+watched_leaves = [0]  # how many hooks of leaves were ever registered: none, and nobody looks
 
 
 def _roots(
@@ -257,6 +259,112 @@ def grad(
     return tuple(results)
 
 
+# ---- methods ----
+
+
+class HookHandle:
+    """Returned by the functions that register hooks."""
+
+    def __init__(self, owner: Any, attribute: str, hook: Any):
+        self._owner, self._attribute, self._hook = owner, attribute, hook
+
+    def remove(self) -> None:
+        """Takes the hook out again."""
+        hooks = getattr(self._owner, self._attribute)
+        if hooks and self._hook in hooks:
+            hooks.remove(self._hook)
+
+
+def retain_grad(self: Tensor) -> None:
+    """Keeps the gradient of this intermediate result in .grad after backward()."""
+    if not self.requires_grad:
+        raise GradError(message("retain_grad", "a tensor that requires grad", "one that does not"))
+    if self._m.op is not None:
+        self._m.retains_grad = self._m.watched = True
+
+
+def register_hook(self: Tensor, hook: Any) -> Any:
+    """Calls `hook(grad)` when the gradient of this tensor is complete.
+
+    A tensor that it returns replaces the gradient.
+
+    Returns:
+      A handle with remove().
+    """
+    if not self.requires_grad:
+        raise GradError(
+            message(
+                "register_hook",
+                "a tensor that requires grad",
+                "one that does not",
+                "Call requires_grad_() first.",
+            )
+        )
+    m = self._m
+    m.watched = True
+    m.hooks = m.hooks or []
+    m.hooks.append(hook)
+    return HookHandle(m, "hooks", hook)
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
+    """Calls `hook(tensor)` when backward() has added to this leaf's .grad.
+
+    That is while the pass still runs, as soon as every use of the leaf has contributed.
+    """
+    if not self.requires_grad or not self.is_leaf:
+        raise GradError(
+            message(
+                "register_post_accumulate_grad_hook",
+                "a leaf that requires grad",
+                "another tensor",
+            )
+        )
+    m = self._m
+    m.after_hooks = m.after_hooks or []
+    owner = ref(self)  # the meta must not keep its tensor alive
+
+    def with_tensor(_meta: Any) -> None:
+        t = owner()
+        if t is not None:
+            hook(t)
+
+    m.after_hooks.append(with_tensor)
+    watched_leaves[0] += 1
+    return HookHandle(m, "after_hooks", with_tensor)
+
+
+def _backward(
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradient of this tensor with respect to every leaf to that leaf's .grad.
+
+    Args:
+      gradient: the cotangent to start from; may be left out for a tensor with one element.
+      retain_graph: keep what was saved, for another backward. Default: create_graph.
+      create_graph: record the backward pass itself, for higher derivatives.
+      inputs: tensors to restrict to.
+    Raises:
+      GradError: nothing here requires grad; not a scalar; the graph was freed; a saved tensor
+        was overwritten.
+    Example:
+      >>> x = tensor([1.0, 2.0], requires_grad=True)
+      >>> (x**2).sum().backward()
+      >>> x.grad
+      tensor([2., 4.])
+    """
+    backward(self, gradient, retain_graph, create_graph, inputs)
+
+
+_backward.__name__ = "backward"
+for _f in (retain_grad, register_hook, register_post_accumulate_grad_hook, _backward):
+    setattr(Tensor, _f.__name__, _f)
+
+
 if TYPE_CHECKING:
     from .transforms.function import Function
 
@@ -269,8 +377,6 @@ __all__ = [
     "queue_callback",
     "set_grad_enabled",
 ]
-
-tensor_module.run_backward_from = backward
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""Sharing memory with NumPy and, through it, DLPack; pickling. NumPy is imported on first use."""
+"""Sharing memory with NumPy and, through it, DLPack; copies and pickles of tensors.
+
+NumPy is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from .dtypes import as_dtype
-from .errors import DeviceError, DTypeError, message
+from .dtypes import as_dtype, get_default_dtype
+from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
-from .tensor import Tensor
+from .tensor import Tensor, recast
 
 # objects whose memory a storage uses, by the address given to the deleter
 _borrowed: dict[int, Any] = {}
@@ -120,6 +123,57 @@ def from_numpy(array: Any) -> Tensor:
     return from_array(array)
 
 
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A 1-d tensor over the memory of an object with the buffer protocol.
+
+    Args:
+      count: elements to take; all by default.
+      offset: bytes to skip; elements must be aligned.
+    Raises:
+      ValueError: count and offset do not fit the buffer.
+    Example:
+      >>> frombuffer(bytearray([1, 0, 2, 0]), dtype=int16)
+      tensor([1, 2], dtype=int16)
+    """
+    import numpy
+
+    d = as_dtype(dtype)
+    size = memoryview(buffer).nbytes
+    wanted = (size - offset) // d.itemsize if count < 0 else count
+    if not 0 <= offset < size or not 0 < wanted * d.itemsize <= size - offset:
+        rule = f"at least one element of {d} within {size} bytes"
+        raise ValueError(message("frombuffer", rule, f"count {count}, offset {offset}"))
+    source = numpy.frombuffer(buffer, "uint8", wanted * d.itemsize, offset)
+    if source.ctypes.data % d.itemsize:
+        rule = f"an offset at which {d} is aligned"
+        raise ValueError(message("frombuffer", rule, offset, "Copy the buffer."))
+    t = from_array(source).view(d)
+    return t.requires_grad_() if requires_grad else t
+
+
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None
+) -> Tensor:
+    """A 1-d tensor over a file's content, read as its elements are.
+
+    Args:
+      shared: writes go to the file, which is made or made longer where needed; otherwise they stay
+        in this process.
+      size: elements.
+    """
+    import os
+
+    import numpy
+
+    d = get_default_dtype() if dtype is None else as_dtype(dtype)
+    if not size:
+        return from_array(numpy.empty(0, "uint8")).view(d)
+    mode = "c" if not shared else "r+" if os.path.exists(filename) else "w+"
+    return from_array(numpy.memmap(filename, "uint8", mode, shape=(size * d.itemsize,))).view(d)
+
+
 def from_dlpack(source: Any) -> Tensor:
     """A tensor over the memory of another library's array, through the DLPack protocol.
 
@@ -164,3 +218,102 @@ def rebuild(
     if cls is not Tensor:
         return Tensor._make_subclass(cls, t, requires_grad)
     return t.requires_grad_(requires_grad)
+
+
+# ---- methods ----
+
+
+def _numpy(self: Tensor, *, force: bool = False) -> Any:
+    """The same memory as a NumPy array; both see later writes.
+
+    Raises:
+      GradError: the tensor requires grad: call detach() first, or pass force=True.
+      DTypeError: NumPy has no bfloat16.
+    """
+    if force:
+        return self.detach().cpu().numpy()
+    if self.requires_grad:
+        raise GradError(
+            message(
+                "numpy",
+                "a tensor that does not require grad",
+                "one that does",
+                "Use tensor.detach().numpy().",
+            )
+        )
+    return to_numpy(self)
+
+
+def __array__(self: Tensor, dtype: Any = None, copy: Any = None) -> Any:
+    array = self.numpy()
+    if copy:
+        return array.astype(array.dtype if dtype is None else dtype, copy=True)
+    if dtype is None or array.dtype == dtype:
+        return array
+    if copy is False:
+        raise ValueError(
+            message(
+                "__array__",
+                f"dtype {array.dtype} where no copy may be made",
+                dtype,
+                "Pass copy=None.",
+            )
+        )
+    return array.astype(dtype)
+
+
+def __dlpack__(
+    self: Tensor,
+    *,
+    stream: Any = None,
+    max_version: Any = None,
+    dl_device: Any = None,
+    copy: Any = None,
+) -> Any:
+    asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+    # NumPy before 2.1 knows the first only
+    return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
+
+
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0) if self.is_cpu else (2, self.device.index or 0)
+
+
+def __reduce_ex__(self: Tensor, protocol: Any) -> Any:
+    return rebuild, (
+        type(self),
+        to_bytes(self),
+        self.dtype.name,
+        self._shape,
+        self.requires_grad,
+        str(self.device),
+    )
+
+
+def __copy__(self: Tensor) -> Tensor:
+    t = self.detach() if self._v else self._alias()
+    if self.requires_grad and self.is_leaf:
+        t.requires_grad_()
+    return t if type(self) is Tensor else recast(type(self), t)
+
+
+def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    if not self.is_leaf:
+        raise GradError(
+            message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach().")
+        )
+    t = self.detach().clone()
+    if type(self) is not Tensor:
+        t = recast(type(self), t)
+    t.requires_grad_(self.requires_grad)
+    if self.grad is not None:
+        t.grad = self.grad.detach().clone()
+    memo[id(self)] = t
+    return t
+
+
+_numpy.__name__ = "numpy"
+for _f in (
+    _numpy, __array__, __dlpack__, __dlpack_device__, __reduce_ex__, __copy__, __deepcopy__,
+):  # fmt: skip
+    setattr(Tensor, _f.__name__, _f)

@@ -2,59 +2,34 @@
 
 Slots: `_v` the C handle (NULL for traced values), `_m` what it carries besides memory (None for
 plain tensors: the fast path's one question), `_b` for views the base and how to view it again.
-Operations are attached by ops/*.py; here is what a tensor is: its shape, dtype, memory, gradient
-and conversions.
+Here is what a tensor is: its shape, dtype, memory and gradient. Operations are attached by
+ops/*.py, backward() and hooks by autograd.py, what Python reads by values.py, conversions by
+interop.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from weakref import ref
 
 from cbackend import Handle, ffi, lib, raise_error
 
 from . import op as op_module
-from .dtypes import DTYPES, device, device_from_code, dtype
-from .errors import DimError, DTypeError, GradError, ShapeError, TraceError, message
+from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
+from .errors import DTypeError, GradError, ShapeError, TraceError, message
+from .size import Size, wrap_dim
 from .tape import Node
 from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
-watched_leaves = [0]  # how many hooks of leaves were ever registered: none, and nobody looks
 _release, _retain = lib.cb_release, lib.cb_retain
-if TYPE_CHECKING:  # autograd.backward: set by autograd.py, which imports this module
-
-    def run_backward_from(*args: Any) -> None: ...
-
-
-class Size(tuple):
-    """A shape: a tuple of ints that also knows its product."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The product of the sizes."""
-        n = 1
-        for size in self:
-            n *= size
-        return n
-
-    def __repr__(self) -> str:
-        return f"Size({list(self)})"
-
-    def __getitem__(self, i: Any) -> Any:
-        item = tuple.__getitem__(self, i)
-        return Size(item) if isinstance(i, slice) else item
-
-    def __add__(self, other: Any) -> Size:
-        return Size(tuple.__add__(self, tuple(other)))
 
 
 class Tensor(Handle):
     """An n-dimensional array of one dtype on one device, with gradients.
 
-    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and
-    `Tensor([1.0, 2.0])` work as in torch.
+    Make one with `tensor(data)`, `zeros(shape)` and the like. `Tensor(2, 3)` and `Tensor([1, 2])`
+    work as in torch: of the default floating dtype.
     """
 
     __slots__ = ("__weakref__", "_b", "_m")  # and the handle, `_v`, which dies with the tensor
@@ -63,15 +38,36 @@ class Tensor(Handle):
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         from .ops.creation import empty, tensor
 
-        if len(args) == 1 and not isinstance(args[0], int):
-            t = tensor(args[0], **kwargs)
+        if len(args) == 1 and not isinstance(args[0], (int, Size)):
+            t = tensor(args[0], **{"dtype": get_default_dtype(), **kwargs})
         else:
-            t = empty(*args, **kwargs)
-        return t if cls is Tensor else _recast(cls, t)
+            t = empty(*(args or (0,)), **kwargs)
+        return t if cls is Tensor else recast(cls, t)
 
     if TYPE_CHECKING:
         _m: Any
         _b: Any
+
+        # attached by values.py, interop.py and autograd.py
+        def item(self) -> Any: ...
+        def tolist(self) -> Any: ...
+        def numpy(self, *, force: bool = False) -> Any: ...
+        def retain_grad(self) -> None: ...
+        def register_hook(self, hook: Any) -> Any: ...
+        def register_post_accumulate_grad_hook(self, hook: Any) -> Any: ...
+        def backward(
+            self,
+            gradient: Tensor | None = None,
+            retain_graph: bool | None = None,
+            create_graph: bool = False,
+            inputs: Any = None,
+        ) -> None: ...
+        def __int__(self) -> int: ...
+        def __float__(self) -> float: ...
+        def __complex__(self) -> complex: ...
+        def __index__(self) -> int: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def __contains__(self, item: Any) -> bool: ...
 
         # attached by ops/*.py
         def __getattr__(self, name: str) -> Any: ...
@@ -405,89 +401,6 @@ class Tensor(Handle):
             state.trace.note_grad(self._m, reads=False)
         self._m.grad = value
 
-    def retain_grad(self) -> None:
-        """Keeps the gradient of this intermediate result in .grad after backward()."""
-        if not self.requires_grad:
-            raise GradError(
-                message("retain_grad", "a tensor that requires grad", "one that does not")
-            )
-        if self._m.op is not None:
-            self._m.retains_grad = self._m.watched = True
-
-    def register_hook(self, hook: Any) -> Any:
-        """Calls `hook(grad)` when the gradient of this tensor is complete.
-
-        A tensor that it returns replaces the gradient.
-
-        Returns:
-          A handle with remove().
-        """
-        if not self.requires_grad:
-            raise GradError(
-                message(
-                    "register_hook",
-                    "a tensor that requires grad",
-                    "one that does not",
-                    "Call requires_grad_() first.",
-                )
-            )
-        m = self._m
-        m.watched = True
-        m.hooks = m.hooks or []
-        m.hooks.append(hook)
-        return HookHandle(m, "hooks", hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
-        """Calls `hook(tensor)` when backward() has added to this leaf's .grad.
-
-        That is while the pass still runs, as soon as every use of the leaf has contributed.
-        """
-        if not self.requires_grad or not self.is_leaf:
-            raise GradError(
-                message(
-                    "register_post_accumulate_grad_hook",
-                    "a leaf that requires grad",
-                    "another tensor",
-                )
-            )
-        m = self._m
-        m.after_hooks = m.after_hooks or []
-        owner = ref(self)  # the meta must not keep its tensor alive
-
-        def with_tensor(_meta: Any) -> None:
-            t = owner()
-            if t is not None:
-                hook(t)
-
-        m.after_hooks.append(with_tensor)
-        watched_leaves[0] += 1
-        return HookHandle(m, "after_hooks", with_tensor)
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: bool | None = None,
-        create_graph: bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Adds the gradient of this tensor with respect to every leaf to that leaf's .grad.
-
-        Args:
-          gradient: the cotangent to start from; may be left out for a tensor with one element.
-          retain_graph: keep what was saved, for another backward. Default: create_graph.
-          create_graph: record the backward pass itself, for higher derivatives.
-          inputs: tensors to restrict to.
-        Raises:
-          GradError: nothing here requires grad; not a scalar; the graph was freed; a saved tensor
-            was overwritten.
-        Example:
-          >>> x = tensor([1.0, 2.0], requires_grad=True)
-          >>> (x**2).sum().backward()
-          >>> x.grad
-          tensor([2., 4.])
-        """
-        run_backward_from(self, gradient, retain_graph, create_graph, inputs)
-
     @property
     def data(self) -> Tensor:
         """The same memory without the tape. Assigning replaces the memory."""
@@ -504,225 +417,14 @@ class Tensor(Handle):
                 message("data", "tensors with memory", "a traced tensor", "Use copy_().")
             )
 
-    # ---- values ----
-
-    def item(self) -> Any:
-        """The only element as a Python number.
-
-        Raises:
-          ShapeError: there is not exactly one element.
-        """
-        self._current()
-        v = self._v
-        if not v:
-            return self._value.trace.read(self, "item")
-        out = ffi.new("cb_scalar *")
-        if lib.cb_item(v, out):
-            raise_error()
-        return _SCALAR[out.kind](out)
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers."""
-        v = self._memory("tolist")
-        if v.ndim == 0:
-            return self.item()
-        flat = self._flat_list()
-        for size in reversed(self._shape[1:]):
-            if size:
-                flat = [flat[i : i + size] for i in range(0, len(flat), size)]
-            else:
-                return _nothing(self._shape)
-        return flat
-
-    def _flat_list(self) -> list[Any]:
-        """All elements in row-major order."""
-        d = self.dtype
-        wide = d if d.name not in ("float16", "bfloat16") else DTYPES[lib.CB_F32]
-        if d.is_complex:
-            wide = DTYPES[lib.CB_C128]
-        near = _checked(lib.cb_to_device(self._memory("tolist"), lib.CB_CPU))
-        h = _checked(lib.cb_cast(near, wide.code))
-        c = _checked(lib.cb_contiguous(h))
-        n = c.numel
-        if d.is_complex:
-            pairs = ffi.unpack(ffi.cast("double *", c.data), 2 * n) if n else []
-            flat: list[Any] = [complex(pairs[i], pairs[i + 1]) for i in range(0, 2 * n, 2)]
-        else:
-            flat = list(ffi.unpack(ffi.cast(_C_TYPES[wide.code] + " *", c.data), n)) if n else []
-        if d.name == "bool":
-            flat = [bool(i) for i in flat]
-        elif d.itemsize == 1 and flat and isinstance(flat[0], bytes):
-            flat = [i[0] if d.name == "uint8" else i[0] - 256 * (i[0] > 127) for i in flat]
-        _release(near)
-        _release(h)
-        _release(c)
-        return flat
-
-    def __bool__(self) -> bool:
-        self._current()
-        v = self._v
-        if not v:
-            return self._value.trace.read(self, "bool")
-        if v.numel != 1:
-            raise ValueError(
-                message(
-                    "bool",
-                    "a tensor with one element",
-                    f"shape {list(self._shape)}",
-                    "Use .any() or .all().",
-                )
-            )
-        return bool(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __complex__(self) -> complex:
-        return complex(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.is_inexact:
-            raise DTypeError(
-                message("index", "an integer tensor", self.dtype, "Cast with .long().")
-            )
-        return int(self.item())
-
     def __len__(self) -> int:
         shape = self._shape
         if not shape:
             raise TypeError(message("len", "at least one dimension", "a 0-d tensor"))
         return shape[0]
 
-    def __iter__(self) -> Any:
-        if not self._shape:
-            raise TypeError(
-                message("iter", "at least one dimension", "a 0-d tensor", "Use .item().")
-            )
-        return iter([self[i] for i in range(len(self))])
-
-    def __contains__(self, item: Any) -> bool:
-        return bool((self == item).any())
-
     def __hash__(self) -> int:
         return id(self)
-
-    def __repr__(self) -> str:
-        from .printing import tensor_text
-
-        return tensor_text(self)
-
-    def __str__(self) -> str:
-        if not self._v:
-            self._shown()
-        return repr(self)
-
-    def _shown(self) -> None:
-        """Somebody wants to read a tracer: transforms show it, compile would do so only once."""
-        trace = self._value.trace
-        if not trace.finished and trace.is_staging():
-            raise trace.refused("print")
-
-    def __format__(self, spec: str) -> str:
-        if not self._v:
-            self._shown()
-        return (
-            format(self.item(), spec)
-            if self.ndim == 0 and self._v
-            else object.__format__(self, spec)
-            if spec
-            else repr(self)
-        )
-
-    # ---- other libraries ----
-
-    def numpy(self, *, force: bool = False) -> Any:
-        """The same memory as a NumPy array; both see later writes.
-
-        Raises:
-          GradError: the tensor requires grad: call detach() first, or pass force=True.
-          DTypeError: NumPy has no bfloat16.
-        """
-        if force:
-            return self.detach().cpu().numpy()
-        if self.requires_grad:
-            raise GradError(
-                message(
-                    "numpy",
-                    "a tensor that does not require grad",
-                    "one that does",
-                    "Use tensor.detach().numpy().",
-                )
-            )
-        from .interop import to_numpy
-
-        return to_numpy(self)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        array = self.numpy()
-        if copy:
-            return array.astype(array.dtype if dtype is None else dtype, copy=True)
-        if dtype is None or array.dtype == dtype:
-            return array
-        if copy is False:
-            raise ValueError(
-                message(
-                    "__array__",
-                    f"dtype {array.dtype} where no copy may be made",
-                    dtype,
-                    "Pass copy=None.",
-                )
-            )
-        return array.astype(dtype)
-
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: Any = None,
-        dl_device: Any = None,
-        copy: Any = None,
-    ) -> Any:
-        asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
-        # NumPy before 2.1 knows the first only
-        return self.numpy().__dlpack__(**{k: v for k, v in asked.items() if v is not None})
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0) if self.is_cpu else (2, self.device.index or 0)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        from .interop import rebuild, to_bytes
-
-        return rebuild, (
-            type(self),
-            to_bytes(self),
-            self.dtype.name,
-            self._shape,
-            self.requires_grad,
-            str(self.device),
-        )
-
-    def __copy__(self) -> Tensor:
-        t = self.detach() if self._v else self._alias()
-        if self.requires_grad and self.is_leaf:
-            t.requires_grad_()
-        return t if type(self) is Tensor else _recast(type(self), t)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise GradError(
-                message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach().")
-            )
-        t = self.detach().clone()
-        if type(self) is not Tensor:
-            t = _recast(type(self), t)
-        t.requires_grad_(self.requires_grad)
-        if self.grad is not None:
-            t.grad = self.grad.detach().clone()
-        memo[id(self)] = t
-        return t
 
     @staticmethod
     def _make_subclass(
@@ -731,52 +433,18 @@ class Tensor(Handle):
         requires_grad: bool = False,
     ) -> Any:
         """A tensor of a subclass over the memory of `data`."""
-        t = _recast(cls, data._alias())
+        t = recast(cls, data._alias())
         t.requires_grad_(requires_grad)
         return t
 
 
-_C_TYPES = [
-    "unsigned char", "uint8_t", "int8_t", "uint16_t", "int16_t", "uint32_t", "int32_t", "uint64_t",
-    "int64_t", "uint16_t", "uint16_t", "float", "double",
-]  # fmt: skip
-_SCALAR = {
-    ord("b"): lambda s: bool(s.i),
-    ord("i"): lambda s: s.i,
-    ord("u"): lambda s: s.u,
-    ord("f"): lambda s: s.re,
-    ord("c"): lambda s: complex(s.re, s.im),
-}
-
-
-def _nothing(shape: tuple[int, ...]) -> list[Any]:
-    """Nested lists of a shape without elements."""
-    return [_nothing(shape[1:]) for _ in range(shape[0])]
-
-
-class HookHandle:
-    """Returned by the functions that register hooks."""
-
-    def __init__(self, owner: Any, attribute: str, hook: Any):
-        self._owner, self._attribute, self._hook = owner, attribute, hook
-
-    def remove(self) -> None:
-        """Takes the hook out again."""
-        hooks = getattr(self._owner, self._attribute)
-        if hooks and self._hook in hooks:
-            hooks.remove(self._hook)
-
-
-def _checked(handle: Any) -> Any:
-    if not handle:
-        raise_error()
-    return handle
-
-
-def _recast(cls: type, t: Tensor) -> Any:
+def recast(cls: type, t: Tensor) -> Any:
     """Moves the value of a fresh tensor into an instance of a subclass."""
     s = _new(cls)
     s._v, s._m = t._v, t._m
+    view = getattr(t, "_b", None)
+    if view is not None:
+        s._b = view
     t._v, t._m = ffi.NULL, None
     return s
 
@@ -817,20 +485,6 @@ def known_regular(out: Tensor) -> bool:
     """Is the fresh result of an elementwise operation known to have its inputs' shape and dtype?"""
     v = out._v
     return not v.flags & 8 if v else out._m.regular
-
-
-def wrap_dim(op: str, dim: int, ndim: int) -> int:
-    """A dim in [0, ndim), from one that may be negative. A 0-d tensor counts as 1-d.
-
-    Raises:
-      DimError: dim is out of range.
-    """
-    n = ndim or 1
-    if -n <= dim < n:
-        return dim + n if dim < 0 else dim
-    raise DimError(
-        message(op, f"a dim in [{-n}, {n - 1}]", dim, f"The tensor has {ndim} dimensions.")
-    )
 
 
 def sync(t: Tensor) -> None:
@@ -898,11 +552,11 @@ def replace(t: Tensor, new: Tensor) -> None:
 op_module.wrap = wrap
 op_module.sync = sync
 __all__ = [
-    "HookHandle",
     "Size",
     "Tensor",
     "known_regular",
     "ones_of",
+    "recast",
     "replace",
     "sync",
     "traced",

@@ -16,44 +16,23 @@ from functorch_like.staging import depends_on
 from functorch_like.trace import active
 from nn.errors import locate
 from nn.hooks import RemovableHandle, add_hook, call_with_hooks, hooks_of
-from nn.parameter import Buffer, Parameter
+from nn.parameter import Buffer, Parameter, converted
+from nn.registry import (
+    BUFFER,
+    BUFFERS,
+    MODULE,
+    PARAMETER,
+    TRANSIENT,
+    BufferRegistry,
+    Registry,
+    check_free,
+    check_name,
+)  # fmt: skip
 from nn.state_dict import IncompatibleKeys, load_into
 
 __all__ = ["Module"]
 
-# kinds of registered names; a transient buffer is not persistent: state_dict leaves it out
-PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
-_ANY_BUFFER = (BUFFER, TRANSIENT)
 _Self = TypeVar("_Self", bound="Module")
-
-
-class _Registry(MutableMapping[str, Any]):
-    """A module's registered names of one kind with their values; live, as torch's _parameters."""
-
-    def __init__(self, module: Module, kind: str) -> None:
-        self._module, self._kind = module, kind
-
-    def __getitem__(self, name: str) -> Any:
-        if self._module._kinds.get(name) != self._kind:
-            raise KeyError(name)
-        return self._module.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._module._kinds[name] = self._kind
-        self._module.__dict__[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        self[name]
-        del self._module._kinds[name], self._module.__dict__[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([name for name, kind in self._module._kinds.items() if kind == self._kind])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class Module:
@@ -123,11 +102,11 @@ class Module:
             if kind is None:
                 object.__setattr__(self, name, value)
                 return
-            if value is not None and not (kind in _ANY_BUFFER and isinstance(value, ft.Tensor)):
+            if value is not None and not (kind in BUFFERS and isinstance(value, ft.Tensor)):
                 expected = {PARAMETER: "a Parameter", MODULE: "a Module"}.get(kind, "a Tensor")
                 raise TypeError(
                     f"{type(self).__name__}.{name}: expected {expected} or None, got "
-                    f"{_typename(value)}. "
+                    f"{type(value).__name__}. "
                     + (
                         "Wrap it in nn.Parameter(...), or delete the attribute first."
                         if kind == PARAMETER and isinstance(value, ft.Tensor)
@@ -154,16 +133,7 @@ class Module:
                 "is assigned, got none. "
                 "Call it first in __init__."
             ) from None
-        if not isinstance(name, str):
-            raise TypeError(
-                f"{type(self).__name__}: expected a string as the {kind}'s name, got "
-                f"{_typename(name)}."
-            )
-        if not name or "." in name:
-            raise KeyError(
-                f"{type(self).__name__}: expected a {kind} name without dots and not empty, got "
-                f"{name!r}."
-            )
+        check_name(self, name, kind)
         if kinds.get(name) != kind:
             if hasattr(Module, name):
                 raise KeyError(
@@ -174,57 +144,50 @@ class Module:
             kinds[name] = kind
         self.__dict__[name] = value
 
-    def _check_free(self, name: str, kind: str) -> None:
-        kinds = self.__dict__.get("_kinds", {})
-        if kinds.get(name) != kind and isinstance(name, str) and hasattr(self, name):
-            raise KeyError(
-                f"{type(self).__name__}: expected a free name for the {kind}, got {name!r}, which "
-                "is taken."
-            )
-
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name; None keeps the place free (a layer without bias)."""
-        self._check_free(name, PARAMETER)
+        check_free(self, name, PARAMETER)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"register_parameter: expected a Parameter or None for {name!r}, got "
-                f"{_typename(param)}. "
+                f"{type(param).__name__}. "
                 "Wrap it in nn.Parameter(...)."
             )
         self._register(name, PARAMETER, param)
 
     def register_buffer(self, name: str, tensor: ft.Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is saved and moved with the module but not trained."""
-        if self.__dict__.get("_kinds", {}).get(name) not in _ANY_BUFFER:
-            self._check_free(name, BUFFER)
+        if self.__dict__.get("_kinds", {}).get(name) not in BUFFERS:
+            check_free(self, name, BUFFER)
         if tensor is not None and not isinstance(tensor, ft.Tensor):
             raise TypeError(
-                f"register_buffer: expected a Tensor or None for {name!r}, got {_typename(tensor)}."
+                f"register_buffer: expected a Tensor or None for {name!r}, got "
+                f"{type(tensor).__name__}."
             )
         self._register(name, BUFFER if persistent else TRANSIENT, tensor)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module under a name."""
-        self._check_free(name, MODULE)
+        check_free(self, name, MODULE)
         if module is not None and not isinstance(module, Module):
             raise TypeError(
-                f"add_module: expected a Module or None for {name!r}, got {_typename(module)}."
+                f"add_module: expected a Module or None for {name!r}, got {type(module).__name__}."
             )
         self._register(name, MODULE, module)
 
     register_module = add_module
 
     @property
-    def _parameters(self) -> _Registry:
-        return _Registry(self, PARAMETER)
+    def _parameters(self) -> Registry:
+        return Registry(self, PARAMETER)
 
     @property
     def _buffers(self) -> MutableMapping[str, Any]:
-        return _BufferRegistry(self, BUFFER)
+        return BufferRegistry(self, BUFFER)
 
     @property
-    def _modules(self) -> _Registry:
-        return _Registry(self, MODULE)
+    def _modules(self) -> Registry:
+        return Registry(self, MODULE)
 
     # ---- walking the tree ----
 
@@ -297,7 +260,7 @@ class Module:
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, ft.Tensor]]:
         """(name, buffer) of all buffers in order."""
-        return self._named_tensors(_ANY_BUFFER, prefix, recurse, remove_duplicate)
+        return self._named_tensors(BUFFERS, prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[ft.Tensor]:
         """All buffers in order."""
@@ -339,7 +302,7 @@ class Module:
 
     def get_buffer(self, target: str) -> ft.Tensor:
         """The buffer at a dotted path."""
-        return self._get_tensor(target, "get_buffer", _ANY_BUFFER)
+        return self._get_tensor(target, "get_buffer", BUFFERS)
 
     def apply(self: _Self, fn: Callable[[Module], None]) -> _Self:
         """Call fn on every module below this one, children first, then on itself."""
@@ -390,7 +353,7 @@ class Module:
                     continue
                 if id(value) not in done:
                     done[id(value)] = (
-                        _convert(value, fn) if kind == PARAMETER else fn(value),
+                        converted(value, fn) if kind == PARAMETER else fn(value),
                         value,
                     )
                 values[name] = done[id(value)][0]
@@ -631,33 +594,5 @@ class Module:
         return type(self).__name__
 
 
-class _BufferRegistry(_Registry):
-    """The view of a module's buffers: persistent or not."""
-
-    def __getitem__(self, name: str) -> Any:
-        if self._module._kinds.get(name) not in _ANY_BUFFER:
-            raise KeyError(name)
-        return self._module.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._module._kinds.setdefault(name, BUFFER)
-        self._module.__dict__[name] = value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([name for name, kind in self._module._kinds.items() if kind in _ANY_BUFFER])
-
-
-def _typename(value: Any) -> str:
-    return type(value).__name__
-
-
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
-
-
-def _convert(parameter: Parameter, fn: Callable[[ft.Tensor], ft.Tensor]) -> Parameter:
-    with ft.no_grad():
-        parameter.data = fn(parameter.data)
-        if parameter.grad is not None:
-            parameter.grad = fn(parameter.grad)
-    return parameter

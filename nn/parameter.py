@@ -6,11 +6,12 @@ on them return Tensors. Unlike Tensor they carry a __dict__, so that training co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import functorch_like as ft
 
-__all__ = ["Buffer", "Parameter"]
+__all__ = ["Buffer", "Parameter", "converted"]
 
 
 def _data_of(name: str, data: Any) -> ft.Tensor:
@@ -105,3 +106,12 @@ def _rebuild(cls: type, data: ft.Tensor, requires_grad: bool, attributes: dict[s
     tensor = ft.Tensor._make_subclass(cls, data, requires_grad)
     tensor.__dict__.update(attributes)
     return tensor
+
+
+def converted(parameter: Parameter, fn: Callable[[ft.Tensor], ft.Tensor]) -> Parameter:
+    """The parameter itself, its value and gradient replaced by fn of them."""
+    with ft.no_grad():
+        parameter.data = fn(parameter.data)
+        if parameter.grad is not None:
+            parameter.grad = fn(parameter.grad)
+    return parameter

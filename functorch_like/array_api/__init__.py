@@ -1,7 +1,8 @@
 """The Python array API standard: the namespace that `Tensor.__array_namespace__` returns.
 
-The standard's names, signatures and dtype rules over the package's own functions; where both agree
-the function is the same. Reference: https://data-apis.org/array-api/2025.12/
+The standard's names, signatures and dtype rules over the package's own functions. They take Tensors
+and give Arrays, the Tensors whose operators follow the standard too.
+Reference: https://data-apis.org/array-api/2025.12/
 """
 
 import math as _math
@@ -24,6 +25,9 @@ from ..dtypes import (
     uint32,
     uint64,
 )
+from . import creation, elementwise, manipulation, products, searching, statistics
+from .array import Array
+from .array import standardize as _standardize
 from .creation import *
 from .dtype_rules import *
 from .elementwise import *
@@ -34,6 +38,11 @@ from .searching import *
 from .statistics import *
 
 __array_api_version__ = "2025.12"
+_standardize(
+    globals(),
+    ("astype", *creation.__all__, *elementwise.__all__, *manipulation.__all__, *products.__all__,
+     *searching.__all__, *statistics.__all__),
+)  # fmt: skip
 e, inf, nan, newaxis, pi = _math.e, _math.inf, _math.nan, None, _math.pi
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ops.creation import arange
 from ..tensor import Tensor
+from .array import standardize
 
 __all__ = [
     "fft", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifftn", "ifftshift", "ihfft", "irfft",
@@ -73,3 +74,6 @@ def fftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None)
 def rfftfreq(n: int, /, *, d: float = 1.0, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies of rfft() of n samples d apart."""
     return _scaled(arange(n // 2 + 1, device=device), n, d, dtype)
+
+
+standardize(globals(), __all__)

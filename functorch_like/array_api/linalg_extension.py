@@ -6,9 +6,10 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import ShapeError, message
+from ..ops import diagonals, products, reduce, views
 from ..ops import matmul as _products
-from ..ops import products, reduce, views
 from ..tensor import Tensor
+from .array import standardize
 from .dtype_rules import result_type
 from .products import matmul, matrix_transpose, tensordot, vecdot
 from .statistics import sum as _sum
@@ -80,7 +81,7 @@ def det(x: Tensor, /) -> Tensor:
 
 def diagonal(x: Tensor, /, *, offset: int = 0) -> Tensor:
     """The diagonals of the last two dims."""
-    return views.diagonal(x, offset, -2, -1)
+    return diagonals.diagonal(x, offset, -2, -1)
 
 
 def eig(x: Tensor, /) -> EigResult:
@@ -174,3 +175,6 @@ def vector_norm(x: Tensor, /, *, axis: Any = None, keepdims: bool = False, ord: 
         size = x.abs()
         return (size != 0).to(size.dtype) if ord == 0 else size
     return reduce.norm(x, ord, axis, keepdims)
+
+
+standardize(globals(), __all__)

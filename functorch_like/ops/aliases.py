@@ -12,8 +12,8 @@ from typing import Any
 from cbackend import lib
 
 from ..dtypes import as_device, as_dtype, get_default_dtype
-from ..errors import DTypeError, ShapeError, TraceError, message
-from ..tensor import Tensor, wrap
+from ..errors import ShapeError, TraceError, message
+from ..tensor import Tensor, recast, wrap
 from . import binary, fill, join, matmul, numeric, scan, special, ternary, views
 from .creation import arange, as_tensor, full
 from .index import _inplace
@@ -33,7 +33,6 @@ __all__ = [
     "range",
     "resolve_neg",
     "scalar_tensor",
-    "typename",
     "unsafe_chunk",
     "unsafe_split",
     "zero_",
@@ -188,40 +187,6 @@ def get_device(x: Tensor) -> int:
     return x.device.index or 0 if x.is_cuda else -1
 
 
-def typename(obj: Any) -> str:
-    """The type's name; a tensor's as in torch: "functorch_like.FloatTensor"."""
-    if isinstance(obj, Tensor):
-        return _type(obj)
-    kind = type(obj)
-    return (
-        f"{kind.__module__}.{kind.__qualname__}"
-        if kind.__module__ != "builtins"
-        else (kind.__qualname__)
-    )
-
-
-_TYPES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
-    "bool": "Bool", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
-}  # fmt: skip
-
-
-def _type(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The type's name as in torch, or the tensor cast to a dtype."""
-    if dtype is None:
-        place = "cuda." if x.is_cuda else ""
-        return f"functorch_like.{place}{_TYPES[x.dtype.name]}Tensor"
-    if isinstance(dtype, str) and dtype.endswith("Tensor"):
-        kind = dtype.rpartition(".")[2].removesuffix("Tensor")
-        names = [name for name, short in _TYPES.items() if short == kind]
-        if not names:
-            raise DTypeError(message("type", "a tensor type's name", repr(dtype)))
-        dtype = names[0]
-    return x.to(as_dtype(dtype))
-
-
 def _retains_grad(x: Tensor) -> bool:
     m = x._current()
     return m is not None and m.op is not None and m.retains_grad
@@ -297,7 +262,6 @@ for _f in (
     is_same_size, get_device,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
-Tensor.type = _type  # type: ignore[attr-defined]
 Tensor.retains_grad = property(_retains_grad, doc="Was retain_grad() called?")  # type: ignore[attr-defined]
 for _name, _value, _doc in (
     ("is_conj", False, "False: there are no lazily conjugated tensors."),
@@ -367,8 +331,8 @@ def is_set_to(x: Tensor, other: Tensor) -> bool:
 
 
 def as_subclass(x: Tensor, cls: type) -> Any:
-    """The memory as a tensor of a subclass."""
-    return Tensor._make_subclass(cls, x, x.requires_grad)
+    """A view of the whole of x as a tensor of a subclass, or of Tensor itself."""
+    return recast(cls, x.view_as(x))
 
 
 def dim_order(x: Tensor) -> tuple[int, ...]:

@@ -19,12 +19,11 @@ from .. import op as op_module
 from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
-from ..tape import Node
 from ..tensor import Tensor, known_regular
-from ..trace import active, clock, next_sequence, state
+from ..trace import active, state
+from .recording import assign, given, recorded_one, recorded_two
 
 _new = object.__new__
-_retain = lib.cb_retain
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -264,112 +263,6 @@ def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: 
     return op
 
 
-# ---- recording on the imperative tape, without the detour over dispatch ----
-# The same nodes as tape.record makes, with less said: what is not saved keeps the class's default,
-# and a number stays a Python number.
-_NONE, _NEITHER = (None,), (None, None)
-
-
-def _recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
-    """The result of a kernel call on an operand with memory and a meta, recorded if that asks."""
-    t = _new(Tensor)
-    t._v = h
-    if not (m.requires_grad and op.differentiable and state.grad):
-        t._m = None
-        return t
-    t._m = node = _new(Node)
-    node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
-    node.op = op
-    node.seq = next_sequence()
-    node.edges = (m,)
-    saves, keep_x, _, keep_out = op.keeps[1] or op.kept(1, 1)
-    node.args = (x,) if keep_x else _NONE
-    node.clock = clock[0] if saves else -1
-    if keep_out:
-        node.out = out = _new(Tensor)
-        out._v = _retain(h)
-        out._m = None
-    else:
-        node.out = None
-    node.specs = (Spec(x),) if op.changes_dtype and h.flags & 8 else None
-    return t
-
-
-def _recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
-    """The result of a kernel call on two operands with memory, recorded if one of them asks."""
-    t = _new(Tensor)
-    t._v = h
-    if m is not None and not m.requires_grad:
-        m = None
-    if n is not None and not n.requires_grad:
-        n = None
-    which = (m is not None) + 2 * (n is not None)
-    if not (which and op.differentiable and state.grad):
-        t._m = None
-        return t
-    t._m = node = _new(Node)
-    node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
-    node.op = op
-    node.seq = next_sequence()
-    node.edges = (m, n)
-    saves, keep_x, keep_y, keep_out = op.keeps[which] or op.kept(2, which)
-    if saves:
-        node.clock = clock[0]
-        node.args = (x if keep_x else None, y if keep_y else None)
-    else:
-        node.clock = -1
-        node.args = _NEITHER
-    if keep_out:
-        node.out = out = _new(Tensor)
-        out._v = _retain(h)
-        out._m = None
-    else:
-        node.out = None
-    node.specs = (
-        (None if m is None else Spec(x), None if n is None else Spec(y)) if h.flags & 8 else None
-    )
-    return t
-
-
-# ---- in-place forms ----
-
-
-def assign(
-    target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
-) -> Tensor:
-    """target = op(*args), in place.
-
-    In memory where nobody can notice, by rebinding where something records.
-    """
-    from ..mutation import rebind, writes_memory
-
-    if writes_memory(op.name + "_", target, args):
-        clock[0] += 1
-        if in_memory(target._v, clock[0]):
-            op_module.fail(op, args)
-        return target
-    rebind(op.name + "_", target, op(*args))
-    return target
-
-
-def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> Tensor:
-    """out = op(*args), for a caller's `out=`; without a copy where the kernel can write there.
-
-    Apart from the functions that call it: a closure over their operands would slow every call.
-    """
-    from ..out import fit, store
-
-    dtype = out.dtype if isinstance(out, Tensor) else None
-    if dtype is None or not (
-        op.differentiable and dtype.is_floating_point and all(a.dtype is dtype for a in args)
-    ):
-        return store(op.name, out, op(*args))
-    from .views import broadcast_shapes
-
-    fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
-    return assign(out, op, args, lambda to, now: into(code, *[a._v for a in args], to, now))
-
-
 # ---- public constructors ----
 
 
@@ -437,7 +330,7 @@ def unary(
             elif m.trace is None and not m.is_view:
                 h = call(code, x._v)
                 if h:
-                    return _recorded_one(op, h, x, m)
+                    return recorded_one(op, h, x, m)
         elif trace.one is not None and x.__class__ is Tensor:
             t = trace.one(op, function, x)
             if t is not None:
@@ -523,7 +416,7 @@ def binary(
                     h = None
                 if h:
                     if m is not None or n is not None:
-                        return _recorded_two(op, h, x, y, m, n)
+                        return recorded_two(op, h, x, y, m, n)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
@@ -556,7 +449,7 @@ def binary(
                     h = call_int(code, x._v, y, 1)
                 if h:
                     if m is not None:
-                        return _recorded_two(op, h, y, x, None, m)
+                        return recorded_two(op, h, y, x, None, m)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None

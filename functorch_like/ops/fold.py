@@ -19,7 +19,7 @@ from ..tensor import Tensor, wrap_dim
 from .conv import spread
 from .creation import _ZERO, arange, zeros
 from .creation import sizes as sizes_of
-from .index import _put
+from .index_entries import _put
 from .join import pad
 
 __all__ = ["as_strided", "as_strided_scatter", "col2im", "im2col", "unfold"]

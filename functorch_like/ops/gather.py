@@ -13,7 +13,8 @@ from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .family import align
-from .index import _ANY, _FAMILY, _embed, _gather, _inplace, _or_zeros, _put
+from .index import _inplace
+from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put
 from .views import _reshape
 
 __all__ = [

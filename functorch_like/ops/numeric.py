@@ -13,6 +13,7 @@ from ..dtypes import int32, int64
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
 from .creation import full_like, linspace, ones_like, zeros
+from .diagonals import diag_embed
 from .family import operand
 from .join import cat, stack
 from .matmul import bmm, outer
@@ -20,7 +21,6 @@ from .reduce import norm
 from .scatter import scatter_reduce
 from .sort import searchsorted
 from .ternary import where
-from .views import diag_embed
 
 __all__ = [
     "addbmm",

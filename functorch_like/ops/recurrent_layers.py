@@ -16,10 +16,10 @@ from cbackend import ffi, lib
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
-from .binary import sigmoid_grad, tanh_grad
 from .creation import zeros, zeros_like
 from .join import cat, stack
 from .matmul import linear, matmul
+from .slopes import sigmoid_grad, tanh_grad
 
 __all__: list[str] = []  # ops of recurrent.py, not public
 

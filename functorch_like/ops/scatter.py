@@ -11,11 +11,12 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import ones_like, zeros, zeros_like
+from .diagonals import _diagonal_write
 from .family import operand
 from .gather import _ALONG, _along_batch, _gather_dim, _scatter, _scatter_add, _scatter_impl
-from .index import _basic, _inplace, _parse, _put, _write
+from .index import _inplace, _parse
+from .index_entries import _basic, _put, _write
 from .ternary import where
-from .views import _diagonal_write
 
 __all__ = [
     "diagonal_scatter",

@@ -12,7 +12,8 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import arange, zeros
 from .gather import _index_select
-from .index import _gather, _put, _refuse
+from .index import _refuse
+from .index_entries import _gather, _put
 from .views import broadcast_tensors
 
 __all__ = ["masked_select", "take"]

@@ -9,7 +9,9 @@ from cbackend import lib
 
 from ..op import NONDIFF
 from ..tensor import Tensor
-from .binary import (
+from .creation import zeros_like
+from .family import chain, mul_conj, times_slope, unary
+from .slopes import (
     cos_grad,
     gelu_grad,
     gelu_tanh_grad,
@@ -21,8 +23,6 @@ from .binary import (
     square_grad,
     tanh_grad,
 )
-from .creation import zeros_like
-from .family import chain, mul_conj, times_slope, unary
 
 __all__ = [
     "abs",

@@ -22,9 +22,6 @@ __all__ = [
     "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
-    "diag",
-    "diag_embed",
-    "diagonal",
     "expand",
     "expand_as",
     "flatten",
@@ -483,7 +480,7 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     return _squeeze(x, dims=dims)
 
 
-# ---- alias, diagonal, unfold ----
+# ---- alias ----
 _alias = Op(
     "alias",
     lambda x: lib.cb_alias(x._v),
@@ -499,101 +496,6 @@ sampled(
     kinds=_ANY,
     oracle=lambda np, x: x,
 )
-_diagonal = Op(
-    "diagonal",
-    lambda x, *, offset, a, b: lib.cb_diagonal(x._v, offset, a, b),
-    vjp=lambda ct, _out, x_spec, *, offset, a, b: (
-        _diagonal_embed(ct, shape=x_spec.shape, offset=offset, a=a, b=b),
-    ),
-    jvp=lambda tangents, _out, _x, *, offset, a, b: _diagonal(tangents[0], offset=offset, a=a, b=b),
-    batch=lambda _size, _batched, x, *, offset, a, b: _diagonal(x, offset=offset, a=a + 1, b=b + 1),
-    view=True,
-    family=_FAMILY,
-)
-sampled(
-    _diagonal,
-    lambda make: [
-        call(make(3, 4), offset=0, a=0, b=1),
-        call(make(2, 3, 4), offset=1, a=0, b=2),
-        call(make(4, 2, 3), offset=-2, a=0, b=1),
-        call(make(3, 3), offset=3, a=1, b=0),
-        call(make(0, 3), offset=0, a=0, b=1),
-    ],
-    kinds=_ANY,
-    oracle=lambda np, x, *, offset, a, b: np.diagonal(x, offset, a, b),
-)
-
-
-def _embed_diagonal(x: Tensor, *, shape: tuple[int, ...], offset: int, a: int, b: int) -> Any:
-    from cbackend import raise_error
-
-    from .creation import _ZERO
-
-    base = lib.cb_full(x._v.dtype, x._v.device, len(shape), shape, _ZERO)
-    if not base:
-        raise_error()
-    target = lib.cb_diagonal(base, offset, a, b)
-    status = lib.cb_copy_into(target, x._v, 0) if target else 1
-    lib.cb_release(target)
-    if status:
-        lib.cb_release(base)
-        raise_error()
-    return base
-
-
-_diagonal_embed = Op(
-    "diagonal_embed",
-    lambda x, **p: _embed_diagonal(x, **p),
-    vjp=lambda ct, _out, _x, *, shape, offset, a, b: (_diagonal(ct, offset=offset, a=a, b=b),),
-    jvp=lambda tangents, _out, _x, **p: _diagonal_embed(tangents[0], **p),
-    batch=lambda size, _batched, x, *, shape, offset, a, b: _diagonal_embed(
-        x, shape=(size, *shape), offset=offset, a=a + 1, b=b + 1
-    ),
-    family=_FAMILY,
-)
-sampled(
-    _diagonal_embed,
-    lambda make: [
-        call(make(3), shape=(3, 4), offset=0, a=0, b=1),
-        call(make(3, 2), shape=(2, 3, 4), offset=1, a=0, b=2),
-        call(make(3, 2), shape=(4, 2, 3), offset=-2, a=0, b=1),
-        call(make(0), shape=(0, 3), offset=0, a=0, b=1),
-    ],
-    kinds=_ANY,
-)
-
-
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal over two dimensions, as a last dimension; a view.
-
-    Example:
-      >>> diagonal(tensor([[1, 2], [3, 4]]))
-      tensor([1, 4])
-    """
-    n = x.ndim
-    return _diagonal(
-        x, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n)
-    )
-
-
-def diag_embed(x: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The last dimension as the diagonal over two dimensions of a new tensor of zeros."""
-    n = x.ndim + 1
-    a, b = wrap_dim("diag_embed", dim1, n), wrap_dim("diag_embed", dim2, n)
-    length = x._shape[-1] + abs(offset)
-    shape = list(x._shape[:-1])
-    for d in sorted((a, b)):
-        shape.insert(d, length)
-    return _diagonal_embed(x, shape=tuple(shape), offset=offset, a=a, b=b)
-
-
-def diag(x: Tensor, diagonal: int = 0) -> Tensor:
-    """A vector as the diagonal of a matrix, or the diagonal of a matrix."""
-    if x.ndim == 1:
-        return diag_embed(x, diagonal)
-    return _diagonal(x, offset=diagonal, a=0, b=1)
-
-
 # ---- complex views ----
 _as_real = Op(
     "view_as_real",
@@ -638,20 +540,6 @@ def view_as_complex(x: Tensor) -> Tensor:
 
 
 # ---- writing through views: base and the value written to the view of it -> the new base ----
-def _diagonal_write(base: Tensor, value: Tensor, *, offset: int, a: int, b: int) -> Tensor:
-    from .creation import ones
-    from .ternary import where
-
-    mask = _diagonal_embed(
-        ones(value._shape, dtype="bool", device=base.device),
-        shape=base._shape,
-        offset=offset,
-        a=a,
-        b=b,
-    )
-    return where(mask, _diagonal_embed(value, shape=base._shape, offset=offset, a=a, b=b), base)
-
-
 VIEW_WRITES.update(
     permute=lambda base, value, *, dims: _permute(value, dims=_inverse(dims)),
     transpose=lambda base, value, *, a, b: _transpose(value, a=a, b=b),
@@ -660,7 +548,6 @@ VIEW_WRITES.update(
     unsqueeze=lambda base, value, *, dim: _squeeze(value, dims=(dim,)),
     squeeze=lambda base, value, *, dims: _reshape(value, shape=base._shape),
     alias=lambda base, value: _alias(value),
-    diagonal=_diagonal_write,
     view_as_real=lambda base, value: _as_complex(value.contiguous()),
     view_as_complex=lambda base, value: _as_real(value),
 )
@@ -675,7 +562,7 @@ Tensor.mH = property(  # type: ignore[attr-defined]
 Tensor.H = Tensor.mH  # type: ignore[attr-defined]
 for _f in (
     permute, transpose, t, movedim, reshape, view, flatten, ravel, unflatten, view_as, reshape_as,
-    expand, expand_as, broadcast_to, unsqueeze, squeeze, diagonal, diag_embed, diag,
+    expand, expand_as, broadcast_to, unsqueeze, squeeze,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
 Tensor.swapaxes = Tensor.swapdims = transpose  # type: ignore[attr-defined]

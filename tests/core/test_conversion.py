@@ -394,3 +394,41 @@ def test_subclasses():
     x.requires_grad_()
     (x * x).sum().backward()
     assert x.grad.tolist() == [2, 4]
+
+
+def test_frombuffer_shares_memory():
+    buffer = bytearray(16)
+    x = ft.frombuffer(buffer, dtype=ft.float32)
+    x[0] = 1.0
+    assert ft.frombuffer(buffer, dtype=ft.bfloat16, count=2, offset=2).tolist() == [1.0, 0.0]
+    assert ft.frombuffer(buffer, dtype=ft.float32, requires_grad=True).requires_grad
+    read_only = ft.frombuffer(b"ab", dtype=ft.uint8)
+    with pytest.raises(ValueError, match="writable"):
+        read_only[0] = 1
+    for wrong in ({"offset": 16}, {"offset": 1}, {"count": 5}, {"count": 0}, {"offset": -1}):
+        with pytest.raises(ValueError, match=r"^frombuffer: expected"):
+            ft.frombuffer(buffer, dtype=ft.float32, **wrong)
+
+
+def test_from_file_maps_the_file(tmp_path):
+    path = tmp_path / "numbers"
+    ft.from_file(path, shared=True, size=3, dtype=ft.float64).fill_(2.0)
+    private = ft.from_file(path, size=3, dtype=ft.float64)
+    private[0] = 9.0
+    assert private.tolist() == [9.0, 2.0, 2.0]
+    assert ft.from_file(path, size=2, dtype=ft.float64).tolist() == [2.0, 2.0]
+    assert ft.from_file(path, shared=True, size=4, dtype=ft.float64).tolist()[-1] == 0.0
+    assert ft.from_file(path).shape == (0,) and ft.from_file(path).dtype is ft.float32
+
+
+def test_types_by_name():
+    assert ft.Tensor([1, 2]).dtype is ft.float32 and ft.Tensor().shape == (0,)
+    assert ft.Tensor(ft.Size([2, 1])).shape == (2, 1)
+    x = ft.LongTensor([[1.5, 2.0]])
+    assert x.tolist() == [[1, 2]] and x.type() == "functorch_like.LongTensor"
+    assert isinstance(x, ft.LongTensor) and not isinstance(x, ft.FloatTensor)
+    assert ft.HalfTensor(2, 3).shape == (2, 3) and ft.HalfTensor(2).dtype is ft.float16
+    assert x.type(ft.DoubleTensor).dtype is x.type("torch.DoubleTensor").dtype is ft.float64
+    assert ft.typename(ft.Tensor) == "functorch_like.tensor.Tensor" and ft.typename(1) == "int"
+    with pytest.raises(ft.DTypeError, match=r"^type: expected"):
+        x.type("torch.ColourTensor")

@@ -18,6 +18,7 @@ from functorch_like import testing
 from functorch_like.dtypes import DTYPES
 from functorch_like.op import TABLE
 from functorch_like.testing import assert_close, kinds_of, samples_of, tolerance_of
+from functorch_like.testing.derivatives import inner
 
 OPS = sorted(TABLE)
 DRAWN = [n for n in OPS if TABLE[n].random]
@@ -335,8 +336,8 @@ def test_vjp_is_the_transpose_of_jvp(name):
                         assert (p.shape, p.dtype) == (y.shape, y.dtype), (
                             "a tangent has its output's shape and dtype"
                         )
-                    left, size = testing._inner(ct, pushed)
-                    right, _ = testing._inner(pulled, t)
+                    left, size = inner(ct, pushed)
+                    right, _ = inner(pulled, t)
                     assert abs(left - right) <= 1e-9 * max(size, 1.0), (
                         f"<ct, J t> = {left}, <J^T ct, t> = {right}"
                     )
