@@ -251,12 +251,13 @@ static int lanes_gradient(const cb_conv_shape *s, const conv_kernels *k, int64_t
  * planes of `filters` are too large to be held whole. */
 static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool filters, int64_t wanted, void *w,
                           const void *y, const void *x) {
-    enum { ROWS = 128, VECTORS = 4, HELD = 768 << 10 };
+    enum { ROWS = 128, VECTORS = 36, HELD = 768 << 10 };
     conv_plan p;
-    int64_t vectors = filters ? ceil_div(s->oc, k->vl) : CB_MIN(VECTORS, ceil_div(s->ic, k->vl));
+    int64_t vectors = ceil_div(filters ? s->oc : s->ic, k->vl), taps = size3(s->kernel);
+    if (!filters) vectors = ceil_div(vectors, ceil_div(vectors * taps, CB_MAX(taps, VECTORS)));
     int status = plan_init(&p, s, TURNED, filters ? s->ic : vectors * k->vl, k->item);
     if (status) return status;
-    int64_t taps = size3(s->kernel), out = size3(s->out), work = out * taps * s->ic * s->oc / p.bands;
+    int64_t out = size3(s->out), work = out * taps * s->ic * s->oc / p.bands;
     weight_run r = {.plan = &p,
                     .in = x,
                     .ct = y,
@@ -270,7 +271,8 @@ static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool fi
                     .vector_size = (filters ? out : p.channel_size + p.shared) * k->vl,
                     .held = (filters ? p.channels : k->vl) * p.channel_size + p.shared};
     r.vector_blocks = filters ? 1 : ceil_div(s->ic, vectors * k->vl);
-    r.block = filters ? r.rows : CB_MIN(r.rows, ROWS);
+    /* large blocks of filters turn the input less often */
+    r.block = filters ? r.rows : CB_MIN(r.rows, CB_MAX(ROWS, CB_MIN(2 * ROWS, r.rows * s->groups * r.vector_blocks / wanted)));
     r.blocks = ceil_div(r.rows, r.block);
     int64_t width = vectors * (filters ? 1 : taps) * k->vl, pieces = s->groups * r.blocks * r.vector_blocks,
             all = s->groups * r.vector_blocks * round_up(r.rows, k->mr) * width * k->item;

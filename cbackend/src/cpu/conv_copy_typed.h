@@ -66,6 +66,10 @@ static void NAME(prepare)(const conv_plan *p, int64_t channels, const plain *x, 
                         continue;
                     }
                     const plain *from = x + PACKED * c * plane + (iz * p->in[1] + iy) * p->in[2] + start[2];
+                    /* the row of a channel to come: rows are too short for the processor to foresee them */
+                    for (int64_t ahead = 2 * PACKED, k = 0; k < PACKED; k++)
+                        for (int64_t i = left * step; i < right * step; i += 64 / (int64_t)sizeof(plain))
+                            __builtin_prefetch(from + (ahead + k) * plane + i);
                     if (!padded) NAME(zero_run)(to, left);
                     LOAD_RUN(to + left, from + left * step, plane, right - left, step);
                     if (!padded) NAME(zero_run)(to + right, p->size[2] - right);

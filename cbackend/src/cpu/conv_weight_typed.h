@@ -218,13 +218,13 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
                     int64_t at = CB_MIN(i + k, rows - 1);
                     row[k] = left + (r->filters ? part->offsets[row0 + at] : at * left_row);
                 }
-                for (int64_t first = 0; first < vectors; first += NV) {
+                for (int64_t first = 0, nv; first < vectors; first += nv) {
                     const real *from[NV];
-                    int nv = (int)CB_MIN(NV, vectors - first);
+                    nv = vectors - first == 4 && NV == 3 ? 2 : CB_MIN(NV, vectors - first);
                     for (int v = 0; v < nv; v++)
                         from[v] = w.vectors + (first + v) / taps * r->vector_size +
                                   (r->filters ? 0 : (int64_t)part->offsets[(first + v) % taps] * VL);
-                    NAME(run_weights)(nv, rows - i > MR / 2, w.runs, runs, row, left_step, from,
+                    NAME(run_weights)((int)nv, rows - i > MR / 2, w.runs, runs, row, left_step, from,
                                       r->filters ? VL : p->hop[2] * PACKED * VL,
                                       sums + (i * vectors + first * MR) * VL);
                 }
