@@ -2,7 +2,7 @@
  * cpu/conv*.c.
  *
  * All three are described by one cb_conv_shape. Operands reach the backend contiguous, 16-bit floats as
- * float. */
+ * float, unless the processor has kernels of bfloat16. */
 #include "internal.h"
 
 static int out_size(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
@@ -84,13 +84,9 @@ static int fill_groups(const char *op, cb_conv_shape *s, int64_t channels, int64
 
 enum { FORWARD, INPUT_GRAD, WEIGHT_GRAD };
 
-/* x and y: the operands in the order of the public function; both are of one dtype. */
-static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
-                      const int64_t *shape) {
-    int device = cb_common_device(op, 2, (cb_tensor *[]){x, y});
-    if (device < 0) return NULL;
-    int dtype = cb_compute_dtype(x->dtype);
-    if ((device & 255) == CB_META) return cb_empty(x->dtype, device, ndim, shape);
+/* Computes in `dtype`. *status is CB_ERR_UNSUPPORTED, without a message, where bfloat16 has no kernels. */
+static cb_tensor *run_as(int dtype, int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, int device,
+                         int ndim, const int64_t *shape, int *result_status) {
     cb_tensor *out = cb_empty(dtype, device, ndim, shape);
     if (!out) return NULL;
     cb_tensor *a = NULL, *b = NULL, *wide = NULL;
@@ -114,7 +110,21 @@ static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, c
     }
     cb_tensor *result = status ? NULL : cb_cast(out, x->dtype);
     cb_release(out);
+    *result_status = status;
     return result;
+}
+
+/* x and y: the operands in the order of the public function; both are of one dtype. */
+static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
+                      const int64_t *shape) {
+    int device = cb_common_device(op, 2, (cb_tensor *[]){x, y}), status = CB_OK;
+    if (device < 0) return NULL;
+    if ((device & 255) == CB_META) return cb_empty(x->dtype, device, ndim, shape);
+    if (x->dtype == CB_BF16 && (device & 255) == CB_CPU) {
+        cb_tensor *out = run_as(CB_BF16, which, s, x, y, device, ndim, shape, &status);
+        if (status != CB_ERR_UNSUPPORTED) return out;
+    }
+    return run_as(cb_compute_dtype(x->dtype), which, s, x, y, device, ndim, shape, &status);
 }
 
 cb_tensor *cb_conv(cb_tensor *x, cb_tensor *w, int nd, const int64_t *stride, const int64_t *padding,

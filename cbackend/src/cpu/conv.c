@@ -1,34 +1,54 @@
-/* Convolutions on the CPU: float and double through padded planes (conv_plan.h) and register tiles
- * (gemm_kernel.h); everything else through the plain loops.
+/* Convolutions on the CPU: float, double and pairs of bfloat16 (conv_bf16.c) through padded planes
+ * (conv_plan.h) and register tiles (gemm_kernel.h); everything else through the plain loops.
  *
  * A piece is one band of results of one (image, group): its padded input stays in L2, a tile of 8 filters by
  * three vectors of positions stays in registers, and rows of the input are read in place, at any alignment.
  */
 #include "conv_plan.h"
 
+#define CONV_KERNELS(t)                                                                                  \
+    static const conv_kernels t##_kernels = {                                                            \
+        sizeof(real),     sizeof(real),    t##_vl,        t##_mr,         t##_pixel_vectors,             \
+        t##_pack_weights, t##_turn_weights, t##_correlate, t##_weight_pieces, t##_weight_sums,           \
+        t##_lane_pieces,  t##_lane_sums,   NULL}
+
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
 #include "conv_typed.h"
+#include "conv_lanes_typed.h"
 #include "conv_weight_typed.h"
 #include "conv_depthwise_typed.h"
+CONV_KERNELS(f32);
 #undef real
 #undef NAME
 #define real double
 #define NAME(x) CB_PASTE(f64, x)
 #include "conv_typed.h"
+#include "conv_lanes_typed.h"
 #include "conv_weight_typed.h"
 #include "conv_depthwise_typed.h"
+CONV_KERNELS(f64);
 #undef real
 #undef NAME
 
 enum { PIECE = 1 << 18 }; /* multiplications */
 
-/* w: the convolution's weights, whatever is computed */
-static int correlate(const cb_conv_shape *s, conv_plan *p, bool input_grad, const void *w, const void *in,
-                     void *out) {
-    bool narrow = s->dtype == CB_F32;
-    int64_t size = cb_dtypes[s->dtype].size,
-            work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
+/* NULL: by the plain loops, or for bfloat16 not at all. */
+static const conv_kernels *kernels_of(const cb_conv_shape *s) {
+    for (int d = 0; d < 3; d++)
+        if (s->kernel[d] > MAX_TAPS || s->stride[d] > MAX_STRIDE) return NULL;
+    switch (s->dtype) {
+        case CB_F32: return &f32_kernels;
+        case CB_F64: return &f64_kernels;
+        case CB_BF16: return CB_FN(conv_bf16_kernels)();
+        default: return NULL;
+    }
+}
+
+/* The convolution or its input gradient by a plan. w: the convolution's weights, whatever is computed. */
+static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p, bool input_grad,
+                     const void *w, const void *in, void *out) {
+    int64_t work = size3(s->out) * size3(s->kernel) * s->ic * s->oc / p->bands, packed_bytes = 0;
     conv_run r = {.plan = p,
                   .in = in,
                   .out = out,
@@ -37,10 +57,10 @@ static int correlate(const cb_conv_shape *s, conv_plan *p, bool input_grad, cons
                   .block = p->rows,
                   .blocks = 1};
     int64_t copies = CB_MAX(1, s->n * p->bands); /* of an input that the packed weights serve */
-    r.width = narrow ? f32_pixel_vectors(p, copies) * f32_vl : f64_pixel_vectors(p, copies) * f64_vl;
-    if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * size > (512 << 10)) {
-        r.together =
-            CB_MAX(1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * size)));
+    r.width = k->pixel_vectors(p, copies) * k->vl;
+    if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * k->item > (512 << 10)) {
+        r.together = CB_MAX(
+            1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * k->item)));
         /* every piece copies its units: no more blocks than sharing the work takes */
         int64_t sets = (r.units + r.together - 1) / r.together, blocks = (16 + sets - 1) / sets,
                 least = CB_MAX(64, (p->rows + blocks - 1) / blocks);
@@ -52,28 +72,53 @@ static int correlate(const cb_conv_shape *s, conv_plan *p, bool input_grad, cons
     for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
     if (r.width || input_grad) {
         int64_t rows = r.width ? round_up(p->rows, r.width) : p->rows;
-        packed_bytes = CB_MAX(1, s->groups * rows * p->channels * size3(s->kernel) * size);
+        packed_bytes = CB_MAX(1, s->groups * rows * p->channels * size3(s->kernel) * k->item);
         packed = cb_alloc(CB_CPU, packed_bytes);
         if (!packed) return CB_ERR_MEMORY;
     }
     if (r.width) {
-        (narrow ? f32_pack_weights : f64_pack_weights)(p, input_grad ? s : NULL, r.width, w, packed);
+        k->pack_weights(p, input_grad ? s : NULL, r.width, w, packed);
     } else if (input_grad) {
         char *next = packed;
         for (int q = 0; q < p->parts; q++) {
             p->part[q].weights = next;
-            (narrow ? f32_turn_weights : f64_turn_weights)(s, &p->part[q], w, next);
-            next += s->groups * s->oc * s->ic * p->part[q].taps * size;
+            k->turn_weights(s, &p->part[q], w, next);
+            next += s->groups * s->oc * s->ic * p->part[q].taps * k->item;
         }
     }
     cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
-                narrow ? f32_correlate : f64_correlate, &r);
+                k->correlate, &r);
     if (packed) cb_free(CB_CPU, packed, packed_bytes);
     return r.status;
 }
 
-static bool planned(const cb_conv_shape *s) {
-    return (s->dtype == CB_F32 || s->dtype == CB_F64) && plan_possible(s);
+static int planned(const cb_conv_shape *s, bool input_grad, const void *w, const void *in, void *out) {
+    const conv_kernels *k = kernels_of(s);
+    conv_plan p;
+    cb_conv_shape pairs = *s;
+    void *paired = NULL;
+    int64_t nbytes = 0;
+    if (!k) return CB_ERR_UNSUPPORTED;
+    if (k->pair_weights) {
+        int64_t *halved = input_grad ? &pairs.oc : &pairs.ic;
+        if (*halved % 2) return CB_ERR_UNSUPPORTED;
+        *halved /= 2;
+        nbytes = s->groups * pairs.oc * pairs.ic * size3(s->kernel) * k->item;
+    }
+    int status = plan_init(&p, &pairs, input_grad ? INPUT_GRAD : PLAIN, input_grad ? pairs.oc : pairs.ic,
+                           k->item);
+    if (status) return status;
+    if (k->pair_weights) {
+        if ((paired = cb_alloc(CB_CPU, nbytes)))
+            k->pair_weights(s, input_grad, w, paired);
+        else
+            status = CB_ERR_MEMORY;
+        w = paired;
+    }
+    if (!status) status = correlate(&pairs, k, &p, input_grad, w, in, out);
+    if (paired) cb_free(CB_CPU, paired, nbytes);
+    cb_free(CB_CPU, p.memory, p.nbytes);
+    return status;
 }
 
 /* Kernels of one tap without stride or padding are matrix products: y[image][group] = w[group] @
@@ -139,13 +184,8 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
     if (is_product(s)) return as_product(s, y, x, w, false);
     depthwise_run r;
     if (s->oc <= 2 && depthwise_init(&r, s, s->in, s->out, s->padding + 1)) return depthwise(&r, s, x, w, y);
-    conv_plan p;
-    int status = planned(s) ? plan_init(&p, s, false, cb_dtypes[s->dtype].size) : CB_ERR_UNSUPPORTED;
-    if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_plain)(s, y, x, w);
-    if (status) return status;
-    status = correlate(s, &p, false, w, x, y);
-    cb_free(CB_CPU, p.memory, p.nbytes);
-    return status;
+    int status = planned(s, false, w, x, y);
+    return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_plain)(s, y, x, w) : status;
 }
 
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w) {
@@ -157,14 +197,123 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
         r.turn = true;
         return depthwise(&r, s, y, w, x);
     }
+    int status = planned(s, true, w, y, x);
+    return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_input_grad_plain)(s, x, y, w)
+                                                                : status;
+}
+
+/* ---- weight gradients ---- */
+
+enum { WANTED = 16, SUMS = 8 << 20 }; /* pieces; bytes of partial sums */
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Fills in how units are cut into chunks, of which `wanted` would do. */
+static void cut_units(int64_t units, int64_t wanted, int64_t sum_bytes, int64_t *chunk, int64_t *chunks) {
+    *chunks = CB_MAX(1, CB_MIN(CB_MIN(units, wanted), SUMS / CB_MAX(1, sum_bytes)));
+    *chunk = CB_MAX(1, ceil_div(units, *chunks));
+    *chunks = CB_MAX(1, ceil_div(units, *chunk));
+}
+
+/* Vectors along positions. */
+static int lanes_gradient(const cb_conv_shape *s, const conv_kernels *k, int64_t wanted, void *w,
+                          const void *y, const void *x) {
     conv_plan p;
-    int64_t size = cb_dtypes[s->dtype].size;
-    int status = planned(s) ? plan_init(&p, s, true, size) : CB_ERR_UNSUPPORTED;
-    if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_input_grad_plain)(s, x, y, w);
+    int status = plan_init(&p, s, PLAIN, s->ic, k->item);
     if (status) return status;
-    status = correlate(s, &p, true, w, y, x);
+    int64_t taps = size3(s->kernel), work = size3(s->out) * taps * s->ic * s->oc / p.bands;
+    lanes_run r = {
+        .plan = &p, .in = x, .ct = y, .out = w, .units = s->n * p.bands, .block = s->oc, .blocks = 1};
+    r.row_size = s->ic * taps * k->vl;
+    r.group_size = s->oc * r.row_size;
+    int64_t nbytes = s->groups * r.group_size * k->item;
+    cut_units(r.units, ceil_div(wanted, s->groups), nbytes, &r.chunk, &r.chunks);
+    nbytes *= r.chunks;
+    if (r.chunks * s->groups < wanted) { /* few images: share the filters instead */
+        r.block = CB_MIN(s->oc, round_up(s->oc * r.chunks * s->groups / wanted + 1, 8));
+        r.blocks = ceil_div(s->oc, r.block);
+    }
+    r.sums = cb_alloc(CB_CPU, nbytes);
+    if (r.sums) {
+        cb_parallel(r.chunks * s->groups * r.blocks, CB_MAX(1, PIECE / CB_MAX(1, work * r.chunk / r.blocks)),
+                    k->lane_pieces, &r);
+        cb_parallel(s->groups * s->oc, CB_MAX(1, 2048 / (s->ic * taps * r.chunks)), k->lane_sums, &r);
+        cb_free(CB_CPU, r.sums, nbytes);
+        status = r.status;
+    } else {
+        status = CB_ERR_MEMORY;
+    }
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
+}
+
+/* Register tiles. `filters`: vectors of filters, else of channels. CB_ERR_UNSUPPORTED without a message where
+ * planes of `filters` are too large to be held whole. */
+static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool filters, int64_t wanted, void *w,
+                          const void *y, const void *x) {
+    enum { ROWS = 128, VECTORS = 36, HELD = 768 << 10 };
+    conv_plan p;
+    int64_t vectors = ceil_div(filters ? s->oc : s->ic, k->vl), taps = size3(s->kernel);
+    if (!filters) vectors = ceil_div(vectors, ceil_div(vectors * taps, CB_MAX(taps, VECTORS)));
+    int status = plan_init(&p, s, TURNED, filters ? s->ic : vectors * k->vl, k->item);
+    if (status) return status;
+    int64_t out = size3(s->out), work = out * taps * s->ic * s->oc / p.bands;
+    weight_run r = {.plan = &p,
+                    .in = x,
+                    .ct = y,
+                    .out = w,
+                    .filters = filters,
+                    .copied = k->pair_weights && s->out[2] % 2,
+                    .units = s->n * p.bands,
+                    .rows = filters ? s->ic * taps : s->oc,
+                    .blocks = 1,
+                    .vectors = vectors,
+                    .vector_size = (filters ? out : p.channel_size + p.shared) * k->vl,
+                    .held = (filters ? p.channels : k->vl) * p.channel_size + p.shared};
+    r.vector_blocks = filters ? 1 : ceil_div(s->ic, vectors * k->vl);
+    /* large blocks of filters turn the input less often */
+    r.block = filters ? r.rows : CB_MIN(r.rows, CB_MAX(ROWS, CB_MIN(2 * ROWS, r.rows * s->groups * r.vector_blocks / wanted)));
+    r.blocks = ceil_div(r.rows, r.block);
+    int64_t width = vectors * (filters ? 1 : taps) * k->vl, pieces = s->groups * r.blocks * r.vector_blocks,
+            all = s->groups * r.vector_blocks * round_up(r.rows, k->mr) * width * k->item;
+    cut_units(r.units, ceil_div(wanted, pieces), all, &r.chunk, &r.chunks);
+    if (pieces * r.chunks < wanted && !filters) { /* few images: share the filters instead */
+        r.block = CB_MIN(r.block, round_up(r.rows * r.vector_blocks * s->groups * r.chunks / wanted + 1, 8));
+        r.blocks = ceil_div(r.rows, r.block);
+        pieces = s->groups * r.blocks * r.vector_blocks;
+    }
+    r.piece_size = round_up(r.block, k->mr) * width;
+    int64_t unit = vectors * r.vector_size * k->item + (filters ? r.held : r.block * out / p.bands) * k->size;
+    r.together = CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), HELD / CB_MAX(1, unit)));
+    if (filters && p.bands > 1) {
+        status = CB_ERR_UNSUPPORTED;
+    } else {
+        int64_t nbytes = r.chunks > 1 ? r.chunks * pieces * r.piece_size * k->item : 0;
+        if (nbytes) r.sums = cb_alloc(CB_CPU, nbytes);
+        if (nbytes && !r.sums) r.status = CB_ERR_MEMORY;
+        if (!r.status)
+            cb_parallel(pieces * r.chunks, CB_MAX(1, PIECE * pieces / CB_MAX(1, work * r.chunk * s->groups)),
+                        k->weight_pieces, &r);
+        if (nbytes && !r.status)
+            cb_parallel(pieces * ceil_div(r.block, k->mr),
+                        CB_MAX(1, 16384 / CB_MAX(1, k->mr * width * r.chunks)), k->weight_sums, &r);
+        if (r.sums) cb_free(CB_CPU, r.sums, nbytes);
+        status = r.status;
+    }
+    cb_free(CB_CPU, p.memory, p.nbytes);
+    return status;
+}
+
+/* Do vectors of filters cost less than vectors of positions, whose lanes must be added up? In hundredths of a
+ * cycle for one group, estimated. */
+static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t wanted) {
+    int64_t products = s->ic * size3(s->kernel), out = size3(s->out), width = round_up(s->oc, k->vl),
+            images = CB_MAX(1, s->n / CB_MAX(1, CB_MIN(s->n, wanted / s->groups)));
+    int64_t row = s->out[2] % k->vl ? s->out[2] + (s->kernel[2] - 1) * s->dilation[2] : s->out[2],
+            positions = round_up(s->out[0] * s->out[1] * row, k->vl);
+    int64_t by_lanes = images * s->oc * products * positions * 50 / k->vl + s->oc * products * 600,
+            by_filters = images * out * width * (round_up(products, 4) * 55 / k->vl + 40);
+    return by_filters < by_lanes;
 }
 
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
@@ -177,50 +326,19 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
                     s->dtype == CB_F32 ? f32_depthwise_weight : f64_depthwise_weight, &one);
         return one.status;
     }
-    conv_plan p;
-    bool narrow = s->dtype == CB_F32;
-    int64_t size = cb_dtypes[s->dtype].size, vl = narrow ? f32_vl : f64_vl;
-    int status = planned(s) ? plan_init(&p, s, false, size) : CB_ERR_UNSUPPORTED;
-    if (status == CB_ERR_UNSUPPORTED) return CB_FN(conv_weight_grad_plain)(s, w, y, x);
-    if (status) return status;
-    int64_t taps = size3(s->kernel), work = size3(s->out) * taps * s->ic * s->oc; /* per image and group */
-    weight_run r = {
-        .plan = &p, .in = x, .ct = y, .out = w, .units = s->n * p.bands, .block = s->oc, .blocks = 1};
-    r.width = round_up(s->ic, vl);
-    r.lanes = s->ic * 4 < r.width * 3;
-    r.row_size = r.lanes ? s->ic * taps * vl : taps * r.width;
-    r.group_size = (r.lanes ? s->oc : round_up(s->oc, narrow ? f32_mr : f64_mr)) * r.row_size;
-    /* about 16 pieces: chunks of units as far as 8 MB of sums go, blocks of filters for the rest */
-    int64_t wanted = CB_MIN(16, CB_MAX(1, s->n * s->groups * work / PIECE)),
-            weight_bytes = s->groups * r.group_size * size;
-    int64_t affordable = CB_MIN(r.units, CB_MAX(1, (8 << 20) / weight_bytes)) * s->groups;
-    if (!r.lanes && s->oc >= 128 && wanted > affordable) {
-        r.block = round_up(s->oc / CB_MIN(s->oc / 64, (wanted + affordable - 1) / affordable), 8);
-        r.blocks = (s->oc + r.block - 1) / r.block;
+    const conv_kernels *k = kernels_of(s);
+    int status = CB_ERR_UNSUPPORTED;
+    if (k) {
+        int64_t work = s->n * s->groups * size3(s->out) * size3(s->kernel) * s->ic * s->oc,
+                wanted = CB_MIN(WANTED, CB_MAX(1, work / PIECE));
+        bool few = s->ic * 4 < round_up(s->ic, k->vl) * 3;
+        if (!few)
+            status = tiles_gradient(s, k, false, wanted, w, y, x);
+        else if (k->lane_pieces && filters_pay(s, k, wanted))
+            status = tiles_gradient(s, k, true, wanted, w, y, x);
+        if (status == CB_ERR_UNSUPPORTED && k->lane_pieces)
+            status = lanes_gradient(s, k, wanted, w, y, x);
     }
-    r.chunks = CB_MAX(1, CB_MIN(r.units, (wanted + s->groups * r.blocks - 1) / (s->groups * r.blocks)));
-    r.chunk = CB_MAX(1, (r.units + r.chunks - 1) / r.chunks);
-    r.chunks = CB_MAX(1, (r.units + r.chunk - 1) / r.chunk);
-    if (r.blocks == 1 && r.chunks * s->groups < wanted) { /* few images: share the filters instead */
-        r.block = CB_MIN(s->oc, round_up(s->oc * r.chunks * s->groups / wanted + 1, 8));
-        r.blocks = (s->oc + r.block - 1) / r.block;
-    }
-    int64_t unit = (p.channel_size * r.width + r.block * p.flat_pitch * s->out[0]) * size;
-    r.together = r.lanes ? 1 : CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), (768 << 10) / unit));
-    int64_t nbytes = r.chunks * s->groups * r.group_size * size;
-    r.sums = cb_alloc(CB_CPU, nbytes);
-    if (r.sums) {
-        int64_t pieces = r.chunks * s->groups * r.blocks,
-                units_work = CB_MAX(1, work / p.bands * r.chunk / r.blocks);
-        cb_parallel(pieces, CB_MAX(1, PIECE / units_work), narrow ? f32_weight_pieces : f64_weight_pieces,
-                    &r);
-        cb_parallel(s->groups * s->oc, CB_MAX(1, 16384 / (s->ic * taps * r.chunks * (r.lanes ? 8 : 1))),
-                    narrow ? f32_weight_sums : f64_weight_sums, &r);
-        cb_free(CB_CPU, r.sums, nbytes);
-        status = r.status;
-    } else {
-        status = CB_ERR_MEMORY;
-    }
-    cb_free(CB_CPU, p.memory, p.nbytes);
-    return status;
+    return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_weight_grad_plain)(s, w, y, x)
+                                                                : status;
 }

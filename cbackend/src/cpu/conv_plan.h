@@ -24,6 +24,7 @@ typedef struct conv_plan {
     int64_t groups, channels, rows; /* per group: channels read, rows of the result */
     int64_t in[3], out[3];
     int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
+    int64_t hop[3];                 /* distance in a plane of neighbouring results: 1, but for TURNED */
     int64_t channel_size, flat;     /* elements of a channel's planes; of the longest flat row of results */
     int64_t flat_pitch;             /* flat, rounded up to a cache line */
     int64_t shared; /* zeros after a row that are those before the next: as many must follow the last */
@@ -70,20 +71,51 @@ typedef struct depthwise_run {
     int status;
 } depthwise_run;
 
-/* A weight gradient. `lanes`: sums are vectors over positions, for few channels; else over channels (padded
- * to `width`), the input being turned so that a position's channels are neighbours. Images and bands are
- * summed in chunks. */
+/* A weight gradient whose vectors lie along positions (conv_lanes_typed.h), for few channels. Images and bands
+ * are summed in chunks: [chunks][groups][group_size], row_size of it a filter. */
+typedef struct lanes_run {
+    const conv_plan *plan;
+    const void *in, *ct;
+    void *out, *sums;
+    int64_t row_size, group_size;
+    int64_t units, chunk, chunks; /* bands of images; units a chunk */
+    int64_t block, blocks;        /* filters a piece */
+    int status;
+} lanes_run;
+
+/* A weight gradient by register tiles (conv_weight_typed.h): rows of sums belong to filters and vectors to
+ * channels and taps; or with `filters`, for few channels and small planes, rows to channels and taps and vectors
+ * to filters. Sums: [chunks][pieces][piece_size]. */
 typedef struct weight_run {
     const conv_plan *plan;
     const void *in, *ct;
-    void *out, *sums; /* sums: [chunks][groups][group_size], row_size of it a filter */
-    bool lanes;
-    int64_t width, row_size, group_size;
-    int64_t units, chunk, chunks; /* bands of images; units a chunk */
-    int64_t block, blocks; /* filters a piece */
-    int64_t together; /* units held at a time: sums are then visited once for all of them */
+    void *out, *sums;
+    bool filters, copied;           /* copied: cotangents, to make their rows even */
+    int64_t units, chunk, chunks;   /* as above */
+    int64_t rows, block, blocks;    /* of sums; a piece */
+    int64_t vectors, vector_blocks; /* turned vectors a piece */
+    int64_t vector_size, held;      /* items of a turned vector; numbers of the planes it is made from */
+    int64_t together;               /* units held at a time: sums are then visited once for all of them */
+    int64_t piece_size;
     int status;
 } weight_run;
+
+/* What the kernels of one type can do. */
+typedef struct conv_kernels {
+    int64_t item, size, vl, mr; /* bytes of an item and of a number of a tensor; vectors, tiles */
+    int (*pixel_vectors)(const conv_plan *, int64_t units);
+    void (*pack_weights)(conv_plan *, const cb_conv_shape *, int64_t width, const void *from, void *to);
+    void (*turn_weights)(const cb_conv_shape *, const conv_part *, const void *from, void *to);
+    void (*correlate)(void *, int64_t, int64_t), (*weight_pieces)(void *, int64_t, int64_t),
+        (*weight_sums)(void *, int64_t, int64_t);
+    /* NULL where items are pairs */
+    void (*lane_pieces)(void *, int64_t, int64_t), (*lane_sums)(void *, int64_t, int64_t);
+    /* NULL where they are numbers: [groups][filters][channels][taps] as pairs of filters or of channels */
+    void (*pair_weights)(const cb_conv_shape *, bool filters, const void *from, void *to);
+} conv_kernels;
+
+/* NULL where the processor has no instructions for them */
+const conv_kernels *CB_FN(conv_bf16_kernels)(void);
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 static inline int64_t size3(const int64_t v[3]) { return v[0] * v[1] * v[2]; }
@@ -146,26 +178,37 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
     }
 }
 
-static inline bool plan_possible(const cb_conv_shape *s) {
-    for (int d = 0; d < 3; d++)
-        if (s->kernel[d] > MAX_TAPS || s->stride[d] > MAX_STRIDE) return false;
-    return true;
+/* Weight gradients whose planes are turned (conv_weight_typed.h) step over positions, so they need no phases. */
+static inline void turned_axis(const cb_conv_shape *s, int d, conv_axis *a) {
+    a->phases = a->sources = 1;
+    a->first[0] = 0;
+    a->count[0] = s->out[d];
+    a->start[0] = -s->padding[d];
+    for (int64_t k = 0; k < s->kernel[d]; k++) {
+        a->phase[k] = a->source[k] = 0;
+        a->shift[k] = k * s->dilation[d];
+    }
+    a->most = (s->kernel[d] - 1) * s->dilation[d];
 }
 
-/* Makes the plan; free p->memory after use. CB_ERR_UNSUPPORTED: sizes beyond 32-bit offsets, without an error
- * message. */
-static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_grad, int64_t itemsize) {
+/* Makes the plan; free p->memory after use. copied: channels in one padded copy. CB_ERR_UNSUPPORTED: sizes
+ * beyond 32-bit offsets, without an error message. */
+enum { PLAIN, INPUT_GRAD, TURNED };
+static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, int64_t copied,
+                            int64_t itemsize) {
     conv_axis axis[3];
+    bool input_grad = purpose == INPUT_GRAD;
     int64_t most[3], taps = size3(s->kernel);
     p->groups = s->groups;
     p->channels = input_grad ? s->oc : s->ic;
     p->rows = input_grad ? s->ic : s->oc;
     p->sources = p->parts = 1;
     for (int d = 0; d < 3; d++) {
-        (input_grad ? input_grad_axis : forward_axis)(s, d, &axis[d]);
+        (input_grad ? input_grad_axis : purpose == TURNED ? turned_axis : forward_axis)(s, d, &axis[d]);
         p->in[d] = input_grad ? s->out[d] : s->in[d];
         p->out[d] = input_grad ? s->in[d] : s->out[d];
-        p->step[d] = input_grad ? 1 : s->stride[d];
+        p->step[d] = purpose == PLAIN ? s->stride[d] : 1;
+        p->hop[d] = purpose == TURNED ? s->stride[d] : 1;
         p->sources *= axis[d].sources;
         p->parts *= axis[d].phases;
         most[d] = 0;
@@ -174,16 +217,18 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
     /* bands: a copy that stays in L2, and enough pieces to share */
     p->band_dim = most[0] > 1 ? 0 : 1;
     int b = p->band_dim;
-    int64_t line = p->channels * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
-    for (int d = b + 1; d < 3; d++) line *= most[d] + axis[d].most;
+    int64_t line = copied * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
+    for (int d = b + 1; d < 3; d++) line *= (most[d] - 1) * p->hop[d] + 1 + axis[d].most;
     int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
     for (int d = b + 1; d < 3; d++) work *= most[d];
-    p->band = CB_MAX(1, CB_MIN(budget / CB_MAX(line, 1) - axis[b].most, most_work / CB_MAX(work, 1)));
+    p->band = CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b],
+                               most_work / CB_MAX(work, 1)));
     p->band = CB_MAX(p->band,
                      CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
-    for (int d = 0; d < 3; d++) p->size[d] = (d == b ? p->band : most[d]) + axis[d].most;
+    for (int d = 0; d < 3; d++)
+        p->size[d] = ((d == b ? p->band : most[d]) - 1) * p->hop[d] + 1 + axis[d].most;
     /* zeros right of a row can be those left of the next one */
     int64_t shared = INT64_MAX;
     for (int u = 0; u < axis[2].sources; u++) {
@@ -191,7 +236,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, bool input_gra
         int64_t end = start < p->in[2] ? floor_div(p->in[2] - 1 - start, p->step[2]) + 1 : 0;
         shared = CB_MIN(shared, CB_MAX(0, CB_MIN(CB_MIN(left, p->size[2]), p->size[2] - CB_MAX(end, 0))));
     }
-    p->shared = CB_MIN(shared, p->size[2] - most[2]);
+    p->shared = CB_MIN(shared, p->size[2] - most[2]) * (p->hop[2] == 1);
     p->size[2] -= p->shared;
     int64_t plane = size3(p->size);
     p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];

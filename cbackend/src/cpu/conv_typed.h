@@ -1,68 +1,12 @@
-/* Convolutions of one real type: include with `real` and NAME(x) defined, after conv_plan.h. See conv.c for
- * the plan. */
+/* Convolutions of one type: include with `real` and NAME(x) defined, after conv_plan.h. See conv.c for the
+ * plan. */
 #include "gemm_kernel.h"
 
-/* n numbers, in pieces of fixed size that may overlap: rows are short, and a call of memcpy each would cost
- * more */
-CB_INLINE void NAME(copy_run)(real *to, const real *from, int64_t n) {
-    enum { VL = NAME(vl), HALF = VL / 2, QUARTER = VL >= 4 ? VL / 4 : 1 };
-#define MOVE(size, at) memcpy(to + (at), from + (at), (size) * sizeof(real))
-    if (n >= VL) {
-        for (int64_t i = 0; i + VL < n; i += VL) MOVE(VL, i);
-        MOVE(VL, n - VL);
-    } else if (n >= HALF) {
-        MOVE(HALF, 0);
-        MOVE(HALF, n - HALF);
-    } else if (n >= QUARTER) {
-        MOVE(QUARTER, 0);
-        MOVE(QUARTER, n - QUARTER);
-    } else {
-        for (int64_t i = 0; i < n; i++) to[i] = from[i];
-    }
-#undef MOVE
-}
-
-CB_INLINE void NAME(zero_run)(real *to, int64_t n) {
-    for (int64_t i = 0; i < n; i++) to[i] = 0;
-}
-
-/* The padded (and phase-split) copy of one image's channels, for the results from `band` on. The padding
- * stays as it is from one image to the next, so `padded` says that it is there already. */
-static void NAME(prepare)(const conv_plan *p, const real *x, int64_t band, bool padded, real *to) {
-    int64_t plane = p->in[0] * p->in[1] * p->in[2];
-    for (int64_t c = 0; c < p->channels; c++)
-        for (int u = 0; u < p->sources; u++) {
-            int64_t start[3], step = p->step[2];
-            for (int d = 0; d < 3; d++)
-                start[d] = p->start[u][d] + (d == p->band_dim ? band * p->step[d] : 0);
-            /* columns [left, right) of a row lie inside the input */
-            int64_t left = start[2] >= 0 ? 0 : CB_MIN(p->size[2], (-start[2] + step - 1) / step);
-            int64_t right =
-                start[2] >= p->in[2] ? 0 : CB_MIN(p->size[2], (p->in[2] - 1 - start[2]) / step + 1);
-            right = CB_MAX(left, right);
-            for (int64_t z = 0; z < p->size[0]; z++)
-                for (int64_t y = 0; y < p->size[1]; y++, to += p->size[2]) {
-                    int64_t iz = start[0] + z * p->step[0], iy = start[1] + y * p->step[1];
-                    if (iz < 0 || iz >= p->in[0] || iy < 0 || iy >= p->in[1]) {
-                        if (!padded) NAME(zero_run)(to, p->size[2]);
-                        continue;
-                    }
-                    const real *from = x + c * plane + (iz * p->in[1] + iy) * p->in[2] + start[2];
-                    if (!padded) NAME(zero_run)(to, left);
-                    if (step == 1)
-                        NAME(copy_run)(to + left, from + left, right - left);
-                    else if (step == 2)
-                        for (int64_t i = left; i < right; i++) to[i] = from[2 * i];
-                    else
-                        for (int64_t i = left; i < right; i++) to[i] = from[i * step];
-                    if (!padded) NAME(zero_run)(to + right, p->size[2] - right);
-                }
-        }
-}
+#include "conv_copy_typed.h"
 
 /* One part, rows [row0, row0 + rows) of one unit, from its padded copy. rows <= MR. */
 static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, const real *weights, int64_t band,
-                                 const real *buffer, int64_t rows, real *flat, int64_t pitch, real *out) {
+                                 const real *buffer, int64_t rows, accum *flat, int64_t pitch, plain *out) {
     enum { VL = NAME(vl) };
     int64_t count[3], first[3], k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2];
     for (int d = 0; d < 3; d++) {
@@ -82,16 +26,12 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
             f += nv * VL;
         }
         for (int64_t row = 0; row < rows; row++) {
-            real *to = out + row * out_plane +
-                       ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
-            const real *from = flat + row * pitch;
+            plain *to = out + row * out_plane +
+                        ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            const accum *from = flat + row * pitch;
             int64_t to_row = part->step[1] * p->out[2];
-            for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2]) {
-                if (hop == 1)
-                    NAME(copy_run)(to, from, count[2]);
-                else
-                    for (int64_t i = 0; i < count[2]; i++) to[i * hop] = from[i];
-            }
+            for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2])
+                STORE_RUN(to, hop, from, count[2]);
         }
     }
 }
@@ -99,15 +39,15 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
 /* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] +
  * offsets[k]] * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
 CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                                const int32_t *offsets, const real *w, bool add, real *c) {
+                                const int32_t *offsets, const real *w, bool add, accum *c) {
     enum { VL = NAME(vl) };
-    NAME(vec) sum[NAME(mr)][NAME(nv)];
+    NAME(sums) sum[NAME(mr)][NAME(nv)];
     const real *from[NAME(mr)];
     for (int i = 0; i < mr; i++) {
         from[i] = x + pixels[CB_MIN(i, rows - 1)];
         for (int v = 0; v < nv; v++) {
-            sum[i][v] = (NAME(vec)){0};
-            if (add) sum[i][v] = *(const NAME(vecu) *)(c + (CB_MIN(i, rows - 1) * nv + v) * VL);
+            sum[i][v] = (NAME(sums)){0};
+            if (add) sum[i][v] = *(const NAME(sumsu) *)(c + (CB_MIN(i, rows - 1) * nv + v) * VL);
         }
     }
     for (int64_t t = 0; t < k; t++, w += nv * VL) {
@@ -116,18 +56,18 @@ CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const r
         for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(w + v * VL);
         for (int i = 0; i < mr; i++) {
             real left = from[i][at];
-            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
+            for (int v = 0; v < nv; v++) MULTIPLY_ADD(sum[i][v], left, right[v]);
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
         if (i < rows)
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + (i * nv + v) * VL) = sum[i][v];
+            for (int v = 0; v < nv; v++) *(NAME(sumsu) *)(c + (i * nv + v) * VL) = sum[i][v];
 }
 
 static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                             const int32_t *offsets, const real *w, bool add, real *c) {
+                             const int32_t *offsets, const real *w, bool add, accum *c) {
 #define PIXELS(nv)                                                              \
     if (rows > 4 && NAME(mr) > 4)                                               \
         NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, add, c); \
@@ -162,7 +102,7 @@ CB_INLINE bool NAME(unit_range)(const conv_plan *p, const conv_part *part, int64
  * and behind it room for one unit's again. */
 static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, const real *weights,
                                    int64_t first_unit, int64_t units, int64_t filter, int64_t columns,
-                                   const real *buffer, int64_t held, real *tile, int32_t *pixels) {
+                                   const real *buffer, int64_t held, accum *tile, int32_t *pixels) {
     enum { VL = NAME(vl), MR = NAME(mr), RUN = 192 };
     const conv_plan *p = r->plan;
     int64_t k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2], width = r->width;
@@ -182,24 +122,25 @@ static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, con
                 NAME(run_pixels)((int)(width / VL), CB_MIN(MR, total - i), CB_MIN(run, k - k0), buffer,
                                  pixels + i, part->offsets + k0, weights + k0 * width, k0 > 0,
                                  tile + i * width);
-        real *from = tile;
+        accum *from = tile;
         for (int64_t u = 0; u < units; u++) {
             if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
                 z >= count[0])
                 continue;
             int64_t n = count[1] * count[2];
-            real *to = (real *)r->out + ((first_unit + u) / p->bands * p->rows + filter) * out_plane +
-                       ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
-            if (count[2] == p->out[2] && part->step[1] == 1 && hop == 1) { /* the rows join */
-                NAME(turn)(columns, n, from, 1, width, to, out_plane);
+            plain *to = (plain *)r->out + ((first_unit + u) / p->bands * p->rows + filter) * out_plane +
+                        ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            bool join = count[2] == p->out[2] && part->step[1] == 1 && hop == 1; /* the rows */
+            if (join && PACKED == 1) {
+                TURN_SUMS(columns, n, from, 1, width, (accum *)to, out_plane);
             } else {
-                real *turned = tile + total * width;
-                NAME(turn)(columns, n, from, 1, width, turned, n);
+                accum *turned = tile + total * width;
+                int64_t lines = join ? 1 : count[1], line = n / lines;
+                TURN_SUMS(columns, n, from, 1, width, turned, n);
                 for (int64_t c = 0; c < columns; c++)
-                    for (int64_t y = 0; y < count[1]; y++)
-                        for (int64_t i = 0; i < count[2]; i++)
-                            to[c * out_plane + y * part->step[1] * p->out[2] + i * hop] =
-                                turned[c * n + y * count[2] + i];
+                    for (int64_t y = 0; y < lines; y++)
+                        STORE_RUN(to + c * out_plane + y * part->step[1] * p->out[2], hop,
+                                  turned + c * n + y * line, line);
             }
             from += n * width;
         }
@@ -278,7 +219,8 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
             held = round_up(planes + p->shared + NR, 64 / sizeof(real));
     int64_t scratch = r->width ? p->flat * ((r->together + 1) * r->width + r->together) : MR * pitch;
     int64_t nbytes = (r->together * held + scratch) * (int64_t)sizeof(real), step = r->width ? r->width : MR;
-    real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + r->together * held;
+    real *buffer = cb_alloc(CB_CPU, nbytes);
+    accum *flat = (accum *)(buffer + r->together * held);
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
@@ -290,7 +232,8 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
         int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together,
                 units = CB_MIN(r->together, r->units - first);
         for (int64_t u = 0; u < units; u++)
-            NAME(prepare)(p, (const real *)r->in + (first + u) / p->bands * p->channels * in_plane,
+            NAME(prepare)(p, p->channels,
+                          (const plain *)r->in + (first + u) / p->bands * PACKED * p->channels * in_plane,
                           (first + u) % p->bands * p->band, p->bands == 1 && u < padded, buffer + u * held);
         padded = CB_MAX(padded, units);
         for (int q = 0; q < p->parts; q++) {
@@ -310,7 +253,7 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
                             band = (first + u) % p->bands * p->band; /* image: of all groups */
                     NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band,
                                          buffer + u * held, rows, flat, pitch,
-                                         (real *)r->out + (image * p->rows + i) * out_plane);
+                                         (plain *)r->out + (image * p->rows + i) * out_plane);
                 }
             }
         }

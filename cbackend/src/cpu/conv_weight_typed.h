@@ -1,257 +1,257 @@
-/* Weight gradients of one real type: include with `real` and NAME(x) defined, after conv_typed.h. See
- * conv_weight.h.
+/* Weight gradients of one type by register tiles: include with `real` and NAME(x) defined, after
+ * conv_typed.h.
  *
- * dW[f][c][tap] = sum over positions p of ct[f][p] * x[c][p + offset(tap)], over whole padded rows: the
- * cotangent is zero between the rows' ends. */
+ * dW[f][c][tap] = sum over positions p of ct[f][p] * x[c][p + offset(tap)]. One operand is turned, so that 16
+ * channels (or filters) lie together at each position; the other is read where it lies, a number at a time. A
+ * tile of sums stays in registers over all rows of positions of several units, which are listed as runs. */
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-enum { NAME(lane_rows) = 4, NAME(lane_cols) = 6 };
-#else
-enum { NAME(lane_rows) = 2, NAME(lane_cols) = 4 };
-#endif
+typedef struct NAME(position_run) {
+    int64_t left, right, n; /* where it begins in either operand; items */
+} NAME(position_run);
 
-/* sums[i][j] (vectors) += ct[i] * x[j] over n positions: both are read along positions */
-CB_INLINE void NAME(lane_tile)(int rows, int cols, int64_t n, const real *ct, int64_t ct_row, const real *x,
-                               const int32_t *offsets, real *sums, int64_t sums_row) {
-    enum { VL = NAME(vl) };
-    NAME(vec) sum[NAME(lane_rows)][NAME(lane_cols)];
-    const real *from[NAME(lane_cols)];
-    for (int j = 0; j < cols; j++) from[j] = x + offsets[j];
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) sum[i][j] = *(const NAME(vecu) *)(sums + i * sums_row + j * VL);
-    for (int64_t p = 0; p < n; p += VL) {
-        NAME(vec) left[NAME(lane_rows)];
-        for (int i = 0; i < rows; i++) left[i] = *(const NAME(vecu) *)(ct + i * ct_row + p);
-        for (int j = 0; j < cols; j++) {
-            NAME(vec) right = *(const NAME(vecu) *)(from[j] + p);
-            for (int i = 0; i < rows; i++) sum[i][j] += left[i] * right;
-        }
+/* sums[v][i] += over all positions of a number of row i * a vector v */
+CB_INLINE void NAME(weight_tile)(int mr, int nv, const NAME(position_run) * run, int64_t runs,
+                                 const plain *const *rows, int64_t left_step, const real *const *vectors,
+                                 int64_t right_step, accum *sums) {
+    typedef real item __attribute__((aligned(sizeof(plain)), may_alias));
+    enum { VL = NAME(vl), MR = NAME(mr) };
+    NAME(sums) sum[NAME(mr)][NAME(nv)];
+    const plain *row[NAME(mr)];
+    const real *from[NAME(nv)];
+    for (int i = 0; i < mr; i++) row[i] = rows[i];
+    for (int v = 0; v < nv; v++) {
+        from[v] = vectors[v];
+        for (int i = 0; i < mr; i++) sum[i][v] = *(const NAME(sumsu) *)(sums + (v * MR + i) * VL);
     }
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) *(NAME(vecu) *)(sums + i * sums_row + j * VL) = sum[i][j];
-}
-
-static void NAME(lane_block)(int64_t rows, int64_t cols, int64_t n, const real *ct, int64_t ct_row,
-                             const real *x, const int32_t *offsets, real *sums) {
-    enum { VL = NAME(vl), R = NAME(lane_rows), C = NAME(lane_cols) };
-#define LANES(r, c) \
-    NAME(lane_tile)(r, c, n, ct + i * ct_row, ct_row, x, offsets + j, sums + (i * cols + j) * VL, cols * VL)
-    for (int64_t i = 0; i < rows;) {
-        bool many = rows - i >= R;
-        int64_t j = 0;
-        for (; j + C <= cols; j += C)
-            if (many)
-                LANES(R, C);
-            else
-                LANES(1, C);
-        for (; j + C / 2 <= cols; j += C / 2)
-            if (many)
-                LANES(R, C / 2);
-            else
-                LANES(1, C / 2);
-        for (; j < cols; j++)
-            if (many)
-                LANES(R, 1);
-            else
-                LANES(1, 1);
-        i += many ? R : 1;
-    }
-#undef LANES
-}
-
-/* One band of the cotangent of `rows` filters as flat rows with the planes' pitch, zero between the rows'
- * ends and up to `room`. Returns the length of a flat row. */
-static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t first[3],
-                             const int64_t count[3], int64_t rows, int64_t zs, int64_t room, real *to) {
-    int64_t length = (count[1] - 1) * p->size[2] + count[2];
-    for (int64_t f = 0; f < rows; f++, from += size3(p->out))
-        for (int64_t z = 0; z < count[0]; z++) {
-            real *row = to + (f * zs + z) * room;
-            const real *line = from + ((z + first[0]) * p->out[1] + first[1]) * p->out[2];
-            for (int64_t y = 0; y < count[1]; y++, line += p->out[2]) {
-                NAME(copy_run)(row + y * p->size[2], line, count[2]);
-                int64_t end = y + 1 < count[1] ? (y + 1) * p->size[2] : room;
-                NAME(zero_run)(row + y * p->size[2] + count[2], end - y * p->size[2] - count[2]);
+    for (; runs > 0; runs--, run++) {
+        int64_t at = run->left, to = run->right;
+        for (int64_t n = run->n; n > 0; n--, at += left_step, to += right_step) {
+            NAME(vec) right[NAME(nv)];
+            for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from[v] + to);
+            for (int i = 0; i < mr; i++) {
+                real left = *(const item *)(row[i] + at);
+                for (int v = 0; v < nv; v++) MULTIPLY_ADD(sum[i][v], left, right[v]);
             }
         }
-    return length;
+    }
+    for (int v = 0; v < nv; v++)
+        for (int i = 0; i < mr; i++) *(NAME(sumsu) *)(sums + (v * MR + i) * VL) = sum[i][v];
 }
 
-/* sums[i][v] += over k positions of ct[i] (broadcast) * a vector of channels. The nv vectors belong to any
- * taps and channels: vector v is read at x + x_at[v] and added up at sums + sums_at[v]. */
-CB_INLINE void NAME(turned_tile)(int mr, int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row,
-                                 const real *x, const int64_t *x_at, int64_t x_row, real *sums,
-                                 const int64_t *sums_at, int64_t sums_row) {
-    NAME(vec) sum[NAME(mr)][NAME(nv)];
-    const real *row[NAME(mr)], *from[NAME(nv)];
-    for (int v = 0; v < nv; v++) from[v] = x + x_at[v];
-    for (int i = 0; i < mr; i++) {
-        int64_t clamped = CB_MIN(i, rows - 1);
-        row[i] = ct + clamped * ct_row;
-        for (int v = 0; v < nv; v++)
-            sum[i][v] = *(const NAME(vecu) *)(sums + sums_at[v] + clamped * sums_row);
-    }
-    for (int64_t p = 0, at = 0; p < k; p++, at += x_row) {
-        NAME(vec) right[NAME(nv)];
-        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from[v] + at);
-        for (int i = 0; i < mr; i++) {
-            real left = row[i][p];
-            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
-        }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < mr; i++)
-        if (i < rows)
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(sums + sums_at[v] + i * sums_row) = sum[i][v];
-}
-
-static void NAME(run_turned)(int nv, int64_t rows, int64_t k, const real *ct, int64_t ct_row, const real *x,
-                             const int64_t *x_at, int64_t x_row, real *sums, const int64_t *sums_at,
-                             int64_t sums_row) {
-#define TURNED(mr, nv) NAME(turned_tile)(mr, nv, rows, k, ct, ct_row, x, x_at, x_row, sums, sums_at, sums_row)
-    bool many = rows > 4 && NAME(mr) > 4;
+static void NAME(run_weights)(int nv, bool many, const NAME(position_run) * run, int64_t runs,
+                              const plain *const *rows, int64_t left_step, const real *const *vectors,
+                              int64_t right_step, accum *sums) {
+#define WEIGHTS(nv)                                                                                    \
+    if (many)                                                                                          \
+        NAME(weight_tile)(NAME(mr), nv, run, runs, rows, left_step, vectors, right_step, sums);        \
+    else                                                                                               \
+        NAME(weight_tile)(NAME(mr) / 2, nv, run, runs, rows, left_step, vectors, right_step, sums)
     if (nv == NAME(nv)) {
-        if (many)
-            TURNED(NAME(mr), NAME(nv));
-        else
-            TURNED(4, NAME(nv));
+        WEIGHTS(NAME(nv));
     } else if (nv == 1) {
-        if (many)
-            TURNED(NAME(mr), 1);
-        else
-            TURNED(4, 1);
+        WEIGHTS(1);
     } else {
-        if (many)
-            TURNED(NAME(mr), 2);
-        else
-            TURNED(4, 2);
+        WEIGHTS(2);
     }
-#undef TURNED
+#undef WEIGHTS
 }
 
-/* Sums over one or more units whose turned inputs and flat cotangents lie side by side. The input lies
- * [vector of channels][position][channel], so that taps of one vector read the same run of memory; sums lie
- * [MR filters][vector of channels][tap][filter][channel], so that a tile's are neighbours. */
-static void NAME(channel_block)(const weight_run *r, int64_t units, const int64_t *length,
-                                const int64_t *depth, int64_t rows, const real *ct, int64_t ct_row,
-                                int64_t ct_unit, const real *x, int64_t x_unit, real *sums) {
-    enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
+/* What a thread works with: planes, turned vectors, and where cotangents are copied, those. */
+typedef struct NAME(weight_scratch) {
+    plain *planes, *ct;
+    real *vectors;
+    NAME(position_run) * runs;
+    int64_t ready; /* planes whose padding is there */
+} NAME(weight_scratch);
+
+/* The rows of positions of one unit, the u-th of those held, as runs from *runs on; where rows join in both
+ * operands, they are one. */
+static void NAME(list_runs)(const weight_run *r, const int64_t count[3], const int64_t first[3], int64_t u,
+                            int64_t left, NAME(position_run) * runs, int64_t *n) {
     const conv_plan *p = r->plan;
-    const conv_part *part = p->part;
-    int64_t taps = part->taps, vectors = taps * r->width / VL, plane = (p->channel_size + p->shared) * VL;
-    for (int64_t f = 0; f < rows; f += MR)
-        for (int64_t first = 0; first < vectors; first += NV) {
-            int64_t x_at[NV], sums_at[NV];
-            int nv = (int)CB_MIN(NV, vectors - first);
-            for (int v = 0; v < nv; v++) {
-                x_at[v] = (first + v) / taps * plane + (int64_t)part->offsets[(first + v) % taps] * VL;
-                sums_at[v] = (f * vectors / MR + first + v) * MR * VL;
-            }
-            for (int line = 0; line < NV * MR; line++) /* the next tile's sums */
-                __builtin_prefetch(sums + sums_at[0] + (NV * MR + line) * VL, 1);
-            for (int64_t u = 0; u < units; u++)
-                for (int64_t z = 0; z < depth[u]; z++)
-                    NAME(run_turned)(nv, CB_MIN(MR, rows - f), length[u],
-                                     ct + u * ct_unit + f * ct_row + z * p->flat_pitch, ct_row,
-                                     x + u * x_unit + z * p->size[1] * p->size[2] * VL, x_at, VL, sums,
-                                     sums_at, VL);
+    bool join = p->hop[1] == 1 && p->hop[2] == 1 && p->size[2] == count[2] && !r->copied;
+    int64_t lines = join ? 1 : count[1], length = count[2] * count[1] / lines;
+    for (int64_t z = 0; z < count[0]; z++)
+        for (int64_t y = 0; y < lines; y++) {
+            int64_t in_planes = (z * p->hop[0] * p->size[1] + y * p->hop[1]) * p->size[2],
+                    in_results = ((first[0] + z) * p->out[1] + first[1] + y) * p->out[2];
+            runs[(*n)++] = (NAME(position_run)){
+                .left = left + (r->filters ? in_planes : in_results),
+                .right = u * r->vectors * r->vector_size + (r->filters ? in_results : in_planes) * NAME(vl),
+                .n = (length + PACKED - 1) / PACKED};
         }
 }
 
-/* items: (chunk of units, group, block of filters); a unit is one band of one image */
-static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
+/* The cotangents of `rows` filters from `ct` on, behind each other, each run of an odd number made even. */
+static int64_t NAME(copy_cotangents)(const conv_plan *p, const plain *ct, int64_t rows, int64_t runs,
+                                     NAME(weight_scratch) * w) {
+    int64_t n = p->out[2], length = n + 1, pitch = runs * length;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < runs; k++) {
+            plain *to = w->ct + i * pitch + k * length;
+            memcpy(to, ct + i * size3(p->out) + w->runs[k].left, (size_t)n * sizeof(plain));
+            to[n] = 0;
+        }
+    for (int64_t k = 0; k < runs; k++) w->runs[k].left = k * length;
+    return pitch;
+}
+
+/* Turned inputs (or cotangents) of units [unit, unit + units), from channel (filter) `c` on, n of them, and
+ * the runs of positions. Returns the number of runs. */
+static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit, int64_t units, int64_t c,
+                                int64_t n, NAME(weight_scratch) * w) {
     enum { VL = NAME(vl) };
+    const conv_plan *p = r->plan;
+    int64_t in_plane = size3(p->in), out_plane = size3(p->out), runs = 0;
+    for (int64_t u = 0; u < units; u++) {
+        int64_t image = (unit + u) / p->bands * p->groups + group, band = (unit + u) % p->bands * p->band,
+                count[3], first[3];
+        if (!NAME(unit_range)(p, p->part, band, count, first)) continue;
+        const plain *in = (const plain *)r->in + image * p->channels * in_plane,
+                    *ct = (const plain *)r->ct + image * p->rows * out_plane;
+        if (r->filters) {
+            PREPARE_PLANES(p, p->channels, in, 0, u < w->ready, w->planes + u * r->held);
+            w->ready = CB_MAX(w->ready, u + 1);
+        }
+        for (int64_t v = 0; v * VL < n; v++) {
+            int64_t lanes = CB_MIN(VL, n - v * VL);
+            real *to = w->vectors + (u * r->vectors + v) * r->vector_size;
+            if (r->filters) {
+                TURN_PLANES(out_plane, lanes, 1, ct + v * VL * out_plane, to);
+                continue;
+            }
+            PREPARE_PLANES(p, lanes, in + (c + v * VL) * in_plane, band, lanes <= w->ready, w->planes);
+            if (p->bands == 1) w->ready = CB_MAX(w->ready, lanes);
+            TURN_PLANES(p->channel_size, lanes, p->hop[2], w->planes, to);
+            NAME(zero_run)(to + p->channel_size * VL, p->shared * VL);
+        }
+        int64_t left = r->filters ? u * r->held : (unit + u) / p->bands * p->groups * p->rows * out_plane;
+        NAME(list_runs)(r, count, first, u, left, w->runs, &runs);
+    }
+    return runs;
+}
+
+/* Sums of one tile of rows, done: into the weights' gradient. */
+static void NAME(store_weights)(const weight_run *r, int64_t group, int64_t row, int64_t rows, int64_t first,
+                                int64_t n, const accum *sums) {
+    enum { VL = NAME(vl), MR = NAME(mr), TAPS = 64 };
+    const conv_plan *p = r->plan;
+    int64_t taps = p->part->taps, line = p->channels * taps;
+    plain *out = (plain *)r->out + group * p->rows * line;
+    for (int64_t v = 0; v * VL < n; v++) {
+        int64_t lanes = CB_MIN(VL, n - v * VL), c = first + v * VL;
+        if (r->filters) { /* [filter][row] */
+            TURN_SUMS(lanes, rows, sums + v * MR * VL, 1, VL, (accum *)(out + c * line + row), line);
+            continue;
+        }
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t t = 0; t < taps; t += TAPS) { /* [channel][tap] */
+                const accum *from = sums + ((v * taps + t) * MR + i) * VL;
+                plain *to = out + (row + i) * line + c * taps + t;
+                int64_t count = CB_MIN(TAPS, taps - t);
+                if (PACKED == 1) {
+                    TURN_SUMS(lanes, count, from, 1, MR * VL, (accum *)to, taps);
+                    continue;
+                }
+                accum turned[VL * TAPS];
+                TURN_SUMS(lanes, count, from, 1, MR * VL, turned, count);
+                for (int64_t lane = 0; lane < lanes; lane++)
+                    STORE_RUN(to + lane * taps, 1, turned + lane * count, count);
+            }
+    }
+}
+
+/* Which part of the sums a piece makes: rows [row, row + rows), channels or filters [c, c + n). */
+CB_INLINE int64_t NAME(weight_piece)(const weight_run *r, int64_t piece, int64_t *row, int64_t *rows,
+                                     int64_t *c, int64_t *n) {
+    int64_t most = r->filters ? r->plan->rows : r->plan->channels;
+    *c = piece % r->vector_blocks * r->vectors * NAME(vl);
+    *n = CB_MIN(r->vectors * NAME(vl), most - *c);
+    *row = piece / r->vector_blocks % r->blocks * r->block;
+    *rows = CB_MIN(r->block, r->rows - *row);
+    return piece / r->vector_blocks / r->blocks; /* the group */
+}
+
+/* items: (chunk of units, group, block of rows, block of vectors). A single chunk's sums are stored at once. */
+static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
+    enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
     weight_run *r = context;
     const conv_plan *p = r->plan;
     const conv_part *part = p->part;
-    int64_t in_plane = size3(p->in), out_plane = size3(p->out), channels = p->channels,
-            zs = p->band_dim == 0 ? p->band : part->count[0];
-    int64_t planes = channels * p->channel_size, held = round_up(planes + p->shared + VL, VL),
-            ct_row = zs * p->flat_pitch;
-    int64_t turned = r->lanes ? 0 : (p->channel_size + p->shared) * r->width, ct_unit = r->block * ct_row;
-    int64_t nbytes = (held + r->together * (turned + ct_unit)) * (int64_t)sizeof(real);
-    real *buffer = cb_alloc(CB_CPU, nbytes), *x = buffer + held, *ct = x + r->together * turned;
+    int64_t most = part->count[0] * part->count[1] * r->together, /* runs */
+        plane_bytes = round_up((r->filters ? r->together * r->held : r->held) * (int64_t)sizeof(plain), 64),
+            vector_bytes = r->together * r->vectors * r->vector_size * (int64_t)sizeof(real),
+            sum_bytes = r->chunks == 1 ? r->piece_size * (int64_t)sizeof(accum) : 0,
+            run_bytes = most * (int64_t)sizeof(NAME(position_run)),
+            ct_bytes = r->copied ? r->block * most * (p->out[2] + 1) * (int64_t)sizeof(plain) : 0,
+            nbytes = vector_bytes + sum_bytes + plane_bytes + run_bytes + ct_bytes;
+    char *buffer = cb_alloc(CB_CPU, nbytes);
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer + planes, 0,
-           (size_t)(held - planes) * sizeof(real)); /* read past the last row, times zero */
-    int64_t plane = (p->channel_size + p->shared) * VL;
-    for (int64_t u = 0; u < r->together && !r->lanes; u++)
-        for (int64_t v = 0; v < r->width / VL; v++)
-            NAME(zero_run)(x + u * turned + v * plane + p->channel_size * VL, p->shared * VL);
-    bool padded = false;
+    accum *own = (accum *)(buffer + vector_bytes);
+    NAME(weight_scratch) w = {.vectors = (real *)buffer, .planes = (plain *)(buffer + vector_bytes + sum_bytes)};
+    w.runs = (NAME(position_run) *)((char *)w.planes + plane_bytes);
+    w.ct = (plain *)((char *)w.runs + run_bytes);
+    memset(w.planes, 0, (size_t)plane_bytes); /* zeros behind the last plane too */
+    int64_t pieces = p->groups * r->blocks * r->vector_blocks, taps = r->filters ? 1 : part->taps;
     for (int64_t item = begin; item < end; item++) {
-        int64_t block = item % r->blocks, group = item / r->blocks % p->groups,
-                chunk = item / r->blocks / p->groups;
-        int64_t f0 = block * r->block, rows = CB_MIN(r->block, p->rows - f0);
-        real *sums = (real *)r->sums + (chunk * p->groups + group) * r->group_size + f0 * r->row_size;
-        memset(sums, 0, (size_t)((r->lanes ? rows : round_up(rows, NAME(mr))) * r->row_size) * sizeof(real));
-        int64_t length[MAX_TOGETHER], depth[MAX_TOGETHER], waiting = 0,
-                                                           stop = CB_MIN((chunk + 1) * r->chunk, r->units);
-        for (int64_t unit = chunk * r->chunk; unit < stop; unit++) {
-            int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3],
-                    first[3] = {0};
-            for (int d = 0; d < 3; d++) count[d] = part->count[d];
-            count[p->band_dim] = CB_MIN(p->band, count[p->band_dim] - band);
-            first[p->band_dim] = band;
-            if (count[p->band_dim] > 0) {
-                NAME(prepare)(p, (const real *)r->in + image * channels * in_plane, band, padded, buffer);
-                padded = p->bands == 1;
-                length[waiting] =
-                    NAME(flatten)(p, (const real *)r->ct + (image * p->rows + f0) * out_plane, first, count,
-                                  rows, zs, p->flat_pitch, ct + waiting * ct_unit);
-                depth[waiting] = count[0];
-                if (r->lanes) {
-                    for (int64_t z = 0; z < count[0]; z++)
-                        NAME(lane_block)(rows, part->taps * channels, length[0], ct + z * p->flat_pitch,
-                                         ct_row, buffer + z * p->size[1] * p->size[2], part->offsets, sums);
-                } else {
-                    for (int64_t c = 0; c < channels; c += VL)
-                        NAME(pack)(p->channel_size, CB_MIN(VL, channels - c), VL,
-                                   buffer + c * p->channel_size, 1, p->channel_size,
-                                   x + waiting * turned + c / VL * plane);
-                    waiting++;
+        int64_t row0, rows, c, n, piece = item % pieces, chunk = item / pieces,
+                                  group = NAME(weight_piece)(r, piece, &row0, &rows, &c, &n);
+        int64_t stop = CB_MIN((chunk + 1) * r->chunk, r->units), vectors = (n + VL - 1) / VL * taps;
+        accum *sums = sum_bytes ? own : (accum *)r->sums + item * r->piece_size;
+        memset(sums, 0, (size_t)(round_up(rows, MR) * vectors * VL) * sizeof(accum));
+        for (int64_t unit = chunk * r->chunk; unit < stop; unit += r->together) {
+            int64_t runs =
+                NAME(turn_units)(r, group, unit, CB_MIN(r->together, stop - unit), c, n, &w);
+            const plain *left = w.planes;
+            int64_t left_row = size3(p->out), left_step = r->filters ? p->hop[2] : PACKED;
+            if (!r->filters) left = (const plain *)r->ct + (group * p->rows + row0) * left_row;
+            if (r->copied) {
+                left_row = NAME(copy_cotangents)(p, left, rows, runs, &w);
+                left = w.ct;
+            }
+            for (int64_t i = 0; i < rows; i += MR) {
+                const plain *row[MR];
+                for (int64_t k = 0; k < MR; k++) {
+                    int64_t at = CB_MIN(i + k, rows - 1);
+                    row[k] = left + (r->filters ? part->offsets[row0 + at] : at * left_row);
+                }
+                for (int64_t first = 0, nv; first < vectors; first += nv) {
+                    const real *from[NV];
+                    nv = vectors - first == 4 && NV == 3 ? 2 : CB_MIN(NV, vectors - first);
+                    for (int v = 0; v < nv; v++)
+                        from[v] = w.vectors + (first + v) / taps * r->vector_size +
+                                  (r->filters ? 0 : (int64_t)part->offsets[(first + v) % taps] * VL);
+                    NAME(run_weights)((int)nv, rows - i > MR / 2, w.runs, runs, row, left_step, from,
+                                      r->filters ? VL : p->hop[2] * PACKED * VL,
+                                      sums + (i * vectors + first * MR) * VL);
                 }
             }
-            if (waiting == r->together || (waiting && unit + 1 == stop)) {
-                NAME(channel_block)(r, waiting, length, depth, rows, ct, ct_row, ct_unit, x, turned, sums);
-                waiting = 0;
-            }
         }
+        for (int64_t i = 0; i < rows && r->chunks == 1; i += MR)
+            NAME(store_weights)(r, group, row0 + i, CB_MIN(MR, rows - i), c, n, sums + i * vectors * VL);
     }
     cb_free(CB_CPU, buffer, nbytes);
 }
 
-/* items: filters of all groups. Adds up the chunks in order, then lanes, and brings taps innermost. */
+/* items: (group, block of rows, block of vectors, tile of rows). Adds up the chunks in order. */
 static void NAME(weight_sums)(void *context, int64_t begin, int64_t end) {
     enum { VL = NAME(vl), MR = NAME(mr) };
     const weight_run *r = context;
     const conv_plan *p = r->plan;
-    int64_t taps = p->part->taps, channels = p->channels, chunk_size = p->groups * r->group_size,
-            vectors = r->row_size / VL;
+    int64_t tiles = (r->block + MR - 1) / MR, pieces = p->groups * r->blocks * r->vector_blocks;
     for (int64_t item = begin; item < end; item++) {
-        int64_t group = item / p->rows, f = item % p->rows;
-        real *out = (real *)r->out + item * channels * taps;
-        const real *from = (const real *)r->sums + group * r->group_size;
-        from += r->lanes ? f * r->row_size : f / MR * MR * r->row_size + f % MR * VL;
-        NAME(vec) waiting[4];
-        for (int64_t v = 0; v < vectors; v++, from += r->lanes ? VL : MR * VL) {
-            NAME(vec) total = *(const NAME(vecu) *)from;
-            for (int64_t k = 1; k < r->chunks; k++) total += *(const NAME(vecu) *)(from + k * chunk_size);
-            if (r->lanes) { /* [channel][tap][lane] */
-                waiting[v % 4] = total;
-                if (v % 4 == 3)
-                    NAME(sum4)(waiting, out + v - 3);
-                else if (v + 1 == vectors)
-                    for (int64_t i = v / 4 * 4; i <= v; i++) out[i] = NAME(vec_sum)(waiting[i % 4]);
-            } else {
-                int64_t c0 = v / taps * VL;
-                for (int64_t c = 0; c < CB_MIN(VL, channels - c0); c++)
-                    out[(c0 + c) * taps + v % taps] = total[c];
-            }
+        int64_t row0, rows, c, n, piece = item / tiles, i = item % tiles * MR,
+                                  group = NAME(weight_piece)(r, piece, &row0, &rows, &c, &n);
+        if (i >= rows) continue;
+        int64_t size = MR * VL * ((n + VL - 1) / VL) * (r->filters ? 1 : p->part->taps);
+        accum *sums = (accum *)r->sums + piece * r->piece_size + i / MR * size;
+        for (int64_t chunk = 1; chunk < r->chunks; chunk++) {
+            const accum *more = sums + chunk * pieces * r->piece_size;
+            for (int64_t j = 0; j < size; j++) sums[j] += more[j];
         }
+        NAME(store_weights)(r, group, row0 + i, CB_MIN(MR, rows - i), c, n, sums);
     }
 }

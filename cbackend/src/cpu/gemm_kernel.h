@@ -2,7 +2,13 @@
  * defined.
  *
  * A tile of MR x NV vectors of the result stays in registers; each step multiplies one column of a (broadcast
- * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. */
+ * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. An includer
+ * whose items are not the numbers summed (pairs of bfloat16) defines `accum`, the type of sums, and
+ * MULTIPLY_ADD. */
+#ifndef accum
+#define accum real
+#define MULTIPLY_ADD(sum, left, right) ((sum) += (left) * (right))
+#endif
 #if defined(__AVX512F__)
 enum { NAME(bytes) = 64, NAME(mr) = 8, NAME(nv) = 3 };
 #elif defined(__AVX__)
@@ -16,23 +22,25 @@ enum { NAME(vl) = NAME(bytes) / sizeof(real), NAME(nr) = NAME(nv) * NAME(vl) };
 typedef real NAME(vec) __attribute__((vector_size(NAME(bytes))));
 /* the same, at any address */
 typedef real NAME(vecu) __attribute__((vector_size(NAME(bytes)), aligned(sizeof(real)), may_alias));
+typedef accum NAME(sums) __attribute__((vector_size(NAME(bytes))));
+typedef accum NAME(sumsu) __attribute__((vector_size(NAME(bytes)), aligned(sizeof(accum)), may_alias));
 
 /* c[i][0..nv) = init[i] + sum over k of a[i][k] * b[k]. Rows from `rows` on are computed twice over and not
  * stored. Row k of b begins at b + offsets[k], or at b + k * b_row without offsets. init: NULL for zeros;
  * init_row 0 repeats one row (a bias). Nothing is taken to be aligned. */
 CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a, int64_t a_row,
                           int64_t a_col, const real *b, int64_t b_row, const int32_t *offsets,
-                          const real *init, int64_t init_row, real *c, int64_t c_row) {
-    NAME(vec) sum[NAME(mr)][NAME(nv)];
+                          const accum *init, int64_t init_row, accum *c, int64_t c_row) {
+    NAME(sums) sum[NAME(mr)][NAME(nv)];
     const real *row[NAME(mr)];
     for (int i = 0; i < mr; i++) {
         int64_t clamped = CB_MIN(i, rows - 1);
         row[i] = a + clamped * a_row;
         for (int v = 0; v < nv; v++) {
             if (init)
-                sum[i][v] = *(const NAME(vecu) *)(init + clamped * init_row + v * NAME(vl));
+                sum[i][v] = *(const NAME(sumsu) *)(init + clamped * init_row + v * NAME(vl));
             else
-                sum[i][v] = (NAME(vec)){0};
+                sum[i][v] = (NAME(sums)){0};
         }
     }
     int64_t at = 0;
@@ -42,7 +50,7 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
         for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from + v * NAME(vl));
         for (int i = 0; i < mr; i++) {
             real left = row[i][at];
-            for (int v = 0; v < nv; v++) sum[i][v] += left * right[v];
+            for (int v = 0; v < nv; v++) MULTIPLY_ADD(sum[i][v], left, right[v]);
         }
         at += a_col;
         b += b_row;
@@ -51,7 +59,7 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
     for (int i = 0; i < mr; i++)
         if (i < rows)
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) *(NAME(vecu) *)(c + i * c_row + v * NAME(vl)) = sum[i][v];
+            for (int v = 0; v < nv; v++) *(NAME(sumsu) *)(c + i * c_row + v * NAME(vl)) = sum[i][v];
 }
 
 /* the tile with constant sizes for every (mr, nv) */
@@ -74,7 +82,7 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
     }
 __attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t k, const real *a,
                                                    int64_t a_row, int64_t a_col, const real *b, int64_t b_row,
-                                                   const real *init, int64_t init_row, real *c,
+                                                   const accum *init, int64_t init_row, accum *c,
                                                    int64_t c_row) {
 #define CB_ONE_TILE(mr, nv) \
     NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
@@ -84,7 +92,7 @@ __attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t
 /* rows of b at offsets, a contiguous along k, nothing to begin with */
 __attribute__((unused)) static void NAME(offset_tile)(int nv, int64_t rows, int64_t k, const real *a,
                                                       int64_t a_row, const int32_t *offsets, const real *b,
-                                                      real *c, int64_t c_row) {
+                                                      accum *c, int64_t c_row) {
 #define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, 1, b, 0, offsets, NULL, 0, c, c_row)
     CB_ALL_TILES
 #undef CB_ONE_TILE
