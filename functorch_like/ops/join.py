@@ -16,6 +16,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import _scalar, sizes
 from .family import operand
+from .index import selected, sliced
 
 __all__ = [
     "cat",
@@ -229,13 +230,12 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
                 f"start {start} and length {length}",
             )
         )
-    return x[(slice(None),) * d + (slice(start, start + length),)]
+    return sliced(x, d, start, start + length)
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
     """The slice at a place of a dim, without it; a view."""
-    d = wrap_dim("select", dim, x.ndim)
-    return x[(slice(None),) * d + (index,)]
+    return selected(x, wrap_dim("select", dim, x.ndim), index)
 
 
 # ---- movers: linear ops with a C kernel ----

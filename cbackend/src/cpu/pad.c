@@ -110,6 +110,16 @@ typedef struct {
     double re, im;
 } item16;
 
+/* memcpy without a call for lengths of rows of images; the last piece overlaps the one before */
+static inline void copy_bytes(char *to, const char *from, int64_t n) {
+    if (n < 64 || n > 1024) {
+        memcpy(to, from, (size_t)n);
+        return;
+    }
+    for (int64_t i = 0; i + 64 <= n; i += 64) memcpy(to + i, from + i, 64);
+    memcpy(to + n - 64, from + n - 64, 64);
+}
+
 #define PAD(T, id)                                                                            \
     static void pad_row_##id(const pad_call *c, T *to, const T *from, T value) {              \
         int64_t inner = c->inner;                                                             \
@@ -120,7 +130,7 @@ typedef struct {
             if (r->from < 0)                                                                  \
                 for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                 \
             else if (r->step == 1)                                                            \
-                memcpy(t, f, (size_t)(r->length * inner) * sizeof(T));                        \
+                copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T)); \
             else if (inner > 1)                                                               \
                 for (int64_t i = 0; i < r->length; i++)                                       \
                     memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T)); \
