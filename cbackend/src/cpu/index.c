@@ -560,6 +560,21 @@ static void narrow(cb_stack_view *v, const cb_tensor *x, int dim, int64_t begin,
     cb_view_finish(v);
 }
 
+/* Places far apart in a target that no cache near a core holds are asked for a block ahead. */
+static void scatter_tile(const scatter_run *r, int64_t n, char *to, const int64_t *places, const char *from,
+                         const int64_t *sources) {
+    enum { BLOCK = 128, NEAR = 1 << 18 };
+    int64_t size = r->x->itemsize, step = r->x->numel * size > NEAR ? BLOCK : n;
+    for (int64_t i = 0; i < n; i += step) {
+        int64_t count = CB_MIN(step, n - i);
+        for (int64_t j = i + step; j < CB_MIN(i + 2 * step, n); j++) {
+            __builtin_prefetch(to + places[j] * size, 1);
+            if (sources) __builtin_prefetch(from + sources[j] * size);
+        }
+        r->items(count, to, places + i, sources ? from : from + i * size, sources ? sources + i : NULL);
+    }
+}
+
 static void scatter_piece(void *context, int64_t begin, int64_t end) {
     const scatter_run *r = context;
     cb_stack_view x, index, src, still;
@@ -586,9 +601,9 @@ static void scatter_piece(void *context, int64_t begin, int64_t end) {
         space_offsets(&space, 2, i, n, places);
         add_indices(n, indices, r->x->shape[r->dim], r->x->strides[r->dim], places);
         if (!dense_src) space_offsets(&space, 1, i, n, sources);
-        r->items(n, x.tensor.data, places,
-                 (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
-                 dense_src ? NULL : sources);
+        scatter_tile(r, n, x.tensor.data, places,
+                     (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
+                     dense_src ? NULL : sources);
     }
 }
 
