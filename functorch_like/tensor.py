@@ -461,6 +461,17 @@ def wrap(handles: Any) -> Any:
     return t
 
 
+def viewed(x: Tensor, op: Any, params: dict[str, Any], handle: Any) -> Tensor:
+    """A view of a plain tensor, outside of traces, that op(x, **params) would make."""
+    if not handle:
+        raise_error()
+    t = _new(Tensor)
+    t._v = handle
+    t._m = None
+    t._b = (x, op, params, None)
+    return t
+
+
 def ones_of(x: Tensor) -> Tensor:
     """Ones of x's shape, dtype and device: where a backward pass starts."""
     v = x._v

@@ -333,6 +333,18 @@ int tri(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
     mirror o(out, true), a(x);
     return CB_CALL(tri(o, a, diagonal, upper), o, o, a);
 }
+int pad(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value) {
+    mirror o(out, true), a(x);
+    return CB_CALL(pad(o, a, places, value), o, o, a);
+}
+int pad_grad(cb_tensor *out, const cb_tensor *ct, int64_t *const *places) {
+    mirror o(out, true), a(ct);
+    return CB_CALL(pad_grad(o, a, places), o, o, a);
+}
+int resample(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places, const cb_tensor *weights) {
+    mirror o(out, true), a(x), p(places), w(weights);
+    return CB_CALL(resample(o, a, dim, p, w), o, o, a, p, w);
+}
 
 /* ---- random ---- */
 int random_values(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b) {
@@ -444,6 +456,9 @@ extern "C" const cb_backend *cb_host_round_trip() {
         CB_SET(mask_nonzero)
         CB_SET(mask_select)
         CB_SET(tri)
+        CB_SET(pad)
+        CB_SET(pad_grad)
+        CB_SET(resample)
         t.random = random_values;
         CB_SET(random_int)
         CB_SET(random_perm)

@@ -140,6 +140,9 @@ cb_tensor *cb_view_as_complex(cb_tensor *x);
 /* Basic indexing. spec holds 4 numbers an item: {0, i, 0, 0} integer, {1, start, stop, step} slice with
  * INT64_MIN for a missing bound, {2, 0, 0, 0} new axis, {3, 0, 0, 0} ellipsis. */
 cb_tensor *cb_index_basic(cb_tensor *x, int n, const int64_t *spec);
+/* the same for one item and dimension: x[start:stop:step], x[index] */
+cb_tensor *cb_slice(cb_tensor *x, int64_t dim, int64_t start, int64_t stop, int64_t step);
+cb_tensor *cb_select(cb_tensor *x, int64_t dim, int64_t index);
 
 /* ---- copies and casts ---- */
 cb_tensor *cb_cast(cb_tensor *x, int dtype); /* x itself when nothing changes */
@@ -196,6 +199,9 @@ cb_tensor *cb_max_pool_values(cb_tensor *x, int nd, const int64_t *kernel, const
 /* adds each ct to its index of the plane; its transpose picks x's plane values at the indices */
 cb_tensor *cb_max_pool_grad(cb_tensor *ct, cb_tensor *indices, int nd, const int64_t *input_size);
 cb_tensor *cb_pool_gather(cb_tensor *x, cb_tensor *indices, int nd);
+/* Resizing along dim: item j of the result is the sum of weights[j, t] times x at places[j, t]; places int64,
+ * weights of x's dtype (float32 for 16-bit x). */
+cb_tensor *cb_resample(cb_tensor *x, int64_t dim, cb_tensor *places, cb_tensor *weights);
 /* x [N, C, *sizes] sampled linearly at places at [N, P, nd], in elements: [N, C, P]; nearest: the element at
  * places that are integers. The gradients of x and of at. */
 cb_tensor *cb_grid_linear(cb_tensor *x, cb_tensor *at, int nearest);
@@ -232,6 +238,9 @@ cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims);
 cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims);
 /* constant; pad holds n2 / 2 pairs (before, after) from the last dimension on, negative ones crop */
 cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value);
+/* filled from x instead: mode 0 reflects it, 1 repeats its edges, 2 continues on its other side */
+cb_tensor *cb_pad_edges(cb_tensor *x, int n2, const int64_t *pad, int mode);
+cb_tensor *cb_pad_edges_grad(cb_tensor *ct, int n2, const int64_t *pad, int mode);
 cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper); /* tril, or triu, of the last two dims */
 /* zeros(shape) with ct in place of the cb_index_basic view: the transpose of basic indexing */
 cb_tensor *cb_index_embed(cb_tensor *ct, int ndim, const int64_t *shape, int n, const int64_t *spec);

@@ -299,6 +299,15 @@ static int check_along(const char *op, const cb_tensor *x, int d, const cb_tenso
     return CB_OK;
 }
 
+/* An index that repeats along all dimensions but d, over the whole of x there, chooses slices: a new 1-d view
+ * of it, or NULL where it is none. */
+static cb_tensor *slices_of(const cb_tensor *x, int d, cb_tensor *index) {
+    if (index->ndim < 2 || index->numel == 0) return NULL;
+    for (int k = 0; k < index->ndim; k++)
+        if (k != d && ((index->strides[k] && index->shape[k] > 1) || index->shape[k] != x->shape[k])) return NULL;
+    return cb_view_new(index, 1, &index->shape[d], &index->strides[d], index->offset);
+}
+
 cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index) {
     if (!x || !index) return cb_fail_null(CB_ERR_NULL, "gather: no tensor");
     int d = cb_wrap_dim("gather", dim, x->ndim);
@@ -306,6 +315,16 @@ cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index) {
     cb_tensor *operands[2] = {x, index}, *out = NULL;
     int device = cb_common_device("gather", 2, operands);
     if (device < 0) return NULL;
+    cb_tensor *slices = slices_of(x, d, index);
+    if (slices) {
+        plan p;
+        if (!plan_select(&p, "gather", x, d, slices)) {
+            out = indexed(&p, "gather", x);
+            plan_release(&p);
+        }
+        cb_release(slices);
+        return out;
+    }
     cb_tensor *places = integer_index("gather", index);
     if (places) out = cb_empty(x->dtype, device, index->ndim, index->shape);
     if (out && !cb_is_meta(out) && out->numel) {
@@ -336,6 +355,17 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
     cb_tensor *operands[3] = {x, index, src};
     if (cb_common_device("scatter_", 3, operands) < 0) return cb_error_code();
     CB_TRY(cb_check_writable("scatter_", x));
+    cb_tensor *slices = mode <= ADD && cb_same_shape(index, src) ? slices_of(x, d, index) : NULL;
+    if (slices) {
+        plan p;
+        int status = check_along("scatter_", x, d, index, src);
+        if (!status && !(status = plan_select(&p, "scatter_", x, d, slices))) {
+            status = plan_put(&p, "scatter_", x, src, mode, clock);
+            plan_release(&p);
+        }
+        cb_release(slices);
+        return status;
+    }
     cb_tensor *places = integer_index("scatter_", index);
     if (!places) return cb_error_code();
     if (index->numel == 0) {

@@ -1,4 +1,4 @@
-/* Results made of pieces of their operands: cat, stack, repeat, roll, flip, pad, tril and triu, and the
+/* Results made of pieces of their operands: cat, stack, repeat, roll, flip, tril and triu, and the
  * transpose of basic indexing. Most are strided copies into views of one fresh result. */
 #include "index_views.h"
 #include "internal.h"
@@ -229,53 +229,7 @@ cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *di
     return finished(out, roll_blocks(to, from, 0, shift));
 }
 
-/* ---- pad, tril and triu, the transpose of basic indexing ---- */
-
-cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
-    if (!x) return cb_fail_null(CB_ERR_NULL, "pad: no tensor");
-    if (n2 % 2 || n2 / 2 > x->ndim)
-        return cb_fail_null(
-            CB_ERR_VALUE,
-            "pad: expected pairs (before, after) for at most %d dimensions, last first, got %d numbers.",
-            x->ndim, n2);
-    int64_t shape[CB_MAX_NDIM];
-    cb_stack_view from; /* what is left of x */
-    cb_part_view(&from, x, 0, x->ndim);
-    int64_t before[CB_MAX_NDIM] = {0};
-    bool grows = false;
-    memcpy(shape, x->shape, (size_t)x->ndim * sizeof *shape);
-    for (int k = 0; k < n2 / 2; k++) {
-        int d = x->ndim - 1 - k;
-        int64_t low = pad[2 * k], high = pad[2 * k + 1];
-        if (__builtin_add_overflow(shape[d], low, &shape[d]) ||
-            __builtin_add_overflow(shape[d], high, &shape[d]) || shape[d] < 0)
-            return cb_fail_null(CB_ERR_SHAPE,
-                                "pad: expected sizes of at least 0 in the result, got pad (%lld, %lld) for "
-                                "dim %d of size %lld.",
-                                (long long)low, (long long)high, d, (long long)x->shape[d]);
-        int64_t length = x->shape[d] + CB_MIN(low, 0) + CB_MIN(high, 0);
-        from.shape[d] = CB_MAX(length, 0);
-        if (low < 0 && length > 0) from.tensor.offset -= low * x->strides[d];
-        before[d] = CB_MAX(low, 0);
-        grows |= low > 0 || high > 0;
-    }
-    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, shape);
-    if (!out || cb_is_meta(out) || out->numel == 0) return out;
-    int status = CB_OK;
-    if (grows) status = cb_backend_of(out)->fill(out, value);
-    cb_view_finish(&from);
-    if (!status && from.tensor.numel) {
-        cb_stack_view to;
-        cb_part_view(&to, out, 0, out->ndim);
-        for (int d = 0; d < out->ndim; d++) {
-            to.shape[d] = from.shape[d];
-            to.tensor.offset += before[d] * to.strides[d];
-        }
-        cb_view_finish(&to);
-        status = cb_backend_of(out)->copy(&to.tensor, &from.tensor);
-    }
-    return finished(out, status);
-}
+/* ---- tril and triu, the transpose of basic indexing ---- */
 
 cb_tensor *cb_tri(cb_tensor *x, int64_t diagonal, int upper) {
     const char *op = upper ? "triu" : "tril";

@@ -434,3 +434,31 @@ too_many:
     return cb_fail_null(
         CB_ERR_SHAPE, "index: expected at most %d dimensions in the result. Remove a new axis.", CB_MAX_NDIM);
 }
+
+cb_tensor *cb_slice(cb_tensor *x, int64_t dim, int64_t start, int64_t stop, int64_t step) {
+    NEED(x, "index");
+    if (x->ndim == 0 || step == 0)
+        return cb_fail_null(x->ndim ? CB_ERR_VALUE : CB_ERR_INDEX,
+                            x->ndim ? "index: expected a slice step other than 0, got 0."
+                                    : "index: expected at most 0 indices for shape [], got 1. Remove an index.");
+    int d = cb_wrap_dim("index", dim, x->ndim);
+    if (d < 0) return NULL;
+    int64_t length = slice_length(x->shape[d], &start, stop, step);
+    cb_tensor *y = cb_alias(x);
+    if (!y) return NULL;
+    if (length > 0) y->offset += start * x->strides[d];
+    y->shape[d] = length;
+    if (length > 1) y->strides[d] *= step;
+    y->flags &= ~CB_FLAG_CONTIGUOUS;
+    return cb_handle_finish(y);
+}
+
+cb_tensor *cb_select(cb_tensor *x, int64_t dim, int64_t index) {
+    NEED(x, "index");
+    int d = cb_wrap_dim("index", dim, x->ndim);
+    if (d < 0) return NULL;
+    int64_t spec[CB_MAX_NDIM][4];
+    for (int k = 0; k < d; k++) memcpy(spec[k], (int64_t[]){1, INT64_MIN, INT64_MIN, 1}, sizeof spec[k]);
+    memcpy(spec[d], (int64_t[]){0, index, 0, 0}, sizeof spec[d]);
+    return cb_index_basic(x, d + 1, spec[0]);
+}

@@ -29,9 +29,9 @@ static double *reals(cb_tensor *x) {
     return r;
 }
 
-static void sampling(int dtype, int nd, int64_t points, int mode) {
+static void sampling(int dtype, int nd, int64_t n, int64_t channels, int64_t points, int mode) {
     static const int64_t sizes[3] = {5, 3, 4};
-    int64_t n = 2, channels = 6, plane = 1, shape[5] = {n, channels};
+    int64_t plane = 1, shape[5] = {n, channels};
     for (int d = 0; d < nd; d++) plane *= shape[2 + d] = sizes[d];
     cb_tensor *base = make(dtype, nd + 2, shape, 3), *x = restride(base, mode);
     cb_tensor *drawn = make(dtype, 3, (int64_t[]){n, points, nd}, 22);
@@ -105,8 +105,11 @@ int main(void) {
     for (int dtype = CB_F32; dtype <= CB_F64; dtype++)
         for (int nd = 1; nd <= 3; nd++)
             for (int mode = 0; mode < 3; mode++) {
-                sampling(dtype, nd, 1, mode);
-                sampling(dtype, nd, 300, mode);
+                sampling(dtype, nd, 2, 6, 1, mode);
+                sampling(dtype, nd, 2, 6, 300, mode);
+                sampling(dtype, nd, 4, 2, 140, mode);
+                sampling(dtype, nd, 4, 21, 140, mode); /* groups of as many channels as a vector holds */
+                sampling(dtype, nd, 1, 13, 30, mode);
             }
     nearest_and_infinite();
     edges();

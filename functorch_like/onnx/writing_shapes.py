@@ -145,13 +145,23 @@ def _repeat(w: Writer, e: Equation) -> str:
     return w.add("Tile", name, w.ints(reps))
 
 
-@rule("constant_pad")
+@rule("constant_pad", "edge_pad")
 def _pad(w: Writer, e: Equation) -> str:
     x, pad = e.inputs[0], e.params["pad"]
     before, after = [0] * len(x.shape), [0] * len(x.shape)
     for i in range(len(pad) // 2):
         before[-1 - i], after[-1 - i] = pad[2 * i], pad[2 * i + 1]
-    return w.add("Pad", w.value(x), w.ints(before + after), w.number(e.params["value"], x.code))
+    if "mode" not in e.params:
+        return w.add("Pad", w.value(x), w.ints(before + after), w.number(e.params["value"], x.code))
+    mode = {"reflect": "reflect", "replicate": "edge"}.get(e.params["mode"])
+    if mode:
+        return w.add("Pad", w.value(x), w.ints(before + after), mode=mode)
+    name = w.value(x)  # opset 18 has no mode for it
+    for d, n in enumerate(x.shape):
+        if before[d] or after[d]:
+            places = [i % n for i in range(-before[d], n + after[d])]
+            name = w.add("Gather", name, w.ints(places), axis=d)
+    return name
 
 
 @rule("tri")

@@ -36,6 +36,11 @@ def sizes(op: str, args: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape from `f(2, 3)`, `f((2, 3))`, `f([2, 3])` or `f(size)`."""
     if len(args) == 1 and not isinstance(args[0], int):
         args = tuple(args[0]) if isinstance(args[0], (tuple, list)) else args
+    for a in args:
+        if type(a) is not int:
+            break
+    else:
+        return args
     try:
         return tuple([a if type(a) is int else a.__index__() for a in args])
     except (AttributeError, TypeError):

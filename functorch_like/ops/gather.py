@@ -14,7 +14,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .family import align
 from .index import _inplace
-from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put
+from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put, _zeros
 from .views import _reshape
 
 __all__ = [
@@ -80,9 +80,7 @@ sampled(
 
 
 def _zeros_scatter(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
-    from .creation import zeros
-
-    return _scatter_add(zeros(spec.shape, dtype=ct.dtype, device=ct.device), index, ct, dim=dim)
+    return _scatter_add(_zeros(spec, ct), index, ct, dim=dim)
 
 
 def _scatter_impl(mode: int) -> Any:
@@ -276,13 +274,11 @@ sampled(
 
 
 def _zeros_index_add(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
-    from .creation import zeros
-
     if index.ndim != 1:  # the index dims stand in place of dim: merge them
         shape = ct._shape
         ct = _reshape(ct, shape=(*shape[:dim], index.numel(), *shape[dim + index.ndim :]))
         index = _reshape(index, shape=(index.numel(),))
-    return _index_add(zeros(spec.shape, dtype=ct.dtype, device=ct.device), index, ct, dim=dim)
+    return _index_add(_zeros(spec, ct), index, ct, dim=dim)
 
 
 def _index_add_impl(x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Any:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import lib, raise_error
+from cbackend import lib
 
 from .. import mutation
 from ..dtypes import bool_, int64, uint8
 from ..errors import DimError, DTypeError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
-from ..tensor import Tensor
+from ..tensor import Tensor, viewed
 from ..trace import active, clock, state
 from .family import operand
 from .index_entries import _ANY, _FAMILY, _FULL, _MISSING, _basic, _gather, _present, _put, _write
@@ -108,9 +108,16 @@ _LARGEST = (1 << 62) - 1
 
 def _bounds(s: slice) -> tuple[int, int, int]:
     """start, stop and step; numbers that no dimension reaches are brought into 64 bits."""
-    start = _MISSING if s.start is None else _clipped(s.start)
-    stop = _MISSING if s.stop is None else _clipped(s.stop)
-    return start, stop, 1 if s.step is None else _clipped(s.step)
+    start, stop, step = s.start, s.stop, s.step
+    if start is None:
+        start = _MISSING
+    elif type(start) is not int or not -_LARGEST <= start <= _LARGEST:
+        start = _clipped(start)
+    if stop is None:
+        stop = _MISSING
+    elif type(stop) is not int or not -_LARGEST <= stop <= _LARGEST:
+        stop = _clipped(stop)
+    return start, stop, 1 if step is None else _clipped(step)
 
 
 def _clipped(i: Any) -> int:
@@ -146,7 +153,23 @@ def _nonzero_columns(mask: Tensor) -> list[Tensor]:
     return [places.select(1, d) for d in range(mask.ndim)]
 
 
-_call_basic = lib.cb_index_basic
+def _basic_spec(items: tuple[Any, ...]) -> list[int] | None:
+    """The spec of an index without tensors, the most frequent one; None for others."""
+    spec: list[int] = []
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            spec += (0, item, 0, 0)
+        elif kind is slice:
+            spec.append(1)
+            spec += _bounds(item)
+        elif item is None:
+            spec += (2, 0, 0, 0)
+        elif item is Ellipsis:
+            spec += (3, 0, 0, 0)
+        else:
+            return None
+    return spec
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
@@ -161,31 +184,51 @@ def getitem(x: Tensor, index: Any) -> Tensor:
       tensor([2, 4])
     """
     kind = type(index)
-    if kind is int:
-        spec: Any = (0, index, 0, 0)
-    elif kind is slice:
-        start, stop, step = index.start, index.stop, index.step
-        if type(start) is type(stop) is int and step is None and 0 <= start <= stop <= _LARGEST:
-            spec = (1, start, stop, 1)
+    plain = x._m is None and (not active or state.trace is None)
+    try:
+        if kind is int:
+            spec: Any = (0, index, 0, 0)
+            if plain:
+                return viewed(x, _basic, {"spec": spec}, lib.cb_select(x._v, 0, index))
+        elif kind is slice:
+            start, stop, step = index.start, index.stop, index.step
+            if step is None and type(start) is type(stop) is int and 0 <= start <= stop <= _LARGEST:
+                step = 1
+            else:
+                start, stop, step = _bounds(index)
+            spec = (1, start, stop, step)
+            if plain and (h := lib.cb_slice(x._v, 0, start, stop, step)):
+                t = _new(Tensor)  # viewed(), without the call
+                t._v, t._m, t._b = h, None, (x, _basic, {"spec": spec}, None)
+                return t
         else:
-            spec = (1, *_bounds(index))
-    else:
-        spec, tensors, dims = _parse(x, index)
-        if tensors:
-            return _advanced(x, spec, tensors, dims)
-    if x._m is None and (not active or state.trace is None):
-        try:
-            h = _call_basic(x._v, len(spec) >> 2, spec)
-        except OverflowError:
-            raise DimError(message("index", "indices of at most 64 bits", index)) from None
-        if not h:
-            raise_error()
-        t = _new(Tensor)
-        t._v = h
-        t._m = None
-        t._b = (x, _basic, {"spec": spec}, None)
-        return t
+            spec = _basic_spec(index if kind is tuple else (index,))
+            if spec is None:
+                spec, tensors, dims = _parse(x, index)
+                if tensors:
+                    return _advanced(x, spec, tensors, dims)
+            if plain:
+                h = lib.cb_index_basic(x._v, len(spec) >> 2, spec)
+                return viewed(x, _basic, {"spec": spec}, h)
+    except OverflowError:
+        raise DimError(message("index", "indices of at most 64 bits", index)) from None
     return dispatch(_basic, (x,), {"spec": tuple(spec)})
+
+
+def sliced(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
+    """Places [start, stop) of a dim; a view."""
+    spec = (*_FULL * dim, 1, start, stop, 1)
+    if x._m is None and (not active or state.trace is None):
+        return viewed(x, _basic, {"spec": spec}, lib.cb_slice(x._v, dim, start, stop, 1))
+    return dispatch(_basic, (x,), {"spec": spec})
+
+
+def selected(x: Tensor, dim: int, index: int) -> Tensor:
+    """A place of a dim, without it; a view."""
+    spec = (*_FULL * dim, 0, index, 0, 0)
+    if x._m is None and (not active or state.trace is None):
+        return viewed(x, _basic, {"spec": spec}, lib.cb_select(x._v, dim, index))
+    return dispatch(_basic, (x,), {"spec": spec})
 
 
 def _advanced(x: Tensor, spec: Sequence[int], tensors: list[Tensor], dims: list[int]) -> Tensor:

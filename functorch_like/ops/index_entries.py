@@ -279,11 +279,16 @@ sampled(
 )
 
 
-def _zeros_put(ct: Tensor, spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
+def _zeros(spec: Spec, like: Tensor) -> Tensor:
+    """Zeros to be cloned and written to: one number expanded, so that they are written once."""
     from .creation import zeros
 
+    return zeros((), dtype=like.dtype, device=like.device).expand(spec.shape)
+
+
+def _zeros_put(ct: Tensor, spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
     return _put(
-        zeros(spec.shape, dtype=ct.dtype, device=ct.device),
+        _zeros(spec, ct),
         ct,
         *indices,
         dims=dims,

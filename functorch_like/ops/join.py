@@ -16,6 +16,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import _scalar, sizes
 from .family import operand
+from .index import selected, sliced
 
 __all__ = [
     "cat",
@@ -229,13 +230,12 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
                 f"start {start} and length {length}",
             )
         )
-    return x[(slice(None),) * d + (slice(start, start + length),)]
+    return sliced(x, d, start, start + length)
 
 
 def select(x: Tensor, dim: int, index: int) -> Tensor:
     """The slice at a place of a dim, without it; a view."""
-    d = wrap_dim("select", dim, x.ndim)
-    return x[(slice(None),) * d + (index,)]
+    return selected(x, wrap_dim("select", dim, x.ndim), index)
 
 
 # ---- movers: linear ops with a C kernel ----
@@ -343,6 +343,61 @@ sampled(
     kinds=_ANY,
 )
 
+_EDGE_MODES = ("reflect", "replicate", "circular")
+_pad_edges = Op(
+    "edge_pad",
+    lambda x, *, pad, mode: lib.cb_pad_edges(x._v, len(pad), pad, _EDGE_MODES.index(mode)),
+    vjp=lambda ct, _out, _x, **p: (_pad_edges_grad(ct, **p),),
+    jvp=lambda tangents, _out, _x, **p: _pad_edges(tangents[0], **p),
+    batch=lambda _size, _batched, x, **p: _pad_edges(x, **p),
+    family=_FAMILY,
+)
+_pad_edges_grad = Op(
+    "edge_pad_grad",
+    lambda ct, *, pad, mode: lib.cb_pad_edges_grad(ct._v, len(pad), pad, _EDGE_MODES.index(mode)),
+    vjp=lambda ct, _out, _x, **p: (_pad_edges(ct, **p),),
+    jvp=lambda tangents, _out, _x, **p: _pad_edges_grad(tangents[0], **p),
+    batch=lambda _size, _batched, x, **p: _pad_edges_grad(x, **p),
+    family=_FAMILY,
+)
+_EDGES: list[tuple[tuple[int, ...], tuple[int, ...], str]] = [
+    ((4,), (2, 3), "reflect"),
+    ((2, 3, 4), (1, 0, 2, 1), "reflect"),
+    ((2, 3), (4, 5, 0, 2), "replicate"),
+    ((3, 2, 2), (0, 0, 1, 1), "replicate"),
+    ((2, 4), (5, -1), "circular"),
+    ((3, 2), (-1, 0, 2, 4), "circular"),
+    ((0, 2), (1, 1), "reflect"),
+]
+
+
+def _edge_oracle(np: Any, x: Any, *, pad: tuple[int, ...], mode: str) -> Any:
+    modes: dict[str, Any] = dict(zip(_EDGE_MODES, ("reflect", "edge", "wrap"), strict=True))
+    for k in range(len(pad) // 2):
+        d, (before, after) = x.ndim - 1 - k, pad[2 * k : 2 * k + 2]
+        widths = [(0, 0)] * x.ndim
+        widths[d] = max(before, 0), max(after, 0)
+        n = x.shape[d]
+        x = np.pad(x, widths, mode=modes[mode])
+        x = x.take(range(max(-before, 0), x.shape[d] + min(after, 0)), d) if n else x
+    return x
+
+
+sampled(
+    _pad_edges,
+    lambda make: [call(make(*shape), pad=pad, mode=mode) for shape, pad, mode in _EDGES],
+    kinds=_ANY,
+    oracle=_edge_oracle,
+)
+sampled(
+    _pad_edges_grad,
+    lambda make: [
+        call(make(*_pad_edges(make(*shape), pad=pad, mode=mode)._shape), pad=pad, mode=mode)
+        for shape, pad, mode in _EDGES
+    ],
+    kinds="float complex",
+)
+
 
 def _unrepeat(ct: Tensor, shape: tuple[int, ...], reps: tuple[int, ...]) -> Tensor:
     """Sums the copies that repeat() made."""
@@ -427,34 +482,10 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None)
         raise ShapeError(message("pad", f"pairs for at most {x.ndim} dimensions", list(amounts)))
     if mode == "constant":
         return _pad(x, pad=amounts, value=0 if value is None else value)
-    from .creation import arange
-
-    for k in range(0, len(amounts), 2):
-        d = x.ndim - 1 - k // 2
-        before, after, n = amounts[k], amounts[k + 1], x._shape[d]
-        if before == after == 0:
-            continue
-        at = arange(-before, n + after, device=x.device)
-        if mode == "replicate":
-            at = at.clamp(0, n - 1)
-        elif mode == "circular":
-            at = at % n
-        elif mode == "reflect":
-            if max(before, after) >= n:
-                raise ShapeError(
-                    message(
-                        "pad",
-                        f"reflections shorter than the dimension ({n})",
-                        f"{before} and {after}",
-                    )
-                )
-            at = (n - 1) - ((n - 1) - at.abs()).abs()
-        else:
-            raise ValueError(
-                message("pad", 'mode "constant", "reflect", "replicate" or "circular"', repr(mode))
-            )
-        x = x.index_select(d, at)
-    return x
+    if mode not in _EDGE_MODES:
+        wanted = 'mode "constant", "reflect", "replicate" or "circular"'
+        raise ValueError(message("pad", wanted, repr(mode)))
+    return _pad_edges(x, pad=amounts, mode=mode)
 
 
 for _f in (

@@ -10,6 +10,7 @@ it.
 from __future__ import annotations
 
 import os
+from math import prod
 from typing import Any
 
 from cbackend import lib
@@ -19,8 +20,8 @@ from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import message
 from ..op import NONDIFF, Op, dispatch, fail
 from ..samples import call, sampled
-from ..tensor import Tensor
-from ..trace import clock
+from ..tensor import Tensor, wrap
+from ..trace import active, clock, state
 from .creation import sizes
 
 __all__ = [
@@ -127,13 +128,6 @@ def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
 
-def _numel(shape: tuple[int, ...]) -> int:
-    n = 1
-    for s in shape:
-        n *= s
-    return n
-
-
 Lanes = tuple[
     tuple[int, int], ...
 ]  # of each vmap around a draw: its size, counters from lane to lane
@@ -171,7 +165,7 @@ def _draw(
     generator: Generator,
     lanes: Lanes = (),
 ) -> Any:
-    seed, offset = generator.take(kind, code, _numel(shape))
+    seed, offset = generator.take(kind, code, prod(shape))
     if lanes:
         return _laned(kind, code, place, shape, lanes, seed, offset, bounds=(a, b))
     return lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b)
@@ -187,7 +181,7 @@ def _draw_integers(
     generator: Generator,
     lanes: Lanes = (),
 ) -> Any:
-    seed, offset = generator.take(_INTEGERS, code, _numel(shape))
+    seed, offset = generator.take(_INTEGERS, code, prod(shape))
     if lanes:
         return _laned(_INTEGERS, code, place, shape, lanes, seed, offset, low=low, high=high)
     return lib.cb_random_int(code, place, len(shape), shape, seed, offset, low, high)
@@ -280,19 +274,25 @@ def _drawn(
     requires_grad: bool = False,
 ) -> Tensor:
     code = (get_default_dtype() if dtype is None else as_dtype(dtype)).code
-    t = dispatch(
-        _random,
-        (),
-        {
-            "kind": kind,
-            "code": code,
-            "place": as_device(device).code,
-            "shape": shape,
-            "a": a,
-            "b": b,
-            "generator": generator or default_generator,
-        },
-    )
+    place = 0 if device is None else as_device(device).code
+    generator = generator or default_generator
+    if not active or state.trace is None:
+        seed, offset = generator.take(kind, code, prod(shape))
+        t = wrap(lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b))
+    else:
+        t = dispatch(
+            _random,
+            (),
+            {
+                "kind": kind,
+                "code": code,
+                "place": place,
+                "shape": shape,
+                "a": a,
+                "b": b,
+                "generator": generator,
+            },
+        )
     return t.requires_grad_() if requires_grad else t
 
 

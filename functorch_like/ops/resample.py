@@ -1,8 +1,8 @@
 """Resizing images: interpolate.
 
-Resizing is one dimension after the other, each a product with a banded matrix of weights, block by
-block: a few times faster than gathering, forward and back. Coordinates are computed in float64,
-those of nearest in float32, where torch's rounding decides which element is taken.
+Resizing is one dimension after the other, each by a table of places and weights for every element
+of the result; its transpose has such a table too. Coordinates are computed in float64, those of
+nearest in float32, where torch's rounding decides which element is taken.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..dtypes import float32, float64, int64
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, concretely
 from ..samples import call, sampled
-from ..tensor import Tensor, wrap
-from .creation import arange, zeros
+from ..tensor import Tensor
+from .creation import arange, ones, zeros
 from .gather import take_along_dim
-from .join import cat
-from .matmul import matmul
+from .sort import argsort
+from .statistics import bincount
 from .ternary import where
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
-
-_BLOCK = 64  # output elements a product; measured on images of 64 to 1920 rows
 
 _MODES = {
     "nearest": (1, 2, 3),
@@ -55,10 +53,9 @@ def _step(n: int, m: int, factor: float | None, align_corners: bool) -> float:
     return 1.0 / factor if factor else n / m
 
 
-def _nearest_places(n: int, m: int, factor: float | None, exact: bool, device: Any) -> Tensor:
-    shift = 0.5 if exact else 0.0
-    step = arange(m, dtype=float32, device=device) + shift
-    return (step * _step(n, m, factor, False)).floor().to(int64).clamp(0, n - 1)
+def _nearest_places(n: int, m: int, step: float, exact: bool) -> Tensor:
+    at = arange(m, dtype=float32) + (0.5 if exact else 0.0)
+    return (at * step).floor().to(int64).clamp(0, n - 1)
 
 
 def cubic_kernel(distance: Tensor, a: float) -> Tensor:
@@ -72,6 +69,9 @@ def _taps(n: int, m: int, step: float, align_corners: bool, kind: str) -> tuple[
     """Places [m, taps] int64 and their weights [m, taps] float64."""
     if kind == "area":
         return _window_taps(n, m)
+    if kind in ("nearest", "nearest-exact"):
+        places = _nearest_places(n, m, step, kind == "nearest-exact").unsqueeze(1)
+        return places, ones((m, 1), dtype=float64)
     if kind in ("smooth", "smooth cubic"):
         return _smooth_taps(n, m, step, kind == "smooth cubic")
     at = arange(m, dtype=float64)
@@ -106,30 +106,31 @@ def _window_taps(n: int, m: int) -> tuple[Tensor, Tensor]:
     return places.clamp(max=n - 1), weights
 
 
-@lru_cache(maxsize=64)
-def _bands(
-    n: int, m: int, step: float, align_corners: bool, kind: str, transposed: bool, place: Any
-) -> list[tuple[int, int, int, int, Tensor]]:
-    """The matrix as blocks: rows from and to, columns from and to, and what stands there.
+def _turned(n: int, places: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The tables of the transpose: where an element went, and how much of it."""
+    taps = places._shape[1]
+    flat, shares = places.reshape((-1,)), weights.reshape((-1,))
+    used = (shares != 0).nonzero().reshape((-1,))
+    order = used[argsort(flat[used], stable=True)]
+    target, counts = flat[order], bincount(flat[used], minlength=n)
+    rank = arange(order.numel()) - (counts.cumsum(0) - counts)[target]
+    shape = n, max(int(counts.max().item()), 1)
+    back = zeros(shape, dtype=int64).index_put((target, rank), order // taps)
+    # what pads the rows is a place of the same row, so that its weight of 0 spoils nothing
+    back = where(arange(shape[1]) < counts.unsqueeze(1), back, back[:, :1])
+    return back, zeros(shape, dtype=float64).index_put((target, rank), shares[order])
 
-    The matrix is [m, n], or its transpose; `place` is dtype and device.
-    """
+
+@lru_cache(maxsize=64)
+def _tables(
+    n: int, m: int, step: float, align_corners: bool, kind: str, transposed: bool, place: Any
+) -> tuple[Tensor, Tensor]:
+    """Places and weights on a device, in a dtype, of the m x n matrix or of its transpose."""
     places, weights = _taps(n, m, step, align_corners, kind)
-    lows, highs = places.amin(1).tolist(), (places.amax(1) + 1).tolist()
-    blocks = []
+    if transposed:
+        places, weights = _turned(n, places, weights)
     dtype, device = place
-    for start in range(0, m, _BLOCK):
-        stop = min(start + _BLOCK, m)
-        low, high = min(lows[start:stop]), max(highs[start:stop])
-        block = zeros((stop - start, high - low), dtype=float64)
-        block = block.scatter_add(1, places[start:stop] - low, weights[start:stop])
-        block = block.to(dtype).to(device)
-        blocks.append(
-            (low, high, start, stop, block.mT.contiguous())
-            if transposed
-            else (start, stop, low, high, block)
-        )
-    return blocks
+    return places.to(device), weights.to(dtype).to(device)
 
 
 def _resample_impl(
@@ -145,29 +146,13 @@ def _resample_impl(
 ) -> Any:
     if not x._v:
         return ffi.NULL
-    x = wrap(lib.cb_alias(x._v))  # nothing here is recorded
     with concretely() as staged:
-        place = x.dtype, "cpu" if staged else str(x.device)
-        blocks = _bands(n, m, step, align_corners, kind, transposed, place)
-    shape, last = x._shape, dim == x.ndim - 1
-    rows = x if last else x.reshape((*shape[: dim + 1], -1))
-    parts = []
-    for _, _, low, high, block in blocks:
-        part = rows.narrow(-1 if last else -2, low, high - low)
-        parts.append(matmul(part, block.mT) if last else matmul(block, part))
-    size = n if transposed else m
-    if len(parts) == 1 and (not transposed or blocks[0][:2] == (0, n)):
-        out = parts[0]
-    elif not transposed:
-        out = cat(parts, -1 if last else -2)
-    else:  # columns of neighbouring blocks overlap
-        lead = rows._shape[:-1] if last else rows._shape[:-2]
-        whole = (*lead, size) if last else (*lead, size, rows._shape[-1])
-        out = zeros(whole, dtype=x.dtype, device=x.device)
-        for (start, stop, _, _, _), part in zip(blocks, parts, strict=True):
-            out.narrow(-1 if last else -2, start, stop - start).add_(part)
-    out = out.reshape((*shape[:dim], size, *shape[dim + 1 :]))
-    return lib.cb_alias(out._v)
+        place = (
+            float64 if x.dtype is float64 else float32,
+            "cpu" if staged else str(x.device),
+        )
+        places, weights = _tables(n, m, step, align_corners, kind, transposed, place)
+    return lib.cb_resample(x._v, dim, places._v, weights._v)
 
 
 _resample = Op(
@@ -188,6 +173,9 @@ def _samples(make: Any) -> list[Any]:
         ("smooth", (7, 2), 0, 7, 3, 7 / 3),
         ("smooth cubic", (2, 4), 1, 4, 6, 4 / 6),
         ("area", (2, 5), 1, 5, 3, 0.0),
+        ("nearest", (5, 3, 2), 1, 3, 7, 3 / 7),
+        ("nearest-exact", (2, 5), 1, 5, 2, 2.5),
+        ("linear", (40, 300), 1, 300, 270, 300 / 270),
         ("linear", (150,), 0, 150, 130, 150 / 130),
     ):
         params = {"dim": dim, "n": n, "m": m, "step": step, "align_corners": False, "kind": kind}
@@ -236,9 +224,8 @@ def window_means(x: Tensor, size: Sequence[int]) -> Tensor:
     return out.to(x.dtype)
 
 
-def _nearest(
-    x: Tensor, size: Sequence[int], factors: Sequence[float | None], exact: bool
-) -> Tensor:
+def _nearest(x: Tensor, size: Sequence[int], factors: Sequence[float | None], mode: str) -> Tensor:
+    """For dtypes that are not floating."""
     nd = len(size)
     first = x.ndim - nd
     own = x._shape[first:]
@@ -254,7 +241,8 @@ def _nearest(
         return x.reshape(inner).expand(outer).reshape((*x._shape[:first], *size))
     for i in range(nd):
         if own[i] != size[i] or factors[i]:
-            places = _nearest_places(own[i], size[i], factors[i], exact, x.device)
+            step = _step(own[i], size[i], factors[i], False)
+            places = _nearest_places(own[i], size[i], step, mode == "nearest-exact").to(x.device)
             if i == nd - 1:  # several times faster than index_select here
                 x = take_along_dim(x, places.reshape((1,) * (x.ndim - 1) + (-1,)), -1)
             else:
@@ -339,8 +327,9 @@ def interpolate(
     if min(sizes) < 1 or min(own) < 1:
         wanted = "input and output sizes of at least 1"
         raise ShapeError(message("interpolate", wanted, f"{list(own)} to {sizes}"))
-    if mode in ("nearest", "nearest-exact"):
-        return _nearest(input, sizes, factors, mode == "nearest-exact")
+    nearest = mode in ("nearest", "nearest-exact")
+    if nearest and not input.dtype.is_floating_point:
+        return _nearest(input, sizes, factors, mode)
     if not input.dtype.is_floating_point:
         raise DTypeError(
             message("interpolate", f"floating input for mode {mode!r}", input.dtype, "Cast it.")
@@ -349,10 +338,11 @@ def interpolate(
         return window_means(input, sizes)
     x = input.to(float32) if input.dtype.itemsize == 2 else input
     corners = bool(align_corners)
-    kind = "cubic" if mode == "bicubic" else "linear"
+    kind = mode if nearest else "cubic" if mode == "bicubic" else "linear"
     if antialias:
         kind = "smooth cubic" if mode == "bicubic" else "smooth"
-    order = sorted(range(nd), key=lambda i: sizes[i] / own[i])  # shrink first
+    # shrink first; the last dimension is the dearest, so with the fewest rows
+    order = sorted(reversed(range(nd)), key=lambda i: sizes[i] / own[i])
     for i in order:
         if own[i] != sizes[i] or (factors[i] not in (None, 1.0) and not corners):
             x = _resized(x, 2 + i, sizes[i], factors[i], corners, kind)

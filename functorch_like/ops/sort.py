@@ -376,6 +376,28 @@ sampled(
 )
 
 
+def _unique_values_impl(x: Tensor) -> Any:
+    out = ffi.new("cb_tensor *[3]")
+    return ffi.NULL if lib.cb_unique(x._v, 0, 0, out) else out[0]
+
+
+_unique_values = Op(
+    "unique_values",
+    _unique_values_impl,
+    vjp=NONDIFF("as torch: which elements are equal does not change smoothly"),
+    batch=lambda *_: _refuse("unique"),
+    family=_FAMILY,
+)
+sampled(
+    _unique_values,
+    lambda make: [call(make(3, 4)), call(make(5)), call(make(0, 2)), call(make())],
+    kinds=_ORDERED,
+    oracle=lambda np, x: np.unique(x),
+    unmapped="the number of values depends on the values",
+    data_dependent=True,
+)
+
+
 def _chosen(out: Sequence[Tensor], inverse: bool, counts: bool) -> Any:
     picked = tuple(y for y, wanted in zip(out, (True, inverse, counts), strict=True) if wanted)
     return picked if len(picked) > 1 else picked[0]  # type: ignore[misc]
@@ -399,6 +421,8 @@ def unique(
       >>> unique(tensor([3, 1, 3]), return_counts=True)
       (tensor([1, 3]), tensor([1, 2]))
     """
+    if dim is None and not (return_inverse or return_counts):
+        return _unique_values(x)
     if dim is None:
         return _chosen(_unique(x), return_inverse, return_counts)
     d = wrap_dim("unique", dim, x.ndim)

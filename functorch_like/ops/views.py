@@ -6,6 +6,7 @@ cotangent back.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cbackend import lib
@@ -14,7 +15,7 @@ from ..errors import ShapeError, message
 from ..mutation import VIEW_WRITES
 from ..op import Op, Spec, dispatch
 from ..samples import call, sampled
-from ..tensor import Size, Tensor, wrap, wrap_dim
+from ..tensor import Size, Tensor, viewed, wrap, wrap_dim
 from ..trace import active, state
 from .creation import sizes
 
@@ -126,6 +127,8 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
       Size([4, 2, 3])
     """
     dims = sizes("permute", dims)
+    if x._m is None and (not active or state.trace is None) and dims and min(dims) >= 0:
+        return viewed(x, _permute, {"dims": dims}, lib.cb_permute(x._v, len(dims), dims))
     n = x.ndim
     wrapped = tuple([wrap_dim("permute", d, n) for d in dims])
     return _permute(x, dims=wrapped)
@@ -133,6 +136,11 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped; a view."""
+    if x._m is None and (not active or state.trace is None):
+        n = x._v.ndim
+        if -n <= dim0 < n and -n <= dim1 < n:
+            a, b = dim0 % n, dim1 % n
+            return viewed(x, _transpose, {"a": a, "b": b}, lib.cb_transpose(x._v, a, b))
     n = x.ndim
     a, b = wrap_dim("transpose", dim0, n), wrap_dim("transpose", dim1, n)
     return _transpose(x, a=a, b=b) if n else _alias(x)
@@ -246,15 +254,16 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     """
     if len(shape) == 1 and type(shape[0]) is not int:
         shape = sizes("reshape", shape)
-    if (not active or state.trace is None) and x._m is None:
+    return _reshaped(x, shape)
+
+
+def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if x._m is None and (not active or state.trace is None):
         h = lib.cb_reshape(x._v, len(shape), shape)
         if h:
-            y = wrap(h)
-            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(
-                x._v
-            ):  # else it is a copy
-                y._b = (x, _reshape, {"shape": shape}, None)
-            return y
+            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(x._v):
+                return viewed(x, _reshape, {"shape": shape}, h)
+            return wrap(h)  # a copy
     shape = sizes("reshape", shape)
     return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)
 
@@ -269,6 +278,12 @@ def view(x: Tensor, *shape: Any) -> Tensor:
         from ..dtypes import as_dtype
 
         return _view_dtype(x, as_dtype(shape[0]))
+    if len(shape) == 1 and type(shape[0]) is not int:
+        shape = sizes("view", shape)
+    if x._m is None and (not active or state.trace is None):
+        h = lib.cb_view(x._v, len(shape), shape)
+        if h:
+            return viewed(x, _view, {"shape": shape}, h)
     shape = sizes("view", shape)
     return _view(x, shape=_resolved("view", x.numel(), shape) if -1 in shape else shape)
 
@@ -291,12 +306,12 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise ValueError(
             message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}")
         )
-    return _reshape(x, shape=(*shape[:a], Size(shape[a : b + 1]).numel(), *shape[b + 1 :]))
+    return _reshaped(x, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
 
 def ravel(x: Tensor) -> Tensor:
     """All elements in one dimension."""
-    return _reshape(x, shape=(x.numel(),))
+    return _reshaped(x, (x.numel(),))
 
 
 def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
@@ -347,9 +362,7 @@ sampled(
 def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """expand() to a full shape, for rules."""
     if x._m is None and (not active or state.trace is None):
-        out = wrap(lib.cb_expand(x._v, len(shape), shape))
-        out._b = (x, _expand, {"shape": shape}, None)
-        return out
+        return viewed(x, _expand, {"shape": shape}, lib.cb_expand(x._v, len(shape), shape))
     return dispatch(_expand, (x,), {"shape": shape})
 
 
@@ -381,7 +394,7 @@ def expand(x: Tensor, *size: Any) -> Tensor:
     lead = len(shape) - len(own)
     if -1 in shape:
         shape = tuple([own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(shape)])
-    return x if shape == own else _expand(x, shape=shape)
+    return x if shape == own else expanded(x, shape)
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
@@ -464,6 +477,11 @@ sampled(
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 at position dim."""
+    if x._m is None and (not active or state.trace is None):
+        n = x._v.ndim + 1
+        if -n <= dim < n:
+            d = dim % n
+            return viewed(x, _unsqueeze, {"dim": d}, lib.cb_unsqueeze(x._v, d))
     return _unsqueeze(x, dim=wrap_dim("unsqueeze", dim, x.ndim + 1))
 
 
@@ -477,6 +495,8 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
             wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)
         ]
         dims = tuple([d for d in named if d < len(shape) and shape[d] == 1])
+    if x._m is None and (not active or state.trace is None):
+        return viewed(x, _squeeze, {"dims": dims}, lib.cb_squeeze(x._v, len(dims), dims))
     return _squeeze(x, dims=dims)
 
 
@@ -552,9 +572,13 @@ VIEW_WRITES.update(
     view_as_complex=lambda base, value: _as_real(value),
 )
 
-Tensor.T = property(  # type: ignore[attr-defined]
-    lambda x: _permute(x, dims=tuple(range(x.ndim - 1, -1, -1))), doc="All dimensions reversed."
-)
+
+def _reversed(x: Tensor) -> Tensor:
+    n = x.ndim
+    return transpose(x, 0, 1) if n == 2 else permute(x, tuple(range(n - 1, -1, -1)))
+
+
+Tensor.T = property(_reversed, doc="All dimensions reversed.")  # type: ignore[attr-defined]
 Tensor.mT = property(lambda x: transpose(x, -2, -1), doc="The last two dimensions swapped.")  # type: ignore[attr-defined]
 Tensor.mH = property(  # type: ignore[attr-defined]
     lambda x: transpose(x, -2, -1).conj(), doc="The last two dimensions swapped and conjugated."

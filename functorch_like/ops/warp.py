@@ -9,7 +9,7 @@ from typing import Any
 from ..dtypes import int64
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
-from .creation import arange, linspace, ones, zeros
+from .creation import arange, linspace, ones, tensor, zeros
 from .grid import grid_linear
 from .join import pad, stack
 from .matmul import matmul
@@ -58,9 +58,12 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     return matmul(base, theta.mT).reshape((size[0], *spatial, nd))
 
 
-def _to_places(at: Tensor, n: int, align_corners: bool) -> Tensor:
-    """Coordinates in -1..1 as places in 0..n-1."""
-    return (at + 1) * ((n - 1) / 2) if align_corners else ((at + 1) * n - 1) / 2
+def _to_places(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Coordinates in -1..1, the last dimension's first, as places in 0..n-1 of each dimension."""
+    grid = where(grid.isnan(), -1.0, grid).flip(-1) + 1
+    halves = [(n - 1) / 2 if align_corners else n / 2 for n in size]
+    at = grid * tensor(halves, dtype=grid.dtype, device=grid.device)
+    return at if align_corners else at - 0.5
 
 
 def _clipped(at: Tensor, n: int) -> Tensor:
@@ -211,19 +214,19 @@ def grid_sample(
         )
     corners = bool(align_corners)
     size = input._shape[2:]
-    spots = grid.reshape((grid._shape[0], -1, nd))
-    at = []
-    for i in range(nd):  # the last coordinate belongs to the first spatial dimension
-        a = spots[..., nd - 1 - i]
-        at.append(_to_places(where(a.isnan(), -1.0, a), size[i], corners))
+    places = _to_places(grid.reshape((grid._shape[0], -1, nd)), size, corners)
     n, c = input._shape[:2]
     sizes = grid._shape[1:-1]
-    if mode != "bicubic":
-        at = [_padded(a, m, padding_mode, corners) for a, m in zip(at, size, strict=True)]
-        if input.dtype.itemsize >= 4:
-            nearest = mode == "nearest"
-            places = stack([a.round() for a in at] if nearest else at, -1)
-            return grid_linear(input, places, nearest=nearest).reshape((n, c, *sizes))
+    direct = mode != "bicubic" and input.dtype.itemsize >= 4
+    if padding_mode != "zeros" or not direct:
+        at = list(places.unbind(-1))
+        if mode != "bicubic":
+            at = [_padded(a, m, padding_mode, corners) for a, m in zip(at, size, strict=True)]
+        places = stack(at, -1) if direct else places
+    if direct:
+        nearest = mode == "nearest"
+        places = places.round() if nearest else places
+        return grid_linear(input, places, nearest=nearest).reshape((n, c, *sizes))
     image = _Image(input, padding_mode == "zeros")
     if mode == "nearest":
         out = image.pick(sum((image.numbers(a.round(), i) for i, a in enumerate(at)), image.lane))

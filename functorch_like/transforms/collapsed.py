@@ -27,7 +27,8 @@ _LINEAR = {
     "reshape", "view", "expand", "unsqueeze", "squeeze", "alias", "diagonal", "diagonal_embed",
     "view_as_real", "view_as_complex", "conj_physical", "getitem", "index_embed", "index_write",
     "index", "index_put", "gather", "scatter_add", "scatter", "index_select", "index_add", "cat",
-    "stack", "flip", "roll", "repeat", "tri", "constant_pad", "sum", "mean", "cumsum", "where",
+    "stack", "flip", "roll", "repeat", "tri", "constant_pad", "edge_pad", "edge_pad_grad", "sum",
+    "mean", "cumsum", "where", "resample",
     "amax", "amin", "max_dim", "min_dim", "max_pool", "avg_pool", "sort", "sort_values", "topk",
     "relu", "maximum", "minimum", "clamp", "abs",
 }  # fmt: skip

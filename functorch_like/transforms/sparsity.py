@@ -29,14 +29,14 @@ _MOVES = {
     "clone", "contiguous", "to_device", "permute", "transpose", "reshape", "view", "expand",
     "unsqueeze", "squeeze", "alias", "diagonal", "diagonal_embed", "getitem", "index_embed",
     "index", "gather", "index_select", "cat", "stack", "flip", "roll", "repeat", "tri",
-    "constant_pad",
+    "constant_pad", "edge_pad",
 }  # fmt: skip
 # the derivative is zero wherever there is one
 _FLAT = {"sign", "sgn", "floor", "ceil", "trunc", "round"}
 # linear with coefficients of one sign
 _SUMS = {
     "sum", "mean", "cumsum", "index_add", "scatter_add", "index_put", "scatter", "index_write",
-    "avg_pool", "avg_pool_grad",
+    "avg_pool", "avg_pool_grad", "edge_pad_grad",
 }  # fmt: skip
 _PRODUCTS = {"matmul", "convolution", "convolution_input_grad", "convolution_weight_grad"}
 _CHUNK = 512  # inputs whose dependents are found in one run

@@ -15,7 +15,9 @@ typedef struct {
     const cb_grid *g;
     F *y, *gx, *gat;
     const F *x, *at, *ct;
-    int64_t tiles; /* of an image */
+    int64_t tiles, plane; /* of an image: tiles of points, places */
+    int64_t width, groups, room; /* of packed images */
+    F *packed;
 } NAME(grid_run);
 
 static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes, NAME(corners) * c) {
@@ -123,11 +125,127 @@ static void NAME(forward_tiles)(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* ---- many channels: images with the channels of a place side by side, a group of them a vector ----
+ *
+ * A group is `width` channels, missing ones 0. Behind the places of an image lies a row of zeros: outside. */
+
+/* where the corners of a tile's points lie in a packed group */
+static void NAME(find_rows)(const NAME(corners) * c, int n, int64_t plane, int64_t width,
+                            int64_t rows[GRID_CORNERS][GRID_TILE]) {
+    for (int k = 0; k < c->count; k++)
+        for (int i = 0; i < n; i++) rows[k][i] = (c->inside[k][i] ? c->place[k][i] : plane) * width;
+}
+
+/* channels of a group side by side: to [count, width] from rows of `step` items */
+static void NAME(pack)(const F *from, int64_t step, int64_t channels, int64_t width, int64_t count, F *to) {
+    if (channels < width) memset(to, 0, (size_t)(count * width) * sizeof(F));
+    CB_FN(turn)(sizeof(F), count, CB_MIN(channels, width), from, step, to, width);
+}
+
+static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t image = item / r->groups, first = item % r->groups * r->width;
+        F *to = r->packed + item * (r->plane + 1) * r->width;
+        NAME(pack)(r->x + (image * g->channels + first) * r->plane, r->plane, g->channels - first, r->width,
+                   r->plane, to);
+        memset(to + r->plane * r->width, 0, (size_t)r->width * sizeof(F));
+    }
+}
+
+/* For groups of W channels, a vector each. blend: y [n, W] from the corners' rows of x; spill: the transpose;
+ * collect: for each corner and point the products of x and ct, to be summed over the channels. */
+#define GRID_GROUP(W)                                                                                         \
+    typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));    \
+    CB_INLINE void NAME(blend##W)(const F *x, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],      \
+                                  int n, F *restrict y, int count) {                                          \
+        for (int i = 0; i < n; i++) {                                                                         \
+            NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);                 \
+            for (int k = 1; k < count; k++)                                                                   \
+                sum += c->weight[k][i] * *(const NAME(group##W) *)(x + rows[k][i]);                           \
+            *(NAME(group##W) *)(y + i * (W)) = sum;                                                           \
+        }                                                                                                     \
+    }                                                                                                         \
+    CB_INLINE void NAME(spill##W)(F *gx, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],           \
+                                  int n, const F *ct, int count) {                                            \
+        for (int i = 0; i < n; i++) {                                                                         \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                       \
+            for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;      \
+        }                                                                                                     \
+    }                                                                                                         \
+    CB_INLINE void NAME(collect##W)(const F *x, const int64_t (*rows)[GRID_TILE], int n, const F *ct,         \
+                                    F *restrict sums, int count) {                                            \
+        for (int i = 0; i < n; i++) {                                                                         \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                       \
+            for (int k = 0; k < count; k++)                                                                   \
+                *(NAME(group##W) *)(sums + (i * count + k) * (W)) +=                                          \
+                    v * *(const NAME(group##W) *)(x + rows[k][i]);                                            \
+        }                                                                                                     \
+    }
+GRID_GROUP(4)
+GRID_GROUP(8)
+GRID_GROUP(16)
+#undef GRID_GROUP
+
+/* one of these functions, with the usual numbers of corners as constants */
+#define GRID_EACH(f, W, ...)                                 \
+    (c.count == 4   ? NAME(f##W)(__VA_ARGS__, 4)             \
+     : c.count == 1 ? NAME(f##W)(__VA_ARGS__, 1)             \
+                    : NAME(f##W)(__VA_ARGS__, c.count))
+#define GRID_CALL(f, ...)                                    \
+    switch (r->width) {                                      \
+        case 4: GRID_EACH(f, 4, __VA_ARGS__); break;         \
+        case 8: GRID_EACH(f, 8, __VA_ARGS__); break;         \
+        default: GRID_EACH(f, 16, __VA_ARGS__);              \
+    }
+
+static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    NAME(corners) c;
+    int64_t rows[GRID_CORNERS][GRID_TILE];
+    _Alignas(64) F y[GRID_TILE * NAME(LANES)];
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
+        int n = (int)CB_MIN(GRID_TILE, g->points - first);
+        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+        NAME(find_rows)(&c, n, r->plane, r->width, rows);
+        for (int64_t group = 0; group < r->groups; group++) {
+            const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * r->width;
+            int64_t channel = group * r->width;
+            GRID_CALL(blend, x, &c, (const int64_t(*)[GRID_TILE])rows, n, y)
+            CB_FN(turn)(sizeof(F), CB_MIN(r->width, g->channels - channel), n, y, r->width,
+                        r->y + (image * g->channels + channel) * g->points + first, g->points);
+        }
+    }
+}
+
+/* Chooses a width and packs the images; false where that does not pay, or there is no memory. */
+static bool NAME(packs)(NAME(grid_run) * r) {
+    const cb_grid *g = r->g;
+    if (g->channels < 3 || g->points * 8 < r->plane) return false;
+    r->width = NAME(LANES);
+    while (r->width > 4 && (r->width / 2 >= g->channels ||
+                            g->n * ((g->channels + r->width - 1) / r->width) < 4)) /* something for each thread */
+        r->width /= 2;
+    r->groups = (g->channels + r->width - 1) / r->width;
+    r->room = g->n * r->groups * (r->plane + 1) * r->width * (int64_t)sizeof(F);
+    r->packed = cb_alloc(CB_CPU, r->room);
+    if (!r->packed) return false;
+    cb_parallel(g->n * r->groups, CB_MAX(GRID_WORK / (r->plane * r->width), 1), NAME(pack_images), r);
+    return true;
+}
+
 static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const void *at) {
     NAME(grid_run) r = {.g = g, .y = y, .x = x, .at = at};
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
+    r.plane = g->size[0] * g->size[1] * g->size[2];
     int64_t work = GRID_TILE * (g->channels << g->nd);
-    cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1), NAME(forward_tiles), &r);
+    bool packed = NAME(packs)(&r);
+    cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1), packed ? NAME(packed_tiles) : NAME(forward_tiles),
+                &r);
+    if (packed) cb_free(CB_CPU, r.packed, r.room);
 }
 
 enum { NAME(GROUP) = 4 }; /* channels that share the finding of corners */
@@ -184,19 +302,86 @@ static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* gradients of the image: a group of channels is one thread's, in order of the points */
+static void NAME(packed_image_grads)(void *context, int64_t begin, int64_t end) {
+    NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    int64_t rows[GRID_CORNERS][GRID_TILE];
+    NAME(corners) c;
+    _Alignas(64) F ct[GRID_TILE * NAME(LANES)];
+    for (int64_t item = begin; item < end; item++) { /* in place of the image: its sums */
+        int64_t image = item / r->groups, channel = item % r->groups * r->width;
+        F *gx = r->packed + item * (r->plane + 1) * r->width;
+        memset(gx, 0, (size_t)((r->plane + 1) * r->width) * sizeof(F));
+        for (int64_t first = 0; first < g->points; first += GRID_TILE) {
+            int n = (int)CB_MIN(GRID_TILE, g->points - first);
+            NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+            NAME(find_rows)(&c, n, r->plane, r->width, rows);
+            NAME(pack)(r->ct + (image * g->channels + channel) * g->points + first, g->points,
+                       g->channels - channel, r->width, n, ct);
+            GRID_CALL(spill, gx, &c, (const int64_t(*)[GRID_TILE])rows, n, ct)
+        }
+        CB_FN(turn)(sizeof(F), CB_MIN(r->width, g->channels - channel), r->plane, gx, r->width,
+                    r->gx + (image * g->channels + channel) * r->plane, r->plane);
+    }
+}
+
+static void NAME(packed_place_grads)(void *context, int64_t begin, int64_t end) {
+    const NAME(grid_run) *r = context;
+    const cb_grid *g = r->g;
+    int64_t rows[GRID_CORNERS][GRID_TILE], width = r->width;
+    NAME(corners) c;
+    _Alignas(64) F ct[GRID_TILE * NAME(LANES)], sums[GRID_CORNERS * GRID_TILE * NAME(LANES)];
+    for (int64_t t = begin; t < end; t++) {
+        int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
+        int n = (int)CB_MIN(GRID_TILE, g->points - first);
+        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
+        NAME(find_rows)(&c, n, r->plane, width, rows);
+        memset(sums, 0, (size_t)(c.count * n * width) * sizeof(F));
+        for (int64_t group = 0; group < r->groups; group++) {
+            const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * width;
+            NAME(pack)(r->ct + (image * g->channels + group * width) * g->points + first, g->points,
+                       g->channels - group * width, width, n, ct);
+            GRID_CALL(collect, x, (const int64_t(*)[GRID_TILE])rows, n, ct, sums)
+        }
+        F grad[3][GRID_TILE] = {{0}};
+        for (int k = 0; k < c.count; k++) {
+            F value[GRID_TILE] = {0};
+            CB_FN(turn)(sizeof(F), width, n, sums + k * width, c.count * width, ct, GRID_TILE);
+            for (int j = 0; j < width; j++)
+                for (int i = 0; i < n; i++) value[i] += ct[j * GRID_TILE + i];
+            for (int d = 0; d < g->nd; d++)
+                for (int i = 0; i < n; i++) grad[d][i] += c.slope[d][k][i] * value[i];
+        }
+        F *to = r->gat + (image * g->points + first) * g->nd;
+        for (int i = 0; i < n; i++)
+            for (int d = 0; d < g->nd; d++) to[i * g->nd + d] = grad[d][i];
+    }
+}
+
 static void NAME(grid_backward)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                                 const void *at) {
     NAME(grid_run) r = {.g = g, .gx = gx, .gat = gat, .ct = ct, .x = x, .at = at};
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
-    cb_parallel(g->n * ((g->channels + NAME(GROUP) - 1) / NAME(GROUP)),
-                CB_MAX(GRID_WORK / ((g->points + 1) << g->nd), 1), NAME(image_grads), &r);
+    r.plane = g->size[0] * g->size[1] * g->size[2];
     int64_t work = GRID_TILE * (g->channels << g->nd);
+    bool packed = NAME(packs)(&r);
     if (g->nearest)
         memset(gat, 0, (size_t)(g->n * g->points * g->nd) * sizeof(F));
     else
-        cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / (work + 1), 1), NAME(place_grads), &r);
+        cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / (work + 1), 1),
+                    packed ? NAME(packed_place_grads) : NAME(place_grads), &r);
+    if (packed) {
+        cb_parallel(g->n * r.groups, 1, NAME(packed_image_grads), &r);
+        cb_free(CB_CPU, r.packed, r.room);
+        return;
+    }
+    cb_parallel(g->n * ((g->channels + NAME(GROUP) - 1) / NAME(GROUP)),
+                CB_MAX(GRID_WORK / ((g->points + 1) << g->nd), 1), NAME(image_grads), &r);
 }
 
+#undef GRID_CALL
+#undef GRID_EACH
 #undef F
 #undef NAME
 #undef PICK

@@ -40,18 +40,22 @@ typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *p
         else                                                                                 \
             ITEMS_LOOP(type, value, i, sources[i])                                           \
     }
-/* Rows lie far apart: `far` (from or to, whichever is indexed as a rule) of a later one is asked for early.
- */
-#define ROWS(name, type, value, far, table, stride)                                                        \
+/* Rows lie far apart: those of a later one are asked for early. */
+#define PREFETCH(type, base, offset, stride)                                           \
+    do {                                                                               \
+        const char *later_ = (const char *)((const type *)(base) + (offset));          \
+        int64_t reach_ = CB_MIN(width * (stride) * (int64_t)sizeof(type), 512);        \
+        for (int64_t l_ = 0; l_ < reach_; l_ += 64) __builtin_prefetch(later_ + l_);   \
+    } while (0)
+#define ROWS(name, type, value)                                                        \
     static void rows_##name(int64_t n, int64_t width, void *to_, const int64_t *places, int64_t to_stride, \
                             const void *from_, const int64_t *sources, int64_t from_stride) {              \
         for (int64_t j = 0; j < n; j++) {                                                                  \
             type *restrict to = (type *)to_ + places[j];                                                   \
             const type *restrict from = (const type *)from_ + sources[j];                                  \
             if (j + AHEAD < n) {                                                                           \
-                const char *later = (const char *)((const type *)far + table[j + AHEAD]);                  \
-                int64_t reach = CB_MIN(width * stride * (int64_t)sizeof(type), 512);                       \
-                for (int64_t line = 0; line < reach; line += 64) __builtin_prefetch(later + line);         \
+                PREFETCH(type, to_, places[j + AHEAD], to_stride);                                         \
+                PREFETCH(type, from_, sources[j + AHEAD], from_stride);                                    \
             }                                                                                              \
             if (to_stride == 1 && from_stride == 1) {                                                      \
                 for (int64_t i = 0; i < width; i++) {                                                      \
@@ -69,7 +73,7 @@ typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *p
         }                                                                                                  \
     }
 #define MOVES(size, type) \
-    KERNELS(move_##size, type, y) ROWS(move_##size, type, y, from_, sources, from_stride)
+    KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
 MOVES(1, uint8_t)
 MOVES(2, uint16_t)
 MOVES(4, uint32_t)
@@ -79,7 +83,7 @@ MOVES(16, item16)
 /* wide: an unsigned type without overflow for sums and products of integers */
 #define SUMS(id, type, sum, product) \
     KERNELS(add_##id, type, sum)     \
-    ROWS(add_##id, type, sum, to_, places, to_stride) KERNELS(mul_##id, type, product)
+    ROWS(add_##id, type, sum) KERNELS(mul_##id, type, product)
 #define ARITHMETIC(id, type, wide) SUMS(id, type, (wide)x + (wide)y, (wide)x * (wide)y)
 #define ORDERED(id, type) \
     KERNELS(max_##id, type, x > y || x != x ? x : y) KERNELS(min_##id, type, x < y || x != x ? x : y)
@@ -432,12 +436,47 @@ static void put_pieces(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Whole rows, chosen by one index: a piece owns a range of places of x, which stays in its cache, and picks
+ * from all index positions, in order, those that fall into it. */
+static void put_ranges(void *context, int64_t begin, int64_t end) {
+    const index_run *r = context;
+    const index_space *s = &r->indices[0];
+    int64_t raw[TILE], places[TILE], sources[TILE], chosen[TILE];
+    for (int64_t p = begin; p < end; p++) {
+        int64_t low = p * r->chunk, high = CB_MIN(low + r->chunk, s->size);
+        for (int64_t j = 0; j < r->n; j += TILE) {
+            int64_t n = CB_MIN(TILE, r->n - j), held = 0;
+            const int64_t *values = s->values + j;
+            if (!s->dense) {
+                CB_FN(gather)(&s->space, 1, 8, s->values, j, n, raw);
+                values = raw;
+            }
+            space_offsets(&r->places, 1, j, n, sources);
+            for (int64_t i = 0; i < n; i++) {
+                int64_t place = values[i] + (s->size & (values[i] >> 63));
+                places[held] = place * s->stride;
+                chosen[held] = sources[i];
+                held += (place >= low) & (place < high);
+            }
+            r->rows(held, r->row, r->to, places, r->row_strides[0], r->from, chosen, r->row_strides[1]);
+        }
+    }
+}
+
+enum { RANGES = 8 };
+
 int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count,
                      cb_tensor *const *indices, const int *dims, int accumulate) {
     for (int k = 0; k < count; k++) CB_TRY(check_indices(op, indices[k], dims[k], x->shape[k]));
     index_space spaces[count];
     index_run r;
     index_run_init(&r, spaces, x, values, count, indices, true, accumulate ? MODE_ADD : MODE_ASSIGN);
+    if (count == 1 && r.outer == 1 && r.row * r.itemsize >= 64 && r.n * r.row >= 4 * WORK &&
+        spaces[0].size >= 4 * RANGES) {
+        r.chunk = (spaces[0].size + RANGES - 1) / RANGES;
+        cb_parallel((spaces[0].size + r.chunk - 1) / r.chunk, 1, put_ranges, &r);
+        return CB_OK;
+    }
     /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position
      */
     int64_t line = CB_MAX(64 / r.itemsize, 8);
@@ -521,6 +560,21 @@ static void narrow(cb_stack_view *v, const cb_tensor *x, int dim, int64_t begin,
     cb_view_finish(v);
 }
 
+/* Places far apart in a target that no cache near a core holds are asked for a block ahead. */
+static void scatter_tile(const scatter_run *r, int64_t n, char *to, const int64_t *places, const char *from,
+                         const int64_t *sources) {
+    enum { BLOCK = 128, NEAR = 1 << 18 };
+    int64_t size = r->x->itemsize, step = r->x->numel * size > NEAR ? BLOCK : n;
+    for (int64_t i = 0; i < n; i += step) {
+        int64_t count = CB_MIN(step, n - i);
+        for (int64_t j = i + step; j < CB_MIN(i + 2 * step, n); j++) {
+            __builtin_prefetch(to + places[j] * size, 1);
+            if (sources) __builtin_prefetch(from + sources[j] * size);
+        }
+        r->items(count, to, places + i, sources ? from : from + i * size, sources ? sources + i : NULL);
+    }
+}
+
 static void scatter_piece(void *context, int64_t begin, int64_t end) {
     const scatter_run *r = context;
     cb_stack_view x, index, src, still;
@@ -547,9 +601,9 @@ static void scatter_piece(void *context, int64_t begin, int64_t end) {
         space_offsets(&space, 2, i, n, places);
         add_indices(n, indices, r->x->shape[r->dim], r->x->strides[r->dim], places);
         if (!dense_src) space_offsets(&space, 1, i, n, sources);
-        r->items(n, x.tensor.data, places,
-                 (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
-                 dense_src ? NULL : sources);
+        scatter_tile(r, n, x.tensor.data, places,
+                     (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
+                     dense_src ? NULL : sources);
     }
 }
 
@@ -560,6 +614,8 @@ int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *
     for (int d = 0; d < index->ndim; d++)
         if (d != dim && (r.split < 0 || index->shape[d] > index->shape[r.split])) r.split = d;
     int64_t length = r.split < 0 ? 1 : index->shape[r.split];
-    cb_parallel(length, CB_MAX(WORK / (index->numel / length), 1), scatter_piece, &r);
+    /* what lies together in memory stays together */
+    int64_t least = r.split >= 0 && x->strides[r.split] == 1 ? CB_MAX(64 / x->itemsize, 1) : 1;
+    cb_parallel(length, CB_MAX(WORK / (index->numel / length), least), scatter_piece, &r);
     return CB_OK;
 }

@@ -338,7 +338,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     int bits = key_bits(x->dtype);
     bool pairs = s->indices && (bits == 64 || n > UINT32_MAX), keys_only = !s->indices;
     bool spreads = bits == 32 && n >= RADIX_LARGE && n <= UINT32_MAX && s->k == n;
-    if (spreads) keys_only = false;
+    if (spreads && keys_only && s->values->strides[s->dim] != 1) keys_only = false;
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
     /* a buffer of candidates is worth it when few are wanted */
     int64_t room = CB_MAX(4 * s->k, SELECT_TILE) + SELECT_TILE;
@@ -361,7 +361,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             CB_FN(gather_run)((int)size, row, stride, n, scratch);
             row = scratch;
         }
-        if (keys_only) {
+        if (keys_only && !spreads) {
             int64_t to_stride = s->values->strides[s->dim];
             char *to = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
             char *landing = to_stride == 1
@@ -394,7 +394,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
         }
         void *sorted;
         if (spreads) {
-            if (!spread_sort(&o, n, a, b, counts)) atomic_store(&s->failed, 1);
+            if (!spread_sort(&o, n, keys_only, a, b, counts)) atomic_store(&s->failed, 1);
             continue;
         }
         if (selects) {

@@ -10,7 +10,8 @@ typedef struct spread {
     uint32_t flip, least; /* of the sample */
     int shift;
     const uint16_t *bucket_of; /* of a cell: a range of 1 << shift keys */
-    uint64_t *to, *scratch;
+    bool keys_only;
+    void *to, *scratch; /* items, or keys */
     int64_t n, chunk;
     int64_t *counts; /* a row of SPREAD for each chunk */
     int64_t bounds[SPREAD + 1];
@@ -23,7 +24,8 @@ CB_INLINE uint32_t bucket_of_key(const spread *p, uint32_t key) {
 
 static const void *keys_of_tile(const spread *p, int64_t begin, int64_t n, uint32_t *keys) {
     const sort_run *s = p->result.s;
-    narrow_keys(s->x->dtype, n, (const char *)p->result.row + begin * s->x->itemsize, p->flip, true, keys);
+    narrow_keys(s->x->dtype, n, (const char *)p->result.row + begin * s->x->itemsize, p->flip, !p->keys_only,
+                keys);
     return keys;
 }
 
@@ -44,34 +46,50 @@ static void spread_move(void *context, int64_t begin, int64_t end) {
     uint32_t keys[CB_TILE], places[SPREAD];
     const int64_t *counts = p->counts + begin / p->chunk * SPREAD;
     for (int k = 0; k < SPREAD; k++) places[k] = (uint32_t)counts[k];
-    uint64_t *to = p->to;
+    uint64_t *items = p->to;
+    uint32_t *plain = p->to;
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
         keys_of_tile(p, i, n, keys);
-        for (int64_t j = 0; j < n; j++)
-            to[places[bucket_of_key(p, keys[j])]++] = (uint64_t)keys[j] << 32 | (uint64_t)(i + j);
+        if (p->keys_only)
+            for (int64_t j = 0; j < n; j++) plain[places[bucket_of_key(p, keys[j])]++] = keys[j];
+        else
+            for (int64_t j = 0; j < n; j++)
+                items[places[bucket_of_key(p, keys[j])]++] = (uint64_t)keys[j] << 32 | (uint64_t)(i + j);
     }
 }
 
-static bool in_order(const uint64_t *items, int64_t n) {
-    for (int64_t i = 1; i < n; i++)
-        if (items[i - 1] > items[i]) return false;
-    return true;
-}
+#define IN_ORDER(name, type)                            \
+    static bool in_order_##name(const type *items, int64_t n) { \
+        for (int64_t i = 1; i < n; i++)                         \
+            if (items[i - 1] > items[i]) return false;          \
+        return true;                                            \
+    }
+IN_ORDER(narrow, uint32_t)
+IN_ORDER(wide, uint64_t)
 
 static void spread_finish(void *context, int64_t begin, int64_t end) {
     spread *p = context;
     for (int64_t k = begin; k < end; k++) {
         int64_t first = p->bounds[k], n = p->bounds[k + 1] - first;
         if (n == 0) continue;
-        uint64_t *items = p->to + first;
-        if (!in_order(items, n)) {
-            int64_t room = radix_room(n) * 8, *counts = room ? cb_alloc(CB_CPU, room) : NULL;
-            uint64_t *sorted = sort_items_wide(items, p->scratch + first, n, 32, 64, counts);
-            if (sorted != items) memcpy(items, sorted, (size_t)n * sizeof *items);
-            if (counts) cb_free(CB_CPU, counts, room);
+        uint32_t *keys = (uint32_t *)p->to + first;
+        uint64_t *items = (uint64_t *)p->to + first;
+        bool sorts = p->keys_only ? !in_order_narrow(keys, n) : !in_order_wide(items, n);
+        int64_t room = sorts ? radix_room(n) * 8 : 0, *counts = room ? cb_alloc(CB_CPU, room) : NULL;
+        if (p->keys_only) {
+            if (sorts) keys = sort_items_narrow(keys, (uint32_t *)p->scratch + first, n, 0, 32, counts);
+            const outcome *o = &p->result;
+            narrow_values(o->s->x->dtype, n, keys, p->flip, o->values + first * (int64_t)sizeof *keys);
+        } else {
+            if (sorts) {
+                uint64_t *sorted =
+                    sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts);
+                if (sorted != items) memcpy(items, sorted, (size_t)n * sizeof *items);
+            }
+            put_outcome(&p->result, first, first + n);
         }
-        put_outcome(&p->result, first, first + n);
+        if (counts) cb_free(CB_CPU, counts, room);
     }
 }
 
@@ -91,12 +109,13 @@ static void spread_plan(spread *p, uint16_t *bucket_of) {
     p->bucket_of = bucket_of;
 }
 
-/* a, b: room for n items; counts: radix_room(n) numbers. False when there is no memory. */
-static bool spread_sort(const outcome *result, int64_t n, void *a, void *b, int64_t *counts) {
+/* a, b: room for n items, or keys, and then values are contiguous; counts: radix_room(n) numbers. False when there is no memory. */
+static bool spread_sort(const outcome *result, int64_t n, bool keys_only, void *a, void *b, int64_t *counts) {
     uint16_t *bucket_of = cb_alloc(CB_CPU, CELLS * sizeof *bucket_of);
     if (!bucket_of) return false;
     spread p = {.result = *result,
                 .flip = result->s->descending ? 0xffffffffu : 0,
+                .keys_only = keys_only,
                 .to = a,
                 .scratch = b,
                 .n = n,

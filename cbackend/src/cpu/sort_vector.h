@@ -125,9 +125,10 @@ static void NAME(quick)(ITEM *x, ITEM *y, int64_t n, bool into_y, int depth, int
         return;
     }
     ITEM sample[4 * LANES];
-    for (int k = 0; k < 4 * LANES; k++) sample[k] = x[n / (4 * LANES) * k + k % 2];
-    NAME(leaf)(sample, sample, 4 * LANES);
-    ITEM pivot = sample[2 * LANES];
+    int count = n <= 16 * NAME(LEAF) ? 2 * LANES : 4 * LANES; /* a short row is not worth a better pivot */
+    for (int k = 0; k < count; k++) sample[k] = x[n / count * k + k % 2];
+    NAME(leaf)(sample, sample, count);
+    ITEM pivot = sample[count / 2];
     int64_t m = NAME(split)(x, y, n, pivot, false);
     if (m == 0) { /* the pivot is the least: all that equal it are in place together */
         m = NAME(split)(x, y, n, pivot, true);

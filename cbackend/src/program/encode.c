@@ -335,7 +335,7 @@ static int64_t most_of(const char *name) {
 static bool is_reasonable(int64_t value) { return value <= INT64_C(1) << 40 && value >= -(INT64_C(1) << 40); }
 
 static bool is_any_number(const char *name) {
-    static const char *const known[] = {"value", "low", "high", "start", "step", "clock"};
+    static const char *const known[] = {"value", "low", "high", "start", "stop", "step", "clock"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i])) return true;
     return false;

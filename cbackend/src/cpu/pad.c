@@ -1,0 +1,226 @@
+/* Padding and its transpose, a row at a time: the table of the last padded dimension becomes runs of places
+ * that go up, down or stand still, the same ones for every row; dimensions before it choose the row. */
+#include "cpu.h"
+
+enum { WORK = 32768 };
+
+typedef struct run {
+    int64_t to, from, length; /* items of the padded row and of the other; from < 0: the value */
+    int step;
+} run;
+
+typedef struct pad_call {
+    int ndim; /* of rows, neighbours without tables merged */
+    int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM]; /* of the padded side; rows of the other */
+    const int64_t *places[CB_MAX_NDIM];
+    int64_t rows, large, small, inner; /* a row's items on both sides; items a place */
+    int64_t planes, plane; /* how many the outermost dimension has, if not padded; the other side's items */
+    int nruns;
+    run *runs;
+    int64_t room;
+    char *padded, *other, item[16];
+} pad_call;
+
+static int call_init(pad_call *c, const cb_tensor *padded, const cb_tensor *other, int64_t *const *places) {
+    int last = padded->ndim - 1;
+    int64_t rows = 1, inner = 1;
+    while (last > 0 && !places[last]) inner *= padded->shape[last--];
+    c->inner = inner;
+    c->ndim = 0;
+    for (int d = 0; d < last; d++) {
+        int64_t n = padded->shape[d], own = other->shape[d];
+        rows *= n;
+        bool joins = c->ndim && !places[d] && !c->places[c->ndim - 1];
+        for (int e = 0; e < c->ndim; e++) c->strides[e] *= own;
+        if (joins) {
+            c->shape[c->ndim - 1] *= n;
+            c->strides[c->ndim - 1] = 1;
+            continue;
+        }
+        c->shape[c->ndim] = n;
+        c->strides[c->ndim] = 1;
+        c->places[c->ndim++] = places[d];
+    }
+    int64_t n = padded->ndim ? padded->shape[last] : 1, own = other->ndim ? other->shape[last] : 1;
+    const int64_t *table = padded->ndim ? places[last] : NULL;
+    c->rows = rows;
+    c->large = n * inner;
+    c->small = own * inner;
+    c->planes = c->ndim && !c->places[0] ? c->shape[0] : 1;
+    c->plane = other->numel / c->planes;
+    c->padded = padded->data;
+    c->other = other->data;
+    c->room = n * (int64_t)sizeof(run);
+    c->runs = cb_alloc(CB_CPU, c->room);
+    if (!c->runs) return cb_error_code();
+    c->nruns = 0;
+    for (int64_t i = 0; i < n;) {
+        int64_t length = 1, first = table ? table[i] : 0, step = 1;
+        if (!table) {
+            length = n;
+        } else if (first < 0) {
+            while (i + length < n && table[i + length] < 0) length++;
+        } else if (i + 1 < n && table[i + 1] >= 0) {
+            step = table[i + 1] - first;
+            if (step < -1 || step > 1) step = 1;
+            while (i + length < n && table[i + length] >= 0 && table[i + length] == first + length * step)
+                length++;
+        }
+        c->runs[c->nruns++] =
+            (run){.to = i * inner, .from = first < 0 ? -1 : first * inner, .length = length, .step = (int)step};
+        i += length;
+    }
+    return CB_OK;
+}
+
+/* A padded row's number as places: the other side's row, -1 where one is outside. */
+typedef struct cursor {
+    int64_t index[CB_MAX_NDIM], other[CB_MAX_NDIM];
+} cursor;
+
+static inline int64_t other_place(const pad_call *c, int d, int64_t i) {
+    int64_t place = c->places[d] ? c->places[d][i] : i;
+    return place < 0 ? INT64_MIN / CB_MAX_NDIM : place * c->strides[d];
+}
+
+static void find_row(const pad_call *c, int64_t row, cursor *at) {
+    for (int d = c->ndim - 1; d >= 0; d--) {
+        at->index[d] = row % c->shape[d];
+        row /= c->shape[d];
+        at->other[d] = other_place(c, d, at->index[d]);
+    }
+}
+
+static inline void next_row(const pad_call *c, cursor *at) {
+    for (int d = c->ndim - 1; d >= 0; d--) {
+        bool wraps = ++at->index[d] == c->shape[d];
+        if (wraps) at->index[d] = 0;
+        at->other[d] = other_place(c, d, at->index[d]);
+        if (!wraps) return;
+    }
+}
+
+static inline int64_t other_row(const pad_call *c, const cursor *at) {
+    int64_t row = 0;
+    for (int d = 0; d < c->ndim; d++) row += at->other[d];
+    return row;
+}
+
+typedef struct {
+    double re, im;
+} item16;
+
+/* memcpy without a call for lengths of rows of images; the last piece overlaps the one before */
+static inline void copy_bytes(char *to, const char *from, int64_t n) {
+    if (n < 64 || n > 1024) {
+        memcpy(to, from, (size_t)n);
+        return;
+    }
+    for (int64_t i = 0; i + 64 <= n; i += 64) memcpy(to + i, from + i, 64);
+    memcpy(to + n - 64, from + n - 64, 64);
+}
+
+#define PAD(T, id)                                                                            \
+    static void pad_row_##id(const pad_call *c, T *to, const T *from, T value) {              \
+        int64_t inner = c->inner;                                                             \
+        for (int k = 0; k < c->nruns; k++) {                                                  \
+            const run *r = &c->runs[k];                                                       \
+            T *t = to + r->to;                                                                \
+            const T *f = from + r->from;                                                      \
+            if (r->from < 0)                                                                  \
+                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                 \
+            else if (r->step == 1)                                                            \
+                copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T)); \
+            else if (inner > 1)                                                               \
+                for (int64_t i = 0; i < r->length; i++)                                       \
+                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T)); \
+            else                                                                              \
+                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                \
+        }                                                                                     \
+    }                                                                                         \
+    static void pad_rows_##id(void *context, int64_t begin, int64_t end) {                    \
+        const pad_call *c = context;                                                          \
+        T value, *to = (T *)c->padded + begin * c->large;                                     \
+        cursor at;                                                                            \
+        memcpy(&value, c->item, sizeof value);                                                \
+        find_row(c, begin, &at);                                                              \
+        for (int64_t i = begin; i < end; i++, to += c->large, next_row(c, &at)) {             \
+            int64_t row = other_row(c, &at);                                                  \
+            if (row >= 0)                                                                     \
+                pad_row_##id(c, to, (const T *)c->other + row * c->small, value);             \
+            else                                                                              \
+                for (int64_t j = 0; j < c->large; j++) to[j] = value;                         \
+        }                                                                                     \
+    }
+PAD(uint8_t, 1)
+PAD(uint16_t, 2)
+PAD(uint32_t, 4)
+PAD(uint64_t, 8)
+PAD(item16, 16)
+
+int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value) {
+    pad_call c;
+    CB_TRY(call_init(&c, out, x, places));
+    cb_tensor item = {.dtype = out->dtype,
+                      .itemsize = out->itemsize,
+                      .numel = 1,
+                      .flags = CB_FLAG_CONTIGUOUS,
+                      .data = c.item};
+    int status = CB_FN(fill)(&item, value);
+    void (*body)(void *, int64_t, int64_t) = out->itemsize == 1   ? pad_rows_1
+                                             : out->itemsize == 2 ? pad_rows_2
+                                             : out->itemsize == 4 ? pad_rows_4
+                                             : out->itemsize == 8 ? pad_rows_8
+                                                                  : pad_rows_16;
+    if (!status) cb_parallel(c.rows, CB_MAX(WORK / c.large, 1), body, &c);
+    cb_free(CB_CPU, c.runs, c.room);
+    return status;
+}
+
+/* ---- the transpose: what was taken from a place is added to it, in order of the padded rows ---- */
+
+#define PAD_GRAD(T, id)                                                                                   \
+    static void add_row_##id(const pad_call *c, T *to, const T *from) {                                   \
+        int64_t inner = c->inner;                                                                         \
+        for (int k = 0; k < c->nruns; k++) {                                                              \
+            const run *r = &c->runs[k];                                                                   \
+            if (r->step == 1) {                                                                           \
+                T *restrict t = to + r->from;                                                             \
+                const T *restrict f = from + r->to;                                                       \
+                for (int64_t i = 0; i < r->length * inner; i++) t[i] += f[i];                             \
+            } else {                                                                                      \
+                for (int64_t i = 0; i < r->length; i++) {                                                 \
+                    T *restrict t = to + r->from + i * r->step * inner;                                   \
+                    const T *restrict f = from + r->to + i * inner;                                       \
+                    for (int64_t j = 0; j < inner; j++) t[j] += f[j];                                     \
+                }                                                                                         \
+            }                                                                                             \
+        }                                                                                                 \
+    }                                                                                                     \
+    static void add_planes_##id(void *context, int64_t begin, int64_t end) {                              \
+        const pad_call *c = context;                                                                      \
+        int64_t rows = c->rows / c->planes;                                                               \
+        T *to = (T *)c->other;                                                                            \
+        const T *from = (const T *)c->padded + begin * rows * c->large;                                   \
+        memset(to + begin * c->plane, 0, (size_t)((end - begin) * c->plane) * sizeof(T));                 \
+        cursor at;                                                                                        \
+        find_row(c, begin * rows, &at);                                                                   \
+        for (int64_t i = begin * rows; i < end * rows; i++, from += c->large, next_row(c, &at))           \
+            add_row_##id(c, to + other_row(c, &at) * c->small, from);                                     \
+    }
+PAD_GRAD(float, f32)
+PAD_GRAD(double, f64)
+
+int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *places) {
+    pad_call c;
+    CB_TRY(call_init(&c, ct, out, places));
+    if (cb_is_complex(ct->dtype)) { /* pairs of numbers */
+        c.inner *= 2, c.large *= 2, c.small *= 2, c.plane *= 2;
+        for (int k = 0; k < c.nruns; k++) c.runs[k].to *= 2, c.runs[k].from *= 2;
+    }
+    int64_t work = c.rows / c.planes * c.large;
+    cb_parallel(c.planes, CB_MAX(WORK / work, 1),
+                cb_real_dtype(ct->dtype) == CB_F32 ? add_planes_f32 : add_planes_f64, &c);
+    cb_free(CB_CPU, c.runs, c.room);
+    return CB_OK;
+}
