@@ -85,7 +85,8 @@ cuda-test: $(VENV)/.package $(TEST_STAMPS)
 	$(SAY) 'running the CUDA tests on the emulated device'
 	@build/cuda-emulated/test_emulate
 	@FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
-		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda tests/distributed/test_on_cuda.py
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda tests/distributed/test_on_cuda.py \
+		tests/distributed/test_replicas.py
 
 # libcbackend_cuda.so by nvcc, warnings as errors; registers and spills of each kernel are in build/cuda/cuda/*.txt
 #   CUDA_ARGS   more for cmake, e.g. CUDA_ARGS=-DCB_CUDA_ARCHITECTURES=90 for one architecture
