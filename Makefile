@@ -81,11 +81,12 @@ cuda-test: $(VENV)/.package $(TEST_STAMPS)
 	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda-emulated -G Ninja --log-level=WARNING \
 		-DCB_CUDA_EMULATE=ON -DCB_PYTHON=OFF -DCB_WERROR=ON
 	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda-emulated \
-		--target cbackend_cuda_emulated test_emulate -- --quiet
+		--target cbackend_cuda_emulated nccl_stand_in test_emulate -- --quiet
 	$(SAY) 'running the CUDA tests on the emulated device'
 	@build/cuda-emulated/test_emulate
 	@FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
-		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda tests/distributed/test_on_cuda.py \
+		tests/distributed/test_replicas.py
 
 # libcbackend_cuda.so by nvcc, warnings as errors; registers and spills of each kernel are in build/cuda/cuda/*.txt
 #   CUDA_ARGS   more for cmake, e.g. CUDA_ARGS=-DCB_CUDA_ARCHITECTURES=90 for one architecture

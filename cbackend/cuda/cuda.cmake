@@ -25,6 +25,11 @@ if(CB_CUDA_EMULATE)
   target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes})
   target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads)
 
+  # in place of NCCL, for tests of several ranks
+  add_library(nccl_stand_in MODULE EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/nccl_stand_in.c)
+  set_target_properties(nccl_stand_in PROPERTIES C_VISIBILITY_PRESET default)
+  target_compile_options(nccl_stand_in PRIVATE -O1 -Wall -Wextra -Werror)
+
   # the emulator's own test: kernels with one mistake each
   add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
                  ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc)

@@ -1,5 +1,5 @@
-/* The runtime of the emulated library: one device, memory in guarded pages without reuse (so that stale
- * pointers are found), streams and events that are done at once. */
+/* The runtime of the emulated library: one device, or as many as FL_EMULATED_DEVICES says, memory in guarded
+ * pages without reuse (so that stale pointers are found), streams and events that are done at once. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +12,19 @@
 #include "kernels.h"
 #include "runtime.h"
 
-enum { TOTAL = 1 << 30 };
+enum { TOTAL = 1 << 30, MAX_DEVICES = 16 };
 
+struct held {
+    int device;
+    int64_t nbytes;
+};
 static std::mutex lock;
-static std::map<void *, int64_t> live;
-static cb_memory_counts counts;
-static thread_local void *stream_now;
+static std::map<void *, held> live;
+static cb_memory_counts counts[MAX_DEVICES];
+static thread_local int current;
+static thread_local void *streams[MAX_DEVICES];
 
-cudaStream_t cb_stream() { return stream_now; }
+cudaStream_t cb_stream() { return streams[current]; }
 int cb_multiprocessors() { return 4; }
 int64_t cb_shared_limit() { return CB_EMULATED_SHARED; }
 int cb_launched(const char *op) {
@@ -52,34 +57,44 @@ int cb_set_bytes(void *device, int byte, int64_t nbytes) {
     return CB_OK;
 }
 
-void *cb_device_alloc(int64_t nbytes) {
+static void *alloc(int index, int64_t nbytes) {
     std::lock_guard<std::mutex> guard(lock);
-    void *data = counts.allocated + nbytes <= TOTAL ? cb_emulated_memory_new((size_t)nbytes) : nullptr;
+    cb_memory_counts &c = counts[index];
+    void *data = c.allocated + nbytes <= TOTAL ? cb_emulated_memory_new((size_t)nbytes) : nullptr;
     if (!data) {
         cb_fail(CB_ERR_MEMORY,
-                "empty: expected %lld bytes of memory on cuda:0, got a refusal: %lld bytes are in use by "
+                "empty: expected %lld bytes of memory on cuda:%d, got a refusal: %lld bytes are in use by "
                 "tensors. Free "
                 "tensors or use a smaller shape.",
-                (long long)nbytes, (long long)counts.allocated);
+                (long long)nbytes, index, (long long)c.allocated);
         return nullptr;
     }
-    counts.reserve(nbytes);
-    counts.add(nbytes);
-    live[data] = nbytes;
+    c.reserve(nbytes);
+    c.add(nbytes);
+    live[data] = {index, nbytes};
     return data;
 }
+void *cb_device_alloc(int64_t nbytes) { return alloc(current, nbytes); }
 void cb_device_free(void *data) {
     std::lock_guard<std::mutex> guard(lock);
-    counts.allocated -= live[data];
-    counts.reserved -= live[data];
-    counts.frees++;
+    held h = live[data];
+    counts[h.device].allocated -= h.nbytes;
+    counts[h.device].reserved -= h.nbytes;
+    counts[h.device].frees++;
     live.erase(data);
     cb_emulated_memory_free(data);
 }
 
-static int count() { return 1; }
-static int set_device(int) { return CB_OK; }
-static int get_properties(int, cb_device_properties *out) {
+static int count() {
+    const char *given = getenv("FL_EMULATED_DEVICES");
+    int n = given ? atoi(given) : 1;
+    return n < 1 ? 1 : n < MAX_DEVICES ? n : MAX_DEVICES;
+}
+static int set_device(int index) {
+    current = index;
+    return CB_OK;
+}
+static int get_properties(int index, cb_device_properties *out) {
     memset(out, 0, sizeof *out);
     snprintf(out->name, sizeof out->name, "emulated device");
     out->major = 8;
@@ -92,21 +107,21 @@ static int get_properties(int, cb_device_properties *out) {
     out->shared_per_block = CB_EMULATED_SHARED;
     out->shared_per_multiprocessor = 228 << 10;
     out->l2_cache = 1 << 20;
+    out->pci_bus = index + 1;
     return CB_OK;
 }
-static void *alloc(int, int64_t nbytes) { return cb_device_alloc(nbytes); }
 static void free_(int, void *data) { cb_device_free(data); }
-static int memory(int, int64_t *numbers) {
+static int memory(int index, int64_t *numbers) {
     std::lock_guard<std::mutex> guard(lock);
-    counts.tell(numbers);
-    numbers[8] = TOTAL - counts.allocated;
+    counts[index].tell(numbers);
+    numbers[8] = TOTAL - counts[index].allocated;
     numbers[9] = TOTAL;
     return CB_OK;
 }
-static void reset_peak(int) {
+static void reset_peak(int index) {
     std::lock_guard<std::mutex> guard(lock);
-    counts.peak = counts.allocated;
-    counts.reserved_peak = counts.reserved;
+    counts[index].peak = counts[index].allocated;
+    counts[index].reserved_peak = counts[index].reserved;
 }
 static void empty_cache(int) {}
 static int copy(int kind, int, void *to, const void *from, int64_t nbytes, int) {
@@ -126,15 +141,15 @@ static double milliseconds_now() {
 }
 static int synchronize(int) { return CB_OK; }
 static int stream_new(int, int, void **out) { return (*out = malloc(1)) ? CB_OK : CB_ERR_MEMORY; }
-static void stream_free(int, void *stream) {
-    if (stream_now == stream) stream_now = nullptr;
+static void stream_free(int index, void *stream) {
+    if (streams[index] == stream) streams[index] = nullptr;
     free(stream);
 }
-static int stream_set(int, void *stream) {
-    stream_now = stream;
+static int stream_set(int index, void *stream) {
+    streams[index] = stream;
     return CB_OK;
 }
-static void *stream_current(int) { return stream_now; }
+static void *stream_current(int index) { return streams[index]; }
 static int stream_synchronize(int, void *) { return CB_OK; }
 static int stream_query(int, void *, int *done) {
     *done = 1;

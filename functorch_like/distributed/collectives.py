@@ -13,140 +13,38 @@ ranks.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from cbackend import check, lib
 
 from .. import tree
 from ..errors import DTypeError, ShapeError, TraceError, message
-from ..op import Op, concretely, dispatch, wrap
+from ..op import Op, dispatch
 from ..ops.family import number
 from ..ops.join import cat
 from ..staging.stage import current_stage
 from ..tensor import Tensor, wrap_dim
 from . import transport
+from .frame import OPS, checked, linear, moved, rows_first, start, timed
+from .meeting import CollectiveError
 from .programs import enter
-from .transport import buffer, described, empty, on_host
-from .world import Group, world
+from .transport import described
+from .world import Group
 
 _CONTIGUOUS = 2  # a flag of handles
-_COURIER = "courier"  # a parameter of kernels: on which of the group's communicators they run
-
-
-def _timed(what: str) -> Any:
-    """A range in profiles, where one is being taken."""
-    recording = sys.modules.get("functorch_like.profiler.recording")
-    return recording.record_function(what) if recording is not None else nullcontext()
-
-
-def _moved(
-    op: str,
-    x: Tensor,
-    shape: Sequence[int],
-    group: Group,
-    run: Callable[[Any, Tensor, Tensor], None],
-    courier: bool = False,
-    detail: str = "",
-    any_rows: bool = False,
-) -> Any:
-    """The handle of a result that run(communicator, source, target) fills.
-
-    Args:
-      any_rows: dimension 0 may differ between the ranks.
-    Raises:
-      CollectiveError: the ranks do not agree. TraceError: while staging.
-    """
-    with concretely() as staged:
-        if staged:
-            raise TraceError(
-                message(
-                    op,
-                    "to run outside of compiled functions",
-                    "a call while one is staged",
-                    "Compile what computes the gradients, and reduce what it returns.",
-                )
-            )
-        if x._v.device & 255 == lib.CB_META:
-            return lib.cb_empty(x._v.dtype, x._v.device, len(shape), list(shape))
-        of = f"{x.dtype}[*, {str(list(x._shape[1:]))[1:]}" if any_rows else described(x)
-        what = f"{op} {detail}{of}"
-        source = on_host(x)
-        if group.size == 1 and tuple(shape) == x._shape:
-            return lib.cb_clone(x._v)
-        target = empty(source, shape)
-        with _timed(what):
-            group.meet(what, courier)
-            if target.numel() or source.numel():
-                run(group.comm(courier), source, target)
-        if x._v.device != lib.CB_CPU:
-            target = target.to(x.device)
-        return lib.cb_retain(target._v)
-
-
-def _start(
-    op: str, kernel: Callable[..., Any], x: Tensor, params: dict[str, Any], async_op: bool
-) -> Any:
-    """The result of an op, or the Work that will have it."""
-    if not async_op:
-        return dispatch(_OPS[op], (x,), params)
-    x._memory(op)
-    plain = x.detach()
-    params = {**params, _COURIER: True}
-    return params["group"].later(op, lambda: wrap(kernel(plain, **params)))
-
-
-def _checked(op: str, x: Any, group: Group | None) -> tuple[Tensor, Group]:
-    if not isinstance(x, Tensor):
-        raise TypeError(message(op, "a tensor", type(x).__name__, "Use tensor()."))
-    group = world(group)
-    group.check_member(op)
-    return x, group
-
-
-_OPS: dict[str, Op] = {}
-
-
-def _linear(
-    name: str,
-    kernel: Callable[..., Any],
-    transpose: Callable[..., Tensor],
-    batched: Callable[..., Tensor],
-) -> None:
-    """Enters a linear collective: its kernel, its transpose and how it treats a mapped tensor."""
-    op = Op(
-        f"distributed_{name}",
-        kernel,
-        vjp=lambda ct, _out, x_spec, **params: (transpose(ct, **params),),
-        jvp=lambda tangents, _out, x_spec, **params: dispatch(_OPS[name], (tangents[0],), params),
-        batch=lambda _size, _batched, x, **params: batched(x, **params),
-        registered=False,
-    )
-    _OPS[name] = enter(op, kernel)
-
-
-def _rows_first(name: str) -> Callable[..., Tensor]:
-    """The batching rule of collectives that deal out dimension 0: lanes go behind it."""
-
-    def batched(x: Tensor, **params: Any) -> Tensor:
-        return dispatch(_OPS[name], (x.movedim(0, 1),), params).movedim(1, 0)
-
-    return batched
-
 
 # ---- all_reduce ----
 
 
 def _reduce_kernel(x: Tensor, *, group: Group, op: str, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        transport.reduce_into(comm, source, target, op)
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.all_reduce(source, target, op)
 
-    return _moved("all_reduce", x, x._shape, group, run, courier, f"{op} ")
+    return moved("all_reduce", x, x._shape, group, run, courier, f"{op} ", reduction=op)
 
 
-_linear(
+linear(
     "all_reduce",
     _reduce_kernel,
     lambda ct, *, group, op: all_reduce(ct, op, group),
@@ -182,7 +80,7 @@ def _nonlinear(name: str, weight: Callable[[Tensor, Tensor, Group], Tensor]) -> 
         batch=lambda _size, _batched, x, *, group, op: all_reduce(x, op, group),
         registered=False,
     )
-    _OPS[name] = enter(entry, _reduce_kernel)
+    OPS[name] = enter(entry, _reduce_kernel)
 
 
 _nonlinear("max", _shares)
@@ -212,26 +110,21 @@ def all_reduce(
       >>> distributed.all_reduce(tensor([1.0, 2.0]), "mean")
       tensor([1., 2.])
     """
-    x, group = _checked("all_reduce", x, group)
+    x, group = checked("all_reduce", x, group)
     if op == "mean":
         if not x.dtype.is_inexact:
             raise DTypeError(message("all_reduce", "floating numbers for mean", x.dtype))
-        if async_op:
-            return group.later("all_reduce", _mean_of(x, group))
-        return all_reduce(x, "sum", group) / group.size
+        if not async_op:
+            return all_reduce(x, "sum", group) / group.size
+        params = {"group": group, "op": "sum"}
+        return start("all_reduce", _reduce_kernel, x, params, True, lambda t: t / group.size)
     if op not in transport.REDUCTIONS:
         wanted = f"op {', '.join((*transport.REDUCTIONS, 'mean'))}"
         raise ValueError(message("all_reduce", wanted, repr(op)))
     if x.dtype.is_complex and op in ("max", "min"):
         raise DTypeError(message("all_reduce", f"real numbers for {op}", x.dtype))
     name = "all_reduce" if op == "sum" else op
-    return _start(name, _reduce_kernel, x, {"group": group, "op": op}, async_op)
-
-
-def _mean_of(x: Tensor, group: Group) -> Callable[[], Tensor]:
-    x._memory("all_reduce")
-    plain = x.detach()
-    return lambda: wrap(_reduce_kernel(plain, group=group, op="sum", courier=True)) / group.size
+    return start(name, _reduce_kernel, x, {"group": group, "op": op}, async_op)
 
 
 def all_reduce_(
@@ -239,30 +132,29 @@ def all_reduce_(
 ) -> Any:
     """all_reduce into the tensor itself, as torch's does; returns it.
 
-    Plain contiguous tensors in main memory are reduced where they lie.
+    Plain contiguous tensors on the CPU, and on CUDA with NCCL, are reduced where they lie.
 
     Args:
       async_op: return a Work at once; leave the tensor alone until its wait().
     """
-    x, group = _checked("all_reduce_", x, group)
-    in_place = x._m is None and x._v and x._v.device == lib.CB_CPU and x._v.flags & _CONTIGUOUS
-    scale = 1.0 / group.size if op == "mean" and group.size > 1 else 1.0
-    if not in_place or (op == "mean" and not x.dtype.is_inexact) or not x.numel():
+    x, group = checked("all_reduce_", x, group)
+    kind = "sum" if op == "mean" else op
+    if not _in_place(x, op, kind, group):
         if async_op:
             x._memory("all_reduce_")
-            work = all_reduce(x, op, group, True)
-            return group.later("all_reduce_", lambda: x.copy_(work.wait()))
+            return all_reduce(x, op, group, True).then(x.copy_)
         return x.copy_(all_reduce(x, op, group))
-    kind = "sum" if op == "mean" else op
     if kind not in transport.REDUCTIONS:
         return all_reduce(x, op, group)  # which raises
+    scale = 1.0 / group.size if op == "mean" and group.size > 1 else 1.0
 
-    def run() -> Tensor:
+    def run(x: Tensor, courier: bool) -> Tensor:
         if group.size > 1:
             what = f"all_reduce {kind} {described(x)}"
-            with _timed(what):
-                group.meet(what, async_op)
-                transport.reduce_into(group.comm(async_op), None, x, kind)
+            with timed(what):
+                group.meet(what, courier)
+                way = group.transport(x, kind, courier)
+                way.move(what, lambda way, _, x: way.all_reduce(None, x, kind), None, x)
             if scale != 1.0:
                 x.mul_(scale)
             else:
@@ -270,42 +162,48 @@ def all_reduce_(
                 first.copy_(first.clone())  # the tape learns that the memory was written
         return x
 
-    return group.later("all_reduce_", run) if async_op else run()
+    return group.later("all_reduce_", x, run) if async_op else run(x, False)
+
+
+def _in_place(x: Tensor, op: str, kind: str, group: Group) -> bool:
+    """Is x reduced where it lies? A plain contiguous tensor that the transport reads and writes."""
+    if x._m is not None or not x._v or x._v.device & 255 == lib.CB_META:
+        return False
+    if not x._v.flags & _CONTIGUOUS or not x.numel() or (op == "mean" and not x.dtype.is_inexact):
+        return False
+    return group.size == 1 or group.transport(x, kind).takes(x)
 
 
 # ---- all_gather and reduce_scatter ----
 
 
 def _gather_all_kernel(x: Tensor, *, group: Group, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        count, kind = source.numel(), buffer(source)[2]
-        comm.Allgather(buffer(source), [buffer(target)[0], count, kind])
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.all_gather(source, target)
 
     shape = (group.size * x._shape[0], *x._shape[1:])
-    return _moved("all_gather", x, shape, group, run, courier)
+    return moved("all_gather", x, shape, group, run, courier)
 
 
 def _reduce_scatter_kernel(x: Tensor, *, group: Group, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        how = transport.reduction("sum", source.dtype)
-        memory, _, kind = buffer(source)
-        comm.Reduce_scatter_block([memory, target.numel(), kind], buffer(target), op=how)
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.reduce_scatter(source, target)
 
     shape = (x._shape[0] // group.size, *x._shape[1:])
-    return _moved("reduce_scatter", x, shape, group, run, courier)
+    return moved("reduce_scatter", x, shape, group, run, courier, reduction="sum")
 
 
-_linear(
+linear(
     "all_gather",
     _gather_all_kernel,
     lambda ct, *, group: reduce_scatter(ct, group=group),
-    _rows_first("all_gather"),
+    rows_first("all_gather"),
 )
-_linear(
+linear(
     "reduce_scatter",
     _reduce_scatter_kernel,
     lambda ct, *, group: all_gather(ct, group=group),
-    _rows_first("reduce_scatter"),
+    rows_first("reduce_scatter"),
 )
 
 
@@ -323,7 +221,7 @@ def all_gather(x: Tensor, dim: int = 0, group: Group | None = None, async_op: bo
       >>> distributed.all_gather(tensor([1.0, 2.0]))
       tensor([1., 2.])
     """
-    x, group = _checked("all_gather", x, group)
+    x, group = checked("all_gather", x, group)
     x = x if x.ndim else x.reshape((1,))
     return _along(x, dim, "all_gather", _gather_all_kernel, group, async_op)
 
@@ -345,7 +243,7 @@ def reduce_scatter(
       >>> distributed.reduce_scatter(tensor([1.0, 2.0]))
       tensor([1., 2.])
     """
-    x, group = _checked("reduce_scatter", x, group)
+    x, group = checked("reduce_scatter", x, group)
     _check_parts("reduce_scatter", x, dim, group)
     return _along(x, dim, "reduce_scatter", _reduce_scatter_kernel, group, async_op)
 
@@ -359,8 +257,8 @@ def _along(
         raise ValueError(message(op, "dim=0 with async_op", dim))
     params = {"group": group}
     if not d:
-        return _start(op, kernel, x, params, async_op)
-    return dispatch(_OPS[op], (x.movedim(d, 0),), params).movedim(0, d)
+        return start(op, kernel, x, params, async_op)
+    return dispatch(OPS[op], (x.movedim(d, 0),), params).movedim(0, d)
 
 
 def _check_parts(op: str, x: Tensor, dim: int, group: Group) -> None:
@@ -374,45 +272,37 @@ def _check_parts(op: str, x: Tensor, dim: int, group: Group) -> None:
 
 
 def _broadcast_kernel(x: Tensor, *, group: Group, src: int, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        if comm.rank == src:
-            check(lib.cb_copy_into(target._v, source._v, 0))
-        comm.Bcast(buffer(target), root=src)
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.broadcast(source, target, src)
 
-    return _moved("broadcast", x, x._shape, group, run, courier, f"from {src} ")
+    return moved("broadcast", x, x._shape, group, run, courier, f"from {src} ")
 
 
 def _reduce_to_kernel(x: Tensor, *, group: Group, dst: int, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        how = transport.reduction("sum", source.dtype)
-        here = comm.rank == dst
-        comm.Reduce(buffer(source), buffer(target) if here else None, op=how, root=dst)
-        if not here:
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.reduce(source, target, dst)
+        if group.rank != dst:
             _zero(target)
 
-    return _moved("reduce", x, x._shape, group, run, courier, f"to {dst} ")
+    return moved("reduce", x, x._shape, group, run, courier, f"to {dst} ", reduction="sum")
 
 
 def _gather_kernel(x: Tensor, *, group: Group, dst: int, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        kind = buffer(source)[2]
-        here = comm.rank == dst
-        into = [buffer(target)[0], source.numel(), kind] if here else None
-        comm.Gather(buffer(source), into, root=dst)
-        if not here:
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.gather(source, target, dst)
+        if group.rank != dst:
             _zero(target)
 
     shape = (group.size * x._shape[0], *x._shape[1:])
-    return _moved("gather", x, shape, group, run, courier, f"to {dst} ")
+    return moved("gather", x, shape, group, run, courier, f"to {dst} ")
 
 
 def _scatter_kernel(x: Tensor, *, group: Group, src: int, courier: bool = False) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        given = [buffer(source)[0], target.numel(), buffer(source)[2]]
-        comm.Scatter(given if comm.rank == src else None, buffer(target), root=src)
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.scatter(source, target, src)
 
     shape = (x._shape[0] // group.size, *x._shape[1:])
-    return _moved("scatter", x, shape, group, run, courier, f"from {src} ")
+    return moved("scatter", x, shape, group, run, courier, f"from {src} ")
 
 
 def _zero(t: Tensor) -> None:
@@ -424,29 +314,29 @@ def _params_of(end: str, group: Group, place: int) -> dict[str, Any]:
     return {"group": group, end: place}
 
 
-_linear(
+linear(
     "broadcast",
     _broadcast_kernel,
-    lambda ct, *, group, src: dispatch(_OPS["reduce"], (ct,), _params_of("dst", group, src)),
-    lambda x, **params: dispatch(_OPS["broadcast"], (x,), params),
+    lambda ct, *, group, src: dispatch(OPS["reduce"], (ct,), _params_of("dst", group, src)),
+    lambda x, **params: dispatch(OPS["broadcast"], (x,), params),
 )
-_linear(
+linear(
     "reduce",
     _reduce_to_kernel,
-    lambda ct, *, group, dst: dispatch(_OPS["broadcast"], (ct,), _params_of("src", group, dst)),
-    lambda x, **params: dispatch(_OPS["reduce"], (x,), params),
+    lambda ct, *, group, dst: dispatch(OPS["broadcast"], (ct,), _params_of("src", group, dst)),
+    lambda x, **params: dispatch(OPS["reduce"], (x,), params),
 )
-_linear(
+linear(
     "gather",
     _gather_kernel,
-    lambda ct, *, group, dst: dispatch(_OPS["scatter"], (ct,), _params_of("src", group, dst)),
-    _rows_first("gather"),
+    lambda ct, *, group, dst: dispatch(OPS["scatter"], (ct,), _params_of("src", group, dst)),
+    rows_first("gather"),
 )
-_linear(
+linear(
     "scatter",
     _scatter_kernel,
-    lambda ct, *, group, src: dispatch(_OPS["gather"], (ct,), _params_of("dst", group, src)),
-    _rows_first("scatter"),
+    lambda ct, *, group, src: dispatch(OPS["gather"], (ct,), _params_of("dst", group, src)),
+    rows_first("scatter"),
 )
 
 
@@ -461,16 +351,16 @@ def broadcast(x: Tensor, src: int = 0, group: Group | None = None, async_op: boo
       >>> distributed.broadcast(tensor([1.0, 2.0]))
       tensor([1., 2.])
     """
-    x, group = _checked("broadcast", x, group)
+    x, group = checked("broadcast", x, group)
     params = {"group": group, "src": group.place_of("broadcast", src)}
-    return _start("broadcast", _broadcast_kernel, x, params, async_op)
+    return start("broadcast", _broadcast_kernel, x, params, async_op)
 
 
 def reduce(x: Tensor, dst: int = 0, group: Group | None = None, async_op: bool = False) -> Any:
     """The sum over all ranks on rank dst; zeros on the others."""
-    x, group = _checked("reduce", x, group)
+    x, group = checked("reduce", x, group)
     params = {"group": group, "dst": group.place_of("reduce", dst)}
-    return _start("reduce", _reduce_to_kernel, x, params, async_op)
+    return start("reduce", _reduce_to_kernel, x, params, async_op)
 
 
 def gather(x: Tensor, dst: int = 0, group: Group | None = None, async_op: bool = False) -> Any:
@@ -481,10 +371,10 @@ def gather(x: Tensor, dst: int = 0, group: Group | None = None, async_op: bool =
     Returns:
       [size * n, ...]; zeros on the other ranks.
     """
-    x, group = _checked("gather", x, group)
+    x, group = checked("gather", x, group)
     x = x if x.ndim else x.reshape((1,))
     params = {"group": group, "dst": group.place_of("gather", dst)}
-    return _start("gather", _gather_kernel, x, params, async_op)
+    return start("gather", _gather_kernel, x, params, async_op)
 
 
 def scatter(x: Tensor, src: int = 0, group: Group | None = None, async_op: bool = False) -> Any:
@@ -497,10 +387,10 @@ def scatter(x: Tensor, src: int = 0, group: Group | None = None, async_op: bool 
     Raises:
       ShapeError: the dimension cannot be divided.
     """
-    x, group = _checked("scatter", x, group)
+    x, group = checked("scatter", x, group)
     _check_parts("scatter", x, 0, group)
     params = {"group": group, "src": group.place_of("scatter", src)}
-    return _start("scatter", _scatter_kernel, x, params, async_op)
+    return start("scatter", _scatter_kernel, x, params, async_op)
 
 
 # ---- all_to_all ----
@@ -515,22 +405,22 @@ def _exchange_kernel(
     equal: bool,
     courier: bool = False,
 ) -> Any:
-    def run(comm: Any, source: Tensor, target: Tensor) -> None:
-        comm.Alltoallv(transport.rows(source, list(sent)), transport.rows(target, list(received)))
+    def run(way: Any, source: Tensor, target: Tensor) -> None:
+        way.all_to_all(source, target, sent, received)
 
     shape = (sum(received), *x._shape[1:])
-    return _moved("all_to_all", x, shape, group, run, courier, any_rows=not equal)
+    return moved("all_to_all", x, shape, group, run, courier, any_rows=not equal)
 
 
-_linear(
+linear(
     "all_to_all",
     _exchange_kernel,
     lambda ct, *, group, sent, received, equal: dispatch(
-        _OPS["all_to_all"],
+        OPS["all_to_all"],
         (ct,),
         {"group": group, "sent": received, "received": sent, "equal": equal},
     ),
-    _rows_first("all_to_all"),
+    rows_first("all_to_all"),
 )
 
 
@@ -558,7 +448,7 @@ def all_to_all(
       >>> distributed.all_to_all(tensor([1.0, 2.0]))
       tensor([1., 2.])
     """
-    x, group = _checked("all_to_all", x, group)
+    x, group = checked("all_to_all", x, group)
     by_default = input_splits is None
     if input_splits is None:
         _check_parts("all_to_all", x, 0, group)
@@ -570,7 +460,7 @@ def all_to_all(
     equal = by_default and output_splits is None
     coming = sent if equal else _exchanged(x, sent, output_splits, group)
     params = {"group": group, "sent": sent, "received": coming, "equal": equal}
-    return _start("all_to_all", _exchange_kernel, x, params, async_op)
+    return start("all_to_all", _exchange_kernel, x, params, async_op)
 
 
 def _exchanged(
@@ -612,8 +502,6 @@ def _agree(wrong: str, group: Group) -> None:
         return
     found = [text for text in group.comm().allgather(wrong) if text]
     if found:
-        from .meeting import CollectiveError
-
         wanted = "output_splits that are what the other ranks send"
         raise CollectiveError(message("all_to_all", wanted, "; ".join(found)))
 
@@ -643,7 +531,7 @@ def _together(values: Any, op: str, group: Group | None) -> Any:
     leaves, definition = tree.flatten(values)
     kinds: dict[Any, list[int]] = {}
     for i, leaf in enumerate(leaves):
-        kinds.setdefault(leaf.dtype, []).append(i)
+        kinds.setdefault((leaf.dtype, leaf.device), []).append(i)
     out: list[Any] = [None] * len(leaves)
     for places in kinds.values():
         whole = all_reduce(cat([leaves[i].reshape((-1,)) for i in places]), op, group)

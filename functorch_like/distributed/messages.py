@@ -1,4 +1,8 @@
-"""Messages from one rank to another, and Python objects to all of them. No derivatives here."""
+"""Messages from one rank to another, and Python objects to all of them. No derivatives here.
+
+CUDA tensors go by NCCL once a collective of the group has gone by it: only then do all ranks know
+that all have it. nccl_messages.py has those.
+"""
 
 # pyright: reportPrivateUsage=false
 
@@ -20,7 +24,8 @@ class Message(Work):
 
     def __init__(self, what: str, request: Any, finish: Any, group: Group):
         super().__init__(what)
-        self._request, self._finish, self._group = request, finish, group
+        self._request, self._group = request, group
+        self.then(lambda _: finish())
 
     def is_completed(self) -> bool:
         """Has the message arrived, or been taken?"""
@@ -32,22 +37,19 @@ class Message(Work):
         Raises:
           CollectiveError: not within timeout (by default the group's) seconds.
         """
-        if self._done.is_set():
-            return self._value
-        seconds = self._group.timeout if timeout is None else timeout
-        if wait_for([self._request], seconds):
-            raise CollectiveError(
-                message(
-                    self.what.partition(" ")[0],
-                    f"{self.what} within {seconds:g} s",
-                    "nothing",
-                    "Does the other rank call the counterpart, with the same tag?",
+        if not self._done.is_set():
+            seconds = self._group.timeout if timeout is None else timeout
+            if wait_for([self._request], seconds):
+                raise CollectiveError(
+                    message(
+                        self.what.partition(" ")[0],
+                        f"{self.what} within {seconds:g} s",
+                        "nothing",
+                        "Does the other rank call the counterpart, with the same tag?",
+                    )
                 )
-            )
-        self.run(self._finish)
-        if self._error is not None:
-            raise self._error
-        return self._value
+            self._done.set()
+        return super().wait()
 
     result = wait
 
@@ -69,6 +71,8 @@ def isend(x: Tensor, dst: int, tag: int = 0, group: Group | None = None) -> Work
     """
     group, place = _peer("isend", dst, group)
     x._memory("isend")
+    if nccl := group.ready_nccl(x):
+        return nccl.isend(x.detach(), dst, place, tag)
     source = on_host(x.detach())
     request = group.comm().Isend(buffer(source), dest=place, tag=tag + FIRST_USER_TAG)
     return Message(f"send {described(source)} to rank {dst}", request, lambda: source, group)
@@ -83,6 +87,8 @@ def irecv(x: Tensor, src: int, tag: int = 0, group: Group | None = None) -> Work
     """
     group, place = _peer("irecv", src, group)
     x._memory("irecv")
+    if nccl := group.ready_nccl(x):
+        return nccl.irecv(x.detach(), src, place, tag)
     with_room = empty_like(x.detach(), device="cpu").contiguous()
     memory, count, kind = buffer(with_room)
     request = group.comm().Irecv([memory, count, kind], source=place, tag=tag + FIRST_USER_TAG)

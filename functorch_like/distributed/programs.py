@@ -19,9 +19,7 @@ _calls: dict[Any, Callable[..., Any]] = {}
 
 
 def enter(op: Op, kernel: Callable[..., Any]) -> Op:
-    """Lets programs have a collective, where callbacks can be instructions; gives the op."""
-    if "ordered" not in Op.__slots__:
-        return op
+    """Lets programs have a collective; gives the op."""
 
     def impl(token: Tensor, x: Tensor, **params: Any) -> Any:
         with concretely():
@@ -32,9 +30,8 @@ def enter(op: Op, kernel: Callable[..., Any]) -> Op:
         return _calls[key](token, x)
 
     rules: dict[str, Any] = {"vjp": op.vjp, "jvp": op.jvp, "batch": op.batch}
-    ordered: Any = Op(op.name, impl, nouts=2, family="callback", registered=False, **rules)
-    ordered.ordered = ordered
-    op.ordered = ordered  # type: ignore[attr-defined]
+    ordered = Op(op.name, impl, nouts=2, family="callback", registered=False, **rules)
+    ordered.ordered = op.ordered = ordered
     return op
 
 

@@ -1,8 +1,10 @@
-"""Memory to MPI: buffers over a tensor's own memory, MPI's types, and sums of 16-bit floats.
+"""What moves the memory of collectives, and the one that MPI does: tensors on the CPU.
 
-Nothing is copied on the way: MPI reads and writes the memory of contiguous CPU tensors. MPI has no
-16-bit floats, so reductions of them are operations of our own: each sum of two is computed in
-float32 and rounded once.
+A transport takes contiguous tensors where it wants them (source, target) and has a method for each
+collective. Nothing is copied on the way: MPI reads and writes the memory of contiguous CPU tensors.
+Those of other devices go through pinned host memory. MPI has no 16-bit floats, so reductions of
+them are operations of our own: each sum of two is computed in float32 and rounded once.
+nccl_transport.py has the transport of CUDA tensors.
 """
 
 # `_v` is the package's own protocol
@@ -10,15 +12,19 @@ float32 and rounded once.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cbackend import check, ffi, lib
 
+from .. import cuda
 from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import wrap
 from ..tensor import Tensor
 from .meeting import mpi
+from .work import Work
 
 REDUCTIONS = ("sum", "prod", "max", "min")
 _KERNELS = {"sum": b"add", "prod": b"mul", "max": b"maximum", "min": b"minimum"}
@@ -95,16 +101,6 @@ def _over(memory: Any, code: int, count: int) -> Any:
     return lib.cb_from_memory(address, code, 1, [count], [1], 0, ffi.NULL, ffi.NULL)
 
 
-def reduce_into(comm: Any, source: Tensor | None, target: Tensor, op: str) -> None:
-    """target = the reduction over all ranks of source, or of target itself."""
-    MPI = mpi()
-    how = reduction(op, target.dtype)
-    for start in range(0, target.numel(), _MOST):
-        count = min(_MOST, target.numel() - start)
-        given = MPI.IN_PLACE if source is None else buffer(source, start, count)
-        comm.Allreduce(given, buffer(target, start, count), op=how)
-
-
 def empty(like: Tensor, shape: Any) -> Tensor:
     """New memory on the CPU, of another shape."""
     shape = tuple(shape)
@@ -121,5 +117,104 @@ def on_host(x: Tensor) -> Tensor:
 
 
 def described(t: Tensor) -> str:
-    """`float32[2, 3]`"""
-    return f"{DTYPES[t._v.dtype]}{list(t._shape)}"
+    """`float32[2, 3]`, and where that is not on the CPU."""
+    where = "" if t._v.device == lib.CB_CPU else f" on {t.device.type}"
+    return f"{DTYPES[t._v.dtype]}{list(t._shape)}{where}"
+
+
+class HostTransport:
+    """MPI on one of a group's communicators."""
+
+    def __init__(self, comm: Any):
+        self.comm = comm
+        self._pinned: dict[tuple[str, int], Tensor] = {}
+
+    def takes(self, x: Tensor) -> bool:
+        """Is the memory of contiguous x itself read and written?"""
+        return x._v.device == lib.CB_CPU
+
+    def source(self, x: Tensor) -> Tensor:
+        """x in memory that the transport reads."""
+        if x._v.device == lib.CB_CPU:
+            return on_host(x)
+        return self._staged("source", x, x._shape).copy_(x.detach())
+
+    def target(self, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Memory that the transport writes, for a result on x's device."""
+        return empty(x, shape) if x._v.device == lib.CB_CPU else self._staged("target", x, shape)
+
+    def finished(self, target: Tensor, x: Tensor) -> Tensor:
+        """The result, on x's device."""
+        if x._v.device == lib.CB_CPU:
+            return target
+        out = target.to(x.device)
+        cuda.current_stream(x.device).synchronize()  # the pinned memory is used again
+        return out
+
+    def move(self, what: str, run: Callable[..., None], source: Any, target: Tensor) -> None:
+        """run(self, source, target)."""
+        run(self, source, target)
+
+    def later(self, courier: Any, what: str, x: Tensor, function: Any) -> Work:
+        """Has courier(what, ...) run function(x, True) on the CPU."""
+        host = on_host(x)
+        work = courier(what, lambda: function(host, True))
+        return work if host._v.device == x._v.device else work.then(lambda t: t.to(x.device))
+
+    def _staged(self, use: str, x: Tensor, shape: Sequence[int]) -> Tensor:
+        """Pinned memory that is kept for the next time."""
+        count = math.prod(shape)
+        kept = self._pinned.get((use, x._v.dtype))
+        if kept is None or kept.numel() < count:
+            room = empty(x, (2 * count,))
+            kept = self._pinned[use, x._v.dtype] = wrap(lib.cb_pin_memory(room._v))
+        return kept.narrow(0, 0, count).reshape(tuple(shape))
+
+    def all_reduce(self, source: Tensor | None, target: Tensor, op: str) -> None:
+        """target = the reduction over all ranks of source, or of target itself."""
+        how = reduction(op, target.dtype)
+        for start in range(0, target.numel(), _MOST):
+            count = min(_MOST, target.numel() - start)
+            given = mpi().IN_PLACE if source is None else buffer(source, start, count)
+            self.comm.Allreduce(given, buffer(target, start, count), op=how)
+
+    def all_gather(self, source: Tensor, target: Tensor) -> None:
+        """target = the sources of all ranks."""
+        count, kind = source.numel(), buffer(source)[2]
+        self.comm.Allgather(buffer(source), [buffer(target)[0], count, kind])
+
+    def reduce_scatter(self, source: Tensor, target: Tensor) -> None:
+        """target = this rank's part of the sum."""
+        memory, _, kind = buffer(source)
+        how = reduction("sum", source.dtype)
+        self.comm.Reduce_scatter_block([memory, target.numel(), kind], buffer(target), op=how)
+
+    def broadcast(self, source: Tensor, target: Tensor, src: int) -> None:
+        """target = the source of rank src."""
+        if self.comm.rank == src:
+            check(lib.cb_copy_into(target._v, source._v, 0))
+        self.comm.Bcast(buffer(target), root=src)
+
+    def reduce(self, source: Tensor, target: Tensor, dst: int) -> None:
+        """On rank dst target = the sum."""
+        into = buffer(target) if self.comm.rank == dst else None
+        self.comm.Reduce(buffer(source), into, op=reduction("sum", source.dtype), root=dst)
+
+    def gather(self, source: Tensor, target: Tensor, dst: int) -> None:
+        """On rank dst target = the sources of all ranks."""
+        kind = buffer(source)[2]
+        here = self.comm.rank == dst
+        into = [buffer(target)[0], source.numel(), kind] if here else None
+        self.comm.Gather(buffer(source), into, root=dst)
+
+    def scatter(self, source: Tensor, target: Tensor, src: int) -> None:
+        """target = this rank's part of the source of rank src."""
+        memory, _, kind = buffer(source)
+        given = [memory, target.numel(), kind] if self.comm.rank == src else None
+        self.comm.Scatter(given, buffer(target), root=src)
+
+    def all_to_all(
+        self, source: Tensor, target: Tensor, sent: Sequence[int], received: Sequence[int]
+    ) -> None:
+        """Rows: sent[i] go to rank i, received[i] come from it."""
+        self.comm.Alltoallv(rows(source, list(sent)), rows(target, list(received)))

@@ -29,6 +29,7 @@ class Work:
         self.what = what
         self._done = threading.Event()
         self._value: Any = None
+        self._finish: list[Callable[[Any], Any]] = []
         self._error: BaseException | None = None
 
     def run(self, function: Callable[[], Any]) -> Work:
@@ -38,6 +39,11 @@ class Work:
         except BaseException as error:
             self._error = error
         self._done.set()
+        return self
+
+    def then(self, finish: Callable[[Any], Any]) -> Work:
+        """Has the first wait() give finish(result), computed in the thread that waits."""
+        self._finish.append(finish)
         return self
 
     def is_completed(self) -> bool:
@@ -58,6 +64,9 @@ class Work:
             raise TimeoutError(message(self.what, f"a result within {timeout} s", "none yet"))
         if self._error is not None:
             raise self._error
+        while self._finish:
+            self._value = self._finish[0](self._value)
+            self._finish.pop(0)
         return self._value
 
     result = wait

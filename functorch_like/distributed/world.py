@@ -4,17 +4,24 @@ A process that was not started by mpiexec (or by `python -m nn.distributed.run`)
 every collective works there without MPI, so programs need no second version.
 """
 
+# `_v` is the package's own protocol
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from cbackend import lib
 
 from ..errors import message
 from ..memory import set_num_threads
+from ..tensor import Tensor
 from . import ending
 from .meeting import CollectiveError, meet, mpi
+from .transport import HostTransport
 from .work import Courier, Work
 
 # how the launchers of MPI libraries tell a process how many there are
@@ -37,6 +44,8 @@ class Group:
         self.broken: str | None = None
         # one communicator for calls that block and one for the courier's: each has its own order
         self._comms = (comm, comm.Dup()) if comm is not None else (None, None)
+        self._hosts = [HostTransport(c) for c in self._comms]
+        self._nccl: dict[int, Any] = {}  # by device: its transport; None: not all ranks have NCCL
         self._courier = Courier(f"collectives-{id(self):x}")
 
     def __repr__(self) -> str:
@@ -84,9 +93,40 @@ class Group:
                 self.broken = str(error)
             raise
 
-    def later(self, what: str, function: Any) -> Work:
+    def transport(self, x: Tensor, reduction: str = "", courier: bool = False) -> Any:
+        """What moves x: NCCL, where x lies on CUDA and all ranks have it; else MPI.
+
+        Args:
+          reduction: what happens to the values; "" if they just move.
+        """
+        if x._v.device & 255 == lib.CB_CUDA:
+            device = x._v.device >> 8
+            if device not in self._nccl:
+                from .nccl_transport import agree
+
+                self._nccl[device] = agree(self, device)
+            found = self._nccl[device]
+            if found is not None and found.reduces(x.dtype, reduction):
+                return found
+        return self._hosts[courier]
+
+    def ready_nccl(self, x: Tensor) -> Any:
+        """The NCCL transport of x's device if there is one already; making one takes all ranks."""
+        on_cuda = x._v.device & 255 == lib.CB_CUDA
+        return self._nccl.get(x._v.device >> 8) if on_cuda else None
+
+    def later(self, what: str, x: Tensor, function: Callable[[Tensor, bool], Tensor]) -> Work:
+        """The Work of a collective: has function(x, by courier?) run, beside what the caller does.
+
+        x is plain; of CPU tensors it may be read until the Work is done.
+        """
+        if self.size == 1:
+            return Work(what).run(lambda: function(x, False))
+        return self.transport(x).later(self._run_later, what, x, function)
+
+    def _run_later(self, what: str, function: Any) -> Work:
         """Has the group's courier run function(); at once where MPI takes no second thread."""
-        if self.size == 1 or not _threaded():
+        if not _threaded():
             return Work(what).run(function)
         return self._courier.send(what, function)
 

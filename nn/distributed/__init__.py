@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nn.distributed.checkpoint import *
     from nn.distributed.data_parallel import *
     from nn.distributed.embedding import *
+    from nn.distributed.replicas import *
     from nn.distributed.reports import *
     from nn.distributed.sharded import *
     from nn.distributed.tensor_parallel import *
@@ -23,6 +24,7 @@ _NAMES = {
     "checkpoint": "Checkpointer Part Parts",
     "data_parallel": "DistributedDataParallel broadcast_module",
     "embedding": "ShardedEmbedding",
+    "replicas": "DataParallel",
     "reports": "get_logger merge_traces print_once profile_ranks progress",
     "sharded": """
         ShardedUnit clip_sharded_grad_norm_ fully_shard load_sharded load_whole own_state

@@ -26,7 +26,8 @@ class _Bucket:
 
     def __init__(self, places: list[int], params: Sequence[Tensor], dtype: Any):
         self.places = places
-        self.flat = ft.zeros(sum(params[i].numel() for i in places), dtype=dtype)
+        count = sum(params[i].numel() for i in places)
+        self.flat = ft.zeros(count, dtype=dtype, device=params[places[0]].device)
         self.views: list[Tensor] = []
         start = 0
         for i in places:
@@ -75,14 +76,15 @@ class Reducer:
         for i in order:
             p = self.params[i]
             dtype = self.dtype or p.dtype
+            kind = (dtype, p.device)
             size = p.numel() * dtype.itemsize
-            places, filled = open_.get(dtype, ([], 0))
+            places, filled = open_.get(kind, ([], 0))
             limit = self.cap if groups[1:] else min(self.cap, _FIRST)
             if not places or filled + size > limit:
                 places, filled = [], 0
                 groups.append(places)
             places.append(i)
-            open_[dtype] = (places, filled + size)
+            open_[kind] = (places, filled + size)
         self.buckets = [
             _Bucket(places, self.params, self.dtype or self.params[places[0]].dtype)
             for places in groups

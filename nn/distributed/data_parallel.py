@@ -131,7 +131,7 @@ def _broadcast(tensors: list[Tensor], group: Group) -> None:
         return
     kinds: dict[Any, list[Tensor]] = {}
     for t in tensors:
-        kinds.setdefault(t.dtype, []).append(t)
+        kinds.setdefault((t.dtype, t.device), []).append(t)
     with ft.no_grad():
         for same in kinds.values():
             flat = ft.cat([t.detach().reshape(-1) for t in same])

@@ -25,11 +25,19 @@ from typing import IO, Any
 
 from functorch_like.distributed.ending import fate
 
-# what Open MPI's mpiexec says of a rank that ended
-_DIED = [
-    re.compile(r"process rank (\d+) with PID \d+ .*? exited on\s+signal (\d+)", re.S),
-    re.compile(r"Process name: \[[^\]]*,(\d+)\]\s+Exit code:\s+(\d+)", re.S),
-]
+# Each rank's process is the child of a shell that writes down, before mpiexec learns of it, which
+# rank was the first to end badly, and how: not every mpiexec says. It outlives the SIGTERM that
+# mpiexec sends to both.
+_SHELL = """
+trap : TERM INT
+"$@"
+status=$?
+rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}
+[ $status = 0 ] || (set -C; echo "$rank $status" >"$FL_JOB_FOLDER/first") 2>/dev/null
+exit $status
+"""
+# what Open MPI's mpiexec says of a rank that ended, on another machine
+_DIED = re.compile(r"Process name: \[[^\]]*,(\d+)\]\s+Exit code:\s+(\d+)", re.S)
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -73,7 +81,7 @@ def command(mpiexec: str, options: argparse.Namespace, nproc: int) -> list[str]:
             for name in os.environ:
                 if name.startswith("FL_") or name in ("PYTHONPATH", "OMP_NUM_THREADS"):
                     words += ["-x", name]
-    words += [sys.executable, "-u"]
+    words += ["/bin/sh", "-c", _SHELL, "sh", sys.executable, "-u"]
     words += ["-m", options.program] if options.module else [options.program]
     return words + options.args
 
@@ -119,17 +127,25 @@ class _Copied:
         return self.end.decode(errors="replace")
 
 
-def died(text: str) -> tuple[int, str] | None:
-    """The first rank that ended, and how, from what Open MPI's mpiexec says; None if it does not.
+def died(folder: str, text: str) -> str | None:
+    """The first rank that ended badly, and how; None if nobody knows.
 
-    MPICH's names any of those that it ended itself.
+    Args:
+      folder: the job's, where a rank of this machine left it.
+      text: what mpiexec says.
     """
-    match = _DIED[0].search(text)
-    if match:
-        number = int(match[2])
-        return int(match[1]), f"was ended by signal {number} ({_SIGNALS.get(number, 'unnamed')})"
-    match = _DIED[1].search(text)
-    return (int(match[1]), f"ended with exit code {match[2]}") if match else None
+    try:
+        with open(os.path.join(folder, "first"), encoding="utf-8") as file:
+            rank, status = file.read().split()
+    except (OSError, ValueError):
+        match = _DIED.search(text)
+        if match is None:
+            return None
+        rank, status = match[1], match[2]
+    number = int(status) - 128  # as shells tell of signals
+    if number <= 0:
+        return f"rank {rank} ended with exit code {status}"
+    return f"rank {rank} was ended by signal {number} ({_SIGNALS.get(number, 'unnamed')})"
 
 
 def _failure(folder: str, text: str) -> str:
@@ -140,8 +156,7 @@ def _failure(folder: str, text: str) -> str:
         rank = failed[0].split()[1]
         with open(os.path.join(folder, f"failed-{rank}"), encoding="utf-8") as file:
             return f"{failed[0]}\n{file.read().rstrip()}"
-    ended = died(text)
-    return f"rank {ended[0]} {ended[1]}" if ended else "a rank ended; see above"
+    return died(folder, text) or "a rank ended; see above"
 
 
 def run(options: argparse.Namespace) -> int:

@@ -40,7 +40,38 @@ def _own(t: Tensor, dim: int, group: Group) -> Parameter:
     return Parameter(whole.narrow(dim, group.rank * size, size).clone())
 
 
-class ColumnParallelLinear(Module):
+class _ParallelLinear(Module):
+    """A Linear of whose weight each rank has a part along `dim`."""
+
+    bias: Parameter | None
+    dim: int
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool,
+        process_group: Group | None,
+        linear: Linear | None,
+        dtype: Any,
+    ) -> None:
+        super().__init__()
+        self.group = group = distributed.world(process_group)
+        what = ("out_features", "in_features")[self.dim]
+        _divided(type(self).__name__, what, (out_features, in_features)[self.dim], group)
+        self.in_features, self.out_features = in_features, out_features
+        whole = Linear(in_features, out_features, bias, dtype=dtype) if linear is None else linear
+        self.weight = _own(whole.weight, self.dim, group)
+        self.register_parameter("bias", None)
+        if whole.bias is not None:
+            self.bias = self._part_of(whole.bias)
+
+    def _part_of(self, bias: Tensor) -> Parameter:
+        """What of the bias this rank has."""
+        return _own(bias, 0, self.group)
+
+
+class ColumnParallelLinear(_ParallelLinear):
     """A Linear of whose outputs each rank computes a part.
 
     Args:
@@ -52,7 +83,7 @@ class ColumnParallelLinear(Module):
     Reference: Shoeybi et al. 2019, Megatron-LM.
     """
 
-    bias: Parameter | None
+    dim = 0
 
     def __init__(
         self,
@@ -65,16 +96,8 @@ class ColumnParallelLinear(Module):
         linear: Linear | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self.group = distributed.world(process_group)
-        _divided("ColumnParallelLinear", "out_features", out_features, self.group)
-        self.in_features, self.out_features = in_features, out_features
+        super().__init__(in_features, out_features, bias, process_group, linear, dtype)
         self.gather_output = gather_output
-        whole = Linear(in_features, out_features, bias, dtype=dtype) if linear is None else linear
-        self.weight = _own(whole.weight, 0, self.group)
-        self.register_parameter(
-            "bias", None if whole.bias is None else _own(whole.bias, 0, self.group)
-        )
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features], or this rank's part of them."""
@@ -82,7 +105,7 @@ class ColumnParallelLinear(Module):
         return gather_from_ranks(part, -1, self.group) if self.gather_output else part
 
 
-class RowParallelLinear(Module):
+class RowParallelLinear(_ParallelLinear):
     """A Linear to whose output each rank adds what its part of the inputs gives.
 
     Args:
@@ -95,7 +118,7 @@ class RowParallelLinear(Module):
     Reference: Shoeybi et al. 2019, Megatron-LM.
     """
 
-    bias: Parameter | None
+    dim = 1
 
     def __init__(
         self,
@@ -108,18 +131,11 @@ class RowParallelLinear(Module):
         linear: Linear | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self.group = distributed.world(process_group)
-        _divided("RowParallelLinear", "in_features", in_features, self.group)
-        self.in_features, self.out_features = in_features, out_features
+        super().__init__(in_features, out_features, bias, process_group, linear, dtype)
         self.input_is_parallel = input_is_parallel
-        whole = Linear(in_features, out_features, bias, dtype=dtype) if linear is None else linear
-        self.weight = _own(whole.weight, 1, self.group)
-        self.register_parameter("bias", None)
-        if whole.bias is not None:
-            first = self.group.ranks[0]
-            value = distributed.broadcast(whole.bias.detach(), first, self.group)
-            self.bias = Parameter(value)
+
+    def _part_of(self, bias: Tensor) -> Parameter:
+        return Parameter(distributed.broadcast(bias.detach(), self.group.ranks[0], self.group))
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in_features], or this rank's part of them -> [..., out_features]."""

@@ -35,9 +35,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason=why))
 
 
-def launch(program, nproc, *args, options=(), timeout=300):
-    """The finished process of a program of this folder on nproc ranks."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS}"}
+def launch(program, nproc, *args, options=(), timeout=300, variables=()):
+    """The finished process of a program of this folder on nproc ranks.
+
+    variables: of the environment, as pairs.
+    """
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PROGRAMS}", **dict(variables)}
     environment.pop("PYTEST_CURRENT_TEST", None)
     command = [sys.executable, "-m", "nn.distributed.run", "--nproc", str(nproc), *options]
     return subprocess.run(
@@ -55,21 +58,23 @@ def _launch():
 
 
 @functools.cache
-def results(program, nproc):
+def results(program, nproc, *args, variables=()):
     """({check: error text or ""}, output): the ranks' errors together; one launch for all tests."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     if run is None:
-        return _results(program, nproc)
-    path = Path(tempfile.gettempdir(), f"fl-{run}-{program}-{nproc}.json")
+        return _results(program, nproc, *args, variables=variables)
+    name = "-".join(map(str, ("fl", run, program, nproc, *args)))
+    path = Path(tempfile.gettempdir(), f"{name}.json")
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            path.write_text(json.dumps(_results(program, nproc)))
+            found = _results(program, nproc, *args, variables=variables)
+            path.write_text(json.dumps(found))
         return tuple(json.loads(path.read_text()))
 
 
-def _results(program, nproc):
-    done = launch(program, nproc)
+def _results(program, nproc, *args, variables=()):
+    done = launch(program, nproc, *args, variables=variables)
     found = {}
     for line in done.stdout.splitlines():
         if line.startswith("{"):
@@ -81,8 +86,8 @@ def _results(program, nproc):
 
 @pytest.fixture
 def passes():
-    def check(program, nproc, name):
-        found, output = results(program, nproc)
+    def check(program, nproc, name, *args, variables=()):
+        found, output = results(program, nproc, *args, variables=variables)
         assert name in found, f"{name} did not run:\n{output}"
         assert not found[name], found[name]
 

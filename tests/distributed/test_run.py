@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 
 import pytest
@@ -34,14 +36,22 @@ def test_gives_up_when_too_few_are_left(launch):
     assert "OutOfMemoryError" in done.stderr and "too few" in done.stderr
 
 
-def test_what_mpiexec_says_of_ended_ranks_without_mpi():
-    text = (
-        "prterun noticed that process rank 2 with PID 13 on node vm exited on\nsignal 9 (Killed)."
-    )
-    assert run.died(text) == (2, "was ended by signal 9 (SIGKILL)")
+def test_what_is_known_of_ended_ranks_without_mpi(tmp_path):
     text = "   Process name: [prterun-vm-1@1,3]\n   Exit code:    7\n"
-    assert run.died(text) == (3, "ended with exit code 7")
-    assert run.died("") is None
+    assert run.died(tmp_path, text) == "rank 3 ended with exit code 7"
+    assert run.died(tmp_path, text.replace("7", "139")).endswith("by signal 11 (SIGSEGV)")
+    assert run.died(tmp_path, "") is None
+    (tmp_path / "first").write_text("2 137\n")
+    assert run.died(tmp_path, text) == "rank 2 was ended by signal 9 (SIGKILL)"
+
+
+def test_the_shell_around_a_rank_without_mpi(tmp_path):
+    environment = {"FL_JOB_FOLDER": str(tmp_path), "PATH": os.environ["PATH"]}
+    for rank, program, status in ((0, "exit 0", 0), (1, "kill -9 $$", 137), (2, "exit 3", 3)):
+        words = ["/bin/sh", "-c", run._SHELL, "sh", "/bin/sh", "-c", program]
+        done = subprocess.run(words, env={**environment, "PMI_RANK": str(rank)})
+        assert done.returncode == status
+    assert (tmp_path / "first").read_text() == "1 137\n"
 
 
 def test_command_line_without_mpi(monkeypatch, capsys):
