@@ -20,6 +20,7 @@ static cb_memory_counts counts;
 static thread_local void *stream_now;
 
 cudaStream_t cb_stream() { return stream_now; }
+int cb_current_device() { return 0; }
 int cb_multiprocessors() { return 4; }
 int64_t cb_shared_limit() { return CB_EMULATED_SHARED; }
 int cb_launched(const char *op) {
