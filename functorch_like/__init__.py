@@ -5,6 +5,7 @@ from math import e, inf, nan, pi
 from . import amp, autograd, cuda, tree, values
 from ._version import __version__
 from .amp import autocast, is_autocast_enabled
+from .cuda import get_float32_matmul_precision, set_float32_matmul_precision
 from .dtypes import (
     bfloat16, bool_, can_cast, cdouble, cfloat, complex64, complex128, device, double, dtype, finfo,
     float16, float32, float64, get_default_dtype, half, iinfo, int8, int16, int32, int64, long,

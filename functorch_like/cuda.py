@@ -19,6 +19,7 @@ from .errors import DeviceError, message
 __all__ = [
     "DeviceProperties",
     "Event",
+    "Library",
     "Stream",
     "current_device",
     "current_stream",
@@ -29,10 +30,12 @@ __all__ = [
     "get_device_capability",
     "get_device_name",
     "get_device_properties",
+    "get_float32_matmul_precision",
     "initial_seed",
     "is_available",
     "is_bf16_supported",
     "is_initialized",
+    "libraries",
     "manual_seed",
     "manual_seed_all",
     "max_memory_allocated",
@@ -45,6 +48,7 @@ __all__ = [
     "seed",
     "seed_all",
     "set_device",
+    "set_float32_matmul_precision",
     "set_stream",
     "stream",
     "synchronize",
@@ -193,6 +197,67 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """Does the device compute bfloat16? All that the library supports do."""
     return is_available()
+
+
+# ---- NVIDIA's libraries ----
+
+
+class Library(NamedTuple):
+    """One of NVIDIA's libraries.
+
+    `version` is "" when it is not used; `where` is its path, or why it is not used and what to
+    install.
+    """
+
+    version: str
+    where: str
+
+
+def libraries() -> dict[str, Library]:
+    """Which of NVIDIA's libraries are in use; own kernels or the CPU do what a missing one would.
+
+    They are looked for in the folders of the environment variable FL_CUDA_LIBRARIES (separated by
+    colons; FL_CUDA_LIBRARIES=none switches all of them off), beside this package, where
+    pip puts NVIDIA's wheels, and where the system keeps its libraries. Without a device: {}.
+
+    Example:
+      >>> for name, library in libraries().items():
+      ...     _ = f"{name} {library.version or library.where}"
+    """
+    found: dict[str, Library] = {}
+    text = ffi.new("const char *[3]")
+    while lib.cb_cuda_library_info(len(found), text):
+        name, version, where = (ffi.string(t).decode(errors="replace") for t in text)
+        found[name] = Library(version, where)
+    return found
+
+
+_PRECISIONS = ("highest", "high", "medium")
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """How exact products of float32 matrices are on CUDA.
+
+    Args:
+      precision: "highest": float32 throughout, as at the start. "high", "medium": tensor cores may
+        round the factors to TF32, of 10 bits instead of 23.
+    Raises:
+      ValueError: another precision.
+    Example:
+      >>> set_float32_matmul_precision("high")
+      >>> get_float32_matmul_precision()
+      'high'
+      >>> set_float32_matmul_precision("highest")
+    """
+    if precision not in _PRECISIONS:
+        rule = f"one of {', '.join(map(repr, _PRECISIONS))}"
+        raise ValueError(message("set_float32_matmul_precision", rule, repr(precision)))
+    lib.cb_cuda_allow_tf32(precision != "highest")
+
+
+def get_float32_matmul_precision() -> str:
+    """What set_float32_matmul_precision() has set; "medium" is "high"."""
+    return "high" if lib.cb_cuda_allow_tf32(-1) else "highest"
 
 
 # ---- streams and events ----

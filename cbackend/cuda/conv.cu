@@ -9,7 +9,9 @@
  * taps). */
 #include "kernels.h"
 
-enum { TILE = 64, DEPTH = 16, THREADS = 256, EACH = 4, FORWARD, INPUT_GRAD, WEIGHT_GRAD };
+#include "tile.h"
+
+enum { FORWARD, INPUT_GRAD, WEIGHT_GRAD };
 
 struct problem {
     int64_t n, groups, ic, oc;
@@ -76,46 +78,39 @@ template <int KIND> CB_DEV int64_t result_of(const problem &p, int64_t g, int64_
     return (g * p.oc + row) * p.columns + column;
 }
 
+template <int KIND, typename S, typename A> struct left_items {
+    static constexpr bool along_depth = true;
+    const problem &p;
+    int64_t g, i0;
+    const S *u;
+    __device__ __forceinline__ A operator()(unsigned i, int64_t k) const {
+        return i0 + i < p.rows && k < p.depth ? cb_to<A>(left_item<KIND>(p, g, i0 + i, k, u)) : A(0);
+    }
+};
+template <int KIND, typename S, typename A> struct right_items {
+    static constexpr bool along_depth = false;
+    const problem &p;
+    int64_t g, j0;
+    const S *v;
+    __device__ __forceinline__ A operator()(unsigned j, int64_t k) const {
+        S item;
+        bool found = j0 + j < p.columns && k < p.depth && right_item<KIND>(p, g, k, j0 + j, v, &item);
+        return found ? cb_to<A>(item) : A(0);
+    }
+};
+
 template <int KIND, typename S, typename A>
-__global__ void __launch_bounds__(THREADS) convolve(problem p, S *result, const S *u, const S *v) {
-    CB_SHARED(A, left, DEPTH * (TILE + 1));
-    CB_SHARED(A, right, DEPTH * (TILE + 1));
-    unsigned row = threadIdx.x / 16, column = threadIdx.x % 16;
-    int64_t tiles_n = (p.columns + TILE - 1) / TILE, tiles = (p.rows + TILE - 1) / TILE * tiles_n;
+__global__ void __launch_bounds__(CB_TILE_THREADS) convolve(problem p, S *result, const S *u, const S *v) {
+    CB_SHARED(A, shared, CB_TILE_SHARED);
+    int64_t tiles_n = (p.columns + CB_TILE - 1) / CB_TILE, tiles = (p.rows + CB_TILE - 1) / CB_TILE * tiles_n;
     for (int64_t work = blockIdx.x; work < tiles * p.groups; work += gridDim.x) {
-        int64_t g = work / tiles, i0 = work % tiles / tiles_n * TILE, j0 = work % tiles_n * TILE;
-        A sums[EACH][EACH];
-        for (int y = 0; y < EACH; y++)
-            for (int x = 0; x < EACH; x++) sums[y][x] = A(0);
-        for (int64_t k0 = 0; k0 < p.depth; k0 += DEPTH) {
-            for (unsigned t = threadIdx.x; t < TILE * DEPTH; t += THREADS) {
-                int64_t i = i0 + t / DEPTH, k = k0 + t % DEPTH;
-                A item = A(0);
-                if (i < p.rows && k < p.depth) item = cb_to<A>(left_item<KIND>(p, g, i, k, u));
-                left[t % DEPTH * (TILE + 1) + t / DEPTH] = item;
-                int64_t j = j0 + t % TILE;
-                k = k0 + t / TILE;
-                item = A(0);
-                S found;
-                if (j < p.columns && k < p.depth && right_item<KIND>(p, g, k, j, v, &found))
-                    item = cb_to<A>(found);
-                right[t / TILE * (TILE + 1) + t % TILE] = item;
-            }
-            __syncthreads();
-            for (int k = 0; k < DEPTH; k++) {
-                A x[EACH], y[EACH];
-                for (int e = 0; e < EACH; e++) {
-                    y[e] = left[k * (TILE + 1) + row + 16 * e];
-                    x[e] = right[k * (TILE + 1) + column + 16 * e];
-                }
-                for (int f = 0; f < EACH; f++)
-                    for (int e = 0; e < EACH; e++) sums[f][e] = sums[f][e] + y[f] * x[e];
-            }
-            __syncthreads();
-        }
-        for (int f = 0; f < EACH; f++)
-            for (int e = 0; e < EACH; e++) {
-                int64_t i = i0 + row + 16 * f, j = j0 + column + 16 * e;
+        int64_t g = work / tiles, i0 = work % tiles / tiles_n * CB_TILE, j0 = work % tiles_n * CB_TILE;
+        A sums[CB_TILE_EACH][CB_TILE_EACH];
+        cb_tile_product(p.depth, left_items<KIND, S, A>{p, g, i0, u}, right_items<KIND, S, A>{p, g, j0, v},
+                        shared, sums);
+        for (int f = 0; f < CB_TILE_EACH; f++)
+            for (int e = 0; e < CB_TILE_EACH; e++) {
+                int64_t i = i0 + cb_tile_row(f), j = j0 + cb_tile_column(e);
                 if (i < p.rows && j < p.columns) result[result_of<KIND>(p, g, i, j)] = cb_to<S>(sums[f][e]);
             }
     }
@@ -123,10 +118,10 @@ __global__ void __launch_bounds__(THREADS) convolve(problem p, S *result, const 
 
 template <int KIND, typename S, typename A>
 static int run(const problem &p, void *result, const void *u, const void *v) {
-    int64_t tiles = (p.rows + TILE - 1) / TILE * ((p.columns + TILE - 1) / TILE) * p.groups;
+    int64_t tiles = (p.rows + CB_TILE - 1) / CB_TILE * ((p.columns + CB_TILE - 1) / CB_TILE) * p.groups;
     if (tiles == 0) return CB_OK;
-    CB_LAUNCH((convolve<KIND, S, A>), cb_blocks(tiles, 1, INT32_MAX), THREADS, 0, cb_stream(), p, (S *)result,
-              (const S *)u, (const S *)v);
+    CB_LAUNCH((convolve<KIND, S, A>), cb_blocks(tiles, 1, INT32_MAX), CB_TILE_THREADS, 0, cb_stream(), p,
+              (S *)result, (const S *)u, (const S *)v);
     return cb_launched("conv");
 }
 

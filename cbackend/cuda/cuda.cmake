@@ -3,7 +3,8 @@
 # minutes.
 file(GLOB cb_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cuda/*.cu)
 set(cb_cuda_dir ${CMAKE_CURRENT_SOURCE_DIR}/cuda)
-set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc)
+set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc ${cb_cuda_dir}/libraries.cc
+    ${cb_cuda_dir}/gemm_library.cc ${cb_cuda_dir}/fft_library.cc)
 
 if(CB_CUDA_EMULATE)
   enable_language(CXX)
@@ -23,7 +24,18 @@ if(CB_CUDA_EMULATE)
     $<$<COMPILE_LANGUAGE:CXX>:${cb_emulated_flags};-std=gnu++17> $<$<COMPILE_LANGUAGE:C>:${cb_flags}>)
   set_property(SOURCE ${cb_emulated_sources} APPEND PROPERTY COMPILE_OPTIONS -xc++)
   target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes})
-  target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads)
+  target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+
+  # plain stand-ins for NVIDIA's libraries, in a folder to be named by FL_CUDA_LIBRARIES
+  foreach(pair cublasLt.so.13 cusolver.so.12 cufft.so.12)
+    string(REGEX MATCH "^[^.]*" name ${pair})
+    add_library(standin_${name} MODULE ${cb_cuda_dir}/tests/standin_${name}.cc)
+    target_compile_options(standin_${name} PRIVATE ${cb_emulated_flags} -std=gnu++17)
+    target_include_directories(standin_${name} PRIVATE ${cb_includes})
+    set_target_properties(standin_${name} PROPERTIES PREFIX "" OUTPUT_NAME lib${pair} SUFFIX ""
+      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/standins)
+    add_dependencies(cbackend_cuda_emulated standin_${name})
+  endforeach()
 
   # in place of NCCL, for tests of several ranks
   add_library(nccl_stand_in MODULE EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/nccl_stand_in.c)

@@ -25,6 +25,7 @@ static thread_local int current;
 static thread_local void *streams[MAX_DEVICES];
 
 cudaStream_t cb_stream() { return streams[current]; }
+int cb_current_device() { return current; }
 int cb_multiprocessors() { return 4; }
 int64_t cb_shared_limit() { return CB_EMULATED_SHARED; }
 int cb_launched(const char *op) {

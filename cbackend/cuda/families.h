@@ -27,7 +27,6 @@ int cb_cuda_norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const 
                       const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* gemm.cu, conv.cu, pool.cu */
 int cb_cuda_gemm(const cb_gemm *g);
-int cb_cuda_gemm_bf16(const cb_gemm *g);
 int cb_cuda_conv(const cb_conv_shape *s, void *y, const void *x, const void *w);
 int cb_cuda_conv_input_grad(const cb_conv_shape *s, void *x, const void *y, const void *w);
 int cb_cuda_conv_weight_grad(const cb_conv_shape *s, void *w, const void *y, const void *x);
@@ -72,5 +71,8 @@ void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *a
 void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                               const void *at);
 /* fft.cu */
+int cb_cuda_fft_c2c(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);
+int cb_cuda_fft_r2c(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
+int cb_cuda_fft_c2r(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 void cb_cuda_fft_mirror(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 #endif

@@ -1,10 +1,12 @@
-/* Matrix products with any strides: tiles of 64 x 64 in shared memory, 16 results a thread.
+/* Matrix products with any strides: by cuBLASLt where it is there and takes the operands (gemm_library.cc),
+ * else by own tiles.
  *
- * float32, float64, complex and integers in their own arithmetic, 16-bit floats in float. One order of
- * summation for all sizes: results are the same from run to run. */
+ * float32, float64, complex and integers in their own arithmetic, 16-bit floats in float. The tiles' order of
+ * summation is one for all sizes. */
 #include "kernels.h"
 
-enum { TILE = 64, DEPTH = 16, THREADS = 256, EACH = 4 };
+#include "gemm_library.h"
+#include "tile.h"
 
 struct problem {
     int64_t m, n, k, batch;
@@ -13,53 +15,36 @@ struct problem {
     int64_t shape[CB_WALK_DIMS], a_batch[CB_WALK_DIMS], b_batch[CB_WALK_DIMS];
 };
 
-/* S: storage, A: arithmetic. Rows and columns of the tile go to threads in steps of 16, so that a warp's
- * reads of shared memory are broadcasts and neighbours. */
+/* items of an operand by row (or column) of the tile and step; S: storage, A: arithmetic */
+template <typename S, typename A> struct strided_items {
+    const S *data; /* those of the tile's first row */
+    int64_t step, k_step, rows, depth;
+    bool along_depth;
+    __device__ __forceinline__ A operator()(unsigned i, int64_t k) const {
+        return i < rows && k < depth ? cb_to<A>(data[i * step + k * k_step]) : A(0);
+    }
+};
+
 template <typename S, typename A>
-__global__ void __launch_bounds__(THREADS) multiply(problem p, const S *a, const S *b, S *c, const S *bias) {
-    CB_SHARED(A, left, DEPTH * (TILE + 1));
-    CB_SHARED(A, right, DEPTH * (TILE + 1));
-    unsigned row = threadIdx.x / 16, column = threadIdx.x % 16;
-    int64_t tiles_n = (p.n + TILE - 1) / TILE, tiles = (p.m + TILE - 1) / TILE * tiles_n;
+__global__ void __launch_bounds__(CB_TILE_THREADS)
+    multiply(problem p, const S *a, const S *b, S *c, const S *bias) {
+    CB_SHARED(A, shared, CB_TILE_SHARED);
+    int64_t tiles_n = (p.n + CB_TILE - 1) / CB_TILE, tiles = (p.m + CB_TILE - 1) / CB_TILE * tiles_n;
     for (int64_t work = blockIdx.x; work < tiles * p.batch; work += gridDim.x) {
         int64_t item = work / tiles, tile = work % tiles, rest = item;
-        int64_t i0 = tile / tiles_n * TILE, j0 = tile % tiles_n * TILE;
-        const S *pa = a, *pb = b;
+        int64_t i0 = tile / tiles_n * CB_TILE, j0 = tile % tiles_n * CB_TILE;
+        const S *pa = a + i0 * p.a_row, *pb = b + j0 * p.b_col;
         for (int d = p.ndim - 1; d >= 0; d--) {
             pa += rest % p.shape[d] * p.a_batch[d];
             pb += rest % p.shape[d] * p.b_batch[d];
             rest /= p.shape[d];
         }
-        A sums[EACH][EACH];
-        for (int y = 0; y < EACH; y++)
-            for (int x = 0; x < EACH; x++) sums[y][x] = A(0);
-        for (int64_t k0 = 0; k0 < p.k; k0 += DEPTH) {
-            for (unsigned t = threadIdx.x; t < TILE * DEPTH; t += THREADS) {
-                /* neighbouring threads read neighbouring memory, whichever way an operand lies */
-                unsigned u = p.a_col == 1 ? t / DEPTH : t % TILE, v = p.a_col == 1 ? t % DEPTH : t / TILE;
-                bool inside = i0 + u < p.m && k0 + v < p.k;
-                left[v * (TILE + 1) + u] =
-                    inside ? cb_to<A>(pa[(i0 + u) * p.a_row + (k0 + v) * p.a_col]) : A(0);
-                unsigned s = p.b_col == 1 ? t / TILE : t % DEPTH, w = p.b_col == 1 ? t % TILE : t / DEPTH;
-                inside = k0 + s < p.k && j0 + w < p.n;
-                right[s * (TILE + 1) + w] =
-                    inside ? cb_to<A>(pb[(k0 + s) * p.b_row + (j0 + w) * p.b_col]) : A(0);
-            }
-            __syncthreads();
-            for (int k = 0; k < DEPTH; k++) {
-                A x[EACH], y[EACH];
-                for (int e = 0; e < EACH; e++) {
-                    y[e] = left[k * (TILE + 1) + row + 16 * e];
-                    x[e] = right[k * (TILE + 1) + column + 16 * e];
-                }
-                for (int f = 0; f < EACH; f++)
-                    for (int e = 0; e < EACH; e++) sums[f][e] = sums[f][e] + y[f] * x[e];
-            }
-            __syncthreads();
-        }
-        for (int f = 0; f < EACH; f++)
-            for (int e = 0; e < EACH; e++) {
-                int64_t i = i0 + row + 16 * f, j = j0 + column + 16 * e;
+        A sums[CB_TILE_EACH][CB_TILE_EACH];
+        cb_tile_product(p.k, strided_items<S, A>{pa, p.a_row, p.a_col, p.m - i0, p.k, p.a_col == 1},
+                        strided_items<S, A>{pb, p.b_col, p.b_row, p.n - j0, p.k, p.b_col != 1}, shared, sums);
+        for (int f = 0; f < CB_TILE_EACH; f++)
+            for (int e = 0; e < CB_TILE_EACH; e++) {
+                int64_t i = i0 + cb_tile_row(f), j = j0 + cb_tile_column(e);
                 if (i >= p.m || j >= p.n) continue;
                 A value = sums[f][e];
                 if (bias) value = value + cb_to<A>(bias[j]);
@@ -69,14 +54,30 @@ __global__ void __launch_bounds__(THREADS) multiply(problem p, const S *a, const
 }
 
 template <typename S, typename A> static int run(const problem &p, const cb_gemm *g) {
-    int64_t tiles = (p.m + TILE - 1) / TILE * ((p.n + TILE - 1) / TILE) * p.batch;
+    int64_t tiles = (p.m + CB_TILE - 1) / CB_TILE * ((p.n + CB_TILE - 1) / CB_TILE) * p.batch;
     if (tiles == 0) return CB_OK;
-    CB_LAUNCH((multiply<S, A>), cb_blocks(tiles, 1, INT32_MAX), THREADS, 0, cb_stream(), p, (const S *)g->a,
-              (const S *)g->b, (S *)g->c, (const S *)g->bias);
+    CB_LAUNCH((multiply<S, A>), cb_blocks(tiles, 1, INT32_MAX), CB_TILE_THREADS, 0, cb_stream(), p,
+              (const S *)g->a, (const S *)g->b, (S *)g->c, (const S *)g->bias);
+    return cb_launched("matmul");
+}
+
+/* rows of `columns` items, each the bias: what products without a bias epilogue are added to */
+template <typename T> __global__ void repeat_row(int64_t n, int64_t columns, const T *row, T *out) {
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n;
+         i += (int64_t)gridDim.x * blockDim.x)
+        out[i] = row[i % columns];
+}
+int cb_repeat_bias(const cb_gemm *g) {
+    int64_t n = g->batch * g->m * g->n;
+    CB_DISPATCH_SIZE(cb_dtypes[g->dtype].size, T,
+                     CB_LAUNCH((repeat_row<T>), cb_fill_blocks(n, 256), 256, 0, cb_stream(), n, g->n,
+                               (const T *)g->bias, (T *)g->c))
     return cb_launched("matmul");
 }
 
 int cb_cuda_gemm(const cb_gemm *g) {
+    int status = cb_library_gemm(g);
+    if (status != CB_ERR_UNSUPPORTED) return status;
     problem p = {g->m,     g->n,     g->k,      g->batch, g->a_row, g->a_col,
                  g->b_row, g->b_col, g->nbatch, {0},      {0},      {0}};
     if (g->nbatch > CB_WALK_DIMS) return cb_host_round_trip()->gemm(g);
@@ -101,6 +102,3 @@ int cb_cuda_gemm(const cb_gemm *g) {
         default: return run<uint64_t, uint64_t>(p, g);
     }
 }
-
-/* products of bf16 have no way of their own: the frame goes on with the one above */
-int cb_cuda_gemm_bf16(const cb_gemm *) { return CB_ERR_UNSUPPORTED; }

@@ -51,7 +51,8 @@ struct cb_bf16 {
 /* ---- runtime (runtime.cu, or emulate_runtime.cc) ---- */
 cudaStream_t cb_stream(); /* the calling thread's, of its device */
 int cb_launched(const char *op); /* CB_OK, or the error of the launches since the last call */
-int cb_multiprocessors();        /* of the calling thread's device */
+int cb_current_device();         /* the calling thread's */
+int cb_multiprocessors();        /* of that device */
 int64_t cb_shared_limit();       /* bytes of dynamic shared memory that a block can have */
 int cb_read_back(void *host, const void *device, int64_t nbytes); /* waits for the stream's work */
 int cb_send(void *device, const void *host, int64_t nbytes);      /* the host memory may change on return */

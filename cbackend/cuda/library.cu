@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "kernels.h"
+#include "libraries.h"
 #include "runtime.h"
 
 const cb_host_api *cb_host;
@@ -82,13 +83,16 @@ static cb_backend make_table() {
     t.searchsorted = cb_cuda_searchsorted;
     t.bincount = cb_cuda_bincount;
     t.optim_step = cb_cuda_optim_step;
-    t.gemm_bf16 = cb_cuda_gemm_bf16;
+    t.gemm_16bit = cb_cuda_gemm;
     t.attention = cb_cuda_attention;
     t.attention_grad = cb_cuda_attention_grad;
     t.lstm = cb_cuda_lstm;
     t.lstm_grad = cb_cuda_lstm_grad;
     t.grid_linear = cb_cuda_grid_linear;
     t.grid_linear_grad = cb_cuda_grid_linear_grad;
+    t.fft_c2c = cb_cuda_fft_c2c;
+    t.fft_r2c = cb_cuda_fft_r2c;
+    t.fft_c2r = cb_cuda_fft_c2r;
     t.fft_mirror = cb_cuda_fft_mirror;
     return t;
 }
@@ -105,5 +109,7 @@ extern "C" __attribute__((visibility("default"))) const cb_device_api *cb_cuda_o
     table = make_table();
     api.version = CB_DEVICE_VERSION;
     api.backend = &table;
+    api.describe_library = cb_library_describe;
+    api.allow_tf32 = cb_library_allow_tf32;
     return &api;
 }

@@ -39,6 +39,7 @@ static int failed(cudaError_t error, const char *op) {
 
 /* ---- what kernel families use ---- */
 cudaStream_t cb_stream() { return streams[current]; }
+int cb_current_device() { return current; }
 int cb_multiprocessors() { return properties[current].multiProcessorCount; }
 int64_t cb_shared_limit() { return (int64_t)properties[current].sharedMemPerBlockOptin; }
 int cb_launched(const char *op) { return failed(cudaGetLastError(), op); }

@@ -474,6 +474,11 @@ int cb_cuda_available(void); /* never an error */
 int cb_cuda_device_count(void); /* 0 without a driver */
 const char *cb_cuda_reason(void); /* why there is none; "" when there is one */
 const char *cb_cuda_library_name(void); /* "cuda", "emulated", or "" */
+/* NVIDIA's libraries that the CUDA library may use, from 0: text becomes a name, a version ("" when it is not
+ * used), and a path or why it is not used; 0 past the last */
+int cb_cuda_library_info(int which, const char *text[3]);
+/* may products of float32 round their factors to TF32? Sets it where allow is 0 or 1; gives what it is now */
+int cb_cuda_allow_tf32(int allow);
 int cb_cuda_current_device(void); /* the calling thread's */
 int cb_cuda_set_device(int index);
 int cb_cuda_properties(int index, cb_device_properties *out);

@@ -18,7 +18,7 @@ int (*norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_te
                  const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling: products.h */
 int (*gemm)(const cb_gemm *g);
-int (*gemm_bf16)(const cb_gemm *g); /* or CB_ERR_UNSUPPORTED, without a message */
+int (*gemm_16bit)(const cb_gemm *g); /* of 16-bit floats; or CB_ERR_UNSUPPORTED, without a message */
 int (*lstm)(const cb_lstm *l);
 int (*lstm_grad)(const cb_lstm *l);
 int (*attention)(const cb_attention_call *a);

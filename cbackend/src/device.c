@@ -20,6 +20,7 @@
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char given[4096], reason[600];
 static const cb_device_api *opened;
+static int tf32;
 static _Thread_local int current; /* what cb_cuda_set_device said */
 static _Thread_local int active = -1; /* what the library was told */
 
@@ -74,6 +75,7 @@ static void open_library(void) {
         snprintf(reason, sizeof reason, "the CUDA driver sees no device");
     else
         opened = api;
+    if (opened) opened->allow_tf32(tf32);
 }
 
 static const cb_device_api *library(void) {
@@ -217,6 +219,15 @@ int cb_cuda_event_record(int index, void *event, void *stream) {
 int cb_cuda_event_synchronize(int index, void *event) { WITH_DEVICE(event_synchronize(index, event)); }
 int cb_cuda_event_wait(int index, void *event, void *stream) {
     WITH_DEVICE(event_wait(index, event, stream));
+}
+
+int cb_cuda_library_info(int which, const char *text[3]) {
+    return library() ? opened->describe_library(which, text) : 0;
+}
+int cb_cuda_allow_tf32(int allow) {
+    if (allow == 0 || allow == 1) tf32 = allow;
+    if (opened) opened->allow_tf32(tf32);
+    return tf32;
 }
 
 void cb_cuda_reset_peak_memory(int index) {

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-enum { CB_DEVICE_VERSION = 1, CB_CUDA_NUMBERS = 10 };
+enum { CB_DEVICE_VERSION = 2, CB_CUDA_NUMBERS = 10 };
 
 /* what the CUDA library uses of the core */
 typedef struct cb_host_api {
@@ -64,6 +64,10 @@ typedef struct cb_device_api {
     int (*event_synchronize)(int index, void *event);
     int (*event_wait)(int index, void *event, void *stream); /* the stream waits, not the caller */
     int (*event_elapsed)(int index, void *start, void *end, double *milliseconds);
+
+    /* of the libraries that it may use: cb_cuda_library_info, cb_cuda_allow_tf32 */
+    int (*describe_library)(int which, const char *text[3]);
+    void (*allow_tf32)(int allow);
 } cb_device_api;
 
 /* NULL and an error set when there is no device that can be used */

@@ -81,17 +81,17 @@ static cb_tensor *rounded(cb_tensor *wide, int dtype) {
     return out;
 }
 
-/* The product of bfloat16 operands by the backend's own kernel; NULL with *tried false where it has none. */
-static cb_tensor *bf16_product(cb_gemm *g, cb_tensor *x, cb_tensor *y, int device, int ndim,
+/* The product of 16-bit floats by the backend's own kernel; NULL with *tried false where it has none. */
+static cb_tensor *half_product(cb_gemm *g, cb_tensor *x, cb_tensor *y, int device, int ndim,
                                const int64_t *shape, bool *tried) {
-    cb_tensor *out = cb_empty(CB_BF16, device, ndim, shape);
+    cb_tensor *out = cb_empty(x->dtype, device, ndim, shape);
     *tried = true;
     if (!out || out->numel == 0) return out;
-    g->dtype = CB_BF16;
+    g->dtype = x->dtype;
     g->a = x->data;
     g->b = y->data;
     g->c = out->data;
-    int status = cb_backend_of(out)->gemm_bf16(g);
+    int status = cb_backend_of(out)->gemm_16bit(g);
     if (!status) return out;
     cb_release(out);
     *tried = status != CB_ERR_UNSUPPORTED;
@@ -110,7 +110,7 @@ cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y) {
     g.bias = NULL;
     if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
         bool tried = false;
-        cb_tensor *out = x->dtype == CB_BF16 ? bf16_product(&g, x, y, device, ndim, shape, &tried) : NULL;
+        cb_tensor *out = half_product(&g, x, y, device, ndim, shape, &tried);
         if (tried) return out;
         cb_tensor *wx = cb_cast(x, CB_F32), *wy = wx ? cb_cast(y, CB_F32) : NULL;
         cb_tensor *wide = wy ? cb_matmul(wx, wy) : NULL;
@@ -158,7 +158,7 @@ cb_tensor *cb_linear(cb_tensor *x, cb_tensor *w, cb_tensor *b, int has_bias) {
     g.bias = bias ? bias->data : NULL;
     if (cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
         bool tried = false;
-        cb_tensor *out = x->dtype == CB_BF16 ? bf16_product(&g, x, w, device, last + 1, shape, &tried) : NULL;
+        cb_tensor *out = half_product(&g, x, w, device, last + 1, shape, &tried);
         cb_release(bias);
         if (tried) return out;
         cb_tensor *wx = cb_cast(x, CB_F32), *ww = wx ? cb_cast(w, CB_F32) : NULL;

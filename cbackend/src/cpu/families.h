@@ -16,7 +16,7 @@ int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const c
                      const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
 /* products, convolution, pooling */
 int CB_FN(gemm)(const cb_gemm *g);
-int CB_FN(gemm_bf16)(const cb_gemm *g);
+int CB_FN(gemm_16bit)(const cb_gemm *g);
 int CB_FN(gemm_plain)(const cb_gemm *g);
 int CB_FN(lstm)(const cb_lstm *l);
 int CB_FN(lstm_grad)(const cb_lstm *l);

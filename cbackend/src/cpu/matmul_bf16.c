@@ -143,11 +143,12 @@ WITH_PAIRS static void bf16_blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-int CB_FN(gemm_bf16)(const cb_gemm *given) {
+int CB_FN(gemm_16bit)(const cb_gemm *given) {
     cb_gemm folded = *given, *g = &folded;
     fold_batch(g);
     int64_t work = g->m * g->n * g->k;
-    if (!__builtin_cpu_supports("avx512bf16") || g->m < MR || g->n < VL || g->k < VL || work < SMALLEST)
+    if (g->dtype != CB_BF16 || !__builtin_cpu_supports("avx512bf16") || g->m < MR || g->n < VL || g->k < VL ||
+        work < SMALLEST)
         return CB_ERR_UNSUPPORTED;
     bf16_run r = {.g = g, .pairs = blocks_of(g->k, 2)};
     int64_t panels = blocks_of(g->n, WIDE);
@@ -179,7 +180,7 @@ int CB_FN(gemm_bf16)(const cb_gemm *given) {
     return CB_OK;
 }
 #else
-int CB_FN(gemm_bf16)(const cb_gemm *g) {
+int CB_FN(gemm_16bit)(const cb_gemm *g) {
     (void)g;
     return CB_ERR_UNSUPPORTED;
 }
