@@ -8,10 +8,9 @@ set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc)
 if(CB_CUDA_EMULATE)
   enable_language(CXX)
   set(cb_emulated_sources ${cb_cuda_kernels})
-  list(REMOVE_ITEM cb_emulated_sources ${cb_cuda_dir}/runtime.cu)
   set_source_files_properties(${cb_emulated_sources} PROPERTIES LANGUAGE CXX)
   add_library(cbackend_cuda_emulated MODULE ${cb_emulated_sources} ${cb_cuda_host} ${cb_cuda_dir}/emulate.cc
-              ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc ${CMAKE_CURRENT_SOURCE_DIR}/src/special.c)
+              ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${CMAKE_CURRENT_SOURCE_DIR}/src/special.c)
   target_compile_definitions(cbackend_cuda_emulated PRIVATE CB_EMULATE=1 CB_VMATH_LIBM=1)
   # -x c++: g++ does not know .cu. No strict aliasing, as under nvcc.
   set(cb_emulated_flags -O1 -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi
@@ -27,7 +26,8 @@ if(CB_CUDA_EMULATE)
 
   # the emulator's own test: kernels with one mistake each
   add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
-                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc)
+                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${cb_cuda_dir}/runtime.cu
+                 ${cb_cuda_dir}/allocator.cu ${cb_cuda_dir}/graph.cu)
   target_compile_definitions(test_emulate PRIVATE CB_EMULATE=1)
   target_compile_options(test_emulate PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
   target_include_directories(test_emulate PRIVATE ${cb_includes})
