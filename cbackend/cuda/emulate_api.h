@@ -81,4 +81,11 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+
+/* the driver's: an image is a shared library with the functions <kernel>_emulated(void *argument) and the
+ * numbers <kernel>_size, of one argument */
+int cuModuleLoadDataEx(void **module, const void *image, unsigned, void *, void *);
+int cuModuleGetFunction(void **function, void *module, const char *name);
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, cudaStream_t s, void **arguments, void **);
 #endif

@@ -35,18 +35,7 @@
 #include <stdint.h>
 
 #include "../src/device.h"
-
-#define CB_DEV static __device__ __forceinline__
-#define CB_BOTH static __host__ __device__ __forceinline__
-#define CB_BOTH_MEMBER static __host__ __device__ __forceinline__
-
-/* The dtypes' storage types, and types of arithmetic that C spells differently. */
-struct cb_f16 {
-    uint16_t bits;
-};
-struct cb_bf16 {
-    uint16_t bits;
-};
+#include "types.h"
 
 /* ---- runtime (runtime.cu, allocator.cu) ---- */
 cudaStream_t cb_stream(); /* the calling thread's, of its device */
