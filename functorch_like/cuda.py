@@ -52,6 +52,7 @@ __all__ = [
     "set_stream",
     "stream",
     "synchronize",
+    "use_graphs",
     "why_unavailable",
 ]
 
@@ -266,8 +267,9 @@ def get_float32_matmul_precision() -> str:
 class Stream:
     """A queue of work on a device. Work on different streams may overlap: order it with events.
 
-    Tensors belong to the stream that was current when they were made. Before one is freed or read
-    on another stream, let that stream wait (wait_stream, or an Event).
+    Tensors belong to the stream that was current when they were made. Before one is read on another
+    stream, let that stream wait (wait_stream, or an Event); before it is freed while that stream
+    may still read it, call its record_stream.
 
     Args:
       device: where; the current one by default.
@@ -461,6 +463,25 @@ class Event:
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
             lib.cb_cuda_event_free(self._index, self._handle)
+
+
+def use_graphs(enabled: bool | None = None) -> bool:
+    """Are compiled functions on CUDA replayed as CUDA graphs? Changes it, and gives what it was.
+
+    A graph saves the launches of single kernels, a few microseconds each. From the third call on,
+    the programs of compiled functions are replayed if nothing in them waits for the device or runs
+    on the host; `explain()` says which are, and why others are not. Indices and labels that are out
+    of range raise their error at the next wait for the device. FL_CUDA_GRAPHS=0 in the environment
+    turns graphs off.
+
+    Args:
+      enabled: None only asks.
+    Example:
+      >>> before = use_graphs(False)
+      >>> use_graphs(before)
+      False
+    """
+    return bool(lib.cb_program_graphs(-1 if enabled is None else enabled))
 
 
 # ---- memory ----

@@ -6,13 +6,24 @@ set(cb_cuda_dir ${CMAKE_CURRENT_SOURCE_DIR}/cuda)
 set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc ${cb_cuda_dir}/libraries.cc
     ${cb_cuda_dir}/gemm_library.cc ${cb_cuda_dir}/fft_library.cc)
 
+# what kernels compiled at run time include, as texts
+set(cb_rtc_files ${cb_cuda_dir}/rtc.h ${cb_cuda_dir}/types.h ${cb_cuda_dir}/casts.h ${cb_cuda_dir}/complex.h
+    ${cb_cuda_dir}/pack.h ${cb_cuda_dir}/rtc_arguments.h ${cb_cuda_dir}/rtc/math.h ${cb_cuda_dir}/rtc/stdint.h
+    ${cb_cuda_dir}/rtc/string.h ${CMAKE_CURRENT_SOURCE_DIR}/include/vmath.h
+    ${CMAKE_CURRENT_SOURCE_DIR}/include/vmath_libm.h ${CMAKE_CURRENT_SOURCE_DIR}/include/dtypes.def)
+add_custom_command(
+  OUTPUT ${cb_generated}/rtc_sources.h
+  COMMAND ${CMAKE_COMMAND} -DOUT=${cb_generated}/rtc_sources.h "-DFILES=${cb_rtc_files}" -P ${cb_cuda_dir}/embed.cmake
+  DEPENDS ${cb_cuda_dir}/embed.cmake ${cb_rtc_files}
+  COMMENT "Generating rtc_sources.h"
+  VERBATIM)
+
 if(CB_CUDA_EMULATE)
   enable_language(CXX)
   set(cb_emulated_sources ${cb_cuda_kernels})
-  list(REMOVE_ITEM cb_emulated_sources ${cb_cuda_dir}/runtime.cu)
   set_source_files_properties(${cb_emulated_sources} PROPERTIES LANGUAGE CXX)
   add_library(cbackend_cuda_emulated MODULE ${cb_emulated_sources} ${cb_cuda_host} ${cb_cuda_dir}/emulate.cc
-              ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc ${CMAKE_CURRENT_SOURCE_DIR}/src/special.c)
+              ${cb_generated}/rtc_sources.h ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${CMAKE_CURRENT_SOURCE_DIR}/src/special.c)
   target_compile_definitions(cbackend_cuda_emulated PRIVATE CB_EMULATE=1 CB_VMATH_LIBM=1)
   # -x c++: g++ does not know .cu. No strict aliasing, as under nvcc.
   set(cb_emulated_flags -O1 -fvisibility=hidden -fno-strict-aliasing -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi
@@ -23,9 +34,6 @@ if(CB_CUDA_EMULATE)
   target_compile_options(cbackend_cuda_emulated PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:${cb_emulated_flags};-std=gnu++17> $<$<COMPILE_LANGUAGE:C>:${cb_flags}>)
   set_property(SOURCE ${cb_emulated_sources} APPEND PROPERTY COMPILE_OPTIONS -xc++)
-  target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes})
-  target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-
   # plain stand-ins for NVIDIA's libraries, in a folder to be named by FL_CUDA_LIBRARIES
   foreach(pair cublasLt.so.13 cusolver.so.12 cufft.so.12)
     string(REGEX MATCH "^[^.]*" name ${pair})
@@ -41,14 +49,23 @@ if(CB_CUDA_EMULATE)
   add_library(nccl_stand_in MODULE EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/nccl_stand_in.c)
   set_target_properties(nccl_stand_in PROPERTIES C_VISIBILITY_PRESET default)
   target_compile_options(nccl_stand_in PRIVATE -O1 -Wall -Wextra -Werror)
+  target_include_directories(cbackend_cuda_emulated PRIVATE ${cb_includes} ${cb_generated})
+  target_link_libraries(cbackend_cuda_emulated PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+
+  # in NVRTC's place, for tests
+  add_library(stand_in_nvrtc MODULE ${cb_cuda_dir}/tests/stand_in_nvrtc.cc)
+  target_compile_definitions(stand_in_nvrtc PRIVATE CB_STAND_IN_CXX="${CMAKE_CXX_COMPILER}"
+                                                    CB_STAND_IN_INCLUDE="${cb_cuda_dir}")
+  target_compile_options(stand_in_nvrtc PRIVATE ${cb_emulated_flags} -std=gnu++17)
 
   # the emulator's own test: kernels with one mistake each
   add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
-                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_runtime.cc)
+                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${cb_cuda_dir}/runtime.cu
+                 ${cb_cuda_dir}/allocator.cu ${cb_cuda_dir}/graph.cu)
   target_compile_definitions(test_emulate PRIVATE CB_EMULATE=1)
   target_compile_options(test_emulate PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
   target_include_directories(test_emulate PRIVATE ${cb_includes})
-  target_link_libraries(test_emulate PRIVATE Threads::Threads)
+  target_link_libraries(test_emulate PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 endif()
 
 if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)
@@ -61,7 +78,7 @@ if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)
     message(STATUS "CUDA library: left out, nvcc was not found")
   else()
     set(CB_CUDA_ARCHITECTURES 80 90 CACHE STRING "GPU architectures to compile for; the last one as PTX too")
-    set(cb_nvcc_flags -std=c++17 -O3 --fmad=true -Xcompiler=-fPIC,-fvisibility=hidden,-Wno-psabi -Xptxas=-v -I${CMAKE_CURRENT_SOURCE_DIR}/include
+    set(cb_nvcc_flags -std=c++17 -O3 --fmad=true -Xcompiler=-fPIC,-fvisibility=hidden,-Wno-psabi -Xptxas=-v -I${CMAKE_CURRENT_SOURCE_DIR}/include -I${cb_generated}
         -I${CMAKE_CURRENT_SOURCE_DIR}/src --expt-relaxed-constexpr -Wno-deprecated-gpu-targets -diag-suppress=186) # 186: x < 0 of unsigned x
     if(CB_WERROR)
       list(APPEND cb_nvcc_flags -Werror all-warnings)
@@ -81,7 +98,7 @@ if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)
       add_custom_command(
         OUTPUT ${object}
         COMMAND sh ${cb_cuda_dir}/nvcc.sh ${object}.txt ${CB_NVCC} ${cb_nvcc_flags} -MD -MF ${object}.d -MT ${object} -x cu -c ${source} -o ${object}
-        DEPENDS ${source}
+        DEPENDS ${source} ${cb_generated}/rtc_sources.h
         DEPFILE ${object}.d
         COMMENT "nvcc ${name}"
         VERBATIM)

@@ -4,6 +4,7 @@
 #define CB_ELEMENTWISE_H
 
 #include "kernels.h"
+#include "pack.h"
 
 /* Ops by what they cost. Each group has kernels of its own, as a kernel needs the registers of its largest
  * op. SPECIAL functions are long code in double. */
@@ -11,7 +12,6 @@ enum cb_cost { CB_CHEAP, CB_MATH_COST, CB_SPECIAL_COST, CB_COSTS };
 
 namespace cb_each {
 
-enum { BLOCK = 256, ITEMS = 4 /* of a thread */ };
 enum kind { DENSE, NUMBER, STRIDED };
 
 struct operand {
@@ -25,10 +25,6 @@ template <int N> struct arguments {
     int dense; /* the result is one run of memory and every operand is DENSE or NUMBER */
     operand in[N];
     cb_walk<N + 1> walk;
-};
-
-template <typename S> struct alignas(sizeof(S) * ITEMS < 16 ? sizeof(S) * ITEMS : 16) pack {
-    S item[ITEMS];
 };
 
 /* items [i, i + ITEMS) of dense memory, by 16-byte loads where they are that long */

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "emulate_api.h"
 #include "emulate_memory.h"
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -179,7 +180,7 @@ static std::string thread_name(const cb_emulated_thread *t) {
     return text;
 }
 
-static void note(const std::string &what) {
+void cb_emulate_note(const std::string &what) {
     now.failed = true;
     if (first_error.empty()) first_error = what;
     if (getenv("FL_EMULATE_ABORT")) {
@@ -198,7 +199,7 @@ void cb_emulate_report(const char *format, ...) {
         fprintf(stderr, "emulated device: %s\n", text);
         abort();
     }
-    note("kernel " + std::string(now.kernel) + ", " + thread_name(cb_emulated_self) + ": " + text);
+    cb_emulate_note("kernel " + std::string(now.kernel) + ", " + thread_name(cb_emulated_self) + ": " + text);
     place nowhere;
     go(&nowhere, &now.scheduler); /* the fibre is abandoned */
     abort();
@@ -351,7 +352,7 @@ static void run_block(size_t count, size_t shared) {
             for (thread &t : now.threads)
                 if (t.waits) {
                     cb_emulated_self = &t;
-                    note("kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " +
+                    cb_emulate_note("kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " +
                          t.waits + (t.line ? " of line " + std::to_string(t.line) : std::string()) +
                          " for threads that " +
                          (now.finished ? "have left the kernel, or wait elsewhere" : "wait elsewhere"));
@@ -362,9 +363,16 @@ static void run_block(size_t count, size_t shared) {
     }
 }
 
-void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *),
-                    void *context) {
+void cb_emulate_run(cudaStream_t stream, const char *kernel, dim3 grid, dim3 block, size_t shared,
+                    void (*body)(void *), void *context, size_t size) {
     size_t count = (size_t)block.x * block.y * block.z;
+    if (cb_emulated_recording(stream)) {
+        std::vector<char> kept((char *)context, (char *)context + size);
+        cb_emulated_record(stream, [=]() mutable {
+            cb_emulate_run(nullptr, kernel, grid, block, shared, body, kept.data(), size);
+        });
+        return;
+    }
     pthread_mutex_lock(&lock);
     now.failed = false;
     now.kernel = kernel;
@@ -374,7 +382,7 @@ void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, vo
         snprintf(text, sizeof text,
                  "grid (%u, %u, %u), block (%u, %u, %u) or %zu bytes of shared memory are over the limits",
                  grid.x, grid.y, grid.z, block.x, block.y, block.z, shared);
-        note("kernel " + std::string(kernel) + ": " + text);
+        cb_emulate_note("kernel " + std::string(kernel) + ": " + text);
     } else {
         now.body = body;
         now.context = context;
@@ -391,7 +399,7 @@ void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, vo
         cb_emulated_self = nullptr;
         if (now.failed) now.idle.clear(); /* fibres may be in the middle of a thread */
         std::string bad = cb_emulated_memory_end();
-        if (!bad.empty() && !now.failed) note("kernel " + std::string(kernel) + ": " + bad);
+        if (!bad.empty() && !now.failed) cb_emulate_note("kernel " + std::string(kernel) + ": " + bad);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -33,7 +33,10 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 
-typedef void *cudaStream_t;
+typedef struct cb_emulated_stream *cudaStream_t; /* the rest of the runtime is in emulate_api.h */
+
+/* what kernels compiled at run time use too (rtc.cu) */
+#define CB_EMULATED __attribute__((visibility("default")))
 
 struct uint3 {
     unsigned x, y, z;
@@ -60,9 +63,9 @@ struct cb_emulated_thread {
     unsigned linear;     /* its number in the block */
     unsigned warp_epoch; /* counts what ordered it with its warp */
 };
-extern cb_emulated_thread *cb_emulated_self; /* NULL outside launches */
-extern uint3 cb_emulated_block;
-extern dim3 cb_emulated_block_dim, cb_emulated_grid_dim;
+CB_EMULATED extern cb_emulated_thread *cb_emulated_self; /* NULL outside launches */
+CB_EMULATED extern uint3 cb_emulated_block;
+CB_EMULATED extern dim3 cb_emulated_block_dim, cb_emulated_grid_dim;
 #define threadIdx (cb_emulated_self->index)
 #define blockIdx (cb_emulated_block)
 #define blockDim (cb_emulated_block_dim)
@@ -70,28 +73,31 @@ extern dim3 cb_emulated_block_dim, cb_emulated_grid_dim;
 enum { warpSize = 32 };
 
 /* ---- launches ---- */
-void cb_emulate_run(const char *kernel, dim3 grid, dim3 block, size_t shared, void (*body)(void *),
-                    void *context);
+/* now, or when the graph runs that the stream is being recorded into: context is plain data of `size` bytes */
+void cb_emulate_run(cudaStream_t stream, const char *kernel, dim3 grid, dim3 block, size_t shared,
+                    void (*body)(void *), void *context, size_t size);
 template <typename... P, typename... A>
-static inline void cb_emulate_launch(const char *name, dim3 grid, dim3 block, size_t shared,
-                                     void (*kernel)(P...), A &&...args) {
+static inline void cb_emulate_launch(cudaStream_t stream, const char *name, dim3 grid, dim3 block,
+                                     size_t shared, void (*kernel)(P...), A &&...args) {
+    static_assert((std::is_trivially_copyable<P>::value && ...), "kernels take plain data");
     struct held {
         void (*kernel)(P...);
         std::tuple<P...> args;
     } h = {kernel, std::tuple<P...>(static_cast<P>(args)...)};
     cb_emulate_run(
-        name, grid, block, shared,
+        stream, name, grid, block, shared,
         [](void *context) {
             held *c = static_cast<held *>(context);
             std::apply(c->kernel, c->args);
         },
-        &h);
+        &h, sizeof h);
 }
 #define CB_LAUNCH(kernel, grid, block, shared, stream, ...) \
-    ((void)(stream), cb_emulate_launch(#kernel, grid, block, shared, kernel, __VA_ARGS__))
+    cb_emulate_launch(stream, #kernel, grid, block, shared, kernel, __VA_ARGS__)
 
 /* a report: ends the launch (does not return) when a kernel runs */
-[[noreturn]] void cb_emulate_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
+[[noreturn]] CB_EMULATED void cb_emulate_report(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
 
 /* ---- barriers, shuffles, votes ---- */
 int cb_emulate_barrier(const char *file, int line, int vote); /* how many threads voted 1 */

@@ -18,5 +18,6 @@ extern "C" __attribute__((visibility("default"))) bool cb_emulated_memory_open(c
                                                                                size_t nbytes, bool open);
 void cb_emulated_memory_begin();      /* a launch begins: memory opens when touched */
 std::string cb_emulated_memory_end(); /* it ends; in words what was overwritten behind allocations, or "" */
+void cb_emulate_note(const std::string &what); /* a report */
 std::string cb_emulate_take_error();  /* the first report since the last call, or "" */
 #endif

@@ -1,10 +1,11 @@
-/* Fused elementwise steps. Chains that compute in float32 run as one kernel that interprets the steps: what
- * passes between steps stays with the thread (in registers or its local memory, which the L1 cache holds),
- * and each operand and result moves once. Other chains run step by step through the elementwise kernels, on
- * temporaries. */
+/* Fused elementwise steps. Chains that compute in float32 run as one kernel, which each operand and result moves
+ * through once: one that is compiled for the chain at run time (rtc.cu), or else one that interprets the steps,
+ * where what passes between steps stays with the thread (in registers or its local memory, which the L1 cache
+ * holds). Other chains run step by step through the elementwise kernels, on temporaries. */
 #include <memory>
 #include <vector>
 
+#include "chain.h"
 #include "elementwise_cost.h"
 #include "vmath.h"
 
@@ -14,27 +15,7 @@
 #include "elementwise_typed.h"
 
 using namespace cb_each;
-
-enum family { WHERE = CB_FAMILY_CAST + 1 };
-
-struct step {
-    int8_t family, cost, to, nin;
-    int16_t op;
-    int8_t in[3]; /* as in cb_fused_step */
-    int8_t reg, out;
-};
-/* An operand with its walk's number; results come first, as in the walk. */
-struct part {
-    char *data;
-    int dtype, number;
-    float value;
-};
-struct chain {
-    int nsteps, nout;
-    step steps[CB_FUSED_STEPS];
-    part parts[CB_FUSED_TENSORS];
-    cb_walk<CB_FUSED_TENSORS> walk;
-};
+using namespace cb_chains;
 
 CB_DEV float rounded(int dtype, float v) {
     if (dtype == CB_BOOL) return v != 0;
@@ -105,6 +86,7 @@ static bool describe(chain *c, const cb_fused_steps *f, cb_tensor *const *outs, 
     const cb_tensor *all[CB_FUSED_TENSORS];
     c->nsteps = f->nsteps;
     c->nout = f->nout;
+    c->nparts = f->nout + f->nin;
     for (int j = 0; j < f->nsteps; j++) {
         const cb_fused_step &s = f->step[j];
         bool cast = s.family == CB_FAMILY_CAST,
@@ -213,6 +195,7 @@ int cb_cuda_fused(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_
             CB_TRY(one_by_one(f, outs, xs));
             continue;
         }
+        if (cb_rtc_launch(c)) continue;
         unsigned grid = cb_fill_blocks(c.walk.numel, BLOCK);
         CB_LAUNCH(interpret, grid, BLOCK, 0, cb_stream(), c);
     }

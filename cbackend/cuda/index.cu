@@ -49,6 +49,10 @@ static int check_one(const char *op, const cb_tensor *index, int dim, int64_t si
     CB_LAUNCH(find_bad, cb_fill_blocks(index->numel, BLOCK), BLOCK, 0, cb_stream(), o,
               bad.as<unsigned long long>());
     CB_TRY(cb_launched(op));
+    if (cb_is_recording_graph())
+        return cb_check_later(bad.as<unsigned long long>(),
+                              "%s: expected an index in [%lld, %lld] for dim %d of size %lld", op,
+                              (long long)-size, (long long)(size - 1), dim, (long long)size);
     unsigned long long first;
     CB_TRY(cb_read_back(&first, bad.data, sizeof first));
     if (first == ~0ull) return CB_OK;
@@ -81,7 +85,7 @@ struct index_plan {
         for (int k = 0; k < count; k++) {
             index[k].walk.offsets(position, at);
             int64_t v = index[k].values[at[0]];
-            offset += (v < 0 ? v + index[k].size : v) * index[k].stride;
+            offset += cb_safe_index(v, index[k].size) * index[k].stride;
         }
         return offset;
     }
@@ -222,7 +226,7 @@ __global__ void gather_items(cb_walk<3> w, int64_t size, int64_t stride, T *out,
         int64_t at[3];
         w.offsets(i, at);
         int64_t v = index[at[1]];
-        out[at[0]] = x[at[2] + (v < 0 ? v + size : v) * stride];
+        out[at[0]] = x[at[2] + cb_safe_index(v, size) * stride];
     }
 }
 
@@ -253,7 +257,7 @@ __global__ void list_targets(cb_walk<3> w, int64_t size, int64_t stride, const i
         int64_t at[3];
         w.offsets(i, at);
         int64_t v = index[at[1]];
-        keys[i] = (uint64_t)(at[2] + (v < 0 ? v + size : v) * stride) + ((uint64_t)1 << 62);
+        keys[i] = (uint64_t)(at[2] + cb_safe_index(v, size) * stride) + ((uint64_t)1 << 62);
         values[i] = i;
     }
 }

@@ -35,20 +35,9 @@
 #include <stdint.h>
 
 #include "../src/device.h"
+#include "types.h"
 
-#define CB_DEV static __device__ __forceinline__
-#define CB_BOTH static __host__ __device__ __forceinline__
-#define CB_BOTH_MEMBER static __host__ __device__ __forceinline__
-
-/* The dtypes' storage types, and types of arithmetic that C spells differently. */
-struct cb_f16 {
-    uint16_t bits;
-};
-struct cb_bf16 {
-    uint16_t bits;
-};
-
-/* ---- runtime (runtime.cu, or emulate_runtime.cc) ---- */
+/* ---- runtime (runtime.cu, allocator.cu) ---- */
 cudaStream_t cb_stream(); /* the calling thread's, of its device */
 int cb_launched(const char *op); /* CB_OK, or the error of the launches since the last call */
 int cb_current_device();         /* the calling thread's */
@@ -59,6 +48,15 @@ int cb_send(void *device, const void *host, int64_t nbytes);      /* the host me
 int cb_set_bytes(void *device, int byte, int64_t nbytes);
 void *cb_device_alloc(int64_t nbytes);
 void cb_device_free(void *data);
+
+/* While a compiled program is recorded as a graph (graph.cu) nothing can be read back. A check of indices or
+ * labels asks, and leaves the place that is wrong (~0: none) to be raised later; text: "op: expected ...". */
+bool cb_is_recording_graph();
+int cb_check_later(const unsigned long long *bad, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* For draws: NULL, or the device memory where seed and offset of a run will lie; what is given then becomes
+ * what to add to them. */
+const uint64_t *cb_draw_state(uint64_t *seed, uint64_t *offset);
 
 /* Device memory for the length of a call; reused in stream order. `if (!s.ok()) return cb_error_code_of();`
  */
@@ -86,6 +84,12 @@ static inline unsigned cb_blocks(int64_t n, int64_t a_block, int64_t most = 6553
 /* enough blocks of 256 threads to fill the device several times over */
 static inline unsigned cb_fill_blocks(int64_t n, int64_t a_block) {
     return cb_blocks(n, a_block, (int64_t)cb_multiprocessors() * 32);
+}
+
+/* an index that may be negative, or, in a graph, wrong */
+CB_DEV int64_t cb_safe_index(int64_t v, int64_t size) {
+    if (v < 0) v += size;
+    return (uint64_t)v < (uint64_t)size ? v : 0;
 }
 
 #include "casts.h"

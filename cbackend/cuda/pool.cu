@@ -175,7 +175,7 @@ int cb_cuda_avg_pool_grad(const cb_pool_shape *s, void *x, const void *y) {
 /* a block a plane; writes of a chunk of windows to one place are made by one thread, in order */
 template <typename T>
 __global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *x, const int64_t *indices,
-                               const T *y, int *outside) {
+                               const T *y, unsigned long long *outside) {
     CB_SHARED(int64_t, places, BLOCK);
     for (int64_t p = blockIdx.x; p < planes; p += gridDim.x) {
         T *to = x + p * plane;
@@ -187,7 +187,7 @@ __global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *
             if ((int)threadIdx.x < limit) {
                 place = indices[k];
                 if (place < 0 || place >= plane) {
-                    *outside = 1;
+                    *outside = (unsigned long long)k;
                     place = -1 - (int64_t)threadIdx.x;
                 }
             }
@@ -208,21 +208,24 @@ __global__ void scatter_planes(int64_t planes, int64_t plane, int64_t count, T *
 
 template <typename T>
 __global__ void gather_planes(int64_t n, int64_t plane, int64_t count, T *y, const int64_t *indices,
-                              const T *x, int *outside) {
+                              const T *x, unsigned long long *outside) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) {
         int64_t place = indices[i];
         if (place < 0 || place >= plane)
-            *outside = 1;
+            *outside = (unsigned long long)i;
         else
             y[i] = x[i / count * plane + place];
     }
 }
 
 static int report(const char *op, int64_t plane, const cb_scratch &outside) {
-    int found;
+    unsigned long long found;
     CB_TRY(cb_launched(op));
+    if (cb_is_recording_graph())
+        return cb_check_later(outside.as<unsigned long long>(), "%s: expected indices in [0, %lld)", op,
+                              (long long)plane);
     CB_TRY(cb_read_back(&found, outside.data, sizeof found));
-    return found
+    return found != ~0ull
                ? cb_fail(
                      CB_ERR_INDEX,
                      "%s: expected indices in [0, %lld), got one outside. Use those that max_pool returned.",
@@ -232,12 +235,12 @@ static int report(const char *op, int64_t plane, const cb_scratch &outside) {
 
 int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count, void *x,
                          const int64_t *indices, const void *y) {
-    cb_scratch outside(sizeof(int));
+    cb_scratch outside(sizeof(unsigned long long));
     if (!outside.ok()) return CB_ERR_MEMORY;
-    CB_TRY(cb_set_bytes(outside.data, 0, sizeof(int)));
+    CB_TRY(cb_set_bytes(outside.data, 255, sizeof(unsigned long long)));
 #define SCATTER(T)                                                                                         \
     CB_LAUNCH((scatter_planes<T>), cb_fill_blocks(planes, 1), BLOCK, 0, cb_stream(), planes, plane, count, \
-              (T *)x, indices, (const T *)y, outside.as<int>())
+              (T *)x, indices, (const T *)y, outside.as<unsigned long long>())
     switch (dtype) {
         case CB_F32: SCATTER(float); break;
         case CB_F64: SCATTER(double); break;
@@ -257,12 +260,12 @@ int cb_cuda_pool_scatter(int dtype, int64_t planes, int64_t plane, int64_t count
 
 int cb_cuda_pool_gather(int itemsize, int64_t planes, int64_t plane, int64_t count, void *y,
                         const int64_t *indices, const void *x) {
-    cb_scratch outside(sizeof(int));
+    cb_scratch outside(sizeof(unsigned long long));
     if (!outside.ok()) return CB_ERR_MEMORY;
-    CB_TRY(cb_set_bytes(outside.data, 0, sizeof(int)));
+    CB_TRY(cb_set_bytes(outside.data, 255, sizeof(unsigned long long)));
     CB_DISPATCH_SIZE(itemsize, T,
                      CB_LAUNCH((gather_planes<T>), cb_fill_blocks(planes * count, BLOCK), BLOCK, 0,
                                cb_stream(), planes * count, plane, count, (T *)y, indices, (const T *)x,
-                               outside.as<int>()))
+                               outside.as<unsigned long long>()))
     return report("pool_gather", plane, outside);
 }

@@ -15,7 +15,14 @@ struct draw {
     double a, b, most; /* most: the largest value a uniform draw may give */
     int64_t low;
     uint64_t range; /* of integers; of a bernoulli draw, the number of words out of 2^32 that give 1 */
+    const uint64_t *state; /* NULL, or what to add seed and offset to */
 };
+
+CB_DEV void start(draw &d) {
+    if (!d.state) return;
+    d.seed += d.state[0];
+    d.offset += d.state[1];
+}
 
 CB_DEV void block_words(const draw &d, uint64_t block, uint32_t (&words)[4]) {
     words[0] = (uint32_t)block;
@@ -70,6 +77,7 @@ CB_DEV double open_unit(uint64_t bits) { return (double)(int64_t)(bits >> 11) * 
 
 /* values of 32 bits: i takes word (i / 16) % 4 of block i / 64 * 16 + i % 16 */
 __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
+    start(d);
     float unit = cb_bits_to_float((uint32_t)(127 - d.bits) << 23);
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
          i += (int64_t)gridDim.x * BLOCK) {
@@ -106,6 +114,7 @@ __global__ void draw_narrow(draw d, cb_walk<1> w, void *out) {
 
 /* values of 64 bits: i joins words 2w and 2w + 1, w = (i / 16) % 2, of block i / 32 * 16 + i % 16 */
 __global__ void draw_wide(draw d, cb_walk<1> w, void *out) {
+    start(d);
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < w.numel;
          i += (int64_t)gridDim.x * BLOCK) {
         uint32_t words[4];
@@ -160,7 +169,8 @@ static double largest_below(int dtype, double a, double b) {
 int cb_cuda_random(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b) {
     cb_walk<1> w;
     if (!walk_of(&w, out)) return cb_host_round_trip()->random(kind, out, seed, offset, a, b);
-    draw d = {kind, out->dtype, 24, seed, offset, a, b, 0, 0, 0};
+    const uint64_t *state = cb_draw_state(&seed, &offset);
+    draw d = {kind, out->dtype, 24, seed, offset, a, b, 0, 0, 0, state};
     bool discrete = kind == BERNOULLI || kind == RADEMACHER;
     if (kind == BERNOULLI) d.range = (uint64_t)rint(a * 0x1p32);
     if (out->dtype == CB_F16) d.bits = 11;
@@ -177,7 +187,8 @@ int cb_cuda_random(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, dou
 int cb_cuda_random_int(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range) {
     cb_walk<1> w;
     if (!walk_of(&w, out)) return cb_host_round_trip()->random_int(out, seed, offset, low, range);
-    draw d = {INTEGERS, out->dtype, 0, seed, offset, 0, 0, 0, low, range};
+    const uint64_t *state = cb_draw_state(&seed, &offset);
+    draw d = {INTEGERS, out->dtype, 0, seed, offset, 0, 0, 0, low, range, state};
     CB_LAUNCH(draw_wide, cb_fill_blocks(w.numel, BLOCK), BLOCK, 0, cb_stream(), d, w, out->data);
     return cb_launched("randint");
 }

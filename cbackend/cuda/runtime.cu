@@ -1,53 +1,41 @@
-/* The runtime on a GPU: devices, the caching allocator, copies, streams and events, over the CUDA runtime
- * (linked statically; it opens the driver itself, so the library loads on machines without one).
- *
- * The allocator keeps freed blocks by device, stream and size class. A block goes back to the list of the
- * stream that was current when it was made: work queued there comes later than what used the block before, so
- * no waiting is needed. Memory used on other streams must be kept until those have passed an event. */
-#include <cuda_runtime.h>
+/* Devices, copies, streams and events, over the CUDA runtime (linked statically; it opens the driver itself,
+ * so the library loads on machines without one), or over the emulated one. */
 #include <stdio.h>
 #include <string.h>
 
-#include <map>
-#include <mutex>
-#include <tuple>
-#include <unordered_map>
-#include <vector>
-
-#include "kernels.h"
 #include "runtime.h"
-
-enum { MAX_DEVICES = 64 };
 
 static int devices;
 static thread_local int current;
-static thread_local cudaStream_t streams[MAX_DEVICES];
-static cudaDeviceProp properties[MAX_DEVICES];
+static thread_local cudaStream_t streams[CB_MAX_DEVICES];
+static cudaDeviceProp properties[CB_MAX_DEVICES];
 
-static int failed(cudaError_t error, const char *op) {
+int cb_cuda_failed(cudaError_t error, const char *op) {
     if (error == cudaSuccess) return CB_OK;
+    const char *name = cudaGetErrorName(error);
     cudaGetLastError(); /* forgotten, where it can be */
     return cb_fail(error == cudaErrorMemoryAllocation ? CB_ERR_MEMORY : CB_ERR_INTERNAL,
-                   "%s: expected the CUDA call to succeed, got %s (%s).", op, cudaGetErrorName(error),
+                   "%s: expected the CUDA call to succeed, got %s (%s).", op, name,
                    cudaGetErrorString(error));
 }
-#define TRY_CUDA(call, op)              \
-    do {                                \
-        int status_ = failed(call, op); \
-        if (status_) return status_;    \
-    } while (0)
+static int failed(cudaError_t error, const char *op) { return cb_cuda_failed(error, op); }
 
 /* ---- what kernel families use ---- */
 cudaStream_t cb_stream() { return streams[current]; }
+cudaStream_t cb_stream_of(int device) { return streams[device]; }
+void cb_set_stream_of(int device, cudaStream_t stream) { streams[device] = stream; }
 int cb_current_device() { return current; }
 int cb_multiprocessors() { return properties[current].multiProcessorCount; }
 int64_t cb_shared_limit() { return (int64_t)properties[current].sharedMemPerBlockOptin; }
 int cb_launched(const char *op) { return failed(cudaGetLastError(), op); }
 int cb_read_back(void *host, const void *device, int64_t nbytes) {
-    TRY_CUDA(cudaMemcpyAsync(host, device, (size_t)nbytes, cudaMemcpyDeviceToHost, cb_stream()), "copy");
+    CB_NOT_IN_GRAPH("copy", "reads values back");
+    CB_TRY_CUDA(cudaMemcpyAsync(host, device, (size_t)nbytes, cudaMemcpyDeviceToHost, cb_stream()), "copy");
     return failed(cudaStreamSynchronize(cb_stream()), "copy");
 }
 int cb_send(void *device, const void *host, int64_t nbytes) {
+    if (cb_recording) host = cb_graph_keep(host, nbytes);
+    if (!host) return CB_ERR_MEMORY;
     /* pageable memory is staged by the driver before the call returns */
     return failed(cudaMemcpyAsync(device, host, (size_t)nbytes, cudaMemcpyHostToDevice, cb_stream()), "copy");
 }
@@ -55,112 +43,10 @@ int cb_set_bytes(void *device, int byte, int64_t nbytes) {
     return failed(cudaMemsetAsync(device, byte, (size_t)nbytes, cb_stream()), "fill");
 }
 
-/* ---- the allocator ---- */
-typedef std::tuple<int, cudaStream_t, int64_t> kind; /* device, stream, rounded size */
-struct held {
-    kind what;
-    int64_t nbytes;
-};
-static std::mutex memory_lock;
-static std::unordered_map<void *, held> live;
-static std::map<kind, std::vector<void *>> cached;
-static cb_memory_counts counts[MAX_DEVICES];
-
-/* four classes a power of two, from 512 bytes */
-static int64_t rounded(int64_t nbytes) {
-    int64_t base = 512;
-    while (base * 2 < nbytes) base *= 2;
-    if (nbytes <= base) return base;
-    int64_t quarter = base / 4;
-    return base + (nbytes - base + quarter - 1) / quarter * quarter;
-}
-
-static void empty_locked(int device) {
-    for (auto &entry : cached) {
-        if (std::get<0>(entry.first) != device) continue;
-        for (void *data : entry.second) {
-            cudaFree(data);
-            counts[device].reserved -= std::get<2>(entry.first);
-        }
-        entry.second.clear();
-    }
-}
-
-static void *device_alloc(int device, int64_t nbytes) {
-    std::lock_guard<std::mutex> guard(memory_lock);
-    kind what(device, streams[device], rounded(nbytes));
-    int64_t size = std::get<2>(what);
-    void *data = nullptr;
-    std::vector<void *> &list = cached[what];
-    if (!list.empty()) {
-        data = list.back();
-        list.pop_back();
-        counts[device].hits++;
-    } else {
-        cudaError_t error = cudaMalloc(&data, (size_t)size);
-        if (error == cudaErrorMemoryAllocation) {
-            cudaGetLastError();
-            empty_locked(device);
-            error = cudaMalloc(&data, (size_t)size);
-        }
-        if (error != cudaSuccess) {
-            cudaGetLastError();
-            size_t free = 0, total = 0;
-            cudaMemGetInfo(&free, &total);
-            cb_fail(CB_ERR_MEMORY,
-                    "empty: expected %lld bytes of memory on cuda:%d, got a refusal (%s): %lld bytes are in "
-                    "use by "
-                    "tensors, %lld of %lld are free. Free tensors or use a smaller shape.",
-                    (long long)nbytes, device, cudaGetErrorName(error), (long long)counts[device].allocated,
-                    (long long)free, (long long)total);
-            return nullptr;
-        }
-        counts[device].reserve(size);
-    }
-    counts[device].add(size);
-    live[data] = held{what, size};
-    return data;
-}
-
-static void device_free(int device, void *data) {
-    std::lock_guard<std::mutex> guard(memory_lock);
-    auto found = live.find(data);
-    if (found == live.end()) return;
-    counts[device].allocated -= found->second.nbytes;
-    counts[device].frees++;
-    cached[found->second.what].push_back(data);
-    live.erase(found);
-}
-
-void *cb_device_alloc(int64_t nbytes) { return device_alloc(current, nbytes); }
-void cb_device_free(void *data) { device_free(current, data); }
-
-static int memory(int device, int64_t *numbers) {
-    size_t free = 0, total = 0;
-    {
-        std::lock_guard<std::mutex> guard(memory_lock);
-        counts[device].tell(numbers);
-    }
-    TRY_CUDA(cudaMemGetInfo(&free, &total), "mem_get_info");
-    numbers[8] = (int64_t)free;
-    numbers[9] = (int64_t)total;
-    return CB_OK;
-}
-static void reset_peak(int device) {
-    std::lock_guard<std::mutex> guard(memory_lock);
-    counts[device].peak = counts[device].allocated;
-    counts[device].reserved_peak = counts[device].reserved;
-}
-static void empty_cache(int device) {
-    std::lock_guard<std::mutex> guard(memory_lock);
-    cudaDeviceSynchronize();
-    empty_locked(device);
-}
-
 /* ---- devices and copies ---- */
 static int count() { return devices; }
 static int set_device(int index) {
-    TRY_CUDA(cudaSetDevice(index), "cuda");
+    CB_TRY_CUDA(cudaSetDevice(index), "cuda");
     current = index;
     return CB_OK;
 }
@@ -192,14 +78,16 @@ static int get_properties(int index, cb_device_properties *out) {
 static int copy(int kind_, int index, void *to, const void *from, int64_t nbytes, int queued) {
     static const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost,
                                            cudaMemcpyDeviceToDevice};
-    TRY_CUDA(cudaMemcpyAsync(to, from, (size_t)nbytes, kinds[kind_], streams[index]), "copy");
+    if (kind_ != CB_COPY_ON_DEVICE) CB_NOT_IN_GRAPH("copy", "copies between host and device");
+    CB_TRY_CUDA(cudaMemcpyAsync(to, from, (size_t)nbytes, kinds[kind_], streams[index]), "copy");
     if (kind_ == CB_COPY_TO_HOST || (kind_ == CB_COPY_TO_DEVICE && !queued))
-        TRY_CUDA(cudaStreamSynchronize(streams[index]), "copy");
-    return CB_OK;
+        CB_TRY_CUDA(cudaStreamSynchronize(streams[index]), "copy");
+    return kind_ == CB_COPY_TO_HOST ? cb_graph_faults() : CB_OK;
 }
 static int copy_between(int to_index, void *to, int from_index, const void *from, int64_t nbytes) {
-    TRY_CUDA(cudaStreamSynchronize(streams[from_index]), "copy");
-    TRY_CUDA(cudaMemcpyPeerAsync(to, to_index, from, from_index, (size_t)nbytes, streams[to_index]), "copy");
+    CB_NOT_IN_GRAPH("copy", "copies between devices");
+    CB_TRY_CUDA(cudaStreamSynchronize(streams[from_index]), "copy");
+    CB_TRY_CUDA(cudaMemcpyPeerAsync(to, to_index, from, from_index, (size_t)nbytes, streams[to_index]), "copy");
     return failed(cudaStreamSynchronize(streams[to_index]), "copy");
 }
 static void *pinned_alloc(int64_t nbytes) {
@@ -209,24 +97,17 @@ static void *pinned_alloc(int64_t nbytes) {
 static void pinned_free(void *data) { cudaFreeHost(data); }
 
 /* ---- streams and events ---- */
-static int synchronize(int) { return failed(cudaDeviceSynchronize(), "synchronize"); }
+static int synchronize(int) {
+    CB_NOT_IN_GRAPH("synchronize", "waits");
+    CB_TRY_CUDA(cudaDeviceSynchronize(), "synchronize");
+    return cb_graph_faults();
+}
 static int stream_new(int, int priority, void **out) {
     return failed(cudaStreamCreateWithPriority((cudaStream_t *)out, cudaStreamNonBlocking, priority),
                   "Stream");
 }
-/* Its cached blocks may be in use by queued work: they are given back to the driver, which waits. */
 static void stream_free(int index, void *stream) {
-    std::lock_guard<std::mutex> guard(memory_lock);
-    cudaStreamSynchronize((cudaStream_t)stream);
-    for (auto &entry : cached)
-        if (std::get<0>(entry.first) == index && std::get<1>(entry.first) == (cudaStream_t)stream) {
-            auto &target = cached[kind(index, nullptr, std::get<2>(entry.first))];
-            target.insert(target.end(), entry.second.begin(), entry.second.end());
-            entry.second.clear();
-        }
-    for (auto &entry : live)
-        if (std::get<0>(entry.second.what) == index && std::get<1>(entry.second.what) == (cudaStream_t)stream)
-            std::get<1>(entry.second.what) = nullptr;
+    cb_memory_leave(index, (cudaStream_t)stream);
     if (streams[index] == (cudaStream_t)stream) streams[index] = nullptr;
     cudaStreamDestroy((cudaStream_t)stream);
 }
@@ -236,7 +117,9 @@ static int stream_set(int index, void *stream) {
 }
 static void *stream_current(int index) { return (void *)streams[index]; }
 static int stream_synchronize(int, void *stream) {
-    return failed(cudaStreamSynchronize((cudaStream_t)stream), "synchronize");
+    CB_NOT_IN_GRAPH("synchronize", "waits");
+    CB_TRY_CUDA(cudaStreamSynchronize((cudaStream_t)stream), "synchronize");
+    return cb_graph_faults();
 }
 static int is_done(cudaError_t error, int *done, const char *op) {
     *done = error == cudaSuccess;
@@ -269,7 +152,7 @@ static int event_wait(int, void *event, void *stream) {
 }
 static int event_elapsed(int, void *start, void *end, double *milliseconds) {
     float value = 0;
-    TRY_CUDA(cudaEventElapsedTime(&value, (cudaEvent_t)start, (cudaEvent_t)end), "elapsed_time");
+    CB_TRY_CUDA(cudaEventElapsedTime(&value, (cudaEvent_t)start, (cudaEvent_t)end), "elapsed_time");
     *milliseconds = value;
     return CB_OK;
 }
@@ -280,18 +163,19 @@ bool cb_runtime_open(cb_device_api *api) {
         cb_fail(CB_ERR_DEVICE, "no CUDA driver that can be used (%s)", cudaGetErrorString(error));
         return false;
     }
-    if (devices > MAX_DEVICES) devices = MAX_DEVICES;
+    if (devices > CB_MAX_DEVICES) devices = CB_MAX_DEVICES;
     for (int i = 0; i < devices; i++) cudaGetDeviceProperties(&properties[i], i);
+#if defined(CB_EMULATE)
+    api->name = "emulated";
+#else
     api->name = "cuda";
+#endif
+    cb_memory_open(api);
+    cb_graph_open(api);
 #define CB_SET(member) api->member = member;
     CB_SET(count)
     CB_SET(set_device)
     api->properties = get_properties;
-    api->alloc = device_alloc;
-    api->free = device_free;
-    CB_SET(memory)
-    CB_SET(reset_peak)
-    CB_SET(empty_cache)
     CB_SET(copy)
     CB_SET(copy_between)
     CB_SET(pinned_alloc)

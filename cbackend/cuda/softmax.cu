@@ -169,6 +169,8 @@ __global__ void entropy_grad_lines(lines l, entropy e, const F *ct, const F *tot
 
 /* labels out of range are an error here too, which costs a wait for the device */
 static int check_labels(const lines &l, const entropy &e) {
+    if (cb_is_recording_graph())
+        return cb_check_later(e.bad, "cross_entropy: expected labels in [0, %lld)", (long long)l.n);
     unsigned long long row;
     int status = cb_read_back(&row, e.bad, sizeof row);
     if (status || row == ~0ull) return status;

@@ -402,6 +402,11 @@ void cb_program_free(cb_program *p); /* also while it is recorded */
 /* seed and offset are added to those of recorded draws. results: as many as at the end of recording */
 int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
                    cb_tensor **results);
+/* Are programs on CUDA replayed as graphs? 1 or 0 to change it, -1 to ask; gives what it was. FL_CUDA_GRAPHS=0
+ * makes it 0 at the start. */
+int cb_program_graphs(int on);
+/* how a program on CUDA runs, in words; NULL while that is not decided, and for others */
+const char *cb_program_replay(const cb_program *p);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
 /* A recorded program as numbers, and how many they are; out may be NULL. The first says from where on they
@@ -426,6 +431,7 @@ cb_tensor *cb_program_constant_value(const cb_program *p, int i); /* a new refer
 /* NULL and an error for files that are damaged, or hostile, or name functions that this library lacks. */
 cb_program *cb_program_load(const char *path);
 cb_program *cb_program_load_bytes(const void *data, int64_t nbytes); /* data may go after the call */
+int cb_program_to(cb_program *p, int device); /* a loaded one, before it runs: its constants move there */
 int cb_program_input_count(const cb_program *p);
 int cb_program_result_count(const cb_program *p);
 /* of a loaded program: meta tensors that say shape and dtype, lent; NULL when out of range */
@@ -493,6 +499,8 @@ void cb_cuda_stream_free(int index, void *stream);
 int cb_cuda_stream_set(int index, void *stream); /* of the calling thread; NULL the default stream */
 void *cb_cuda_stream_current(int index);
 int cb_cuda_stream_synchronize(int index, void *stream);
+/* x's memory, when freed, waits for what is queued on the stream then */
+int cb_cuda_record_stream(cb_tensor *x, void *stream);
 int cb_cuda_stream_done(int index, void *stream); /* 1, 0, or -1 and an error */
 void *cb_cuda_event_new(int index, int timing);
 void cb_cuda_event_free(int index, void *event);

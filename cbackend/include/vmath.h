@@ -125,8 +125,10 @@ CB_NEXTAFTER(double, uint64_t, f64, 0x8000000000000000u)
 #include "vmath_trig.h"
 #include "vmath_special.h"
 #endif
+#if !defined(CB_RTC) /* kernels compiled at run time do without the long ones */
 #include "vmath_gamma.h"
 #include "special.h"
+#endif
 
 /* ---- compositions; the signs and special cases are PyTorch's ---- */
 CB_MATH float fmod_f32(float x, float y) { return fmodf(x, y); }

@@ -229,6 +229,14 @@ int cb_cuda_allow_tf32(int allow) {
     if (opened) opened->allow_tf32(tf32);
     return tf32;
 }
+int cb_cuda_record_stream(cb_tensor *x, void *stream) {
+    if (!x) return cb_fail(CB_ERR_NULL, "record_stream: no tensor");
+    if (!cb_is_cuda(x))
+        return cb_fail(CB_ERR_DEVICE, "record_stream: expected a CUDA tensor, got one on the cpu.");
+    const cb_device_api *api = cb_device_open("record_stream", x->device);
+    if (!api || !x->storage->data) return api ? CB_OK : cb_error_code();
+    return api->record_stream(x->device >> 8, x->storage->data, stream);
+}
 
 void cb_cuda_reset_peak_memory(int index) {
     const cb_device_api *api = library() ? at(&index) : NULL;

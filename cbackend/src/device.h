@@ -26,6 +26,7 @@ typedef struct cb_host_api {
     void (*release)(cb_tensor *x);
 } cb_host_api;
 
+struct cb_graph;
 enum { CB_COPY_TO_DEVICE, CB_COPY_TO_HOST, CB_COPY_ON_DEVICE };
 
 /* Functions that can fail give CB_OK or an error code, with the error set. index: which device. All work is
@@ -40,6 +41,7 @@ typedef struct cb_device_api {
 
     void *(*alloc)(int index, int64_t nbytes); /* 256-byte aligned; NULL and an error */
     void (*free)(int index, void *data);
+    int (*record_stream)(int index, void *data, void *stream); /* that stream uses the memory too */
     int (*memory)(int index, int64_t *numbers); /* those of cb_cuda_memory */
     void (*reset_peak)(int index);
     void (*empty_cache)(int index);
@@ -68,6 +70,14 @@ typedef struct cb_device_api {
     /* of the libraries that it may use: cb_cuda_library_info, cb_cuda_allow_tf32 */
     int (*describe_library)(int which, const char *text[3]);
     void (*allow_tf32)(int allow);
+    /* Graphs: the work that the calling thread queues between begin and end is written down, not done. What
+     * cannot be (waiting, host memory) fails, and then end does too; a graph that failed is freed like others.
+     * `state`: words of device memory that each launch sets first; the first two are the random generator's
+     * seed and offset, `now` those of the run that is recorded. */
+    int (*graph_begin)(int index, int words, const uint64_t *now, struct cb_graph **out, void **state);
+    int (*graph_end)(struct cb_graph *g);
+    int (*graph_launch)(struct cb_graph *g, int n, const uint64_t *words); /* the first n are set */
+    void (*graph_free)(struct cb_graph *g);
 } cb_device_api;
 
 /* NULL and an error set when there is no device that can be used */

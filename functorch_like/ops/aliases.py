@@ -9,7 +9,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from cbackend import lib
+from cbackend import check, lib
 
 from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import ShapeError, TraceError, message
@@ -298,6 +298,21 @@ def is_pinned(x: Tensor) -> bool:
     return bool(lib.cb_is_pinned(x._memory("is_pinned")))
 
 
+def record_stream(x: Tensor, stream: Any) -> None:
+    """Says that work on a stream uses the tensor's memory.
+
+    When the tensor is freed, its memory is handed out again only after what is queued on that
+    stream by then.
+
+    Args:
+      stream: a cuda.Stream, not the one the tensor was made on.
+    Raises:
+      DeviceError: the tensor is not on a GPU.
+    """
+    check(lib.cb_cuda_record_stream(x._memory("record_stream"), stream._handle))
+
+
+Tensor.record_stream = record_stream  # type: ignore[attr-defined]
 Tensor.pin_memory = pin_memory  # type: ignore[attr-defined]
 Tensor.is_pinned = is_pinned  # type: ignore[attr-defined]
 _unchanged("to_dense", "The tensor itself.")

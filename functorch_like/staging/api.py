@@ -53,7 +53,7 @@ class Compiled:
         self._programs: dict[Any, list[Any]] = {}
         self._fixed: set[Any] = set()  # definitions of arguments whose floats are fixed
         self._last: Any = None
-        self._reasons: list[str] = []
+        self._reasons: list[tuple[str, Any]] = []  # and the entry
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -160,7 +160,7 @@ class Compiled:
             kinds = tuple(map(type, args))
             if set(kinds) <= {Tensor, float} and not (float in kinds and not call.floats):
                 self._last = (entry, kinds, key[1])
-        self._reasons.append(f"{reason} ({took} ms)")
+        self._reasons.append((f"{reason} ({took} ms)", entry))
         entries.insert(0, entry)
         if self._dynamic and out is not None and out is not False:
             self._generalize(key, call, entry)
@@ -257,7 +257,7 @@ class Compiled:
             line = f"one program for {pattern}, from {generic.samples} sizes"
         line += f" ({milliseconds(started)} ms)"
         write(line)
-        self._reasons.append(line)
+        self._reasons.append((line, None))
 
     def _reason(self, key: Any, entries: list[Any]) -> str:
         if entries:
@@ -274,6 +274,8 @@ class Compiled:
     def explain(self) -> str:
         """A line for each program that was made: its reason, and the milliseconds it took to make.
 
+        For programs on CUDA also how they run: replayed as a CUDA graph, or why not.
+
         Example:
           >>> square = compile(lambda x: x * x)
           >>> _ = square(tensor([1.0, 2.0])), square(tensor([1.0]))
@@ -281,7 +283,12 @@ class Compiled:
           1. the first call (... ms)
           2. other arguments: float32[1] (... ms)
         """
-        return "\n".join(f"{i}. {reason}" for i, reason in enumerate(self._reasons, 1))
+        lines = []
+        for i, (reason, entry) in enumerate(self._reasons, 1):
+            run = entry.forward if isinstance(entry, Differentiable) else entry
+            how = run.program.replay() if isinstance(run, Entry) else ""
+            lines.append(f"{i}. {reason}" + (f"; {how}" if how else ""))
+        return "\n".join(lines)
 
 
 class _Call:

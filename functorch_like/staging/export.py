@@ -17,7 +17,7 @@ from typing import Any
 
 from cbackend import check, ffi, lib, raise_error
 
-from ..dtypes import DTYPES
+from ..dtypes import DTYPES, as_device, device_from_code
 from ..errors import DeviceError, TraceError, message
 from ..op import wrap
 from ..ops.random import Generator
@@ -250,7 +250,7 @@ class LoadedProgram:
       inputs, outputs: (shape, dtype) of each tensor, in the order of the tree.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, place: int = lib.CB_CPU):
         with open(path, "rb") as file:
             data = file.read()
         self._p = lib.cb_program_load_bytes(data, len(data))
@@ -276,6 +276,9 @@ class LoadedProgram:
         )
         if not valid or self._arguments[:1] != ["tuple"] or self._drawn < 0:
             raise _damaged(path, "arguments or results that do not fit the program")
+        self._place = place
+        if place != lib.CB_CPU:
+            check(lib.cb_program_to(self._p, place))
 
     def __del__(self) -> None:
         if getattr(self, "_p", None):
@@ -301,6 +304,16 @@ class LoadedProgram:
         out = ffi.new("cb_tensor *[]", max(len(self.outputs), 1))
         generator = _default_generator() if self._drawn else None
         state = (generator._seed, generator._offset) if generator else (0, 0)
+        for t in kept:
+            if t._place != self._place:
+                raise DeviceError(
+                    message(
+                        "load_program",
+                        f"arguments on {device_from_code(self._place)}",
+                        f"one on {t.device}",
+                        "Move it, or load the program with device=.",
+                    )
+                )
         status = lib.cb_program_run(self._p, len(kept), [t._concrete for t in kept], *state, out)
         if status == lib.CB_PROGRAM_OTHER_INPUTS:
             raise TypeError(
@@ -317,13 +330,16 @@ class LoadedProgram:
         return _filled(self._result, [wrap(h) for h in out[0 : len(self.outputs)]])
 
 
-def load_program(path: str | os.PathLike[str]) -> LoadedProgram:
+def load_program(path: str | os.PathLike[str], device: Any = "cpu") -> LoadedProgram:
     """The program that `export` wrote to a file.
 
     Every number in the file is checked before anything runs: a damaged or malicious file gives an
     error. Results carry no gradients.
 
+    Args:
+      device: where it runs: its weights move there, and its arguments must lie there.
     Raises:
+      DeviceError: there is no such device.
       ValueError: the file is damaged or something else.
       KernelError: it uses functions that this version of the library lacks.
     Example:
@@ -333,7 +349,7 @@ def load_program(path: str | os.PathLike[str]) -> LoadedProgram:
       >>> load_program(path)
       LoadedProgram(float32[2], float32[2] -> float32[2])
     """
-    return LoadedProgram(os.fspath(path))
+    return LoadedProgram(os.fspath(path), as_device(device).code)
 
 
 def _default_generator() -> Generator:

@@ -77,6 +77,7 @@ class Program:
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
         self._n_in, self._n_out = len(inputs), len(results)
+        self._undecided = any(t._v.device >> 8 & 255 == lib.CB_CUDA for t in metas.values())
         # what it captured, if that is tensors only; else captured numbers are read again
         bindings = [v.source for v in self.captured if isinstance(v.source, Binding)]
         self._bindings = bindings if len(bindings) == len(self.captured) else None
@@ -163,7 +164,15 @@ class Program:
             raise_error()
         made = unpack(out, self._n_out)
         buffers.append((inputs, out))
+        if self._undecided and self.replay():
+            self._undecided = False
+            write(f"program: {self.replay()}")
         return made
+
+    def replay(self) -> str:
+        """How it runs on CUDA, in words; "" while that is open (the first run), and on the CPU."""
+        text = lib.cb_program_replay(self._p)
+        return ffi.string(text).decode() if text else ""
 
     def like(self, handle: Any) -> Program:
         """The program around another one of the core, of the same inputs and results."""

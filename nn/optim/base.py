@@ -447,7 +447,7 @@ def keep(state: State, name: str, value: Any) -> None:
     staging.depends_on(lambda: name in state)
     if name not in state:
         with staging.eagerly():
-            state[name] = ft.zeros(value.shape, dtype=value.dtype)
+            state[name] = ft.zeros(value.shape, dtype=value.dtype, device=value.device)
     state[name].copy_(value)
 
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../device.h"
 #include "program.h"
 
 enum { VERSION = 1, MAX_READS = 1 << 24 };
@@ -562,6 +563,30 @@ cb_program *cb_program_decode(const int64_t *words, int64_t n, const char *names
     if (!status) return p;
     cb_program_free(p);
     return NULL;
+}
+
+int cb_program_to(cb_program *p, int device) {
+    if (!p || !p->loaded) return cb_fail(CB_ERR_VALUE, "program: expected one that was loaded.");
+    if ((device & 255) == CB_META) return cb_fail(CB_ERR_DEVICE, "load_program: expected a device with memory.");
+    if ((device & 255) == CB_CUDA && !cb_device_open("load_program", device)) return cb_error_code();
+    for (int i = 0; i < p->n_constants; i++) {
+        cb_tensor *x = p->constants[i].value, *moved = cb_to_device(x, device);
+        if (!moved) return cb_error_code();
+        if (moved != x) moved->flags |= x->flags & (CB_FLAG_WEAK | CB_FLAG_READONLY);
+        p->constants[i].value = moved;
+        cb_release(x);
+    }
+    for (int i = 0; i < p->n_in; i++) p->known[i]->device = cb_meta_for(device);
+    for (int k = 0; k < p->n_code; k++) {
+        const cb_call_signature *s = &cb_call_signatures[p->code[k].call];
+        for (int i = 0; i < s->n; i++) {
+            cb_word *a = &p->words[p->code[k].words + i];
+            if (!strcmp(s->parameters[i].name, "device") && a->i >= 0) a->i = device;
+        }
+    }
+    cb_replay_free(p);
+    cb_replay_prepare(p);
+    return CB_OK;
 }
 
 int cb_program_input_count(const cb_program *p) { return p->n_in; }

@@ -52,6 +52,16 @@ static void note(const cb_program *p, int k, cb_tensor **slots, int64_t begin) {
     cb_profile_close();
 }
 
+int cb_program_step(const cb_program *p, int k, cb_tensor **slots, cb_tensor **lists, uint64_t seed,
+                    uint64_t offset) {
+    run r = {.program = p, .slots = slots, .list = lists, .seed = seed, .offset = offset};
+    const cb_instruction *c = &p->code[k];
+    cb_fused_prepared = c->steps;
+    int status = call(&r, c->call, p->words + c->words, slots + c->out);
+    cb_fused_prepared = NULL; /* a call that failed may not have taken it */
+    return status;
+}
+
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset) {
     enum { ON_STACK = 256 };
     cb_tensor *few[ON_STACK];
@@ -111,6 +121,12 @@ int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_
         int shared = shares_memory(p, inputs);
         if (shared < 0) return cb_fail(CB_ERR_MEMORY, "program: expected memory to run.");
         if (shared) return CB_PROGRAM_SHARED_INPUTS;
+    }
+    if (p->replay) {
+        int status = cb_replay_run(p, inputs, seed, offset, results);
+        for (int i = 0; status != CB_NOT_REPLAYED && i < n && p->given; i++)
+            if (p->given[i]) cb_release(inputs[i]);
+        if (status != CB_NOT_REPLAYED) return status;
     }
     int64_t begin = cb_profiling ? cb_profile_clock() : 0;
     enum { ON_STACK = 512 };

@@ -42,6 +42,7 @@ struct cb_program {
     int failed; /* an error while recording: the program cannot be run */
     int32_t *places; /* while recording: a hash table from handle address to slot + 1 */
     int n_places;
+    struct cb_replay *replay; /* of programs on CUDA */
 };
 
 extern const char *const cb_call_names[];
@@ -72,5 +73,16 @@ cb_program *cb_program_decode(const int64_t *words, int64_t n, const char *names
                               cb_tensor **constants);
 /* Runs all instructions: slots holds the inputs and constants and receives the rest. */
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset);
+/* instruction k alone, which frees nothing; lists has room for p->longest */
+int cb_program_step(const cb_program *p, int k, cb_tensor **slots, cb_tensor **lists, uint64_t seed,
+                    uint64_t offset);
+
+/* CUDA graphs (replay.c): made for programs whose inputs or constants lie on CUDA */
+enum { CB_NOT_REPLAYED = -1 };
+void cb_replay_prepare(cb_program *p);
+void cb_replay_free(cb_program *p);
+/* a run, or CB_NOT_REPLAYED: it must be made kernel by kernel */
+int cb_replay_run(const cb_program *p, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
+                  cb_tensor **results);
 
 #endif

@@ -356,6 +356,7 @@ int cb_program_end(cb_program *p, int n, cb_tensor *const *results, const int64_
     int status = finish(p, n, results, into);
     if (status == CB_ERR_MEMORY) return cb_fail(status, "program: expected memory for its instructions.");
     if (status) return cb_fail(status, "program: a tensor came from a function that cannot be recorded.");
+    cb_replay_prepare(p);
     return CB_OK;
 }
 
@@ -365,6 +366,7 @@ void cb_program_free(cb_program *p) {
         recording = NULL;
         cb_staging_end();
     }
+    cb_replay_free(p);
     /* a program of copied instructions uses the steps of the first one */
     for (int k = 0; p->code && k < p->n_code; k++)
         if (p->code[k].steps && p->code[k].steps->owner == p) free(p->code[k].steps);

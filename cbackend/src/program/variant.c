@@ -117,10 +117,13 @@ cb_program *cb_program_variant(const cb_program *p, const int64_t *words, int n,
     }
     *q = *p;
     q->code = NULL, q->words = NULL, q->reads = NULL, q->dead = NULL, q->pool = NULL, q->known = NULL;
-    q->constants = NULL, q->results = NULL, q->overwritten = NULL, q->given = NULL, q->places = NULL;
+    q->constants = NULL, q->results = NULL, q->overwritten = NULL, q->given = NULL, q->places = NULL, q->replay = NULL;
     q->n_known = q->n_constants = 0;
     fill(q, p, words, constants);
-    if (!q->failed) return q;
+    if (!q->failed) {
+        cb_replay_prepare(q);
+        return q;
+    }
     int status = q->failed;
     cb_program_free(q);
     if (status == CB_ERR_MEMORY) cb_fail(status, "program: expected memory for a variant.");
