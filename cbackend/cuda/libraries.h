@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime.h"
+
 enum { CB_CUBLASLT, CB_CUSOLVER, CB_CUFFT, CB_LIBRARY_COUNT };
 
 /* the values of CUDA's enumerations that are used */
@@ -127,20 +129,22 @@ void cb_library_allow_tf32(int allow);
 bool cb_library_tf32();
 
 /* A call that touches device memory; on the emulated device it runs as a kernel of one thread does, where
- * that memory is open, and accesses beyond it are found. */
+ * that memory is open, and accesses beyond it are found. What it points at does not outlive it, so there it
+ * cannot be part of a graph, as calls of the real libraries can. */
 #if defined(CB_EMULATE)
 template <typename Call> static inline int cb_library_call(const char *name, Call call) {
     struct held {
         Call *call;
         int status;
     } h = {&call, -1};
+    CB_NOT_IN_GRAPH(name, "calls a library");
     cb_emulate_run(
-        name, dim3(1), dim3(1), 0,
+        cb_stream(), name, dim3(1), dim3(1), 0,
         [](void *context) {
             held *c = static_cast<held *>(context);
             c->status = (*c->call)();
         },
-        &h);
+        &h, sizeof h);
     CB_TRY(cb_launched(name));
     return cb_library_failed(name, h.status);
 }
