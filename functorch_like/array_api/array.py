@@ -36,7 +36,8 @@ class Array(Tensor):
 
     Every function of the namespace, every operator and every index gives Arrays. Tensor's other
     methods, the package's functions and transforms take Arrays as they take any Tensor, and give
-    Tensors. Beside a Tensor an Array decides what an operator means.
+    Tensors; so a transformed function is handed Tensors. Beside a Tensor an Array decides what an
+    operator means.
 
     Args:
       data: a Tensor, to whose graph the Array belongs, or anything asarray() takes.
