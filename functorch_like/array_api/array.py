@@ -78,7 +78,7 @@ class Array(Tensor):
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
         """The Array on a device."""
-        return _array(super().to_device(device, stream=stream), (self,))  # type: ignore[attr-defined]
+        return _array(super().to_device(device, stream=stream))  # type: ignore[attr-defined]
 
 
 class _Count(int):
