@@ -127,7 +127,9 @@ def _operator(method: str, function: Callable[..., Any], reflected: bool = False
     def operator(x: Array, y: Any) -> Any:
         if not isinstance(y, (Tensor, bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
-        return function(y, x) if reflected else function(x, y)
+        out = function(y, x) if reflected else function(x, y)
+        out.__class__ = Array  # results of two operands are fresh
+        return out
 
     operator.__name__ = method
     return operator
@@ -144,12 +146,13 @@ def _in_place(method: str, function: Callable[..., Any]) -> Any:
 def _attach() -> None:
     """Gives Array its operators."""
     functions = {
-        dunder: _standard(getattr(products if name == "matmul" else elementwise, name))
+        dunder: getattr(products if name == "matmul" else elementwise, name)
         for dunder, name in {**_OPERATORS, **_COMPARISONS, **_UNARY}.items()
     }
     for dunder, function in functions.items():
         method = f"__{dunder}__"
-        setattr(Array, method, function if dunder in _UNARY else _operator(method, function))
+        unary = dunder in _UNARY
+        setattr(Array, method, _standard(function) if unary else _operator(method, function))
     for dunder in _OPERATORS:
         method = f"__r{dunder}__"
         setattr(Array, method, _operator(method, functions[dunder], reflected=True))
