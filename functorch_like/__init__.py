@@ -114,7 +114,10 @@ _LATER = """
 
 
 def __getattr__(name: str) -> object:
-    """Modules few programs need, and files of programs, imported at first use."""
+    """Modules few programs need, and files of programs, imported at first use; in-place methods.
+
+    `relu_(x)` is `x.relu_()`.
+    """
     if name in _LATER:
         from importlib import import_module
 
@@ -127,6 +130,8 @@ def __getattr__(name: str) -> object:
         from . import serialization
 
         return getattr(serialization, name)
+    if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):
+        return getattr(Tensor, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -36,7 +36,8 @@ class Array(Tensor):
 
     Every function of the namespace, every operator and every index gives Arrays. Tensor's other
     methods, the package's functions and transforms take Arrays as they take any Tensor, and give
-    Tensors. Beside a Tensor an Array decides what an operator means.
+    Tensors; so a transformed function is handed Tensors. Beside a Tensor an Array decides what an
+    operator means.
 
     Args:
       data: a Tensor, to whose graph the Array belongs, or anything asarray() takes.
@@ -77,7 +78,7 @@ class Array(Tensor):
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Array:
         """The Array on a device."""
-        return _array(super().to_device(device, stream=stream), (self,))  # type: ignore[attr-defined]
+        return _array(super().to_device(device, stream=stream))  # type: ignore[attr-defined]
 
 
 class _Count(int):
@@ -126,7 +127,9 @@ def _operator(method: str, function: Callable[..., Any], reflected: bool = False
     def operator(x: Array, y: Any) -> Any:
         if not isinstance(y, (Tensor, bool, int, float, complex)) and not hasattr(y, "__array__"):
             return NotImplemented
-        return function(y, x) if reflected else function(x, y)
+        out = function(y, x) if reflected else function(x, y)
+        out.__class__ = Array  # results of two operands are fresh
+        return out
 
     operator.__name__ = method
     return operator
@@ -143,12 +146,13 @@ def _in_place(method: str, function: Callable[..., Any]) -> Any:
 def _attach() -> None:
     """Gives Array its operators."""
     functions = {
-        dunder: _standard(getattr(products if name == "matmul" else elementwise, name))
+        dunder: getattr(products if name == "matmul" else elementwise, name)
         for dunder, name in {**_OPERATORS, **_COMPARISONS, **_UNARY}.items()
     }
     for dunder, function in functions.items():
         method = f"__{dunder}__"
-        setattr(Array, method, function if dunder in _UNARY else _operator(method, function))
+        unary = dunder in _UNARY
+        setattr(Array, method, _standard(function) if unary else _operator(method, function))
     for dunder in _OPERATORS:
         method = f"__r{dunder}__"
         setattr(Array, method, _operator(method, functions[dunder], reflected=True))

@@ -23,7 +23,10 @@ __all__ = [
     "asarray",
     "get_device",
     "is_complex",
+    "is_conj",
     "is_floating_point",
+    "is_inference",
+    "is_neg",
     "is_nonzero",
     "is_same_size",
     "is_signed",
@@ -263,14 +266,20 @@ for _f in (
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
 Tensor.retains_grad = property(_retains_grad, doc="Was retain_grad() called?")  # type: ignore[attr-defined]
-for _name, _value, _doc in (
-    ("is_conj", False, "False: there are no lazily conjugated tensors."),
-    ("is_neg", False, "False: there are no lazily negated tensors."),
-    ("is_inference", False, "False: there are no inference tensors."),
-):
-    _method = (lambda value: lambda self, *args: value)(_value)
-    _method.__name__, _method.__doc__ = _name, _doc
-    setattr(Tensor, _name, _method)
+
+
+def _never(name: str, what: str) -> Callable[[Tensor], bool]:
+    def method(x: Tensor) -> bool:
+        return False
+
+    method.__name__, method.__doc__ = name, f"False: there are no {what} tensors."
+    setattr(Tensor, name, method)
+    return method
+
+
+is_conj = _never("is_conj", "lazily conjugated")
+is_neg = _never("is_neg", "lazily negated")
+is_inference = _never("is_inference", "inference")
 for _name in ("is_sparse", "is_quantized", "is_nested", "is_mkldnn", "is_mps", "is_xpu"):
     setattr(Tensor, _name, property(lambda self: False, doc="False: tensors are dense arrays."))
 

@@ -19,6 +19,7 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import zeros
+from .family import fronted
 from .matmul import _sum_of
 from .views import _reshape
 
@@ -94,8 +95,7 @@ def _conv_batch(
         return _unfold(_conv(_fold(x, 0), w, groups=groups, **p), 0, size)
     if not bx and groups == 1:
         return _unfold(_conv(x, _fold(w, 0), groups=1, **p), 1, size)
-    if not bx:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    x, w = fronted(size, batched, (x, w))
     return _unfold(_conv(_fold(x, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
 
 
@@ -152,11 +152,9 @@ sampled(
 def _input_grad_batch(
     size: int, batched: Sequence[bool], ct: Tensor, w: Tensor, *, groups: int, **p: Any
 ) -> Tensor:
-    bc, bw = batched
-    if not bw:
+    if not batched[1]:
         return _unfold(_input_grad(_fold(ct, 0), w, groups=groups, **p), 0, size)
-    if not bc:
-        ct = ct.unsqueeze(0).expand((size, *ct._shape))
+    ct, w = fronted(size, batched, (ct, w))
     return _unfold(_input_grad(_fold(ct, 1), _fold(w, 0), groups=groups * size, **p), 1, size)
 
 
@@ -194,10 +192,7 @@ def _weight_grad_batch(
     bc, bx = batched
     if bc and not bx and groups == 1:
         return _unfold(_weight_grad(_fold(ct, 1), x, groups=1, **p), 0, size)
-    if not bc:
-        ct = ct.unsqueeze(0).expand((size, *ct._shape))
-    if not bx:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    ct, x = fronted(size, batched, (ct, x))
     return _unfold(_weight_grad(_fold(ct, 1), _fold(x, 1), groups=groups * size, **p), 0, size)
 
 
@@ -288,28 +283,28 @@ def _convolve(
     return y.squeeze(0) if single else y
 
 
-def conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation over the last dimension. Arguments as conv2d."""
-    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
+def _conv_of(nd: int, doc: str) -> Callable[..., Tensor]:
+    name = f"conv{nd}d"
+
+    def conv(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        return _convolve(name, nd, x, weight, bias, stride, padding, dilation, groups)
+
+    conv.__name__ = conv.__qualname__ = name
+    conv.__doc__ = doc
+    return conv
 
 
-def conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
+conv1d = _conv_of(1, "Cross-correlation over the last dimension. Arguments as conv2d.")
+conv2d = _conv_of(
+    2,
     """Cross-correlation over the last two dimensions.
 
     Args:
@@ -322,21 +317,9 @@ def conv2d(
     Example:
       >>> conv2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2)).shape
       Size([1, 1, 2, 2])
-    """
-    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
-
-
-def conv3d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Cross-correlation over the last three dimensions. Arguments as conv2d."""
-    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups)
+    """,
+)
+conv3d = _conv_of(3, "Cross-correlation over the last three dimensions. Arguments as conv2d.")
 
 
 def _transposed(
@@ -375,55 +358,41 @@ def _transposed(
     return y.squeeze(0) if single else y
 
 
-def conv_transpose1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of conv1d as an operator. Arguments as conv_transpose2d."""
-    return _transposed(
-        "conv_transpose1d", 1, x, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+def _conv_transpose_of(nd: int, doc: str) -> Callable[..., Tensor]:
+    name = f"conv_transpose{nd}d"
+
+    def conv_transpose(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
+        return _transposed(
+            name, nd, x, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+
+    conv_transpose.__name__ = conv_transpose.__qualname__ = name
+    conv_transpose.__doc__ = doc
+    return conv_transpose
 
 
-def conv_transpose2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
+conv_transpose1d = _conv_transpose_of(
+    1, "The transpose of conv1d as an operator. Arguments as conv_transpose2d."
+)
+conv_transpose2d = _conv_transpose_of(
+    2,
     """The transpose of conv2d as an operator.
 
     Args:
       x [N, C, H, W] or [C, H, W]. weight [C, O / groups, h, w]. bias [O].
     Returns:
       [N, O, H', W'], H' = (H - 1) stride - 2 padding + dilation (h - 1) + output_padding + 1
-    """
-    return _transposed(
-        "conv_transpose2d", 2, x, weight, bias, stride, padding, output_padding, groups, dilation
-    )
-
-
-def conv_transpose3d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The transpose of conv3d as an operator. Arguments as conv_transpose2d."""
-    return _transposed(
-        "conv_transpose3d", 3, x, weight, bias, stride, padding, output_padding, groups, dilation
-    )
+    """,
+)
+conv_transpose3d = _conv_transpose_of(
+    3, "The transpose of conv3d as an operator. Arguments as conv_transpose2d."
+)

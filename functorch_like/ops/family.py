@@ -245,6 +245,14 @@ def align(batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
     return aligned
 
 
+def fronted(size: int, batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
+    """The operands, all mapped: those that are not are expanded, without a copy."""
+    return [
+        a if b else a.unsqueeze(0).expand((size, *a._shape))
+        for a, b in zip(args, batched, strict=True)
+    ]
+
+
 def _elementwise_op(name: str, impl: Callable[..., Any], partials: Any, family: str) -> Op:
     if isinstance(partials, NotDifferentiable):
         op = Op(name, impl, vjp=partials, batch=lambda *_: None, family=family)
@@ -535,6 +543,7 @@ __all__ = [
     "align",
     "binary",
     "chain",
+    "fronted",
     "number",
     "operand",
     "result_type",

@@ -12,7 +12,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from .family import align
+from .family import align, fronted
 from .index import _inplace
 from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put, _zeros
 from .views import _reshape
@@ -32,14 +32,11 @@ def _along_batch(op: Any) -> Any:
     """The mapped dimension in front of every operand: dims shift by one."""
 
     def batch(size: int, batched: Sequence[bool], *args: Tensor, dim: int, **params: Any) -> Tensor:
-        fronted = [
-            a if b else a.unsqueeze(0).expand((size, *a._shape))
-            for a, b in zip(args, batched, strict=True)
-        ]
-        if fronted[0].ndim == 1:  # 0-d lanes
-            fronted = [a.unsqueeze(1) for a in fronted]
-            return op()(*fronted, dim=1, **params).squeeze(1)
-        return op()(*fronted, dim=dim + 1, **params)
+        lanes = fronted(size, batched, args)
+        if lanes[0].ndim == 1:  # 0-d lanes
+            lanes = [a.unsqueeze(1) for a in lanes]
+            return op()(*lanes, dim=1, **params).squeeze(1)
+        return op()(*lanes, dim=dim + 1, **params)
 
     return batch
 
@@ -296,10 +293,7 @@ def _index_add_batch(
 ) -> Tensor:
     from .creation import arange
 
-    x, src = (
-        a if b else a.unsqueeze(0).expand((size, *a._shape))
-        for a, b in ((x, batched[0]), (src, batched[2]))
-    )
+    x, src = fronted(size, batched[::2], (x, src))
     if not batched[1]:
         return _index_add(x, index, src, dim=dim + 1)
     x, src = x.movedim(dim + 1, 1), src.movedim(dim + 1, 1)

@@ -19,6 +19,7 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import arange, zeros
+from .family import fronted
 from .ternary import where
 
 __all__ = ["grid_linear"]
@@ -104,11 +105,7 @@ def _gradients(ct: Tensor, x: Tensor, at: Tensor, *, nearest: bool) -> tuple[Ten
 
 def _lanes_first(size: int, batched: Sequence[bool], tensors: Sequence[Tensor]) -> list[Tensor]:
     """Mapped tensors with the lanes merged into their first dimension."""
-    found = []
-    for t, mapped in zip(tensors, batched, strict=True):
-        t = t if mapped else t.unsqueeze(0).expand((size, *t._shape))
-        found.append(t.reshape((size * t._shape[1], *t._shape[2:])))
-    return found
+    return [t.reshape((size * t._shape[1], *t._shape[2:])) for t in fronted(size, batched, tensors)]
 
 
 def _split(size: int, t: Tensor) -> Tensor:

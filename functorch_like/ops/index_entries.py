@@ -16,7 +16,7 @@ from ..dtypes import int64
 from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor
-from .family import align, operand
+from .family import align, fronted, operand
 
 _FAMILY = "index"
 _ANY = "bool int float complex"
@@ -115,24 +115,13 @@ def _write_grad(ct: Tensor, spec: tuple[int, ...], value_spec: Spec) -> Tensor:
 def _write_batch(
     size: int, batched: Sequence[bool], x: Tensor, value: Tensor, *, spec: tuple[int, ...]
 ) -> Tensor:
-    if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    (x,) = fronted(size, batched[:1], (x,))
     if batched[1]:  # the value broadcasts against the view: align its lanes in front
-        rank = _basic_rank(x.ndim - 1, spec)
-        value = align([True, False], [value, _Rank(rank)])[0] if value.ndim - 1 < rank else value  # type: ignore[list-item]
+        kinds = spec[::4]
+        missing = x.ndim - kinds.count(0) + kinds.count(2) - value.ndim
+        if missing > 0:
+            value = value.reshape((size, *[1] * missing, *value._shape[1:]))
     return _write(x, value, spec=_lifted(spec))
-
-
-class _Rank:
-    """Stands for an unmapped operand of some rank."""
-
-    def __init__(self, ndim: int):
-        self.ndim = ndim
-
-
-def _basic_rank(ndim: int, spec: tuple[int, ...]) -> int:
-    kinds = spec[::4]
-    return ndim - kinds.count(0) + kinds.count(2)
 
 
 _write = Op(
@@ -360,14 +349,10 @@ def _put_batch(
     dims: tuple[int, ...],
     accumulate: bool,
 ) -> Tensor:
-    if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    (x,) = fronted(size, batched[:1], (x,))
     # every index gets a lane, so that the written dims are lane, index dims, rest: known to the
     # value too
-    firsts = [
-        i if b else i.unsqueeze(0).expand((size, *i._shape))
-        for i, b in zip(indices, batched[2:], strict=True)
-    ]
+    firsts = fronted(size, batched[2:], indices)
     lifted, lifted_dims = _lanes(size, [True] * len(firsts), x, firsts, dims)
     rank = max(i.ndim for i in firsts) - 1
     rest = x.ndim - 1 - len(dims)

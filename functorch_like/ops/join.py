@@ -15,7 +15,7 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import _scalar, sizes
-from .family import operand
+from .family import fronted, operand
 from .index import selected, sliced
 
 __all__ = [
@@ -46,14 +46,6 @@ _ANY = "bool int float complex"
 
 def _handles(xs: Sequence[Tensor]) -> Any:
     return [x._v for x in xs]
-
-
-def _unmapped(size: int, batched: Sequence[bool], xs: Sequence[Tensor]) -> list[Tensor]:
-    """All operands with the mapped dimension in front."""
-    return [
-        x if b else x.unsqueeze(0).expand((size, *x._shape))
-        for x, b in zip(xs, batched, strict=True)
-    ]
 
 
 def _proper(xs: list[Tensor]) -> list[Tensor]:
@@ -91,7 +83,7 @@ _cat = Op(
     lambda *xs, dim: lib.cb_cat(len(xs), _handles(xs), dim),
     vjp=_cat_vjp,
     jvp=_stack_tangents(lambda: _cat),
-    batch=lambda size, batched, *xs, dim: _cat(*_proper(_unmapped(size, batched, xs)), dim=dim + 1),
+    batch=lambda size, batched, *xs, dim: _cat(*_proper(fronted(size, batched, xs)), dim=dim + 1),
     family=_FAMILY,
 )
 sampled(
@@ -114,7 +106,7 @@ _stack = Op(
         for g, s in zip([ct.select(dim, i) for i in range(len(_specs))], _specs, strict=True)
     ],
     jvp=_stack_tangents(lambda: _stack),
-    batch=lambda size, batched, *xs, dim: _stack(*_unmapped(size, batched, xs), dim=dim + 1),
+    batch=lambda size, batched, *xs, dim: _stack(*fronted(size, batched, xs), dim=dim + 1),
     family=_FAMILY,
 )
 sampled(

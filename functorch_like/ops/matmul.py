@@ -378,5 +378,6 @@ def _matmul_reflected(self: Tensor, other: Any) -> Any:
 
 
 Tensor.__matmul__, Tensor.__rmatmul__ = _matmul_operator, _matmul_reflected
-for _f in (matmul, mm, bmm, mv, dot, vdot, outer, ger, addmm, addmv, baddbmm):
+for _f in (matmul, mm, bmm, mv, dot, vdot, outer, addmm, addmv, baddbmm):
     setattr(Tensor, _f.__name__, _f)
+Tensor.ger = outer  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import untaped
 from .creation import ones, zeros
-from .family import align
+from .family import align, fronted
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -106,8 +106,7 @@ def _layer_vjp(
 def _layer_batch(
     size: int, batched: Sequence[bool], x: Tensor, weight: Tensor, bias: Tensor, **params: Any
 ) -> Any:
-    if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    (x,) = fronted(size, batched[:1], (x,))
     if not any(batched[1:]):
         return _layer_norm(x, weight, bias, **params)
     plain = x._shape[x.ndim - params["n"] :]
@@ -207,8 +206,7 @@ def _rms_vjp(
 
 
 def _rms_batch(size: int, batched: Sequence[bool], x: Tensor, weight: Tensor, **params: Any) -> Any:
-    if not batched[0]:
-        x = x.unsqueeze(0).expand((size, *x._shape))
+    (x,) = fronted(size, batched[:1], (x,))
     if not batched[1]:
         return _rms_norm(x, weight, **params)
     one = ones(x._shape[x.ndim - params["n"] :], dtype=weight.dtype, device=x.device)

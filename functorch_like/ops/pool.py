@@ -12,6 +12,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from ..trace import active, state
 from .conv import spread
+from .family import fronted
 
 __all__ = [
     "avg_pool1d",
@@ -88,14 +89,6 @@ _WINDOWS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 sampled(_max_pool, lambda make: [call(make(*shape), **p) for shape, p in _WINDOWS])
 
 
-def _both(size: int, batched: Any, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    fronted = [
-        t if m else t.unsqueeze(0).expand((size, *t._shape))
-        for t, m in zip((a, b), batched, strict=True)
-    ]
-    return fronted[0], fronted[1]
-
-
 _max_pool_grad = Op(
     "max_pool_grad",
     lambda ct, indices, *, input_size: lib.cb_max_pool_grad(
@@ -109,7 +102,7 @@ _max_pool_grad = Op(
         tangents[0], indices, input_size=input_size
     ),
     batch=lambda size, batched, ct, indices, **p: _max_pool_grad(
-        *_both(size, batched, ct, indices), **p
+        *fronted(size, batched, (ct, indices)), **p
     ),
     family=_FAMILY,
 )
@@ -137,7 +130,7 @@ _pool_gather = Op(
     ),
     jvp=lambda tangents, _out, _x, indices, *, nd: _pool_gather(tangents[0], indices, nd=nd),
     batch=lambda size, batched, x, indices, **p: _pool_gather(
-        *_both(size, batched, x, indices), **p
+        *fronted(size, batched, (x, indices)), **p
     ),
     family=_FAMILY,
 )

@@ -19,6 +19,7 @@ from ..op import NONDIFF, Op
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import tensor
+from .family import fronted
 from .keys import _key
 from .special import digamma
 from .ternary import where
@@ -44,12 +45,7 @@ def _sampler(
         return kernel(key._v, *[p._v for p in parameters])
 
     def batch(size: int, batched: Sequence[bool], key: Tensor, *parameters: Tensor) -> Tensor:
-        key = key if batched[0] else key.unsqueeze(0).expand((size, *key._shape))
-        whole = [
-            p if b else p.unsqueeze(0).expand((size, *p._shape))
-            for p, b in zip(parameters, batched[1:], strict=True)
-        ]
-        return op(key, *whole)
+        return op(*fronted(size, batched, (key, *parameters)))
 
     if gradient is None:
         op = Op(name, impl, vjp=NONDIFF("discrete or not reparameterised"), batch=batch,

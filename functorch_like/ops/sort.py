@@ -19,7 +19,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .creation import arange, full, ones, zeros
 from .extremes import _picked, _two, pair
-from .family import operand
+from .family import fronted, operand
 from .gather import _gather_dim, _scatter
 from .index import _refuse, nonzero
 from .join import cat
@@ -261,10 +261,7 @@ def _search_batch(
     rank = bounds.ndim - batched[0]
     if not batched[0] and rank == 1:
         return _searchsorted(bounds, values, right=right)
-    bounds, values = (
-        x if b else x.unsqueeze(0).expand((size, *x._shape))
-        for x, b in zip((bounds, values), batched, strict=True)
-    )
+    bounds, values = fronted(size, batched, (bounds, values))
     if rank > 1:
         return _searchsorted(bounds, values, right=right)
     flat = values.reshape((size, -1)) if values.numel() else values.reshape((size, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import functorch_like as ft
 from functorch_like.errors import ShapeError
@@ -38,7 +38,72 @@ def _activation(op: str, activation: Activation) -> Callable[[ft.Tensor], ft.Ten
     return getattr(F, activation)
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """What both layers are: parts, of which the last is a feed-forward network and the others are
+    attention, each with a residual connection, a norm and a dropout.
+    """
+
+    _attentions: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        attention = {"dropout": dropout, "bias": bias, "batch_first": batch_first, **made}
+        parts = range(1, len(self._attentions) + 2)
+        for name in self._attentions:
+            setattr(self, name, MultiheadAttention(d_model, nhead, **attention))
+        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **made)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **made)
+        self.norm_first = norm_first
+        for i in parts:
+            setattr(self, f"norm{i}", LayerNorm(d_model, layer_norm_eps, bias=bias, **made))
+        for i in parts:
+            setattr(self, f"dropout{i}", Dropout(dropout))
+        self.activation = _activation(type(self).__name__, activation)
+
+    def _apply_parts(self, x: ft.Tensor, *arguments: tuple[Any, ...]) -> ft.Tensor:
+        """x through all parts.
+
+        For each attention: what it attends to (None: its own input), and three masks: of keys, of
+        pairs, causal.
+        """
+        for i, part in enumerate((*arguments, None), 1):
+            norm, dropout = getattr(self, f"norm{i}"), getattr(self, f"dropout{i}")
+            y = norm(x) if self.norm_first else x
+            if part is None:
+                y = self.linear2(self.dropout(self.activation(self.linear1(y))))
+            else:
+                memory, keys, pairs, causal = part
+                memory = y if memory is None else memory
+                y, _ = getattr(self, self._attentions[i - 1])(
+                    y,
+                    memory,
+                    memory,
+                    key_padding_mask=keys,
+                    need_weights=False,
+                    attn_mask=pairs,
+                    is_causal=causal,
+                )
+            x = x + dropout(y)
+            x = x if self.norm_first else norm(x)
+        return x
+
+
+class TransformerEncoderLayer(_Layer):
     """Self-attention and a feed-forward network, each with a residual connection and LayerNorm.
 
     Args:
@@ -53,35 +118,7 @@ class TransformerEncoderLayer(Module):
     Reference: Vaswani et al. 2017; norm_first: Xiong et al. 2020.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        made: dict[str, Any] = {"device": device, "dtype": dtype}
-        norm = {"eps": layer_norm_eps, "bias": bias, **made}
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first, **made
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **made)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **made)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, **norm)
-        self.norm2 = LayerNorm(d_model, **norm)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.activation = _activation("TransformerEncoderLayer", activation)
+    _attentions = ("self_attn",)
 
     def forward(
         self,
@@ -91,65 +128,15 @@ class TransformerEncoderLayer(Module):
         is_causal: bool = False,
     ) -> ft.Tensor:
         """[length, n, d_model] -> [same]; masks as MultiheadAttention's."""
-
-        def attend(x: ft.Tensor) -> ft.Tensor:
-            out, _ = self.self_attn(
-                x,
-                x,
-                x,
-                key_padding_mask=src_key_padding_mask,
-                need_weights=False,
-                attn_mask=src_mask,
-                is_causal=is_causal,
-            )
-            return self.dropout1(out)
-
-        def feed_forward(x: ft.Tensor) -> ft.Tensor:
-            return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        if self.norm_first:
-            x = src + attend(self.norm1(src))
-            return x + feed_forward(self.norm2(x))
-        x = self.norm1(src + attend(src))
-        return self.norm2(x + feed_forward(x))
+        return self._apply_parts(src, (None, src_key_padding_mask, src_mask, is_causal))
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Self-attention, attention to an encoder's output, and a feed-forward network; arguments as
     TransformerEncoderLayer's.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        made: dict[str, Any] = {"device": device, "dtype": dtype}
-        norm = {"eps": layer_norm_eps, "bias": bias, **made}
-        attention = {"dropout": dropout, "bias": bias, "batch_first": batch_first, **made}
-        self.self_attn = MultiheadAttention(d_model, nhead, **attention)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, **attention)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias, **made)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias, **made)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, **norm)
-        self.norm2 = LayerNorm(d_model, **norm)
-        self.norm3 = LayerNorm(d_model, **norm)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = _activation("TransformerDecoderLayer", activation)
+    _attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
@@ -163,41 +150,11 @@ class TransformerDecoderLayer(Module):
         memory_is_causal: bool = False,
     ) -> ft.Tensor:
         """[length, n, d_model] and the encoder's [source, n, d_model] -> [length, n, d_model]."""
-
-        def attend_self(x: ft.Tensor) -> ft.Tensor:
-            out, _ = self.self_attn(
-                x,
-                x,
-                x,
-                key_padding_mask=tgt_key_padding_mask,
-                need_weights=False,
-                attn_mask=tgt_mask,
-                is_causal=tgt_is_causal,
-            )
-            return self.dropout1(out)
-
-        def attend_memory(x: ft.Tensor) -> ft.Tensor:
-            out, _ = self.multihead_attn(
-                x,
-                memory,
-                memory,
-                key_padding_mask=memory_key_padding_mask,
-                need_weights=False,
-                attn_mask=memory_mask,
-                is_causal=memory_is_causal,
-            )
-            return self.dropout2(out)
-
-        def feed_forward(x: ft.Tensor) -> ft.Tensor:
-            return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        if self.norm_first:
-            x = tgt + attend_self(self.norm1(tgt))
-            x = x + attend_memory(self.norm2(x))
-            return x + feed_forward(self.norm3(x))
-        x = self.norm1(tgt + attend_self(tgt))
-        x = self.norm2(x + attend_memory(x))
-        return self.norm3(x + feed_forward(x))
+        return self._apply_parts(
+            tgt,
+            (None, tgt_key_padding_mask, tgt_mask, tgt_is_causal),
+            (memory, memory_key_padding_mask, memory_mask, memory_is_causal),
+        )
 
 
 def _copies(layer: Module, count: int) -> ModuleList:

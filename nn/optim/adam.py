@@ -8,7 +8,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, steps
-from nn.optim.base import Optimizer, State, advance, check_at_least, check_betas
+from nn.optim.base import Optimizer, State, advance, check_adam, two_means
 
 __all__ = ["Adam", "AdamW"]
 
@@ -78,17 +78,12 @@ class Adam(Optimizer):
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
-        check_at_least(cls, options, lr=0, eps=0, weight_decay=0)
-        check_betas(cls, options)
+        check_adam(cls, options)
 
     @classmethod
     def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
         """The number of steps and the running means."""
-        state = {
-            "step": ft.zeros(()),
-            "exp_avg": ft.zeros_like(param),
-            "exp_avg_sq": ft.zeros_like(param),
-        }
+        state = two_means(param)
         if options["amsgrad"]:
             state["max_exp_avg_sq"] = ft.zeros_like(param)
         return state

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import functorch_like as ft
 from functorch_like import Tensor
-from nn.optim.base import State, cast, check_at_least, check_betas, given, is_on
+from nn.optim.base import State, cast, check_adam, check_at_least, given, is_on, two_means
 from nn.optim.elementwise import Elementwise, exact, mixed, penalized, uphill
 
 __all__ = ["LAMB", "Adamax", "NAdam", "RAdam"]
@@ -19,17 +19,12 @@ class _TwoMeans(Elementwise):
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
-        check_at_least(cls, options, lr=0, eps=0, weight_decay=0)
-        check_betas(cls, options)
+        check_adam(cls, options)
 
     @classmethod
     def start(cls, param: Tensor, options: Mapping[str, Any]) -> State:
         """The number of steps and the running means."""
-        return {
-            "step": ft.zeros(()),
-            "exp_avg": ft.zeros_like(param),
-            "exp_avg_sq": ft.zeros_like(param),
-        }
+        return two_means(param)
 
     @staticmethod
     def means(grad: Tensor, state: State, options: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -82,8 +77,7 @@ class Adamax(Elementwise):
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
-        check_at_least(cls, options, lr=0, eps=0, weight_decay=0)
-        check_betas(cls, options)
+        check_adam(cls, options)
 
     @classmethod
     def start(cls, param: Tensor, options: Mapping[str, Any]) -> State:

@@ -53,6 +53,22 @@ def check_betas(cls: type, options: Mapping[str, Any], name: str = "betas") -> N
             )
 
 
+def check_adam(cls: type, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for options out of range that Adam and its relatives share."""
+    lowest = {name: 0 for name in ("lr", "eps", "weight_decay") if name in options}
+    check_at_least(cls, options, **lowest)
+    check_betas(cls, options)
+
+
+def two_means(param: Tensor) -> State:
+    """Adam's state: the number of steps, running means of the gradient and of its square."""
+    return {
+        "step": ft.zeros(()),
+        "exp_avg": ft.zeros_like(param),
+        "exp_avg_sq": ft.zeros_like(param),
+    }
+
+
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options among the local names at the start of an optimizer's __init__."""
     return {

@@ -7,7 +7,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, staging
-from nn.optim.base import Optimizer, State, advance, cast, check_at_least, check_betas, given
+from nn.optim.base import Optimizer, State, advance, cast, check_adam, given, two_means
 
 __all__ = ["SparseAdam"]
 
@@ -52,17 +52,12 @@ class SparseAdam(Optimizer):
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
-        check_at_least(cls, options, lr=0, eps=0)
-        check_betas(cls, options)
+        check_adam(cls, options)
 
     @classmethod
     def init_state(cls, param: Tensor, options: Mapping[str, Any]) -> State:
         """The number of steps and the running means."""
-        return {
-            "step": ft.zeros(()),
-            "exp_avg": ft.zeros_like(param),
-            "exp_avg_sq": ft.zeros_like(param),
-        }
+        return two_means(param)
 
     @classmethod
     def rule(

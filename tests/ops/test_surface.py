@@ -300,3 +300,11 @@ def test_einsum_of_sublists():
 def test_constants():
     assert ft.inf > ft.pi > ft.e and ft.nan != ft.nan
     assert ft.ones(2)[:, ft.newaxis].shape == (2, 1)
+
+
+def test_in_place_methods_as_functions():
+    x = ft.tensor([-1.0, 4.0])
+    assert ft.relu_(x) is x and ft.sqrt_(x).tolist() == [0.0, 2.0] == x.tolist()
+    assert not ft.is_conj(x) and not ft.is_neg(x) and not ft.is_inference(x)
+    with pytest.raises(AttributeError):
+        ft.no_such_function_  # noqa: B018
