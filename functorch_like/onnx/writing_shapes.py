@@ -152,9 +152,7 @@ def _pad(w: Writer, e: Equation) -> str:
     for i in range(len(pad) // 2):
         before[-1 - i], after[-1 - i] = pad[2 * i], pad[2 * i + 1]
     if "mode" not in e.params:
-        return w.add(
-            "Pad", w.value(x), w.ints(before + after), w.number(e.params["value"], x.code)
-        )
+        return w.add("Pad", w.value(x), w.ints(before + after), w.number(e.params["value"], x.code))
     mode = {"reflect": "reflect", "replicate": "edge"}.get(e.params["mode"])
     if mode:
         return w.add("Pad", w.value(x), w.ints(before + after), mode=mode)

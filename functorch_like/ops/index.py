@@ -289,7 +289,7 @@ sampled(
 
 
 def _zeros(spec: Spec, like: Tensor) -> Tensor:
-    """Zeros to be cloned and written to: one number expanded, so that they are written once only."""
+    """Zeros to be cloned and written to: one number expanded, so that they are written once."""
     from .creation import zeros
 
     return zeros((), dtype=like.dtype, device=like.device).expand(spec.shape)

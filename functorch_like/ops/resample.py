@@ -1,8 +1,8 @@
 """Resizing and warping images: interpolate, grid_sample, affine_grid, pixel shuffles.
 
-Resizing is one dimension after the other, each by a table of places and weights for every element of
-the result; its transpose has such a table too. Coordinates are computed in float64,
-those of nearest in float32, where torch's rounding decides which element is taken.
+Resizing is one dimension after the other, each by a table of places and weights for every element
+of the result; its transpose has such a table too. Coordinates are computed in float64, those of
+nearest in float32, where torch's rounding decides which element is taken.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..dtypes import float32, float64, int64
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, concretely
 from ..samples import call, sampled
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor
 from .creation import arange, linspace, ones, tensor, zeros
 from .gather import take_along_dim
 from .grid import grid_linear
@@ -116,7 +116,7 @@ def _window_taps(n: int, m: int) -> tuple[Tensor, Tensor]:
 
 def _turned(n: int, places: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The tables of the transpose: where an element went, and how much of it."""
-    m, taps = places._shape
+    taps = places._shape[1]
     flat, shares = places.reshape((-1,)), weights.reshape((-1,))
     used = (shares != 0).nonzero().reshape((-1,))
     order = used[argsort(flat[used], stable=True)]
@@ -232,9 +232,7 @@ def window_means(x: Tensor, size: Sequence[int]) -> Tensor:
     return out.to(x.dtype)
 
 
-def _nearest(
-    x: Tensor, size: Sequence[int], factors: Sequence[float | None], mode: str
-) -> Tensor:
+def _nearest(x: Tensor, size: Sequence[int], factors: Sequence[float | None], mode: str) -> Tensor:
     """For dtypes that are not floating."""
     nd = len(size)
     first = x.ndim - nd

@@ -686,7 +686,6 @@ VIEW_WRITES.update(
 )
 
 
-
 def _reversed(x: Tensor) -> Tensor:
     n = x.ndim
     return transpose(x, 0, 1) if n == 2 else permute(x, tuple(range(n - 1, -1, -1)))
