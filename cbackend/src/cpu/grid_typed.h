@@ -188,11 +188,8 @@ GRID_GROUP(8)
 GRID_GROUP(16)
 #undef GRID_GROUP
 
-/* one of these functions, with the usual numbers of corners as constants */
-#define GRID_EACH(f, W, ...)                     \
-    (c.count == 4   ? NAME(f##W)(__VA_ARGS__, 4) \
-     : c.count == 1 ? NAME(f##W)(__VA_ARGS__, 1) \
-                    : NAME(f##W)(__VA_ARGS__, c.count))
+/* one of these functions, with four corners as a constant */
+#define GRID_EACH(f, W, ...) (c.count == 4 ? NAME(f##W)(__VA_ARGS__, 4) : NAME(f##W)(__VA_ARGS__, c.count))
 #define GRID_CALL(f, ...)                            \
     switch (r->width) {                              \
         case 4: GRID_EACH(f, 4, __VA_ARGS__); break; \
@@ -224,7 +221,7 @@ static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
 /* Chooses a width and packs the images; false where that does not pay, or there is no memory. */
 static bool NAME(packs)(NAME(grid_run) * r) {
     const cb_grid *g = r->g;
-    if (g->channels < 3 || g->points * 8 < r->plane) return false;
+    if (g->nearest || g->channels < 3 || g->points * 8 < r->plane) return false;
     r->width = NAME(LANES);
     while (r->width > 4 && (r->width / 2 >= g->channels || g->n * ((g->channels + r->width - 1) / r->width) <
                                                                4)) /* something for each thread */
