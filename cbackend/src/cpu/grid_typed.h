@@ -221,7 +221,7 @@ static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
 /* Chooses a width and packs the images; false where that does not pay, or there is no memory. */
 static bool NAME(packs)(NAME(grid_run) * r) {
     const cb_grid *g = r->g;
-    if (g->nearest || g->channels < 3 || g->points * 8 < r->plane) return false;
+    if (g->channels < 3 || g->points * 8 < r->plane) return false;
     r->width = NAME(LANES);
     while (r->width > 4 && (r->width / 2 >= g->channels || g->n * ((g->channels + r->width - 1) / r->width) <
                                                                4)) /* something for each thread */
@@ -239,7 +239,7 @@ static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const v
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
     r.plane = g->size[0] * g->size[1] * g->size[2];
     int64_t work = GRID_TILE * (g->channels << g->nd);
-    bool packed = NAME(packs)(&r);
+    bool packed = !g->nearest && NAME(packs)(&r); /* one element a point is not worth it */
     cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1),
                 packed ? NAME(packed_tiles) : NAME(forward_tiles), &r);
     if (packed) cb_free(CB_CPU, r.packed, r.room);
