@@ -16,7 +16,7 @@ def write(x, y):
 
 
 # op: the operands by name, and a call. x, y matrices, xr one that requires grad, i row numbers,
-# j column numbers for every place, n the number of elements, pull the reverse rule of x[1:]
+# j column numbers for every place, n the number of elements; pull, reflected: reverse rules
 CALLS = {
     # casts and copies
     "to_dtype": ("x", lambda x: x.to(ft.float64)),
@@ -31,6 +31,8 @@ CALLS = {
     "repeat": ("x", lambda x: x.repeat(2, 2)),
     "tri": ("x", lambda x: x.tril()),
     "constant_pad": ("x", lambda x: ft.pad(x, (1, 1, 1, 1))),
+    "edge_pad": ("x", lambda x: ft.pad(x, (3, 3, 3, 3), "reflect")),
+    "edge_pad_grad": ("reflected x", lambda reflected, x: reflected(x)),
     # indexing
     "index_embed": ("pull y", lambda pull, y: pull(y[1:])),
     "index_write": ("xr y", write),
@@ -72,8 +74,10 @@ class Move(common.Kept):
             "j": common.integers(side, side, side),
             "n": side * side,
             "pull": lambda ct: self.pull(ct)[0],
+            "reflected": lambda ct: self.reflected(ct)[0],
         }
         _, self.pull = ft.vjp(lambda x: x[1:], x)
+        _, self.reflected = ft.vjp(lambda x: ft.pad(x, (1, 1), "reflect"), x[:, 2:])
         self.args = [given[name] for name in names.split()]
 
     def time_op(self, op):

@@ -304,7 +304,8 @@ static int check_along(const char *op, const cb_tensor *x, int d, const cb_tenso
 static cb_tensor *slices_of(const cb_tensor *x, int d, cb_tensor *index) {
     if (index->ndim < 2 || index->numel == 0) return NULL;
     for (int k = 0; k < index->ndim; k++)
-        if (k != d && ((index->strides[k] && index->shape[k] > 1) || index->shape[k] != x->shape[k])) return NULL;
+        if (k != d && ((index->strides[k] && index->shape[k] > 1) || index->shape[k] != x->shape[k]))
+            return NULL;
     return cb_view_new(index, 1, &index->shape[d], &index->strides[d], index->offset);
 }
 

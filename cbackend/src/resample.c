@@ -46,17 +46,18 @@ cb_tensor *cb_resample(cb_tensor *x, int64_t dim, cb_tensor *places, cb_tensor *
     int compute = cb_compute_dtype(x->dtype), d = cb_wrap_dim("resample", dim, x->ndim);
     if (d < 0) return NULL;
     if ((compute != CB_F32 && compute != CB_F64) || places->dtype != CB_I64 || weights->dtype != compute)
-        return cb_fail_null(CB_ERR_DTYPE,
-                            "resample: expected a floating tensor, int64 places and weights of its dtype, got "
-                            "%s, %s and %s. Cast them.",
-                            cb_dtypes[x->dtype].name, cb_dtypes[places->dtype].name,
-                            cb_dtypes[weights->dtype].name);
+        return cb_fail_null(
+            CB_ERR_DTYPE,
+            "resample: expected a floating tensor, int64 places and weights of its dtype, got "
+            "%s, %s and %s. Cast them.",
+            cb_dtypes[x->dtype].name, cb_dtypes[places->dtype].name, cb_dtypes[weights->dtype].name);
     if (x->ndim == 0 || places->ndim != 2 || places->shape[1] == 0 || !cb_same_shape(places, weights))
         return cb_fail_null(CB_ERR_SHAPE,
                             "resample: expected at least one dimension, and places and weights [size, taps], "
                             "got %s, %s and %s.",
                             cb_shape_of(x), cb_shape_of(places), cb_shape_of(weights));
-    if (!cb_is_meta(x) && cb_common_device("resample", 3, (cb_tensor *[]){x, places, weights}) < 0) return NULL;
+    if (!cb_is_meta(x) && cb_common_device("resample", 3, (cb_tensor *[]){x, places, weights}) < 0)
+        return NULL;
     cb_tensor *wide = cb_cast(x, compute), *out = NULL;
     if (wide && (x->device & 255) == CB_CUDA)
         out = composed(wide, d, places, weights);

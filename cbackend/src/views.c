@@ -439,8 +439,9 @@ cb_tensor *cb_slice(cb_tensor *x, int64_t dim, int64_t start, int64_t stop, int6
     NEED(x, "index");
     if (x->ndim == 0 || step == 0)
         return cb_fail_null(x->ndim ? CB_ERR_VALUE : CB_ERR_INDEX,
-                            x->ndim ? "index: expected a slice step other than 0, got 0."
-                                    : "index: expected at most 0 indices for shape [], got 1. Remove an index.");
+                            x->ndim
+                                ? "index: expected a slice step other than 0, got 0."
+                                : "index: expected at most 0 indices for shape [], got 1. Remove an index.");
     int d = cb_wrap_dim("index", dim, x->ndim);
     if (d < 0) return NULL;
     int64_t length = slice_length(x->shape[d], &start, stop, step);

@@ -57,8 +57,10 @@ static void resizing(int dtype, const int64_t *shape, int dim, int64_t m, int64_
     cb_tensor *base = make(dtype, 3, shape, 2), *x = restride(base, layout);
     cb_tensor *w = make(cb_compute_dtype(dtype), 2, (int64_t[]){m, taps}, 2);
     cb_tensor *p = make(CB_I64, 2, (int64_t[]){m, taps}, 0);
-    for (int64_t i = 0; i < m * taps; i++)
-        ((int64_t *)p->data)[i] = CB_MIN(n - 1, CB_MAX(0, i / taps * n / m + whole(-2, 2)));
+    for (int64_t i = 0; i < m * taps; i++) {
+        int64_t place = i / taps * n / m + whole(-2, 2);
+        ((int64_t *)p->data)[i] = CB_MIN(n - 1, CB_MAX(0, place));
+    }
     cb_tensor *y = cb_resample(x, dim, p, w);
     cb_complex128 *xs = values(x), *ws = values(w);
     cb_complex128 *want = calloc((size_t)(outer * m * inner) + 1, sizeof *want);
@@ -113,7 +115,8 @@ static void single_items(void) { /* cb_slice and cb_select against basic indexin
         if (k % 5 == 0) start = INT64_MIN;
         if (k % 7 == 0) stop = INT64_MIN;
         for (int select = 0; select < 2; select++) {
-            memcpy(spec + 4 * dim, select ? (int64_t[]){0, start, 0, 0} : (int64_t[]){1, start, stop, step}, 32);
+            memcpy(spec + 4 * dim, select ? (int64_t[]){0, start, 0, 0} : (int64_t[]){1, start, stop, step},
+                   32);
             cb_tensor *want = cb_index_basic(x, dim + 1, spec);
             cb_tensor *got = select ? cb_select(x, dim, start) : cb_slice(x, dim, start, stop, step);
             CHECK(!got == !want, "an error of one");

@@ -161,8 +161,10 @@ def _basic_spec(items: tuple[Any, ...]) -> list[int] | None:
         if kind is int:
             spec += (0, item, 0, 0)
         elif kind is slice:
-            spec.append(1)
-            spec += _bounds(item)
+            if item.start is item.stop is item.step is None:
+                spec += _FULL
+            else:
+                spec += (1, *_bounds(item))
         elif item is None:
             spec += (2, 0, 0, 0)
         elif item is Ellipsis:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cbackend import lib
 
-from ..errors import ShapeError, message
+from ..errors import DimError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
@@ -209,10 +209,9 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     Raises:
       DimError: they are not all inside.
     """
-    from ..errors import DimError
-
-    d = wrap_dim("narrow", dim, x.ndim)
-    n = x._shape[d]
+    shape = x._shape
+    d = wrap_dim("narrow", dim, len(shape))
+    n = shape[d]
     start = start + n if start < 0 else start
     if not (0 <= start and length >= 0 and start + length <= n):
         raise DimError(

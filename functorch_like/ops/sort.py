@@ -382,7 +382,7 @@ _unique_values = Op(
     "unique_values",
     _unique_values_impl,
     vjp=NONDIFF("as torch: which elements are equal does not change smoothly"),
-    batch=lambda *_: _refuse("unique"),
+    batch=lambda *_: _refuse("unique_values"),
     family=_FAMILY,
 )
 sampled(

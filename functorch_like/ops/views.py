@@ -259,10 +259,11 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if x._m is None and (not active or state.trace is None):
+        h = lib.cb_view(x._v, len(shape), shape)
+        if h:
+            return viewed(x, _reshape, {"shape": shape}, h)
         h = lib.cb_reshape(x._v, len(shape), shape)
         if h:
-            if x._v.flags & 2 or lib.cb_storage_id(h) == lib.cb_storage_id(x._v):
-                return viewed(x, _reshape, {"shape": shape}, h)
             return wrap(h)  # a copy
     shape = sizes("reshape", shape)
     return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)

@@ -80,12 +80,14 @@ int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src) {
     cb_sweep w;
     w.kernel = identity_of(dst->itemsize);
     w.nin = 1;
-    w.stream = cb_streams(src->numel * src->itemsize, dst->numel * dst->itemsize);
     w.operand[0] = (cb_operand){.data = dst->data, .from = dst->dtype, .to = dst->dtype};
     w.operand[1] = (cb_operand){.data = src->data, .from = src->dtype, .to = dst->dtype};
     cb_space *s = &w.space;
     CB_FN(space_init)(s, 2, (const cb_tensor *const[]){dst, src});
     for (int k = 0; k < 2; k++) w.operand[k].direct = CB_FN(space_dense)(s, k);
+    /* strided copies gain nothing from it: what they read keeps fewer loads in flight */
+    w.stream = w.operand[0].direct && w.operand[1].direct &&
+               cb_streams(src->numel * src->itemsize, dst->numel * dst->itemsize);
     w.turned = CB_FN(space_turned)(s, 1);
     int last = s->ndim - 1;
     if (w.operand[0].direct && w.operand[1].direct) {

@@ -156,48 +156,45 @@ static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
 
 /* For groups of W channels, a vector each. blend: y [n, W] from the corners' rows of x; spill: the transpose;
  * collect: for each corner and point the products of x and ct, to be summed over the channels. */
-#define GRID_GROUP(W)                                                                                         \
-    typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));    \
-    CB_INLINE void NAME(blend##W)(const F *x, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],      \
-                                  int n, F *restrict y, int count) {                                          \
-        for (int i = 0; i < n; i++) {                                                                         \
-            NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);                 \
-            for (int k = 1; k < count; k++)                                                                   \
-                sum += c->weight[k][i] * *(const NAME(group##W) *)(x + rows[k][i]);                           \
-            *(NAME(group##W) *)(y + i * (W)) = sum;                                                           \
-        }                                                                                                     \
-    }                                                                                                         \
-    CB_INLINE void NAME(spill##W)(F *gx, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],           \
-                                  int n, const F *ct, int count) {                                            \
-        for (int i = 0; i < n; i++) {                                                                         \
-            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                       \
-            for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;      \
-        }                                                                                                     \
-    }                                                                                                         \
-    CB_INLINE void NAME(collect##W)(const F *x, const int64_t (*rows)[GRID_TILE], int n, const F *ct,         \
-                                    F *restrict sums, int count) {                                            \
-        for (int i = 0; i < n; i++) {                                                                         \
-            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                       \
-            for (int k = 0; k < count; k++)                                                                   \
-                *(NAME(group##W) *)(sums + (i * count + k) * (W)) +=                                          \
-                    v * *(const NAME(group##W) *)(x + rows[k][i]);                                            \
-        }                                                                                                     \
+#define GRID_GROUP(W)                                                                                       \
+    typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));  \
+    CB_INLINE void NAME(blend##W)(const F *x, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],    \
+                                  int n, F *restrict y, int count) {                                        \
+        for (int i = 0; i < n; i++) {                                                                       \
+            NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);               \
+            for (int k = 1; k < count; k++)                                                                 \
+                sum += c->weight[k][i] * *(const NAME(group##W) *)(x + rows[k][i]);                         \
+            *(NAME(group##W) *)(y + i * (W)) = sum;                                                         \
+        }                                                                                                   \
+    }                                                                                                       \
+    CB_INLINE void NAME(spill##W)(F * gx, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE], int n, \
+                                  const F *ct, int count) {                                                 \
+        for (int i = 0; i < n; i++) {                                                                       \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                     \
+            for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;    \
+        }                                                                                                   \
+    }                                                                                                       \
+    CB_INLINE void NAME(collect##W)(const F *x, const int64_t (*rows)[GRID_TILE], int n, const F *ct,       \
+                                    F *restrict sums, int count) {                                          \
+        for (int i = 0; i < n; i++) {                                                                       \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                     \
+            for (int k = 0; k < count; k++)                                                                 \
+                *(NAME(group##W) *)(sums + (i * count + k) * (W)) +=                                        \
+                    v * *(const NAME(group##W) *)(x + rows[k][i]);                                          \
+        }                                                                                                   \
     }
 GRID_GROUP(4)
 GRID_GROUP(8)
 GRID_GROUP(16)
 #undef GRID_GROUP
 
-/* one of these functions, with the usual numbers of corners as constants */
-#define GRID_EACH(f, W, ...)                                 \
-    (c.count == 4   ? NAME(f##W)(__VA_ARGS__, 4)             \
-     : c.count == 1 ? NAME(f##W)(__VA_ARGS__, 1)             \
-                    : NAME(f##W)(__VA_ARGS__, c.count))
-#define GRID_CALL(f, ...)                                    \
-    switch (r->width) {                                      \
-        case 4: GRID_EACH(f, 4, __VA_ARGS__); break;         \
-        case 8: GRID_EACH(f, 8, __VA_ARGS__); break;         \
-        default: GRID_EACH(f, 16, __VA_ARGS__);              \
+/* one of these functions, with four corners as a constant */
+#define GRID_EACH(f, W, ...) (c.count == 4 ? NAME(f##W)(__VA_ARGS__, 4) : NAME(f##W)(__VA_ARGS__, c.count))
+#define GRID_CALL(f, ...)                            \
+    switch (r->width) {                              \
+        case 4: GRID_EACH(f, 4, __VA_ARGS__); break; \
+        case 8: GRID_EACH(f, 8, __VA_ARGS__); break; \
+        default: GRID_EACH(f, 16, __VA_ARGS__);      \
     }
 
 static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
@@ -214,7 +211,7 @@ static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
         for (int64_t group = 0; group < r->groups; group++) {
             const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * r->width;
             int64_t channel = group * r->width;
-            GRID_CALL(blend, x, &c, (const int64_t(*)[GRID_TILE])rows, n, y)
+            GRID_CALL(blend, x, &c, (const int64_t (*)[GRID_TILE])rows, n, y)
             CB_FN(turn)(sizeof(F), CB_MIN(r->width, g->channels - channel), n, y, r->width,
                         r->y + (image * g->channels + channel) * g->points + first, g->points);
         }
@@ -226,8 +223,8 @@ static bool NAME(packs)(NAME(grid_run) * r) {
     const cb_grid *g = r->g;
     if (g->channels < 3 || g->points * 8 < r->plane) return false;
     r->width = NAME(LANES);
-    while (r->width > 4 && (r->width / 2 >= g->channels ||
-                            g->n * ((g->channels + r->width - 1) / r->width) < 4)) /* something for each thread */
+    while (r->width > 4 && (r->width / 2 >= g->channels || g->n * ((g->channels + r->width - 1) / r->width) <
+                                                               4)) /* something for each thread */
         r->width /= 2;
     r->groups = (g->channels + r->width - 1) / r->width;
     r->room = g->n * r->groups * (r->plane + 1) * r->width * (int64_t)sizeof(F);
@@ -242,9 +239,9 @@ static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const v
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
     r.plane = g->size[0] * g->size[1] * g->size[2];
     int64_t work = GRID_TILE * (g->channels << g->nd);
-    bool packed = NAME(packs)(&r);
-    cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1), packed ? NAME(packed_tiles) : NAME(forward_tiles),
-                &r);
+    bool packed = !g->nearest && NAME(packs)(&r); /* one element a point is not worth it */
+    cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1),
+                packed ? NAME(packed_tiles) : NAME(forward_tiles), &r);
     if (packed) cb_free(CB_CPU, r.packed, r.room);
 }
 
@@ -319,7 +316,7 @@ static void NAME(packed_image_grads)(void *context, int64_t begin, int64_t end) 
             NAME(find_rows)(&c, n, r->plane, r->width, rows);
             NAME(pack)(r->ct + (image * g->channels + channel) * g->points + first, g->points,
                        g->channels - channel, r->width, n, ct);
-            GRID_CALL(spill, gx, &c, (const int64_t(*)[GRID_TILE])rows, n, ct)
+            GRID_CALL(spill, gx, &c, (const int64_t (*)[GRID_TILE])rows, n, ct)
         }
         CB_FN(turn)(sizeof(F), CB_MIN(r->width, g->channels - channel), r->plane, gx, r->width,
                     r->gx + (image * g->channels + channel) * r->plane, r->plane);
@@ -342,7 +339,7 @@ static void NAME(packed_place_grads)(void *context, int64_t begin, int64_t end) 
             const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * width;
             NAME(pack)(r->ct + (image * g->channels + group * width) * g->points + first, g->points,
                        g->channels - group * width, width, n, ct);
-            GRID_CALL(collect, x, (const int64_t(*)[GRID_TILE])rows, n, ct, sums)
+            GRID_CALL(collect, x, (const int64_t (*)[GRID_TILE])rows, n, ct, sums)
         }
         F grad[3][GRID_TILE] = {{0}};
         for (int k = 0; k < c.count; k++) {

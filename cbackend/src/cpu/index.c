@@ -41,13 +41,13 @@ typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *p
             ITEMS_LOOP(type, value, i, sources[i])                                           \
     }
 /* Rows lie far apart: those of a later one are asked for early. */
-#define PREFETCH(type, base, offset, stride)                                           \
-    do {                                                                               \
-        const char *later_ = (const char *)((const type *)(base) + (offset));          \
-        int64_t reach_ = CB_MIN(width * (stride) * (int64_t)sizeof(type), 512);        \
-        for (int64_t l_ = 0; l_ < reach_; l_ += 64) __builtin_prefetch(later_ + l_);   \
+#define PREFETCH(type, base, offset, stride)                                         \
+    do {                                                                             \
+        const char *later_ = (const char *)((const type *)(base) + (offset));        \
+        int64_t reach_ = CB_MIN(width * (stride) * (int64_t)sizeof(type), 512);      \
+        for (int64_t l_ = 0; l_ < reach_; l_ += 64) __builtin_prefetch(later_ + l_); \
     } while (0)
-#define ROWS(name, type, value)                                                        \
+#define ROWS(name, type, value)                                                                            \
     static void rows_##name(int64_t n, int64_t width, void *to_, const int64_t *places, int64_t to_stride, \
                             const void *from_, const int64_t *sources, int64_t from_stride) {              \
         for (int64_t j = 0; j < n; j++) {                                                                  \
@@ -72,8 +72,7 @@ typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *p
             }                                                                                              \
         }                                                                                                  \
     }
-#define MOVES(size, type) \
-    KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
+#define MOVES(size, type) KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
 MOVES(1, uint8_t)
 MOVES(2, uint16_t)
 MOVES(4, uint32_t)

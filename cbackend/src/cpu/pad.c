@@ -66,8 +66,8 @@ static int call_init(pad_call *c, const cb_tensor *padded, const cb_tensor *othe
             while (i + length < n && table[i + length] >= 0 && table[i + length] == first + length * step)
                 length++;
         }
-        c->runs[c->nruns++] =
-            (run){.to = i * inner, .from = first < 0 ? -1 : first * inner, .length = length, .step = (int)step};
+        c->runs[c->nruns++] = (run){
+            .to = i * inner, .from = first < 0 ? -1 : first * inner, .length = length, .step = (int)step};
         i += length;
     }
     return CB_OK;
@@ -120,37 +120,37 @@ static inline void copy_bytes(char *to, const char *from, int64_t n) {
     memcpy(to + n - 64, from + n - 64, 64);
 }
 
-#define PAD(T, id)                                                                            \
-    static void pad_row_##id(const pad_call *c, T *to, const T *from, T value) {              \
-        int64_t inner = c->inner;                                                             \
-        for (int k = 0; k < c->nruns; k++) {                                                  \
-            const run *r = &c->runs[k];                                                       \
-            T *t = to + r->to;                                                                \
-            const T *f = from + r->from;                                                      \
-            if (r->from < 0)                                                                  \
-                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                 \
-            else if (r->step == 1)                                                            \
+#define PAD(T, id)                                                                              \
+    static void pad_row_##id(const pad_call *c, T *to, const T *from, T value) {                \
+        int64_t inner = c->inner;                                                               \
+        for (int k = 0; k < c->nruns; k++) {                                                    \
+            const run *r = &c->runs[k];                                                         \
+            T *t = to + r->to;                                                                  \
+            const T *f = from + r->from;                                                        \
+            if (r->from < 0)                                                                    \
+                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                   \
+            else if (r->step == 1)                                                              \
                 copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T)); \
-            else if (inner > 1)                                                               \
-                for (int64_t i = 0; i < r->length; i++)                                       \
-                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T)); \
-            else                                                                              \
-                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                \
-        }                                                                                     \
-    }                                                                                         \
-    static void pad_rows_##id(void *context, int64_t begin, int64_t end) {                    \
-        const pad_call *c = context;                                                          \
-        T value, *to = (T *)c->padded + begin * c->large;                                     \
-        cursor at;                                                                            \
-        memcpy(&value, c->item, sizeof value);                                                \
-        find_row(c, begin, &at);                                                              \
-        for (int64_t i = begin; i < end; i++, to += c->large, next_row(c, &at)) {             \
-            int64_t row = other_row(c, &at);                                                  \
-            if (row >= 0)                                                                     \
-                pad_row_##id(c, to, (const T *)c->other + row * c->small, value);             \
-            else                                                                              \
-                for (int64_t j = 0; j < c->large; j++) to[j] = value;                         \
-        }                                                                                     \
+            else if (inner > 1)                                                                 \
+                for (int64_t i = 0; i < r->length; i++)                                         \
+                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));  \
+            else                                                                                \
+                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                  \
+        }                                                                                       \
+    }                                                                                           \
+    static void pad_rows_##id(void *context, int64_t begin, int64_t end) {                      \
+        const pad_call *c = context;                                                            \
+        T value, *to = (T *)c->padded + begin * c->large;                                       \
+        cursor at;                                                                              \
+        memcpy(&value, c->item, sizeof value);                                                  \
+        find_row(c, begin, &at);                                                                \
+        for (int64_t i = begin; i < end; i++, to += c->large, next_row(c, &at)) {               \
+            int64_t row = other_row(c, &at);                                                    \
+            if (row >= 0)                                                                       \
+                pad_row_##id(c, to, (const T *)c->other + row * c->small, value);               \
+            else                                                                                \
+                for (int64_t j = 0; j < c->large; j++) to[j] = value;                           \
+        }                                                                                       \
     }
 PAD(uint8_t, 1)
 PAD(uint16_t, 2)
@@ -179,34 +179,34 @@ int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const
 
 /* ---- the transpose: what was taken from a place is added to it, in order of the padded rows ---- */
 
-#define PAD_GRAD(T, id)                                                                                   \
-    static void add_row_##id(const pad_call *c, T *to, const T *from) {                                   \
-        int64_t inner = c->inner;                                                                         \
-        for (int k = 0; k < c->nruns; k++) {                                                              \
-            const run *r = &c->runs[k];                                                                   \
-            if (r->step == 1) {                                                                           \
-                T *restrict t = to + r->from;                                                             \
-                const T *restrict f = from + r->to;                                                       \
-                for (int64_t i = 0; i < r->length * inner; i++) t[i] += f[i];                             \
-            } else {                                                                                      \
-                for (int64_t i = 0; i < r->length; i++) {                                                 \
-                    T *restrict t = to + r->from + i * r->step * inner;                                   \
-                    const T *restrict f = from + r->to + i * inner;                                       \
-                    for (int64_t j = 0; j < inner; j++) t[j] += f[j];                                     \
-                }                                                                                         \
-            }                                                                                             \
-        }                                                                                                 \
-    }                                                                                                     \
-    static void add_planes_##id(void *context, int64_t begin, int64_t end) {                              \
-        const pad_call *c = context;                                                                      \
-        int64_t rows = c->rows / c->planes;                                                               \
-        T *to = (T *)c->other;                                                                            \
-        const T *from = (const T *)c->padded + begin * rows * c->large;                                   \
-        memset(to + begin * c->plane, 0, (size_t)((end - begin) * c->plane) * sizeof(T));                 \
-        cursor at;                                                                                        \
-        find_row(c, begin * rows, &at);                                                                   \
-        for (int64_t i = begin * rows; i < end * rows; i++, from += c->large, next_row(c, &at))           \
-            add_row_##id(c, to + other_row(c, &at) * c->small, from);                                     \
+#define PAD_GRAD(T, id)                                                                         \
+    static void add_row_##id(const pad_call *c, T *to, const T *from) {                         \
+        int64_t inner = c->inner;                                                               \
+        for (int k = 0; k < c->nruns; k++) {                                                    \
+            const run *r = &c->runs[k];                                                         \
+            if (r->step == 1) {                                                                 \
+                T *restrict t = to + r->from;                                                   \
+                const T *restrict f = from + r->to;                                             \
+                for (int64_t i = 0; i < r->length * inner; i++) t[i] += f[i];                   \
+            } else {                                                                            \
+                for (int64_t i = 0; i < r->length; i++) {                                       \
+                    T *restrict t = to + r->from + i * r->step * inner;                         \
+                    const T *restrict f = from + r->to + i * inner;                             \
+                    for (int64_t j = 0; j < inner; j++) t[j] += f[j];                           \
+                }                                                                               \
+            }                                                                                   \
+        }                                                                                       \
+    }                                                                                           \
+    static void add_planes_##id(void *context, int64_t begin, int64_t end) {                    \
+        const pad_call *c = context;                                                            \
+        int64_t rows = c->rows / c->planes;                                                     \
+        T *to = (T *)c->other;                                                                  \
+        const T *from = (const T *)c->padded + begin * rows * c->large;                         \
+        memset(to + begin * c->plane, 0, (size_t)((end - begin) * c->plane) * sizeof(T));       \
+        cursor at;                                                                              \
+        find_row(c, begin * rows, &at);                                                         \
+        for (int64_t i = begin * rows; i < end * rows; i++, from += c->large, next_row(c, &at)) \
+            add_row_##id(c, to + other_row(c, &at) * c->small, from);                           \
     }
 PAD_GRAD(float, f32)
 PAD_GRAD(double, f64)

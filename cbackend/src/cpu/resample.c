@@ -1,8 +1,8 @@
 /* Resizing along one dimension: each item of the result is a weighted sum of a few items of x.
  *
- * Along another than the last dimension whole rows are added. Along the last one a block of rows is transposed
- * into a scratch tile, so that vectors hold one place of many rows, and its results are transposed back. Sums
- * run over the taps in order, whatever the piece. */
+ * Along another than the last dimension whole rows are added. Along the last one a block of rows is
+ * transposed into a scratch tile, so that vectors hold one place of many rows, and its results are transposed
+ * back. Sums run over the taps in order, whatever the piece. */
 #include <stdatomic.h>
 
 #include "cpu.h"
@@ -69,9 +69,10 @@ int CB_FN(resample)(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor
         } else {
             int64_t lanes = narrow ? LANES_f32 : LANES_f64, down = (c.outer + lanes - 1) / lanes;
             int64_t work = lanes * CB_MIN(c.m, RESAMPLE_COLUMNS);
-            cb_parallel(down * c.across, CB_MAX(RESAMPLE_WORK / work, 1), narrow ? sum_turned_f32 : sum_turned_f64,
-                        &c);
-            if (atomic_load(&c.failed)) status = cb_fail(CB_ERR_MEMORY, "resample: the system has no memory left.");
+            cb_parallel(down * c.across, CB_MAX(RESAMPLE_WORK / work, 1),
+                        narrow ? sum_turned_f32 : sum_turned_f64, &c);
+            if (atomic_load(&c.failed))
+                status = cb_fail(CB_ERR_MEMORY, "resample: the system has no memory left.");
         }
     }
     cb_free(CB_CPU, c.low, room);

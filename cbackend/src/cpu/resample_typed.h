@@ -50,10 +50,11 @@ static void NAME(sum_turned)(void *context, int64_t begin, int64_t end) {
     memset(x, 0, (size_t)room); /* lanes without a row are summed too */
     for (int64_t p = begin; p < end; p++) {
         int64_t block = p % c->across, o = p / c->across * NAME(LANES);
-        int64_t rows = CB_MIN(NAME(LANES), c->outer - o), first = block * RESAMPLE_COLUMNS, low = c->low[block];
+        int64_t rows = CB_MIN(NAME(LANES), c->outer - o), first = block * RESAMPLE_COLUMNS,
+                low = c->low[block];
         int64_t count = CB_MIN(RESAMPLE_COLUMNS, c->m - first);
-        CB_FN(turn)(sizeof(F), CB_MIN(c->span, c->n - low), rows, (const F *)c->from + o * c->n + low, c->n, x,
-                    NAME(LANES));
+        CB_FN(turn)(sizeof(F), CB_MIN(c->span, c->n - low), rows, (const F *)c->from + o * c->n + low, c->n,
+                    x, NAME(LANES));
         const int64_t *places = c->places + first * taps;
         const F *weights = (const F *)c->weights + first * taps;
         for (int64_t j = 0; j < count; j++, places += taps, weights += taps) {

@@ -59,7 +59,7 @@ static void spread_move(void *context, int64_t begin, int64_t end) {
     }
 }
 
-#define IN_ORDER(name, type)                            \
+#define IN_ORDER(name, type)                                    \
     static bool in_order_##name(const type *items, int64_t n) { \
         for (int64_t i = 1; i < n; i++)                         \
             if (items[i - 1] > items[i]) return false;          \
@@ -83,8 +83,7 @@ static void spread_finish(void *context, int64_t begin, int64_t end) {
             narrow_values(o->s->x->dtype, n, keys, p->flip, o->values + first * (int64_t)sizeof *keys);
         } else {
             if (sorts) {
-                uint64_t *sorted =
-                    sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts);
+                uint64_t *sorted = sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts);
                 if (sorted != items) memcpy(items, sorted, (size_t)n * sizeof *items);
             }
             put_outcome(&p->result, first, first + n);
@@ -109,7 +108,8 @@ static void spread_plan(spread *p, uint16_t *bucket_of) {
     p->bucket_of = bucket_of;
 }
 
-/* a, b: room for n items, or keys, and then values are contiguous; counts: radix_room(n) numbers. False when there is no memory. */
+/* a, b: room for n items, or keys, and then values are contiguous; counts: radix_room(n) numbers. False when
+ * there is no memory. */
 static bool spread_sort(const outcome *result, int64_t n, bool keys_only, void *a, void *b, int64_t *counts) {
     uint16_t *bucket_of = cb_alloc(CB_CPU, CELLS * sizeof *bucket_of);
     if (!bucket_of) return false;
