@@ -46,54 +46,54 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
     else                                                                                                 \
         _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale
 
-#define ROWS(F, f)                                                                                           \
-    static void row_norm_##f(int64_t n, const F *x, const F *weight, const F *bias, double eps,              \
-                             bool centered, F *y, F *mean, F *rstd) {                                        \
-        F middle = 0;                                                                                        \
-        if (centered) {                                                                                      \
-            ROW_SUM(F, n, sum, x[i]);                                                                        \
-            middle = sum / (F)n;                                                                             \
-            *mean = middle;                                                                                  \
-        }                                                                                                    \
-        ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                           \
-        F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                          \
-        *rstd = scale;                                                                                       \
-        STORE_ROW(n);                                                                                        \
-    }                                                                                                        \
-    /* sums: of ct * xhat and of ct, n items each, taken first: dx may lie on x */                           \
-    static void row_norm_grad_##f(int64_t n, const F *ct, const F *x, const F *weight, bool centered,        \
-                                  F middle, F scale, F *dx, F *sums) {                                       \
-        F mean_g = 0;                                                                                        \
-        int64_t summed = sums ? n : 0;                                                                       \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < summed; i++) {                                          \
-            sums[i] += ct[i] * ((x[i] - middle) * scale);                                                    \
-            sums[n + i] += ct[i];                                                                            \
-        }                                                                                                    \
-        if (weight) {                                                                                        \
-            ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                                         \
-            if (centered) {                                                                                  \
-                ROW_SUM(F, n, sum, ct[i] * weight[i]);                                                       \
-                mean_g = sum / (F)n;                                                                         \
-            }                                                                                                \
-            F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
-                scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                              \
-        } else {                                                                                             \
-            ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                                     \
-            if (centered) {                                                                                  \
-                ROW_SUM(F, n, sum, ct[i]);                                                                   \
-                mean_g = sum / (F)n;                                                                         \
-            }                                                                                                \
-            F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
-                scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                          \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void flush_##f(int64_t n, F *sums, double *totals) {                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            totals[i] += (double)sums[i];                                                                    \
-            sums[i] = 0;                                                                                     \
-        }                                                                                                    \
+#define ROWS(F, f)                                                                                    \
+    static void row_norm_##f(int64_t n, const F *x, const F *weight, const F *bias, double eps,       \
+                             bool centered, F *y, F *mean, F *rstd) {                                 \
+        F middle = 0;                                                                                 \
+        if (centered) {                                                                               \
+            ROW_SUM(F, n, sum, x[i]);                                                                 \
+            middle = sum / (F)n;                                                                      \
+            *mean = middle;                                                                           \
+        }                                                                                             \
+        ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                    \
+        F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                   \
+        *rstd = scale;                                                                                \
+        STORE_ROW(n);                                                                                 \
+    }                                                                                                 \
+    /* sums: of ct * xhat and of ct, n items each, taken first: dx may lie on x */                    \
+    static void row_norm_grad_##f(int64_t n, const F *ct, const F *x, const F *weight, bool centered, \
+                                  F middle, F scale, F *dx, F *sums) {                                \
+        F mean_g = 0;                                                                                 \
+        int64_t summed = sums ? n : 0;                                                                \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < summed; i++) {                                   \
+            sums[i] += ct[i] * ((x[i] - middle) * scale);                                             \
+            sums[n + i] += ct[i];                                                                     \
+        }                                                                                             \
+        if (weight) {                                                                                 \
+            ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                                  \
+            if (centered) {                                                                           \
+                ROW_SUM(F, n, sum, ct[i] * weight[i]);                                                \
+                mean_g = sum / (F)n;                                                                  \
+            }                                                                                         \
+            F slope = dot * scale * scale / (F)n;                                                     \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                              \
+                scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                       \
+        } else {                                                                                      \
+            ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                              \
+            if (centered) {                                                                           \
+                ROW_SUM(F, n, sum, ct[i]);                                                            \
+                mean_g = sum / (F)n;                                                                  \
+            }                                                                                         \
+            F slope = dot * scale * scale / (F)n;                                                     \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                              \
+                scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                   \
+        }                                                                                             \
+    }                                                                                                 \
+    static void flush_##f(int64_t n, F *sums, double *totals) {                                       \
+        for (int64_t i = 0; i < n; i++) {                                                             \
+            totals[i] += (double)sums[i];                                                             \
+            sums[i] = 0;                                                                              \
+        }                                                                                             \
     }
 ROWS(float, f32)
 ROWS(double, f64)
@@ -172,8 +172,8 @@ static void forward_rows(void *context, int64_t begin, int64_t end) {
     }
     if (r->dtype == CB_F32 && r->n <= SHORT) {
         for (int64_t i = begin; i < end; i += SIDE)
-            sixteen_norms(CB_MIN(SIDE, end - i), r->n, (const float *)r->x + i * r->n, (const float *)r->weight,
-                          (const float *)r->bias, r->eps, (float *)r->y + i * r->n,
+            sixteen_norms(CB_MIN(SIDE, end - i), r->n, (const float *)r->x + i * r->n,
+                          (const float *)r->weight, (const float *)r->bias, r->eps, (float *)r->y + i * r->n,
                           r->mean ? (float *)r->mean + i : NULL, (float *)r->rstd + i);
         return;
     }
