@@ -139,11 +139,16 @@ static void large(void) {
     geometry b = {2, 3, 1, 130, 140, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {5, 5}};
     geometry c = {2, 2, 1, 3, 17, {40, 40}, {5, 5}, {2, 2}, {2, 2}, {1, 1}, {20, 20}};
     geometry d = {3, 1, 2, 16, 16, {9, 9, 9}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {9, 9, 9}};
-    const geometry *all[] = {&a, &b, &c, &d};
-    for (int i = 0; i < 4; i++)
+    geometry e = {2, 5, 1, 34, 72, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {7, 7}};
+    geometry f = {2, 3, 2, 18, 24, {14, 13}, {3, 2}, {2, 2}, {1, 0}, {1, 1}, {7, 6}};
+    geometry g = {2, 3, 1, 64, 130, {6, 6}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {6, 6}};
+    geometry h = {2, 2, 8, 6, 20, {12, 12}, {5, 5}, {1, 1}, {0, 0}, {1, 1}, {8, 8}};
+    const geometry *all[] = {&a, &b, &c, &d, &e, &f, &g, &h};
+    for (int i = 0; i < 8; i++)
         for (int threads = 1; threads <= 4; threads += 3) {
             cb_set_num_threads(threads);
             one(all[i], CB_F32, 2, 0);
+            if (i) one(all[i], CB_BF16, 1, 0); /* sums of the first one are not exact */
         }
 }
 

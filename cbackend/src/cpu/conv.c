@@ -6,11 +6,20 @@
  */
 #include "conv_plan.h"
 
-#define CONV_KERNELS(t)                                                                                  \
-    static const conv_kernels t##_kernels = {                                                            \
-        sizeof(real),     sizeof(real),    t##_vl,        t##_mr,         t##_pixel_vectors,             \
-        t##_pack_weights, t##_turn_weights, t##_correlate, t##_weight_pieces, t##_weight_sums,           \
-        t##_lane_pieces,  t##_lane_sums,   NULL}
+#define CONV_KERNELS(t)                                         \
+    static const conv_kernels t##_kernels = {sizeof(real),      \
+                                             sizeof(real),      \
+                                             t##_vl,            \
+                                             t##_mr,            \
+                                             t##_pixel_vectors, \
+                                             t##_pack_weights,  \
+                                             t##_turn_weights,  \
+                                             t##_correlate,     \
+                                             t##_weight_pieces, \
+                                             t##_weight_sums,   \
+                                             t##_lane_pieces,   \
+                                             t##_lane_sums,     \
+                                             NULL}
 
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
@@ -59,9 +68,10 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
     int64_t copies = CB_MAX(1, s->n * p->bands); /* of an input that the packed weights serve */
     r.width = k->pixel_vectors(p, copies) * k->vl;
     if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * k->item > (512 << 10)) {
+        /* every piece copies its units: no more of them together, so no more blocks, than sharing the work
+         * takes */
         r.together = CB_MAX(
-            1, CB_MIN(CB_MIN(8, r.units), (1 << 20) / (p->channels * p->channel_size * k->item)));
-        /* every piece copies its units: no more blocks than sharing the work takes */
+            1, CB_MIN(CB_MIN(8, (r.units + 15) / 16), (1 << 20) / (p->channels * p->channel_size * k->item)));
         int64_t sets = (r.units + r.together - 1) / r.together, blocks = (16 + sets - 1) / sets,
                 least = CB_MAX(64, (p->rows + blocks - 1) / blocks);
         r.block = CB_MIN(p->rows, r.width ? round_up(least, r.width) : round_up(least, 8));
@@ -105,8 +115,8 @@ static int planned(const cb_conv_shape *s, bool input_grad, const void *w, const
         *halved /= 2;
         nbytes = s->groups * pairs.oc * pairs.ic * size3(s->kernel) * k->item;
     }
-    int status = plan_init(&p, &pairs, input_grad ? INPUT_GRAD : PLAIN, input_grad ? pairs.oc : pairs.ic,
-                           k->item);
+    int status =
+        plan_init(&p, &pairs, input_grad ? INPUT_GRAD : PLAIN, input_grad ? pairs.oc : pairs.ic, k->item);
     if (status) return status;
     if (k->pair_weights) {
         if ((paired = cb_alloc(CB_CPU, nbytes)))
@@ -199,7 +209,7 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
     }
     int status = planned(s, true, w, y, x);
     return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_input_grad_plain)(s, x, y, w)
-                                                                : status;
+                                                               : status;
 }
 
 /* ---- weight gradients ---- */
@@ -249,8 +259,8 @@ static int lanes_gradient(const cb_conv_shape *s, const conv_kernels *k, int64_t
 
 /* Register tiles. `filters`: vectors of filters, else of channels. CB_ERR_UNSUPPORTED without a message where
  * planes of `filters` are too large to be held whole. */
-static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool filters, int64_t wanted, void *w,
-                          const void *y, const void *x) {
+static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool filters, int64_t wanted,
+                          void *w, const void *y, const void *x) {
     enum { ROWS = 128, VECTORS = 36, HELD = 768 << 10 };
     conv_plan p;
     int64_t vectors = ceil_div(filters ? s->oc : s->ic, k->vl), taps = size3(s->kernel);
@@ -268,11 +278,15 @@ static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool fi
                     .rows = filters ? s->ic * taps : s->oc,
                     .blocks = 1,
                     .vectors = vectors,
+                    .direct = !filters && p.bands == 1 && p.start[0][0] == 0 && p.start[0][1] == 0 &&
+                              p.start[0][2] == 0 && !memcmp(p.size, p.in, sizeof p.in),
                     .vector_size = (filters ? out : p.channel_size + p.shared) * k->vl,
                     .held = (filters ? p.channels : k->vl) * p.channel_size + p.shared};
     r.vector_blocks = filters ? 1 : ceil_div(s->ic, vectors * k->vl);
     /* large blocks of filters turn the input less often */
-    r.block = filters ? r.rows : CB_MIN(r.rows, CB_MAX(ROWS, CB_MIN(2 * ROWS, r.rows * s->groups * r.vector_blocks / wanted)));
+    r.block = filters ? r.rows
+                      : CB_MIN(r.rows,
+                               CB_MAX(ROWS, CB_MIN(2 * ROWS, r.rows * s->groups * r.vector_blocks / wanted)));
     r.blocks = ceil_div(r.rows, r.block);
     int64_t width = vectors * (filters ? 1 : taps) * k->vl, pieces = s->groups * r.blocks * r.vector_blocks,
             all = s->groups * r.vector_blocks * round_up(r.rows, k->mr) * width * k->item;
@@ -336,9 +350,8 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
             status = tiles_gradient(s, k, false, wanted, w, y, x);
         else if (k->lane_pieces && filters_pay(s, k, wanted))
             status = tiles_gradient(s, k, true, wanted, w, y, x);
-        if (status == CB_ERR_UNSUPPORTED && k->lane_pieces)
-            status = lanes_gradient(s, k, wanted, w, y, x);
+        if (status == CB_ERR_UNSUPPORTED && k->lane_pieces) status = lanes_gradient(s, k, wanted, w, y, x);
     }
     return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_weight_grad_plain)(s, w, y, x)
-                                                                : status;
+                                                               : status;
 }

@@ -1,9 +1,9 @@
-/* Convolutions of bfloat16 on processors that multiply pairs of them (AVX512_BF16): the kernels of conv.c over
- * 32-bit items, summed in float and rounded once. Elsewhere the frame casts to float instead.
+/* Convolutions of bfloat16 on processors that multiply pairs of them (AVX512_BF16): the kernels of conv.c
+ * over 32-bit items, summed in float and rounded once. Elsewhere the frame casts to float instead.
  *
- * An item holds the same position of two neighbouring channels, in planes as in weights; in weight gradients two
- * neighbouring positions of a channel, which lie in the cotangent as they are. The instruction takes subnormal
- * numbers for zeros. */
+ * An item holds the same position of two neighbouring channels, in planes as in weights; in weight gradients
+ * two neighbouring positions of a channel, which lie in the cotangent as they are. The instruction takes
+ * subnormal numbers for zeros. */
 #include "conv_plan.h"
 
 #if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512BW__)
@@ -69,7 +69,8 @@ CB_INLINE void round_run(uint16_t *to, int64_t step, const float *from, int64_t 
     }
 }
 
-/* Planes of `size` positions of n channels: at each position 16 channels' pairs of it and the one `step` on. */
+/* Planes of `size` positions of n channels: at each position 16 channels' pairs of it and the one `step` on.
+ */
 static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *from, uint32_t *to);
 
 #define NAME(x) CB_PASTE(bf16, x)
@@ -77,8 +78,9 @@ static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *f
 #define accum float
 #define plain uint16_t
 #define PACKED 2
-#define MULTIPLY_ADD(sum, left, right) \
-    ((sum) = (bf16_sums)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)_mm512_set1_epi32((int)(left)), (__m512bh)(right)))
+#define MULTIPLY_ADD(sum, left, right)                                                            \
+    ((sum) = (bf16_sums)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)_mm512_set1_epi32((int)(left)), \
+                                         (__m512bh)(right)))
 #define LOAD_RUN(to, from, plane, n, step) pair_run(to, from, (from) + (plane), n, step)
 #define STORE_RUN(to, step, from, n) round_run(to, step, from, n)
 #define TURN_SUMS f32_turn
@@ -95,7 +97,8 @@ static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *f
         for (int64_t c = 0; c < n; c++) {
             const uint16_t *low = from + c * size + at;
             pair_run(strip + c * STRIP, low, low + step, whole, 1);
-            for (int64_t i = whole; i < count; i++) strip[c * STRIP + i] = low[i]; /* zeros behind the plane */
+            for (int64_t i = whole; i < count; i++)
+                strip[c * STRIP + i] = low[i]; /* zeros behind the plane */
         }
         bf16_pack(count, n, VL, strip, 1, STRIP, to + at * VL);
     }
@@ -122,10 +125,19 @@ static void pair_weights(const cb_conv_shape *s, bool filters, const void *from,
 #pragma GCC pop_options
 
 const conv_kernels *CB_FN(conv_bf16_kernels)(void) {
-    static const conv_kernels kernels = {
-        sizeof(uint32_t),  sizeof(uint16_t),  bf16_vl,        bf16_mr,          bf16_pixel_vectors,
-        bf16_pack_weights, bf16_turn_weights, bf16_correlate, bf16_weight_pieces, bf16_weight_sums,
-        NULL,              NULL,              pair_weights};
+    static const conv_kernels kernels = {sizeof(uint32_t),
+                                         sizeof(uint16_t),
+                                         bf16_vl,
+                                         bf16_mr,
+                                         bf16_pixel_vectors,
+                                         bf16_pack_weights,
+                                         bf16_turn_weights,
+                                         bf16_correlate,
+                                         bf16_weight_pieces,
+                                         bf16_weight_sums,
+                                         NULL,
+                                         NULL,
+                                         pair_weights};
     return __builtin_cpu_supports("avx512bf16") ? &kernels : NULL;
 }
 #else

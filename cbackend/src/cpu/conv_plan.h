@@ -71,31 +71,31 @@ typedef struct depthwise_run {
     int status;
 } depthwise_run;
 
-/* A weight gradient whose vectors lie along positions (conv_lanes_typed.h), for few channels. Images and bands
- * are summed in chunks: [chunks][groups][group_size], row_size of it a filter. */
+/* A weight gradient whose vectors lie along positions (conv_lanes_typed.h), for few channels. Images and
+ * bands are summed in chunks: [chunks][groups][group_size], row_size of it a filter. */
 typedef struct lanes_run {
     const conv_plan *plan;
     const void *in, *ct;
     void *out, *sums;
     int64_t row_size, group_size;
     int64_t units, chunk, chunks; /* bands of images; units a chunk */
-    int64_t block, blocks;        /* filters a piece */
+    int64_t block, blocks; /* filters a piece */
     int status;
 } lanes_run;
 
 /* A weight gradient by register tiles (conv_weight_typed.h): rows of sums belong to filters and vectors to
- * channels and taps; or with `filters`, for few channels and small planes, rows to channels and taps and vectors
- * to filters. Sums: [chunks][pieces][piece_size]. */
+ * channels and taps; or with `filters`, for few channels and small planes, rows to channels and taps and
+ * vectors to filters. Sums: [chunks][pieces][piece_size]. */
 typedef struct weight_run {
     const conv_plan *plan;
     const void *in, *ct;
     void *out, *sums;
-    bool filters, copied;           /* copied: cotangents, to make their rows even */
-    int64_t units, chunk, chunks;   /* as above */
-    int64_t rows, block, blocks;    /* of sums; a piece */
+    bool filters, copied, direct; /* copied: cotangents, to make their rows even; direct: planes are not */
+    int64_t units, chunk, chunks; /* as above */
+    int64_t rows, block, blocks; /* of sums; a piece */
     int64_t vectors, vector_blocks; /* turned vectors a piece */
-    int64_t vector_size, held;      /* items of a turned vector; numbers of the planes it is made from */
-    int64_t together;               /* units held at a time: sums are then visited once for all of them */
+    int64_t vector_size, held; /* items of a turned vector; numbers of the planes it is made from */
+    int64_t together; /* units held at a time: sums are then visited once for all of them */
     int64_t piece_size;
     int status;
 } weight_run;
@@ -178,7 +178,8 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
     }
 }
 
-/* Weight gradients whose planes are turned (conv_weight_typed.h) step over positions, so they need no phases. */
+/* Weight gradients whose planes are turned (conv_weight_typed.h) step over positions, so they need no phases.
+ */
 static inline void turned_axis(const cb_conv_shape *s, int d, conv_axis *a) {
     a->phases = a->sources = 1;
     a->first[0] = 0;
@@ -221,8 +222,8 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     for (int d = b + 1; d < 3; d++) line *= (most[d] - 1) * p->hop[d] + 1 + axis[d].most;
     int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
     for (int d = b + 1; d < 3; d++) work *= most[d];
-    p->band = CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b],
-                               most_work / CB_MAX(work, 1)));
+    p->band =
+        CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b], most_work / CB_MAX(work, 1)));
     p->band = CB_MAX(p->band,
                      CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);

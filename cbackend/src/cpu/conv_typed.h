@@ -162,6 +162,8 @@ static void NAME(pack_blocks)(void *context, int64_t begin, int64_t end) {
         int64_t all = size3(w->shape->kernel); /* from [group][channel][row][kernel] */
         const real *from = (const real *)w->from + (group * p->channels * p->rows + i) * all;
         for (int64_t c = 0; c < p->channels; c++, from += p->rows * all, to += taps * w->width) {
+            for (int64_t j = 0; j < n * all; j += 64 / (int64_t)sizeof(real)) /* of a channel to come */
+                __builtin_prefetch(from + 2 * p->rows * all + j);
             if (taps == all) {
                 NAME(pack)(taps, n, w->width, from, 1, all, to);
                 continue;
@@ -274,8 +276,13 @@ static void NAME(turn_channels)(void *context, int64_t begin, int64_t end) {
         for (int64_t f = 0; f < s->oc; f++) {
             const real *from = (const real *)w->from + ((group * s->oc + f) * s->ic + c0) * all;
             real *to = (real *)w->to + ((group * s->ic + c0) * s->oc + f) * taps;
+            for (int64_t i = 0; i < n * all; i += 64 / (int64_t)sizeof(real)) /* of a filter to come */
+                __builtin_prefetch(from + 4 * s->ic * all + i);
             for (int64_t c = 0; c < n; c++, from += all, to += s->oc * taps)
-                for (int64_t t = 0; t < taps; t++) to[t] = from[w->part->tap[t]];
+                if (taps == all)
+                    NAME(copy_run)(to, from, taps);
+                else
+                    for (int64_t t = 0; t < taps; t++) to[t] = from[w->part->tap[t]];
         }
     }
 }

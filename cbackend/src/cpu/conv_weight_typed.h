@@ -41,10 +41,10 @@ CB_INLINE void NAME(weight_tile)(int mr, int nv, const NAME(position_run) * run,
 static void NAME(run_weights)(int nv, bool many, const NAME(position_run) * run, int64_t runs,
                               const plain *const *rows, int64_t left_step, const real *const *vectors,
                               int64_t right_step, accum *sums) {
-#define WEIGHTS(nv)                                                                                    \
-    if (many)                                                                                          \
-        NAME(weight_tile)(NAME(mr), nv, run, runs, rows, left_step, vectors, right_step, sums);        \
-    else                                                                                               \
+#define WEIGHTS(nv)                                                                             \
+    if (many)                                                                                   \
+        NAME(weight_tile)(NAME(mr), nv, run, runs, rows, left_step, vectors, right_step, sums); \
+    else                                                                                        \
         NAME(weight_tile)(NAME(mr) / 2, nv, run, runs, rows, left_step, vectors, right_step, sums)
     if (nv == NAME(nv)) {
         WEIGHTS(NAME(nv));
@@ -75,10 +75,10 @@ static void NAME(list_runs)(const weight_run *r, const int64_t count[3], const i
         for (int64_t y = 0; y < lines; y++) {
             int64_t in_planes = (z * p->hop[0] * p->size[1] + y * p->hop[1]) * p->size[2],
                     in_results = ((first[0] + z) * p->out[1] + first[1] + y) * p->out[2];
-            runs[(*n)++] = (NAME(position_run)){
-                .left = left + (r->filters ? in_planes : in_results),
-                .right = u * r->vectors * r->vector_size + (r->filters ? in_results : in_planes) * NAME(vl),
-                .n = (length + PACKED - 1) / PACKED};
+            runs[(*n)++] = (NAME(position_run)){.left = left + (r->filters ? in_planes : in_results),
+                                                .right = u * r->vectors * r->vector_size +
+                                                         (r->filters ? in_results : in_planes) * NAME(vl),
+                                                .n = (length + PACKED - 1) / PACKED};
         }
 }
 
@@ -120,9 +120,13 @@ static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit
                 TURN_PLANES(out_plane, lanes, 1, ct + v * VL * out_plane, to);
                 continue;
             }
-            PREPARE_PLANES(p, lanes, in + (c + v * VL) * in_plane, band, lanes <= w->ready, w->planes);
-            if (p->bands == 1) w->ready = CB_MAX(w->ready, lanes);
-            TURN_PLANES(p->channel_size, lanes, p->hop[2], w->planes, to);
+            const plain *planes = in + (c + v * VL) * in_plane;
+            if (!r->direct) {
+                PREPARE_PLANES(p, lanes, planes, band, lanes <= w->ready, w->planes);
+                if (p->bands == 1) w->ready = CB_MAX(w->ready, lanes);
+                planes = w->planes;
+            }
+            TURN_PLANES(p->channel_size, lanes, p->hop[2], planes, to);
             NAME(zero_run)(to + p->channel_size * VL, p->shared * VL);
         }
         int64_t left = r->filters ? u * r->held : (unit + u) / p->bands * p->groups * p->rows * out_plane;
@@ -172,7 +176,8 @@ CB_INLINE int64_t NAME(weight_piece)(const weight_run *r, int64_t piece, int64_t
     return piece / r->vector_blocks / r->blocks; /* the group */
 }
 
-/* items: (chunk of units, group, block of rows, block of vectors). A single chunk's sums are stored at once. */
+/* items: (chunk of units, group, block of rows, block of vectors). A single chunk's sums are stored at once.
+ */
 static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
     enum { VL = NAME(vl), MR = NAME(mr), NV = NAME(nv) };
     weight_run *r = context;
@@ -191,7 +196,8 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
         return;
     }
     accum *own = (accum *)(buffer + vector_bytes);
-    NAME(weight_scratch) w = {.vectors = (real *)buffer, .planes = (plain *)(buffer + vector_bytes + sum_bytes)};
+    NAME(weight_scratch)
+    w = {.vectors = (real *)buffer, .planes = (plain *)(buffer + vector_bytes + sum_bytes)};
     w.runs = (NAME(position_run) *)((char *)w.planes + plane_bytes);
     w.ct = (plain *)((char *)w.runs + run_bytes);
     memset(w.planes, 0, (size_t)plane_bytes); /* zeros behind the last plane too */
@@ -203,8 +209,7 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
         accum *sums = sum_bytes ? own : (accum *)r->sums + item * r->piece_size;
         memset(sums, 0, (size_t)(round_up(rows, MR) * vectors * VL) * sizeof(accum));
         for (int64_t unit = chunk * r->chunk; unit < stop; unit += r->together) {
-            int64_t runs =
-                NAME(turn_units)(r, group, unit, CB_MIN(r->together, stop - unit), c, n, &w);
+            int64_t runs = NAME(turn_units)(r, group, unit, CB_MIN(r->together, stop - unit), c, n, &w);
             const plain *left = w.planes;
             int64_t left_row = size3(p->out), left_step = r->filters ? p->hop[2] : PACKED;
             if (!r->filters) left = (const plain *)r->ct + (group * p->rows + row0) * left_row;

@@ -2,8 +2,8 @@
  * defined.
  *
  * A tile of MR x NV vectors of the result stays in registers; each step multiplies one column of a (broadcast
- * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. An includer
- * whose items are not the numbers summed (pairs of bfloat16) defines `accum`, the type of sums, and
+ * numbers) with NV vectors of a row of b. Shapes of the tile follow the number of vector registers. An
+ * includer whose items are not the numbers summed (pairs of bfloat16) defines `accum`, the type of sums, and
  * MULTIPLY_ADD. */
 #ifndef accum
 #define accum real

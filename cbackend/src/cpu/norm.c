@@ -1,6 +1,7 @@
 /* Layer norm and RMS norm of contiguous rows, forward and backward.
  *
- * A row is read three times while it lies in L1: mean, squared deviations, result. Gradients of weight and
+ * A row is read three times while it lies in L1: mean, squared deviations, result. Short rows go sixteen at a
+ * time, whose folds and roots are then one vector's. Gradients of weight and
  * bias are sums over rows: pieces of rows, fixed by the sizes, add in float for a few rows, then in double,
  * and are joined in order. 16-bit floats are widened into scratch a row at a time. */
 #include <math.h>
@@ -9,7 +10,7 @@
 #include "lanes.h"
 #include "vmath.h"
 
-enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
+enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
 
 #define ADD(a, b) ((a) + (b))
 
@@ -33,65 +34,111 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
         result = lane[0];                      \
     } while (0)
 
-#define ROWS(F, f)                                                                                           \
-    static void row_norm_##f(int64_t n, const F *x, const F *weight, const F *bias, double eps,              \
-                             bool centered, F *y, F *mean, F *rstd) {                                        \
-        F middle = 0;                                                                                        \
-        if (centered) {                                                                                      \
-            ROW_SUM(F, n, sum, x[i]);                                                                        \
-            middle = sum / (F)n;                                                                             \
-            *mean = middle;                                                                                  \
-        }                                                                                                    \
-        ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                           \
-        F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                          \
-        *rstd = scale;                                                                                       \
-        if (weight && bias)                                                                                  \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] =                                      \
-                (x[i] - middle) * scale * weight[i] + bias[i];                                               \
-        else if (weight)                                                                                     \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale * weight[i]; \
-        else if (bias)                                                                                       \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale + bias[i];   \
-        else                                                                                                 \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale;             \
-    }                                                                                                        \
-    /* sums: of ct * xhat and of ct, n items each, taken first: dx may lie on x */                           \
-    static void row_norm_grad_##f(int64_t n, const F *ct, const F *x, const F *weight, bool centered,        \
-                                  F middle, F scale, F *dx, F *sums) {                                       \
-        F mean_g = 0;                                                                                        \
-        int64_t summed = sums ? n : 0;                                                                       \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < summed; i++) {                                          \
-            sums[i] += ct[i] * ((x[i] - middle) * scale);                                                    \
-            sums[n + i] += ct[i];                                                                            \
-        }                                                                                                    \
-        if (weight) {                                                                                        \
-            ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                                         \
-            if (centered) {                                                                                  \
-                ROW_SUM(F, n, sum, ct[i] * weight[i]);                                                       \
-                mean_g = sum / (F)n;                                                                         \
-            }                                                                                                \
-            F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
-                scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                              \
-        } else {                                                                                             \
-            ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                                     \
-            if (centered) {                                                                                  \
-                ROW_SUM(F, n, sum, ct[i]);                                                                   \
-                mean_g = sum / (F)n;                                                                         \
-            }                                                                                                \
-            F slope = dot * scale * scale / (F)n;                                                            \
-            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                                     \
-                scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                          \
-        }                                                                                                    \
-    }                                                                                                        \
-    static void flush_##f(int64_t n, F *sums, double *totals) {                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                    \
-            totals[i] += (double)sums[i];                                                                    \
-            sums[i] = 0;                                                                                     \
-        }                                                                                                    \
+/* y = (x - middle) * scale, with weight and bias or without */
+#define STORE_ROW(n)                                                                                     \
+    if (weight && bias)                                                                                  \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] =                                      \
+            (x[i] - middle) * scale * weight[i] + bias[i];                                               \
+    else if (weight)                                                                                     \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale * weight[i]; \
+    else if (bias)                                                                                       \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale + bias[i];   \
+    else                                                                                                 \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale
+
+#define ROWS(F, f)                                                                                    \
+    static void row_norm_##f(int64_t n, const F *x, const F *weight, const F *bias, double eps,       \
+                             bool centered, F *y, F *mean, F *rstd) {                                 \
+        F middle = 0;                                                                                 \
+        if (centered) {                                                                               \
+            ROW_SUM(F, n, sum, x[i]);                                                                 \
+            middle = sum / (F)n;                                                                      \
+            *mean = middle;                                                                           \
+        }                                                                                             \
+        ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                    \
+        F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                   \
+        *rstd = scale;                                                                                \
+        STORE_ROW(n);                                                                                 \
+    }                                                                                                 \
+    /* sums: of ct * xhat and of ct, n items each, taken first: dx may lie on x */                    \
+    static void row_norm_grad_##f(int64_t n, const F *ct, const F *x, const F *weight, bool centered, \
+                                  F middle, F scale, F *dx, F *sums) {                                \
+        F mean_g = 0;                                                                                 \
+        int64_t summed = sums ? n : 0;                                                                \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < summed; i++) {                                   \
+            sums[i] += ct[i] * ((x[i] - middle) * scale);                                             \
+            sums[n + i] += ct[i];                                                                     \
+        }                                                                                             \
+        if (weight) {                                                                                 \
+            ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                                  \
+            if (centered) {                                                                           \
+                ROW_SUM(F, n, sum, ct[i] * weight[i]);                                                \
+                mean_g = sum / (F)n;                                                                  \
+            }                                                                                         \
+            F slope = dot * scale * scale / (F)n;                                                     \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                              \
+                scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                       \
+        } else {                                                                                      \
+            ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                              \
+            if (centered) {                                                                           \
+                ROW_SUM(F, n, sum, ct[i]);                                                            \
+                mean_g = sum / (F)n;                                                                  \
+            }                                                                                         \
+            F slope = dot * scale * scale / (F)n;                                                     \
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                              \
+                scale * (ct[i] - mean_g - (x[i] - middle) * slope);                                   \
+        }                                                                                             \
+    }                                                                                                 \
+    static void flush_##f(int64_t n, F *sums, double *totals) {                                       \
+        for (int64_t i = 0; i < n; i++) {                                                             \
+            totals[i] += (double)sums[i];                                                             \
+            sums[i] = 0;                                                                              \
+        }                                                                                             \
     }
 ROWS(float, f32)
 ROWS(double, f64)
+
+/* total[r] = the sum of row r, of its square of deviations from middle[r] if `squared` */
+CB_INLINE void sixteen_sums(int64_t rows, int64_t n, const float *x, const float *middle, bool squared,
+                            float *total) {
+    _Alignas(64) float lanes[SIDE * SIDE] = {0}, turned[SIDE * SIDE];
+    for (int64_t r = 0; r < rows; r++, x += n) {
+        float lane[SIDE] = {0}, shift = squared ? middle[r] : 0;
+        int64_t b = 0;
+        for (; b + SIDE <= n; b += SIDE)
+            for (int j = 0; j < SIDE; j++) {
+                float v = x[b + j] - shift;
+                lane[j] += squared ? v * v : v;
+            }
+        for (int j = 0; b + j < n; j++) {
+            float v = x[b + j] - shift;
+            lane[j] += squared ? v * v : v;
+        }
+        memcpy(lanes + r * SIDE, lane, sizeof lane);
+    }
+    CB_FN(turn)(sizeof(float), SIDE, SIDE, lanes, SIDE, turned, SIDE);
+    for (int half = SIDE / 2; half > 0; half /= 2)
+        for (int j = 0; j < half * SIDE; j++) turned[j] += turned[half * SIDE + j];
+    memcpy(total, turned, SIDE * sizeof(float));
+}
+
+/* At most sixteen short rows; a row's result does not depend on the others. */
+static void sixteen_norms(int64_t rows, int64_t n, const float *x, const float *weight, const float *bias,
+                          double eps, float *y, float *means, float *rstds) {
+    float middles[SIDE] = {0}, scales[SIDE];
+    if (means) {
+        sixteen_sums(rows, n, x, NULL, false, middles);
+        for (int r = 0; r < SIDE; r++) middles[r] /= (float)n;
+        memcpy(means, middles, (size_t)rows * sizeof(float));
+    }
+    sixteen_sums(rows, n, x, middles, true, scales);
+    for (int r = 0; r < SIDE; r++) scales[r] = (float)(1 / sqrt((double)scales[r] / (double)n + eps));
+    memcpy(rstds, scales, (size_t)rows * sizeof(float));
+    for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+        float middle = middles[r], scale = scales[r];
+        STORE_ROW(n);
+    }
+}
 
 typedef struct run {
     int dtype;
@@ -121,6 +168,13 @@ static void forward_rows(void *context, int64_t begin, int64_t end) {
     char *scratch = nbytes <= (int64_t)sizeof small ? small : cb_alloc(CB_CPU, nbytes);
     if (!scratch) {
         r->failed = true;
+        return;
+    }
+    if (r->dtype == CB_F32 && r->n <= SHORT) {
+        for (int64_t i = begin; i < end; i += SIDE)
+            sixteen_norms(CB_MIN(SIDE, end - i), r->n, (const float *)r->x + i * r->n,
+                          (const float *)r->weight, (const float *)r->bias, r->eps, (float *)r->y + i * r->n,
+                          r->mean ? (float *)r->mean + i : NULL, (float *)r->rstd + i);
         return;
     }
     for (int64_t i = begin; i < end; i++) {
