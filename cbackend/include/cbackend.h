@@ -409,6 +409,7 @@ int cb_program_graphs(int on);
 const char *cb_program_replay(const cb_program *p);
 int cb_program_length(const cb_program *p);
 const char *cb_program_call(const cb_program *p, int i); /* the function behind instruction i */
+int cb_program_pairs(const cb_program *p); /* fused steps that the next instruction may run */
 /* A recorded program as numbers, and how many they are; out may be NULL. The first says from where on they
  * are data (arguments, arrays, shapes of inputs); before that they say what the program does. A variant has
  * other data and other constants, as many as cb_program_constant_count says. */

@@ -90,3 +90,8 @@ int (*resample)(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *pl
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused elementwise steps: fused.h */
 int (*fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);
+/* Of what fused steps make on the way: x has the form of their result `which`, and its memory if it is kept.
+ * NULL where a device has none; CB_ERR_UNSUPPORTED where two steps are better. */
+int (*reduce_made)(const cb_fused_call *made, int op, const cb_tensor *x, uint32_t mask,
+                   cb_tensor *const *out);
+int (*softmax_made)(const cb_fused_call *made, const cb_tensor *x, int dim, int log, cb_tensor *out);

@@ -143,14 +143,14 @@ static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t
     return NULL;
 }
 
-/* The results of one set of operands. */
+/* The results of one set of operands; those that are there already stay. */
 static int make_results(const cb_fused_steps *f, cb_tensor *const *xs, cb_tensor **out, int device,
                         uint64_t reuse, uint64_t into) {
     int status = CB_OK;
     cb_tensor *like = NULL;
     for (int j = 0; j < f->nsteps && !status; j++) {
         int i = f->step[j].out;
-        if (i < 0) continue;
+        if (i < 0 || out[i]) continue;
         if (into || reuse) { /* the result's form is the first's, or known once it has been made */
             if (!like) like = cb_elementwise_result("fused", f->step[j].result, CB_META, f->nin, xs);
             if (like) out[i] = written_over(f, xs, into, i, j, like);
@@ -196,6 +196,19 @@ static int run(int sets, int n, cb_tensor *const *xs, int ncode, const int64_t *
         out[i] = NULL;
     }
     return status;
+}
+
+int cb_fused_results(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reuse, uint64_t into,
+                     cb_tensor **out) {
+    cb_tensor *given[CB_FUSED_TENSORS];
+    memcpy(given, out, (size_t)f->nout * sizeof *given);
+    int device = cb_common_device("fused", f->nin, xs);
+    if (device >= 0 && !make_results(f, xs, out, device, reuse, into)) return CB_OK;
+    for (int i = 0; i < f->nout; i++) {
+        if (!given[i]) cb_release(out[i]);
+        out[i] = given[i];
+    }
+    return cb_error_code();
 }
 
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,

@@ -21,9 +21,25 @@ typedef struct cb_fused_steps {
     int last_read[CB_FUSED_TENSORS]; /* the last step that reads each operand */
 } cb_fused_steps;
 
+/* Fused steps with what they read and give, run by the kernel that reads one of their results. */
+typedef struct cb_fused_call {
+    const cb_fused_steps *steps;
+    cb_tensor *const *xs;
+    cb_tensor **outs;
+    int which; /* the result that the kernel reads; not kept if its data is NULL */
+} cb_fused_call;
+
 /* Code checked and with registers assigned beforehand; NULL with an error, or without memory. */
 cb_fused_steps *cb_fused_prepare(int n, int ncode, const int64_t *code, int nout);
 #if !defined(__cplusplus)
+/* The results of steps, not computed yet; those that are not NULL stay as they are. */
+int cb_fused_results(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reuse, uint64_t into,
+                     cb_tensor **out);
+
+/* cb_softmax of what steps make; as cb_reduce_made (reduce.h) */
+int cb_softmax_made(const cb_fused_call *made, cb_tensor *x, int64_t dim, int log, int dtype,
+                    cb_tensor **out);
+
 /* Set by the executor right before a call whose code it has prepared; the call takes it. */
 extern _Thread_local const cb_fused_steps *cb_fused_prepared;
 #endif

@@ -126,6 +126,26 @@ cb_tensor *cb_reduce(int op, cb_tensor *x, int n, const int64_t *dims, int keepd
     return out;
 }
 
+int cb_reduce_made(const cb_fused_call *made, int op, cb_tensor *x, int n, const int64_t *dims, int keepdim,
+                   int dtype, cb_tensor **out) {
+    *out = NULL;
+    uint32_t mask;
+    plan p;
+    if (op < 0 || op >= CB_REDUCE_PUBLIC_COUNT || x->numel == 0 || !cb_backend_of(x)->reduce_made)
+        return CB_ERR_UNSUPPORTED;
+    CB_TRY(cb_reduced_dims(cb_reduce_names[op], x, n, dims, &mask));
+    CB_TRY(make_plan(op, x->dtype, dtype, &p));
+    if (p.compute != x->dtype) return CB_ERR_UNSUPPORTED;
+    cb_tensor *total = cb_reduced_empty(x, mask, keepdim, p.result);
+    if (!total) return cb_error_code();
+    int status = cb_backend_of(x)->reduce_made(made, op, x, mask, (cb_tensor *[]){total, NULL});
+    if (status)
+        cb_release(total);
+    else
+        *out = total;
+    return status;
+}
+
 /* The variance of a complex number is the sum of those of its parts. */
 static cb_tensor *complex_var(cb_tensor *x, int n, const int64_t *dims, int keepdim, double correction) {
     int64_t wrapped[CB_MAX_NDIM], last = -1;

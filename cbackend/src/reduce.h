@@ -33,6 +33,10 @@ extern const char *const cb_reduce_names[], *const cb_argreduce_names[], *const 
 #pragma GCC visibility push(hidden)
 /* dims as a bit mask; n = -1: all. Repeated ones are an error. */
 int cb_reduced_dims(const char *op, const cb_tensor *x, int n, const int64_t *dims, uint32_t *mask);
+/* cb_reduce of what fused steps make on the way, which need not have memory; CB_ERR_UNSUPPORTED where two
+ * steps are better */
+int cb_reduce_made(const cb_fused_call *made, int op, cb_tensor *x, int n, const int64_t *dims, int keepdim,
+                   int dtype, cb_tensor **out);
 /* an uninitialised result: x without the reduced dims, or with size 1 in their place */
 cb_tensor *cb_reduced_empty(const cb_tensor *x, uint32_t mask, int keepdim, int dtype);
 /* an error when a reduced dim has size 0: for ops without a value of no items */

@@ -40,6 +40,24 @@ cb_tensor *cb_softmax(cb_tensor *x, int64_t dim, int log, int dtype) {
     return out;
 }
 
+int cb_softmax_made(const cb_fused_call *made, cb_tensor *x, int64_t dim, int log, int dtype,
+                    cb_tensor **out) {
+    const char *op = log ? "log_softmax" : "softmax";
+    *out = NULL;
+    if ((dtype >= 0 && dtype != x->dtype) || x->numel == 0 || !cb_backend_of(x)->softmax_made)
+        return CB_ERR_UNSUPPORTED;
+    int d = cb_wrap_dim(op, dim, x->ndim);
+    if (d < 0 || check_floating(op, x->dtype)) return cb_error_code();
+    cb_tensor *y = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    if (!y) return cb_error_code();
+    int status = cb_backend_of(x)->softmax_made(made, x, d, log, y);
+    if (status)
+        cb_release(y);
+    else
+        *out = y;
+    return status;
+}
+
 cb_tensor *cb_softmax_grad(cb_tensor *ct, cb_tensor *y, int64_t dim, int log) {
     const char *op = log ? "log_softmax" : "softmax";
     if (!ct || !y) return cb_fail_null(CB_ERR_NULL, "%s: no tensor", op);

@@ -144,6 +144,67 @@ static void test_sets(void) {
     for (int s = 0; s < SETS; s++) cb_release(xs[2 * s]), cb_release(xs[2 * s + 1]), cb_release(kept[s]);
 }
 
+/* Fused steps and the call that reads a result of theirs, as one: the bits of two, whether it is kept or not.
+ */
+static void test_pair(const char *reader, int64_t n, int64_t width, int op, bool kept) {
+    cb_tensor *x = cb_random(0, CB_F32, CB_CPU, 2, (int64_t[]){n, width}, 1, 0, -1, 1);
+    cb_tensor *y = cb_random(0, CB_F64, CB_CPU, 1, (int64_t[]){width}, 2, 0, -1, 1);
+    cb_tensor *metas[] = {cb_as_meta(x), cb_as_meta(y)}, *steps[2] = {NULL};
+    cb_program *p = cb_program_begin(2, metas);
+    int64_t code[32], dim = 1;
+    int length = fused_code(code);
+    CHECK(p && cb_fused(2, metas, length, code, 2, steps, 0, 0) == CB_OK);
+    cb_record_call(number_of("cb_fused"));
+    cb_record_number((cb_word){.i = 2});
+    cb_record_tensors(2, metas);
+    cb_record_number((cb_word){.i = length});
+    cb_record_bytes(code, length * (int64_t)sizeof *code);
+    cb_record_number((cb_word){.i = 2});
+    for (int i = 0; i < 3; i++) cb_record_number((cb_word){.i = 0}); /* the results' place, reuse, into */
+    for (int i = 0; i < 2; i++) cb_record_result(steps[i]);
+    bool softmax = !strcmp(reader, "cb_softmax");
+    cb_tensor *made = softmax ? cb_softmax(steps[0], dim, op, -1) : cb_reduce(op, steps[0], 1, &dim, 0, -1);
+    cb_record_call(number_of(reader));
+    if (softmax) {
+        cb_record_tensor(steps[0]);
+        cb_record_number((cb_word){.i = dim});
+        cb_record_number((cb_word){.i = op});
+    } else {
+        cb_record_number((cb_word){.i = op});
+        cb_record_tensor(steps[0]);
+        cb_record_number((cb_word){.i = 1});
+        cb_record_bytes(&dim, sizeof dim);
+        cb_record_number((cb_word){.i = 0});
+    }
+    cb_record_number((cb_word){.i = -1});
+    cb_record_result(made);
+    CHECK(cb_program_end(p, kept ? 3 : 2, (cb_tensor *[]){made, steps[1], steps[0]}, NULL) == CB_OK);
+    CHECK(cb_program_pairs(p) == 1);
+    cb_tensor *results[3] = {NULL}, *each[2] = {NULL};
+    CHECK(cb_program_run(p, 2, (cb_tensor *[]){x, y}, 0, 0, results) == CB_OK);
+    CHECK(cb_fused(2, (cb_tensor *[]){x, y}, length, code, 2, each, 0, 0) == CB_OK);
+    cb_tensor *expected = softmax ? cb_softmax(each[0], dim, op, -1) : cb_reduce(op, each[0], 1, &dim, 0, -1);
+    cb_tensor *wanted[] = {expected, each[1], each[0]}, *meta[] = {made, steps[0], steps[1]};
+    for (int i = 0; i < 3; i++) {
+        if (i < 2 || kept)
+            CHECK(results[i] &&
+                  !memcmp(results[i]->data, wanted[i]->data, (size_t)wanted[i]->numel * sizeof(float)));
+        cb_release(results[i]), cb_release(wanted[i]), cb_release(meta[i]);
+    }
+    cb_program_free(p);
+    cb_release(metas[0]), cb_release(metas[1]), cb_release(x), cb_release(y);
+}
+
+static void test_pairs(void) {
+    static const int64_t sizes[][2] = {{3, 5}, {64, 64}, {700, 100}, {2, 300000}, {90, 4100}, {9000, 20}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int kept = 0; kept < 2; kept++) {
+            test_pair("cb_reduce", sizes[i][0], sizes[i][1], cb_op_code("reduce", "sum"), kept);
+            test_pair("cb_reduce", sizes[i][0], sizes[i][1], cb_op_code("reduce", "amax"), kept);
+            test_pair("cb_softmax", sizes[i][0], sizes[i][1], kept, kept);
+        }
+}
+
 /* Every number of the code replaced by every strange one: an error or a result, never a crash. */
 static void test_broken_code(void) {
     cb_tensor *xs[] = {numbers(2, (float[]){1, 2}), numbers(2, (float[]){3, 4})};
@@ -173,6 +234,7 @@ int main(void) {
     test_given_up_recording();
     test_fused();
     test_sets();
+    test_pairs();
     test_broken_code();
     if (!failures) printf("programs: passed\n");
     return failures != 0;

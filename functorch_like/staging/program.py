@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from .fuse import Group, Sets, fuse
 from .graph import Equation, Graph, Var
 from .log import milliseconds, passed, write
+from .pairs import pair
 from .rebinding import Binding
 from .remat import rematerialize
 
@@ -52,7 +53,7 @@ class Program:
                     metas[v] = wrap(lib.cb_as_meta(v.meta._v))
                     if lib.cb_program_constant(self._p, metas[v]._v, v.value._v):
                         raise_error()
-            for item in fuse(graph):
+            for item in pair(fuse(graph)):
                 if isinstance(item, Group):
                     self._fused(item, metas)
                 elif isinstance(item, Sets):
@@ -99,6 +100,10 @@ class Program:
     def instructions(self) -> list[str]:
         """The C functions it calls, in order."""
         return [ffi.string(lib.cb_program_call(self._p, i)).decode() for i in range(len(self))]
+
+    def pairs(self) -> int:
+        """How many sweeps may run together with the reduction or softmax behind them."""
+        return lib.cb_program_pairs(self._p)
 
     def _fused(self, group: Group, metas: dict[Var, Tensor]) -> None:
         steps = group.steps

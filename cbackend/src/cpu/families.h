@@ -81,3 +81,6 @@ void CB_FN(grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused.c */
 int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs);
+int CB_FN(reduce_made)(const cb_fused_call *made, int op, const cb_tensor *x, uint32_t mask,
+                       cb_tensor *const *out);
+int CB_FN(softmax_made)(const cb_fused_call *made, const cb_tensor *x, int dim, int log, cb_tensor *out);

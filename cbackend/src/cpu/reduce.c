@@ -5,6 +5,7 @@
  * with few outputs is cut into chunks whose states are merged in order: chunks depend on sizes only, and so
  * do the results' bits. */
 #include "reduce.h"
+#include "fused.h"
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
 enum { TURN_LENGTH = 32, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16 };
@@ -28,6 +29,8 @@ typedef struct plan {
     int64_t count; /* items an output */
     double parameter;
     char *states;  /* of all tiles and chunks, when there are several chunks */
+    cb_sweep *made; /* the items are result `which` of a sweep, made as they are wanted; or NULL */
+    int which;
 } plan;
 
 static inline int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
@@ -117,8 +120,46 @@ static void choose(plan *p) {
     p->chunks = length > 0 ? (length + p->chunk - 1) / p->chunk : 1;
 }
 
-/* Folds `n` items at x into the tile's states; x is the innermost block of both lists of dims. */
-static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, const char *x, void *states) {
+/* As fold, of items that a sweep makes on the way. The kernels get the same items in the same order, in parts
+ * that end where they end a block of their own: the bits are those of two steps. Only one dim is kept and one
+ * reduced, and states have one component. */
+static void fold_made(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t at, char *states) {
+    _Alignas(64) char room[(CB_FOLD_BLOCK + CB_FOLD_SHORT) * 8], tile[TILE_BYTES];
+    int64_t kept_stride = p->kept.stride[p->kept.count - 1];
+    cb_making m;
+    CB_FN(making_begin)(&m, p->made, p->which);
+    if (p->form == TURNED) {
+        const void *x = CB_FN(make_items)(&m, at, kept * n, room);
+        CB_FN(turn)(p->itemsize, n, kept, x, kept_stride, tile, kept);
+        p->reducer->columns(kept, n, kept, first, tile, states);
+    } else if (p->form == ROWS) {
+        int64_t together = kept_stride == n ? CB_MAX(1, CB_TILE / n) : 1;
+        for (int64_t r = 0, rows; r < kept; r += rows) {
+            rows = CB_MIN(together, kept - r);
+            for (int64_t i = 0, part; i < n; i += part) {
+                part = n - i < CB_FOLD_BLOCK + CB_FOLD_SHORT ? n - i : CB_FOLD_BLOCK;
+                const void *x = CB_FN(make_items)(&m, at + r * kept_stride + i, rows * part, room);
+                p->reducer->rows(rows, part, part, first + i, x, states + r * p->reducer->size);
+            }
+        }
+    } else { /* all columns of some rows, see suits_made */
+        int64_t deep = CB_FOLD_BLOCK / kept & ~(int64_t)7;
+        for (int64_t i = 0; i < n; i += deep) {
+            int64_t rows = CB_MIN(deep, n - i);
+            const void *x = CB_FN(make_items)(&m, at + i * kept, rows * kept, room);
+            p->reducer->columns(kept, rows, kept, first + i, x, states);
+        }
+    }
+    CB_FN(making_end)(&m);
+}
+
+/* Folds `n` items at `at` into the tile's states: the innermost block of both lists of dims. */
+static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t at, void *states) {
+    if (p->made) {
+        fold_made(p, kept, n, first, at, states);
+        return;
+    }
+    const char *x = p->data + at * p->itemsize;
     int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
     _Alignas(64) char tile[TILE_BYTES];
     switch (p->form) {
@@ -172,7 +213,7 @@ static void fold_tile(const plan *p, place at, int64_t c, void *states) {
     const dims *r = &p->reduced;
     int last = r->count - 1;
     int64_t begin = c * p->chunk, size[CB_MAX_NDIM], index[CB_MAX_NDIM];
-    const char *x = p->data + (at.x + begin * r->stride[p->split]) * p->itemsize;
+    int64_t from = at.x + begin * r->stride[p->split];
     for (int d = 0; d <= last; d++) {
         size[d] = r->size[d];
         index[d] = 0;
@@ -180,12 +221,12 @@ static void fold_tile(const plan *p, place at, int64_t c, void *states) {
     size[p->split] = CB_MIN(p->chunk, r->size[p->split] - begin);
     p->reducer->start(at.kept, states);
     for (;;) {
-        fold(p, at.kept, size[last], begin, x, states);
+        fold(p, at.kept, size[last], begin, from, states);
         int d = last - 1;
         for (; d >= 0; d--) {
-            x += r->stride[d] * p->itemsize;
+            from += r->stride[d];
             if (++index[d] < size[d]) break;
-            x -= size[d] * r->stride[d] * p->itemsize;
+            from -= size[d] * r->stride[d];
             index[d] = 0;
         }
         if (d < 0) return;
@@ -239,9 +280,26 @@ static void merge_chunks(const plan *p) {
     }
 }
 
-static int run(plan *p) {
+/* tiles or chunks a piece of parallel work */
+static int64_t grain_of(const plan *p) {
     int64_t work = p->tile * p->count / p->chunks;
-    int64_t grain = CB_MAX(1, WORK / CB_MAX(work, 1));
+    return CB_MAX(1, (p->made ? WORK / 4 : WORK) / CB_MAX(work, 1));
+}
+
+/* Can the items be made on the way, and by as many threads as would make them alone? Of wide rows, sums of
+ * columns would read a piece of each, too short to be worth it. */
+static bool suits_made(const plan *p, int op, int64_t numel) {
+    int64_t grain = grain_of(p), pieces = (p->tiles * p->chunks + grain - 1) / grain;
+    if (p->kept.count > 1 || p->reduced.count > 1 || p->reducer->components > 1 || p->itemsize > 8)
+        return false;
+    if (op == CB_REDUCE_norm2 && p->itemsize == 8) return false; /* which may be computed twice */
+    if (p->form == TURNED && p->data) return false; /* the way to memory and back is as short */
+    if (p->form == COLUMNS && (p->tiles > 1 || p->tile > CB_TILE / 4)) return false;
+    return pieces >= 4 || numel <= WORK / 4;
+}
+
+static int run(plan *p) {
+    int64_t grain = grain_of(p);
     if (p->chunks == 1) {
         cb_parallel(p->tiles, grain, run_tiles, p);
         return CB_OK;
@@ -263,9 +321,16 @@ static bool unsafe(const cb_tensor *norms) {
     return found;
 }
 
-int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out) {
+/* made: a sweep whose result `which` has x's form, instead of x's memory; else NULL */
+static int reduce(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out,
+                  cb_sweep *made, int which) {
     bool arg = op == CB_REDUCE_argmax || op == CB_REDUCE_argmin;
-    plan p = {.data = x->data, .itemsize = x->itemsize, .count = 1, .parameter = parameter};
+    plan p = {.data = x->data,
+              .itemsize = x->itemsize,
+              .count = 1,
+              .parameter = parameter,
+              .made = made,
+              .which = which};
     p.reducer = arg                                                ? CB_FN(arg_reducer)(op, x->dtype)
                 : op == CB_REDUCE_logsumexp || op == CB_REDUCE_var ? CB_FN(moment_reducer)(op, x->dtype)
                                                                    : CB_FN(fold_reducer)(op, x->dtype);
@@ -284,10 +349,23 @@ int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, c
         p.reduced.stride[0] = 1;
     }
     choose(&p);
+    if (made && !suits_made(&p, op, x->numel)) return CB_ERR_UNSUPPORTED;
     CB_TRY(run(&p));
+    if (made) return made->status;
     if (op == CB_REDUCE_norm2 && CB_FN(scaled_norm_reducer)(x->dtype) && unsafe(out[0])) {
         p.reducer = CB_FN(scaled_norm_reducer)(x->dtype);
         return run(&p);
     }
     return CB_OK;
+}
+
+int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out) {
+    return reduce(op, x, mask, parameter, out, NULL, 0);
+}
+
+int CB_FN(reduce_made)(const cb_fused_call *made, int op, const cb_tensor *x, uint32_t mask,
+                       cb_tensor *const *out) {
+    cb_sweep w;
+    CB_TRY(CB_FN(sweep_open)(&w, made->steps, made->outs, made->xs));
+    return reduce(op, x, mask, 0, out, &w, made->which);
 }

@@ -26,6 +26,8 @@ typedef struct cb_reducer {
 } cb_reducer;
 
 enum { CB_REDUCE_MAX_STATE = 24 };
+/* rows are folded in blocks of BLOCK items; fewer than SHORT items one by one (reduce_fold.c) */
+enum { CB_FOLD_BLOCK = 4096, CB_FOLD_SHORT = 24 };
 
 #pragma GCC visibility push(hidden)
 /* NULL where the op has no kernel for the dtype */

@@ -9,7 +9,7 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = 4096, SHORT = 24 };
+enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
 
 #define ADD(a, b) ((a) + (b))
 #define MULTIPLY(a, b) ((a) * (b))

@@ -6,11 +6,11 @@
  * into scratch a row or tile at a time. */
 #include <math.h>
 
-#include "cpu.h"
+#include "fused.h"
 #include "lanes.h"
 #include "vmath.h"
 
-enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384 };
+enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384, MADE = 2048, LONGEST = 1 << 16 };
 
 #define ADD(a, b) ((a) + (b))
 #define LARGER(a, b) ((a) > (b) ? (a) : (b)) /* a nan reaches the result through its exponential */
@@ -181,6 +181,8 @@ typedef struct run {
     bool log, grad, failed;
     int64_t outer, n, inner; /* before the dim, along it, behind it */
     int64_t width, tiles, rows; /* columns a tile, tiles of columns; short rows a tile */
+    cb_sweep *made; /* the rows of in[0] are its result `which`, made as they are wanted; or NULL */
+    int which;
 } run;
 
 static bool wide(const run *r) { return r->dtype == CB_F64; }
@@ -248,13 +250,19 @@ static void cast_tile(int from, int to, int64_t rows, int64_t width, const char 
 static void run_tiles(void *context, int64_t begin, int64_t end) {
     run *r = context;
     int compute = cb_compute_dtype(r->dtype), size = cb_dtypes[compute].size, operands = r->grad ? 2 : 1;
-    int64_t part = r->n * r->width * r->rows * size, nbytes = 2 * part + 2 * r->n * size;
+    int64_t part = r->n * r->width * r->rows * size;
+    int64_t batch = r->made ? CB_MAX(1, MADE / (r->n * r->rows)) : 0; /* tiles made together */
+    int64_t room = batch * r->n * r->rows * r->itemsize, nbytes = 2 * part + 2 * r->n * size + room;
+    const char *made = NULL; /* item `made_from` */
+    int64_t made_from = 0;
+    cb_making making;
     char small[32768] __attribute__((aligned(64)));
     char *scratch = nbytes <= (int64_t)sizeof small ? small : cb_alloc(CB_CPU, nbytes);
     if (!scratch) {
         r->failed = true;
         return;
     }
+    if (r->made) CB_FN(making_begin)(&making, r->made, r->which);
     for (int64_t t = begin; t < end; t++) {
         int64_t column = t % r->tiles * r->width, group = t / r->tiles * r->rows,
                 offset = group * r->n * r->inner + column;
@@ -262,8 +270,13 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
         int64_t stride = r->inner, height = r->n * rows;
         const void *in[2];
         char *target = r->out + offset * r->itemsize, *out = target;
+        if (r->made && (t - begin) % batch == 0) {
+            int64_t last = CB_MIN(CB_MIN(t + batch, end) * r->rows, r->outer);
+            made_from = offset;
+            made = CB_FN(make_items)(&making, offset, last * r->n - offset, scratch + nbytes - room);
+        }
         for (int k = 0; k < operands; k++) {
-            in[k] = r->in[k] + offset * r->itemsize;
+            in[k] = made ? made + (offset - made_from) * r->itemsize : r->in[k] + offset * r->itemsize;
             if (compute == r->dtype) continue;
             cast_tile(r->dtype, compute, height, width, in[k], stride, scratch + k * part, width);
             in[k] = scratch + k * part;
@@ -275,6 +288,7 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
             tile(r, width, stride, in, out, scratch + 2 * part);
         if (compute != r->dtype) cast_tile(compute, r->dtype, height, width, out, width, target, r->inner);
     }
+    if (r->made) CB_FN(making_end)(&making);
     if (scratch != small) cb_free(CB_CPU, scratch, nbytes);
 }
 
@@ -295,6 +309,18 @@ static int start(run *r, const cb_tensor *x, int dim, cb_tensor *out) {
 int CB_FN(softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out) {
     run r = {.in = {x->data}, .log = log};
     return start(&r, x, dim, out);
+}
+
+int CB_FN(softmax_made)(const cb_fused_call *made, const cb_tensor *x, int dim, int log, cb_tensor *out) {
+    int64_t n = x->shape[dim];
+    for (int d = dim + 1; d < x->ndim; d++)
+        if (x->shape[d] != 1) return CB_ERR_UNSUPPORTED;
+    if (x->ndim == 0 || n > LONGEST) return CB_ERR_UNSUPPORTED;
+    cb_sweep w;
+    CB_TRY(CB_FN(sweep_open)(&w, made->steps, made->outs, made->xs));
+    run r = {.log = log, .made = &w, .which = made->which};
+    CB_TRY(start(&r, x, dim, out));
+    return w.status;
 }
 
 int CB_FN(softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out) {

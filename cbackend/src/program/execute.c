@@ -1,7 +1,7 @@
 /* Running programs. The switch over the public functions is generated from their declarations (calls.py). */
 #include <stdlib.h>
 
-#include "program.h"
+#include "pairs.h"
 
 typedef struct run {
     const cb_program *program;
@@ -44,11 +44,13 @@ static bool has_form_of(const cb_tensor *expected, const cb_tensor *x) {
 static void note(const cb_program *p, int k, cb_tensor **slots, int64_t begin) {
     const cb_instruction *c = &p->code[k];
     cb_profile_open(c->call, k, begin);
-    for (int i = 0; i < c->nreads; i++) cb_profile_tensor(slots[p->reads[c->reads + i]], 'r');
+    for (int i = 0; i < c->nreads; i++)
+        if (slots[p->reads[c->reads + i]]) cb_profile_tensor(slots[p->reads[c->reads + i]], 'r');
     const char *kinds = cb_call_kinds[c->call];
     for (int i = 0; i < c->nwords && kinds[i]; i++)
         if (kinds[i] == 'n') cb_profile_number(p->words[c->words + i].i);
-    for (int i = 0; i < c->nout; i++) cb_profile_tensor(slots[c->out + i], 'm');
+    for (int i = 0; i < c->nout; i++)
+        if (slots[c->out + i]) cb_profile_tensor(slots[c->out + i], 'm'); /* else made and read by tiles */
     cb_profile_close();
 }
 
@@ -62,6 +64,15 @@ int cb_program_step(const cb_program *p, int k, cb_tensor **slots, cb_tensor **l
     return status;
 }
 
+static void release_dead(const cb_program *p, int k, cb_tensor **slots) {
+    const cb_instruction *c = &p->code[k];
+    for (int i = 0; i < c->ndead; i++) {
+        int32_t s = p->dead[c->dead + i];
+        cb_release(slots[s]);
+        slots[s] = NULL;
+    }
+}
+
 int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, uint64_t offset) {
     enum { ON_STACK = 256 };
     cb_tensor *few[ON_STACK];
@@ -73,14 +84,16 @@ int cb_program_execute(const cb_program *p, cb_tensor **slots, uint64_t seed, ui
         const cb_instruction *c = &p->code[k];
         r.list = lists;
         int64_t begin = cb_profiling ? cb_profile_clock() : 0;
-        cb_fused_prepared = c->steps;
-        status = call(&r, c->call, p->words + c->words, slots + c->out);
-        if (begin && !status) note(p, k, slots, begin);
-        for (int i = 0; i < c->ndead; i++) {
-            int32_t s = p->dead[c->dead + i];
-            cb_release(slots[s]);
-            slots[s] = NULL;
+        bool both = false;
+        if (c->feeds) status = cb_program_feed(p, k, slots, &both);
+        if (!both && !status) {
+            cb_fused_prepared = c->steps;
+            status = call(&r, c->call, p->words + c->words, slots + c->out);
         }
+        if (begin && !status) note(p, k, slots, begin);
+        if (begin && !status && both) note(p, k + 1, slots, cb_profile_clock());
+        release_dead(p, k, slots);
+        if (both) release_dead(p, ++k, slots);
     }
     cb_fused_prepared = NULL; /* a call that failed may not have taken it */
     if (lists != few) free(lists);

@@ -17,6 +17,7 @@ typedef struct cb_instruction {
     int32_t reads, nreads; /* the slots it takes, in program.reads */
     int32_t dead, ndead;   /* the slots nobody reads after it, in program.dead */
     cb_fused_steps *steps; /* of fused steps: checked beforehand */
+    bool feeds;            /* it may run together with the next one: pairs.h */
 } cb_instruction;
 
 typedef struct cb_constant {

@@ -5,7 +5,7 @@
  * instruction made. */
 #include <stdlib.h>
 
-#include "program.h"
+#include "pairs.h"
 
 int cb_recorders;
 static _Thread_local cb_program *recording;
@@ -331,6 +331,7 @@ int cb_program_plan(cb_program *p) {
         if (!p->failed && (sets || !strcmp(cb_call_names[c->call], "cb_fused"))) prepare(p, c, sets);
     }
     free(last_use);
+    if (!p->failed) cb_program_pair(p);
     return p->failed;
 }
 

@@ -1,0 +1,88 @@
+/* Pairs of instructions: see pairs.h. */
+#include "pairs.h"
+#include "../reduce.h"
+
+static bool is(const cb_instruction *c, const char *name) { return !strcmp(cb_call_names[c->call], name); }
+
+/* the position of the tensor among the arguments of a call that can take it tile by tile, or -1 */
+static int fed_argument(const cb_instruction *c) {
+    return is(c, "cb_reduce") ? 1 : is(c, "cb_softmax") ? 0 : -1;
+}
+
+/* Does instruction d take a result of instruction c? */
+static bool feeds(const cb_program *p, const cb_instruction *c, const cb_instruction *d) {
+    int at = fed_argument(d);
+    if (!is(c, "cb_fused") || !c->steps || at < 0) return false;
+    int64_t x = p->words[d->words + at].i;
+    return x >= c->out && x < c->out + c->nout;
+}
+
+void cb_program_pair(cb_program *p) {
+    for (int k = 0; k + 1 < p->n_code; k++) p->code[k].feeds = feeds(p, &p->code[k], &p->code[k + 1]);
+}
+
+int cb_program_pairs(const cb_program *p) {
+    int count = 0;
+    for (int k = 0; k < p->n_code; k++) count += p->code[k].feeds;
+    return count;
+}
+
+/* The operands of fused steps. */
+static void load(const cb_program *p, const cb_instruction *c, cb_tensor **slots, cb_tensor **xs) {
+    const cb_word *a = p->words + c->words;
+    const int64_t *at = (const int64_t *)(p->pool + a[1].i);
+    for (int i = 0; i < c->steps->nin; i++) xs[i] = at[i] < 0 ? NULL : slots[at[i]];
+}
+
+static bool dies(const cb_program *p, const cb_instruction *c, int64_t slot) {
+    for (int i = 0; i < c->ndead; i++)
+        if (p->dead[c->dead + i] == slot) return true;
+    return false;
+}
+
+static int reduce_or_softmax(const cb_program *p, const cb_instruction *d, const cb_fused_call *made,
+                             cb_tensor *x, cb_tensor **out) {
+    const cb_word *a = p->words + d->words;
+    if (is(d, "cb_softmax")) return cb_softmax_made(made, x, a[1].i, (int)a[2].i, (int)a[3].i, out);
+    const int64_t *dims = a[3].i < 0 ? NULL : (const int64_t *)(p->pool + a[3].i);
+    return cb_reduce_made(made, (int)a[0].i, x, (int)a[2].i, dims, (int)a[4].i, (int)a[5].i, out);
+}
+
+int cb_program_feed(const cb_program *p, int k, cb_tensor **slots, bool *ran) {
+    const cb_instruction *c = &p->code[k], *d = c + 1;
+    const cb_fused_steps *f = c->steps;
+    const cb_word *a = p->words + c->words;
+    int64_t slot = p->words[d->words + fed_argument(d)].i;
+    int which = (int)(slot - c->out), dtype = 0;
+    cb_tensor *xs[CB_FUSED_TENSORS], **outs = slots + c->out;
+    load(p, c, slots, xs);
+    *ran = false;
+    if (cb_any_null(f->nin, xs)) return CB_OK; /* the call itself complains */
+    for (int j = 0; j < f->nsteps; j++)
+        if (f->step[j].out == which) dtype = f->step[j].result;
+    int device = cb_common_device("fused", f->nin, xs);
+    cb_tensor *form = device < 0 ? NULL : cb_elementwise_result("fused", dtype, CB_META, f->nin, xs);
+    if (!form) return cb_error_code();
+    int status = CB_ERR_UNSUPPORTED;
+    if (device == CB_CPU && cb_is_contiguous(form)) {
+        cb_tensor bare = *form; /* what nobody keeps gets no memory */
+        bare.device = device;
+        bool kept = !dies(p, d, slot);
+        if (!kept) outs[which] = &bare;
+        status = cb_fused_results(f, xs, a[6].u, a[7].u, outs);
+        bool made = !status;
+        if (made)
+            status =
+                reduce_or_softmax(p, d, &(cb_fused_call){f, xs, outs, which}, outs[which], slots + d->out);
+        if (!kept) outs[which] = NULL;
+        for (int i = 0; i < c->nout && made && status; i++) {
+            cb_release(outs[i]);
+            outs[i] = NULL;
+        }
+    }
+    cb_release(form);
+    if (status == CB_ERR_MEMORY)
+        cb_fail(status, "fused: expected memory for its tiles, the system has none.");
+    *ran = !status;
+    return status == CB_ERR_UNSUPPORTED ? CB_OK : status;
+}
