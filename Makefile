@@ -75,7 +75,8 @@ c-test: $(VENV)/.package $(VENV)/.extra-dev
 		$(BIN)/ctest --test-dir build/c-test --output-on-failure --progress --no-tests=error
 
 # The CUDA kernels on a machine without a GPU: compiled for the processor, with what finds races and accesses out of
-# bounds, and run by tests/cuda. An ordinary install builds none of this.
+# bounds, and run by tests/cuda: with own kernels only, then with stand-ins for NVIDIA's libraries. An ordinary
+# install builds none of this.
 cuda-test: $(VENV)/.package $(TEST_STAMPS)
 	$(SAY) 'building the emulated CUDA library'
 	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda-emulated -G Ninja --log-level=WARNING \
@@ -84,8 +85,11 @@ cuda-test: $(VENV)/.package $(TEST_STAMPS)
 		--target cbackend_cuda_emulated nccl_stand_in test_emulate -- --quiet
 	$(SAY) 'running the CUDA tests on the emulated device'
 	@build/cuda-emulated/test_emulate
+	@for libraries in none $(abspath build/cuda-emulated/standins); do \
+		FL_CUDA_LIBRARIES=$$libraries FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda || exit 1; done
 	@FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
-		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda tests/distributed/test_on_cuda.py \
+		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/distributed/test_on_cuda.py \
 		tests/distributed/test_replicas.py
 
 # libcbackend_cuda.so by nvcc, warnings as errors; registers and spills of each kernel are in build/cuda/cuda/*.txt

@@ -4,7 +4,8 @@
 file(GLOB cb_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cuda/*.cu)
 set(cb_cuda_dir ${CMAKE_CURRENT_SOURCE_DIR}/cuda)
 set(cb_cuda_host ${cb_cuda_dir}/host.cc ${cb_cuda_dir}/walk.cc ${cb_cuda_dir}/libraries.cc
-    ${cb_cuda_dir}/gemm_library.cc ${cb_cuda_dir}/fft_library.cc)
+    ${cb_cuda_dir}/gemm_library.cc ${cb_cuda_dir}/fft_library.cc
+    ${cb_cuda_dir}/linalg_library.cc)
 
 # what kernels compiled at run time include, as texts
 set(cb_rtc_files ${cb_cuda_dir}/rtc.h ${cb_cuda_dir}/types.h ${cb_cuda_dir}/casts.h ${cb_cuda_dir}/complex.h

@@ -53,11 +53,18 @@ void cb_cuda_mask_select(cb_tensor *out, const cb_tensor *x, const cb_tensor *ma
 /* random.cu */
 int cb_cuda_random(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
 int cb_cuda_random_int(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
+/* linalg.cu */
+int cb_cuda_lapack(const struct cb_lapack *j);
 /* sort.cu */
 int cb_cuda_sort(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
                  int64_t k);
 int cb_cuda_searchsorted(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int cb_cuda_bincount(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights);
+/* unique.cu */
+int64_t cb_cuda_run_starts(const cb_tensor *sorted, uint8_t *starts);
+void cb_cuda_unique_runs(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
+                         cb_tensor *values, cb_tensor *inverse, cb_tensor *counts);
+void cb_cuda_int_range(const cb_tensor *x, int64_t *low, int64_t *high);
 /* optim.cu */
 int cb_cuda_optim_step(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* attention.cu */

@@ -372,13 +372,17 @@ int searchsorted(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *value
 }
 int64_t run_starts(const cb_tensor *sorted, uint8_t *starts) {
     mirror s(sorted);
-    return s.failed() ? 0 : cb_host->cpu->run_starts(s, starts);
+    range flags(starts, sorted->numel, true);
+    if (any_failed(s, flags)) return 0;
+    int64_t count = cb_host->cpu->run_starts(s, (uint8_t *)flags.host());
+    return flags.put_back() ? 0 : count;
 }
 void unique_runs(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts, cb_tensor *values,
                  cb_tensor *inverse, cb_tensor *counts) {
     mirror s(sorted), r(order), v(values, true), i(inverse, true), c(counts, true);
-    if (any_failed(s, r, v, i, c)) return;
-    cb_host->cpu->unique_runs(s, r, starts, v, i, c);
+    range flags(starts, sorted->numel, false);
+    if (any_failed(s, r, v, i, c, flags)) return;
+    cb_host->cpu->unique_runs(s, r, (const uint8_t *)flags.host(), v, i, c);
     v.put_back();
     i.put_back();
     c.put_back();

@@ -175,10 +175,9 @@ const cb_cusolver *cb_cusolver_open() {
 #define CB_ROUTINE(member, real, complex) \
     CB_EACH_DTYPE(member##_size, real, complex, "_bufferSize"), CB_EACH_DTYPE(member, real, complex, "")
         const symbol routines[] = {
-            CB_ROUTINE(getrf, "getrf", "getrf"), CB_EACH_DTYPE(getrs, "getrs", "getrs", ""),
-            CB_ROUTINE(potrf, "potrf", "potrf"), CB_ROUTINE(geqrf, "geqrf", "geqrf"),
-            CB_ROUTINE(orgqr, "orgqr", "ungqr"), CB_ROUTINE(syevd, "syevd", "heevd"),
-            CB_ROUTINE(gesvd, "gesvd", "gesvd"),
+            CB_ROUTINE(getrf, "getrf", "getrf"), CB_ROUTINE(potrf, "potrf", "potrf"),
+            CB_ROUTINE(geqrf, "geqrf", "geqrf"), CB_ROUTINE(orgqr, "orgqr", "ungqr"),
+            CB_ROUTINE(syevd, "syevd", "heevd"), CB_ROUTINE(gesvd, "gesvd", "gesvd"),
         };
         symbols.insert(symbols.end(), std::begin(routines), std::end(routines));
         open_library(CB_CUSOLVER, symbols);

@@ -93,8 +93,6 @@ struct cb_cusolver {
     int (*set_stream)(void *context, cudaStream_t stream);
     int (*getrf_size[4])(void *context, int m, int n, void *a, int lda, int *size);
     int (*getrf[4])(void *context, int m, int n, void *a, int lda, void *work, int *pivots, int *info);
-    int (*getrs[4])(void *context, int trans, int n, int k, const void *a, int lda, const int *pivots,
-                    void *b, int ldb, int *info);
     int (*potrf_size[4])(void *context, int part, int n, void *a, int lda, int *size);
     int (*potrf[4])(void *context, int part, int n, void *a, int lda, void *work, int size, int *info);
     int (*geqrf_size[4])(void *context, int m, int n, void *a, int lda, int *size);

@@ -79,9 +79,13 @@ static cb_backend make_table() {
     t.mask_select = cb_cuda_mask_select;
     t.random = cb_cuda_random;
     t.random_int = cb_cuda_random_int;
+    t.lapack = cb_cuda_lapack;
     t.sort = cb_cuda_sort;
     t.searchsorted = cb_cuda_searchsorted;
     t.bincount = cb_cuda_bincount;
+    t.run_starts = cb_cuda_run_starts;
+    t.unique_runs = cb_cuda_unique_runs;
+    t.int_range = cb_cuda_int_range;
     t.optim_step = cb_cuda_optim_step;
     t.gemm_16bit = cb_cuda_gemm;
     t.attention = cb_cuda_attention;

@@ -35,7 +35,7 @@ __global__ void count_digits(int64_t n, int64_t blocks, digit_of digit, const ui
     }
 }
 
-/* counts become the sums of those before them; one block */
+/* one block */
 __global__ void add_up(int64_t n, int64_t *counts) {
     CB_SHARED(int64_t, parts, 256);
     int64_t share = (n + 255) / 256, begin = threadIdx.x * share, end = begin + share < n ? begin + share : n;
@@ -90,6 +90,11 @@ __global__ void move_items(int64_t n, int64_t blocks, digit_of digit, const uint
     }
 }
 
+int cb_add_up(int64_t n, int64_t *counts) {
+    CB_LAUNCH(add_up, 1, 256, 0, cb_stream(), n, counts);
+    return cb_launched("sort");
+}
+
 cb_radix::cb_radix(int64_t n_)
     : n(n_), room(n_ * 2 * 16), counts(((n_ + TILE - 1) / TILE) * DIGITS * (int64_t)sizeof(int64_t)) {
     keys = room.as<uint64_t>();
@@ -105,7 +110,7 @@ int cb_radix::passes(int first_bit, int bits, int64_t divisor) {
         digit_of digit = {shift, divisor};
         CB_LAUNCH(count_digits, (unsigned)blocks, BLOCK, 0, cb_stream(), n, blocks, digit, keys, values,
                   counts.as<int64_t>());
-        CB_LAUNCH(add_up, 1, 256, 0, cb_stream(), blocks * DIGITS, counts.as<int64_t>());
+        CB_TRY(cb_add_up(blocks * DIGITS, counts.as<int64_t>()));
         CB_LAUNCH(move_items, (unsigned)blocks, BLOCK, 0, cb_stream(), n, blocks, digit, keys, values,
                   counts.as<int64_t>(), other_keys, other_values);
         uint64_t *k = keys;

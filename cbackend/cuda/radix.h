@@ -27,6 +27,9 @@ struct cb_radix {
     int64_t blocks;
 };
 
+/* counts on the device become the sums of those before them */
+int cb_add_up(int64_t n, int64_t *counts);
+
 /* bits that numbers below n need */
 static inline int cb_bits_below(int64_t n) {
     int bits = 0;

@@ -139,7 +139,7 @@ int cb_cuda_searchsorted(cb_tensor *out, const cb_tensor *sorted, const cb_tenso
     return cb_launched("searchsorted");
 }
 
-/* ---- counting; weights are added up in order, by the CPU ---- */
+/* ---- counting ---- */
 
 __global__ void count_bins(int64_t n, const int64_t *bins, unsigned long long *counts) {
     for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK)
@@ -147,7 +147,11 @@ __global__ void count_bins(int64_t n, const int64_t *bins, unsigned long long *c
 }
 
 int cb_cuda_bincount(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights) {
-    if (weights) return cb_host_round_trip()->bincount(out, x, weights);
+    if (weights) { /* in the order of x, for each bin */
+        cb_tensor *bins = const_cast<cb_tensor *>(x);
+        const int dim = 0;
+        return cb_cuda_index_put(out, weights, "bincount", 1, &bins, &dim, 1);
+    }
     CB_LAUNCH(count_bins, cb_fill_blocks(x->numel, BLOCK), BLOCK, 0, cb_stream(), x->numel,
               (const int64_t *)x->data, (unsigned long long *)out->data);
     return cb_launched("bincount");

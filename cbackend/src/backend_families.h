@@ -61,6 +61,9 @@ int (*random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, u
 int (*random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
 /* linear algebra: a group of small matrices (small.h) */
 void (*small)(cb_small *s);
+/* a whole batched call on the device, j->kind: results lie there; or CB_ERR_UNSUPPORTED, without a message.
+ * NULL: none */
+int (*lapack)(const struct cb_lapack *j);
 /* sorting: the k first items of x along dim; values or indices may be NULL, not both, and without indices k
  * is all */
 int (*sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);

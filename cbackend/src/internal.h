@@ -126,6 +126,7 @@ void *cb_blas_symbol(const char *name); /* "cblas_sgemm", "sgetrf_": NULL after 
 #include "small.h"
 
 /* ---- what a device must provide ---- */
+struct cb_lapack; /* linalg.h */
 typedef struct cb_backend {
     const char *name;
     int (*copy)(cb_tensor *dst, const cb_tensor *src); /* same shape; casts */

@@ -76,7 +76,8 @@ int cb_lapack_result(cb_lapack *j, int dtype, int64_t rows, int64_t cols) {
     memcpy(shape, j->batch, (size_t)ndim * sizeof *shape);
     if (rows >= 0) shape[ndim++] = rows;
     if (cols >= 0) shape[ndim++] = cols;
-    /* LAPACK works in host memory: cb_lapack_finish moves results to where they belong */
+    /* LAPACK works in host memory: cb_lapack_finish moves results to where they belong, which run_on_device
+     * may have done */
     int device = (j->device & 255) == CB_CUDA ? CB_CPU : j->device;
     cb_tensor *x = j->failed ? NULL : cb_empty(dtype, device, ndim, shape);
     if (!x) {
@@ -153,8 +154,31 @@ static bool in_groups(const cb_lapack *j) {
            (j->dtype == CB_F32 || j->dtype == CB_F64);
 }
 
+/* The call by the operands' device; CB_ERR_UNSUPPORTED where it has to be done here. */
+static int run_on_device(cb_lapack *j) {
+    const cb_backend *backend = cb_backend_of(j->in[0]);
+    if (!j->kind || !backend->lapack) return CB_ERR_UNSUPPORTED;
+    cb_tensor *host[CB_LAPACK_RESULTS];
+    int status = CB_OK;
+    memcpy(host, j->out, sizeof host);
+    for (int i = 0; i < j->nout; i++) {
+        j->out[i] = cb_empty(host[i]->dtype, j->device, host[i]->ndim, host[i]->shape);
+        if (!j->out[i]) status = cb_error_code();
+    }
+    if (!status) status = backend->lapack(j);
+    for (int i = 0; i < j->nout; i++) {
+        cb_release(status ? j->out[i] : host[i]);
+        if (status) j->out[i] = host[i];
+    }
+    return status;
+}
+
 int cb_lapack_run(cb_lapack *j) {
     if (j->failed) return cb_error_code();
+    if ((j->device & 255) == CB_CUDA) {
+        int done = run_on_device(j);
+        if (done != CB_ERR_UNSUPPORTED) return done;
+    }
     cb_tensor *host[CB_LAPACK_OPERANDS] = {NULL};
     int status = CB_OK;
     for (int i = 0; i < j->nin && !status && (j->device & 255) == CB_CUDA; i++) {
@@ -176,14 +200,18 @@ int cb_lapack_run(cb_lapack *j) {
 }
 
 static int first_failure(const cb_lapack *j, const char *check, int info, const char *property) {
-    const int32_t *codes = j->out[info]->data;
-    for (int64_t i = 0; i < j->count; i++) {
+    cb_tensor *host = cb_to_device(j->out[info], CB_CPU);
+    if (!host) return cb_error_code();
+    const int32_t *codes = host->data;
+    int status = CB_OK;
+    for (int64_t i = 0; i < j->count && !status; i++) {
         if (!codes[i]) continue;
         const char *kind = codes[i] < 0 ? "one with inf or nan" : "one without that property";
-        return cb_fail(CB_ERR_LINALG, "%s: expected %s, got %s as batch element %lld (LAPACK's info: %d).",
-                       check, property, kind, (long long)i, (int)codes[i]);
+        status = cb_fail(CB_ERR_LINALG, "%s: expected %s, got %s as batch element %lld (LAPACK's info: %d).",
+                         check, property, kind, (long long)i, (int)codes[i]);
     }
-    return CB_OK;
+    cb_release(host);
+    return status;
 }
 
 int cb_lapack_finish(cb_lapack *j, int status, const char *check, int info, const char *property,

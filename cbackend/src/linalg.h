@@ -13,8 +13,23 @@
 
 enum { CB_LAPACK_OPERANDS = 3, CB_LAPACK_RESULTS = 6 };
 
+/* calls that a device may do by itself (backend_families.h); sizes and flags as `one` reads them */
+typedef enum {
+    CB_LAPACK_HOST, /* never */
+    CB_LAPACK_LU,
+    CB_LAPACK_LU_SOLVE,
+    CB_LAPACK_INVERSE,
+    CB_LAPACK_DET,
+    CB_LAPACK_CHOLESKY,
+    CB_LAPACK_TRIANGULAR,
+    CB_LAPACK_QR,
+    CB_LAPACK_EIGH,
+    CB_LAPACK_SVD,
+} cb_lapack_kind;
+
 typedef struct cb_lapack {
     const char *op;
+    cb_lapack_kind kind;
     int dtype, device, nbatch;
     int64_t batch[CB_MAX_NDIM]; /* the leading dims of the results */
     int64_t count;              /* their product */

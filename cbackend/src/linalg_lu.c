@@ -54,6 +54,7 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.m * j.n;
         j.work = (double)j.m * j.n * CB_MIN(j.m, j.n);
         j.one = lu_factor_one;
+        j.kind = CB_LAPACK_LU;
         j.group = j.m == j.n ? lu_factor_group : NULL;
         status = cb_lapack_run(&j);
     }
@@ -140,6 +141,7 @@ cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
         j.work = (double)j.n * j.n * (j.k + 1);
         j.one = lu_solve_one;
+        j.kind = CB_LAPACK_LU_SOLVE;
         j.group = lu_solve_group;
         status = cb_lapack_run(&j);
     }
@@ -219,6 +221,7 @@ int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.lwork;
         j.work = 2.0 * j.n * j.n * j.n;
         j.one = inv_one;
+        j.kind = CB_LAPACK_INVERSE;
         j.group = inv_group;
         status = cb_lapack_run(&j);
     }
@@ -304,6 +307,7 @@ int cb_det(cb_tensor *a, cb_tensor *out[6]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = (double)j.n * j.n * j.n;
         j.one = det_one;
+        j.kind = CB_LAPACK_DET;
         j.group = det_group;
         status = cb_lapack_run(&j);
     }

@@ -65,6 +65,7 @@ int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
                     cb_padded(size * j.k * j.n) + size * j.lwork;
         j.work = 2.0 * j.m * j.n * k + (double)j.m * j.k * k;
         j.one = qr_one;
+        j.kind = CB_LAPACK_QR;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, NULL, 0, "", out, 2);

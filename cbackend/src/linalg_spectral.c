@@ -124,6 +124,7 @@ int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *o
                     cb_padded(real_size(&j) * s.lrwork) + size * s.lwork;
         j.work = 9.0 * j.n * j.n * j.n;
         j.one = eigh_one;
+        j.kind = CB_LAPACK_EIGH;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, check, info, "finite matrices whose eigenvalues converge", out,
@@ -289,6 +290,7 @@ int cb_svd(cb_tensor *a, int full, int vectors, const char *check, cb_tensor *ou
         if (cb_is_complex(j.dtype)) j.scratch += cb_padded(real_size(&j) * svd_real_workspace(m, n, vectors));
         j.work = 20.0 * m * n * k;
         j.one = svd_one;
+        j.kind = CB_LAPACK_SVD;
         status = cb_lapack_run(&j);
     }
     return cb_lapack_finish(&j, status, check, info, "finite matrices whose singular values converge", out,

@@ -64,6 +64,7 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = 0.5 * j.n * j.n * j.n;
         j.one = cholesky_one;
+        j.kind = CB_LAPACK_CHOLESKY;
         j.group = cholesky_group;
         status = cb_lapack_run(&j);
     }
@@ -120,6 +121,7 @@ cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, 
         j.scratch = cb_padded(size * side * side) + size * j.m * j.n;
         j.work = 0.5 * side * j.m * j.n + (double)side * side;
         j.one = solve_triangular_one;
+        j.kind = CB_LAPACK_TRIANGULAR;
         j.group = solve_triangular_group;
         status = cb_lapack_run(&j);
     }

@@ -161,7 +161,7 @@ int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor *ou
     uint8_t *starts = NULL;
     if (!flat) return cb_error_code();
     int status = ordered("unique", flat, 0, 0, -1, true, return_inverse, pair);
-    if (!status && !(starts = cb_alloc(CB_CPU, flat->numel + 1))) status = cb_error_code();
+    if (!status && !(starts = cb_alloc(x->device, flat->numel + 1))) status = cb_error_code();
     if (!status) {
         const cb_backend *backend = cb_backend_of(x);
         int64_t count = backend->run_starts(pair[0], starts);
@@ -173,7 +173,7 @@ int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor *ou
         else
             backend->unique_runs(pair[0], pair[1], starts, out[0], out[1], out[2]);
     }
-    if (starts) cb_free(CB_CPU, starts, flat->numel + 1);
+    if (starts) cb_free(x->device, starts, flat->numel + 1);
     cb_release(pair[0]);
     cb_release(pair[1]);
     cb_release(flat);

@@ -1,7 +1,7 @@
-"""Products, Fourier transforms and linear algebra on CUDA, by NVIDIA's libraries or own kernels.
+"""Products, Fourier transforms, linear algebra on CUDA: by NVIDIA's libraries or own kernels.
 
-Both ways are tested: `make cuda-test` runs this file without the libraries, and again with stand-ins
-for them (FL_CUDA_LIBRARIES), which check what they are called with and count the calls.
+`make cuda-test` runs this file without the libraries, and again with stand-ins for them
+(FL_CUDA_LIBRARIES), which check what they are called with and count the calls.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import pytest
 
 import functorch_like as ft
 from functorch_like import cuda
+from functorch_like.errors import LinAlgError
 from functorch_like.testing import assert_close
 
 FLOATS = [ft.float32, ft.float64, ft.bfloat16, ft.float16, ft.complex64, ft.complex128]
@@ -34,7 +35,8 @@ class used:
     """How often a stand-in computed in a `with` block; the block must use it where it is there."""
 
     def __init__(self, name):
-        self.path = cuda.libraries()[name].where if cuda.libraries()[name].version else None
+        library = cuda.libraries().get(name)
+        self.path = library.where if library and library.version else None
 
     def count(self):
         if self.path is None or "standin" not in self.path:
@@ -210,3 +212,215 @@ def test_imaginary_parts_of_the_ends_do_not_count():
     half = random(5, dtype=ft.complex128)
     close(ft.fft.irfft(half.cuda(), n=8), ft.fft.irfft(half, n=8))
     close(ft.fft.irfft(half.cuda(), n=9), ft.fft.irfft(half, n=9))
+
+
+# ---- linear algebra ----
+
+NUMBERS = [ft.float32, ft.float64, ft.complex64, ft.complex128]
+
+
+def regular(*shape, dtype, seed=0):
+    n = shape[-1]
+    return random(*shape, dtype=dtype, seed=seed) + n**0.5 * ft.eye(n, dtype=dtype)
+
+
+def hermitian(*shape, dtype):
+    a = random(*shape, dtype=dtype)
+    return a @ a.mH + shape[-1] * ft.eye(shape[-1], dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 5, 5), (2, 1, 9, 9), (40, 40)])
+def test_solutions(dtype, shape):
+    a = regular(*shape, dtype=dtype)
+    b = random(*shape[:-1], 3, dtype=dtype, seed=9)
+    c = a.cuda()
+    close(ft.linalg.inv(c), ft.linalg.inv(a), 10)
+    close(ft.linalg.solve(c, b.cuda()), ft.linalg.solve(a, b), 10)
+    close(ft.linalg.solve(c, b.cuda().mT, left=False), ft.linalg.solve(a, b.mT, left=False), 10)
+    close(ft.linalg.det(c) / ft.linalg.det(a).cuda(), ft.ones(*shape[:-2], dtype=dtype), 50)
+    for got, expected in zip(ft.linalg.slogdet(c), ft.linalg.slogdet(a), strict=True):
+        close(got, expected, 50)
+    close(c.mT.inverse(), a.mT.inverse(), 10)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("shape", [(4, 4), (2, 7, 3), (2, 3, 7), (131, 131), (133, 20)])
+def test_lu(dtype, shape):
+    a = random(*shape, dtype=dtype)
+    large = max(shape) > 128
+    with used("cusolver") if large else used("none"):
+        lu, pivots = ft.linalg.lu_factor(a.cuda())
+    expected, expected_pivots = ft.linalg.lu_factor(a)
+    close(lu, expected, 1000 if large else 20)
+    assert pivots.cpu().tolist() == expected_pivots.tolist()
+    if shape[-1] != shape[-2]:
+        return
+    b = random(*shape[:-1], 2, dtype=dtype, seed=4)
+    for adjoint in (False, True):
+        got = ft.linalg.lu_solve(lu, pivots, b.cuda(), adjoint=adjoint)
+        expected = ft.linalg.lu_solve(lu.cpu(), pivots.cpu(), b, adjoint=adjoint)
+        close(got, expected, 1000 if large else 50)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("n", [1, 4, 9, 130])
+def test_cholesky(dtype, n):
+    a = hermitian(2, n, n, dtype=dtype)
+    close(ft.linalg.cholesky(a.cuda()), ft.linalg.cholesky(a), 10)
+    upper = ft.linalg.cholesky(a.cuda(), upper=True)
+    close(upper, ft.linalg.cholesky(a, upper=True), 10)
+    factor, info = ft.linalg.cholesky_ex(-a.cuda())
+    assert info.tolist() == [1, 1]
+    assert factor.is_cuda
+    with pytest.raises(LinAlgError, match="positive-definite"):
+        ft.linalg.cholesky(-a.cuda())
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_triangular_systems(dtype, upper, left):
+    a = regular(2, 1, 6, 6, dtype=dtype)
+    b = random(3, *((6, 35) if left else (35, 6)), dtype=dtype, seed=4)
+    for unit in (False, True):
+        # a unit triangle of large numbers would be badly conditioned
+        m = a.triu() if upper else a.tril()
+        m = m / 4 if unit else m
+        for change in (lambda x: x, lambda x: x.mT.contiguous().mT):
+            got = ft.linalg.solve_triangular(
+                change(m.cuda()), change(b.cuda()), upper=upper, left=left, unitriangular=unit
+            )
+            expected = ft.linalg.solve_triangular(m, b, upper=upper, left=left, unitriangular=unit)
+            close(got, expected, 50)
+    turned = ft.linalg.solve_triangular(a.cuda().mH.triu(), b.cuda(), upper=True, left=left)
+    close(turned, ft.linalg.solve_triangular(a.mH.triu(), b, upper=True, left=left), 50)
+
+
+def test_singular_matrices():
+    a = ft.tensor([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]], device="cuda")
+    assert ft.linalg.det(a).tolist() == [0.0, 1.0]
+    assert ft.linalg.slogdet(a)[1].tolist() == [-np.inf, 0.0]
+    adjugates = ft.tensor([[[4.0, -2.0], [-2.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    close(ft.grad(lambda x: ft.linalg.det(x).sum())(a), adjugates)
+    for f in (ft.linalg.inv, ft.linalg.lu_factor):
+        with pytest.raises(LinAlgError, match="invertible"):
+            f(a)
+    with pytest.raises(LinAlgError):
+        ft.linalg.solve(a, a)
+    assert ft.linalg.inv_ex(a)[1].tolist() == [2, 0]
+
+
+def test_empty_matrices():
+    a = ft.zeros(2, 0, 0, device="cuda")
+    assert ft.linalg.det(a).tolist() == [1.0, 1.0]
+    assert ft.linalg.inv(a).shape == (2, 0, 0)
+    assert ft.linalg.cholesky(ft.zeros(0, 3, 3, device="cuda")).shape == (0, 3, 3)
+    q, r = ft.linalg.qr(ft.zeros(3, 0, device="cuda"), mode="complete")
+    assert q.shape == (3, 3)
+    assert r.shape == (3, 0)
+    assert ft.linalg.svdvals(ft.zeros(3, 0, device="cuda")).shape == (0,)
+
+
+SHAPES = [(1, 1), (5, 3), (3, 5), (2, 4, 4), (2, 7, 2), (3, 2, 6)]
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_qr(dtype, shape):
+    a = random(*shape, dtype=dtype)
+    for mode in ("reduced", "complete"):
+        with used("cusolver"):
+            q, r = ft.linalg.qr(a.cuda(), mode=mode)
+        close(q @ r, a, 10)
+        close(q.mH @ q, ft.eye(q.shape[-1], dtype=dtype).expand(q.mH.shape[:-1] + q.shape[-1:]), 10)
+        close(r, ft.linalg.qr(a, mode=mode)[1], 10)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_eigh(dtype, n):
+    a = random(2, n, n, dtype=dtype)
+    for lower in ("L", "U"):
+        with used("cusolver"):
+            w, v = ft.linalg.eigh(a.cuda(), UPLO=lower)
+        close(w, ft.linalg.eigh(a, UPLO=lower)[0], 10)
+        triangle = a.tril(-1) if lower == "L" else a.triu(1)
+        diagonal = ft.diag_embed(a.diagonal(dim1=-2, dim2=-1).real).to(dtype)
+        close((v * w.unsqueeze(-2)) @ v.mH, triangle + triangle.mH + diagonal, 20)
+        close(ft.linalg.eigvalsh(a.cuda(), UPLO=lower), ft.linalg.eigvalsh(a, UPLO=lower), 10)
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_svd(dtype, shape):
+    a = random(*shape, dtype=dtype)
+    k = min(shape[-2:])
+    for full in (False, True):
+        with used("cusolver"):
+            u, s, vh = ft.linalg.svd(a.cuda(), full_matrices=full)
+        close(s, ft.linalg.svdvals(a), 10)
+        close((u[..., :k] * s.unsqueeze(-2)) @ vh[..., :k, :], a, 20)
+        for unitary in (u.mH @ u, vh @ vh.mH):
+            close(unitary, ft.eye(unitary.shape[-1], dtype=dtype).expand(unitary.shape), 20)
+    close(ft.linalg.svdvals(a.cuda()), ft.linalg.svdvals(a), 10)
+    thin = ft.cat([a[..., :1]] * 3, -1)  # of rank 1
+    u, s, vh = ft.linalg.svd(thin.cuda())
+    close((u[..., :1] * s[..., None, :1]) @ vh[..., :1, :], thin, 20)
+
+
+def test_inf_and_nan_are_refused_one_by_one():
+    a = random(3, 4, 4, dtype=ft.float64)
+    a[1, 2, 2] = float("nan")
+    for f in (ft.linalg.eigh, ft.linalg.svd):
+        with pytest.raises(LinAlgError, match="batch element 1"):
+            f(a.cuda())
+
+
+def test_derivatives_of_linear_algebra():
+    a = hermitian(2, 3, 3, dtype=ft.float64)
+    for f in (
+        lambda x: ft.linalg.inv(x).sum(),
+        lambda x: ft.linalg.cholesky(x).sin().sum(),
+        lambda x: ft.linalg.slogdet(x)[1].sum(),
+        lambda x: ft.linalg.eigvalsh(x).sin().sum(),
+        lambda x: ft.linalg.svdvals(x).sin().sum(),
+        lambda x: ft.linalg.solve(x, x[..., :1].sin()).sum(),
+    ):
+        close(ft.grad(f)(a.cuda()), ft.grad(f)(a), 100)
+
+
+# ---- unique values, counts ----
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64", "bfloat16", "float64"])
+@pytest.mark.parametrize("n", [0, 1, 2, 1000, 1024, 1025, 2500])
+def test_unique(dtype, n):
+    x = ft.randint(0, 60, (n,), generator=ft.Generator().manual_seed(1)).to(
+        getattr(ft, dtype, ft.bool_)
+    )
+    for got, expected in zip(
+        ft.unique(x.cuda(), return_inverse=True, return_counts=True),
+        ft.unique(x, return_inverse=True, return_counts=True),
+        strict=True,
+    ):
+        assert got.is_cuda
+        assert got.cpu().tolist() == expected.tolist()
+    assert ft.unique(x.cuda()).cpu().tolist() == ft.unique(x).tolist()
+
+
+def test_unique_keeps_nans_apart():
+    x = ft.tensor([np.nan, 1.0, np.nan, -0.0, 0.0, 1.0], device="cuda")
+    values, counts = ft.unique(x, return_counts=True)
+    assert counts.tolist() == [2, 2, 1, 1]
+    assert values[:2].tolist() == [0.0, 1.0]
+
+
+def test_counts():
+    x = ft.randint(0, 9, (3000,), generator=ft.Generator().manual_seed(1))
+    w = random(3000)
+    close(ft.bincount(x.cuda(), w.cuda()), ft.bincount(x, w))
+    assert ft.bincount(x.cuda(), minlength=12).tolist() == ft.bincount(x, minlength=12).tolist()
+    assert ft.bincount(x.cuda()[:0]).tolist() == []
+    with pytest.raises(ValueError, match="at least 0"):
+        ft.bincount(x.cuda() - 1)
