@@ -19,17 +19,22 @@ SCRIPT = textwrap.dedent(
         return [getattr(ft, name)(*xs) for name in names]
 
     unary = (
-        "neg abs sign square reciprocal relu floor ceil trunc round frac isnan sqrt rsqrt exp exp2 expm1 log log2 "
-        "log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc"
+        "neg abs sign square reciprocal relu floor ceil trunc round frac isnan sqrt rsqrt exp exp2 "
+        "expm1 log log2 log10 log1p sigmoid sin cos tan asin acos atan sinh cosh tanh asinh acosh "
+        "atanh erf erfc"
     ).split()
     binary = (
-        "add sub mul div maximum minimum pow atan2 hypot logaddexp xlogy remainder fmod copysign gt le eq nextafter"
+        "add sub mul div maximum minimum pow atan2 hypot logaddexp xlogy remainder fmod copysign "
+        "gt le eq nextafter"
     ).split()
     x, y = ft.linspace(-2, 2, 130).reshape((10, 13)), ft.linspace(0.3, 3, 13)
     x, y = x.cuda(), y.cuda()
-    chains = [lambda x, y, i=i: of(unary[i : i + 12], x.abs() * 0.9) for i in range(0, len(unary), 12)]
-    chains += [lambda x, y, i=i: of(binary[i : i + 9], x * 1, y + 0) for i in range(0, len(binary), 9)]
+    every = [unary[i : i + 12] for i in range(0, len(unary), 12)]
+    chains = [lambda x, y, some=some: of(some, x.abs() * 0.9) for some in every]
+    every = [binary[i : i + 9] for i in range(0, len(binary), 9)]
+    chains += [lambda x, y, some=some: of(some, x * 1, y + 0) for some in every]
     chains += [
+        lambda x, y: [x * y[3] + y[2] * 2],
         lambda x, y: [ft.where(x > 0, x * y, y - x).tanh() * 2 + 1],
         lambda x, y: [(x.t() * y.unsqueeze(1)).exp() + 1, x.t() - 1],
         lambda x, y: [((x.half() * 2).float() + y.bfloat16().float()).half() * 2],
@@ -125,8 +130,6 @@ def test_without_a_compiler_chains_are_interpreted(tmp_path, nvrtc):
     assert said.count("are interpreted, not compiled: NVRTC was not found") == 1
     assert said.count("\n") == 1
     if "stand_in" in nvrtc:
-        values, said = run(
-            tmp_path, FL_CUDA_RTC="1", FL_NVRTC_LIBRARY=nvrtc, FL_STAND_IN_FAILS="1"
-        )
+        values, said = run(tmp_path, FL_CUDA_RTC="1", FL_NVRTC_LIBRARY=nvrtc, FL_STAND_IN_FAILS="1")
         assert_same(values, interpreted)
         assert said.count("NVRTC fails") == 1

@@ -13,12 +13,12 @@ extern "C" const cb_dtype_info cb_dtypes[CB_DTYPE_COUNT] = {};
 extern "C" int cb_fail(int code, const char *, ...) { return code; }
 
 static int failures;
-#define CHECK(...)                                                     \
-    do {                                                               \
-        if (!(__VA_ARGS__)) {                                          \
-            failures++;                                                \
+#define CHECK(...)                                                    \
+    do {                                                              \
+        if (!(__VA_ARGS__)) {                                         \
+            failures++;                                               \
             printf("line %d: expected %s\n", __LINE__, #__VA_ARGS__); \
-        }                                                              \
+        }                                                             \
     } while (0)
 
 static cb_device_api api;
