@@ -82,9 +82,10 @@ cuda-test: $(VENV)/.package $(TEST_STAMPS)
 	@PATH="$(abspath $(BIN)):$$PATH" cmake -S cbackend -B build/cuda-emulated -G Ninja --log-level=WARNING \
 		-DCB_CUDA_EMULATE=ON -DCB_PYTHON=OFF -DCB_WERROR=ON
 	@PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda-emulated \
-		--target cbackend_cuda_emulated nccl_stand_in test_emulate -- --quiet
+		--target cbackend_cuda_emulated nccl_stand_in stand_in_nvrtc test_emulate test_runtime -- --quiet
 	$(SAY) 'running the CUDA tests on the emulated device'
 	@build/cuda-emulated/test_emulate
+	@build/cuda-emulated/test_runtime
 	@for libraries in none $(abspath build/cuda-emulated/standins); do \
 		FL_CUDA_LIBRARIES=$$libraries FL_CUDA_LIBRARY=$(abspath build/cuda-emulated/libcbackend_cuda_emulated.so) \
 		$(BIN)/python -m pytest $(PYTEST_ARGS) tests/cuda || exit 1; done

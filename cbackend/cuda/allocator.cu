@@ -1,7 +1,7 @@
-/* The caching allocator. It keeps freed blocks by device, stream and size class. A block goes back to the list
- * of the stream that was current when it was made: work queued there comes later than what used the block
- * before, so no waiting is needed. Memory that other streams use is either ordered by events, or has those
- * streams noted (record_stream): it then waits for events on them before it is handed out again.
+/* The caching allocator. It keeps freed blocks by device, stream and size class. A block goes back to the
+ * list of the stream that was current when it was made: work queued there comes later than what used the
+ * block before, so no waiting is needed. Memory that other streams use is either ordered by events, or has
+ * those streams noted (record_stream): it then waits for events on them before it is handed out again.
  *
  * While a thread records a graph its blocks come from, and go back to, the graph's pool: the addresses are
  * the graph's until it is dissolved.

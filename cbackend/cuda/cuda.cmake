@@ -59,14 +59,16 @@ if(CB_CUDA_EMULATE)
                                                     CB_STAND_IN_INCLUDE="${cb_cuda_dir}")
   target_compile_options(stand_in_nvrtc PRIVATE ${cb_emulated_flags} -std=gnu++17)
 
-  # the emulator's own test: kernels with one mistake each
-  add_executable(test_emulate EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/test_emulate.cc ${cb_cuda_dir}/emulate.cc
-                 ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${cb_cuda_dir}/runtime.cu
-                 ${cb_cuda_dir}/allocator.cu ${cb_cuda_dir}/graph.cu)
-  target_compile_definitions(test_emulate PRIVATE CB_EMULATE=1)
-  target_compile_options(test_emulate PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
-  target_include_directories(test_emulate PRIVATE ${cb_includes})
-  target_link_libraries(test_emulate PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  # tests of the emulator (kernels with one mistake each) and of the runtime over it
+  foreach(name test_emulate test_runtime)
+    add_executable(${name} EXCLUDE_FROM_ALL ${cb_cuda_dir}/tests/${name}.cc ${cb_cuda_dir}/emulate.cc
+                   ${cb_cuda_dir}/emulate_memory.cc ${cb_cuda_dir}/emulate_api.cc ${cb_cuda_dir}/runtime.cu
+                   ${cb_cuda_dir}/allocator.cu ${cb_cuda_dir}/graph.cu)
+    target_compile_definitions(${name} PRIVATE CB_EMULATE=1)
+    target_compile_options(${name} PRIVATE ${cb_emulated_flags} -std=gnu++17 -g)
+    target_include_directories(${name} PRIVATE ${cb_includes})
+    target_link_libraries(${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+  endforeach()
 endif()
 
 if(CB_CUDA STREQUAL "AUTO" OR CB_CUDA)

@@ -352,10 +352,11 @@ static void run_block(size_t count, size_t shared) {
             for (thread &t : now.threads)
                 if (t.waits) {
                     cb_emulated_self = &t;
-                    cb_emulate_note("kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " +
-                         t.waits + (t.line ? " of line " + std::to_string(t.line) : std::string()) +
-                         " for threads that " +
-                         (now.finished ? "have left the kernel, or wait elsewhere" : "wait elsewhere"));
+                    cb_emulate_note(
+                        "kernel " + std::string(now.kernel) + ", " + thread_name(&t) + ": waits in " +
+                        t.waits + (t.line ? " of line " + std::to_string(t.line) : std::string()) +
+                        " for threads that " +
+                        (now.finished ? "have left the kernel, or wait elsewhere" : "wait elsewhere"));
                     cb_emulated_self = nullptr;
                     break;
                 }

@@ -313,13 +313,15 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
     std::string n = name;
     void *body = dlsym(module, (n + "_emulated").c_str()), *size = dlsym(module, (n + "_size").c_str());
     if (!body || !size) return cudaErrorInvalidValue;
-    *function = new emulated_function{n, reinterpret_cast<void (*)(void *)>(body), *static_cast<size_t *>(size)};
+    *function =
+        new emulated_function{n, reinterpret_cast<void (*)(void *)>(body), *static_cast<size_t *>(size)};
     return cudaSuccess;
 }
-int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, cudaStream_t s, void **arguments, void **) {
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned shared, cudaStream_t s, void **arguments, void **) {
     auto *f = static_cast<emulated_function *>(function);
     std::vector<char> held((char *)arguments[0], (char *)arguments[0] + f->size);
-    cb_emulate_run(s, f->name.c_str(), dim3(gx, gy, gz), dim3(bx, by, bz), shared, f->body, held.data(), f->size);
+    cb_emulate_run(s, f->name.c_str(), dim3(gx, gy, gz), dim3(bx, by, bz), shared, f->body, held.data(),
+                   f->size);
     return cudaSuccess;
 }

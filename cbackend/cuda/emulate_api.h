@@ -1,5 +1,5 @@
-/* The part of the CUDA runtime's interface that the library uses, emulated (emulate_api.cc): one device, whose
- * streams do their work at once, and graphs, which are lists of work.
+/* The part of the CUDA runtime's interface that the library uses, emulated (emulate_api.cc): one device,
+ * whose streams do their work at once, and graphs, which are lists of work.
  *
  * As on a GPU, what a thread may not do while it records a stream fails, and spoils the recording: waiting,
  * asking whether events have happened, allocating (cudaThreadExchangeStreamCaptureMode lifts that), copies
@@ -27,7 +27,12 @@ enum cudaStreamCaptureMode {
     cudaStreamCaptureModeThreadLocal,
     cudaStreamCaptureModeRelaxed
 };
-enum { cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaHostAllocPortable = 1 };
+enum {
+    cudaStreamNonBlocking = 1,
+    cudaEventDefault = 0,
+    cudaEventDisableTiming = 2,
+    cudaHostAllocPortable = 1
+};
 enum { cudaHostAllocMapped = 2 };
 enum cudaDeviceAttr { cudaDevAttrClockRate, cudaDevAttrMemoryClockRate };
 typedef struct cb_emulated_event *cudaEvent_t;
@@ -86,6 +91,6 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
  * numbers <kernel>_size, of one argument */
 int cuModuleLoadDataEx(void **module, const void *image, unsigned, void *, void *);
 int cuModuleGetFunction(void **function, void *module, const char *name);
-int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared, cudaStream_t s, void **arguments, void **);
+int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                   unsigned bz, unsigned shared, cudaStream_t s, void **arguments, void **);
 #endif

@@ -1,7 +1,7 @@
-/* Fused elementwise steps. Chains that compute in float32 run as one kernel, which each operand and result moves
- * through once: one that is compiled for the chain at run time (rtc.cu), or else one that interprets the steps,
- * where what passes between steps stays with the thread (in registers or its local memory, which the L1 cache
- * holds). Other chains run step by step through the elementwise kernels, on temporaries. */
+/* Fused elementwise steps. Chains that compute in float32 run as one kernel, which each operand and result
+ * moves through once: one that is compiled for the chain at run time (rtc.cu), or else one that interprets
+ * the steps, where what passes between steps stays with the thread (in registers or its local memory, which
+ * the L1 cache holds). Other chains run step by step through the elementwise kernels, on temporaries. */
 #include <memory>
 #include <vector>
 

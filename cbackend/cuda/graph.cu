@@ -2,10 +2,10 @@
  * one, any number of times.
  *
  * A graph has a few words of device memory, its state, that each launch sets before anything runs: where the
- * random generator stands, then whatever the core put there. Checks of indices and labels cannot be waited for
- * while recording; they leave what they find in memory that the host sees, and the next wait for the device, or
- * launch of the graph, raises the error. Kernels take such places for 0 (cb_safe_index), so nothing outside of a
- * tensor is touched. */
+ * random generator stands, then whatever the core put there. Checks of indices and labels cannot be waited
+ * for while recording; they leave what they find in memory that the host sees, and the next wait for the
+ * device, or launch of the graph, raises the error. Kernels take such places for 0 (cb_safe_index), so
+ * nothing outside of a tensor is touched. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -26,7 +26,7 @@ struct cb_graph {
     uint64_t *state; /* on the device */
     uint64_t seed, offset; /* while recording */
     bool refused;
-    std::vector<void *> kept;        /* host memory that recorded copies read */
+    std::vector<void *> kept; /* host memory that recorded copies read */
     volatile unsigned long long *found; /* by check: ~0, or the place that is wrong */
     std::vector<std::string> checks; /* what to raise */
 };
@@ -158,8 +158,7 @@ static int graph_begin(int index, int words, const uint64_t *now, cb_graph **out
     g->state = static_cast<uint64_t *>(cb_device_alloc((int64_t)sizeof(uint64_t) * words));
     *state = g->state;
     int status = g->state ? CB_OK : (int)CB_ERR_MEMORY;
-    if (!status)
-        status = cb_cuda_failed(cudaStreamCreateWithFlags(&g->own, cudaStreamNonBlocking), "graph");
+    if (!status) status = cb_cuda_failed(cudaStreamCreateWithFlags(&g->own, cudaStreamNonBlocking), "graph");
     if (!status)
         status = cb_cuda_failed(cudaStreamBeginCapture(g->own, cudaStreamCaptureModeThreadLocal), "graph");
     if (status) {

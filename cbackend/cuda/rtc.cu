@@ -1,10 +1,11 @@
-/* Fused chains as kernels of their own: C++ is written from the chain and the formulas of ops.def, compiled by
- * NVRTC (opened when it is first needed), loaded through the driver and kept, in memory and on disk.
+/* Fused chains as kernels of their own: C++ is written from the chain and the formulas of ops.def, compiled
+ * by NVRTC (opened when it is first needed), loaded through the driver and kept, in memory and on disk.
  *
- * The first launch of a chain compiles it, which takes tenths of a second; chains of fewer than SMALL items are
- * not worth that. Without NVRTC, or where it fails, chains are interpreted (fused.cu), and a line on stderr says
- * so once. FL_CUDA_RTC=0 turns it off, =1 compiles small chains too; FL_NVRTC_LIBRARY names the library;
- * FL_CUDA_RTC_CACHE names the folder of compiled kernels (empty: none), ~/.cache/functorch-like/cuda else. */
+ * The first launch of a chain compiles it, which takes tenths of a second; chains of fewer than SMALL items
+ * are not worth that. Without NVRTC, or where it fails, chains are interpreted (fused.cu), and a line on
+ * stderr says so once. FL_CUDA_RTC=0 turns it off, =1 compiles small chains too; FL_NVRTC_LIBRARY names the
+ * library; FL_CUDA_RTC_CACHE names the folder of compiled kernels (empty: none), ~/.cache/functorch-like/cuda
+ * else. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -34,7 +35,8 @@ typedef struct nvrtc_program *program_handle;
 typedef void *driver_handle; /* CUmodule, CUfunction */
 static struct {
     int (*version)(int *, int *);
-    int (*create)(program_handle *, const char *, const char *, int, const char *const *, const char *const *);
+    int (*create)(program_handle *, const char *, const char *, int, const char *const *,
+                  const char *const *);
     int (*compile)(program_handle, int, const char *const *);
     int (*log_size)(program_handle, size_t *);
     int (*log)(program_handle, char *);
@@ -43,8 +45,8 @@ static struct {
     int (*destroy)(program_handle *);
     int (*load)(driver_handle *, const void *, unsigned, void *, void *);
     int (*function)(driver_handle *, driver_handle, const char *);
-    int (*launch)(driver_handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, cudaStream_t,
-                  void **, void **);
+    int (*launch)(driver_handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                  cudaStream_t, void **, void **);
     int major, minor;
 } lib;
 
@@ -54,9 +56,10 @@ static bool opened, usable;
 static bool complain(const std::string &what) {
     static bool done;
     if (!done)
-        fprintf(stderr,
-                "functorch-like: chains of elementwise operations on CUDA are interpreted, not compiled: %s\n",
-                what.c_str());
+        fprintf(
+            stderr,
+            "functorch-like: chains of elementwise operations on CUDA are interpreted, not compiled: %s\n",
+            what.c_str());
     done = true;
     return false;
 }
@@ -72,8 +75,9 @@ static bool open_libraries() {
     for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"})
         if (!nvrtc && tried.empty()) nvrtc = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!nvrtc)
-        return complain("NVRTC was not found. Install it (pip install nvidia-cuda-nvrtc) and put its folder into "
-                        "LD_LIBRARY_PATH, or name the file in FL_NVRTC_LIBRARY");
+        return complain(
+            "NVRTC was not found. Install it (pip install nvidia-cuda-nvrtc) and put its folder into "
+            "LD_LIBRARY_PATH, or name the file in FL_NVRTC_LIBRARY");
 #if defined(CB_EMULATE)
     lib.load = cuModuleLoadDataEx;
     lib.function = cuModuleGetFunction;
@@ -81,8 +85,8 @@ static bool open_libraries() {
 #else
     void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!driver) return complain("there is no libcuda.so.1");
-    if (!find(driver, "cuModuleLoadDataEx", &lib.load) || !find(driver, "cuModuleGetFunction", &lib.function) ||
-        !find(driver, "cuLaunchKernel", &lib.launch))
+    if (!find(driver, "cuModuleLoadDataEx", &lib.load) ||
+        !find(driver, "cuModuleGetFunction", &lib.function) || !find(driver, "cuLaunchKernel", &lib.launch))
         return false;
 #endif
     return find(nvrtc, "nvrtcVersion", &lib.version) && find(nvrtc, "nvrtcCreateProgram", &lib.create) &&
@@ -128,15 +132,29 @@ static const char *storage_of(int dtype) {
     return nullptr;
 }
 
+enum kind : char {
+    NUMBER = 'n',
+    SINGLE = 's',
+    MANY = 'm'
+}; /* of the host, one item of the device, or more */
+
 struct form { /* all that the source depends on, but for the steps */
     bool dense;
     int parts;
+    kind kinds[CB_FUSED_TENSORS];
 };
 
+static bool is_single(const chain &c, int p) {
+    for (int d = 0; d < c.walk.ndim; d++)
+        if (c.walk.strides[p][d] && c.walk.shape[d] > 1) return false;
+    return p >= c.nout;
+}
+
 static form form_of(const chain &c) {
-    form f = {true, c.nparts};
+    form f = {true, c.nparts, {}};
     for (int p = 0; p < f.parts; p++) {
-        if (c.parts[p].number) continue;
+        f.kinds[p] = c.parts[p].number ? NUMBER : is_single(c, p) ? SINGLE : MANY;
+        if (f.kinds[p] != MANY) continue;
         int size = cb_dtypes[c.parts[p].dtype].size * cb_each::ITEMS;
         f.dense = f.dense && c.walk.dense(p) && (uintptr_t)c.parts[p].data % (size < 16 ? size : 16) == 0;
     }
@@ -155,15 +173,17 @@ static std::string text(const char *format, ...) {
 
 /* Each step is a value s<j> of item j; operands are x<p>, results y<p>. */
 static std::string source_of(const chain &c, const form &f) {
-    std::string functions, declared, body, loads, stores;
+    std::string functions, singles, declared, body, loads, stores;
     const char *suffix = f.dense ? "[j]" : "";
     for (int j = 0; j < c.nsteps; j++) {
         const step &s = c.steps[j];
         std::string in[3];
-        for (int k = 0; k < s.nin; k++)
-            in[k] = s.in[k] < 0                         ? text("s%d", -1 - s.in[k])
-                    : c.parts[c.nout + s.in[k]].number ? text("a.value[%d]", c.nout + s.in[k])
-                                                        : text("x%d%s", c.nout + s.in[k], suffix);
+        for (int k = 0; k < s.nin; k++) {
+            int p = c.nout + s.in[k];
+            in[k] = s.in[k] < 0            ? text("s%d", -1 - s.in[k])
+                    : f.kinds[p] == NUMBER ? text("a.value[%d]", p)
+                                           : text("x%d%s", p, f.kinds[p] == MANY ? suffix : "");
+        }
         std::string value;
         if (s.family == WHERE) {
             value = in[0] + " != 0 ? " + in[1] + " : " + in[2];
@@ -172,9 +192,10 @@ static std::string source_of(const chain &c, const form &f) {
         } else {
             const char *formula = formula_of(s.family, s.op);
             if (!formula) return "";
-            static const char *const parameters[] = {"float x", "float x, float y", "float x, float y, float z"};
-            functions += text("CB_DEV float f%d(%s) { return (float)(", j, parameters[s.nin - 1]) + formula +
-                         "); }\n";
+            static const char *const parameters[] = {"float x", "float x, float y",
+                                                     "float x, float y, float z"};
+            functions +=
+                text("CB_DEV float f%d(%s) { return (float)(", j, parameters[s.nin - 1]) + formula + "); }\n";
             value = text("f%d(", j) + in[0];
             for (int k = 1; k < s.nin; k++) value += ", " + in[k];
             value += ")";
@@ -184,44 +205,52 @@ static std::string source_of(const chain &c, const form &f) {
     }
     const char *index = c.walk.small ? "uint32_t" : "int64_t";
     for (int p = 0; p < f.parts; p++) {
-        if (c.parts[p].number) continue;
         bool result = p < c.nout;
         const char *type = storage_of(c.parts[p].dtype);
+        if (f.kinds[p] == SINGLE)
+            singles += text("const float x%d = cb_to<float>(*(const %s *)a.data[%d]);\n", p, type, p);
+        if (f.kinds[p] != MANY) continue;
         std::string place;
         for (int d = 0; d < c.walk.ndim && !f.dense; d++)
             place += text("%si%d * a.strides[%d][%d]", d ? " + " : "", d, p, d);
         if (f.dense)
-            (result ? stores : loads) +=
-                text("cb_rtc_%s<%s>(a.data[%d], i, count, %c%d);\n", result ? "store" : "load", type, p,
-                     result ? 'y' : 'x', p);
+            (result ? stores : loads) += text("cb_rtc_%s<%s>(a.data[%d], i, count, %c%d);\n",
+                                              result ? "store" : "load", type, p, result ? 'y' : 'x', p);
         else if (result)
             stores += text("((%s *)a.data[%d])[", type, p) + place + text("] = cb_to<%s>(y%d);\n", type, p);
         else
-            loads += text("const float x%d = cb_to<float>(((const %s *)a.data[%d])[", p, type, p) + place + "]);\n";
+            loads += text("const float x%d = cb_to<float>(((const %s *)a.data[%d])[", p, type, p) + place +
+                     "]);\n";
         if (f.dense || result)
             declared += text("float %c%d%s;\n", result ? 'y' : 'x', p, f.dense ? "[cb_each::ITEMS]" : "");
     }
-    std::string all = "#include \"rtc.h\"\n" + functions +
-                      "extern \"C\" __global__ void __launch_bounds__(cb_each::BLOCK) chain(const cb_rtc_arguments a) {\n";
+    std::string all =
+        "#include \"rtc.h\"\n" + functions +
+        "extern \"C\" __global__ void __launch_bounds__(cb_each::BLOCK) chain(const cb_rtc_arguments a) {\n" +
+        singles;
     if (f.dense) {
-        all += "for (int64_t i = ((int64_t)blockIdx.x * cb_each::BLOCK + threadIdx.x) * cb_each::ITEMS; i < a.numel;\n"
-               "     i += (int64_t)gridDim.x * cb_each::BLOCK * cb_each::ITEMS) {\n"
-               "const int count = a.numel - i < cb_each::ITEMS ? (int)(a.numel - i) : (int)cb_each::ITEMS;\n" +
-               declared + loads + "#pragma unroll\nfor (int j = 0; j < cb_each::ITEMS; j++) {\n" + body + "}\n" + stores;
+        all +=
+            "for (int64_t i = ((int64_t)blockIdx.x * cb_each::BLOCK + threadIdx.x) * cb_each::ITEMS; i < "
+            "a.numel;\n"
+            "     i += (int64_t)gridDim.x * cb_each::BLOCK * cb_each::ITEMS) {\n"
+            "const int count = a.numel - i < cb_each::ITEMS ? (int)(a.numel - i) : (int)cb_each::ITEMS;\n" +
+            declared + loads + "#pragma unroll\nfor (int j = 0; j < cb_each::ITEMS; j++) {\n" + body + "}\n" +
+            stores;
     } else {
         all += "for (int64_t i = (int64_t)blockIdx.x * cb_each::BLOCK + threadIdx.x; i < a.numel;\n"
                "     i += (int64_t)gridDim.x * cb_each::BLOCK) {\n" +
                text("%s rest = (%s)i;\n", index, index);
         for (int d = c.walk.ndim - 1; d > 0; d--)
-            all += text("const int64_t i%d = rest %% (%s)a.shape[%d]; rest /= (%s)a.shape[%d];\n", d, index, d, index,
-                        d);
+            all += text("const int64_t i%d = rest %% (%s)a.shape[%d]; rest /= (%s)a.shape[%d];\n", d, index,
+                        d, index, d);
         all += "const int64_t i0 = rest;\n" + declared + loads + body + stores;
     }
     all += "}\n}\n";
 #if defined(CB_EMULATE)
     all += "extern \"C\" __attribute__((visibility(\"default\"))) void chain_emulated(void *a) {\n"
            "    chain(*static_cast<cb_rtc_arguments *>(a));\n}\n"
-           "extern \"C\" __attribute__((visibility(\"default\"))) const size_t chain_size = sizeof(cb_rtc_arguments);\n";
+           "extern \"C\" __attribute__((visibility(\"default\"))) const size_t chain_size = "
+           "sizeof(cb_rtc_arguments);\n";
 #endif
     return all;
 }
@@ -274,7 +303,8 @@ static void write_cached(const std::string &key, const std::string &image) {
     FILE *out = fopen(draft.c_str(), "wb");
     if (!out) return;
     uint64_t length = key.size(), size = image.size(), sum = hash(image, 0xcbf29ce484222325u);
-    bool right = fwrite(&length, sizeof length, 1, out) == 1 && fwrite(key.data(), 1, key.size(), out) == key.size() &&
+    bool right = fwrite(&length, sizeof length, 1, out) == 1 &&
+                 fwrite(key.data(), 1, key.size(), out) == key.size() &&
                  fwrite(&size, sizeof size, 1, out) == 1 && fwrite(image.data(), 1, size, out) == size &&
                  fwrite(&sum, sizeof sum, 1, out) == 1;
     right = !fclose(out) && right;
@@ -348,12 +378,19 @@ static driver_handle made(const std::string &source) {
 static std::map<std::string, driver_handle> kernels; /* by device and what the source depends on */
 
 static std::string key_of(const chain &c, const form &f) {
-    std::string key(reinterpret_cast<const char *>(c.steps), sizeof(step) * (size_t)c.nsteps);
+    std::string key;
+    for (int j = 0; j < c.nsteps; j++) {
+        const step &s = c.steps[j];
+        for (int number : {(int)s.family, s.op & 255, s.op >> 8, (int)s.to, (int)s.in[0], (int)s.in[1],
+                           (int)s.in[2], (int)s.out})
+            key.push_back((char)number);
+    }
     for (int p = 0; p < f.parts; p++) {
         key.push_back((char)c.parts[p].dtype);
-        key.push_back((char)c.parts[p].number);
+        key.push_back(f.kinds[p]);
     }
-    for (int number : {f.parts, c.nout, (int)f.dense, f.dense ? 0 : c.walk.ndim, c.walk.small, cb_current_device()})
+    for (int number :
+         {f.parts, c.nout, (int)f.dense, f.dense ? 0 : c.walk.ndim, c.walk.small, cb_current_device()})
         key.push_back((char)number);
     return key;
 }

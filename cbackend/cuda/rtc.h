@@ -1,5 +1,5 @@
-/* What every kernel compiled at run time begins with: rtc.cu writes `#include "rtc.h"` and the chain's own code.
- * The files included from here travel inside the library (embed.cmake). */
+/* What every kernel compiled at run time begins with: rtc.cu writes `#include "rtc.h"` and the chain's own
+ * code. The files included from here travel inside the library (embed.cmake). */
 #ifndef CB_RTC_H
 #define CB_RTC_H
 

@@ -87,7 +87,8 @@ static int copy(int kind_, int index, void *to, const void *from, int64_t nbytes
 static int copy_between(int to_index, void *to, int from_index, const void *from, int64_t nbytes) {
     CB_NOT_IN_GRAPH("copy", "copies between devices");
     CB_TRY_CUDA(cudaStreamSynchronize(streams[from_index]), "copy");
-    CB_TRY_CUDA(cudaMemcpyPeerAsync(to, to_index, from, from_index, (size_t)nbytes, streams[to_index]), "copy");
+    CB_TRY_CUDA(cudaMemcpyPeerAsync(to, to_index, from, from_index, (size_t)nbytes, streams[to_index]),
+                "copy");
     return failed(cudaStreamSynchronize(streams[to_index]), "copy");
 }
 static void *pinned_alloc(int64_t nbytes) {

@@ -1,6 +1,6 @@
 /* What the parts of the runtime share: runtime.cu (devices, copies, streams, events), allocator.cu and
- * graph.cu each fill their functions of the cb_device_api that library.cu hands to the core. They compile over
- * the CUDA runtime and over the emulated one (emulate_api.h). */
+ * graph.cu each fill their functions of the cb_device_api that library.cu hands to the core. They compile
+ * over the CUDA runtime and over the emulated one (emulate_api.h). */
 #ifndef CB_RUNTIME_H
 #define CB_RUNTIME_H
 
@@ -42,8 +42,8 @@ cb_memory_pool *cb_graph_pool(cb_graph *g);
 /* a copy of bytes that lives as long as the recorded graph; NULL and an error */
 const void *cb_graph_keep(const void *host, int64_t nbytes);
 int cb_graph_refuse(const char *op, const char *does);
-#define CB_NOT_IN_GRAPH(op, does)                          \
-    do {                                                   \
+#define CB_NOT_IN_GRAPH(op, does)                           \
+    do {                                                    \
         if (cb_recording) return cb_graph_refuse(op, does); \
     } while (0)
 /* what checks found that graphs have made (cb_check_later): the first one's error. Called after waiting */

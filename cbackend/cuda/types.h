@@ -1,5 +1,5 @@
-/* How functions of the device are declared, and the dtypes' storage types. Also part of kernels compiled at run
- * time. */
+/* How functions of the device are declared, and the dtypes' storage types. Also part of kernels compiled at
+ * run time. */
 #ifndef CB_TYPES_H
 #define CB_TYPES_H
 

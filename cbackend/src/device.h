@@ -71,9 +71,9 @@ typedef struct cb_device_api {
     int (*describe_library)(int which, const char *text[3]);
     void (*allow_tf32)(int allow);
     /* Graphs: the work that the calling thread queues between begin and end is written down, not done. What
-     * cannot be (waiting, host memory) fails, and then end does too; a graph that failed is freed like others.
-     * `state`: words of device memory that each launch sets first; the first two are the random generator's
-     * seed and offset, `now` those of the run that is recorded. */
+     * cannot be (waiting, host memory) fails, and then end does too; a graph that failed is freed like
+     * others. `state`: words of device memory that each launch sets first; the first two are the random
+     * generator's seed and offset, `now` those of the run that is recorded. */
     int (*graph_begin)(int index, int words, const uint64_t *now, struct cb_graph **out, void **state);
     int (*graph_end)(struct cb_graph *g);
     int (*graph_launch)(struct cb_graph *g, int n, const uint64_t *words); /* the first n are set */

@@ -34,8 +34,8 @@ EXPORTED int nvrtcVersion(int *major, int *minor) {
     *major = *minor = 0;
     return 0;
 }
-EXPORTED int nvrtcCreateProgram(program **p, const char *source, const char *, int n, const char *const *texts,
-                                const char *const *names) {
+EXPORTED int nvrtcCreateProgram(program **p, const char *source, const char *, int n,
+                                const char *const *texts, const char *const *names) {
     *p = new program{source, "", "", {}, {}};
     for (int i = 0; i < n; i++) {
         std::string name = names[i];
@@ -53,10 +53,10 @@ EXPORTED int nvrtcCompileProgram(program *p, int n, const char *const *options) 
         if (!strncmp(options[i], "--emulator=", 11)) linked = options[i] + 11;
     write(at + "chain.cc", p->source);
     for (size_t i = 0; i < p->names.size(); i++) write(at + p->names[i], p->texts[i]);
-    std::string command = std::string(CB_STAND_IN_CXX) +
-                          " -std=gnu++17 -O1 -shared -fPIC -fno-strict-aliasing -w -DCB_EMULATE=1 -DCB_VMATH_LIBM=1 -I" +
-                          at + " -I" CB_STAND_IN_INCLUDE " " + at + "chain.cc " + linked + " -o " + at +
-                          "chain.so 2> " + at + "log";
+    std::string command =
+        std::string(CB_STAND_IN_CXX) +
+        " -std=gnu++17 -O1 -shared -fPIC -fno-strict-aliasing -w -DCB_EMULATE=1 -DCB_VMATH_LIBM=1 -I" + at +
+        " -I" CB_STAND_IN_INCLUDE " " + at + "chain.cc " + linked + " -o " + at + "chain.so 2> " + at + "log";
     int status = getenv("FL_STAND_IN_FAILS") ? 1 : system(command.c_str());
     p->log = read(at + "log");
     if (!status) p->image = read(at + "chain.so");

@@ -567,7 +567,8 @@ cb_program *cb_program_decode(const int64_t *words, int64_t n, const char *names
 
 int cb_program_to(cb_program *p, int device) {
     if (!p || !p->loaded) return cb_fail(CB_ERR_VALUE, "program: expected one that was loaded.");
-    if ((device & 255) == CB_META) return cb_fail(CB_ERR_DEVICE, "load_program: expected a device with memory.");
+    if ((device & 255) == CB_META)
+        return cb_fail(CB_ERR_DEVICE, "load_program: expected a device with memory.");
     if ((device & 255) == CB_CUDA && !cb_device_open("load_program", device)) return cb_error_code();
     for (int i = 0; i < p->n_constants; i++) {
         cb_tensor *x = p->constants[i].value, *moved = cb_to_device(x, device);

@@ -190,8 +190,8 @@ static int record_step(const cb_program *p, struct cb_replay *r, int k, uint64_t
 
 static bool is_on_host(const cb_tensor *x) { return x && !cb_is_cuda(x); }
 
-/* All instructions: those of the host are done and noted, the others recorded. A slot of the host that a kernel
- * reads is the state's number from there on, unless the host reads it once more. */
+/* All instructions: those of the host are done and noted, the others recorded. A slot of the host that a
+ * kernel reads is the state's number from there on, unless the host reads it once more. */
 static int record_all(const cb_program *p, struct cb_replay *r, uint64_t *state, uint64_t seed,
                       uint64_t offset) {
     cb_tensor **values = calloc((size_t)p->n_slots + 1, sizeof *values); /* the host's */
@@ -221,8 +221,8 @@ static int record_all(const cb_program *p, struct cb_replay *r, uint64_t *state,
             if (is_on_host(r->slots[c->out + i])) {
                 values[c->out + i] = cb_retain(r->slots[c->out + i]);
                 if (!host)
-                    status = cb_fail(CB_ERR_UNSUPPORTED, "%s gives a tensor on the cpu",
-                                     cb_call_names[c->call]);
+                    status =
+                        cb_fail(CB_ERR_UNSUPPORTED, "%s gives a tensor on the cpu", cb_call_names[c->call]);
             }
         for (int i = 0; i < c->ndead; i++) {
             int s = p->dead[c->dead + i];
@@ -350,8 +350,7 @@ static cb_tensor *copied(struct cb_replay *r, const cb_device_api *api, cb_tenso
     cb_storage *s = cb_storage_new(r->device, y->storage->nbytes);
     if (!s) return NULL;
     cb_tensor *made = NULL;
-    if (!s->nbytes ||
-        !api->copy(CB_COPY_ON_DEVICE, r->device >> 8, s->data, y->storage->data, s->nbytes, 1))
+    if (!s->nbytes || !api->copy(CB_COPY_ON_DEVICE, r->device >> 8, s->data, y->storage->data, s->nbytes, 1))
         made = handle_like(y, s, y->offset);
     cb_storage_release(s);
     return made;
@@ -428,7 +427,8 @@ static bool is_overwritten(const cb_program *p, int input) {
     return false;
 }
 
-/* Inputs that are not where they were: those are copied from now on, or recorded anew where that cannot be. */
+/* Inputs that are not where they were: those are copied from now on, or recorded anew where that cannot be.
+ */
 static bool have_moved(const cb_program *p, struct cb_replay *r, cb_tensor *const *inputs) {
     bool moved = false;
     for (int i = 0; i < p->n_in; i++) {
@@ -455,7 +455,7 @@ int cb_replay_run(const cb_program *p, cb_tensor *const *inputs, uint64_t seed, 
         bool first = r->runs++ == 0;
         if (!first && !r->graph) {
             if (r->recordings++ == MOST_RECORDINGS) {
-                refuse(r, "tensors that it writes over keep moving");
+                refuse(r, "arguments that cannot be copied keep moving");
             } else if (record(p, r, api, inputs, seed, offset)) {
                 refuse(r, cb_error_message());
                 forget(p, r);

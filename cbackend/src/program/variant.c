@@ -117,7 +117,8 @@ cb_program *cb_program_variant(const cb_program *p, const int64_t *words, int n,
     }
     *q = *p;
     q->code = NULL, q->words = NULL, q->reads = NULL, q->dead = NULL, q->pool = NULL, q->known = NULL;
-    q->constants = NULL, q->results = NULL, q->overwritten = NULL, q->given = NULL, q->places = NULL, q->replay = NULL;
+    q->constants = NULL, q->results = NULL, q->overwritten = NULL, q->given = NULL, q->places = NULL,
+    q->replay = NULL;
     q->n_known = q->n_constants = 0;
     fill(q, p, words, constants);
     if (!q->failed) {
