@@ -196,6 +196,21 @@ def check_hanging_devices(rank, size):
     assert "during all_reduce sum float32[2] on cuda: no end within 1 s" in text, text
 
 
+def check_starts_that_fail(rank, size):
+    """Where NCCL cannot start on one rank, all go through the host, and rank 0 says why."""
+    if not WITH_NCCL:
+        return
+    group = D.new_group(range(size), timeout=2.0)
+    if rank == size - 1:
+        os.environ["FL_STAND_IN"] = "refuse"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        same(D.all_reduce(here(ft.ones(2)), group=group).cpu(), ft.full((2,), float(size)))
+    os.environ.pop("FL_STAND_IN", None)
+    if rank == 0:
+        assert "NCCL: expected a result within 2.0 s" in str(said[0].message), said[0]
+
+
 def check_errors_are_named(rank, size):
     if not WITH_NCCL:
         return
