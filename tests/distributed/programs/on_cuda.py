@@ -10,9 +10,16 @@ import warnings
 
 from checks import D, run, same
 from collectives import DTYPES, everyone, of, raised
-from models import adam, close, cnn, curve, gpt
+from models import adam, close, cnn, curve, gpt, mlp
 
 import functorch_like as ft
+import nn
+from nn.distributed import (
+    ColumnParallelLinear,
+    ZeroRedundancyOptimizer,
+    clip_sharded_grad_norm_,
+    fully_shard,
+)
 from nn.distributed import DistributedDataParallel as DDP
 
 WITH_NCCL = sys.argv[1] == "nccl"
@@ -163,6 +170,34 @@ def check_ddp_equals_one_process(rank, size):
         together = curve(model, moved, loss, adam(model.parameters()), rank, size)
         close(alone, together)
         assert max(alone) - min(alone) > 1e-3
+
+
+def check_sharding(rank, size):
+    """Optimizer states in parts; parameters, gradients and states in parts."""
+    model, data, loss = mlp(12, 2)
+    alone = curve(model, data, loss, adam(model.parameters()))
+    moved = [(here(x), here(y)) for x, y in data]
+
+    model, _, _ = mlp(12, 2)
+    ddp = DDP(model.to(ft.device("cuda", rank)))
+    optimizer = ZeroRedundancyOptimizer(model.parameters(), nn.optim.AdamW, lr=3e-3)
+    close(alone, curve(ddp, moved, loss, optimizer, rank, size))
+
+    model, _, _ = mlp(12, 2)
+    model = model.to(ft.device("cuda", rank))
+    units = fully_shard(model)
+    together = curve(model, moved, loss, adam(model.parameters()), rank, size)
+    close(alone, together)
+    norm = clip_sharded_grad_norm_(units, 1.0)
+    assert str(norm.device) == f"cuda:{rank}" and norm.item() > 0
+
+
+def check_parallel_layers(rank, size):
+    x = ft.random.normal(ft.random.key(1), (3, 4))
+    ft.manual_seed(1)
+    plain = nn.Linear(4, 2 * size)
+    column = ColumnParallelLinear(4, 2 * size, linear=plain).to(ft.device("cuda", rank))
+    same(column(here(x)).detach().cpu(), plain(x).detach(), 1e-5)
 
 
 def check_asynchronous_errors(rank, size):
