@@ -66,6 +66,8 @@ def _peer(op: str, other: int, group: Group | None) -> tuple[Group, int]:
 def isend(x: Tensor, dst: int, tag: int = 0, group: Group | None = None) -> Work:
     """Starts to send a tensor to a rank of the world; do not write to it before wait().
 
+    CUDA tensors go over NCCL, and then with the next wait() of a message.
+
     Raises:
       ValueError: dst is this rank or not in the group.
     """

@@ -84,7 +84,8 @@ def _opened() -> tuple[Any, str]:
     reason = ""
     for path in _paths():
         try:
-            opened = ffi().dlopen(path)
+            # stays to the end of the process: threads may be inside then
+            opened = ffi().dlopen(path, os.RTLD_NOW | os.RTLD_NODELETE)
             version = ffi().new("int *")
             opened.ncclGetVersion(version)
         except (OSError, AttributeError) as error:

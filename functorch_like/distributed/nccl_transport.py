@@ -54,11 +54,9 @@ def agree(group: Any, device: int) -> NcclTransport | None:
     reason = _reason(group.ranks, every)
     made = None
     if not reason:
-        id = comm.bcast(nccl.new_id() if group.rank == 0 else None)
-        try:
-            made = NcclTransport(group, device, id)
-        except CollectiveError as error:
-            reason = str(error)
+        id, reason = comm.bcast(_tried(nccl.new_id, group) if group.rank == 0 else None)
+    if not reason:
+        made, reason = _tried(lambda: NcclTransport(group, device, id), group)
         reason = next((text for text in comm.allgather(reason) if text), "")
     if not reason:
         return made
@@ -80,6 +78,16 @@ def _reason(ranks: Sequence[int], every: list[tuple[str, Any]]) -> str:
             return f"ranks {seen[place]} and {rank} use one GPU, and NCCL takes one rank on each"
         seen[place] = rank
     return ""
+
+
+def _tried(start: Callable[[], Any], group: Any) -> tuple[Any, str]:
+    """What start() gives, or why it does not: NCCL waits without end for ranks that failed."""
+    work = Work("NCCL")
+    threading.Thread(target=work.run, args=(start,), daemon=True).start()
+    try:
+        return work.wait(group.timeout), ""
+    except (CollectiveError, TimeoutError) as error:
+        return None, str(error)
 
 
 class _Item:

@@ -142,12 +142,12 @@ def splitter(shapes: Sequence[tuple[int, ...]]) -> Op:
 
     def joined(cts: Any, _out: Any, x_spec: Any) -> tuple[Tensor]:
         pieces = [
-            zeros(n, dtype=x_spec.dtype) if ct is None else ct.reshape((-1,))
+            zeros(n, dtype=x_spec.dtype, device=x_spec.device) if ct is None else ct.reshape((-1,))
             for ct, n in zip(cts, counts, strict=True)
         ]
         rest = x_spec.shape[0] - sum(counts)
         if rest:
-            pieces.append(zeros(rest, dtype=x_spec.dtype))
+            pieces.append(zeros(rest, dtype=x_spec.dtype, device=x_spec.device))
         return (cat(pieces),)
 
     op: Any = Op(

@@ -15,6 +15,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -25,19 +26,22 @@ from typing import IO, Any
 
 from functorch_like.distributed.ending import fate
 
-# Each rank's process is the child of a shell that writes down, before mpiexec learns of it, which
-# rank was the first to end badly, and how: not every mpiexec says. It outlives the SIGTERM that
+# Each rank's process is the child of a shell that says which rank ended badly, and how, before
+# mpiexec learns of it: not every mpiexec names the one that was the first. The job's folder is on
+# the launcher's machine only; from others it is told on stderr. The shell outlives the SIGTERM that
 # mpiexec sends to both.
 _SHELL = """
 trap : TERM INT
 "$@"
 status=$?
-rank=${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}}
-[ $status = 0 ] || (set -C; echo "$rank $status" >"$FL_JOB_FOLDER/first") 2>/dev/null
+[ $status = 0 ] && exit
+line="rank ${OMPI_COMM_WORLD_RANK:-${PMI_RANK:-$PMIX_RANK}} ended with status $status"
+(echo "$line" >>"$FL_JOB_FOLDER/ended") 2>/dev/null || echo "$line" >&2
 exit $status
 """
-# what Open MPI's mpiexec says of a rank that ended, on another machine
-_DIED = re.compile(r"Process name: \[[^\]]*,(\d+)\]\s+Exit code:\s+(\d+)", re.S)
+_ENDED = re.compile(r"rank (\d+) ended with status (\d+)")
+# what Open MPI's mpiexec says of a machine that does not answer any more
+_LOST = re.compile(r"Remote daemon *: .* on node (\S+)")
 _SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
 
@@ -130,22 +134,38 @@ class _Copied:
 def died(folder: str, text: str) -> str | None:
     """The first rank that ended badly, and how; None if nobody knows.
 
+    Ranks that a signal ended come before those that MPI ended because of them.
+
     Args:
-      folder: the job's, where a rank of this machine left it.
-      text: what mpiexec says.
+      folder: the job's, where the ranks of this machine are written down.
+      text: what mpiexec and the ranks said.
     """
     try:
-        with open(os.path.join(folder, "first"), encoding="utf-8") as file:
-            rank, status = file.read().split()
-    except (OSError, ValueError):
-        match = _DIED.search(text)
-        if match is None:
-            return None
-        rank, status = match[1], match[2]
-    number = int(status) - 128  # as shells tell of signals
-    if number <= 0:
-        return f"rank {rank} ended with exit code {status}"
-    return f"rank {rank} was ended by signal {number} ({_SIGNALS.get(number, 'unnamed')})"
+        with open(os.path.join(folder, "ended"), encoding="utf-8") as file:
+            text = file.read() + text
+    except OSError:
+        pass
+    ended = [(rank, int(status)) for rank, status in _ENDED.findall(text)]
+    for rank, status in ended:
+        number = status - 128  # as shells tell of signals
+        if number > 0 and number != signal.SIGTERM:
+            name = _SIGNALS.get(number, "unnamed")
+            return f"rank {rank} was ended by signal {number} ({name})"
+    if host := lost(text):
+        return f"host {host} was lost"
+    return f"rank {ended[0][0]} ended with exit code {ended[0][1]}" if ended else None
+
+
+def lost(text: str) -> str | None:
+    """The machine that mpiexec lost, from what it says."""
+    match = _LOST.search(text)
+    return match[1] if match else None
+
+
+def without(hosts: str, host: str) -> tuple[str, int]:
+    """The hosts but one, as of --hosts, and how many ranks they take."""
+    left = [entry for entry in hosts.split(",") if entry.partition(":")[0] != host]
+    return ",".join(left), sum(int(entry.partition(":")[2] or 1) for entry in left)
 
 
 def _failure(folder: str, text: str) -> str:
@@ -195,14 +215,18 @@ def _run_in(run_folder: str, mpiexec: str, options: argparse.Namespace) -> int:
                 process.wait()
                 return 130
             said = errors.text() + shown.text()
-            if status == 0:
+            gone = lost(said)  # mpiexec may end with 0 then
+            if status == 0 and not gone:
                 return 0
             failure = _failure(folder, said)
         left = nproc - 1
+        if options.hosts and gone:
+            options.hosts, room = without(options.hosts, gone)
+            left = min(left, room)
         print(f"nn.distributed.run: {failure}", file=sys.stderr)
         if restarts == options.max_restarts:
             break
-        if left < options.min_nproc:
+        if left < max(1, options.min_nproc):
             print(f"nn.distributed.run: {left} ranks are left, too few.", file=sys.stderr)
             break
         nproc = left

@@ -46,7 +46,8 @@ class ShardedUnit:
         self.each = -(-self.count // group.size)
         with ft.no_grad():
             pieces = [p.detach().reshape(-1) for p in params]
-            pieces.append(ft.zeros(self.each * group.size - self.count, dtype=params[0].dtype))
+            padding = self.each * group.size - self.count
+            pieces.append(ft.zeros(padding, dtype=params[0].dtype, device=params[0].device))
             whole = ft.cat(pieces)
             mine = whole.narrow(0, group.rank * self.each, self.each).clone()
         self.shard = Parameter(mine)
@@ -238,7 +239,7 @@ def clip_sharded_grad_norm_(units: list[ShardedUnit], max_norm: float, eps: floa
     """Scales gradients so that their norm over all ranks is at most max_norm; gives the norm."""
     with ft.no_grad():
         grads = [u.shard.grad for u in units if u.shard.grad is not None]
-        square = sum(((g * g).sum() for g in grads), ft.zeros(()))
+        square = sum(((g * g).sum() for g in grads), ft.zeros((), device=units[0].shard.device))
         norm = distributed.all_reduce(square, group=units[0].group).sqrt()
         factor = (max_norm / (norm + eps)).clamp(max=1.0)
         for g in grads:
@@ -284,7 +285,7 @@ def load_sharded(module: Module, parts: Any, optimizer: Any = None) -> None:
         start, stop = unit.bounds()
 
         def padded(key: str, unit: ShardedUnit = unit, a: int = start, b: int = stop) -> Tensor:
-            flat = ft.zeros(unit.each, dtype=unit.shard.dtype)
+            flat = ft.zeros(unit.each, dtype=unit.shard.dtype, device=unit.shard.device)
             if b > a:
                 flat.narrow(0, 0, b - a).copy_(parts.slice(key, a, b))
             return flat

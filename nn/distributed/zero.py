@@ -99,19 +99,20 @@ class ZeroRedundancyOptimizer(Optimizer):
         messages: list[tuple[int, list[Tensor]]] = []
         filled: dict[Any, tuple[list[Tensor], int]] = {}
         for p, owner in zip(params, self.owners, strict=True):
-            some, size = filled.get((owner, p.dtype), ([], _BYTES))
+            some, size = filled.get((owner, p.dtype, p.device), ([], _BYTES))
             if size + p.nbytes > _BYTES:
                 some, size = [], 0
                 messages.append((owner, some))
             some.append(p)
-            filled[owner, p.dtype] = (some, size + p.nbytes)
+            filled[owner, p.dtype, p.device] = (some, size + p.nbytes)
         with ft.no_grad():
             works = []
             for owner, some in messages:
                 if owner == self.group.rank:
                     flat = ft.cat([p.detach().reshape(-1) for p in some])
                 else:
-                    flat = ft.empty(sum(p.numel() for p in some), dtype=some[0].dtype)
+                    count, like = sum(p.numel() for p in some), some[0]
+                    flat = ft.empty(count, dtype=like.dtype, device=like.device)
                 source = self.group.ranks[owner]
                 works.append(distributed.broadcast(flat, source, self.group, async_op=True))
             for (owner, some), work in zip(messages, works, strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import functorch_like as ft
-from nn.module import Module
+from nn.module import MODULE, Module
 from nn.parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -125,8 +125,9 @@ class Sequential(_Listed):
     def forward(self, input: Any) -> Any:
         """The last module's result."""
         values = self.__dict__
-        for name in self._kinds:
-            input = values[name](input)
+        for name, kind in self._kinds.items():
+            if kind == MODULE:  # parameters may be registered too, as torch allows
+                input = values[name](input)
         return input
 
 

@@ -81,6 +81,8 @@ def _results(program, nproc, *args, variables=()):
             entry = json.loads(line)
             text = f"rank {entry['rank']}: {entry['error']}\n" if entry["error"] else ""
             found[entry["check"]] = found.get(entry["check"], "") + text
+    if done.returncode:
+        found["end"] = f"exit status {done.returncode}"
     return found, done.stdout[-2000:] + done.stderr[-4000:]
 
 
@@ -90,5 +92,6 @@ def passes():
         found, output = results(program, nproc, *args, variables=variables)
         assert name in found, f"{name} did not run:\n{output}"
         assert not found[name], found[name]
+        assert "end" not in found, f"{found['end']}:\n{output}"
 
     return check

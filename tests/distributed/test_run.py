@@ -37,21 +37,34 @@ def test_gives_up_when_too_few_are_left(launch):
 
 
 def test_what_is_known_of_ended_ranks_without_mpi(tmp_path):
-    text = "   Process name: [prterun-vm-1@1,3]\n   Exit code:    7\n"
-    assert run.died(tmp_path, text) == "rank 3 ended with exit code 7"
-    assert run.died(tmp_path, text.replace("7", "139")).endswith("by signal 11 (SIGSEGV)")
+    text = "rank 0 ended with status 14\nrank 3 ended with status 139\n"
+    assert run.died(tmp_path, text) == "rank 3 was ended by signal 11 (SIGSEGV)"
+    assert run.died(tmp_path, text[:28]) == "rank 0 ended with exit code 14"
     assert run.died(tmp_path, "") is None
-    (tmp_path / "first").write_text("2 137\n")
+    daemon = "HNP daemon   : [x@0,0] on node a\n  Remote daemon: [x@0,1] on node b\n"
+    assert run.died(tmp_path, text[:28] + daemon) == "host b was lost"
+    (tmp_path / "ended").write_text("rank 2 ended with status 137\n")
     assert run.died(tmp_path, text) == "rank 2 was ended by signal 9 (SIGKILL)"
+    assert run.without("a:2,b:3,c", "b") == ("a:2,c", 3)
+    assert run.without("b", "b") == ("", 0)
 
 
 def test_the_shell_around_a_rank_without_mpi(tmp_path):
     environment = {"FL_JOB_FOLDER": str(tmp_path), "PATH": os.environ["PATH"]}
-    for rank, program, status in ((0, "exit 0", 0), (1, "kill -9 $$", 137), (2, "exit 3", 3)):
+
+    def ended(rank, program):
         words = ["/bin/sh", "-c", run._SHELL, "sh", "/bin/sh", "-c", program]
-        done = subprocess.run(words, env={**environment, "PMI_RANK": str(rank)})
-        assert done.returncode == status
-    assert (tmp_path / "first").read_text() == "1 137\n"
+        variables = {**environment, "PMI_RANK": str(rank)}
+        done = subprocess.run(words, env=variables, capture_output=True, text=True)
+        return done.returncode, done.stderr.replace("Killed\n", "")
+
+    assert ended(0, "exit 0") == (0, "")
+    assert ended(1, "kill -9 $$") == (137, "")
+    assert ended(2, "exit 3") == (3, "")
+    text = "rank 1 ended with status 137\nrank 2 ended with status 3\n"
+    assert (tmp_path / "ended").read_text() == text
+    environment["FL_JOB_FOLDER"] = str(tmp_path / "on another machine")
+    assert ended(2, "exit 3") == (3, "rank 2 ended with status 3\n")
 
 
 def test_command_line_without_mpi(monkeypatch, capsys):

@@ -416,3 +416,11 @@ def test_in_place_activations():
         wanted, written = getattr(F, name)(x, *args), x.clone()
         assert getattr(F, f"{name}_")(written, *args) is written
         assert written.tolist() == wanted.tolist(), name
+
+
+def test_sequential_calls_its_modules_only():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    x = ft.ones(1, 2)
+    want = model(x)
+    model.register_parameter("scale", nn.Parameter(ft.ones(1)))
+    assert ft.equal(model(x), want) and len(model) == 2

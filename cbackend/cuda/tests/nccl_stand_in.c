@@ -3,7 +3,7 @@
  * function, count or type on another rank is an error, and so is an address outside of device memory.
  *
  * FL_STAND_IN, read at every call: "error" makes the next call leave an asynchronous error behind, "hang"
- * never end (until it is aborted), "die" ends the process. */
+ * never end (until it is aborted), "die" ends the process, "refuse" keeps this rank out of communicators. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -254,6 +254,8 @@ int ncclGetUniqueId(ncclUniqueId *id) {
 int ncclCommInitRank(ncclComm_t *out, int size, ncclUniqueId id, int rank) {
     if (rank < 0 || rank >= size || size > MOST_RANKS || strncmp(id.internal, "/fl-stand-in-", 13))
         return fail(ARGUMENT, "ncclCommInitRank");
+    const char *way = getenv("FL_STAND_IN");
+    if (way && !strcmp(way, "refuse")) return fail(SYSTEM, "asked to refuse");
     if (!find_device()) return fail(UNHANDLED_CUDA, "the stand-in works with the emulated device only");
     int file = shm_open(id.internal, O_CREAT | O_RDWR, 0600);
     if (file < 0 || ftruncate(file, sizeof(shared))) return fail(SYSTEM, strerror(errno));

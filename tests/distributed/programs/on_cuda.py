@@ -10,9 +10,16 @@ import warnings
 
 from checks import D, run, same
 from collectives import DTYPES, everyone, of, raised
-from models import adam, close, cnn, curve, gpt
+from models import adam, close, cnn, curve, gpt, mlp
 
 import functorch_like as ft
+import nn
+from nn.distributed import (
+    ColumnParallelLinear,
+    ZeroRedundancyOptimizer,
+    clip_sharded_grad_norm_,
+    fully_shard,
+)
 from nn.distributed import DistributedDataParallel as DDP
 
 WITH_NCCL = sys.argv[1] == "nccl"
@@ -133,8 +140,9 @@ def check_messages(rank, size):
         same(D.recv(here(ft.zeros(2)), 0).cpu(), ft.ones(2))
     if not WITH_NCCL:
         return
-    group = D.new_group(range(size), timeout=2.0)
+    group = D.new_group(range(size))
     D.all_reduce(here(ft.ones(1)), group=group)
+    group.timeout = 2.0
     text = raised(D.CollectiveError, lambda: D.recv(here(ft.ones(1)), before, 9, group))
     assert "within 2 s" in text, text
 
@@ -165,6 +173,34 @@ def check_ddp_equals_one_process(rank, size):
         assert max(alone) - min(alone) > 1e-3
 
 
+def check_sharding(rank, size):
+    """Optimizer states in parts; parameters, gradients and states in parts."""
+    model, data, loss = mlp(12, 2)
+    alone = curve(model, data, loss, adam(model.parameters()))
+    moved = [(here(x), here(y)) for x, y in data]
+
+    model, _, _ = mlp(12, 2)
+    ddp = DDP(model.to(ft.device("cuda", rank)))
+    optimizer = ZeroRedundancyOptimizer(model.parameters(), nn.optim.AdamW, lr=3e-3)
+    close(alone, curve(ddp, moved, loss, optimizer, rank, size))
+
+    model, _, _ = mlp(12, 2)
+    model = model.to(ft.device("cuda", rank))
+    units = fully_shard(model)
+    together = curve(model, moved, loss, adam(model.parameters()), rank, size)
+    close(alone, together)
+    norm = clip_sharded_grad_norm_(units, 1.0)
+    assert str(norm.device) == f"cuda:{rank}" and norm.item() > 0
+
+
+def check_parallel_layers(rank, size):
+    x = ft.random.normal(ft.random.key(1), (3, 4))
+    ft.manual_seed(1)
+    plain = nn.Linear(4, 2 * size)
+    column = ColumnParallelLinear(4, 2 * size, linear=plain).to(ft.device("cuda", rank))
+    same(column(here(x)).detach().cpu(), plain(x).detach(), 1e-5)
+
+
 def check_asynchronous_errors(rank, size):
     """What NCCL finds later is raised by the next collective, and the communicator is aborted."""
     if not WITH_NCCL:
@@ -187,13 +223,30 @@ def check_hanging_devices(rank, size):
     """A collective that does not end is aborted after the group's timeout, also while it blocks."""
     if not WITH_NCCL:
         return
-    group = D.new_group(range(size), timeout=1.0)
+    group = D.new_group(range(size))
     x = here(ft.ones(2))
     D.all_reduce(x, group=group)
+    D.barrier()
+    group.timeout = 3.0  # for the meeting, too
     os.environ["FL_STAND_IN"] = "hang"
     text = raised(D.CollectiveError, lambda: D.all_reduce(x, group=group))
     del os.environ["FL_STAND_IN"]
-    assert "during all_reduce sum float32[2] on cuda: no end within 1 s" in text, text
+    assert "during all_reduce sum float32[2] on cuda: no end within 3 s" in text, text
+
+
+def check_starts_that_fail(rank, size):
+    """Where NCCL cannot start on one rank, all go through the host, and rank 0 says why."""
+    if not WITH_NCCL:
+        return
+    group = D.new_group(range(size), timeout=4.0)
+    if rank == size - 1:
+        os.environ["FL_STAND_IN"] = "refuse"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        same(D.all_reduce(here(ft.ones(2)), group=group).cpu(), ft.full((2,), float(size)))
+    os.environ.pop("FL_STAND_IN", None)
+    if rank == 0:
+        assert "NCCL: expected a result within 4.0 s" in str(said[0].message), said[0]
 
 
 def check_errors_are_named(rank, size):
