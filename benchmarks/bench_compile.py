@@ -38,6 +38,35 @@ class CompiledChain(common.Kept):
         return workloads.fused_chain(*self.x)
 
 
+def squared_error(x, y):
+    return ((x - y) * (x - y)).mean()
+
+
+def attention_weights(x, mask):
+    return (x * 0.125).masked_fill(mask, -ft.inf).softmax(-1)
+
+
+class CompiledReduction(common.Kept):
+    """Reductions and softmaxes that take what a sweep makes tile by tile."""
+
+    params = ["squared error of 1e7", "attention weights"]
+    param_names = ["function"]
+
+    def make(self, function):
+        if function == "attention weights":
+            mask = ft.ones(512, 512).tril() == 0
+            self.function, self.x = attention_weights, (common.normal(16, 8, 512, 512), mask)
+        else:
+            self.function, self.x = squared_error, (common.normal(10**7), common.normal(10**7))
+        self.compiled = ft.compile(self.function)
+
+    def time_compiled(self, function):
+        return self.compiled(*self.x)
+
+    def time_eager(self, function):
+        return self.function(*self.x)
+
+
 class CompiledTransform(common.Kept):
     """Transforms as one program."""
 
