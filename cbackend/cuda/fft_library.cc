@@ -66,7 +66,7 @@ int cb_library_fft(const cb_fft_lines &l, void *in, void *out) {
     int status = lib->set_stream(p.number, cb_stream());
     if (!status && p.workspace) status = lib->set_workspace(p.number, workspace.data);
     CB_TRY(cb_library_failed("fft (cufft)", status));
-    return cb_library_call("fft (cufft)", [&] {
+    return cb_library_call("fft (cufft)", [=] {
         int direction = l.forward ? CB_CUFFT_FORWARD : CB_CUFFT_INVERSE;
         switch (l.kind) {
             case CB_FFT_C2C: return (l.wide ? lib->exec_z2z : lib->exec_c2c)(p.number, in, out, direction);

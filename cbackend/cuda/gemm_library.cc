@@ -4,12 +4,13 @@
  * cuBLASLt's matrices are column-major, so c = a b is asked for as c' = b' a': "A" there is b, "B" is a, and
  * a row-major operand needs no transposition. Operands without a dimension of stride 1 are copied. One
  * dimension of the batch goes to the library, the others are gone through here. */
-#include "kernels.h"
-
 #include <map>
+#include <memory> /* before kernels.h: under emulation that gives words of CUDA another meaning */
 #include <mutex>
 #include <tuple>
 
+#include "kernels.h"
+/* what follows needs it */
 #include "gemm_library.h"
 #include "libraries.h"
 
@@ -233,7 +234,8 @@ int cb_library_gemm(const cb_gemm *g) {
 
     bool real_single = itemsize <= 4, epilogue = g->bias && real_single;
     if (g->bias && !epilogue) CB_TRY(cb_repeat_bias(g));
-    descriptors x(lib);
+    auto held = std::make_shared<descriptors>(lib); /* also by a recorded call */
+    descriptors &x = *held;
     x.keep(lib->desc_create(&x.desc, t.compute, t.scale));
     x.set(CB_LT_TRANSA, (int32_t)(b_along_rows ? CB_CUBLAS_OP_N : CB_CUBLAS_OP_T));
     x.set(CB_LT_TRANSB, (int32_t)(a_along_rows ? CB_CUBLAS_OP_N : CB_CUBLAS_OP_T));
@@ -246,8 +248,8 @@ int cb_library_gemm(const cb_gemm *g) {
     x.layout(&x.c, t.data, g->n, m, g->n, count, c_stride);
     CB_TRY(cb_library_failed("matmul (cublasLt)", x.status));
 
-    const double one[2] = {1, 0}, zero[2] = {0, 0};
-    const float one_single[2] = {1, 0}, zero_single[2] = {0, 0};
+    static const double one[2] = {1, 0}, zero[2] = {0, 0};
+    static const float one_single[2] = {1, 0}, zero_single[2] = {0, 0};
     bool wide = t.compute == CB_CUBLAS_COMPUTE_64F;
     const void *alpha = wide ? (const void *)one : one_single;
     const void *beta = g->bias && !epilogue ? alpha : wide ? (const void *)zero : zero_single;
@@ -293,9 +295,10 @@ int cb_library_gemm(const cb_gemm *g) {
         }
         cb_scratch workspace((int64_t)choice.workspace);
         if (!workspace.ok()) return CB_ERR_MEMORY;
-        CB_TRY(cb_library_call("matmul (cublasLt)", [&] {
-            return lib->matmul(context, x.desc, alpha, pb, x.a, pa, x.b, beta, pc, x.c, pc, x.c,
-                               &choice.algorithm, workspace.data, choice.workspace, cb_stream());
+        void *space = workspace.data;
+        CB_TRY(cb_library_call("matmul (cublasLt)", [=] {
+            return lib->matmul(context, held->desc, alpha, pb, held->a, pa, held->b, beta, pc, held->c, pc,
+                               held->c, &choice.algorithm, space, choice.workspace, cb_stream());
         }));
     }
     return CB_OK;

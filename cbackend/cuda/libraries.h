@@ -19,6 +19,9 @@
 #include <stdint.h>
 
 #include "runtime.h"
+#if defined(CB_EMULATE)
+#include "emulate_memory.h"
+#endif
 
 enum { CB_CUBLASLT, CB_CUSOLVER, CB_CUFFT, CB_LIBRARY_COUNT };
 
@@ -126,18 +129,17 @@ int cb_library_failed(const char *call, int status); /* the error of a call's st
 void cb_library_allow_tf32(int allow);
 bool cb_library_tf32();
 
-/* A call that touches device memory; on the emulated device it runs as a kernel of one thread does, where
- * that memory is open, and accesses beyond it are found. What it points at does not outlive it, so there it
- * cannot be part of a graph, as calls of the real libraries can. */
+/* A call that touches device memory, by what it needs as copies: while a graph is recorded the emulated device
+ * keeps it, as the real libraries put their kernels into the graph. There it runs as a kernel of one thread
+ * does, where that memory is open, and accesses beyond it are found. */
 #if defined(CB_EMULATE)
-template <typename Call> static inline int cb_library_call(const char *name, Call call) {
+template <typename Call> static inline int cb_library_run(const char *name, Call &call) {
     struct held {
         Call *call;
         int status;
     } h = {&call, -1};
-    CB_NOT_IN_GRAPH(name, "calls a library");
     cb_emulate_run(
-        cb_stream(), name, dim3(1), dim3(1), 0,
+        nullptr, name, dim3(1), dim3(1), 0,
         [](void *context) {
             held *c = static_cast<held *>(context);
             c->status = (*c->call)();
@@ -145,6 +147,13 @@ template <typename Call> static inline int cb_library_call(const char *name, Cal
         &h, sizeof h);
     CB_TRY(cb_launched(name));
     return cb_library_failed(name, h.status);
+}
+template <typename Call> static inline int cb_library_call(const char *name, Call call) {
+    if (!cb_emulated_recording(cb_stream())) return cb_library_run(name, call);
+    cb_emulated_record(cb_stream(), [=]() mutable {
+        if (cb_library_run(name, call)) cb_emulate_note(std::string(name) + " failed");
+    });
+    return CB_OK;
 }
 #else
 template <typename Call> static inline int cb_library_call(const char *name, Call call) {

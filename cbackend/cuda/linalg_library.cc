@@ -26,6 +26,7 @@ struct job {
 /* lib's call for every item that `skip` does not name */
 template <typename Call>
 int each_item(const job &x, const char *name, const std::vector<uint8_t> *skip, Call call) {
+    CB_NOT_IN_GRAPH(name, "calls cuSOLVER");
     return cb_library_call(name, [&] {
         for (int64_t item = 0; item < x.j->count; item++) {
             if (skip && (*skip)[(size_t)item]) continue;
