@@ -11,7 +11,6 @@ import nn
 from functorch_like import cuda, testing
 from functorch_like.errors import DeviceError
 
-
 # what stands in for NVIDIA's libraries on the emulated device cannot be part of a graph
 products_in_graphs = pytest.mark.skipif(
     os.environ.get("FL_CUDA_LIBRARIES", "none") != "none"
