@@ -73,7 +73,8 @@ CB_EMULATED extern dim3 cb_emulated_block_dim, cb_emulated_grid_dim;
 enum { warpSize = 32 };
 
 /* ---- launches ---- */
-/* now, or when the graph runs that the stream is being recorded into: context is plain data of `size` bytes */
+/* now, or when the graph runs that the stream is being recorded into: context is plain data of `size` bytes
+ */
 void cb_emulate_run(cudaStream_t stream, const char *kernel, dim3 grid, dim3 block, size_t shared,
                     void (*body)(void *), void *context, size_t size);
 template <typename... P, typename... A>
