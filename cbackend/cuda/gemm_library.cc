@@ -152,6 +152,34 @@ struct descriptors {
     }
 };
 
+/* the library's algorithm, asked for once for products alike; CB_ERR_UNSUPPORTED: it has none */
+int choose(descriptors *x, void *context, const question &q, int aligned_a, int aligned_b, int aligned_c,
+           cb_lt_heuristic *choice) {
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        auto kept = choices.find(q);
+        if (kept != choices.end()) {
+            *choice = kept->second;
+            return CB_OK;
+        }
+    }
+    int found = 0;
+    if (!x->preference) x->keep(x->lib->preference_create(&x->preference));
+    x->prefer(CB_LT_MAX_WORKSPACE, (uint64_t)WORKSPACE);
+    x->prefer(CB_LT_ALIGNMENT_A, (uint32_t)aligned_b);
+    x->prefer(CB_LT_ALIGNMENT_B, (uint32_t)aligned_a);
+    x->prefer(CB_LT_ALIGNMENT_C, (uint32_t)aligned_c);
+    x->prefer(CB_LT_ALIGNMENT_D, (uint32_t)aligned_c);
+    CB_TRY(cb_library_failed("matmul (cublasLt)", x->status));
+    int status =
+        x->lib->heuristic(context, x->desc, x->a, x->b, x->c, x->c, x->preference, 1, choice, &found);
+    if (status || !found || choice->status) return CB_ERR_UNSUPPORTED;
+    std::lock_guard<std::mutex> guard(lock);
+    if (choices.size() >= MOST_CHOICES) choices.clear();
+    choices[q] = *choice;
+    return CB_OK;
+}
+
 struct types {
     int data, compute, scale;
 };
@@ -232,7 +260,7 @@ int cb_library_gemm(const cb_gemm *g) {
     for (int d = 0; d < all.ndim; d++) loops *= all.shape[d];
     if (loops > MOST_LOOPS) return CB_ERR_UNSUPPORTED;
 
-    bool real_single = itemsize <= 4, epilogue = g->bias && real_single;
+    bool epilogue = g->bias && itemsize <= 4; /* the library has none for the others */
     if (g->bias && !epilogue) CB_TRY(cb_repeat_bias(g));
     auto held = std::make_shared<descriptors>(lib); /* also by a recorded call */
     descriptors &x = *held;
@@ -269,30 +297,8 @@ int cb_library_gemm(const cb_gemm *g) {
         question q(cb_current_device(), t.data, flags, m, g->n, g->k, lda, ldb, count, a_stride, b_stride,
                    aligned_a * 1000 + aligned_b, aligned_c);
         cb_lt_heuristic choice;
-        bool known;
-        {
-            std::lock_guard<std::mutex> guard(lock);
-            auto found = choices.find(q);
-            known = found != choices.end();
-            if (known) choice = found->second;
-        }
-        if (!known) {
-            int found = 0;
-            if (!x.preference) x.keep(lib->preference_create(&x.preference));
-            x.prefer(CB_LT_MAX_WORKSPACE, (uint64_t)WORKSPACE);
-            x.prefer(CB_LT_ALIGNMENT_A, (uint32_t)aligned_b);
-            x.prefer(CB_LT_ALIGNMENT_B, (uint32_t)aligned_a);
-            x.prefer(CB_LT_ALIGNMENT_C, (uint32_t)aligned_c);
-            x.prefer(CB_LT_ALIGNMENT_D, (uint32_t)aligned_c);
-            CB_TRY(cb_library_failed("matmul (cublasLt)", x.status));
-            int status =
-                lib->heuristic(context, x.desc, x.a, x.b, x.c, x.c, x.preference, 1, &choice, &found);
-            /* without an algorithm for this one: own tiles do all of them again */
-            if (status || !found || choice.status) return CB_ERR_UNSUPPORTED;
-            std::lock_guard<std::mutex> guard(lock);
-            if (choices.size() >= MOST_CHOICES) choices.clear();
-            choices[q] = choice;
-        }
+        int status = choose(&x, context, q, aligned_a, aligned_b, aligned_c, &choice);
+        if (status) return status; /* without an algorithm: own tiles do all of them again */
         cb_scratch workspace((int64_t)choice.workspace);
         if (!workspace.ok()) return CB_ERR_MEMORY;
         void *space = workspace.data;
