@@ -74,6 +74,7 @@ FUNCTIONS = {
         x.T, x.reshape(2, 6), x[:, 1:3].reshape(6), ft.stack([x, x]), ft.cat([x, x], 1),
         x.flip([0]),
         x.repeat(2, 1), x.roll(1, 0), x.roll(5), F.pad(x, (1, 1)), x.tril(), x.triu(1),
+        F.pad(x, (1, 2), "reflect"), F.pad(x, (2, 1), "replicate"), F.pad(x, (5, 1), "circular"),
         x.expand(2, 3, 4),
         x.unsqueeze(1).squeeze(1),
     ),

@@ -333,13 +333,13 @@ int tri(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
     mirror o(out, true), a(x);
     return CB_CALL(tri(o, a, diagonal, upper), o, o, a);
 }
-int pad(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value) {
+int pad(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value) {
     mirror o(out, true), a(x);
-    return CB_CALL(pad(o, a, places, value), o, o, a);
+    return CB_CALL(pad(o, a, pads, value), o, o, a);
 }
-int pad_grad(cb_tensor *out, const cb_tensor *ct, int64_t *const *places) {
+int pad_grad(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads) {
     mirror o(out, true), a(ct);
-    return CB_CALL(pad_grad(o, a, places), o, o, a);
+    return CB_CALL(pad_grad(o, a, pads), o, o, a);
 }
 int resample(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places, const cb_tensor *weights) {
     mirror o(out, true), a(x), p(places), w(weights);

@@ -51,10 +51,10 @@ void (*mask_count)(const cb_tensor *mask, int64_t *counts);
 void (*mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void (*mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* out contiguous */
-/* padding; both sides contiguous. Along d the padded side takes places[d][i] of the other, NULL: i, -1: value;
- * pad_grad adds what was taken to zeros, for floats of 32 and 64 bits and complex numbers. */
-int (*pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value);
-int (*pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *places);
+/* padding; both sides contiguous. pads[d]: the mode (pad.h) and the items before, NULL where nothing is
+ * padded; pad_grad adds what was taken to zeros, for floats of 32 and 64 bits and complex numbers. */
+int (*pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
+int (*pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);
 /* random; kinds as in cbackend.h */
 int (*random)(int kind, cb_tensor *out, uint64_t seed, uint64_t offset, double a, double b);
 int (*random_int)(cb_tensor *out, uint64_t seed, uint64_t offset, int64_t low, uint64_t range);
@@ -88,7 +88,8 @@ void (*grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, 
                          const void *at);
 /* sums of weights[j, t] * x[places[j, t]] along dim; all contiguous, float32 or float64; CB_ERR_INDEX for a
  * place out of range */
-int (*resample)(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places, const cb_tensor *weights);
+int (*resample)(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places,
+                const cb_tensor *weights);
 /* optimizers: optim.h; lists[operand][tensor] */
 int (*optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);
 /* fused elementwise steps: fused.h */

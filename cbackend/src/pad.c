@@ -1,25 +1,15 @@
-/* Padding: with a number, or with what a reflection, the nearest edge or the other side holds. Along each
- * padded dimension a table says which place of x an element of the result takes; kernels: cpu/pad.c. */
+/* Padding: with a number, or with what a reflection, the nearest edge or the other side holds. Kernels:
+ * cpu/pad.c. */
+#include "pad.h"
+
 #include "index_views.h"
-#include "internal.h"
 
-enum { REFLECT, REPLICATE, CIRCULAR, CONSTANT };
 static const char *const mode_names[] = {"reflect", "replicate", "circular"};
-
-/* The place in a dimension of n that place i of the padded one takes; -1: outside, in constant mode. */
-static int64_t place_of(int mode, int64_t i, int64_t n) {
-    switch (mode) {
-        case REFLECT: i = i < 0 ? -i : i; return i < n ? i : 2 * (n - 1) - i;
-        case REPLICATE: return CB_MAX(0, CB_MIN(i, n - 1));
-        case CIRCULAR: return (i % n + n) % n;
-        default: return i < 0 || i >= n ? -1 : i;
-    }
-}
 
 typedef struct plan {
     int64_t small[CB_MAX_NDIM], large[CB_MAX_NDIM];
-    int64_t *places[CB_MAX_NDIM]; /* of large[d] items; NULL where nothing is padded */
-    int64_t *tables, nbytes;
+    int64_t pads[CB_MAX_NDIM][2]; /* of each dimension: the mode, and the items before */
+    int64_t *padded[CB_MAX_NDIM]; /* NULL where nothing is padded */
 } plan;
 
 /* From one of the two shapes the other, both checked. */
@@ -30,7 +20,10 @@ static int plan_shapes(plan *p, int mode, const cb_tensor *x, int n2, const int6
             "pad: expected pairs (before, after) for at most %d dimensions, last first, got %d numbers.",
             x->ndim, n2);
     int64_t *known = grad ? p->large : p->small, *wanted = grad ? p->small : p->large;
-    for (int d = 0; d < x->ndim; d++) known[d] = wanted[d] = x->shape[d];
+    for (int d = 0; d < x->ndim; d++) {
+        known[d] = wanted[d] = x->shape[d];
+        p->padded[d] = NULL;
+    }
     for (int k = 0; k < n2 / 2; k++) {
         int d = x->ndim - 1 - k;
         int64_t low = pad[2 * k], high = pad[2 * k + 1], n;
@@ -41,29 +34,15 @@ static int plan_shapes(plan *p, int mode, const cb_tensor *x, int n2, const int6
                            "dim %d of size %lld.",
                            (long long)low, (long long)high, d, (long long)known[d]);
         wanted[d] = n;
-        if (mode == CONSTANT || (low <= 0 && high <= 0)) continue;
-        if (p->small[d] == 0 || (mode == REFLECT && CB_MAX(low, high) >= p->small[d]))
-            return cb_fail(CB_ERR_SHAPE,
-                           "pad: expected %s in mode \"%s\", got (%lld, %lld) for dim %d of size %lld.",
-                           mode == REFLECT ? "reflections shorter than the dimension" : "elements to repeat",
-                           mode_names[mode], (long long)low, (long long)high, d, (long long)p->small[d]);
-    }
-    return CB_OK;
-}
-
-static int plan_tables(plan *p, int mode, int ndim, int n2, const int64_t *pad) {
-    int64_t total = 0;
-    for (int d = ndim - n2 / 2; d < ndim; d++) total += p->large[d];
-    p->nbytes = CB_MAX(total, 1) * (int64_t)sizeof(int64_t);
-    p->tables = cb_alloc(CB_CPU, p->nbytes);
-    if (!p->tables) return cb_error_code();
-    int64_t *next = p->tables;
-    for (int d = 0; d < ndim; d++) {
-        int k = ndim - 1 - d;
-        bool padded = k < n2 / 2 && (pad[2 * k] || pad[2 * k + 1]);
-        p->places[d] = padded ? next : NULL;
-        if (!padded) continue;
-        for (int64_t i = 0; i < p->large[d]; i++) *next++ = place_of(mode, i - pad[2 * k], p->small[d]);
+        p->pads[d][0] = mode;
+        p->pads[d][1] = low;
+        if (low || high) p->padded[d] = p->pads[d];
+        if (mode == CB_PAD_CONSTANT || (low <= 0 && high <= 0)) continue;
+        if (p->small[d] == 0 || (mode == CB_PAD_REFLECT && CB_MAX(low, high) >= p->small[d]))
+            return cb_fail(
+                CB_ERR_SHAPE, "pad: expected %s in mode \"%s\", got (%lld, %lld) for dim %d of size %lld.",
+                mode == CB_PAD_REFLECT ? "reflections shorter than the dimension" : "elements to repeat",
+                mode_names[mode], (long long)low, (long long)high, d, (long long)p->small[d]);
     }
     return CB_OK;
 }
@@ -72,9 +51,11 @@ static int plan_tables(plan *p, int mode, int ndim, int n2, const int64_t *pad) 
 static cb_tensor *composed(const plan *p, cb_tensor *x, bool grad) {
     cb_tensor *now = cb_retain(x);
     for (int d = 0; d < x->ndim && now; d++) {
-        if (!p->places[d]) continue;
-        cb_tensor *table = cb_from_bytes(p->places[d], CB_I64, 1, &p->large[d]),
-                  *places = table ? cb_to_device(table, x->device) : NULL, *next = NULL;
+        if (!p->padded[d]) continue;
+        cb_tensor *table = cb_empty(CB_I64, CB_CPU, 1, &p->large[d]), *places = NULL, *next = NULL;
+        for (int64_t i = 0; table && i < p->large[d]; i++)
+            ((int64_t *)table->data)[i] = cb_pad_place(p->pads[d][0], i - p->pads[d][1], p->small[d]);
+        if (table) places = cb_to_device(table, x->device);
         if (places && grad) {
             int64_t shape[CB_MAX_NDIM];
             memcpy(shape, now->shape, (size_t)x->ndim * sizeof *shape);
@@ -107,8 +88,8 @@ static cb_tensor *computed(const plan *p, cb_tensor *x, bool grad, const cb_scal
     cb_tensor *from = out ? cb_contiguous(x) : NULL;
     int status = from ? CB_OK : cb_error_code();
     if (!status)
-        status = grad ? cb_backend_of(out)->pad_grad(out, from, p->places)
-                      : cb_backend_of(out)->pad(out, from, p->places, value);
+        status = grad ? cb_backend_of(out)->pad_grad(out, from, p->padded)
+                      : cb_backend_of(out)->pad(out, from, p->padded, value);
     cb_release(from);
     return finished(out, status);
 }
@@ -121,17 +102,14 @@ static cb_tensor *padded(cb_tensor *x, int n2, const int64_t *pad, int mode, con
         if (!out || cb_is_meta(out) || out->numel == 0) return out;
         return finished(out, cb_backend_of(out)->fill(out, value));
     }
-    if (plan_tables(&p, mode, x->ndim, n2, pad)) return NULL;
-    bool compose = (x->device & 255) == CB_CUDA && mode != CONSTANT;
-    cb_tensor *out = compose ? composed(&p, x, false) : computed(&p, x, false, value);
-    cb_free(CB_CPU, p.tables, p.nbytes);
-    return out;
+    bool compose = (x->device & 255) == CB_CUDA && mode != CB_PAD_CONSTANT;
+    return compose ? composed(&p, x, false) : computed(&p, x, false, value);
 }
 
 /* The same by a fill and a copy. */
 static cb_tensor *pasted(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
     plan p;
-    if (plan_shapes(&p, CONSTANT, x, n2, pad, false)) return NULL;
+    if (plan_shapes(&p, CB_PAD_CONSTANT, x, n2, pad, false)) return NULL;
     cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, p.large);
     if (!out || out->numel == 0) return out;
     cb_stack_view to, from;
@@ -153,11 +131,12 @@ static cb_tensor *pasted(cb_tensor *x, int n2, const int64_t *pad, const cb_scal
 
 cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "pad: no tensor");
-    return (x->device & 255) == CB_CUDA ? pasted(x, n2, pad, value) : padded(x, n2, pad, CONSTANT, value);
+    return (x->device & 255) == CB_CUDA ? pasted(x, n2, pad, value)
+                                        : padded(x, n2, pad, CB_PAD_CONSTANT, value);
 }
 
 static bool is_mode(int mode) {
-    if (mode >= REFLECT && mode <= CIRCULAR) return true;
+    if (mode >= CB_PAD_REFLECT && mode <= CB_PAD_CIRCULAR) return true;
     cb_fail(CB_ERR_VALUE, "pad: expected a mode of 0 to 2, got %d.", mode);
     return false;
 }
@@ -179,14 +158,12 @@ cb_tensor *cb_pad_edges_grad(cb_tensor *ct, int n2, const int64_t *pad, int mode
         if (!out || cb_is_meta(out) || out->numel == 0) return out;
         return finished(out, cb_backend_of(out)->fill(out, &(cb_scalar){.kind = 'i'}));
     }
-    if (plan_tables(&p, mode, ct->ndim, n2, pad)) return NULL;
     cb_tensor *wide = cb_cast(ct, cb_compute_dtype(ct->dtype)), *out = NULL;
     if (wide && (ct->device & 255) == CB_CUDA)
         out = composed(&p, wide, true);
     else if (wide)
         out = computed(&p, wide, true, NULL);
     cb_release(wide);
-    cb_free(CB_CPU, p.tables, p.nbytes);
     if (!out || out->dtype == ct->dtype) return out;
     cb_tensor *narrow = cb_cast(out, ct->dtype);
     cb_release(out);

@@ -144,6 +144,8 @@ int main(void) {
                 padding(dtype, mode, layout, (int64_t[]){3, 4, 5});
                 padding(dtype, mode, layout, (int64_t[]){1, 7, 90});
                 padding(dtype, mode, layout, (int64_t[]){40, 30, 31});
+                if (dtype % 4 == 3)
+                    padding(dtype, mode, layout, (int64_t[]){1, 2, 70000}); /* rows in pieces */
             }
     static const int kinds[] = {CB_F32, CB_F64, CB_F16, CB_BF16};
     for (int k = 0; k < 4; k++)

@@ -363,7 +363,7 @@ _EDGES: list[tuple[tuple[int, ...], tuple[int, ...], str]] = [
 
 
 def _edge_oracle(np: Any, x: Any, *, pad: tuple[int, ...], mode: str) -> Any:
-    modes: dict[str, Any] = dict(zip(_EDGE_MODES, ("reflect", "edge", "wrap"), strict=True))
+    modes: Any = dict(zip(_EDGE_MODES, ("reflect", "edge", "wrap"), strict=True))
     for k in range(len(pad) // 2):
         d, (before, after) = x.ndim - 1 - k, pad[2 * k : 2 * k + 2]
         widths = [(0, 0)] * x.ndim

@@ -11,13 +11,6 @@ import nn
 from functorch_like import cuda, testing
 from functorch_like.errors import DeviceError
 
-# what stands in for NVIDIA's libraries on the emulated device cannot be part of a graph
-products_in_graphs = pytest.mark.skipif(
-    os.environ.get("FL_CUDA_LIBRARIES", "none") != "none"
-    and cuda.is_available()
-    and cuda.get_device_name() == "emulated device",
-    reason="products by stand-ins are not recorded",
-)
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +53,6 @@ def training(model, shape, make_optimizer, compiled, steps=5):
     return values, run.explain() if compiled else "", ft.rand(2).tolist()
 
 
-@products_in_graphs
 @pytest.mark.parametrize(
     ("model", "shape"), [(mlp, (5, 6)), (lenet, (5, 1, 8, 8))], ids=["mlp", "lenet"]
 )
@@ -227,7 +219,6 @@ def test_donated_inputs():
             x.tolist()
 
 
-@products_in_graphs
 def test_gradients_of_compiled_functions():
     w = ft.ones(3, 3, device="cuda", requires_grad=True)
     f = ft.compile(lambda x: (x @ w).tanh())
@@ -240,7 +231,6 @@ def test_gradients_of_compiled_functions():
     assert "replayed" in f.explain()
 
 
-@products_in_graphs
 def test_memory_goes_with_the_program():
     gc.collect()
     before = cuda.memory_allocated()

@@ -51,8 +51,8 @@ void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *s
 void CB_FN(mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper);
 /* pad.c, resample.c */
-int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value);
-int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *places);
+int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
+int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);
 int CB_FN(resample)(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places,
                     const cb_tensor *weights);
 /* random.c */

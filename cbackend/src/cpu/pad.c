@@ -1,5 +1,6 @@
-/* Padding and its transpose, a row at a time: the table of the last padded dimension becomes runs of places
- * that go up, down or stand still, the same ones for every row; dimensions before it choose the row. */
+/* Padding and its transpose, a row at a time: along the last padded dimension places form runs that go up,
+ * down or stand still, the same ones for every row; dimensions before it choose the row. */
+#include "../pad.h"
 #include "cpu.h"
 
 enum { WORK = 32768 };
@@ -10,9 +11,9 @@ typedef struct run {
 } run;
 
 typedef struct pad_call {
-    int ndim; /* of rows, neighbours without tables merged */
-    int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM]; /* of the padded side; rows of the other */
-    const int64_t *places[CB_MAX_NDIM];
+    int ndim; /* of rows, neighbours that are not padded merged */
+    int64_t shape[CB_MAX_NDIM], own[CB_MAX_NDIM], strides[CB_MAX_NDIM]; /* of the padded side, of the other */
+    const int64_t *pads[CB_MAX_NDIM];
     int64_t rows, large, small, inner; /* a row's items on both sides; items a place */
     int64_t planes, plane; /* how many the outermost dimension has, if not padded; the other side's items */
     int nruns;
@@ -21,16 +22,32 @@ typedef struct pad_call {
     char *padded, *other, item[16];
 } pad_call;
 
-static int call_init(pad_call *c, const cb_tensor *padded, const cb_tensor *other, int64_t *const *places) {
+/* The run that begins at place i of a padded dimension of n, which takes places of one of `own`; no longer
+ * than a piece of work. */
+static run run_at(const int64_t *pad, int64_t i, int64_t n, int64_t own, int64_t most) {
+    int64_t mode = pad ? pad[0] : CB_PAD_CONSTANT, j = pad ? i - pad[1] : i;
+    bool below = j < 0, inside = !below && j < own;
+    run r = {.to = i, .from = cb_pad_place(mode, j, own), .step = inside ? 1 : 0};
+    r.length = below ? -j : inside ? own - j : n - i;
+    if (mode == CB_PAD_REFLECT && !inside) r.step = -1;
+    if (mode == CB_PAD_CIRCULAR) {
+        r.step = 1;
+        r.length = own - r.from;
+    }
+    r.length = CB_MIN(CB_MIN(r.length, n - i), most);
+    return r;
+}
+
+static int call_init(pad_call *c, const cb_tensor *padded, const cb_tensor *other, int64_t *const *pads) {
     int last = padded->ndim - 1;
     int64_t rows = 1, inner = 1;
-    while (last > 0 && !places[last]) inner *= padded->shape[last--];
+    while (last > 0 && !pads[last]) inner *= padded->shape[last--];
     c->inner = inner;
     c->ndim = 0;
     for (int d = 0; d < last; d++) {
         int64_t n = padded->shape[d], own = other->shape[d];
         rows *= n;
-        bool joins = c->ndim && !places[d] && !c->places[c->ndim - 1];
+        bool joins = c->ndim && !pads[d] && !c->pads[c->ndim - 1];
         for (int e = 0; e < c->ndim; e++) c->strides[e] *= own;
         if (joins) {
             c->shape[c->ndim - 1] *= n;
@@ -38,37 +55,30 @@ static int call_init(pad_call *c, const cb_tensor *padded, const cb_tensor *othe
             continue;
         }
         c->shape[c->ndim] = n;
+        c->own[c->ndim] = own;
         c->strides[c->ndim] = 1;
-        c->places[c->ndim++] = places[d];
+        c->pads[c->ndim++] = pads[d];
     }
     int64_t n = padded->ndim ? padded->shape[last] : 1, own = other->ndim ? other->shape[last] : 1;
-    const int64_t *table = padded->ndim ? places[last] : NULL;
+    const int64_t *pad = padded->ndim ? pads[last] : NULL;
     c->rows = rows;
     c->large = n * inner;
     c->small = own * inner;
-    c->planes = c->ndim && !c->places[0] ? c->shape[0] : 1;
+    c->planes = c->ndim && !c->pads[0] ? c->shape[0] : 1;
     c->plane = other->numel / c->planes;
     c->padded = padded->data;
     c->other = other->data;
-    c->room = n * (int64_t)sizeof(run);
+    int64_t most = CB_MAX(WORK / inner, 1);
+    c->room = (n / own + n / most + 3) * (int64_t)sizeof(run);
     c->runs = cb_alloc(CB_CPU, c->room);
     if (!c->runs) return cb_error_code();
     c->nruns = 0;
     for (int64_t i = 0; i < n;) {
-        int64_t length = 1, first = table ? table[i] : 0, step = 1;
-        if (!table) {
-            length = n;
-        } else if (first < 0) {
-            while (i + length < n && table[i + length] < 0) length++;
-        } else if (i + 1 < n && table[i + 1] >= 0) {
-            step = table[i + 1] - first;
-            if (step < -1 || step > 1) step = 1;
-            while (i + length < n && table[i + length] >= 0 && table[i + length] == first + length * step)
-                length++;
-        }
-        c->runs[c->nruns++] = (run){
-            .to = i * inner, .from = first < 0 ? -1 : first * inner, .length = length, .step = (int)step};
-        i += length;
+        run r = run_at(pad, i, n, own, most);
+        i += r.length;
+        r.to *= inner;
+        r.from *= r.from < 0 ? 1 : inner;
+        c->runs[c->nruns++] = r;
     }
     return CB_OK;
 }
@@ -79,7 +89,8 @@ typedef struct cursor {
 } cursor;
 
 static inline int64_t other_place(const pad_call *c, int d, int64_t i) {
-    int64_t place = c->places[d] ? c->places[d][i] : i;
+    const int64_t *pad = c->pads[d];
+    int64_t place = pad ? cb_pad_place(pad[0], i - pad[1], c->own[d]) : i;
     return place < 0 ? INT64_MIN / CB_MAX_NDIM : place * c->strides[d];
 }
 
@@ -120,37 +131,38 @@ static inline void copy_bytes(char *to, const char *from, int64_t n) {
     memcpy(to + n - 64, from + n - 64, 64);
 }
 
-#define PAD(T, id)                                                                              \
-    static void pad_row_##id(const pad_call *c, T *to, const T *from, T value) {                \
-        int64_t inner = c->inner;                                                               \
-        for (int k = 0; k < c->nruns; k++) {                                                    \
-            const run *r = &c->runs[k];                                                         \
-            T *t = to + r->to;                                                                  \
-            const T *f = from + r->from;                                                        \
-            if (r->from < 0)                                                                    \
-                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                   \
-            else if (r->step == 1)                                                              \
-                copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T)); \
-            else if (inner > 1)                                                                 \
-                for (int64_t i = 0; i < r->length; i++)                                         \
-                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));  \
-            else                                                                                \
-                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                  \
-        }                                                                                       \
-    }                                                                                           \
-    static void pad_rows_##id(void *context, int64_t begin, int64_t end) {                      \
-        const pad_call *c = context;                                                            \
-        T value, *to = (T *)c->padded + begin * c->large;                                       \
-        cursor at;                                                                              \
-        memcpy(&value, c->item, sizeof value);                                                  \
-        find_row(c, begin, &at);                                                                \
-        for (int64_t i = begin; i < end; i++, to += c->large, next_row(c, &at)) {               \
-            int64_t row = other_row(c, &at);                                                    \
-            if (row >= 0)                                                                       \
-                pad_row_##id(c, to, (const T *)c->other + row * c->small, value);               \
-            else                                                                                \
-                for (int64_t j = 0; j < c->large; j++) to[j] = value;                           \
-        }                                                                                       \
+/* runs [k, stop) of a row; from: NULL for a row of values */
+#define PAD(T, id)                                                                                      \
+    static void pad_row_##id(const pad_call *c, int k, int stop, T *to, const T *from, T value) {       \
+        int64_t inner = c->inner;                                                                       \
+        for (; k < stop; k++) {                                                                         \
+            const run *r = &c->runs[k];                                                                 \
+            T *t = to + r->to;                                                                          \
+            const T *f = from ? from + CB_MAX(r->from, 0) : NULL;                                       \
+            if (!from || r->from < 0)                                                                   \
+                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                           \
+            else if (r->step == 1)                                                                      \
+                copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T));         \
+            else if (inner > 1)                                                                         \
+                for (int64_t i = 0; i < r->length; i++)                                                 \
+                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));          \
+            else                                                                                        \
+                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                          \
+        }                                                                                               \
+    }                                                                                                   \
+    static void pad_runs_##id(void *context, int64_t begin, int64_t end) {                              \
+        const pad_call *c = context;                                                                    \
+        T value, *to = (T *)c->padded + begin / c->nruns * c->large;                                    \
+        cursor at;                                                                                      \
+        memcpy(&value, c->item, sizeof value);                                                          \
+        find_row(c, begin / c->nruns, &at);                                                             \
+        for (int k = (int)(begin % c->nruns), stop; begin < end; begin += stop - k, k = 0) {            \
+            int64_t row = other_row(c, &at);                                                            \
+            stop = (int)CB_MIN(c->nruns, k + end - begin);                                              \
+            pad_row_##id(c, k, stop, to, row < 0 ? NULL : (const T *)c->other + row * c->small, value); \
+            to += c->large;                                                                             \
+            next_row(c, &at);                                                                           \
+        }                                                                                               \
     }
 PAD(uint8_t, 1)
 PAD(uint16_t, 2)
@@ -158,21 +170,23 @@ PAD(uint32_t, 4)
 PAD(uint64_t, 8)
 PAD(item16, 16)
 
-int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const cb_scalar *value) {
+int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value) {
     pad_call c;
-    CB_TRY(call_init(&c, out, x, places));
+    CB_TRY(call_init(&c, out, x, pads));
     cb_tensor item = {.dtype = out->dtype,
                       .itemsize = out->itemsize,
                       .numel = 1,
                       .flags = CB_FLAG_CONTIGUOUS,
                       .data = c.item};
     int status = CB_FN(fill)(&item, value);
-    void (*body)(void *, int64_t, int64_t) = out->itemsize == 1   ? pad_rows_1
-                                             : out->itemsize == 2 ? pad_rows_2
-                                             : out->itemsize == 4 ? pad_rows_4
-                                             : out->itemsize == 8 ? pad_rows_8
-                                                                  : pad_rows_16;
-    if (!status) cb_parallel(c.rows, CB_MAX(WORK / c.large, 1), body, &c);
+    void (*body)(void *, int64_t, int64_t) = out->itemsize == 1   ? pad_runs_1
+                                             : out->itemsize == 2 ? pad_runs_2
+                                             : out->itemsize == 4 ? pad_runs_4
+                                             : out->itemsize == 8 ? pad_runs_8
+                                                                  : pad_runs_16;
+    /* whole rows, or runs of long ones */
+    int64_t grain = c.large < WORK ? WORK / c.large * c.nruns : 1;
+    if (!status) cb_parallel(c.rows * c.nruns, grain, body, &c);
     cb_free(CB_CPU, c.runs, c.room);
     return status;
 }
@@ -211,9 +225,9 @@ int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *places, const
 PAD_GRAD(float, f32)
 PAD_GRAD(double, f64)
 
-int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *places) {
+int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads) {
     pad_call c;
-    CB_TRY(call_init(&c, ct, out, places));
+    CB_TRY(call_init(&c, ct, out, pads));
     if (cb_is_complex(ct->dtype)) { /* pairs of numbers */
         c.inner *= 2, c.large *= 2, c.small *= 2, c.plane *= 2;
         for (int k = 0; k < c.nruns; k++) c.runs[k].to *= 2, c.runs[k].from *= 2;
