@@ -12,7 +12,6 @@ from functorch_like import cuda, testing
 from functorch_like.errors import DeviceError
 
 
-
 @pytest.fixture(autouse=True)
 def graphs():
     before = cuda.use_graphs(True)
