@@ -83,13 +83,17 @@ def accept(namespace: dict[str, Any]) -> None:
     for name in chosen:
         function, plain = known[name], namespace[name]
         function.__doc__, function.__module__ = plain.__doc__, "functorch_like"
-        function.__annotations__ = {**plain.__annotations__, "out": "Tensor | None"}
+        hints = {_TORCH.get(n, n): hint for n, hint in plain.__annotations__.items()}
+        function.__annotations__ = {**hints, "out": "Tensor | None"}
         function.plain = plain
         namespace[name] = function
 
 
+_TORCH = {"x": "input", "y": "other"}  # torch's names for the keywords of functions
+
+
 def _declare(name: str, function: Any, source: list[str], known: dict[str, Any]) -> None:
-    """Source of a function with the signature of another one, and out.
+    """Source of a function with the signature of another one, torch's names, and out.
 
     out stands last among the positional ones where there are no others: such functions are called
     faster.
@@ -116,8 +120,9 @@ def _declare(name: str, function: Any, source: list[str], known: dict[str, Any])
         if p.default is not kinds.empty:
             default = f"=_default_{name}__{p.name}"  # not the name of a function
             known[default[1:]] = p.default
-        declared.append(p.name + default)
-        passed.append(f"{p.name}={p.name}" if p.kind is kinds.KEYWORD_ONLY else p.name)
+        given = _TORCH.get(p.name, p.name)
+        declared.append(given + default)
+        passed.append(f"{p.name}={given}" if p.kind is kinds.KEYWORD_ONLY else given)
     known[f"_{name}"] = function
     if not starred and not plain:
         declared.append("*")

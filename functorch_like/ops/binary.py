@@ -111,36 +111,46 @@ _pull_factors = mul.op.pull  # type: ignore[attr-defined]
 mul.op.pull = _pull_mul  # type: ignore[attr-defined]
 
 
-def add(x: Any, y: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
-    """The sum: x + alpha * y, elementwise with broadcasting.
+def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """The sum: input + alpha * other, elementwise with broadcasting.
 
     Example:
       >>> add(tensor([1.0, 2.0]), 10)
       tensor([11., 12.])
     """
-    return _add(x, y, out) if alpha == 1 else _add(x, operand("add", y) * alpha, out)
+    return (
+        _add(input, other, out) if alpha == 1 else _add(input, operand("add", other) * alpha, out)
+    )
 
 
-def sub(x: Any, y: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
-    """The difference: x - alpha * y, elementwise with broadcasting."""
-    return _sub(x, y, out) if alpha == 1 else _sub(x, operand("sub", y) * alpha, out)
+def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
+    """The difference: input - alpha * other, elementwise with broadcasting."""
+    return (
+        _sub(input, other, out) if alpha == 1 else _sub(input, operand("sub", other) * alpha, out)
+    )
 
 
-def rsub(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
-    """The difference the other way round: y - alpha * x."""
-    return sub(operand("rsub", y), x, alpha=alpha)
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """The difference the other way round: other - alpha * input."""
+    return sub(operand("rsub", other), input, alpha=alpha)
 
 
-def div(x: Any, y: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    """The quotient: x / y, rounded as rounding_mode says: None, "trunc" (towards zero) or "floor".
+def div(
+    input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
+    """The quotient: input / other, rounded towards zero ("trunc"), down ("floor") or not at all.
 
     Example:
       >>> div(tensor([7, -7]), 2, rounding_mode="floor")
       tensor([ 3, -4])
     """
     if rounding_mode is None:
-        return _div(x, y, out)
-    return floor_divide(x, y, out) if rounding_mode == "floor" else trunc_divide(x, y, out)
+        return _div(input, other, out)
+    return (
+        floor_divide(input, other, out)
+        if rounding_mode == "floor"
+        else trunc_divide(input, other, out)
+    )
 
 
 def _div_in_place(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Tensor:

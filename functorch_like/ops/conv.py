@@ -287,7 +287,7 @@ def _conv_of(nd: int, doc: str) -> Callable[..., Tensor]:
     name = f"conv{nd}d"
 
     def conv(
-        x: Tensor,
+        input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
         stride: Any = 1,
@@ -295,7 +295,7 @@ def _conv_of(nd: int, doc: str) -> Callable[..., Tensor]:
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor:
-        return _convolve(name, nd, x, weight, bias, stride, padding, dilation, groups)
+        return _convolve(name, nd, input, weight, bias, stride, padding, dilation, groups)
 
     conv.__name__ = conv.__qualname__ = name
     conv.__doc__ = doc
@@ -308,7 +308,7 @@ conv2d = _conv_of(
     """Cross-correlation over the last two dimensions.
 
     Args:
-      x [N, C, H, W] or [C, H, W]. weight [O, C / groups, h, w]. bias [O].
+      input [N, C, H, W] or [C, H, W]. weight [O, C / groups, h, w]. bias [O].
       stride, dilation: an int or two, in elements. padding: likewise, or "same" or "valid".
     Returns:
       [N, O, H', W'], H' = (H + 2 padding - dilation (h - 1) - 1) // stride + 1
@@ -362,7 +362,7 @@ def _conv_transpose_of(nd: int, doc: str) -> Callable[..., Tensor]:
     name = f"conv_transpose{nd}d"
 
     def conv_transpose(
-        x: Tensor,
+        input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
         stride: Any = 1,
@@ -372,7 +372,7 @@ def _conv_transpose_of(nd: int, doc: str) -> Callable[..., Tensor]:
         dilation: Any = 1,
     ) -> Tensor:
         return _transposed(
-            name, nd, x, weight, bias, stride, padding, output_padding, groups, dilation
+            name, nd, input, weight, bias, stride, padding, output_padding, groups, dilation
         )
 
     conv_transpose.__name__ = conv_transpose.__qualname__ = name
@@ -388,7 +388,7 @@ conv_transpose2d = _conv_transpose_of(
     """The transpose of conv2d as an operator.
 
     Args:
-      x [N, C, H, W] or [C, H, W]. weight [C, O / groups, h, w]. bias [O].
+      input [N, C, H, W] or [C, H, W]. weight [C, O / groups, h, w]. bias [O].
     Returns:
       [N, O, H', W'], H' = (H - 1) stride - 2 padding + dilation (h - 1) + output_padding + 1
     """,

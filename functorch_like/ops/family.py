@@ -319,31 +319,31 @@ def unary(
     op.changes_dtype = changes_dtype
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any, out: Tensor | None = None) -> Tensor:
+    def function(input: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            return given(out, op, (operand(name, x),), into, code)
+            return given(out, op, (operand(name, input),), into, code)
         trace = state.trace if active else None
         if trace is None:
             try:
-                m = x._m
+                m = input._m
             except AttributeError:
-                return dispatch(op, (operand(name, x),), {})
+                return dispatch(op, (operand(name, input),), {})
             if m is None:
-                h = call(code, x._v)
+                h = call(code, input._v)
                 if h:
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
                     return t
             elif m.trace is None and not m.is_view:
-                h = call(code, x._v)
+                h = call(code, input._v)
                 if h:
-                    return recorded_one(op, h, x, m)
-        elif trace.one is not None and x.__class__ is Tensor:
-            t = trace.one(op, function, x)
+                    return recorded_one(op, h, input, m)
+        elif trace.one is not None and input.__class__ is Tensor:
+            t = trace.one(op, function, input)
             if t is not None:
                 return t
-        return dispatch(op, (operand(name, x),), {})
+        return dispatch(op, (operand(name, input),), {})
 
     _finish(function, op, doc, method)
     if method and inplace:
@@ -393,56 +393,56 @@ def binary(
     op = _elementwise_op(name, impl, partials, "binary")
     op.samples, op.oracle = samples or {}, oracle
 
-    def function(x: Any, y: Any, out: Tensor | None = None) -> Tensor:
+    def function(input: Any, other: Any, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            return given(out, op, (operand(name, x), operand(name, y)), into, code)
+            return given(out, op, (operand(name, input), operand(name, other)), into, code)
         trace = state.trace if active else None
         if trace is None:
             try:
-                m = x._m
+                m = input._m
             except AttributeError:
-                return dispatch(op, (operand(name, x), operand(name, y)), {})
+                return dispatch(op, (operand(name, input), operand(name, other)), {})
             if m is None or (m.trace is None and not m.is_view):
-                kind = y.__class__
+                kind = other.__class__
                 n = None
                 if kind is Tensor:
-                    n = y._m
+                    n = other._m
                     h = (
-                        call(code, x._v, y._v)
+                        call(code, input._v, other._v)
                         if n is None or (n.trace is None and not n.is_view)
                         else None
                     )
                 elif kind is float:
-                    h = call_float(code, x._v, y, 0)
-                elif kind is int and -9223372036854775808 <= y <= 9223372036854775807:
-                    h = call_int(code, x._v, y, 0)
-                elif isinstance(y, Tensor) and (
-                    (n := y._m) is None or (n.trace is None and not n.is_view)
+                    h = call_float(code, input._v, other, 0)
+                elif kind is int and -9223372036854775808 <= other <= 9223372036854775807:
+                    h = call_int(code, input._v, other, 0)
+                elif isinstance(other, Tensor) and (
+                    (n := other._m) is None or (n.trace is None and not n.is_view)
                 ):
-                    h = call(code, x._v, y._v)
+                    h = call(code, input._v, other._v)
                 else:
                     h = None
                 if h:
                     if m is not None or n is not None:
-                        return recorded_two(op, h, x, y, m, n)
+                        return recorded_two(op, h, input, other, m, n)
                     t = _new(Tensor)
                     t._v = h
                     t._m = None
                     return t
-        elif trace.two is not None and x.__class__ is Tensor:
-            t = trace.two(op, function, x, y)
+        elif trace.two is not None and input.__class__ is Tensor:
+            t = trace.two(op, function, input, other)
             if t is not None:
                 return t
         if (
             dunder
-            and not hasattr(y, "__array__")
-            and hasattr(type(y), f"__r{dunder}__")
-            and not isinstance(y, (bool, int, float, complex))
+            and not hasattr(other, "__array__")
+            and hasattr(type(other), f"__r{dunder}__")
+            and not isinstance(other, (bool, int, float, complex))
         ):
-            other = getattr(y, f"__r{dunder}__")(x)  # it may know what we do not
-            if other is not NotImplemented:
-                return other
-        return dispatch(op, (operand(name, x), operand(name, y)), {})
+            answer = getattr(other, f"__r{dunder}__")(input)  # it may know what we do not
+            if answer is not NotImplemented:
+                return answer
+        return dispatch(op, (operand(name, input), operand(name, other)), {})
 
     def reflected(x: Tensor, y: Any) -> Any:
         if not isinstance(y, (bool, int, float, complex)) and not hasattr(y, "__array__"):
@@ -474,9 +474,9 @@ def binary(
     _finish(function, op, doc, method)
     if method and inplace:
 
-        def in_place(x: Tensor, y: Any) -> Tensor:
-            other = operand(name, y)
-            return assign(x, op, (x, other), lambda out, now: into(code, x._v, other._v, out, now))
+        def in_place(x: Tensor, other: Any) -> Tensor:
+            y = operand(name, other)
+            return assign(x, op, (x, y), lambda out, now: into(code, x._v, y._v, out, now))
 
         in_place.__name__ = name + "_"
         in_place.__doc__ = f"In-place {name}()."

@@ -97,18 +97,18 @@ def lerp_(x: Tensor, end: Any, weight: Any) -> Tensor:
 _plain_add_, _plain_sub_ = Tensor.add_, Tensor.sub_  # type: ignore[attr-defined]
 
 
-def add_(x: Tensor, y: Any, *, alpha: Any = 1) -> Tensor:
+def add_(x: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """In-place add()."""
     if alpha == 1:
-        return _plain_add_(x, y)
-    return _ternary("add_", _addcmul, x, operand("add_", y), operand("add_", alpha))
+        return _plain_add_(x, other)
+    return _ternary("add_", _addcmul, x, operand("add_", other), operand("add_", alpha))
 
 
-def sub_(x: Tensor, y: Any, *, alpha: Any = 1) -> Tensor:
+def sub_(x: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """In-place sub()."""
     if alpha == 1:
-        return _plain_sub_(x, y)
-    return _ternary("sub_", _addcmul, x, operand("sub_", y), operand("sub_", -alpha))
+        return _plain_sub_(x, other)
+    return _ternary("sub_", _addcmul, x, operand("sub_", other), operand("sub_", -alpha))
 
 
 for _f in (copy_, fill_, zero_, masked_fill_, clamp_, addcmul_, addcdiv_, lerp_, add_, sub_):

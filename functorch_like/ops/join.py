@@ -459,7 +459,7 @@ def triu(x: Tensor, diagonal: int = 0) -> Tensor:
     return _tri(x, diagonal=diagonal, upper=True)
 
 
-def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
     """Padding by pairs (before, after) from the last dimension on; negative amounts crop.
 
     Args:
@@ -468,6 +468,7 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float | None = None)
       >>> pad(tensor([1, 2]), (1, 0))
       tensor([0, 1, 2])
     """
+    x = input
     amounts = sizes("pad", (tuple(pad),))
     if len(amounts) % 2 or len(amounts) > 2 * x.ndim:
         raise ShapeError(message("pad", f"pairs for at most {x.ndim} dimensions", list(amounts)))

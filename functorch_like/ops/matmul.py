@@ -352,19 +352,19 @@ sampled(
 )
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias.
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias.
 
     Args:
-      x [..., in], weight [out, in], bias [out]: one dtype.
+      input [..., in], weight [out, in], bias [out]: one dtype.
     Returns:
       [..., out]
     Raises:
       ShapeError: sizes do not fit.
     """
     if entered:
-        x, weight, bias = lowered(x, weight, bias)
-    return _linear(x, weight) if bias is None else _linear(x, weight, bias)
+        input, weight, bias = lowered(input, weight, bias)
+    return _linear(input, weight) if bias is None else _linear(input, weight, bias)
 
 
 def _matmul_operator(self: Tensor, other: Any) -> Any:

@@ -263,7 +263,7 @@ def _max(
 
 
 def max_pool1d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -273,12 +273,12 @@ def max_pool1d(
 ) -> Any:
     """The largest element of each window over the last dimension. Arguments as max_pool2d."""
     return _max(
-        "max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        "max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
     )
 
 
 def max_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -289,8 +289,8 @@ def max_pool2d(
     """The largest element of each window over the last two dimensions.
 
     Args:
-      x [N, C, H, W] or [C, H, W]. kernel_size, stride (default kernel_size), padding (at most half
-        the kernel), dilation: an int or two, in elements.
+      input [N, C, H, W] or [C, H, W]. kernel_size, stride (default kernel_size), padding (at most
+        half the kernel), dilation: an int or two, in elements.
       ceil_mode: also windows that reach over the edge. return_indices: also their places in the
         plane.
     Example:
@@ -299,12 +299,12 @@ def max_pool2d(
                 [13., 15.]]]])
     """
     return _max(
-        "max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        "max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
     )
 
 
 def max_pool3d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -317,7 +317,7 @@ def max_pool3d(
     Arguments as max_pool2d.
     """
     return _max(
-        "max_pool3d", 3, x, kernel_size, stride, padding, dilation, ceil_mode, return_indices
+        "max_pool3d", 3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices
     )
 
 
@@ -349,7 +349,7 @@ def _avg(
 
 
 def avg_pool1d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -358,12 +358,12 @@ def avg_pool1d(
 ) -> Tensor:
     """The mean of each window over the last dimension. Arguments as avg_pool2d."""
     return _avg(
-        "avg_pool1d", 1, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
+        "avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None
     )
 
 
 def avg_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -379,7 +379,7 @@ def avg_pool2d(
     return _avg(
         "avg_pool2d",
         2,
-        x,
+        input,
         kernel_size,
         stride,
         padding,
@@ -390,7 +390,7 @@ def avg_pool2d(
 
 
 def avg_pool3d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -402,7 +402,7 @@ def avg_pool3d(
     return _avg(
         "avg_pool3d",
         3,
-        x,
+        input,
         kernel_size,
         stride,
         padding,

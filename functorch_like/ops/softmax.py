@@ -128,30 +128,30 @@ def _prepared(op: str, x: Tensor, dim: int | None, dtype: Any) -> tuple[Tensor, 
     return x, wrap_dim(op, dim, x.ndim)
 
 
-def softmax(x: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
-    """exp(x - max) / sum along a dim.
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
+    """exp(input - max) / sum along a dim.
 
     Args:
-      x [..., n, ...] floating: logits.
+      input [..., n, ...] floating: logits.
       dim: the dimension of size n.
     Returns:
-      [same as x]; sums to 1 along dim.
+      [same as input]; sums to 1 along dim.
     Raises:
-      DTypeError: x is not floating. DimError: dim out of range.
+      DTypeError: input is not floating. DimError: dim out of range.
     Notes: 16-bit floats accumulate in float32. Differentiable any number of times.
     Reference: Bridle 1990; stabilised form as in Blanchard, Higham & Higham 2021.
     Example:
       >>> softmax(tensor([0.0, 0.0]), dim=0)
       tensor([0.5000, 0.5000])
     """
-    x, d = _prepared("softmax", x, dim, dtype)
-    return _softmax(x, dim=d)
+    input, d = _prepared("softmax", input, dim, dtype)
+    return _softmax(input, dim=d)
 
 
-def log_softmax(x: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
-    """log(softmax(x)), without overflow."""
-    x, d = _prepared("log_softmax", x, dim, dtype)
-    return _log_softmax(x, dim=d)
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None, **_legacy: Any) -> Tensor:
+    """log(softmax(input)), without overflow."""
+    input, d = _prepared("log_softmax", input, dim, dtype)
+    return _log_softmax(input, dim=d)
 
 
 # ---- cross entropy of rows of logits with class labels ----

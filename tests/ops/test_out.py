@@ -92,4 +92,4 @@ def test_signatures_tell():
             assert function.__doc__
     assert "out" in inspect.signature(ft.exp).parameters
     assert "out" in inspect.signature(ft.add).parameters
-    assert list(inspect.signature(ft.sum).parameters)[:3] == ["x", "dim", "keepdim"]
+    assert list(inspect.signature(ft.sum).parameters)[:3] == ["input", "dim", "keepdim"]

@@ -6,6 +6,7 @@ import numpy
 import pytest
 
 import functorch_like as ft
+import nn
 from functorch_like.testing import assert_close, check_grads
 
 RNG = numpy.random.default_rng(0)
@@ -308,3 +309,20 @@ def test_in_place_methods_as_functions():
     assert not ft.is_conj(x) and not ft.is_neg(x) and not ft.is_inference(x)
     with pytest.raises(AttributeError):
         ft.no_such_function_  # noqa: B018
+
+
+def test_torchs_names_of_keywords():
+    x, image = ft.tensor([[1.0, 4.0]]), ft.ones(1, 2, 4, 4)
+    for text in (
+        "ft.add(x, other=x)", "ft.div(input=x, other=x)", "x.mul(other=2)", "x.sub_(other=0)",
+        "ft.eq(input=x, other=x)", "ft.exp(input=x)", "ft.sum(input=x, dim=1)",
+        "ft.clamp(input=x, min=0)", "ft.where(x > 2, input=x, other=x)",
+        "ft.cumsum(input=x, dim=0)",
+        "F.softmax(input=x, dim=1)", "F.log_softmax(input=x, dim=1)", "F.pad(input=x, pad=(1, 1))",
+        "F.linear(input=x, weight=x)", "F.conv2d(input=image, weight=image)",
+        "F.max_pool2d(input=image, kernel_size=2)", "F.avg_pool1d(input=x, kernel_size=2)",
+        "ft.matmul(x, other=x.T)", "F.sigmoid(input=x)",
+    ):  # fmt: skip
+        assert isinstance(
+            eval(text, {"ft": ft, "x": x, "image": image, "F": nn.functional}), ft.Tensor
+        )
