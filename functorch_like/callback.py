@@ -211,19 +211,31 @@ def _op_of(
     op = Op(f"callback {name}", _impl(run, forms, origin), nouts=len(forms), **rules)
     if ordered:
         op.ordered = Op(
-            op.name, _impl(run_after, [_TOKEN, *forms], origin), nouts=1 + len(forms), **rules
+            op.name,
+            _impl(run_after, [_TOKEN, *forms], origin, ordered=True),
+            nouts=1 + len(forms),
+            **rules,
         )
         op.ordered.ordered = op.ordered
     return op
 
 
-def _impl(run: Callable[[list[Any], list[Any]], None], forms: Sequence[Form], origin: Any) -> Any:
-    """The kernel: a call of the core, so that programs have it as an instruction."""
+def _impl(
+    run: Callable[[list[Any], list[Any]], None],
+    forms: Sequence[Form],
+    origin: Any,
+    ordered: bool = False,
+) -> Any:
+    """The kernel: a call of the core, so that programs have it as an instruction.
+
+    ordered: the first argument is a token, which may lie elsewhere than the others.
+    """
     host, count = HostFunction(run, origin), len(forms)
     words = [w for d, shape in forms for w in (d, len(shape), *shape)]
 
     def impl(*xs: Tensor) -> Any:
-        place = xs[0]._v.device if xs else lib.CB_CPU
+        given = xs[1:] or xs if ordered else xs
+        place = given[0]._v.device if given else lib.CB_CPU
         out = ffi.new("cb_tensor *[]", count)
         handles = [x._v for x in xs]
         check(

@@ -46,4 +46,4 @@ def _instruction(
             made = wrap(kernel(source, **params))
             check(lib.cb_copy_into(out[1], made._v, 0))
 
-    return callback._impl(run, [callback._TOKEN, form], key)
+    return callback._impl(run, [callback._TOKEN, form], key, ordered=True)

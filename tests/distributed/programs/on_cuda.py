@@ -154,10 +154,16 @@ def check_devices_differ(rank, size):
 
 
 def check_compiled(rank, size):
-    f = ft.compile(lambda x: D.all_reduce(x * 2).sin() + 1)
-    for i in range(3):
+    def f(x):
+        return D.all_gather(D.all_reduce(x * 2).sin() + x).sum() + x
+
+    g = ft.compile(f)
+    for i in range(6):
         x = of(rank, 5) + i
-        same(f(here(x)).cpu(), (everyone(size, 5) + i).mul(2).sum(0).sin() + 1, 1e-12)
+        out = g(here(x))
+        assert str(out.device) == f"cuda:{rank}"
+        same(out.cpu(), f(x), 1e-12)
+    same(g(x), f(x), 1e-12)  # on the CPU, after CUDA
 
 
 def check_ddp_equals_one_process(rank, size):
