@@ -129,9 +129,9 @@ int cb_library_failed(const char *call, int status); /* the error of a call's st
 void cb_library_allow_tf32(int allow);
 bool cb_library_tf32();
 
-/* A call that touches device memory, by what it needs as copies: while a graph is recorded the emulated device
- * keeps it, as the real libraries put their kernels into the graph. There it runs as a kernel of one thread
- * does, where that memory is open, and accesses beyond it are found. */
+/* A call that touches device memory, by what it needs as copies: while a graph is recorded the emulated
+ * device keeps it, as the real libraries put their kernels into the graph. There it runs as a kernel of one
+ * thread does, where that memory is open, and accesses beyond it are found. */
 #if defined(CB_EMULATE)
 template <typename Call> static inline int cb_library_run(const char *name, Call &call) {
     struct held {

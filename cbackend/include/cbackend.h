@@ -402,8 +402,8 @@ void cb_program_free(cb_program *p); /* also while it is recorded */
 /* seed and offset are added to those of recorded draws. results: as many as at the end of recording */
 int cb_program_run(const cb_program *p, int n, cb_tensor *const *inputs, uint64_t seed, uint64_t offset,
                    cb_tensor **results);
-/* Are programs on CUDA replayed as graphs? 1 or 0 to change it, -1 to ask; gives what it was. FL_CUDA_GRAPHS=0
- * makes it 0 at the start. */
+/* Are programs on CUDA replayed as graphs? 1 or 0 to change it, -1 to ask; gives what it was.
+ * FL_CUDA_GRAPHS=0 makes it 0 at the start. */
 int cb_program_graphs(int on);
 /* how a program on CUDA runs, in words; NULL while that is not decided, and for others */
 const char *cb_program_replay(const cb_program *p);

@@ -21,7 +21,8 @@ static cb_tensor *pointer(handle *self) { return self->v ? (cb_tensor *)cb_cdata
 static void handle_dealloc(PyObject *object) {
     handle *self = (handle *)object;
     PyTypeObject *type = Py_TYPE(object);
-    PyObject *kind, *value, *trace; /* of an exception on its way: foreign memory is given back by Python code */
+    PyObject *kind, *value,
+        *trace; /* of an exception on its way: foreign memory is given back by Python code */
     PyErr_Fetch(&kind, &value, &trace);
     cb_release(pointer(self));
     PyErr_Restore(kind, value, trace);

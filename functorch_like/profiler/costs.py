@@ -8,6 +8,7 @@ the processor did, so that dividing by the time tells how well it was done.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from math import log2, prod
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,11 @@ def flops(
     if function == "fused":
         n, ncode, nout = numbers[:3]
         steps = (ncode - n - 1 - nout) // 7
-        return steps * max(prod(t.shape) for t in made) if made else 0
+        if made:
+            return steps * max(prod(t.shape) for t in made)
+        # read by the next instruction as it is made: of the shape that the operands broadcast to
+        sizes = zip_longest(*[t.shape[::-1] for t in reads], fillvalue=1)
+        return steps * prod(max(column) for column in sizes)
     # a complex multiply-add is four real ones
     whole = 4 if reads[0].dtype.startswith("complex") else 1
     if function in ("matmul", "linear"):

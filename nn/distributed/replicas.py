@@ -43,7 +43,7 @@ class DataParallel(Module):
       >>> from nn.distributed import DataParallel
       >>> model = DataParallel(nn.Linear(2, 1))
       >>> model(ft.ones(3, 2)).shape
-      (3, 1)
+      Size([3, 1])
     """
 
     def __init__(
