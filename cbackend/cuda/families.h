@@ -74,6 +74,10 @@ int cb_cuda_attention_grad(const cb_attention_call *a);
 int cb_cuda_lstm(const cb_lstm *l);
 int cb_cuda_lstm_grad(const cb_lstm *l);
 /* grid.cu */
+int cb_cuda_pad(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
+int cb_cuda_pad_grad(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);
+int cb_cuda_resample(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places,
+                     const cb_tensor *weights);
 void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *at);
 void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                               const void *at);

@@ -74,6 +74,9 @@ static cb_backend make_table() {
     t.gather_along = cb_cuda_gather_along;
     t.scatter_along = cb_cuda_scatter_along;
     t.tri = cb_cuda_tri;
+    t.pad = cb_cuda_pad;
+    t.pad_grad = cb_cuda_pad_grad;
+    t.resample = cb_cuda_resample;
     t.mask_count = cb_cuda_mask_count;
     t.mask_nonzero = cb_cuda_mask_nonzero;
     t.mask_select = cb_cuda_mask_select;

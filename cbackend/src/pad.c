@@ -1,8 +1,6 @@
 /* Padding: with a number, or with what a reflection, the nearest edge or the other side holds. Kernels:
- * cpu/pad.c. */
+ * cpu/pad.c, ../cuda/pad.cu. */
 #include "pad.h"
-
-#include "index_views.h"
 
 static const char *const mode_names[] = {"reflect", "replicate", "circular"};
 
@@ -47,35 +45,6 @@ static int plan_shapes(plan *p, int mode, const cb_tensor *x, int n2, const int6
     return CB_OK;
 }
 
-/* By indices, a dimension after the other: what devices without a kernel for it do. */
-static cb_tensor *composed(const plan *p, cb_tensor *x, bool grad) {
-    cb_tensor *now = cb_retain(x);
-    for (int d = 0; d < x->ndim && now; d++) {
-        if (!p->padded[d]) continue;
-        cb_tensor *table = cb_empty(CB_I64, CB_CPU, 1, &p->large[d]), *places = NULL, *next = NULL;
-        for (int64_t i = 0; table && i < p->large[d]; i++)
-            ((int64_t *)table->data)[i] = cb_pad_place(p->pads[d][0], i - p->pads[d][1], p->small[d]);
-        if (table) places = cb_to_device(table, x->device);
-        if (places && grad) {
-            int64_t shape[CB_MAX_NDIM];
-            memcpy(shape, now->shape, (size_t)x->ndim * sizeof *shape);
-            shape[d] = p->small[d];
-            next = cb_full(x->dtype, x->device, x->ndim, shape, &(cb_scalar){.kind = 'i'});
-            if (next && cb_index_add(next, d, places, now, 0)) {
-                cb_release(next);
-                next = NULL;
-            }
-        } else if (places) {
-            next = cb_index_select(now, d, places);
-        }
-        cb_release(places);
-        cb_release(table);
-        cb_release(now);
-        now = next;
-    }
-    return now;
-}
-
 static cb_tensor *finished(cb_tensor *out, int status) {
     if (!status) return out;
     cb_release(out);
@@ -102,37 +71,12 @@ static cb_tensor *padded(cb_tensor *x, int n2, const int64_t *pad, int mode, con
         if (!out || cb_is_meta(out) || out->numel == 0) return out;
         return finished(out, cb_backend_of(out)->fill(out, value));
     }
-    bool compose = (x->device & 255) == CB_CUDA && mode != CB_PAD_CONSTANT;
-    return compose ? composed(&p, x, false) : computed(&p, x, false, value);
-}
-
-/* The same by a fill and a copy. */
-static cb_tensor *pasted(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
-    plan p;
-    if (plan_shapes(&p, CB_PAD_CONSTANT, x, n2, pad, false)) return NULL;
-    cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, p.large);
-    if (!out || out->numel == 0) return out;
-    cb_stack_view to, from;
-    cb_part_view(&to, out, 0, out->ndim);
-    cb_part_view(&from, x, 0, x->ndim);
-    for (int k = 0; k < n2 / 2; k++) {
-        int d = x->ndim - 1 - k;
-        int64_t low = pad[2 * k], high = pad[2 * k + 1];
-        to.shape[d] = from.shape[d] = CB_MAX(x->shape[d] + CB_MIN(low, 0) + CB_MIN(high, 0), 0);
-        to.tensor.offset += CB_MAX(low, 0) * to.strides[d];
-        from.tensor.offset += CB_MAX(-low, 0) * from.strides[d];
-    }
-    cb_view_finish(&to);
-    cb_view_finish(&from);
-    int status = cb_backend_of(out)->fill(out, value);
-    if (!status && from.tensor.numel) status = cb_backend_of(out)->copy(&to.tensor, &from.tensor);
-    return finished(out, status);
+    return computed(&p, x, false, value);
 }
 
 cb_tensor *cb_pad(cb_tensor *x, int n2, const int64_t *pad, const cb_scalar *value) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "pad: no tensor");
-    return (x->device & 255) == CB_CUDA ? pasted(x, n2, pad, value)
-                                        : padded(x, n2, pad, CB_PAD_CONSTANT, value);
+    return padded(x, n2, pad, CB_PAD_CONSTANT, value);
 }
 
 static bool is_mode(int mode) {
@@ -159,10 +103,7 @@ cb_tensor *cb_pad_edges_grad(cb_tensor *ct, int n2, const int64_t *pad, int mode
         return finished(out, cb_backend_of(out)->fill(out, &(cb_scalar){.kind = 'i'}));
     }
     cb_tensor *wide = cb_cast(ct, cb_compute_dtype(ct->dtype)), *out = NULL;
-    if (wide && (ct->device & 255) == CB_CUDA)
-        out = composed(&p, wide, true);
-    else if (wide)
-        out = computed(&p, wide, true, NULL);
+    if (wide) out = computed(&p, wide, true, NULL);
     cb_release(wide);
     if (!out || out->dtype == ct->dtype) return out;
     cb_tensor *narrow = cb_cast(out, ct->dtype);

@@ -1,28 +1,5 @@
-/* Resizing along one dimension by tables of places and weights. The kernel is in cpu/resample.c. */
+/* Resizing along one dimension by tables of places and weights. Kernels: cpu/resample.c, ../cuda/pad.cu. */
 #include "internal.h"
-
-/* A sum of slices times weights: what devices without a kernel for it do. x has the weights' dtype. */
-static cb_tensor *composed(cb_tensor *x, int dim, cb_tensor *places, cb_tensor *weights) {
-    int64_t ones[CB_MAX_NDIM] = {weights->shape[0]}, taps = weights->shape[1];
-    for (int d = dim + 1; d < x->ndim; d++) ones[d - dim] = 1;
-    cb_tensor *sum = NULL;
-    for (int64_t t = 0; t < taps; t++) {
-        cb_tensor *place = cb_select(places, 1, t), *weight = cb_select(weights, 1, t),
-                  *wide = weight ? cb_reshape(weight, x->ndim - dim, ones) : NULL,
-                  *slices = place && wide ? cb_index_select(x, dim, place) : NULL,
-                  *part = slices ? cb_binary(CB_BINARY_mul, slices, wide) : NULL,
-                  *next = part && sum ? cb_binary(CB_BINARY_add, sum, part) : cb_retain(part);
-        cb_release(part);
-        cb_release(slices);
-        cb_release(wide);
-        cb_release(weight);
-        cb_release(place);
-        cb_release(sum);
-        sum = next;
-        if (!sum) return NULL;
-    }
-    return sum;
-}
 
 static cb_tensor *computed(cb_tensor *x, int dim, cb_tensor *places, cb_tensor *weights) {
     int64_t shape[CB_MAX_NDIM];
@@ -59,10 +36,7 @@ cb_tensor *cb_resample(cb_tensor *x, int64_t dim, cb_tensor *places, cb_tensor *
     if (!cb_is_meta(x) && cb_common_device("resample", 3, (cb_tensor *[]){x, places, weights}) < 0)
         return NULL;
     cb_tensor *wide = cb_cast(x, compute), *out = NULL;
-    if (wide && (x->device & 255) == CB_CUDA)
-        out = composed(wide, d, places, weights);
-    else if (wide)
-        out = computed(wide, d, places, weights);
+    if (wide) out = computed(wide, d, places, weights);
     cb_release(wide);
     if (!out || compute == x->dtype) return out;
     cb_tensor *narrow = cb_cast(out, x->dtype);
