@@ -117,6 +117,23 @@ class TracerValue(Meta):
         raise NotImplementedError
 
 
+class PrimalValue(TracerValue):
+    """A value with a primal: a value of the parent context, of its shape."""
+
+    primal: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.primal._shape
+
+    @property
+    def ndim(self) -> int:
+        return self.primal.ndim
+
+    def inner(self) -> Tensor:
+        return self.primal
+
+
 class Trace:
     """An interpreter: one run of a transformed function."""
 

@@ -16,7 +16,7 @@ from .. import tree
 from ..errors import message
 from ..op import Op, dispatch
 from ..tensor import Tensor, ones_of, traced
-from ..trace import Outside, Trace, TracerValue, next_sequence
+from ..trace import Outside, PrimalValue, Trace, next_sequence
 from .arguments import settled, tensors_of, zeros_like
 from .products import jvp
 from .vmap import vmap
@@ -35,19 +35,12 @@ _LINEAR = {
 _BILINEAR = {"mul", "matmul", "convolution", "div"}  # div by a constant
 
 
-class CollapsedValue(TracerValue):
+class CollapsedValue(PrimalValue):
     """Primal, first derivatives [R, *shape] and the sum of second ones (None: zero)."""
 
     def __init__(self, trace: CollapsedTrace, primal: Tensor, first: Tensor, second: Any):
         self.trace, self.primal, self.first, self.second = trace, primal, first, second
         self.seq = next_sequence()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.primal._shape
-
-    def inner(self) -> Tensor:
-        return self.primal
 
 
 class CollapsedTrace(Trace):

@@ -11,30 +11,19 @@ from cbackend import ffi
 
 from ..op import Op, dispatch
 from ..tensor import Tensor, known_regular, traced
-from ..trace import Outside, Trace, TracerValue, next_sequence, state
+from ..trace import Outside, PrimalValue, Trace, next_sequence, state
 
 _new = object.__new__
 _NULL = ffi.NULL
 
 
-class JvpValue(TracerValue):
+class JvpValue(PrimalValue):
     """A primal and its tangent, both of the parent context."""
 
     def __init__(self, trace: JvpTrace, primal: Tensor, tangent: Tensor):
         self.trace, self.primal, self.tangent = trace, primal, tangent
         self.requires_grad, self.is_view, self.tracer = False, False, None
         self.seq = next_sequence()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.primal._shape
-
-    @property
-    def ndim(self) -> int:
-        return self.primal.ndim
-
-    def inner(self) -> Tensor:
-        return self.primal
 
 
 class JvpTrace(Trace):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..errors import ShapeError, message
 from ..op import Op, dispatch
 from ..tensor import Size, Tensor, ones_of, traced
-from ..trace import Outside, Trace, TracerValue, next_sequence
+from ..trace import Outside, PrimalValue, Trace, next_sequence
 from .arguments import settled, tensors_of
 from .control_flow import _ground, _Plainly
 from .derivatives import linearize
@@ -42,19 +42,12 @@ _PRODUCTS = {"matmul", "convolution", "convolution_input_grad", "convolution_wei
 _CHUNK = 512  # inputs whose dependents are found in one run
 
 
-class DependentValue(TracerValue):
+class DependentValue(PrimalValue):
     """A primal, and for each of some inputs which elements depend on it: bool [inputs, *shape]."""
 
     def __init__(self, trace: DependenceTrace, primal: Tensor, depends: Tensor):
         self.trace, self.primal, self.depends = trace, primal, depends
         self.seq = next_sequence()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.primal._shape
-
-    def inner(self) -> Tensor:
-        return self.primal
 
 
 class DependenceTrace(Trace):

@@ -19,7 +19,7 @@ from cbackend import ffi
 from ..op import Op, Spec, dispatch, fail
 from ..tape import Node, fill_node, irregular, run_backward
 from ..tensor import Tensor, known_regular, sync, wrap
-from ..trace import Meta, Outside, Trace, TracerValue, clock, next_sequence, state
+from ..trace import Meta, Outside, PrimalValue, Trace, clock, next_sequence, state
 
 _new = object.__new__
 _NULL = ffi.NULL
@@ -43,26 +43,14 @@ class VjpOutput(Meta):
         self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
 
 
-class VjpValue(TracerValue):
+class VjpValue(PrimalValue):
     """A value of a VjpTrace: its primal in the parent context, and where it stands in the graph."""
 
-    primal: Tensor
     node: Meta
 
     @property
     def seq(self) -> int:  # type: ignore[override]
         return self.node.seq
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.primal._shape
-
-    @property
-    def ndim(self) -> int:
-        return self.primal.ndim
-
-    def inner(self) -> Tensor:
-        return self.primal
 
 
 class VjpTrace(Trace):
