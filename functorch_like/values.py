@@ -42,6 +42,9 @@ def item(self: Tensor) -> Any:
       ShapeError: there is not exactly one element.
     """
     self._current()
+    number = self._number()
+    if number is not None:
+        return number
     v = self._v
     if not v:
         return self._value.trace.read(self, "item")
@@ -92,6 +95,9 @@ def _flat_list(self: Tensor) -> list[Any]:
 
 def __bool__(self: Tensor) -> bool:
     self._current()
+    number = self._number()
+    if number is not None:
+        return bool(number)
     v = self._v
     if not v:
         return self._value.trace.read(self, "bool")

@@ -50,10 +50,28 @@ static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
     return shape;
 }
 
+/* The only element as a Python number; None where there is none in the processor's memory. */
+static PyObject *handle_number(PyObject *object, PyObject *Py_UNUSED(nothing)) {
+    cb_tensor *x = pointer((handle *)object);
+    cb_scalar s;
+    if (!x || x->numel != 1 || x->device != CB_CPU || cb_item(x, &s)) Py_RETURN_NONE;
+    switch (s.kind) {
+        case 'f': return PyFloat_FromDouble(s.re);
+        case 'i': return PyLong_FromLongLong(s.i);
+        case 'u': return PyLong_FromUnsignedLongLong(s.u);
+        case 'c': return PyComplex_FromDoubles(s.re, s.im);
+        default: return PyBool_FromLong(s.i != 0);
+    }
+}
+
 static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(handle, v), 0, NULL}, {0}};
 static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
-static PyType_Slot slots[] = {
-    {Py_tp_dealloc, handle_dealloc}, {Py_tp_members, members}, {Py_tp_getset, properties}, {0, NULL}};
+static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL}, {0}};
+static PyType_Slot slots[] = {{Py_tp_dealloc, handle_dealloc},
+                              {Py_tp_members, members},
+                              {Py_tp_getset, properties},
+                              {Py_tp_methods, methods},
+                              {0, NULL}};
 static PyType_Spec spec = {"cbackend._cffi.Handle", sizeof(handle), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
 
