@@ -108,6 +108,8 @@ def _linear_jvp(get: Callable[[], Op]) -> Callable[..., Tensor]:
 def _public(
     op_name: str, x: Tensor, dim: Any, keepdim: bool, dtype: Any, options: dict[str, Any]
 ) -> tuple[Tensor, tuple[int, ...], bool]:
+    if type(dim) is int and dtype is None and not options and -(n := x.ndim) <= dim < n:
+        return x, (dim if dim >= 0 else dim + n,), bool(keepdim)  # the usual case
     if options:
         dim, keepdim = options.pop("axis", dim), options.pop("keepdims", keepdim)
         if options.get("out", 0) is None:  # numpy.sum(tensor) says so
