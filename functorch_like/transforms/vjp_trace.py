@@ -95,6 +95,10 @@ class VjpTrace(Trace):
             return bool(primal) if how == "bool" else primal.item()
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
+        if len(args) == 1 and self.parent is None and op.impl is not None and op.pull is not None:
+            m: Any = args[0]._m  # the usual case: a tracer of a plain tensor, and a kernel for it
+            if m.__class__ is VjpValue and m.trace is self and (x := m.primal)._m is None:
+                return self._alone(op, x, params, m.node)
         primals: list[Tensor] = []
         edges: list[Meta | None] = []
         records = False
@@ -132,6 +136,22 @@ class VjpTrace(Trace):
             fill_node(node, op, primals, params, out, tuple(edges))
         finally:
             state.trace = self
+        return self.outputs(node, out) if type(out) is tuple else self.tracer(out, node)
+
+    def _alone(self, op: Op, x: Tensor, params: dict[str, Any], edge: Meta) -> Any:
+        """process() for one tracer whose primal is a plain tensor, in no other trace."""
+        state.trace = None
+        try:
+            handles = op.impl(x, **params)  # type: ignore[misc]
+        finally:
+            state.trace = self
+        if not handles:
+            fail(op, (x,))
+        out = wrap(handles)
+        if not op.differentiable:
+            return out
+        node = _new(VjpNode)
+        fill_node(node, op, (x,), params, out, (edge,))
         return self.outputs(node, out) if type(out) is tuple else self.tracer(out, node)
 
     def outputs(self, node: VjpNode, out: Any) -> Any:
