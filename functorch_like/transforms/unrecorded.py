@@ -13,8 +13,10 @@ from typing import Any
 from cbackend import lib
 
 from ..op import Op
+from ..ops.family import fronted
 from ..tensor import Tensor
 from ..trace import Trace, next_sequence
+from .arguments import zeros_like
 from .replay import Transparent, another_shell
 
 _stopped = Op(
@@ -29,20 +31,10 @@ _carried = Op(
     "carried",
     lambda _old, new: lib.cb_alias(new._v),
     vjp=lambda ct, _out, _old, _new: (ct, None),
-    jvp=lambda tangents, out, _old, _new: _zeros(out) if tangents[1] is None else tangents[1],
-    batch=lambda size, batched, old, new: _carried(old, new if batched[1] else _mapped(new, size)),
+    jvp=lambda tangents, out, _old, _new: zeros_like(out) if tangents[1] is None else tangents[1],
+    batch=lambda size, batched, *args: _carried(*fronted(size, batched, args)),
     registered=False,
 )
-
-
-def _zeros(x: Tensor) -> Tensor:
-    from .arguments import zeros_like
-
-    return zeros_like(x)
-
-
-def _mapped(x: Tensor, size: int) -> Tensor:
-    return x.unsqueeze(0).expand((size, *x._shape))
 
 
 class Unrecorded(Transparent):

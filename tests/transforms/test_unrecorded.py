@@ -121,3 +121,17 @@ def test_a_mode_switched_by_a_call_ends_with_the_transform():
 
     g, enabled = grad(f, has_aux=True)(ft.tensor(X))
     assert g.tolist() == [4, 9] and not enabled and ft.is_grad_enabled()
+
+
+def test_mapped_values_written_into_an_unmapped_tensor():
+    """Of the outer gradient: w = s, whatever was written, so the sum of 2 w over the lanes."""
+
+    def lane(s, x):
+        w = s * 1.0
+        with ft.no_grad():
+            w.copy_(x * 3)
+        return (w * w).sum()
+
+    s, xs = ft.tensor(X, **f64), ft.arange(1.0, 7.0, **f64).reshape(3, 2)
+    mapped = grad(lambda s: vmap(lambda x: lane(s, x))(xs).sum())(s)
+    assert mapped.tolist() == grad(lambda s: sum(lane(s, x) for x in xs))(s).tolist() == [54, 72]
