@@ -1,5 +1,8 @@
 """no_grad inside transforms: torch.func's meaning, in every composition."""
 
+import random
+from contextlib import nullcontext
+
 import pytest
 
 import functorch_like as ft
@@ -135,3 +138,49 @@ def test_mapped_values_written_into_an_unmapped_tensor():
     s, xs = ft.tensor(X, **f64), ft.arange(1.0, 7.0, **f64).reshape(3, 2)
     mapped = grad(lambda s: vmap(lambda x: lane(s, x))(xs).sum())(s)
     assert mapped.tolist() == grad(lambda s: sum(lane(s, x) for x in xs))(s).tolist() == [54, 72]
+
+
+def program(seed, lib):
+    """A random program with views and writes, some of its steps under no_grad."""
+    choose = random.Random(seed)
+    steps = [(choose.randint(0, 7), choose.random() < 0.4, choose.randint(0, 3)) for _ in range(6)]
+
+    def written(b, at, value):
+        c = b * 1.0
+        c[at] = value
+        return c
+
+    def step(kind, a, b):
+        return [
+            lambda: a * b,
+            lambda: a.sin(),
+            lambda: a + b,
+            lambda: (a * 0.5).exp(),
+            lambda: b.flip(0),
+            lambda: a * a.sum(),
+            lambda: written(b, 0, a[1]),
+            lambda: written(b, slice(1, None), (b * 1.0)[1:].mul_(a[:2])),
+        ][kind]()
+
+    def f(x):
+        values = [x, x * 1.0]
+        for kind, hidden, which in steps:
+            with lib.no_grad() if hidden else nullcontext():
+                values.append(step(kind, values[which % len(values)], values[-1]))
+            if which == 2:
+                values.append(values[1] * 1.0)
+                with lib.no_grad():
+                    values[-1].add_(values[-2] * 0.1)
+        return sum((v * v).sum() for v in values)
+
+    return f
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_beside_torch(seed):
+    torch = pytest.importorskip("torch")
+    x = [0.3, -0.7, 1.1]
+    expected = torch.func.grad(program(seed, torch))(torch.tensor(x, dtype=torch.float64)).tolist()
+    ours = grad(program(seed, ft))
+    assert ours(ft.tensor(x, **f64)).tolist() == pytest.approx(expected)
+    assert vmap(ours)(ft.tensor([x, x], **f64))[1].tolist() == pytest.approx(expected)
