@@ -14,7 +14,7 @@ from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tape import run_backward
 from .tensor import Tensor, ones_of
-from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state
+from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state, untaped
 
 watched_leaves = [0]  # how many hooks of leaves were ever registered: none, and nobody looks
 
@@ -376,6 +376,7 @@ __all__ = [
     "no_grad",
     "queue_callback",
     "set_grad_enabled",
+    "untaped",
 ]
 
 

@@ -349,7 +349,10 @@ class _GradMode:
 
 
 class untaped(_GradMode):
-    """no_grad for our own code: the tape does not record, transforms go on."""
+    """no_grad for code that changes state, like optimizers: transforms around it go on recording.
+
+    So grad goes through training steps inside the function it is given.
+    """
 
     tape_only = True
 
@@ -359,7 +362,8 @@ class no_grad(_GradMode):
 
     That goes for the tape and, inside a transformed function, for grad, vjp and jacrev around it,
     to which results are constants and tensors that are written stay what they were; forward mode
-    goes on (see torch.func). What was transformed inside is not affected.
+    goes on (see torch.func). What was transformed inside is not affected. Updates that transforms
+    are to differentiate go under autograd.untaped(), as those of nn.optim do.
 
     Example:
       >>> x = tensor([1.0], requires_grad=True)

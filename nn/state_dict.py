@@ -81,7 +81,7 @@ def load_into(
 
     if not assign:  # a cast that fails must do so before the first copy
         plan = [(values, name, value.to(values[name].dtype)) for values, name, value in plan]
-    with ft.no_grad():
+    with ft.autograd.untaped():
         for values, name, value in plan:
             current = values[name]
             if not assign:

@@ -283,7 +283,7 @@ class Optimizer:
         if closure is not None:
             with ft.enable_grad():
                 loss = closure()
-        with ft.no_grad():
+        with ft.autograd.untaped():
             for group in self.param_groups:
                 params, grads, states = [], [], []
                 for param in group["params"]:

@@ -96,7 +96,7 @@ class GradScaler:
             if param.grad is not None
         ]
         finite = True
-        with ft.no_grad():
+        with ft.autograd.untaped():
             for grad in grads:
                 grad.mul_(1.0 / self._scale)
                 finite = finite and bool(ft.isfinite(grad).all())

@@ -167,7 +167,7 @@ class LBFGS(Optimizer):
             raise TypeError("LBFGS.step: expected a closure that computes the loss, got none.")
         for hook in list(self._pre_hooks.values()):
             hook(self, (closure,), {})
-        with ft.no_grad():
+        with ft.autograd.untaped():
             loss = self._iterate(closure)
         for hook in list(self._post_hooks.values()):
             hook(self, (closure,), {})

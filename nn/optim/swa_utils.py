@@ -54,7 +54,7 @@ def get_swa_avg_fn() -> Rule:
 
 def _many(rule: Rule) -> ManyRule:
     def update(averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
-        with ft.no_grad():
+        with ft.autograd.untaped():
             for old, new in zip(averaged, current, strict=True):
                 old.copy_(rule(old, new, count).to(old.dtype))
 
@@ -132,7 +132,7 @@ class AveragedModel(Module):
             )
         count = self.n_averaged
         update = self.multi_avg_fn or _many(self.avg_fn or get_swa_avg_fn())
-        with ft.no_grad():
+        with ft.autograd.untaped():
             if int(count) == 0:
                 for a, b in zip(averaged, current, strict=True):
                     a.copy_(b.detach())
@@ -159,7 +159,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over all batches
-        with ft.no_grad():
+        with ft.autograd.untaped():
             for batch in loader:
                 inputs = batch[0] if isinstance(batch, (list, tuple)) else batch
                 model(inputs if device is None else inputs.to(device))

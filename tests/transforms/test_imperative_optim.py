@@ -126,3 +126,21 @@ def test_views_of_a_written_leaf_follow():
         return part + 0.0
 
     assert ft.vmap(f)(ft.ones(2, 3)).tolist() == [[2.0], [2.0]]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_gradient_through_training_steps(name):
+    """By a hyperparameter of the loss; steps are recorded by the transform around them."""
+
+    def trained(share):
+        w = ft.ones(3, dtype=ft.float64).requires_grad_()
+        optimizer = getattr(optim, name)([w], lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            ((w * w).sum() * share + (w**3).sum() * share * share).backward()
+            optimizer.step()
+        return (w * w).sum()
+
+    share, e = ft.tensor(0.5, dtype=ft.float64), 1e-6
+    difference = (trained(share + e) - trained(share - e)) / (2 * e)
+    assert ft.grad(trained)(share).item() == pytest.approx(difference.item(), rel=1e-5, abs=1e-8)
