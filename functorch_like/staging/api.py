@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
 from time import perf_counter
@@ -27,6 +28,7 @@ from .passes import optimize
 from .stage import current_stage, stage
 
 MAX_PROGRAMS = 64  # for arguments of one kind; beyond, calls run without compiling
+_PLAINLY = os.environ.get("FL_COMPILE") == "0"  # are functions called as they are?
 
 
 class Compiled:
@@ -57,7 +59,7 @@ class Compiled:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if active and state.trace is not None:
+        if _PLAINLY or (active and state.trace is not None):
             return self._function(*args, **kwargs)
         last = self._last
         if last is not None and not kwargs:
@@ -429,6 +431,9 @@ def compile(
         follow from the sizes, each size is staged as without it, and explain() says why. Sizes 0
         and 1 always are. Python code that looks at sizes (`if len(x) > 100`) is noticed when the
         sizes that are compared, odd and even ones and those at both ends, take different ways.
+    With the environment variable FL_COMPILE=0 functions run as they are: to see whether a program
+    is at fault, or to step through the code.
+
     Returns:
       A callable with `explain()`; as a decorator works with and without arguments.
     Raises:
