@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cbackend import lib
 
@@ -282,6 +282,10 @@ def line_of(site: Any) -> str:
     return f"{code.co_filename}:{line}"
 
 
+# was the tape on, and the traces before and after the switch
+_Modes: TypeAlias = "tuple[bool, Trace | None, Trace | None]"
+
+
 class _GradMode:
     """Switches the tape.
 
@@ -299,31 +303,43 @@ class _GradMode:
         return mode(function)
 
     def __init__(self) -> None:
-        self.saved: list[tuple[bool, Trace | None, Trace | None]] = []
+        self.saved: list[_Modes] = []
 
-    def __enter__(self):
+    def _switch(self) -> _Modes:
+        """Begins the mode; gives what _restore() takes."""
         before = after = state.trace if active else None
         if before is not None and not self.tape_only:
             from .transforms.unrecorded import switched
 
             state.trace = after = switched(before, self.enabled)
-        self.saved.append((state.grad, before, after))
-        state.grad = self.enabled
+        grad, state.grad = state.grad, self.enabled
+        return grad, before, after
+
+    @staticmethod
+    def _restore(saved: _Modes) -> None:
+        state.grad, before, after = saved
+        if after is not before and state.trace is after:
+            state.trace = before
+
+    def __enter__(self):
+        self.saved.append(self._switch())
         return self
 
     def __exit__(self, *exc: object) -> None:
-        state.grad, before, after = self.saved.pop()
-        if after is not before and state.trace is after:
-            state.trace = before
+        self._restore(self.saved.pop())
 
     def __call__(self, function: Any) -> Any:
         from functools import wraps
         from inspect import isgeneratorfunction
 
+        # what was before is held by the call, not by self: calls run in several threads at once
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            saved = self._switch()
+            try:
                 return function(*args, **kwargs)
+            finally:
+                self._restore(saved)
 
         @wraps(function)
         def wrapped_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -331,11 +347,13 @@ class _GradMode:
             resume: Any = generator.send
             sent: Any = None
             while True:
+                saved = self._switch()
                 try:
-                    with self:
-                        item = resume(sent)
+                    item = resume(sent)
                 except StopIteration as stop:
                     return stop.value
+                finally:
+                    self._restore(saved)
                 try:
                     sent = yield item
                     resume = generator.send
@@ -395,14 +413,17 @@ class set_grad_enabled(_GradMode):
         super().__init__()
         self.enabled = bool(mode)
         super().__enter__()
+        self.entered = False  # a first block ends what the call began, later ones switch themselves
 
     def __enter__(self):
-        return self  # since the call
+        if self.entered:
+            return super().__enter__()
+        self.entered, state.grad = True, self.enabled
+        return self
 
     def __call__(self, function: Any) -> Any:
         self.__exit__()
-        mode: Any = enable_grad() if self.enabled else no_grad()
-        return mode(function)
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:

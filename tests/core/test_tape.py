@@ -1,6 +1,8 @@
 """The imperative tape: backward, accumulation, graphs of graphs, hooks, grad modes, in-place
 operations."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -458,6 +460,44 @@ def test_modes_can_be_reentered():
             assert not ft.is_grad_enabled()
         assert not ft.is_grad_enabled()
     assert ft.is_grad_enabled()
+
+
+def test_decorated_functions_in_several_threads():
+    inside = threading.Barrier(2)
+    left = threading.Event()
+
+    @ft.no_grad()
+    def f(name):
+        inside.wait(10)
+        if name == "slow":  # ends after the other one, which was entered from another mode
+            left.wait(10)
+
+    def run(name, enabled, seen):
+        ft.set_grad_enabled(enabled)
+        f(name)
+        left.set()
+        seen[name] = ft.is_grad_enabled()
+
+    seen = {}
+    threads = [
+        threading.Thread(target=run, args=a) for a in (("fast", True, seen), ("slow", False, seen))
+    ]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert seen == {"fast": True, "slow": False}
+
+
+def test_set_grad_enabled_can_be_used_again():
+    mode = ft.set_grad_enabled(False)
+    for _ in range(2):
+        with mode:
+            assert not ft.is_grad_enabled()
+            with mode:
+                assert not ft.is_grad_enabled()
+            assert not ft.is_grad_enabled()
+        assert ft.is_grad_enabled()
 
 
 def test_set_grad_enabled_as_a_function():
