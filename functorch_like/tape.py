@@ -115,7 +115,7 @@ def fill_node(
     if params:
         node.params = params
     if len(args) == 1:
-        (keep,), keep_out = op._masks.get(_ALONE) or op.saved(_ALONE)
+        (keep,), keep_out = op.saved(_ALONE)
         (a,) = args
         node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
         if op.takes_needs:

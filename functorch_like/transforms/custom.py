@@ -18,7 +18,7 @@ from .. import tree
 from ..errors import TraceError, message
 from ..tensor import Tensor
 from .arguments import zeros_like
-from .rules import Rules, Tensors, fronted, invoke
+from .rules import Rules, Tensors, all_mapped, invoke
 
 # ---- pytrees to flat tuples ----
 
@@ -254,7 +254,7 @@ class custom_function:  # reads as a decorator
                 out, out_batched = batch_rule(size, list(flags), *layout.filled(tensors))
                 outs = outputs.flat(name, out)
                 places = tree.broadcast_prefix(out_batched, out, f"{name}: out_batched")
-                return fronted(size, list(zip(outs, places, strict=True)))
+                return all_mapped(size, list(zip(outs, places, strict=True)))
 
             rules.batch = run_batch
         return rules

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import GradError, message
 from ..tensor import Tensor
-from .rules import Rules, Tensors, fronted, invoke
+from .rules import Rules, Tensors, all_mapped, invoke
 
 
 class FunctionCtx:
@@ -235,7 +235,7 @@ class _Call:
             (y if d is None else y.movedim(d, 0), d is not None)
             for y, d in zip(outs, [dims[i] for i in self.places], strict=True)
         ]
-        return fronted(size, pairs)
+        return all_mapped(size, pairs)
 
 
 class _Static(NamedTuple):

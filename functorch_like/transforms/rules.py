@@ -20,7 +20,7 @@ from cbackend import lib
 from .. import tree
 from ..errors import GradError, ShapeError, message
 from ..op import Op, Spec
-from ..ops.family import sum_to
+from ..ops.family import fronted, sum_to
 from ..tape import fill_node, record
 from ..tensor import Tensor
 from ..trace import Outside, Trace, clock, state, untaped
@@ -140,12 +140,12 @@ class Rules:
         def call(*inputs: Tensor) -> Tensors:
             if self.batch is not None:
                 return self.batch(size, randomness, batched, *inputs)
-            return fronted(size, run(self.call, inputs, batched))
+            return all_mapped(size, run(self.call, inputs, batched))
 
         def forward(*inputs: Tensor) -> Any:
             assert self.forward is not None
             outs, residuals = run(self.forward, inputs, batched, split=True)
-            return fronted(size, outs), (residuals, [Spec(x) for x in inputs])
+            return all_mapped(size, outs), (residuals, [Spec(x) for x in inputs])
 
         def backward(saved: Any, cts: Sequence[Tensor]) -> list[Tensor | None]:
             (leaves, definition, flags), specs = saved
@@ -182,8 +182,8 @@ class Rules:
 
             flags = [*batched, *[b for b, h in zip(batched, has, strict=True) if h]]
             outs, pushed = run(one, (*inputs, *given), flags, pairs=True)
-            return fronted(size, outs), [
-                None if t is None else fronted(size, [(t, b)])[0] for t, b in pushed
+            return all_mapped(size, outs), [
+                None if t is None else fronted(size, [b], [t])[0] for t, b in pushed
             ]
 
         rules = Rules(
@@ -265,9 +265,9 @@ def _mapped(
         return [unpack(y) for y in out]
 
 
-def fronted(size: int, pairs: Sequence[tuple[Tensor, bool]]) -> Tensors:
+def all_mapped(size: int, pairs: Sequence[tuple[Tensor, bool]]) -> Tensors:
     """All results with the mapped dimension in front."""
-    return tuple([y if b else y.unsqueeze(0).expand((size, *y._shape)) for y, b in pairs])
+    return tuple(fronted(size, [b for _, b in pairs], [y for y, _ in pairs]))
 
 
 # ---- the way through the contexts ----
@@ -452,4 +452,4 @@ def _fitting(rules: Rules, t: Tensor, y: Tensor) -> Tensor:
     return t if t.dtype is y.dtype else t.to(y.dtype)
 
 
-__all__ = ["Rules", "Tensors", "fronted", "invoke"]
+__all__ = ["Rules", "Tensors", "all_mapped", "invoke"]
