@@ -151,8 +151,8 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
                 )
             )
         new = new.to(dtype)
-    trace: Any = state.trace if active else None
-    carry = trace.carry if trace is not None and trace.unrecorded else lambda _old, new: new
+    trace = state.trace if active else None
+    carry = (lambda _old, new: new) if trace is None else trace.carry
     if getattr(target, "_b", None) is None:
         _claim(name, target)
         replace(target, _laid_out(target, carry(target, new)))

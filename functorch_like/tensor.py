@@ -516,8 +516,8 @@ def sync(t: Tensor) -> None:
     # it was recorded when it was made, wherever it is looked at; a view of a leaf may not have been
     saved, state.grad = state.grad, type(m) is not Leaf or t._m.requires_grad
     trace = state.trace if active else None
-    if trace is not None and trace.unrecorded:
-        state.trace = trace.parent
+    if trace is not None:
+        state.trace = trace.recorded()
     try:
         fresh = op_module.dispatch(op, (base,), params)
     finally:

@@ -139,7 +139,6 @@ class Trace:
 
     name = "trace"
     functional = False  # is a write always a new value, also of tensors made inside?
-    unrecorded = False  # does no_grad hold? See transforms/unrecorded.py
 
     finished = False
     parent: Trace | None = None  # the context below
@@ -186,6 +185,15 @@ class Trace:
     def heeds_no_grad(self) -> bool:
         """no_grad begins: does this trace compute gradients?"""
         return False
+
+    def carry(self, old: Tensor, new: Tensor) -> Tensor:
+        """What stands in `old` after `new` is written to it; see transforms/unrecorded.py."""
+        del old
+        return new
+
+    def recorded(self) -> Trace:
+        """This trace without the no_grad that lies over it."""
+        return self
 
     def meet_custom(self) -> None:
         """A custom function's own computation is about to be used in the place of its rules."""

@@ -40,12 +40,13 @@ _carried = Op(
 class Unrecorded(Transparent):
     """Lies over the current trace while no_grad holds."""
 
-    unrecorded = True
-
     def __init__(self, parent: Trace):
         self.parent = parent
         self.site = parent.site
         self.first, self.first_storage = next_sequence(), lib.cb_storage_serial()
+
+    def recorded(self) -> Trace:
+        return self.parent.recorded()  # type: ignore[union-attr]
 
     def settle(self) -> None:
         self.parent.settle()  # type: ignore[union-attr]
@@ -69,9 +70,7 @@ class Unrecorded(Transparent):
 def switched(trace: Trace, recording: bool) -> Trace:
     """The trace to go on with when no_grad (or enable_grad) begins under `trace`."""
     if recording:
-        while type(trace) is Unrecorded:
-            trace = trace.parent  # type: ignore[assignment]
-        return trace
+        return trace.recorded()
     below: Trace | None = trace
     while below is not None:
         if type(below) is Unrecorded:

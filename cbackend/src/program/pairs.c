@@ -2,28 +2,30 @@
 #include "pairs.h"
 #include "../reduce.h"
 
-static bool is(const cb_instruction *c, const char *name) { return !strcmp(cb_call_names[c->call], name); }
-
-/* the position of the tensor among the arguments of a call that can take it tile by tile, or -1 */
-static int fed_argument(const cb_instruction *c) {
-    return is(c, "cb_reduce") ? 1 : is(c, "cb_softmax") ? 0 : -1;
+/* The call that can take a tensor tile by tile, and where among its words that tensor stands. */
+static cb_pair reader(const char *call) {
+    return !strcmp(call, "cb_reduce")    ? CB_PAIR_REDUCE
+           : !strcmp(call, "cb_softmax") ? CB_PAIR_SOFTMAX
+                                         : CB_ALONE;
 }
 
-/* Does instruction d take a result of instruction c? */
-static bool feeds(const cb_program *p, const cb_instruction *c, const cb_instruction *d) {
-    int at = fed_argument(d);
-    if (!is(c, "cb_fused") || !c->steps || at < 0) return false;
-    int64_t x = p->words[d->words + at].i;
-    return x >= c->out && x < c->out + c->nout;
+static const int fed_word[] = {[CB_PAIR_REDUCE] = 1, [CB_PAIR_SOFTMAX] = 0};
+
+/* How instruction d takes a result of instruction c. */
+static cb_pair pair(const cb_program *p, const cb_instruction *c, const cb_instruction *d) {
+    cb_pair how = reader(cb_call_names[d->call]);
+    if (!how || !c->steps || strcmp(cb_call_names[c->call], "cb_fused")) return CB_ALONE;
+    int64_t x = p->words[d->words + fed_word[how]].i;
+    return x >= c->out && x < c->out + c->nout ? how : CB_ALONE;
 }
 
 void cb_program_pair(cb_program *p) {
-    for (int k = 0; k + 1 < p->n_code; k++) p->code[k].feeds = feeds(p, &p->code[k], &p->code[k + 1]);
+    for (int k = 0; k + 1 < p->n_code; k++) p->code[k].feeds = pair(p, &p->code[k], &p->code[k + 1]);
 }
 
 int cb_program_pairs(const cb_program *p) {
     int count = 0;
-    for (int k = 0; k < p->n_code; k++) count += p->code[k].feeds;
+    for (int k = 0; k < p->n_code; k++) count += p->code[k].feeds != CB_ALONE;
     return count;
 }
 
@@ -40,10 +42,10 @@ static bool dies(const cb_program *p, const cb_instruction *c, int64_t slot) {
     return false;
 }
 
-static int reduce_or_softmax(const cb_program *p, const cb_instruction *d, const cb_fused_call *made,
-                             cb_tensor *x, cb_tensor **out) {
+static int reduce_or_softmax(const cb_program *p, cb_pair how, const cb_instruction *d,
+                             const cb_fused_call *made, cb_tensor *x, cb_tensor **out) {
     const cb_word *a = p->words + d->words;
-    if (is(d, "cb_softmax")) return cb_softmax_made(made, x, a[1].i, (int)a[2].i, (int)a[3].i, out);
+    if (how == CB_PAIR_SOFTMAX) return cb_softmax_made(made, x, a[1].i, (int)a[2].i, (int)a[3].i, out);
     const int64_t *dims = a[3].i < 0 ? NULL : (const int64_t *)(p->pool + a[3].i);
     return cb_reduce_made(made, (int)a[0].i, x, (int)a[2].i, dims, (int)a[4].i, (int)a[5].i, out);
 }
@@ -52,7 +54,7 @@ int cb_program_feed(const cb_program *p, int k, cb_tensor **slots, bool *ran) {
     const cb_instruction *c = &p->code[k], *d = c + 1;
     const cb_fused_steps *f = c->steps;
     const cb_word *a = p->words + c->words;
-    int64_t slot = p->words[d->words + fed_argument(d)].i;
+    int64_t slot = p->words[d->words + fed_word[c->feeds]].i;
     int which = (int)(slot - c->out), dtype = 0;
     cb_tensor *xs[CB_FUSED_TENSORS], **outs = slots + c->out;
     load(p, c, slots, xs);
@@ -72,8 +74,8 @@ int cb_program_feed(const cb_program *p, int k, cb_tensor **slots, bool *ran) {
         status = cb_fused_results(f, xs, a[6].u, a[7].u, outs);
         bool made = !status;
         if (made)
-            status =
-                reduce_or_softmax(p, d, &(cb_fused_call){f, xs, outs, which}, outs[which], slots + d->out);
+            status = reduce_or_softmax(p, c->feeds, d, &(cb_fused_call){f, xs, outs, which}, outs[which],
+                                       slots + d->out);
         if (!kept) outs[which] = NULL;
         for (int i = 0; i < c->nout && made && status; i++) {
             cb_release(outs[i]);

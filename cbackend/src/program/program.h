@@ -10,6 +10,9 @@
     type *name;             \
     int n_##name, room_##name
 
+/* How an instruction's result is taken by the next one, tile by tile: pairs.h */
+typedef enum { CB_ALONE, CB_PAIR_REDUCE, CB_PAIR_SOFTMAX } cb_pair;
+
 typedef struct cb_instruction {
     int32_t call;          /* which public function: cb_call_names */
     int32_t words, nwords; /* its arguments, in program.words */
@@ -17,7 +20,7 @@ typedef struct cb_instruction {
     int32_t reads, nreads; /* the slots it takes, in program.reads */
     int32_t dead, ndead;   /* the slots nobody reads after it, in program.dead */
     cb_fused_steps *steps; /* of fused steps: checked beforehand */
-    bool feeds;            /* it may run together with the next one: pairs.h */
+    cb_pair feeds;         /* may it run together with the next one? */
 } cb_instruction;
 
 typedef struct cb_constant {
