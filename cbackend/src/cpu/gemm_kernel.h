@@ -147,23 +147,17 @@ CB_INLINE void NAME(sum4)(const NAME(vec) * v, real *to) {
 /* to[r][j] = b[r][j] for k rows and n columns of any strides */
 static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64_t b_col, real *to,
                        int64_t to_row) {
-    int64_t done = 0; /* columns moved by transposition */
     if (b_row == 1 && b_col != 1) {
-        for (; done + 4 <= n; done += 4) {
-            int64_t r = 0;
-            for (; r + 4 <= k; r += 4)
-                NAME(transpose4)(b + r + done * b_col, b_col, to + r * to_row + done, to_row);
-            for (; r < k; r++)
-                for (int64_t j = done; j < done + 4; j++) to[r * to_row + j] = b[r + j * b_col];
-        }
+        CB_FN(turn)(sizeof(real), k, n, b, b_col, to, to_row);
+        return;
     }
     for (int64_t r = 0; r < k; r++) {
         real *row = to + r * to_row;
         const real *from = b + r * b_row;
         if (b_col == 1)
-            for (int64_t j = done; j < n; j++) row[j] = from[j];
+            for (int64_t j = 0; j < n; j++) row[j] = from[j];
         else
-            for (int64_t j = done; j < n; j++) row[j] = from[j * b_col];
+            for (int64_t j = 0; j < n; j++) row[j] = from[j * b_col];
     }
 }
 

@@ -119,16 +119,30 @@ static void NAME(pack_bands)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* items: (block of rows, block of columns). A run of KC columns of a is copied out of memory whose rows may
- * share cache sets; panels of b of that length stay in L1. */
+/* A run of kn columns of m rows of a, with its strides: whole rows of a contiguous matrix where they are,
+ * others, which may share cache sets, copied in lines as they lie. */
+static const real *NAME(left_block)(const cb_gemm *g, int64_t m, int64_t kn, const real *from, real *copy,
+                                    int64_t *row, int64_t *col) {
+    bool by_rows = g->a_row != 1;
+    *row = g->a_row;
+    *col = g->a_col;
+    if (by_rows && *col == 1 && *row == kn) return from;
+    int64_t lines = by_rows ? m : kn, length = by_rows ? kn : m, pitch = length + 16;
+    for (int64_t i = 0; i < lines; i++)
+        CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? *row : *col), by_rows ? *col : 1, length,
+                          copy + i * pitch);
+    *row = by_rows ? pitch : 1;
+    *col = by_rows ? 1 : pitch;
+    return copy;
+}
+
+/* items: (block of rows, block of columns) */
 static void NAME(large_blocks)(void *context, int64_t begin, int64_t end) {
-    enum { NR = NAME(nr), VL = NAME(vl), MR = NAME(mr), KC = 768 * 4 / sizeof(real) };
+    enum { NR = NAME(nr), VL = NAME(vl), MR = NAME(mr), KC = 1024 * 4 / sizeof(real) };
     large_run *r = context;
     const cb_gemm *g = r->g;
     int64_t runs = (g->k + KC - 1) / KC, run = CB_MAX(1, (g->k + runs - 1) / runs);
-    bool by_rows = g->a_row != 1;
-    int64_t pitch = (by_rows ? run : r->rows) + 16,
-            nbytes = pitch * (by_rows ? r->rows : run) * (int64_t)sizeof(real);
+    int64_t nbytes = (r->rows + 16) * (run + 16) * (int64_t)sizeof(real);
     real *copy = cb_alloc(CB_CPU, nbytes);
     _Alignas(64) real edge[MR * NR];
     if (!copy) {
@@ -139,11 +153,9 @@ static void NAME(large_blocks)(void *context, int64_t begin, int64_t end) {
         int64_t i0 = piece / r->column_blocks * r->rows, m = CB_MIN(r->rows, g->m - i0);
         int64_t j0 = piece % r->column_blocks * r->columns, j1 = CB_MIN(g->n, j0 + r->columns);
         for (int64_t k0 = 0; k0 < g->k; k0 += run) {
-            int64_t kn = CB_MIN(run, g->k - k0), length = by_rows ? kn : m, lines = by_rows ? m : kn;
-            const real *from = (const real *)r->a + i0 * g->a_row + k0 * g->a_col;
-            for (int64_t i = 0; i < lines; i++)
-                CB_FN(gather_run)(sizeof(real), from + i * (by_rows ? g->a_row : g->a_col),
-                                  by_rows ? g->a_col : 1, length, copy + i * pitch);
+            int64_t kn = CB_MIN(run, g->k - k0), row, col;
+            const real *block = NAME(left_block)(g, m, kn, (const real *)r->a + i0 * g->a_row + k0 * g->a_col,
+                                                 copy, &row, &col);
             for (int64_t j = j0; j < j1; j += NR) {
                 int64_t n = CB_MIN(NR, g->n - j), width = round_up(n, VL);
                 const real *panel = (const real *)r->panels + j * g->k + k0 * width;
@@ -151,21 +163,20 @@ static void NAME(large_blocks)(void *context, int64_t begin, int64_t end) {
                 for (int64_t i = 0; i < m; i += MR) {
                     int64_t rows = CB_MIN(MR, m - i);
                     real *to = (real *)r->c + (i0 + i) * g->n + j;
-                    const real *left = copy + i * (by_rows ? pitch : 1);
+                    const real *left = block + i * row;
                     for (int64_t next = 0; next < CB_MIN(MR, m - i - MR); next++)
                         for (int v = 0; v < NAME(nv); v++)
                             __builtin_prefetch(to + (MR + next) * g->n + v * VL, 1);
                     if (n == width) {
-                        NAME(run_tile)((int)(width / VL), rows, kn, left, by_rows ? pitch : 1,
-                                       by_rows ? 1 : pitch, panel, width, k0 ? to : bias, k0 ? g->n : 0, to,
-                                       g->n);
+                        NAME(run_tile)((int)(width / VL), rows, kn, left, row, col, panel, width,
+                                       k0 ? to : bias, k0 ? g->n : 0, to, g->n);
                         continue;
                     }
                     for (int64_t q = 0; q < rows; q++) /* through a full tile on the stack */
                         for (int64_t v = 0; v < n; v++)
                             edge[q * width + v] = k0 ? to[q * g->n + v] : bias ? bias[v] : 0;
-                    NAME(run_tile)((int)(width / VL), rows, kn, left, by_rows ? pitch : 1,
-                                   by_rows ? 1 : pitch, panel, width, edge, width, edge, width);
+                    NAME(run_tile)((int)(width / VL), rows, kn, left, row, col, panel, width, edge, width,
+                                   edge, width);
                     for (int64_t q = 0; q < rows; q++)
                         for (int64_t v = 0; v < n; v++) to[q * g->n + v] = edge[q * width + v];
                 }

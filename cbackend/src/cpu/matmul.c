@@ -43,7 +43,8 @@ typedef struct large_run {
 #undef real
 #undef NAME
 
-enum { ROWS = 256, COLUMNS = 768, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
+/* A block of a, at most ROWS x KC (gemm_typed.h), takes half of a second-level cache of 1 MB. */
+enum { ROWS = 128, COLUMNS = 3072, PIECES = 8, SMALL = 1 << 16, LARGE = 1 << 21 };
 
 typedef int (*product)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, const void *, int64_t,
                        int64_t, const void *, void *, int64_t);
@@ -247,7 +248,7 @@ static int large_products(const cb_gemm *g, const large_kernels *k, const gemm_r
         r.c = g->c + item * g->m * g->n * plan->size;
         int64_t bands = g->b_col == 1 ? (g->k + BAND - 1) / BAND : (g->n + k->nr - 1) / k->nr,
                 each = g->b_col == 1 ? BAND * g->n : k->nr * g->k;
-        cb_parallel(bands, CB_MAX(1, SMALL / each), k->pack, &r);
+        cb_parallel(bands, CB_MAX(1, SMALL / 8 / each), k->pack, &r);
         cb_parallel(plan->row_blocks * plan->column_blocks, 1, k->blocks, &r);
     }
     cb_free(CB_CPU, r.panels, nbytes);
@@ -278,12 +279,16 @@ int CB_FN(gemm)(const cb_gemm *given) {
                   .columns = g.n,
                   .row_blocks = 1,
                   .column_blocks = 1};
+    bool packs = g.k > 256 || g.b_col != 1, shared = g.batch == 1 || work >= 4 * LARGE;
+    bool large = work >= LARGE && g.n >= 64 && g.m >= 64 && packs && shared && !cb_is_complex(g.dtype);
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
+    /* large ones add up in the same order however they are cut */
+    int64_t pieces = large ? 2 * cb_get_num_threads() : PIECES;
     if (work > 4 * SMALL) { /* split each product */
         int64_t tall = (g.m + ROWS - 1) / ROWS, wide = (g.n + COLUMNS - 1) / COLUMNS;
         r.rows = round_up((g.m + tall - 1) / tall, 8); /* blocks of nearly one size, whole tiles */
         r.columns = round_up((g.n + wide - 1) / wide, 48);
-        while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < PIECES &&
+        while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < pieces &&
                r.rows * r.columns * g.k > 2 * SMALL) {
             if (r.rows >= r.columns / 4 && r.rows > 16)
                 r.rows = round_up(r.rows / 2, 8);
@@ -295,8 +300,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
         r.row_blocks = (g.m + r.rows - 1) / r.rows;
         r.column_blocks = (g.n + r.columns - 1) / r.columns;
     }
-    bool packs = g.k > 256 || g.b_col != 1, shared = g.batch == 1 || work >= 4 * LARGE;
-    if (work >= LARGE && g.n >= 64 && g.m >= 64 && packs && shared && !cb_is_complex(g.dtype)) {
+    if (large) {
 #define LARGE_KERNELS(t)                                 \
     {                                                    \
         t##_pack_bands, t##_large_blocks, t##_nr, t##_vl \
