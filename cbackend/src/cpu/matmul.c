@@ -279,8 +279,10 @@ int CB_FN(gemm)(const cb_gemm *given) {
                   .columns = g.n,
                   .row_blocks = 1,
                   .column_blocks = 1};
+    /* packing pays when enough rows pass over what is packed; rows of b that lie in order need it less */
     bool packs = g.k > 256 || g.b_col != 1, shared = g.batch == 1 || work >= 4 * LARGE;
-    bool large = work >= LARGE && g.n >= 64 && g.m >= 64 && packs && shared && !cb_is_complex(g.dtype);
+    bool large = work >= LARGE && g.n >= 64 && g.m > (g.b_col == 1 ? 512 : 128) && packs && shared &&
+                 !cb_is_complex(g.dtype);
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
     /* large ones add up in the same order however they are cut */
     int64_t pieces = large ? 2 * cb_get_num_threads() : PIECES;
@@ -290,7 +292,9 @@ int CB_FN(gemm)(const cb_gemm *given) {
         r.columns = round_up((g.n + wide - 1) / wide, 48);
         while ((g.m + r.rows - 1) / r.rows * ((g.n + r.columns - 1) / r.columns) * g.batch < pieces &&
                r.rows * r.columns * g.k > 2 * SMALL) {
-            if (r.rows >= r.columns / 4 && r.rows > 16)
+            if (!large && packs && r.columns > 32) /* each piece turns or reads its columns of b once */
+                r.columns = round_up(r.columns / 2, r.columns > 96 ? 48 : 32);
+            else if (r.rows >= r.columns / 4 && r.rows > 16)
                 r.rows = round_up(r.rows / 2, 8);
             else if (r.columns > 48)
                 r.columns = round_up(r.columns / 2, 48);
