@@ -7,6 +7,26 @@
 
 enum { NAME(kc) = 256 };
 
+/* the first n items of a vector and zeros; nothing behind them is read */
+CB_INLINE NAME(vec) NAME(load_first)(const real *from, int64_t n) {
+#if defined(__AVX512F__)
+    if (sizeof(real) == 4) return (NAME(vec))_mm512_maskz_loadu_epi32((__mmask16)((1u << n) - 1), from);
+    return (NAME(vec))_mm512_maskz_loadu_epi64((__mmask8)((1u << n) - 1), from);
+#else
+    NAME(vec) v = {0};
+    memcpy(&v, from, (size_t)n * sizeof(real));
+    return v;
+#endif
+}
+#if defined(__AVX512F__)
+CB_INLINE void NAME(store_first)(real *to, NAME(vec) v, int64_t n) {
+    if (sizeof(real) == 4)
+        _mm512_mask_storeu_epi32(to, (__mmask16)((1u << n) - 1), (__m512i)v);
+    else
+        _mm512_mask_storeu_epi64(to, (__mmask8)((1u << n) - 1), (__m512i)v);
+}
+#endif
+
 /* c [m, n] = a @ b (+ bias), one thread, no blocking of m */
 static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                         const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c, int64_t c_row,
@@ -51,47 +71,50 @@ static void NAME(block)(int64_t m, int64_t n, int64_t k, const real *a, int64_t 
     }
 }
 
-/* Results of at most half a vector's columns, whose rows follow each other: half vectors, and no padding of
- * the result. */
+/* Results of at most a vector's columns, whose rows follow each other: no padding of the result. WIDTH is
+ * that of a vector or half of one. */
 typedef real NAME(vech) __attribute__((vector_size(NAME(bytes) / 2)));
 typedef real NAME(vechu) __attribute__((vector_size(NAME(bytes) / 2), aligned(sizeof(real)), may_alias));
 enum { NAME(half) = NAME(vl) / 2 };
-static void NAME(narrow)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
-                         const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c) {
-    enum { HALF = NAME(half), ROWS = 8 };
-    _Alignas(64) real panel[NAME(kc) * HALF], start[HALF] = {0};
-    if (b_col != 1 || n != HALF) {
-        NAME(pack)(k, n, HALF, b, b_row, b_col, panel);
-        b = panel;
-        b_row = HALF;
+#define NARROW(name, vector, unaligned, WIDTH)                                                            \
+    static void NAME(name)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,  \
+                           const real *b, int64_t b_row, int64_t b_col, const real *bias, real *c) {      \
+        enum { STEP = 8 };                                                                                \
+        _Alignas(64) real panel[NAME(kc) * WIDTH], start[WIDTH] = {0};                                    \
+        if (b_col != 1 || n != WIDTH) {                                                                   \
+            NAME(pack)(k, n, WIDTH, b, b_row, b_col, panel);                                              \
+            b = panel;                                                                                    \
+            b_row = WIDTH;                                                                                \
+        }                                                                                                 \
+        for (int64_t j = 0; bias && j < n; j++) start[j] = bias[j];                                       \
+        int64_t i = 0;                                                                                    \
+        for (; i + STEP <= m; i += STEP, c += STEP * n) {                                                 \
+            vector sum[STEP];                                                                             \
+            for (int r = 0; r < STEP; r++) sum[r] = *(const vector *)start;                               \
+            for (int64_t p = 0; p < k; p++) {                                                             \
+                vector right = *(const unaligned *)(b + p * b_row);                                       \
+                const real *left = a + i * a_row + p * a_col;                                             \
+                for (int r = 0; r < STEP; r++) sum[r] += left[r * a_row] * right;                         \
+            }                                                                                             \
+            /* each store runs into the next row, stored after it; the last rows of the block must not */ \
+            int vectors = n == WIDTH ? STEP : (int)((STEP * n - WIDTH) / n + 1);                          \
+            _Pragma("GCC unroll 8") for (int r = 0; r < STEP; r++) {                                      \
+                if (r < vectors)                                                                          \
+                    *(unaligned *)(c + r * n) = sum[r];                                                   \
+                else                                                                                      \
+                    for (int64_t j = 0; j < n; j++) c[r * n + j] = sum[r][j];                             \
+            }                                                                                             \
+        }                                                                                                 \
+        for (; i < m; i++, c += n) {                                                                      \
+            vector sum = *(const vector *)start;                                                          \
+            for (int64_t p = 0; p < k; p++)                                                               \
+                sum += a[i * a_row + p * a_col] * *(const unaligned *)(b + p * b_row);                    \
+            for (int64_t j = 0; j < n; j++) c[j] = sum[j];                                                \
+        }                                                                                                 \
     }
-    for (int64_t j = 0; bias && j < n; j++) start[j] = bias[j];
-    int64_t i = 0;
-    for (; i + ROWS <= m; i += ROWS, c += ROWS * n) {
-        NAME(vech) sum[ROWS];
-        for (int r = 0; r < ROWS; r++) sum[r] = *(const NAME(vech) *)start;
-        for (int64_t p = 0; p < k; p++) {
-            NAME(vech) right = *(const NAME(vechu) *)(b + p * b_row);
-            const real *left = a + i * a_row + p * a_col;
-            for (int r = 0; r < ROWS; r++) sum[r] += left[r * a_row] * right;
-        }
-        /* each store runs into the next row, which is stored after it; the last rows of the block must not */
-        int vectors = n == HALF ? ROWS : (int)((ROWS * n - HALF) / n + 1);
-#pragma GCC unroll 8
-        for (int r = 0; r < ROWS; r++) {
-            if (r < vectors)
-                *(NAME(vechu) *)(c + r * n) = sum[r];
-            else
-                for (int64_t j = 0; j < n; j++) c[r * n + j] = sum[r][j];
-        }
-    }
-    for (; i < m; i++, c += n) {
-        NAME(vech) sum = *(const NAME(vech) *)start;
-        for (int64_t p = 0; p < k; p++)
-            sum += a[i * a_row + p * a_col] * *(const NAME(vechu) *)(b + p * b_row);
-        for (int64_t j = 0; j < n; j++) c[j] = sum[j];
-    }
-}
+NARROW(narrow_half, NAME(vech), NAME(vechu), NAME(half))
+NARROW(narrow, NAME(vec), NAME(vecu), NAME(vl))
+#undef NARROW
 
 /* ---- large products: b packed once for all, in panels of NR columns, [k][NR] each ---- */
 
@@ -209,6 +232,14 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
             for (int j = 0; j < cols; j++)
                 sum[i][j] +=
                     *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
+    if (at < k) {
+        NAME(vec) right[4];
+        for (int j = 0; j < cols; j++) right[j] = NAME(load_first)(b + j * b_col + at, k - at);
+        for (int i = 0; i < rows; i++) {
+            NAME(vec) left = NAME(load_first)(a + i * a_row + at, k - at);
+            for (int j = 0; j < cols; j++) sum[i][j] += left * right[j];
+        }
+    }
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols && twice; j++) sum[i][j] += more[i][j];
     real totals[4][4];
@@ -225,11 +256,7 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
                 totals[i][0] = NAME(vec_sum)(sum[i][0]);
     }
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) {
-            real total = totals[i][j];
-            for (int64_t r = at; r < k; r++) total += a[i * a_row + r] * b[j * b_col + r];
-            c[i * c_row + j] = bias ? total + bias[j] : total;
-        }
+        for (int j = 0; j < cols; j++) c[i * c_row + j] = bias ? totals[i][j] + bias[j] : totals[i][j];
 }
 
 static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, const real *b,
@@ -317,19 +344,48 @@ static void NAME(tiny)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 #undef SIZE
 }
 
+#if defined(__AVX512F__)
+/* A batch of products whose operands and results fit a vector each: for every p, items of a and of b are
+ * brought to the places of the results they go into. */
+static void NAME(permuted)(void *context, int64_t begin, int64_t end) {
+    typedef typeof((NAME(vec)){0} == 0) places;
+    const cb_gemm *g = context;
+    places left[NAME(vl)], right[NAME(vl)];
+    int64_t k = g->k, a_items = 1 + (g->m - 1) * g->a_row + (k - 1) * g->a_col,
+            b_items = 1 + (k - 1) * g->b_row + (g->n - 1) * g->b_col, c_items = g->m * g->n;
+    for (int64_t p = 0; p < k; p++)
+        for (int64_t i = 0; i < NAME(vl); i++) {
+            left[p][i] = i < c_items ? i / g->n * g->a_row + p * g->a_col : 0;
+            right[p][i] = i < c_items ? p * g->b_row + i % g->n * g->b_col : 0;
+        }
+    const real *a = (const real *)g->a + begin * g->a_batch[0],
+               *b = (const real *)g->b + begin * g->b_batch[0];
+    real *c = (real *)g->c + begin * c_items;
+    for (int64_t item = begin; item < end; item++, c += c_items) {
+        NAME(vec) x = NAME(load_first)(a, a_items), y = NAME(load_first)(b, b_items), sum = {0};
+        for (int64_t p = 0; p < k; p++) sum += __builtin_shuffle(x, left[p]) * __builtin_shuffle(y, right[p]);
+        NAME(store_first)(c, sum, c_items);
+        a += g->a_batch[0];
+        b += g->b_batch[0];
+    }
+}
+#endif
+
 /* One block of one product, by the kernel that suits its shape. */
 static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
                          const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
                          int64_t c_row) {
     if (n <= 8 && b_col == 1 && m <= 8 && k <= 8 && c_row == n && !bias) {
         NAME(tiny)(m, n, k, a, a_row, a_col, b, b_row, c);
-    } else if (a_col == 1 && b_row == 1 && k >= 2 * NAME(vl) && (m <= 4 || n <= 4)) {
+    } else if (a_col == 1 && b_row == 1 && (k >= 2 * NAME(vl) ? m <= 4 || n <= 4 : n == 1)) {
         NAME(dots)(m, n, k, a, a_row, b, b_col, bias, c, c_row);
     } else if (b_col == 1 && m <= 2 && n >= NAME(vl)) {
         NAME(rows_times)(m, n, k, a, a_row, a_col, b, b_row, bias, c, c_row);
     } else if (a_row == 1 && n == 1 && c_row == 1 && m >= NAME(vl) && !bias) { /* the transposed problem */
         NAME(rows_times)(1, m, k, b, 0, b_row, a, a_col, NULL, c, 0);
     } else if (n <= NAME(half) && n >= NAME(half) / 4 && k <= NAME(kc) && c_row == n) {
+        NAME(narrow_half)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c);
+    } else if (n > NAME(half) && n <= NAME(vl) && k <= NAME(kc) && c_row == n) {
         NAME(narrow)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c);
     } else {
         NAME(block)(m, n, k, a, a_row, a_col, b, b_row, b_col, bias, c, c_row, false);

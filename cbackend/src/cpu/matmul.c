@@ -7,6 +7,9 @@
  * variables. Large complex products go to OpenBLAS, the rest to matmul_plain.c. */
 #include "cpu.h"
 #include "gemm_batch.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 static inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
@@ -255,6 +258,18 @@ static int large_products(const cb_gemm *g, const large_kernels *k, const gemm_r
     return r.status;
 }
 
+#if defined(__AVX512F__)
+enum { TINY_ITEMS = 4096 };
+
+/* Does each operand and result of a batch fit a vector of `most` items? */
+static bool permutable(const cb_gemm *g, int64_t most) {
+    return g->nbatch == 1 && !g->bias && !cb_is_complex(g->dtype) && g->k > 0 && g->k <= most &&
+           g->m * g->n <= most && g->a_row >= 0 && g->a_col >= 0 && g->b_row >= 0 && g->b_col >= 0 &&
+           (g->m - 1) * g->a_row + (g->k - 1) * g->a_col < most &&
+           (g->k - 1) * g->b_row + (g->n - 1) * g->b_col < most;
+}
+#endif
+
 int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
     fold_batch(&g);
@@ -272,6 +287,17 @@ int CB_FN(gemm)(const cb_gemm *given) {
     bool by_rows = g.b_col == 1 && g.n >= 64 && g.n <= 4096 && g.k >= 64 && work > 4 * SMALL;
     if (g.batch * g.m == 1 && (by_rows || (g.n == 1 && g.k > LONG_PIECE)) && cb_is_float(g.dtype))
         return long_sum(&g, multiply, size);
+#if defined(__AVX512F__)
+    if (permutable(&g, 64 / size)) {
+        cb_parallel(g.batch, TINY_ITEMS,
+                    g.dtype == CB_F32   ? f32_permuted
+                    : g.dtype == CB_F64 ? f64_permuted
+                    : size == 4         ? u32_permuted
+                                        : u64_permuted,
+                    &g);
+        return CB_OK;
+    }
+#endif
     gemm_run r = {.g = &g,
                   .multiply = multiply,
                   .size = size,
