@@ -62,6 +62,7 @@ int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
 /* sort.c */
 int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
                 int64_t k);
+/* search.c */
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts);
 void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
