@@ -152,9 +152,9 @@ class SmallMatrices(common.Kept):
 class Sampled(common.Kept):
     """grid_sample forward, and with the gradients of image and grid."""
 
-    params = ["bilinear", "nearest"]
+    params = ["bilinear", "nearest", "bicubic"]
     param_names = ["mode"]
-    ops = ["grid_linear", "grid_linear_grad"]
+    ops = ["grid_sample", "grid_sample_grad"]
     side = 56
     small = {"side": 4}
 

@@ -78,8 +78,8 @@ int cb_cuda_pad(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const 
 int cb_cuda_pad_grad(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);
 int cb_cuda_resample(cb_tensor *out, const cb_tensor *x, int dim, const cb_tensor *places,
                      const cb_tensor *weights);
-void cb_cuda_grid_linear(const cb_grid *g, void *y, const void *x, const void *at);
-void cb_cuda_grid_linear_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+void cb_cuda_grid_sample(const cb_grid *g, void *y, const void *x, const void *at);
+void cb_cuda_grid_sample_grad(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                               const void *at);
 /* fft.cu */
 int cb_cuda_fft_c2c(const cb_tensor *x, int dim, int forward, double scale, cb_tensor *out);

@@ -95,8 +95,8 @@ static cb_backend make_table() {
     t.attention_grad = cb_cuda_attention_grad;
     t.lstm = cb_cuda_lstm;
     t.lstm_grad = cb_cuda_lstm_grad;
-    t.grid_linear = cb_cuda_grid_linear;
-    t.grid_linear_grad = cb_cuda_grid_linear_grad;
+    t.grid_sample = cb_cuda_grid_sample;
+    t.grid_sample_grad = cb_cuda_grid_sample_grad;
     t.fft_c2c = cb_cuda_fft_c2c;
     t.fft_r2c = cb_cuda_fft_r2c;
     t.fft_c2r = cb_cuda_fft_c2r;

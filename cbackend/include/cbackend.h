@@ -202,10 +202,12 @@ cb_tensor *cb_pool_gather(cb_tensor *x, cb_tensor *indices, int nd);
 /* Resizing along dim: item j of the result is the sum of weights[j, t] times x at places[j, t]; places int64,
  * weights of x's dtype (float32 for 16-bit x). */
 cb_tensor *cb_resample(cb_tensor *x, int64_t dim, cb_tensor *places, cb_tensor *weights);
-/* x [N, C, *sizes] sampled linearly at places at [N, P, nd], in elements: [N, C, P]; nearest: the element at
- * places that are integers. The gradients of x and of at. */
-cb_tensor *cb_grid_linear(cb_tensor *x, cb_tensor *at, int nearest);
-int cb_grid_linear_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *at, int nearest, cb_tensor *out[2]);
+/* x [N, C, *sizes] sampled at the coordinates of grid [N, *out, nd]: [N, C, *out]; modes and paddings:
+ * src/grid.h, align: do -1 and 1 stand for the centres of the last elements? The gradients of x and of grid.
+ */
+cb_tensor *cb_grid_sample(cb_tensor *x, cb_tensor *grid, int mode, int padding, int align);
+int cb_grid_sample_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *grid, int mode, int padding, int align,
+                        cb_tensor *out[2]);
 cb_tensor *cb_avg_pool(cb_tensor *x, int nd, const int64_t *kernel, const int64_t *stride,
                        const int64_t *padding, int ceil_mode, int count_include_pad,
                        int64_t divisor_override);

@@ -83,8 +83,8 @@ int (*fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_tenso
 void (*fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int (*fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* sampling of images: grid.h */
-void (*grid_linear)(const cb_grid *g, void *y, const void *x, const void *at);
-void (*grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+void (*grid_sample)(const cb_grid *g, void *y, const void *x, const void *at);
+void (*grid_sample_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                          const void *at);
 /* sums of weights[j, t] * x[places[j, t]] along dim; all contiguous, float32 or float64; CB_ERR_INDEX for a
  * place out of range */

@@ -22,9 +22,17 @@ static uint64_t draw(void) {
     return state;
 }
 
-/* few: many duplicates. Values are exact in the dtype. */
-static double value_for(int dtype, bool few) {
+/* FEW: many duplicates; NEAR: but for some far ones, values differ in their last bits only. They are exact in
+ * the dtype. */
+enum { MANY, FEW, NEAR };
+static double value_for(int dtype, int spread) {
     char kind = cb_dtypes[dtype].kind;
+    bool few = spread == FEW;
+    if (spread == NEAR && kind == 'F' && draw() % 50) {
+        int bits = dtype == CB_F64 ? 50 : dtype == CB_F32 ? 22 : 7;
+        return 1 + ldexp((double)(draw() % 64), -bits);
+    }
+    if (spread == NEAR && (kind == 'U' || kind == 'I') && draw() % 50) return (double)(draw() % 64);
     if (kind == 'B') return (double)(draw() & 1);
     if (kind == 'F') {
         switch (draw() % 40) {
@@ -62,10 +70,10 @@ static cb_tensor *as_double(cb_tensor *x) {
 }
 
 /* x [rows, n] in memory, or its transpose */
-static void test_sort(int dtype, int64_t rows, int64_t n, bool few, bool transposed, bool descending) {
+static void test_sort(int dtype, int64_t rows, int64_t n, int spread, bool transposed, bool descending) {
     double *values = malloc((size_t)(rows * n + 1) * sizeof *values);
     int64_t *order = malloc((size_t)(rows * n + 1) * sizeof *order);
-    for (int64_t i = 0; i < rows * n; i++) values[i] = value_for(dtype, few);
+    for (int64_t i = 0; i < rows * n; i++) values[i] = value_for(dtype, spread);
     int64_t shape[2] = {rows, n};
     cb_tensor *source = cb_from_bytes(values, CB_F64, 2, shape), *x = cb_cast(source, dtype);
     if (transposed) { /* the same logical values, rows apart by 1 */
@@ -81,8 +89,8 @@ static void test_sort(int dtype, int64_t rows, int64_t n, bool few, bool transpo
         for (int64_t i = 0; i < n; i++) order[r * n + i] = i;
         qsort(order + r * n, (size_t)n, sizeof *order, before);
     }
-#define WHAT_FORMAT "%s [%lld, %lld] few %d transposed %d descending %d"
-#define WHAT_ARGS cb_dtypes[dtype].name, (long long)rows, (long long)n, few, transposed, descending
+#define WHAT_FORMAT "%s [%lld, %lld] spread %d transposed %d descending %d"
+#define WHAT_ARGS cb_dtypes[dtype].name, (long long)rows, (long long)n, spread, transposed, descending
 #define WHAT WHAT_FORMAT, WHAT_ARGS
     cb_tensor *out[2] = {NULL, NULL};
     CHECK(!cb_sort(x, -1, descending, 1, out), WHAT);
@@ -221,13 +229,13 @@ int main(void) {
     for (int dtype = 0; dtype < CB_DTYPE_COUNT; dtype++) {
         if (cb_is_complex(dtype)) continue;
         for (int k = 0; k < 9; k++)
-            for (int flags = 0; flags < 8; flags++)
-                test_sort(dtype, sizes[k][0], sizes[k][1], flags & 1, flags & 2, flags & 4);
+            for (int flags = 0; flags < 12; flags++)
+                test_sort(dtype, sizes[k][0], sizes[k][1], flags / 4, flags & 1, flags & 2);
         test_search_and_unique(dtype);
     }
     static const int large[] = {CB_U8, CB_I16, CB_F32, CB_F64, CB_I64, CB_I32};
     for (int k = 0; k < 6; k++)
-        for (int flags = 0; flags < 2; flags++) test_sort(large[k], 1, 80000, flags & 1, false, k & 1);
+        for (int spread = MANY; spread <= NEAR; spread++) test_sort(large[k], 1, 80000, spread, false, k & 1);
     test_edges();
     printf("test_sort: %d failures\n", failures);
     return failures != 0;

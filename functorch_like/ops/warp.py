@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
-from ..dtypes import int64
+from ..dtypes import float32
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
-from .creation import arange, linspace, ones, tensor, zeros
-from .grid import grid_linear
-from .join import pad, stack
+from .creation import linspace, ones, zeros
+from .grid import MODES, PADDINGS, sample
+from .join import stack
 from .matmul import matmul
-from .resample import cubic_kernel
-from .ternary import addcmul, where
 
 __all__ = ["affine_grid", "channel_shuffle", "grid_sample", "pixel_shuffle", "pixel_unshuffle"]
 
@@ -58,114 +54,6 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     return matmul(base, theta.mT).reshape((size[0], *spatial, nd))
 
 
-def _to_places(grid: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Coordinates in -1..1, the last dimension's first, as places in 0..n-1 of each dimension."""
-    grid = where(grid.isnan(), -1.0, grid).flip(-1) + 1
-    halves = [(n - 1) / 2 if align_corners else n / 2 for n in size]
-    at = grid * tensor(halves, dtype=grid.dtype, device=grid.device)
-    return at if align_corners else at - 0.5
-
-
-def _clipped(at: Tensor, n: int) -> Tensor:
-    """Limited to 0..n-1, with gradient 0 at the limits."""
-    return where(at > 0, where(at < n - 1, at, float(n - 1)), 0.0)
-
-
-def _reflected(at: Tensor, low: float, span: float) -> Tensor:
-    """Reflected at low and low + span until inside."""
-    if span == 0:
-        return at * 0.0
-    distance = (at - low).abs()
-    turns = (distance / span).floor()
-    extra = distance - turns * span
-    odd = turns - 2 * (turns / 2).floor()
-    return where(odd == 0, extra + low, span - extra + low)
-
-
-def _padded(at: Tensor, n: int, padding_mode: str, align_corners: bool) -> Tensor:
-    if padding_mode == "border":
-        return _clipped(at, n)
-    if padding_mode == "reflection":
-        low, span = (0.0, float(n - 1)) if align_corners else (-0.5, float(n))
-        return _clipped(_reflected(at, low, span), n)
-    return at
-
-
-_FEW_CHANNELS = 8  # up to here elements are picked channel by channel, above as whole rows
-
-
-class _Image:
-    """Elements of an image, all channels of a place at once, with zeros for places outside."""
-
-    def __init__(self, x: Tensor, zeros_outside: bool):
-        self.batch, self.channels = x._shape[:2]
-        self.size = x._shape[2:]
-        self.outside = self.batch * math.prod(self.size)  # the number of the place of zeros
-        self.zeros_outside = zeros_outside
-        self.in_rows = self.channels > _FEW_CHANNELS
-        order = (0, *range(2, x.ndim), 1) if self.in_rows else (1, 0, *range(2, x.ndim))
-        shape = (self.outside, self.channels) if self.in_rows else (self.channels, self.outside)
-        self.table = x.permute(order).reshape(shape)
-        if zeros_outside:
-            self.table = pad(self.table, (0, 0, 0, 1) if self.in_rows else (0, 1))
-        self.strides = [math.prod(self.size[i + 1 :]) for i in range(len(self.size))]
-        self.lane = arange(self.batch, device=x.device).unsqueeze(1) * math.prod(self.size)
-
-    def numbers(self, at: Tensor, dim: int) -> Tensor:
-        """What integral floating places [N, P] along a dim add to the number of a place."""
-        n = self.size[dim]
-        number = at.detach().clamp(0, n - 1).to(int64) * self.strides[dim]
-        if not self.zeros_outside:
-            return number
-        return where((at >= 0) & (at <= n - 1), number, self.outside)
-
-    def pick(self, number: Tensor) -> Tensor:
-        """Rows [N * P, C], or [C, N * P] where channels are few."""
-        flat = number.reshape((-1,))
-        if self.zeros_outside:
-            flat = flat.clamp(max=self.outside)
-        return self.table.index_select(0 if self.in_rows else 1, flat)
-
-    def weighted(self, total: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
-        """total + x times a weight [N, P] for each place."""
-        weight = weight.reshape((-1, 1) if self.in_rows else (-1,))
-        return x * weight if total is None else addcmul(total, x, weight)
-
-    def sample(self, at: Sequence[Tensor], weights: Sequence[Sequence[Tensor]]) -> Tensor:
-        """The sum over all combinations of taps: at [taps, N, P] and weights, for each dim."""
-        numbers = [self.numbers(a, i) for i, a in enumerate(at)]
-        return self._sum(numbers, weights, self.lane)
-
-    def _sum(self, numbers: Sequence[Tensor], weights: Sequence[Any], start: Tensor) -> Tensor:
-        total = None
-        for tap, weight in enumerate(weights[0]):
-            number = start + numbers[0].select(0, tap)
-            if len(numbers) == 1:
-                total = self.weighted(total, self.pick(number), weight)
-            else:
-                part = self._sum(numbers[1:], weights[1:], number)
-                total = self.weighted(total, part, weight)
-        return total  # type: ignore[return-value]
-
-
-def _grid_taps(
-    image: _Image, at: Sequence[Tensor], mode: str, padding_mode: str, corners: bool
-) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """For each dim the integral places [taps, N, P] and their weights; "bicubic" is padded here."""
-    places, weights = [], []
-    for a, n in zip(at, image.size, strict=True):
-        low = a.floor()
-        rest = a - low
-        if mode == "bicubic":
-            taps = [_padded(low + k, n, padding_mode, corners) for k in range(-1, 3)]
-            weights.append([cubic_kernel((rest - k).abs(), -0.75) for k in range(-1, 3)])
-        else:
-            taps = [low, low + 1]
-            weights.append([1 - rest, rest])
-        places.append(stack(taps))
-    return places, weights
-
-
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -192,10 +80,10 @@ def grid_sample(
       tensor([[[[2.]]]])
     """
     op, nd = "grid_sample", input.ndim - 2
-    if mode not in ("bilinear", "nearest", "bicubic") or (mode == "bicubic" and nd == 3):
+    if mode not in MODES or (mode == "bicubic" and nd == 3):
         wanted = 'mode "bilinear", "nearest" or (4-d input) "bicubic"'
         raise ValueError(message(op, wanted, repr(mode)))
-    if padding_mode not in ("zeros", "border", "reflection"):
+    if padding_mode not in PADDINGS:
         wanted = 'padding_mode "zeros", "border" or "reflection"'
         raise ValueError(message(op, wanted, repr(padding_mode)))
     if (
@@ -208,33 +96,21 @@ def grid_sample(
         wanted = "input [N, C, H, W] and grid [N, Ho, Wo, 2], or input [N, C, D, H, W] and grid "
         wanted += "[N, Do, Ho, Wo, 3]"
         raise ShapeError(message(op, wanted, f"{list(input._shape)} and {list(grid._shape)}"))
-    if input.dtype is not grid.dtype or not input.dtype.is_floating_point:
+    dtype = input.dtype
+    if dtype is not grid.dtype or not dtype.is_floating_point:
         raise DTypeError(
-            message(op, "input and grid of one floating dtype", f"{input.dtype} and {grid.dtype}")
+            message(op, "input and grid of one floating dtype", f"{dtype} and {grid.dtype}")
         )
-    corners = bool(align_corners)
-    size = input._shape[2:]
-    places = _to_places(grid.reshape((grid._shape[0], -1, nd)), size, corners)
-    n, c = input._shape[:2]
-    sizes = grid._shape[1:-1]
-    direct = mode != "bicubic" and input.dtype.itemsize >= 4
-    if padding_mode != "zeros" or not direct:
-        at = list(places.unbind(-1))
-        if mode != "bicubic":
-            at = [_padded(a, m, padding_mode, corners) for a, m in zip(at, size, strict=True)]
-        places = stack(at, -1) if direct else places
-    if direct:
-        nearest = mode == "nearest"
-        places = places.round() if nearest else places
-        return grid_linear(input, places, nearest=nearest).reshape((n, c, *sizes))
-    image = _Image(input, padding_mode == "zeros")
-    if mode == "nearest":
-        out = image.pick(sum((image.numbers(a.round(), i) for i, a in enumerate(at)), image.lane))
-    else:
-        out = image.sample(*_grid_taps(image, at, mode, padding_mode, corners))
-    if image.in_rows:
-        return out.reshape((n, -1, c)).transpose(1, 2).reshape((n, c, *sizes))
-    return out.reshape((c, n, *sizes)).transpose(0, 1)
+    if dtype.itemsize == 2:
+        input, grid = input.to(float32), grid.to(float32)
+    out = sample(
+        input,
+        grid,
+        mode=MODES.index(mode),
+        padding=PADDINGS.index(padding_mode),
+        align=bool(align_corners),
+    )
+    return out.to(dtype) if dtype.itemsize == 2 else out
 
 
 # ---- channels to pixels ----

@@ -61,7 +61,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .fft_r2c = CB_FN(fft_r2c),
     .fft_mirror = CB_FN(fft_mirror),
     .fft_c2r = CB_FN(fft_c2r),
-    .grid_linear = CB_FN(grid_linear),
-    .grid_linear_grad = CB_FN(grid_linear_grad),
+    .grid_sample = CB_FN(grid_sample),
+    .grid_sample_grad = CB_FN(grid_sample_grad),
     .optim_step = CB_FN(optim_step),
 };

@@ -62,6 +62,7 @@ int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
 /* sort.c */
 int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
                 int64_t k);
+/* search.c */
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts);
 void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
@@ -74,8 +75,8 @@ int CB_FN(fft_r2c)(const cb_tensor *x, int dim, double ends, double inside, cb_t
 void CB_FN(fft_mirror)(const cb_tensor *half, int dim, int forward, cb_tensor *out);
 int CB_FN(fft_c2r)(const cb_tensor *x, int dim, double ends, double inside, cb_tensor *out);
 /* grid.c */
-void CB_FN(grid_linear)(const cb_grid *g, void *y, const void *x, const void *at);
-void CB_FN(grid_linear_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
+void CB_FN(grid_sample)(const cb_grid *g, void *y, const void *x, const void *at);
+void CB_FN(grid_sample_grad)(const cb_grid *g, void *gx, void *gat, const void *ct, const void *x,
                              const void *at);
 /* optim.c */
 int CB_FN(optim_step)(const cb_step *s, int n, cb_tensor *const *const *lists);

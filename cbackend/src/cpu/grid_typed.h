@@ -4,12 +4,19 @@
 enum { NAME(LANES) = 64 / sizeof(F) };
 typedef F NAME(lanes) __attribute__((vector_size(64)));
 
-/* of a tile of points; slopes: derivatives of the weights along each dimension */
+/* Along one dimension the taps of a tile's points: their places, are they inside, their weights and the
+ * derivatives of those by the grid's coordinate. */
+typedef struct {
+    _Alignas(64) int32_t place[GRID_WAYS][GRID_TILE], inside[GRID_WAYS][GRID_TILE];
+    _Alignas(64) F weight[GRID_WAYS][GRID_TILE], slope[GRID_WAYS][GRID_TILE];
+} NAME(line);
+
+/* The taps of a tile's points in a plane; slope[d * count + k]: by coordinate d of tap k. */
 typedef struct {
     int count;
-    _Alignas(64) int32_t place[GRID_CORNERS][GRID_TILE], inside[GRID_CORNERS][GRID_TILE];
-    _Alignas(64) F weight[GRID_CORNERS][GRID_TILE], slope[3][GRID_CORNERS][GRID_TILE];
-} NAME(corners);
+    _Alignas(64) int32_t place[GRID_TAPS][GRID_TILE], inside[GRID_TAPS][GRID_TILE];
+    _Alignas(64) F weight[GRID_TAPS][GRID_TILE], slope[GRID_SLOPES][GRID_TILE];
+} NAME(taps);
 
 typedef struct {
     const cb_grid *g;
@@ -20,58 +27,117 @@ typedef struct {
     F *packed;
 } NAME(grid_run);
 
-static void NAME(find_corners)(const cb_grid *g, const F *at, int n, bool slopes, NAME(corners) * c) {
-    F low[3][GRID_TILE], rest[3][GRID_TILE];
-    int nd = g->nd;
-    const int64_t *size = g->size + 3 - nd;
-    c->count = g->nearest ? 1 : 1 << nd;
-    for (int d = 0; d < nd; d++) {
-        F top = (F)size[d] + 1;
-        for (int i = 0; i < n; i++) {
-            F a = at[i * nd + d];
-            a = a > -2 ? a : -2; /* far outside is as good as near, and fits an integer */
-            a = a < top ? a : top;
-            F whole = sizeof(F) == 4 ? (F)__builtin_floorf((float)a) : (F)__builtin_floor((double)a);
-            low[d][i] = whole;
-            rest[d][i] = a - whole;
-        }
+CB_INLINE F NAME(whole)(F a) {
+    return sizeof(F) == 4 ? (F)__builtin_floorf((float)a) : (F)__builtin_floor((double)a);
+}
+
+/* at: the tile's first point; n is a multiple of 16, and points from `valid` on are left to chance */
+static void NAME(find_line)(const cb_grid *g, int d, const F *at, int n, int valid, NAME(line) * l) {
+    bool cubic = g->mode == CB_GRID_CUBIC, reflects = g->padding == CB_GRID_REFLECTION;
+    int32_t size = (int32_t)g->size[3 - g->nd + d], start[GRID_TILE];
+    F top = (F)(size - 1), shift = g->align ? 0 : (F)0.5, span = top + 2 * shift, half = span / 2;
+    F a[GRID_TILE], rest[GRID_TILE], factor[GRID_TILE]; /* factor: how a changes with the coordinate */
+    at += g->nd - 1 - d; /* the last dimension's comes first */
+    for (int i = 0; i < valid; i++) {
+        F v = at[i * g->nd];
+        a[i] = v == v ? v : -1;
     }
-    for (int k = 0; k < c->count; k++) {
-        int32_t *place = c->place[k], *inside = c->inside[k];
-        F *weight = c->weight[k];
+    for (int i = valid; i < n; i++) a[i] = 0;
+    for (int i = 0; i < n; i++) {
+        /* rounded twice, as torch does: what is halfway between elements depends on it */
+        a[i] = __builtin_assoc_barrier((a[i] + 1) * half) - shift;
+        factor[i] = half;
+    }
+    if (!cubic && reflects)
         for (int i = 0; i < n; i++) {
-            place[i] = 0;
-            inside[i] = 1;
-            weight[i] = 1;
+            F away = a[i] + shift, distance = away < 0 ? -away : away, turns = NAME(whole)(distance / span);
+            F extra = distance - turns * span;
+            bool odd = turns - 2 * NAME(whole)(turns / 2) != 0;
+            a[i] = (odd ? span - extra : extra) - shift;
+            factor[i] = odd != (away < 0) ? -factor[i] : factor[i];
         }
-        for (int d = 0; d < nd; d++) {
-            int up = k >> (nd - 1 - d) & 1;
-            int32_t length = (int32_t)size[d];
+    if (!cubic && g->padding != CB_GRID_ZEROS)
+        for (int i = 0; i < n; i++) {
+            factor[i] = (a[i] > 0) & (a[i] < top) ? factor[i] : 0;
+            a[i] = a[i] > 0 ? a[i] < top ? a[i] : top : 0;
+        }
+    if (g->mode == CB_GRID_NEAREST)
+        for (int i = 0; i < n; i++)
+            a[i] = sizeof(F) == 4 ? (F)__builtin_rintf((float)a[i]) : (F)__builtin_rint((double)a[i]);
+    /* far outside is as good as near, unless it is reflected, and fits an integer */
+    F least = cubic && reflects ? -(F)(1 << 30) : -3, most = cubic && reflects ? (F)(1 << 30) : (F)size + 1;
+    for (int i = 0; i < n; i++) {
+        F v = a[i] > least ? a[i] : least;
+        v = v < most ? v : most;
+        F low = NAME(whole)(v);
+        start[i] = (int32_t)low - cubic;
+        rest[i] = v - low;
+    }
+    for (int j = 0; j < grid_ways(g); j++) {
+        int32_t *place = l->place[j];
+        F *weight = l->weight[j], *slope = l->slope[j];
+        for (int i = 0; i < n; i++) place[i] = start[i] + j;
+        if (cubic && g->padding == CB_GRID_BORDER)
+            for (int i = 0; i < n; i++) place[i] = place[i] < 0 ? 0 : place[i] < size ? place[i] : size - 1;
+        else if (cubic && reflects)
+            for (int i = 0; i < n; i++)
+                if (place[i] < 0 || place[i] >= size) place[i] = grid_reflected(place[i], size, g->align);
+        for (int i = 0; i < n; i++) l->inside[j][i] = (place[i] >= 0) & (place[i] < size);
+        if (cubic) {
+            const double *c = grid_cubic[j];
             for (int i = 0; i < n; i++) {
-                int32_t p = (int32_t)low[d][i] + up;
-                inside[i] &= (p >= 0) & (p < length);
-                place[i] = place[i] * length + p;
-                weight[i] *= g->nearest ? 1 : up ? rest[d][i] : 1 - rest[d][i];
+                F r = rest[i];
+                weight[i] = (((F)c[0] * r + (F)c[1]) * r + (F)c[2]) * r + (F)c[3];
+                slope[i] = ((3 * (F)c[0] * r + 2 * (F)c[1]) * r + (F)c[2]) * factor[i];
             }
-        }
-        for (int i = 0; i < n; i++) place[i] = inside[i] ? place[i] : 0;
-        for (int i = n; i < (n + 15) / 16 * 16; i++) { /* whole vectors of points are picked */
-            inside[i] = place[i] = 0;
-            weight[i] = 0;
-        }
-        for (int d = 0; slopes && d < nd; d++) {
-            F *slope = c->slope[d][k];
-            for (int i = 0; i < n; i++) slope[i] = k >> (nd - 1 - d) & 1 ? 1 : -1;
-            for (int e = 0; e < nd; e++) {
-                int up = k >> (nd - 1 - e) & 1;
-                for (int i = 0; e != d && i < n; i++) slope[i] *= up ? rest[e][i] : 1 - rest[e][i];
+        } else if (g->mode == CB_GRID_NEAREST) {
+            for (int i = 0; i < n; i++) weight[i] = 1;
+        } else {
+            for (int i = 0; i < n; i++) {
+                weight[i] = j ? rest[i] : 1 - rest[i];
+                slope[i] = j ? factor[i] : -factor[i];
             }
         }
     }
 }
 
-/* values of x at a corner of a tile's points, 0 outside */
-CB_INLINE void NAME(pick)(const F *x, const NAME(corners) * c, int k, int n, F *value) {
+static void NAME(find_taps)(const cb_grid *g, const F *at, int n, bool slopes, NAME(taps) * c) {
+    NAME(line) lines[3];
+    int nd = g->nd, ways = grid_ways(g), all = (n + 15) / 16 * 16; /* whole vectors of points are picked */
+    c->count = 1;
+    for (int d = 0; d < nd; d++) {
+        NAME(find_line)(g, d, at, all, n, &lines[d]);
+        c->count *= ways;
+    }
+    for (int k = 0; k < c->count; k++) {
+        int32_t *place = c->place[k], *inside = c->inside[k];
+        F *weight = c->weight[k];
+        int digit[3];
+        for (int d = nd - 1, rest = k; d >= 0; d--, rest /= ways) digit[d] = rest % ways;
+        memcpy(place, lines[0].place[digit[0]], (size_t)all * sizeof *place);
+        memcpy(inside, lines[0].inside[digit[0]], (size_t)all * sizeof *inside);
+        memcpy(weight, lines[0].weight[digit[0]], (size_t)all * sizeof *weight);
+        for (int d = 1; d < nd; d++) {
+            const NAME(line) *l = &lines[d];
+            int32_t size = (int32_t)g->size[3 - nd + d];
+            for (int i = 0; i < all; i++) {
+                inside[i] &= l->inside[digit[d]][i];
+                place[i] = place[i] * size + l->place[digit[d]][i];
+                weight[i] *= l->weight[digit[d]][i];
+            }
+        }
+        for (int i = 0; i < all; i++) place[i] = inside[i] ? place[i] : 0;
+        for (int d = 0; slopes && d < nd; d++) {
+            F *slope = c->slope[d * c->count + k];
+            memcpy(slope, lines[d].slope[digit[d]], (size_t)all * sizeof *slope);
+            for (int e = 0; e < nd; e++)
+                for (int i = 0; e != d && i < all; i++) slope[i] *= lines[e].weight[digit[e]][i];
+        }
+    }
+}
+
+/* values of x at a tap of a tile's points, 0 outside */
+CB_INLINE void NAME(pick)(const F *x, const NAME(taps) * c, int k, int n, F *value) {
 #if defined(PICK)
     for (int i = 0; i < n; i += NAME(LANES))
         *(NAME(lanes) *)(value + i) = PICK(x, c->place[k] + i, c->inside[k] + i);
@@ -83,8 +149,8 @@ CB_INLINE void NAME(pick)(const F *x, const NAME(corners) * c, int k, int n, F *
 #endif
 }
 
-/* the sums over `count` corners, written to y */
-CB_INLINE void NAME(weighted)(const F *x, const NAME(corners) * c, int count, int n, F *y) {
+/* the sums over `count` taps, written to y */
+CB_INLINE void NAME(weighted)(const F *x, const NAME(taps) * c, int count, int n, F *y) {
 #if defined(PICK)
     for (int i = 0; i < n; i += NAME(LANES)) {
         NAME(lanes) sum = {0};
@@ -108,17 +174,18 @@ static void NAME(forward_tiles)(void *context, int64_t begin, int64_t end) {
     const NAME(grid_run) *r = context;
     const cb_grid *g = r->g;
     int64_t plane = g->size[0] * g->size[1] * g->size[2];
-    NAME(corners) c;
+    NAME(taps) c;
     for (int64_t t = begin; t < end; t++) {
         int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
         int n = (int)CB_MIN(GRID_TILE, g->points - first);
-        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+        NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
         for (int64_t channel = 0; channel < g->channels; channel++) {
             const F *x = r->x + (image * g->channels + channel) * plane;
             F *y = r->y + (image * g->channels + channel) * g->points + first;
             switch (c.count) {
                 case 1: NAME(weighted)(x, &c, 1, n, y); break;
                 case 4: NAME(weighted)(x, &c, 4, n, y); break;
+                case 16: NAME(weighted)(x, &c, 16, n, y); break;
                 default: NAME(weighted)(x, &c, c.count, n, y);
             }
         }
@@ -129,9 +196,9 @@ static void NAME(forward_tiles)(void *context, int64_t begin, int64_t end) {
  *
  * A group is `width` channels, missing ones 0. Behind the places of an image lies a row of zeros: outside. */
 
-/* where the corners of a tile's points lie in a packed group */
-static void NAME(find_rows)(const NAME(corners) * c, int n, int64_t plane, int64_t width,
-                            int64_t rows[GRID_CORNERS][GRID_TILE]) {
+/* where the taps of a tile's points lie in a packed group */
+static void NAME(find_rows)(const NAME(taps) * c, int n, int64_t plane, int64_t width,
+                            int64_t rows[GRID_TAPS][GRID_TILE]) {
     for (int k = 0; k < c->count; k++)
         for (int i = 0; i < n; i++) rows[k][i] = (c->inside[k][i] ? c->place[k][i] : plane) * width;
 }
@@ -154,42 +221,49 @@ static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* For groups of W channels, a vector each. blend: y [n, W] from the corners' rows of x; spill: the transpose;
- * collect: for each corner and point the products of x and ct, to be summed over the channels. */
-#define GRID_GROUP(W)                                                                                       \
-    typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));  \
-    CB_INLINE void NAME(blend##W)(const F *x, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE],    \
-                                  int n, F *restrict y, int count) {                                        \
-        for (int i = 0; i < n; i++) {                                                                       \
-            NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);               \
-            for (int k = 1; k < count; k++)                                                                 \
-                sum += c->weight[k][i] * *(const NAME(group##W) *)(x + rows[k][i]);                         \
-            *(NAME(group##W) *)(y + i * (W)) = sum;                                                         \
-        }                                                                                                   \
-    }                                                                                                       \
-    CB_INLINE void NAME(spill##W)(F * gx, const NAME(corners) * c, const int64_t (*rows)[GRID_TILE], int n, \
-                                  const F *ct, int count) {                                                 \
-        for (int i = 0; i < n; i++) {                                                                       \
-            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                     \
-            for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;    \
-        }                                                                                                   \
-    }                                                                                                       \
-    CB_INLINE void NAME(collect##W)(const F *x, const int64_t (*rows)[GRID_TILE], int n, const F *ct,       \
-                                    F *restrict sums, int count) {                                          \
-        for (int i = 0; i < n; i++) {                                                                       \
-            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                     \
-            for (int k = 0; k < count; k++)                                                                 \
-                *(NAME(group##W) *)(sums + (i * count + k) * (W)) +=                                        \
-                    v * *(const NAME(group##W) *)(x + rows[k][i]);                                          \
-        }                                                                                                   \
+/* For groups of W channels, a vector each. blend: y [n, W] from the taps' rows of x; spill: the transpose;
+ * slant: to each point's sums [nd, W] by how much ct times the blend changes with its coordinates. */
+#define GRID_GROUP(W)                                                                                        \
+    typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));   \
+    CB_INLINE void NAME(blend##W)(const F *x, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n, \
+                                  F *restrict y, int count) {                                                \
+        for (int i = 0; i < n; i++) {                                                                        \
+            NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);                \
+            for (int k = 1; k < count; k++)                                                                  \
+                sum += c->weight[k][i] * *(const NAME(group##W) *)(x + rows[k][i]);                          \
+            *(NAME(group##W) *)(y + i * (W)) = sum;                                                          \
+        }                                                                                                    \
+    }                                                                                                        \
+    CB_INLINE void NAME(spill##W)(F * gx, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n,     \
+                                  const F *ct, int count) {                                                  \
+        for (int i = 0; i < n; i++) {                                                                        \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                      \
+            for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;     \
+        }                                                                                                    \
+    }                                                                                                        \
+    CB_INLINE void NAME(slant##W)(const F *x, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n, \
+                                  int nd, const F *ct, F *restrict sums, int count) {                        \
+        for (int i = 0; i < n; i++) {                                                                        \
+            NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W)), by[3] = {0};                         \
+            for (int k = 0; k < count; k++) {                                                                \
+                NAME(group##W) row = *(const NAME(group##W) *)(x + rows[k][i]);                              \
+                by[0] += c->slope[k][i] * row;                                                               \
+                if (nd > 1) by[1] += c->slope[count + k][i] * row;                                           \
+                if (nd > 2) by[2] += c->slope[2 * count + k][i] * row;                                       \
+            }                                                                                                \
+            for (int d = 0; d < nd; d++) *(NAME(group##W) *)(sums + (i * nd + d) * (W)) += v * by[d];        \
+        }                                                                                                    \
     }
 GRID_GROUP(4)
 GRID_GROUP(8)
 GRID_GROUP(16)
 #undef GRID_GROUP
 
-/* one of these functions, with four corners as a constant */
-#define GRID_EACH(f, W, ...) (c.count == 4 ? NAME(f##W)(__VA_ARGS__, 4) : NAME(f##W)(__VA_ARGS__, c.count))
+/* one of these functions, with four taps and sixteen as constants */
+#define GRID_EACH(f, W, ...)                       \
+    (c.count == 4    ? NAME(f##W)(__VA_ARGS__, 4)  \
+     : c.count == 16 ? NAME(f##W)(__VA_ARGS__, 16) \
+                     : NAME(f##W)(__VA_ARGS__, c.count))
 #define GRID_CALL(f, ...)                            \
     switch (r->width) {                              \
         case 4: GRID_EACH(f, 4, __VA_ARGS__); break; \
@@ -200,13 +274,13 @@ GRID_GROUP(16)
 static void NAME(packed_tiles)(void *context, int64_t begin, int64_t end) {
     const NAME(grid_run) *r = context;
     const cb_grid *g = r->g;
-    NAME(corners) c;
-    int64_t rows[GRID_CORNERS][GRID_TILE];
+    NAME(taps) c;
+    int64_t rows[GRID_TAPS][GRID_TILE];
     _Alignas(64) F y[GRID_TILE * NAME(LANES)];
     for (int64_t t = begin; t < end; t++) {
         int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
         int n = (int)CB_MIN(GRID_TILE, g->points - first);
-        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+        NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
         NAME(find_rows)(&c, n, r->plane, r->width, rows);
         for (int64_t group = 0; group < r->groups; group++) {
             const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * r->width;
@@ -238,8 +312,8 @@ static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const v
     NAME(grid_run) r = {.g = g, .y = y, .x = x, .at = at};
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
     r.plane = g->size[0] * g->size[1] * g->size[2];
-    int64_t work = GRID_TILE * (g->channels << g->nd);
-    bool packed = !g->nearest && NAME(packs)(&r); /* one element a point is not worth it */
+    int64_t work = GRID_TILE * g->channels * grid_taps(g);
+    bool packed = NAME(packs)(&r);
     cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1),
                 packed ? NAME(packed_tiles) : NAME(forward_tiles), &r);
     if (packed) cb_free(CB_CPU, r.packed, r.room);
@@ -253,14 +327,14 @@ static void NAME(image_grads)(void *context, int64_t begin, int64_t end) {
     const cb_grid *g = r->g;
     int64_t plane = g->size[0] * g->size[1] * g->size[2];
     int64_t groups = (g->channels + NAME(GROUP) - 1) / NAME(GROUP);
-    NAME(corners) c;
+    NAME(taps) c;
     for (int64_t item = begin; item < end; item++) {
         int64_t image = item / groups, from = item % groups * NAME(GROUP);
         int64_t to = CB_MIN(from + NAME(GROUP), g->channels);
         memset(r->gx + (image * g->channels + from) * plane, 0, (size_t)((to - from) * plane) * sizeof(F));
         for (int64_t first = 0; first < g->points; first += GRID_TILE) {
             int n = (int)CB_MIN(GRID_TILE, g->points - first);
-            NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+            NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
             for (int64_t channel = from; channel < to; channel++) {
                 F *gx = r->gx + (image * g->channels + channel) * plane;
                 const F *ct = r->ct + (image * g->channels + channel) * g->points + first;
@@ -272,16 +346,22 @@ static void NAME(image_grads)(void *context, int64_t begin, int64_t end) {
     }
 }
 
+static void NAME(put_place_grads)(const NAME(grid_run) * r, int64_t point, int n, F (*grad)[GRID_TILE]) {
+    int nd = r->g->nd;
+    for (int i = 0; i < n; i++)
+        for (int d = 0; d < nd; d++) r->gat[(point + i) * nd + nd - 1 - d] = grad[d][i];
+}
+
 static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
     const NAME(grid_run) *r = context;
     const cb_grid *g = r->g;
     int64_t plane = g->size[0] * g->size[1] * g->size[2];
-    NAME(corners) c;
+    NAME(taps) c;
     for (int64_t t = begin; t < end; t++) {
         int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
         int n = (int)CB_MIN(GRID_TILE, g->points - first);
         F sum[3][GRID_TILE] = {{0}};
-        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
+        NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
         for (int64_t channel = 0; channel < g->channels; channel++) {
             const F *x = r->x + (image * g->channels + channel) * plane;
             const F *ct = r->ct + (image * g->channels + channel) * g->points + first;
@@ -290,12 +370,10 @@ static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
                 NAME(pick)(x, &c, k, n, value);
                 for (int i = 0; i < n; i++) value[i] *= ct[i];
                 for (int d = 0; d < g->nd; d++)
-                    for (int i = 0; i < n; i++) sum[d][i] += c.slope[d][k][i] * value[i];
+                    for (int i = 0; i < n; i++) sum[d][i] += c.slope[d * c.count + k][i] * value[i];
             }
         }
-        F *to = r->gat + (image * g->points + first) * g->nd;
-        for (int i = 0; i < n; i++)
-            for (int d = 0; d < g->nd; d++) to[i * g->nd + d] = sum[d][i];
+        NAME(put_place_grads)(r, image * g->points + first, n, sum);
     }
 }
 
@@ -303,8 +381,8 @@ static void NAME(place_grads)(void *context, int64_t begin, int64_t end) {
 static void NAME(packed_image_grads)(void *context, int64_t begin, int64_t end) {
     NAME(grid_run) *r = context;
     const cb_grid *g = r->g;
-    int64_t rows[GRID_CORNERS][GRID_TILE];
-    NAME(corners) c;
+    int64_t rows[GRID_TAPS][GRID_TILE];
+    NAME(taps) c;
     _Alignas(64) F ct[GRID_TILE * NAME(LANES)];
     for (int64_t item = begin; item < end; item++) { /* in place of the image: its sums */
         int64_t image = item / r->groups, channel = item % r->groups * r->width;
@@ -312,7 +390,7 @@ static void NAME(packed_image_grads)(void *context, int64_t begin, int64_t end) 
         memset(gx, 0, (size_t)((r->plane + 1) * r->width) * sizeof(F));
         for (int64_t first = 0; first < g->points; first += GRID_TILE) {
             int n = (int)CB_MIN(GRID_TILE, g->points - first);
-            NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
+            NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, false, &c);
             NAME(find_rows)(&c, n, r->plane, r->width, rows);
             NAME(pack)(r->ct + (image * g->channels + channel) * g->points + first, g->points,
                        g->channels - channel, r->width, n, ct);
@@ -326,33 +404,28 @@ static void NAME(packed_image_grads)(void *context, int64_t begin, int64_t end) 
 static void NAME(packed_place_grads)(void *context, int64_t begin, int64_t end) {
     const NAME(grid_run) *r = context;
     const cb_grid *g = r->g;
-    int64_t rows[GRID_CORNERS][GRID_TILE], width = r->width;
-    NAME(corners) c;
-    _Alignas(64) F ct[GRID_TILE * NAME(LANES)], sums[GRID_CORNERS * GRID_TILE * NAME(LANES)];
+    int64_t rows[GRID_TAPS][GRID_TILE], width = r->width;
+    NAME(taps) c;
+    _Alignas(64) F ct[GRID_TILE * NAME(LANES)], sums[3 * GRID_TILE * NAME(LANES)];
     for (int64_t t = begin; t < end; t++) {
         int64_t image = t / r->tiles, first = t % r->tiles * GRID_TILE;
         int n = (int)CB_MIN(GRID_TILE, g->points - first);
-        NAME(find_corners)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
+        NAME(find_taps)(g, r->at + (image * g->points + first) * g->nd, n, true, &c);
         NAME(find_rows)(&c, n, r->plane, width, rows);
-        memset(sums, 0, (size_t)(c.count * n * width) * sizeof(F));
+        memset(sums, 0, (size_t)(g->nd * n * width) * sizeof(F));
         for (int64_t group = 0; group < r->groups; group++) {
             const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * width;
             NAME(pack)(r->ct + (image * g->channels + group * width) * g->points + first, g->points,
                        g->channels - group * width, width, n, ct);
-            GRID_CALL(collect, x, (const int64_t (*)[GRID_TILE])rows, n, ct, sums)
+            GRID_CALL(slant, x, &c, (const int64_t (*)[GRID_TILE])rows, n, g->nd, ct, sums)
         }
         F grad[3][GRID_TILE] = {{0}};
-        for (int k = 0; k < c.count; k++) {
-            F value[GRID_TILE] = {0};
-            CB_FN(turn)(sizeof(F), width, n, sums + k * width, c.count * width, ct, GRID_TILE);
+        for (int d = 0; d < g->nd; d++) {
+            CB_FN(turn)(sizeof(F), width, n, sums + d * width, g->nd * width, ct, GRID_TILE);
             for (int j = 0; j < width; j++)
-                for (int i = 0; i < n; i++) value[i] += ct[j * GRID_TILE + i];
-            for (int d = 0; d < g->nd; d++)
-                for (int i = 0; i < n; i++) grad[d][i] += c.slope[d][k][i] * value[i];
+                for (int i = 0; i < n; i++) grad[d][i] += ct[j * GRID_TILE + i];
         }
-        F *to = r->gat + (image * g->points + first) * g->nd;
-        for (int i = 0; i < n; i++)
-            for (int d = 0; d < g->nd; d++) to[i * g->nd + d] = grad[d][i];
+        NAME(put_place_grads)(r, image * g->points + first, n, grad);
     }
 }
 
@@ -361,9 +434,9 @@ static void NAME(grid_backward)(const cb_grid *g, void *gx, void *gat, const voi
     NAME(grid_run) r = {.g = g, .gx = gx, .gat = gat, .ct = ct, .x = x, .at = at};
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
     r.plane = g->size[0] * g->size[1] * g->size[2];
-    int64_t work = GRID_TILE * (g->channels << g->nd);
+    int64_t work = GRID_TILE * g->channels * grid_taps(g);
     bool packed = NAME(packs)(&r);
-    if (g->nearest)
+    if (g->mode == CB_GRID_NEAREST)
         memset(gat, 0, (size_t)(g->n * g->points * g->nd) * sizeof(F));
     else
         cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / (work + 1), 1),
@@ -374,7 +447,7 @@ static void NAME(grid_backward)(const cb_grid *g, void *gx, void *gat, const voi
         return;
     }
     cb_parallel(g->n * ((g->channels + NAME(GROUP) - 1) / NAME(GROUP)),
-                CB_MAX(GRID_WORK / ((g->points + 1) << g->nd), 1), NAME(image_grads), &r);
+                CB_MAX(GRID_WORK / ((g->points + 1) * grid_taps(g)), 1), NAME(image_grads), &r);
 }
 
 #undef GRID_CALL

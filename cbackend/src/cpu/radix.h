@@ -1,9 +1,9 @@
 /* Sorting arrays of ITEM by an unsigned key: a template, included with ITEM, KEY(item) and NAME(f) defined.
  *
- * All sorts are stable. Small arrays: insertion, or with VECTOR_SORT quicksort (sort_vector.h). Arrays that
- * fit in a cache: least-significant-digit radix sort, which passes over digits that all items share. Long
- * ones are split once by their leading bits, in chunks and by all threads, into buckets that are sorted on
- * their own; a stable outcome does not depend on the chunks. */
+ * All sorts are stable. Small arrays: insertion, or with VECTOR_SORT quicksort (sort_vector.h), with COMPACTS
+ * of codes (sort_compact.h). Arrays that fit in a cache: least-significant-digit radix sort, which passes
+ * over digits that all items share. Long ones are split once by their leading bits, in chunks and by all
+ * threads, into buckets that are sorted on their own; a stable outcome does not depend on the chunks. */
 
 static void NAME(insertion)(ITEM *items, int64_t n) {
     for (int64_t i = 1; i < n; i++) {
@@ -128,6 +128,12 @@ static ITEM *NAME(radix_large)(ITEM *a, ITEM *b, int64_t n, int low, int high, i
 }
 
 static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, int64_t *counts) {
+#if defined(COMPACTS)
+    if (COMPACTS(low) && n > COMPACT_LEAST && n < RADIX_LARGE) {
+        ITEM *sorted = NAME(compact)(a, b, n);
+        if (sorted) return sorted;
+    }
+#endif
 #if defined(VECTOR_SORT)
     if (n < RADIX_LARGE) {
         NAME(vector_sort)(a, b, n, low, high);
@@ -144,6 +150,7 @@ static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, in
 }
 
 #undef VECTOR_SORT
+#undef COMPACTS
 #undef ITEM
 #undef KEY
 #undef NAME

@@ -1,4 +1,4 @@
-/* Sorting, selection and searching.
+/* Sorting and selection.
  *
  * Values become unsigned keys of the same order (floats: flip the sign bit, or all bits of a negative number;
  * nan above everything; descending: the complement). Keys of up to 32 bits carry their position in the lower
@@ -14,6 +14,8 @@ enum {
     INSERTION_MAX = 32,
     RADIX_LARGE = 1 << 16,
     RADIX_DEEP = 1 << 12,
+    COMPACT_LEAST = 64,
+    COMPACT_MOST = 4096, /* codes of 32 bits */
     WORK = 4096,
     STACK = 32768,
     SELECT_TILE = 128
@@ -71,11 +73,23 @@ typedef struct pair {
 #define BELOW(a, b) _mm512_cmplt_epu64_mask((__m512i)(a), (__m512i)(b))
 #define NOT_ABOVE(a, b) _mm512_cmple_epu64_mask((__m512i)(a), (__m512i)(b))
 #include "sort_vector.h"
+#define COMPACTS(low) ((low) == 32) /* items with an index in their lower half */
+#define RANK(x) ((uint32_t)((x) >> 32))
+#define CODE uint32_t
+#define SORT(codes, scratch, n) vector_sort_narrow(codes, scratch, n, 0, 32)
+#include "sort_compact.h"
 #endif
 #include "radix.h"
 #define ITEM pair
 #define KEY(x) ((x).key)
 #define NAME(f) f##_pair
+#if defined(__AVX512F__)
+#define COMPACTS(low) true
+#define RANK(x) ((x).key)
+#define CODE uint64_t
+#define SORT(codes, scratch, n) vector_sort_wide(codes, scratch, n, 0, 64)
+#include "sort_compact.h"
+#endif
 #include "radix.h"
 
 /* ---- keys ---- */
@@ -198,42 +212,42 @@ typedef struct outcome {
     bool pairs;
 } outcome;
 
-/* values of items [begin, end) by their indices */
-static void put_picked(const outcome *o, int64_t begin, int64_t end) {
-    int64_t stride = o->value_stride;
-#define PICK(type)                                                                    \
-    for (int64_t i = begin; i < end; i++)                                             \
-    ((type *)o->values)[i * stride] =                                                 \
-        ((const type *)o->row)[o->pairs ? (uint64_t)((const pair *)o->items)[i].index \
-                                        : ((const uint64_t *)o->items)[i] & 0xffffffffu]
-    switch (o->s->x->itemsize) {
-        case 1: PICK(uint8_t); break;
-        case 2: PICK(uint16_t); break;
-        case 4: PICK(uint32_t); break;
-        default: PICK(uint64_t);
-    }
-#undef PICK
+CB_INLINE void put_picked(const outcome *o, int64_t i) {
+    int64_t size = o->s->x->itemsize, source = o->pairs
+                                                   ? ((const pair *)o->items)[i].index
+                                                   : (int64_t)(((const uint64_t *)o->items)[i] & 0xffffffffu);
+    memcpy(o->values + i * o->value_stride * size, (const char *)o->row + source * size, (size_t)size);
 }
 
-/* The same from the keys, in order of memory. Zeros of both signs share a key, as do nans: such items are
- * picked. */
+/* The values of items [begin, end) from their keys, in order of memory. Zeros of both signs share a key, as
+ * do nans: such items are picked. */
 static void put_unkeyed(const outcome *o, int64_t begin, int64_t end) {
     int dtype = o->s->x->dtype, bits = key_bits(dtype), size = o->s->x->itemsize;
-    uint32_t most = 0xffffffffu >> (32 - bits), flip = o->s->descending ? most : 0, zero = most / 2 + 1;
-    uint32_t keys[CB_TILE], values[CB_TILE];
+    uint64_t most = ~(uint64_t)0 >> (64 - bits), flip = o->s->descending ? most : 0;
+    uint64_t zero = (most / 2 + 1) ^ flip, nan = most ^ flip, values[CB_TILE], wide[CB_TILE];
+    uint32_t narrow[CB_TILE];
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
+        const pair *pairs = (const pair *)o->items + i;
         const uint64_t *items = (const uint64_t *)o->items + i;
-        for (int64_t j = 0; j < n; j++) keys[j] = (uint32_t)(items[j] >> 32);
-        uint32_t a = keys[0] ^ flip, b = keys[n - 1] ^ flip, low = CB_MIN(a, b), high = CB_MAX(a, b);
-        if (cb_is_float(dtype) && (high == most || (low <= zero && zero <= high))) {
-            put_picked(o, i, i + n);
-        } else if (o->value_stride == 1) {
-            narrow_values(dtype, n, keys, flip, o->values + i * size);
+        void *to = o->value_stride == 1 ? (void *)(o->values + i * size) : values;
+        if (o->pairs)
+            for (int64_t j = 0; j < n; j++) wide[j] = pairs[j].key;
+        else
+            for (int64_t j = 0; j < n; j++) wide[j] = items[j] >> 32;
+        if (bits == 64) {
+            wide_values(dtype, n, wide, flip, to);
         } else {
-            narrow_values(dtype, n, keys, flip, values);
-            CB_FN(scatter_run)(size, o->values + i * o->value_stride * size, o->value_stride, n, values);
+            for (int64_t j = 0; j < n; j++) narrow[j] = (uint32_t)wide[j];
+            narrow_values(dtype, n, narrow, (uint32_t)flip, to);
         }
+        if (to == values)
+            CB_FN(scatter_run)(size, o->values + i * o->value_stride * size, o->value_stride, n, values);
+        if (!cb_is_float(dtype)) continue;
+        uint64_t shared = 0; /* not bool, or the loop stays scalar */
+        for (int64_t j = 0; j < n; j++) shared |= (uint64_t)((wide[j] == zero) | (wide[j] == nan));
+        for (int64_t j = 0; shared && j < n; j++)
+            if (wide[j] == zero || wide[j] == nan) put_picked(o, i + j);
     }
 }
 
@@ -245,11 +259,7 @@ static void put_outcome(void *context, int64_t begin, int64_t end) {
     else if (o->indices)
         for (int64_t i = begin; i < end; i++)
             o->indices[i * stride] = (int64_t)(((const uint64_t *)o->items)[i] & 0xffffffffu);
-    if (!o->values) return;
-    if (o->pairs)
-        put_picked(o, begin, end);
-    else
-        put_unkeyed(o, begin, end);
+    if (o->values) put_unkeyed(o, begin, end);
 }
 
 /* Items of [begin, begin + n) of a row. Items sort like (key, index). */
@@ -424,170 +434,4 @@ int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int d
     return atomic_load(&s.failed)
                ? cb_fail(CB_ERR_MEMORY, "sort: the system has no memory left for scratch space.")
                : CB_OK;
-}
-
-/* ---- searchsorted ---- */
-
-typedef struct search_run {
-    const cb_tensor *sorted, *values;
-    int64_t *out;
-    int64_t n, m; /* sizes of a row of sorted and of values; one row of sorted may serve all */
-    bool shared, right;
-} search_run;
-
-/* Positions of `count` values in one row, LANES searches abreast: each step is a load that misses the cache,
- * and these overlap. The order is that of sorting: nan comes after everything, so it is before nothing but
- * nan. */
-enum { LANES = 16 };
-#define SEARCH(type, load)                                                                               \
-    static void search_##type(const search_run *s, const void *row_, const void *values_, int64_t count, \
-                              int64_t *out) {                                                            \
-        const type *row = row_, *values = values_;                                                       \
-        for (int64_t i = 0; i < count; i += LANES) {                                                     \
-            int64_t low[LANES] = {0}, length = s->n;                                                     \
-            int lanes = (int)CB_MIN(LANES, count - i);                                                   \
-            __typeof__(+load(row[0])) wanted[LANES] = {0}; /* + drops const */                           \
-            bool all[LANES] = {false}; /* is every number before this value? */                          \
-            for (int j = 0; j < lanes; j++) {                                                            \
-                wanted[j] = load(values[i + j]);                                                         \
-                all[j] = wanted[j] != wanted[j];                                                         \
-            }                                                                                            \
-            while (length > 0) {                                                                         \
-                int64_t half = (length + 1) >> 1;                                                        \
-                for (int j = 0; j < lanes; j++) {                                                        \
-                    __auto_type item = load(row[low[j] + half - 1]);                                     \
-                    bool before = s->right ? item <= wanted[j] || all[j]                                 \
-                                           : item < wanted[j] || (all[j] && item == item);               \
-                    low[j] += before ? half : 0;                                                         \
-                }                                                                                        \
-                length -= half;                                                                          \
-            }                                                                                            \
-            for (int j = 0; j < lanes; j++) out[i + j] = low[j];                                         \
-        }                                                                                                \
-    }
-#define PLAIN(v) (v)
-SEARCH(uint8_t, PLAIN)
-SEARCH(int8_t, PLAIN)
-SEARCH(uint16_t, PLAIN)
-SEARCH(int16_t, PLAIN)
-SEARCH(uint32_t, PLAIN)
-SEARCH(int32_t, PLAIN)
-SEARCH(uint64_t, PLAIN)
-SEARCH(int64_t, PLAIN)
-SEARCH(float, PLAIN)
-SEARCH(double, PLAIN)
-SEARCH(cb_half, half_to_float)
-SEARCH(cb_bfloat, bfloat_to_float)
-
-static void search_values(void *context, int64_t begin, int64_t end) {
-    static void (*const searches[CB_DTYPE_COUNT])(const search_run *, const void *, const void *, int64_t,
-                                                  int64_t *) = {
-        [CB_BOOL] = search_uint8_t, [CB_U8] = search_uint8_t,     [CB_I8] = search_int8_t,
-        [CB_U16] = search_uint16_t, [CB_I16] = search_int16_t,    [CB_U32] = search_uint32_t,
-        [CB_I32] = search_int32_t,  [CB_U64] = search_uint64_t,   [CB_I64] = search_int64_t,
-        [CB_F16] = search_cb_half,  [CB_BF16] = search_cb_bfloat, [CB_F32] = search_float,
-        [CB_F64] = search_double};
-    const search_run *s = context;
-    int64_t size = s->values->itemsize;
-    for (int64_t i = begin; i < end;) {
-        int64_t row = s->shared ? 0 : i / s->m,
-                count = s->shared ? end - i : CB_MIN(end, (row + 1) * s->m) - i;
-        searches[s->values->dtype](s, (const char *)s->sorted->data + row * s->n * size,
-                                   (const char *)s->values->data + i * size, count, s->out + i);
-        i += count;
-    }
-}
-
-int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right) {
-    search_run s = {.sorted = sorted,
-                    .values = values,
-                    .out = out->data,
-                    .n = sorted->shape[sorted->ndim - 1],
-                    .m = values->ndim ? values->shape[values->ndim - 1] : 1,
-                    .shared = sorted->ndim == 1,
-                    .right = right};
-    cb_parallel(values->numel, WORK / 4, search_values, &s);
-    return CB_OK;
-}
-
-/* ---- runs of equal values in a sorted vector ---- */
-
-/* Does item i differ from its predecessor? nan differs from everything, as in torch. */
-#define CHANGES(type, load)                                 \
-    for (int64_t i = 0; i < n; i++) {                       \
-        const type *v = sorted->data;                       \
-        starts[i] = i == 0 || load(v[i]) != load(v[i - 1]); \
-    }                                                       \
-    break
-
-int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts) {
-    int64_t n = sorted->numel, count = 0;
-    switch (sorted->dtype) {
-        case CB_F16: CHANGES(cb_half, half_to_float);
-        case CB_BF16: CHANGES(cb_bfloat, bfloat_to_float);
-        case CB_F32: CHANGES(float, PLAIN);
-        case CB_F64: CHANGES(double, PLAIN);
-        default:
-            switch (sorted->itemsize) {
-                case 1: CHANGES(uint8_t, PLAIN);
-                case 2: CHANGES(uint16_t, PLAIN);
-                case 4: CHANGES(uint32_t, PLAIN);
-                default: CHANGES(uint64_t, PLAIN);
-            }
-    }
-    for (int64_t i = 0; i < n; i++) count += starts[i];
-    return count;
-}
-
-/* The first items of runs, without branches on the data: others are written too, and overwritten. */
-#define FIRSTS(type)                                                \
-    for (int64_t i = 0, k = 0; k < values->numel; k += starts[i++]) \
-    ((type *)values->data)[k] = ((const type *)sorted->data)[i]
-
-void CB_FN(unique_runs)(const cb_tensor *sorted, const cb_tensor *order, const uint8_t *starts,
-                        cb_tensor *values, cb_tensor *inverse, cb_tensor *counts) {
-    int64_t n = sorted->numel, run = -1, first = 0;
-    switch (values->itemsize) {
-        case 1: FIRSTS(uint8_t); break;
-        case 2: FIRSTS(uint16_t); break;
-        case 4: FIRSTS(uint32_t); break;
-        default: FIRSTS(uint64_t);
-    }
-    if (!inverse && !counts) return;
-    for (int64_t i = 0; i < n; i++) {
-        if (starts[i]) {
-            if (counts && run >= 0) ((int64_t *)counts->data)[run] = i - first;
-            first = i;
-            run++;
-        }
-        if (inverse) ((int64_t *)inverse->data)[((const int64_t *)order->data)[i]] = run;
-    }
-    if (counts && run >= 0) ((int64_t *)counts->data)[run] = n - first;
-}
-
-/* ---- bincount ---- */
-
-int CB_FN(bincount)(cb_tensor *out, const cb_tensor *x, const cb_tensor *weights) {
-    const int64_t *bins = x->data;
-    if (weights) {
-        double *sums = out->data;
-        const double *w = weights->data;
-        for (int64_t i = 0; i < x->numel; i++) sums[bins[i]] += w[i];
-    } else {
-        int64_t *counts = out->data;
-        for (int64_t i = 0; i < x->numel; i++) counts[bins[i]]++;
-    }
-    return CB_OK;
-}
-
-/* least and greatest of a non-empty contiguous int64 vector */
-void CB_FN(int_range)(const cb_tensor *x, int64_t *low, int64_t *high) {
-    const int64_t *v = x->data;
-    int64_t least = v[0], most = v[0];
-    for (int64_t i = 1; i < x->numel; i++) {
-        least = v[i] < least ? v[i] : least;
-        most = v[i] > most ? v[i] : most;
-    }
-    *low = least;
-    *high = most;
 }

@@ -82,11 +82,10 @@ static void spread_finish(void *context, int64_t begin, int64_t end) {
             const outcome *o = &p->result;
             narrow_values(o->s->x->dtype, n, keys, p->flip, o->values + first * (int64_t)sizeof *keys);
         } else {
-            if (sorts) {
-                uint64_t *sorted = sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts);
-                if (sorted != items) memcpy(items, sorted, (size_t)n * sizeof *items);
-            }
-            put_outcome(&p->result, first, first + n);
+            outcome o = p->result;
+            if (sorts && sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts) != items)
+                o.items = p->scratch;
+            put_outcome(&o, first, first + n);
         }
         if (counts) cb_free(CB_CPU, counts, room);
     }

@@ -326,7 +326,7 @@ static int64_t most_of(const char *name) {
         {"op", INT32_MAX}, {"dtype", INT32_MAX}, {"device", INT32_MAX}, {"n_normalized", CB_MAX_NDIM},
         {"has_affine", 3}, {"trans", 2},         {"part", 2},           {"mode", 4},
         {"kind", 6},       {"ndim", INT32_MAX},  {"nd", INT32_MAX},     {"n", INT32_MAX},
-        {"n2", INT32_MAX}, {"ncode", INT32_MAX}, {"nout", INT32_MAX}};
+        {"n2", INT32_MAX}, {"ncode", INT32_MAX}, {"nout", INT32_MAX},   {"padding", 2}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(name, known[i].name)) return known[i].most;
     return 1;

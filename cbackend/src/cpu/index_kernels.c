@@ -1,0 +1,130 @@
+/* The loops of index.h, for every dtype. */
+#include "index.h"
+
+enum { AHEAD = 12 };
+
+typedef struct {
+    double re, im;
+} item16;
+
+#define ITEMS_LOOP(type, value, place, source) \
+    for (int64_t i = 0; i < n; i++) {          \
+        type x = to[place], y = from[source];  \
+        (void)x;                               \
+        to[place] = (type)(value);             \
+    }
+#define KERNELS(name, type, value)                                                           \
+    static void items_##name(int64_t n, void *to_, const int64_t *places, const void *from_, \
+                             const int64_t *sources) {                                       \
+        type *restrict to = to_;                                                             \
+        const type *restrict from = from_;                                                   \
+        if (places && sources)                                                               \
+            ITEMS_LOOP(type, value, places[i], sources[i])                                   \
+        else if (places)                                                                     \
+            ITEMS_LOOP(type, value, places[i], i)                                            \
+        else                                                                                 \
+            ITEMS_LOOP(type, value, i, sources[i])                                           \
+    }
+/* Rows lie far apart: those of a later one are asked for early. */
+#define PREFETCH(type, base, offset, stride)                                         \
+    do {                                                                             \
+        const char *later_ = (const char *)((const type *)(base) + (offset));        \
+        int64_t reach_ = CB_MIN(width * (stride) * (int64_t)sizeof(type), 512);      \
+        for (int64_t l_ = 0; l_ < reach_; l_ += 64) __builtin_prefetch(later_ + l_); \
+    } while (0)
+#define ROWS(name, type, value)                                                                            \
+    static void rows_##name(int64_t n, int64_t width, void *to_, const int64_t *places, int64_t to_stride, \
+                            const void *from_, const int64_t *sources, int64_t from_stride) {              \
+        for (int64_t j = 0; j < n; j++) {                                                                  \
+            type *restrict to = (type *)to_ + places[j];                                                   \
+            const type *restrict from = (const type *)from_ + sources[j];                                  \
+            if (j + AHEAD < n) {                                                                           \
+                PREFETCH(type, to_, places[j + AHEAD], to_stride);                                         \
+                PREFETCH(type, from_, sources[j + AHEAD], from_stride);                                    \
+            }                                                                                              \
+            if (to_stride == 1 && from_stride == 1) {                                                      \
+                for (int64_t i = 0; i < width; i++) {                                                      \
+                    type x = to[i], y = from[i];                                                           \
+                    (void)x;                                                                               \
+                    to[i] = (type)(value);                                                                 \
+                }                                                                                          \
+            } else {                                                                                       \
+                for (int64_t i = 0; i < width; i++) {                                                      \
+                    type x = to[i * to_stride], y = from[i * from_stride];                                 \
+                    (void)x;                                                                               \
+                    to[i * to_stride] = (type)(value);                                                     \
+                }                                                                                          \
+            }                                                                                              \
+        }                                                                                                  \
+    }
+#define MOVES(size, type) KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
+MOVES(1, uint8_t)
+MOVES(2, uint16_t)
+MOVES(4, uint32_t)
+MOVES(8, uint64_t)
+MOVES(16, item16)
+
+/* wide: an unsigned type without overflow for sums and products of integers */
+#define SUMS(id, type, sum, product) \
+    KERNELS(add_##id, type, sum)     \
+    ROWS(add_##id, type, sum) KERNELS(mul_##id, type, product)
+#define ARITHMETIC(id, type, wide) SUMS(id, type, (wide)x + (wide)y, (wide)x * (wide)y)
+#define ORDERED(id, type) \
+    KERNELS(max_##id, type, x > y || x != x ? x : y) KERNELS(min_##id, type, x < y || x != x ? x : y)
+SUMS(BOOL, _Bool, x | y, x &y)
+ARITHMETIC(U8, uint8_t, uint32_t)
+ARITHMETIC(I8, int8_t, uint32_t)
+ARITHMETIC(U16, uint16_t, uint32_t)
+ARITHMETIC(I16, int16_t, uint32_t)
+ARITHMETIC(U32, uint32_t, uint32_t)
+ARITHMETIC(I32, int32_t, uint32_t)
+ARITHMETIC(U64, uint64_t, uint64_t)
+ARITHMETIC(I64, int64_t, uint64_t)
+ARITHMETIC(F32, float, float)
+ARITHMETIC(F64, double, double)
+ARITHMETIC(C64, cb_complex64, cb_complex64)
+ARITHMETIC(C128, cb_complex128, cb_complex128)
+ORDERED(BOOL, _Bool)
+ORDERED(U8, uint8_t)
+ORDERED(I8, int8_t)
+ORDERED(U16, uint16_t)
+ORDERED(I16, int16_t)
+ORDERED(U32, uint32_t)
+ORDERED(I32, int32_t)
+ORDERED(U64, uint64_t)
+ORDERED(I64, int64_t)
+ORDERED(F32, float)
+ORDERED(F64, double)
+
+#define ENTRY(id) [CB_##id] = {NULL, items_add_##id, items_mul_##id, items_max_##id, items_min_##id},
+#define ENTRY_COMPLEX(id) [CB_##id] = {NULL, items_add_##id, items_mul_##id, NULL, NULL},
+/* 16-bit floats are accumulated in a float copy by the frame */
+static const items_kernel items_table[CB_DTYPE_COUNT][5] = {
+    ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64)
+        ENTRY(F32) ENTRY(F64) ENTRY_COMPLEX(C64) ENTRY_COMPLEX(C128)};
+#undef ENTRY
+#define ENTRY(id) [CB_##id] = rows_add_##id,
+static const rows_kernel rows_adds[CB_DTYPE_COUNT] = {ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(
+    I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64) ENTRY(F32) ENTRY(F64) ENTRY(C64) ENTRY(C128)};
+
+items_kernel CB_FN(index_items)(int mode, int dtype) {
+    if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) {
+            case 1: return items_move_1;
+            case 2: return items_move_2;
+            case 4: return items_move_4;
+            case 8: return items_move_8;
+            default: return items_move_16;
+        }
+    return items_table[dtype][mode];
+}
+
+rows_kernel CB_FN(index_rows)(int mode, int dtype) {
+    if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) {
+            case 1: return rows_move_1;
+            case 2: return rows_move_2;
+            case 4: return rows_move_4;
+            case 8: return rows_move_8;
+            default: return rows_move_16;
+        }
+    return rows_adds[dtype];
+}
