@@ -7,7 +7,7 @@ base) forces a level. OpenBLAS is only located here: the core opens it at the fi
 import os
 from importlib.machinery import PathFinder
 
-from cbackend._cffi import Handle, ffi, lib
+from cbackend._cffi import Handle, ffi, lib, plain, prepare
 from cbackend.host import raise_host_error
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "check",
     "ffi",
     "lib",
+    "plain",
+    "prepare",
     "raise_error",
 ]
 

@@ -1,8 +1,8 @@
 """Generate the C source of cbackend._cffi: python cbackend/build.py OUT.c
 
 cffi's out-of-line API mode. The declarations are the part of include/cbackend.h between the CFFI
-markers, so the interface is typed once. CMake compiles the result together with python/handle.c
-and links it to libcbackend.
+markers, so the interface is typed once. CMake compiles the result together with python/*.c and
+links it to libcbackend.
 """
 
 import re
@@ -50,7 +50,9 @@ def main(out: str) -> None:
         raise SystemExit("build.py: cffi's output is not as expected. Which version wrote it?")
     path.write_text(
         f"{source}\nchar *cb_cdata_pointer(PyObject *cdata) {{\n"
-        f"    return _cffi_to_c_pointer(cdata, _cffi_type({tensor[1]}));\n}}\n",
+        f"    return _cffi_to_c_pointer(cdata, _cffi_type({tensor[1]}));\n}}\n"
+        "PyObject *cb_cdata_of(cb_tensor *x) {\n"
+        f"    return _cffi_from_c_pointer((char *)x, _cffi_type({tensor[1]}));\n}}\n",
         encoding="utf-8",
     )
 

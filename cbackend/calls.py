@@ -209,7 +209,7 @@ def record(all_functions: list[Function]) -> str:
             f"{p.type}{'' if p.type.endswith('*') else ' '}{p.name}" for p in f.parameters
         )
         names = ", ".join(p.name for p in f.parameters)
-        lines.append(f"static {result}recorded_{f.name}({declared}) {{")
+        lines.append(f"static inline {result}recorded_{f.name}({declared}) {{")
         lines.append(f"    if (!cb_recorders) return {f.name}({names});")
         lines += ["    if (!cb_is_recording()) {", *_profiled(i, f, result, names), "    }"]
         for p in f.parameters:

@@ -23,7 +23,7 @@ from cbackend import lib
 
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
-from .tensor import Tensor, replace, sync
+from .tensor import Tensor, link_of, replace, sync
 from .trace import _PACKAGE, Meta, Trace, active, state
 
 
@@ -159,7 +159,7 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
         return
     links = []  # the views from the target up to, not including, the root
     t = target
-    while (view := getattr(t, "_b", None)) is not None:
+    while (view := link_of(t)) is not None:
         links.append((t, view))
         if view[1].name not in VIEW_WRITES:
             raise ShapeError(

@@ -84,13 +84,15 @@ class Op:
       random: does it draw random numbers? Then vmap decides how.
       decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
         run together while they agree on them. Instead of batch.
+      unpack: of a view, what makes its params of the arguments that a plain tensor's view keeps.
       registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
     __slots__ = (
         "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
         "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "ordered",
-        "partials", "pull", "random", "samples", "takes_needs", "tolerance", "view", "vjp",
+        "partials", "pull", "random", "samples", "takes_needs", "tolerance", "unpack", "view",
+        "vjp",
     )  # fmt: skip
 
     vjp: Any
@@ -111,6 +113,7 @@ class Op:
         view: bool = False,
         random: bool = False,
         decides: Callable[..., Any] | None = None,
+        unpack: Callable[[Any], dict[str, Any]] | None = None,
         family: str = "",
         registered: bool = True,
     ):
@@ -132,7 +135,7 @@ class Op:
             )
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
-        self.view, self.random, self.decides = view, random, decides
+        self.view, self.random, self.decides, self.unpack = view, random, decides, unpack
         self.family = family
         # for ops with effects outside of tensors: the same op with a token as first operand and
         # first output, by which a graph keeps their order

@@ -37,7 +37,6 @@ class Node(Meta):
     # of the inputs, when one of them differs in shape or dtype from the result
     specs: tuple[Spec | None, ...] | None = None
     seq: int
-    clock = -1  # the clock when something was saved
     op: Op
 
     def saved_out(self) -> Any:

@@ -1,7 +1,9 @@
 """The Tensor: a handle to memory in the C core, or a mutable name for a traced value.
 
 Slots: `_v` the C handle (NULL for traced values), `_m` what it carries besides memory (None for
-plain tensors: the fast path's one question), `_b` for views the base and how to view it again.
+plain tensors: the fast path's one question), `_b` for views the base and how to view it again:
+(base, op, params, the base's `_m` then); views made in C have arguments in place of params, see
+link_of().
 Here is what a tensor is: its shape, dtype, memory and gradient. Operations are attached by
 ops/*.py, backward() and hooks by autograd.py, what Python reads by values.py, conversions by
 interop.py.
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cbackend import Handle, ffi, lib, raise_error
+from cbackend import Handle, ffi, lib, plain, prepare, raise_error
 
 from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
@@ -32,7 +34,7 @@ class Tensor(Handle):
     work as in torch: of the default floating dtype.
     """
 
-    __slots__ = ("__weakref__", "_b", "_m")  # and the handle, `_v`, which dies with the tensor
+    __slots__ = ("__weakref__",)  # and those of Handle; what `_v` holds dies with the tensor
     __array_priority__ = 1000  # NumPy leaves mixed expressions to us
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
@@ -288,9 +290,9 @@ class Tensor(Handle):
         m = self._m
         if m is not None:
             m = self._current()
-        t = _new(Tensor)
-        t._v = _retain(self._v)
-        t._m = None if m is None or m.trace is None else m.tracer or m
+        t = plain(_retain(self._v))
+        if m is not None and m.trace is not None:
+            t._m = m.tracer or m
         return t
 
     # ---- gradient ----
@@ -455,21 +457,16 @@ def wrap(handles: Any) -> Any:
         raise_error()
     if type(handles) is tuple:
         return tuple([wrap(h) for h in handles])
-    t = _new(Tensor)
-    t._v = handles
-    t._m = None
-    return t
+    return plain(handles)
 
 
-def viewed(x: Tensor, op: Any, params: dict[str, Any], handle: Any) -> Tensor:
-    """A view of a plain tensor, outside of traces, that op(x, **params) would make."""
-    if not handle:
-        raise_error()
-    t = _new(Tensor)
-    t._v = handle
-    t._m = None
-    t._b = (x, op, params, None)
-    return t
+def link_of(t: Tensor) -> Any:
+    """What a view is a view of, as `_b` has it, with params; None for others."""
+    link = getattr(t, "_b", None)
+    if link is not None and type(link[2]) is not dict:
+        base, op, arguments, seen = link
+        link = t._b = base, op, op.unpack(arguments), seen
+    return link
 
 
 def ones_of(x: Tensor) -> Tensor:
@@ -486,8 +483,7 @@ _ONE = ffi.new("cb_scalar *", {"kind": ord("i"), "i": 1})
 
 def traced(value: TracerValue) -> Tensor:
     """A tensor for a tracer's value."""
-    t = _new(Tensor)
-    t._v = ffi.NULL
+    t = plain(ffi.NULL)
     t._m = value
     return t
 
@@ -503,16 +499,22 @@ def sync(t: Tensor) -> None:
 
     Its own old value goes to its history.
     """
-    view = getattr(t, "_b", None)
-    if view is None:  # an old value of a view
+    if t._m.clock == clock[0]:  # nothing was written since it was recorded
         return
-    base, op, params, seen = view
+    views = []  # views of views, to any depth: those nearer to the root first
+    link = link_of(t)
+    while link is not None:  # an old value of a view has none
+        views.append((t, link))
+        t = link[0]
+        m = t._m
+        link = link_of(t) if m is not None and m.is_view else None
+    for view, (base, op, params, seen) in reversed(views):
+        if base._m is not seen:
+            _renew(view, base, op, params)
+
+
+def _renew(t: Tensor, base: Tensor, op: Any, params: dict[str, Any]) -> None:
     m = base._m
-    if m is not None and m.is_view:
-        sync(base)
-        m = base._m
-    if m is seen:
-        return
     # it was recorded when it was made, wherever it is looked at; a view of a leaf may not have been
     saved, state.grad = state.grad, type(m) is not Leaf or t._m.requires_grad
     trace = state.trace if active else None
@@ -536,8 +538,8 @@ def replace(t: Tensor, new: Tensor) -> None:
     """
     clock[0] += 1
     m = t._m
-    old = _new(Tensor)
-    old._v, old._m, old._b = lib.cb_retain(t._v), m, None
+    old = plain(lib.cb_retain(t._v))
+    old._m = m
     t._v, new._v = new._v, t._v
     kept = new._m or Meta()
     if m is not None and m.requires_grad and m.op is None and not kept.requires_grad:
@@ -562,6 +564,7 @@ def replace(t: Tensor, new: Tensor) -> None:
 
 op_module.wrap = wrap
 op_module.sync = sync
+prepare(Tensor, active, state)
 __all__ = [
     "Size",
     "Tensor",

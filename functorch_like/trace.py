@@ -76,6 +76,7 @@ class Meta:
     regular = False
     # of a leaf: its meta since it was given another value by a write that is not recorded
     successor: Leaf | None = None
+    clock = -1  # of a recorded operation that saves something: the clock when it was made
     # has hooks, retains its gradient or is one of several outputs: the backward pass looks closer
     watched = False
 

@@ -8,23 +8,37 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#include "cbackend.h"
 #include "handle.h"
 
-typedef struct {
-    PyObject_HEAD PyObject
-        *v; /* the handle as cffi shows it, a `cb_tensor *`; NULL inside for traced tensors */
-} handle;
+static PyTypeObject *tensor_type;  /* the class of plain tensors */
+static PyObject *active, *state;   /* of trace.py: all entered traces; this thread's modes */
+static PyObject *trace_name, *value_name, *shape_name;
 
-static cb_tensor *pointer(handle *self) { return self->v ? (cb_tensor *)cb_cdata_pointer(self->v) : NULL; }
+static int handle_traverse(PyObject *object, visitproc visit, void *arg) {
+    cb_handle *self = (cb_handle *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->m);
+    Py_VISIT(self->b);
+    return 0;
+}
+
+static int handle_clear(PyObject *object) {
+    cb_handle *self = (cb_handle *)object;
+    Py_CLEAR(self->m);
+    Py_CLEAR(self->b);
+    return 0;
+}
 
 static void handle_dealloc(PyObject *object) {
-    handle *self = (handle *)object;
+    cb_handle *self = (cb_handle *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject *kind, *value,
         *trace; /* of an exception on its way: foreign memory is given back by Python code */
+    PyObject_GC_UnTrack(object);
+    Py_XDECREF(self->m);
+    Py_XDECREF(self->b);
     PyErr_Fetch(&kind, &value, &trace);
-    cb_release(pointer(self));
+    cb_release(cb_pointer(self));
     PyErr_Restore(kind, value, trace);
     Py_XDECREF(self->v);
     type->tp_free(object);
@@ -32,10 +46,10 @@ static void handle_dealloc(PyObject *object) {
 }
 
 static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
-    cb_tensor *x = pointer((handle *)object);
+    cb_tensor *x = cb_pointer((cb_handle *)object);
     if (!x) { /* traced: its value knows */
-        PyObject *value = PyObject_GetAttrString(object, "_value");
-        PyObject *shape = value ? PyObject_GetAttrString(value, "shape") : NULL;
+        PyObject *value = PyObject_GetAttr(object, value_name);
+        PyObject *shape = value ? PyObject_GetAttr(value, shape_name) : NULL;
         Py_XDECREF(value);
         return shape;
     }
@@ -52,7 +66,7 @@ static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
 
 /* The only element as a Python number; None where there is none in the processor's memory. */
 static PyObject *handle_number(PyObject *object, PyObject *Py_UNUSED(nothing)) {
-    cb_tensor *x = pointer((handle *)object);
+    cb_tensor *x = cb_pointer((cb_handle *)object);
     cb_scalar s;
     if (!x || x->numel != 1 || x->device != CB_CPU || cb_item(x, &s)) Py_RETURN_NONE;
     switch (s.kind) {
@@ -64,21 +78,70 @@ static PyObject *handle_number(PyObject *object, PyObject *Py_UNUSED(nothing)) {
     }
 }
 
-static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(handle, v), 0, NULL}, {0}};
+cb_handle *cb_plain_tensor(PyObject *v) {
+    cb_handle *t = (cb_handle *)tensor_type->tp_alloc(tensor_type, 0);
+    if (!t) return NULL;
+    t->v = Py_NewRef(v);
+    t->m = Py_NewRef(Py_None);
+    return t;
+}
+
+int cb_is_untraced(void) {
+    if (!PyList_GET_SIZE(active)) return 1;
+    PyObject *trace = PyObject_GetAttr(state, trace_name);
+    Py_XDECREF(trace);
+    if (!trace) PyErr_Clear();
+    return trace == Py_None;
+}
+
+/* plain(handle): a tensor that is nothing but memory. Half the time of doing it in Python. */
+static PyObject *plain(PyObject *Py_UNUSED(module), PyObject *v) { return (PyObject *)cb_plain_tensor(v); }
+
+/* prepare(Tensor, active, state): what the functions here have to know of functorch_like */
+static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyTypeObject *type;
+    if (!PyArg_ParseTuple(arguments, "O!O!O", &PyType_Type, &type, &PyList_Type, &active, &state))
+        return NULL;
+    tensor_type = (PyTypeObject *)Py_NewRef(type);
+    Py_INCREF(active);
+    Py_INCREF(state);
+    Py_RETURN_NONE;
+}
+
+static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, NULL},
+                                {"_m", T_OBJECT_EX, offsetof(cb_handle, m), 0, NULL},
+                                {"_b", T_OBJECT_EX, offsetof(cb_handle, b), 0, NULL},
+                                {0}};
 static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
-static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL}, {0}};
+#define VIEW(name) {"_plain_" #name, (PyCFunction)(void (*)(void))cb_plain_##name, METH_FASTCALL, NULL}
+static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
+                                VIEW(expand),
+                                VIEW(index),
+                                VIEW(permute),
+                                VIEW(squeeze),
+                                VIEW(transpose),
+                                VIEW(unsqueeze),
+                                VIEW(view),
+                                {0}};
+static PyMethodDef functions[] = {
+    {"plain", plain, METH_O, NULL}, {"prepare", prepare, METH_VARARGS, NULL}, {0}};
 static PyType_Slot slots[] = {{Py_tp_dealloc, handle_dealloc},
+                              {Py_tp_traverse, handle_traverse},
+                              {Py_tp_clear, handle_clear},
                               {Py_tp_members, members},
                               {Py_tp_getset, properties},
                               {Py_tp_methods, methods},
                               {0, NULL}};
-static PyType_Spec spec = {"cbackend._cffi.Handle", sizeof(handle), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+static PyType_Spec spec = {"cbackend._cffi.Handle", sizeof(cb_handle), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 PyMODINIT_FUNC PyInit__cffi(void) {
+    trace_name = PyUnicode_InternFromString("trace");
+    value_name = PyUnicode_InternFromString("_value");
+    shape_name = PyUnicode_InternFromString("shape");
     PyObject *module = cb_generated_module();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyModule_AddObject(module, "Handle", type) < 0) {
+    if (!type || PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions)) {
         Py_XDECREF(type);
         Py_CLEAR(module);
     }

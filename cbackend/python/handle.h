@@ -1,8 +1,39 @@
-/* Between handle.c and the source that cffi generates: see build.py. */
+/* What handle.c, views.c and the source that cffi generates know of each other: see build.py. */
 #ifndef CB_PYTHON_HANDLE_H
 #define CB_PYTHON_HANDLE_H
 
+#include "cbackend.h"
+
+/* The base class of Tensor. The three are attributes `_v`, `_m` and `_b`, which tensor.py explains. */
+typedef struct {
+    PyObject_HEAD PyObject
+        *v;      /* the handle as cffi shows it, a `cb_tensor *`; NULL inside for traced tensors */
+    PyObject *m; /* what the tensor carries besides memory, or None */
+    PyObject *b; /* of a view what it is a view of, or NULL */
+} cb_handle;
+
+/* made with the cffi module */
 PyObject *cb_generated_module(void);
 char *cb_cdata_pointer(PyObject *cdata);
+PyObject *cb_cdata_of(cb_tensor *x); /* takes the reference over */
+
+static inline cb_tensor *cb_pointer(const cb_handle *self) {
+    return self->v ? (cb_tensor *)cb_cdata_pointer(self->v) : NULL;
+}
+
+/* A plain Tensor for a handle as cffi shows it, whose reference it takes over; NULL with an exception. */
+cb_handle *cb_plain_tensor(PyObject *v);
+int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
+
+/* views.c: methods of Handle, called as x._plain_view(op, shape) */
+#define VIEW_METHOD(name) PyObject *name(PyObject *x, PyObject *const *args, Py_ssize_t n)
+VIEW_METHOD(cb_plain_expand);
+VIEW_METHOD(cb_plain_index);
+VIEW_METHOD(cb_plain_permute);
+VIEW_METHOD(cb_plain_squeeze);
+VIEW_METHOD(cb_plain_transpose);
+VIEW_METHOD(cb_plain_unsqueeze);
+VIEW_METHOD(cb_plain_view);
+#undef VIEW_METHOD
 
 #endif

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import ffi, lib, plain
 
 from .. import op as op_module
 from ..dtypes import DTYPES
@@ -23,7 +23,6 @@ from ..tensor import Tensor, known_regular
 from ..trace import active, state
 from .recording import assign, given, recorded_one, recorded_two
 
-_new = object.__new__
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -331,10 +330,7 @@ def unary(
             if m is None:
                 h = call(code, input._v)
                 if h:
-                    t = _new(Tensor)
-                    t._v = h
-                    t._m = None
-                    return t
+                    return plain(h)
             elif m.trace is None and not m.is_view:
                 h = call(code, input._v)
                 if h:
@@ -425,10 +421,7 @@ def binary(
                 if h:
                     if m is not None or n is not None:
                         return recorded_two(op, h, input, other, m, n)
-                    t = _new(Tensor)
-                    t._v = h
-                    t._m = None
-                    return t
+                    return plain(h)
         elif trace.two is not None and input.__class__ is Tensor:
             t = trace.two(op, function, input, other)
             if t is not None:
@@ -458,10 +451,7 @@ def binary(
                 if h:
                     if m is not None:
                         return recorded_two(op, h, y, x, None, m)
-                    t = _new(Tensor)
-                    t._v = h
-                    t._m = None
-                    return t
+                    return plain(h)
         elif trace.two is not None:
             t = trace.two(op, number_first, y, x)
             if t is not None:

@@ -17,10 +17,21 @@ from ..dtypes import bool_, int64, uint8
 from ..errors import DimError, DTypeError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
-from ..tensor import Tensor, viewed
-from ..trace import active, clock, state
+from ..tensor import Tensor
+from ..trace import clock
 from .family import operand
-from .index_entries import _ANY, _FAMILY, _FULL, _MISSING, _basic, _gather, _present, _put, _write
+from .index_entries import (
+    _ANY,
+    _FAMILY,
+    _FULL,
+    _basic,
+    _bounds,
+    _gather,
+    _present,
+    _put,
+    _write,
+    basic_spec,
+)  # fmt: skip
 
 __all__ = [
     "argwhere",
@@ -28,8 +39,6 @@ __all__ = [
     "nonzero",
     "nonzero_static",
 ]
-
-_new = object.__new__
 
 # ---- x[index] ----
 
@@ -103,28 +112,6 @@ def _mask_rank(item: Any) -> int:
     return 1
 
 
-_LARGEST = (1 << 62) - 1
-
-
-def _bounds(s: slice) -> tuple[int, int, int]:
-    """start, stop and step; numbers that no dimension reaches are brought into 64 bits."""
-    start, stop, step = s.start, s.stop, s.step
-    if start is None:
-        start = _MISSING
-    elif type(start) is not int or not -_LARGEST <= start <= _LARGEST:
-        start = _clipped(start)
-    if stop is None:
-        stop = _MISSING
-    elif type(stop) is not int or not -_LARGEST <= stop <= _LARGEST:
-        stop = _clipped(stop)
-    return start, stop, 1 if step is None else _clipped(step)
-
-
-def _clipped(i: Any) -> int:
-    i = i if type(i) is int else i.__index__()
-    return i if -_LARGEST <= i <= _LARGEST else _LARGEST if i > 0 else -_LARGEST
-
-
 def _to_index(x: Tensor, item: Any) -> Tensor:
     from .creation import as_tensor
 
@@ -153,27 +140,6 @@ def _nonzero_columns(mask: Tensor) -> list[Tensor]:
     return [places.select(1, d) for d in range(mask.ndim)]
 
 
-def _basic_spec(items: tuple[Any, ...]) -> list[int] | None:
-    """The spec of an index without tensors, the most frequent one; None for others."""
-    spec: list[int] = []
-    for item in items:
-        kind = type(item)
-        if kind is int:
-            spec += (0, item, 0, 0)
-        elif kind is slice:
-            if item.start is item.stop is item.step is None:
-                spec += _FULL
-            else:
-                spec += (1, *_bounds(item))
-        elif item is None:
-            spec += (2, 0, 0, 0)
-        elif item is Ellipsis:
-            spec += (3, 0, 0, 0)
-        else:
-            return None
-    return spec
-
-
 def getitem(x: Tensor, index: Any) -> Tensor:
     """x[index], as in NumPy and torch.
 
@@ -185,52 +151,31 @@ def getitem(x: Tensor, index: Any) -> Tensor:
       >>> tensor([[1, 2], [3, 4]])[:, 1]
       tensor([2, 4])
     """
-    kind = type(index)
-    plain = x._m is None and (not active or state.trace is None)
+    view = x._plain_index(_basic, index)
+    if view is not None:
+        return view
+    spec = basic_spec(index)
+    if spec is None:
+        spec, tensors, dims = _parse(x, index)
+        if tensors:
+            return _advanced(x, spec, tensors, dims)
     try:
-        if kind is int:
-            spec: Any = (0, index, 0, 0)
-            if plain:
-                return viewed(x, _basic, {"spec": spec}, lib.cb_select(x._v, 0, index))
-        elif kind is slice:
-            start, stop, step = index.start, index.stop, index.step
-            if step is None and type(start) is type(stop) is int and 0 <= start <= stop <= _LARGEST:
-                step = 1
-            else:
-                start, stop, step = _bounds(index)
-            spec = (1, start, stop, step)
-            if plain and (h := lib.cb_slice(x._v, 0, start, stop, step)):
-                t = _new(Tensor)  # viewed(), without the call
-                t._v, t._m, t._b = h, None, (x, _basic, {"spec": spec}, None)
-                return t
-        else:
-            spec = _basic_spec(index if kind is tuple else (index,))
-            if spec is None:
-                spec, tensors, dims = _parse(x, index)
-                if tensors:
-                    return _advanced(x, spec, tensors, dims)
-            if plain:
-                h = lib.cb_index_basic(x._v, len(spec) >> 2, spec)
-                return viewed(x, _basic, {"spec": spec}, h)
+        return dispatch(_basic, (x,), {"spec": tuple(spec)})
     except OverflowError:
         raise DimError(message("index", "indices of at most 64 bits", index)) from None
-    return dispatch(_basic, (x,), {"spec": tuple(spec)})
+
+
+_ALL = (slice(None),)
 
 
 def sliced(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
     """Places [start, stop) of a dim; a view."""
-    spec = (*_FULL * dim, 1, start, stop, 1)
-    if x._m is None and (not active or state.trace is None):
-        return viewed(x, _basic, {"spec": spec}, lib.cb_slice(x._v, dim, start, stop, 1))
-    return dispatch(_basic, (x,), {"spec": spec})
+    return getitem(x, (*_ALL * dim, slice(start, stop)))
 
 
 def selected(x: Tensor, dim: int, index: int) -> Tensor:
     """A place of a dim, without it; a view."""
-    spec = (*_FULL * dim, 0, index, 0, 0)
-    if x._m is None and (not active or state.trace is None):
-        return viewed(x, _basic, {"spec": spec}, lib.cb_select(x._v, dim, index))
-    return dispatch(_basic, (x,), {"spec": spec})
+    return getitem(x, (*_ALL * dim, index))
 
 
 def _advanced(x: Tensor, spec: Sequence[int], tensors: list[Tensor], dims: list[int]) -> Tensor:

@@ -31,12 +31,46 @@ def _lifted(spec: tuple[int, ...]) -> tuple[int, ...]:
     return (*_FULL, *spec)
 
 
+_LARGEST = (1 << 62) - 1
+
+
+def _bounds(s: slice) -> tuple[int, int, int]:
+    """start, stop and step; numbers that no dimension reaches are brought into 64 bits."""
+    start = _MISSING if s.start is None else _clipped(s.start)
+    stop = _MISSING if s.stop is None else _clipped(s.stop)
+    return start, stop, 1 if s.step is None else _clipped(s.step)
+
+
+def _clipped(i: Any) -> int:
+    i = i if type(i) is int else i.__index__()
+    return i if -_LARGEST <= i <= _LARGEST else _LARGEST if i > 0 else -_LARGEST
+
+
+def basic_spec(index: Any) -> tuple[int, ...] | None:
+    """The spec of an index without tensors, the most frequent one; None for others."""
+    spec: list[int] = []
+    for item in index if type(index) is tuple else (index,):
+        kind = type(item)
+        if kind is int:
+            spec += (0, item, 0, 0)
+        elif kind is slice:
+            spec += (1, *_bounds(item))
+        elif item is None:
+            spec += (2, 0, 0, 0)
+        elif item is Ellipsis:
+            spec += (3, 0, 0, 0)
+        else:
+            return None
+    return tuple(spec)
+
+
 _basic = Op(
     "getitem",
     lambda x, *, spec: lib.cb_index_basic(x._v, len(spec) >> 2, spec),
     vjp=lambda ct, _out, x_spec, *, spec: (_embed(ct, shape=x_spec.shape, spec=spec),),
     jvp=lambda tangents, _out, _x, *, spec: _basic(tangents[0], spec=spec),
     batch=lambda _size, _batched, x, *, spec: _basic(x, spec=_lifted(spec)),
+    unpack=lambda index: {"spec": basic_spec(index)},
     view=True,
     family=_FAMILY,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cbackend import lib
+from cbackend import lib, plain
 
 from .. import op as op_module
 from ..op import Op, Spec
@@ -25,10 +25,8 @@ _NONE, _NEITHER = (None,), (None, None)
 
 def recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
     """The result of a kernel call on an operand with memory and a meta, recorded if that asks."""
-    t = _new(Tensor)
-    t._v = h
+    t = plain(h)
     if not (m.requires_grad and op.differentiable and state.grad):
-        t._m = None
         return t
     t._m = node = _new(Node)
     node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
@@ -39,9 +37,7 @@ def recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
     node.args = (x,) if keep_x else _NONE
     node.clock = clock[0] if saves else -1
     if keep_out:
-        node.out = out = _new(Tensor)
-        out._v = _retain(h)
-        out._m = None
+        node.out = plain(_retain(h))
     else:
         node.out = None
     node.specs = (Spec(x),) if op.changes_dtype and h.flags & 8 else None
@@ -50,15 +46,13 @@ def recorded_one(op: Op, h: Any, x: Tensor, m: Any) -> Tensor:
 
 def recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
     """The result of a kernel call on two operands with memory, recorded if one of them asks."""
-    t = _new(Tensor)
-    t._v = h
+    t = plain(h)
     if m is not None and not m.requires_grad:
         m = None
     if n is not None and not n.requires_grad:
         n = None
     which = (m is not None) + 2 * (n is not None)
     if not (which and op.differentiable and state.grad):
-        t._m = None
         return t
     t._m = node = _new(Node)
     node.requires_grad, node.is_view, node.watched, node.trace = True, False, False, None
@@ -73,9 +67,7 @@ def recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
         node.clock = -1
         node.args = _NEITHER
     if keep_out:
-        node.out = out = _new(Tensor)
-        out._v = _retain(h)
-        out._m = None
+        node.out = plain(_retain(h))
     else:
         node.out = None
     node.specs = (

@@ -15,8 +15,7 @@ from ..errors import ShapeError, message
 from ..mutation import VIEW_WRITES
 from ..op import Op, Spec, dispatch
 from ..samples import call, sampled
-from ..tensor import Size, Tensor, viewed, wrap, wrap_dim
-from ..trace import active, state
+from ..tensor import Size, Tensor, wrap, wrap_dim
 from .creation import sizes
 
 __all__ = [
@@ -75,6 +74,7 @@ _permute = Op(
     vjp=lambda ct, _out, _x, *, dims: (_permute(ct, dims=_inverse(dims)),),
     jvp=lambda tangents, _out, _x, *, dims: _permute(tangents[0], dims=dims),
     batch=lambda _size, _batched, x, *, dims: _permute(x, dims=_shift(dims)),
+    unpack=lambda dims: {"dims": dims},
     view=True,
     family=_FAMILY,
 )
@@ -94,6 +94,7 @@ _transpose = Op(
     vjp=lambda ct, _out, _x, *, a, b: (_transpose(ct, a=a, b=b),),
     jvp=lambda tangents, _out, _x, *, a, b: _transpose(tangents[0], a=a, b=b),
     batch=lambda _size, _batched, x, *, a, b: _transpose(x, a=a + 1, b=b + 1),
+    unpack=lambda dims: {"a": dims[0], "b": dims[1]},
     view=True,
     family=_FAMILY,
 )
@@ -126,21 +127,18 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
       >>> permute(zeros(2, 3, 4), 2, 0, 1).shape
       Size([4, 2, 3])
     """
-    dims = sizes("permute", dims)
-    if x._m is None and (not active or state.trace is None) and dims and min(dims) >= 0:
-        return viewed(x, _permute, {"dims": dims}, lib.cb_permute(x._v, len(dims), dims))
+    view = x._plain_permute(_permute, dims)
+    if view is not None:
+        return view
     n = x.ndim
-    wrapped = tuple([wrap_dim("permute", d, n) for d in dims])
-    return _permute(x, dims=wrapped)
+    return _permute(x, dims=tuple([wrap_dim("permute", d, n) for d in sizes("permute", dims)]))
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped; a view."""
-    if x._m is None and (not active or state.trace is None):
-        n = x._v.ndim
-        if -n <= dim0 < n and -n <= dim1 < n:
-            a, b = dim0 % n, dim1 % n
-            return viewed(x, _transpose, {"a": a, "b": b}, lib.cb_transpose(x._v, a, b))
+    view = x._plain_transpose(_transpose, dim0, dim1)
+    if view is not None:
+        return view
     n = x.ndim
     a, b = wrap_dim("transpose", dim0, n), wrap_dim("transpose", dim1, n)
     return _transpose(x, a=a, b=b) if n else _alias(x)
@@ -204,6 +202,7 @@ _reshape = Op(
     vjp=lambda ct, _out, x_spec, *, shape: (_reshape(ct, shape=x_spec.shape),),
     jvp=lambda tangents, _out, _x, *, shape: _reshape(tangents[0], shape=shape),
     batch=lambda size, _batched, x, *, shape: _reshape(x, shape=(size, *shape)),
+    unpack=lambda shape: {"shape": shape},
     view=True,
     family=_FAMILY,
 )
@@ -225,6 +224,7 @@ _view = Op(
     vjp=lambda ct, _out, x_spec, *, shape: (_reshape(ct, shape=x_spec.shape),),
     jvp=lambda tangents, _out, _x, *, shape: _reshape(tangents[0], shape=shape),
     batch=lambda size, _batched, x, *, shape: _reshape(x, shape=(size, *shape)),
+    unpack=lambda shape: {"shape": shape},
     view=True,
     family=_FAMILY,
 )
@@ -252,19 +252,9 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
       tensor([[0, 1, 2],
               [3, 4, 5]])
     """
-    if len(shape) == 1 and type(shape[0]) is not int:
-        shape = sizes("reshape", shape)
-    return _reshaped(x, shape)
-
-
-def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if x._m is None and (not active or state.trace is None):
-        h = lib.cb_view(x._v, len(shape), shape)
-        if h:
-            return viewed(x, _reshape, {"shape": shape}, h)
-        h = lib.cb_reshape(x._v, len(shape), shape)
-        if h:
-            return wrap(h)  # a copy
+    view = x._plain_view(_reshape, shape)
+    if view is not None:
+        return view
     shape = sizes("reshape", shape)
     return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)
 
@@ -275,16 +265,13 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     Raises:
       ShapeError: no such view exists: use reshape.
     """
+    view = x._plain_view(_view, shape)
+    if view is not None:
+        return view
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
         from ..dtypes import as_dtype
 
         return _view_dtype(x, as_dtype(shape[0]))
-    if len(shape) == 1 and type(shape[0]) is not int:
-        shape = sizes("view", shape)
-    if x._m is None and (not active or state.trace is None):
-        h = lib.cb_view(x._v, len(shape), shape)
-        if h:
-            return viewed(x, _view, {"shape": shape}, h)
     shape = sizes("view", shape)
     return _view(x, shape=_resolved("view", x.numel(), shape) if -1 in shape else shape)
 
@@ -307,12 +294,12 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         raise ValueError(
             message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}")
         )
-    return _reshaped(x, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
+    return reshape(x, *shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :])
 
 
 def ravel(x: Tensor) -> Tensor:
     """All elements in one dimension."""
-    return _reshaped(x, (x.numel(),))
+    return reshape(x, x.numel())
 
 
 def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
@@ -343,6 +330,7 @@ _expand = Op(
     batch=lambda size, _batched, x, *, shape: _expand(
         _with_ones(x, 1, len(shape) + 1), shape=(size, *shape)
     ),
+    unpack=lambda shape: {"shape": shape},
     view=True,
     family=_FAMILY,
 )
@@ -362,9 +350,8 @@ sampled(
 
 def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """expand() to a full shape, for rules."""
-    if x._m is None and (not active or state.trace is None):
-        return viewed(x, _expand, {"shape": shape}, lib.cb_expand(x._v, len(shape), shape))
-    return dispatch(_expand, (x,), {"shape": shape})
+    view = x._plain_expand(_expand, shape)
+    return dispatch(_expand, (x,), {"shape": shape}) if view is None else view
 
 
 def _with_ones(x: Tensor, at: int, ndim: int) -> Tensor:
@@ -390,12 +377,15 @@ def expand(x: Tensor, *size: Any) -> Tensor:
       tensor([[1, 1, 1],
               [2, 2, 2]])
     """
+    view = x._plain_expand(_expand, size)
+    if view is not None:
+        return view
     shape = sizes("expand", size)
     own = x._shape
     lead = len(shape) - len(own)
     if -1 in shape:
         shape = tuple([own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(shape)])
-    return x if shape == own else expanded(x, shape)
+    return x if shape == own else _expand(x, shape=shape)
 
 
 def expand_as(x: Tensor, other: Tensor) -> Tensor:
@@ -440,6 +430,7 @@ _unsqueeze = Op(
     vjp=lambda ct, _out, _x, *, dim: (_squeeze(ct, dims=(dim,)),),
     jvp=lambda tangents, _out, _x, *, dim: _unsqueeze(tangents[0], dim=dim),
     batch=lambda _size, _batched, x, *, dim: _unsqueeze(x, dim=dim + 1),
+    unpack=lambda dim: {"dim": dim},
     view=True,
     family=_FAMILY,
 )
@@ -460,6 +451,7 @@ _squeeze = Op(
     vjp=lambda ct, _out, x_spec, *, dims: (_reshape(ct, shape=x_spec.shape),),
     jvp=lambda tangents, _out, _x, *, dims: _squeeze(tangents[0], dims=dims),
     batch=lambda _size, _batched, x, *, dims: _squeeze(x, dims=tuple([d + 1 for d in dims])),
+    unpack=lambda dims: {"dims": dims},
     view=True,
     family=_FAMILY,
 )
@@ -478,16 +470,17 @@ sampled(
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 at position dim."""
-    if x._m is None and (not active or state.trace is None):
-        n = x._v.ndim + 1
-        if -n <= dim < n:
-            d = dim % n
-            return viewed(x, _unsqueeze, {"dim": d}, lib.cb_unsqueeze(x._v, d))
+    view = x._plain_unsqueeze(_unsqueeze, dim)
+    if view is not None:
+        return view
     return _unsqueeze(x, dim=wrap_dim("unsqueeze", dim, x.ndim + 1))
 
 
 def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     """Dimensions of size 1 removed: all of them, or those named that have size 1."""
+    view = x._plain_squeeze(_squeeze, dim)
+    if view is not None:
+        return view
     shape = x._shape
     if dim is None:
         dims = tuple([d for d, s in enumerate(shape) if s == 1])
@@ -496,8 +489,6 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
             wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)
         ]
         dims = tuple([d for d in named if d < len(shape) and shape[d] == 1])
-    if x._m is None and (not active or state.trace is None):
-        return viewed(x, _squeeze, {"dims": dims}, lib.cb_squeeze(x._v, len(dims), dims))
     return _squeeze(x, dims=dims)
 
 
@@ -575,8 +566,8 @@ VIEW_WRITES.update(
 
 
 def _reversed(x: Tensor) -> Tensor:
-    n = x.ndim
-    return transpose(x, 0, 1) if n == 2 else permute(x, tuple(range(n - 1, -1, -1)))
+    view = x._plain_permute(_permute, None)
+    return permute(x, tuple(range(x.ndim - 1, -1, -1))) if view is None else view
 
 
 Tensor.T = property(_reversed, doc="All dimensions reversed.")  # type: ignore[attr-defined]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi
+from cbackend import ffi, plain
 
 from ..op import Op, dispatch
 from ..tensor import Tensor, known_regular, traced
 from ..trace import Outside, PrimalValue, Trace, next_sequence, state
 
-_new = object.__new__
 _NULL = ffi.NULL
 
 
@@ -98,8 +97,7 @@ class JvpTrace(Trace):
         """The tracer of an elementwise result."""
         value = JvpValue(self, out, tangent)
         value.regular = known_regular(out)
-        t = _new(Tensor)
-        t._v = _NULL
+        t = plain(_NULL)
         t._m = value
         return t
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import ffi
+from cbackend import ffi, plain
 
 from ..op import Op, Spec, dispatch, fail
 from ..tape import Node, fill_node, irregular, run_backward
@@ -71,8 +71,7 @@ class VjpTrace(Trace):
         value = _new(VjpValue)
         value.trace, value.primal, value.node = self, primal, node
         value.requires_grad, value.is_view, value.tracer = False, False, None
-        t = _new(Tensor)
-        t._v = _NULL
+        t = plain(_NULL)
         t._m = value
         return t
 
@@ -103,7 +102,7 @@ class VjpTrace(Trace):
         edges: list[Meta | None] = []
         records = False
         parent = self.parent
-        plain = parent is None and op.impl is not None  # may the kernel be called directly?
+        direct = parent is None and op.impl is not None  # may the kernel be called directly?
         for a in args:
             m = a._m
             edge = None
@@ -114,7 +113,7 @@ class VjpTrace(Trace):
                     edge = value.node
                     records = True
                 if a._m is not None:
-                    plain = False
+                    direct = False
             edges.append(edge)
             primals.append(a)
         if records:
@@ -123,7 +122,7 @@ class VjpTrace(Trace):
                 return op.decompose(*args, **params)  # type: ignore[misc]
         state.trace = parent
         try:
-            if plain:
+            if direct:
                 handles = op.impl(*primals, **params)  # type: ignore[misc]
                 if not handles:
                     fail(op, args)
@@ -172,9 +171,7 @@ class VjpTrace(Trace):
             return None
         x = m.primal
         if self.parent is None and x._m is None and (handle := op.impl(x)):  # type: ignore[misc]
-            out = _new(Tensor)
-            out._v = handle
-            out._m = None
+            out = plain(handle)
         else:
             state.trace = self.parent
             try:
@@ -200,7 +197,7 @@ class VjpTrace(Trace):
     def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
         m: Any = None
         n: Any = None
-        plain = self.parent is None  # may the kernel be called without asking anyone?
+        direct = self.parent is None  # may the kernel be called without asking anyone?
         if x.__class__ is Tensor:
             m = x._m
             if m is not None:
@@ -211,9 +208,9 @@ class VjpTrace(Trace):
                     return None
                 x = m.primal
                 m = m.node
-            plain = plain and x._m is None
+            direct = direct and x._m is None
         elif x.__class__ is float or x.__class__ is int:
-            plain = False
+            direct = False
         else:
             return None
         if y.__class__ is Tensor:
@@ -226,17 +223,15 @@ class VjpTrace(Trace):
                     return None
                 y = n.primal
                 n = n.node
-            plain = plain and y._m is None
+            direct = direct and y._m is None
         elif y.__class__ is float or y.__class__ is int:
-            plain = False
+            direct = False
         else:
             return None
         if m is None and n is None:
             return None
-        if plain and (handle := op.impl(x, y)):  # type: ignore[misc]
-            out = _new(Tensor)
-            out._v = handle
-            out._m = None
+        if direct and (handle := op.impl(x, y)):  # type: ignore[misc]
+            out = plain(handle)
         else:
             state.trace = self.parent
             try:

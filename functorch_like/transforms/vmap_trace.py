@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi
+from cbackend import ffi, plain
 
 from ..errors import ShapeError, TraceError, message
 from ..op import Op, dispatch
 from ..tensor import Tensor, known_regular, traced
 from ..trace import Outside, Trace, TracerValue, next_sequence, state
 
-_new = object.__new__
 _NULL = ffi.NULL
 
 
@@ -176,8 +175,7 @@ class VmapTrace(Trace):
     def _elementwise(self, out: Tensor) -> Tensor:
         value = BatchedValue(self, out)
         value.regular = known_regular(out)
-        t = _new(Tensor)
-        t._v = _NULL
+        t = plain(_NULL)
         t._m = value
         return t
 

@@ -427,3 +427,50 @@ def test_random_programs():
         g, h = ft.vmap(ft.grad(f, (0, 1)), (0, None))(ft.stack([d, a]), w)
         assert ((g[1] * d).sum() + h[1]).item() == one, seed
         assert ft.vmap(f, (0, None))(ft.stack([d, a]), w)[1].item() == pytest.approx(value), seed
+
+
+def test_views_of_views_to_any_depth():
+    x = ft.ones(4, requires_grad=True)
+    y = x * 1
+    z = y
+    for _ in range(600):
+        z = z.reshape(2, 2).reshape(4)
+    y.mul_(3.0)
+    assert z.tolist() == [3.0] * 4
+    z.sum().backward()
+    assert x.grad.tolist() == [3.0] * 4
+
+
+@parametrized
+def test_views_follow_a_base_that_is_recorded_later(shape, view):
+    x, w = base(shape), ft.tensor(2.0, dtype=ft.float64, requires_grad=True)
+    v = view(x)  # plain when it was made: what made it has to be known all the same
+    expected = v.clone() * 2
+    x.mul_(w)
+    assert v.requires_grad and ft.equal(v.detach(), expected)
+    v.sum().backward()
+    assert w.grad.item() == pytest.approx(expected.sum().item() / 2)
+
+
+def test_views_of_wrong_arguments():
+    x = ft.zeros(2, 3)
+    for wrong, error in (
+        (lambda: x.reshape(4), ft.ShapeError),
+        (lambda: x.view(-1, -1), ft.ShapeError),
+        (lambda: x.permute(0, 0), ft.DimError),
+        (lambda: x.transpose(0, 2), ft.DimError),
+        (lambda: x.unsqueeze(4), ft.DimError),
+        (lambda: x.squeeze(2), ft.DimError),
+        (lambda: x.expand(4, 3), ft.ShapeError),
+        (lambda: x[2], ft.DimError),
+        (lambda: x[0, 0, 0], ft.DimError),
+        (lambda: x[0, :, None, 5], ft.DimError),
+        (lambda: x[::0], ValueError),
+        (lambda: x.reshape(1 << 70), (ft.ShapeError, OverflowError)),
+        (lambda: x.reshape("ab"), TypeError),
+    ):
+        with pytest.raises(error):
+            wrong()
+    assert x[-(1 << 70) : 1 << 70].shape == (2, 3) and x[np.int64(1) :].shape == (1, 3)
+    assert x.reshape(np.int64(3), 2).shape == x.reshape([3, 2]).shape == (3, 2)
+    assert x.expand(-1, 3) is not None and x.expand(2, -1, 3).shape == (2, 2, 3)
