@@ -249,7 +249,7 @@ static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
                 NAME(group##W) row = *(const NAME(group##W) *)(x + rows[k][i]);                              \
                 by[0] += c->slope[k][i] * row;                                                               \
                 if (nd > 1) by[1] += c->slope[count + k][i] * row;                                           \
-                if (nd > 2 && count <= 8) by[2] += c->slope[2 * count + k][i] * row; /* no tricubic */       \
+                if (nd > 2 && 3 * count <= GRID_SLOPES) by[2] += c->slope[2 * count + k][i] * row;           \
             }                                                                                                \
             for (int d = 0; d < nd; d++) *(NAME(group##W) *)(sums + (i * nd + d) * (W)) += v * by[d];        \
         }                                                                                                    \

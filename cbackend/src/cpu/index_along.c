@@ -89,11 +89,12 @@ static void narrow(cb_stack_view *v, const cb_tensor *x, int dim, int64_t begin,
     cb_view_finish(v);
 }
 
-/* Places far apart in a target that no cache near a core holds are asked for a block ahead. */
+/* Places far apart along a dimension that no cache near a core holds are asked for a block ahead. */
 static void scatter_tile(const scatter_run *r, int64_t n, char *to, const int64_t *places, const char *from,
                          const int64_t *sources) {
     enum { BLOCK = 128, NEAR = 1 << 18 };
-    int64_t size = r->x->itemsize, step = r->x->numel * size > NEAR ? BLOCK : n;
+    int64_t size = r->x->itemsize, stride = r->x->strides[r->dim];
+    int64_t step = r->x->shape[r->dim] * CB_MAX(stride, -stride) * size > NEAR ? BLOCK : n;
     for (int64_t i = 0; i < n; i += step) {
         int64_t count = CB_MIN(step, n - i);
         for (int64_t j = i + step; j < CB_MIN(i + 2 * step, n); j++) {
