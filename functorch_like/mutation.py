@@ -57,6 +57,8 @@ def writes_memory(name: str, target: Tensor, args: Sequence[Tensor] = ()) -> boo
                 "Pass it in as an argument and return the changed value, or clone() it inside.",
             )
         )
+    if m is None and trace is not None and trace.is_staging():
+        return False  # the program may have read it before
     if m is None and trace is None:
         return not any([a._m is not None and _is_recorded(a) for a in args])
     if m is not None and m.is_view:
@@ -196,6 +198,14 @@ def _laid_out(target: Tensor, new: Tensor) -> Tensor:
 
 
 _STALE = Meta()  # no base has it: the view is made anew at its next use
+
+
+def put(name: str, target: Tensor, new: Tensor) -> None:
+    """The target becomes `new`, of its shape and dtype, which nobody else holds."""
+    if writes_memory(name, target, (new,)):
+        target.copy_(new)
+    else:
+        rebind(name, target, new)
 
 
 def _claim(name: str, target: Tensor) -> None:

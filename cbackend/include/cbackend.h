@@ -353,6 +353,12 @@ int cb_adam_step(int n, cb_tensor *const *params, cb_tensor *const *grads, cb_te
                  cb_tensor *const *exp_avg_sq, cb_tensor *const *max_exp_avg_sq, double lr, double beta1,
                  double beta2, double eps, double weight_decay, int decoupled, int amsgrad, int maximize,
                  int64_t step, int64_t clock);
+/* Adam for n2 sets of operands at once, on the CPU: param, grad, running means of it and of its square, the
+ * largest of the latter or nothing, then float64 numbers: what the mean is multiplied by, what the param is,
+ * and the root. Gives the new param, means and largest. code: the bits of doubles: the gradient's sign, an L2
+ * penalty, shares of the two means that are kept, eps. reuse and into as in cb_fused_sets. */
+int cb_adam_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
+                 int n2, const int64_t *reuse, const int64_t *into);
 /* ---- linear algebra (src/linalg*.c) ---- */
 /* Batches of matrices [..., m, n] in float32, float64 and their complex forms; LAPACK's conventions. Two
  * operands broadcast over the leading dims. `check`: the name for an error message if some matrix fails, or

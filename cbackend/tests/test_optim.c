@@ -248,6 +248,73 @@ static void errors(void) {
     cb_release(x);
 }
 
+static cb_tensor *wide_number(double value) {
+    cb_scalar v = {.kind = 'f', .re = value};
+    return cb_full(CB_F64, CB_CPU, 0, NULL, &v);
+}
+
+/* cb_adam_sets gives the bits that cb_adam_step writes, and changes operands only where it may. */
+static void sets(bool amsgrad, bool over) {
+    enum { SETS = 4, MOST = 8 * SETS };
+    rule r = {.adam = true, .beta1 = 0.9, .decay = 0.1, .amsgrad = amsgrad, .step = 3};
+    int lists_used = amsgrad ? LISTS : THIRD, each = lists_used + 3, results = lists_used - 1;
+    double options[5] = {1, 0.1, 0.9, BETA2, EPS};
+    int64_t code[5], into[SETS] = {0};
+    memcpy(code, options, sizeof code);
+    cb_tensor *kept[LISTS][SETS], **lists[LISTS], *xs[MOST], *out[MOST];
+    /* sets of two groups, whose steps differ */
+    cb_tensor *numbers[2][3];
+    for (int g = 0; g < 2; g++) {
+        int step = g ? 9 : r.step;
+        numbers[g][0] = wide_number(-LR / (1 - pow(0.9, step)));
+        numbers[g][1] = wide_number(1);
+        numbers[g][2] = wide_number(1 / sqrt(1 - pow(BETA2, step)));
+    }
+    for (int i = 0; i < SETS; i++)
+        for (int k = 0; k < LISTS; k++) {
+            lists[k] = kept[k];
+            kept[k][i] = make(CB_F32, i, 0, k >= SECOND);
+            if (k < lists_used) xs[i * each + k] = cb_clone(kept[k][i]);
+        }
+    for (int i = 0; i < SETS; i++)
+        for (int k = 0; k < 3; k++) xs[i * each + lists_used + k] = numbers[i / 2][k];
+    for (int i = 0; i < SETS && over; i++) into[i] = 1 | 2 << 8 | 3 << 12 | (amsgrad ? 4 << 16 : 0);
+    int status = cb_adam_sets(SETS * each, xs, 5, code, SETS * results, out, SETS, NULL, into);
+    CHECK(!status, "%s", cb_error_message());
+    for (int g = 0; g < 2 && !status; g++) {
+        cb_tensor **half[LISTS];
+        for (int k = 0; k < LISTS; k++) half[k] = lists[k] + 2 * g;
+        r.step = g ? 9 : 3;
+        CHECK(!call(&r, 2, half, 1), "%s", cb_error_message());
+    }
+    for (int i = 0; i < SETS && !status; i++)
+        for (int k = 0, result = 0; k < lists_used; k++) {
+            if (k == GRAD) continue;
+            const cb_tensor *made = out[i * results + result++], *want = kept[k][i];
+            CHECK(!memcmp(made->data, want->data, (size_t)want->numel * sizeof(float)), "set %d, list %d", i,
+                  k);
+            CHECK((made->data == xs[i * each + k]->data) == (over || !made->numel), "set %d, list %d: place",
+                  i, k);
+        }
+    for (int i = 0; i < SETS * results; i++) cb_release(out[i]);
+    CHECK(cb_adam_sets(SETS * each, xs, 4, code, SETS * results, out, SETS, NULL, NULL) == CB_ERR_VALUE,
+          "a short code was taken");
+    CHECK(cb_adam_sets(SETS * each, xs, 5, code, SETS, out, SETS, NULL, NULL) == CB_ERR_VALUE,
+          "few results were taken");
+    cb_tensor *number = xs[lists_used];
+    xs[lists_used] = xs[0];
+    CHECK(cb_adam_sets(SETS * each, xs, 5, code, SETS * results, out, SETS, NULL, NULL) == CB_ERR_VALUE,
+          "a rate of many elements was taken");
+    xs[lists_used] = number;
+    for (int i = 0; i < SETS; i++)
+        for (int k = 0; k < LISTS; k++) {
+            cb_release(kept[k][i]);
+            if (k < lists_used) cb_release(xs[i * each + k]);
+        }
+    for (int g = 0; g < 2; g++)
+        for (int k = 0; k < 3; k++) cb_release(numbers[g][k]);
+}
+
 int main(void) {
     cb_init(NULL);
     cb_set_num_threads(2);
@@ -255,6 +322,7 @@ int main(void) {
     special_values();
     threads();
     errors();
+    for (int way = 0; way < 4; way++) sets(way & 1, way & 2);
     CHECK(cb_memory_allocated(CB_CPU) == 0, "%lld bytes leaked", (long long)cb_memory_allocated(CB_CPU));
     if (failures) printf("%d failures\n", failures);
     return failures != 0;

@@ -159,12 +159,12 @@ class StageTrace(Trace):
         address = int(ffi.cast(_address, t._v))
         known = self.captured.get(address)
         if known is None:
-            kept = t if m is None or type(m) is Leaf else t._alias()
             meta = wrap(lib.cb_as_meta(t._v))
-            # a tensor made while staging never changes: numbers, literals
-            if self.owns(t):
+            if self.owns(t):  # numbers, literals: a write gives the tensor another value
+                kept = t._alias()
                 var = Var(meta, value=kept)
             else:
+                kept = t if m is None or type(m) is Leaf else t._alias()
                 var = Var(meta, source=Binding(kept))
             self.values[var] = kept
             known = self.captured[address] = (kept, var)

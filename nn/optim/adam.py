@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Tensor, steps
-from nn.optim.base import Optimizer, State, advance, check_adam, two_means
+from functorch_like import Tensor, staging, steps
+from nn.optim.base import Optimizer, State, advance, check_adam, options_of, two_means
 
 __all__ = ["Adam", "AdamW"]
 
@@ -121,7 +121,8 @@ class Adam(Optimizer):
         moments = [[state[name] for state in states] for name in names]
         lists = steps.handles(params, grads, *moments) if numbers else None
         if lists is None:
-            super()._step_group(params, grads, states, group)
+            if not self._program_group(params, grads, states, moments, group):
+                super()._step_group(params, grads, states, group)
             return
         rounds: dict[int, list[int]] = {}  # parameters by the number of their steps
         last, count = None, 0
@@ -144,6 +145,40 @@ class Adam(Optimizer):
                 step=count,
             )
         advance(states)
+
+    def _program_group(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        states: list[State],
+        moments: list[list[Tensor]],
+        group: dict[str, Any],
+    ) -> bool:
+        """The step as one operation of a program that is being compiled; False where it is not."""
+        options = options_of(group)
+        numbers = (*options["betas"], options["eps"], options["weight_decay"])
+        if staging.current_stage() is None or any(isinstance(x, Tensor) for x in numbers):
+            return False
+        if any(p.is_complex() or p.device.type != "cpu" for p in params):
+            return False
+        rounds: dict[int, list[int]] = {}  # parameters by their counter
+        for i, state in enumerate(states):
+            rounds.setdefault(id(state["step"]), []).append(i)
+        for chosen in rounds.values():
+            some = [[x[i] for i in chosen] for x in (params, grads, *moments)]
+            steps.adam_program(
+                *some,
+                *(() if options["amsgrad"] else (None,)),
+                lr=options["lr"],
+                betas=options["betas"],
+                eps=options["eps"],
+                decay=options["weight_decay"],
+                decoupled=options.get("decoupled_weight_decay", self._decoupled),
+                maximize=options["maximize"],
+                steps=states[chosen[0]]["step"],
+            )
+        advance(states)
+        return True
 
 
 class AdamW(Adam):

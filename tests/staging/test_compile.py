@@ -357,3 +357,19 @@ def test_choices_between_16_bit_floats_fuse(dtype):
         return ft.where(x > 0, x, 0.5) * 2
 
     assert (ft.compile(f)(x) == f(x)).all()
+
+
+def test_tensors_made_inside_are_read_as_they_were():
+    def f(x):
+        count = ft.zeros(())
+        y = x * (count + 1)
+        count.add_(1)
+        scale = nn.Parameter(ft.ones(()))
+        y = y * scale
+        with ft.no_grad():
+            scale.mul_(5)
+        return (y + count * x * scale.detach()).sum()
+
+    x = ft.tensor([1.0, 2.0])
+    for function in (f, ft.grad(f), ft.vmap(f), ft.jacfwd(f)):
+        equal(ft.compile(function)(x).detach(), function(x).detach())

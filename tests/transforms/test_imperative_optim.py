@@ -143,4 +143,8 @@ def test_gradient_through_training_steps(name):
 
     share, e = ft.tensor(0.5, dtype=ft.float64), 1e-6
     difference = (trained(share + e) - trained(share - e)) / (2 * e)
-    assert ft.grad(trained)(share).item() == pytest.approx(difference.item(), rel=1e-5, abs=1e-8)
+    expected = pytest.approx(difference.item(), rel=1e-5, abs=1e-8)
+    assert ft.grad(trained)(share).item() == expected
+    assert ft.compile(ft.grad(trained))(share).item() == expected
+    lanes = ft.compile(ft.vmap(ft.grad(trained)))(ft.stack([share, share + e]))
+    assert lanes[0].item() == expected

@@ -29,8 +29,6 @@ static int family_of(const char *function) {
     return -1;
 }
 
-static bool is_sets(int call) { return !strcmp(cb_call_names[call], "cb_fused_sets"); }
-static bool is_fused(int call) { return !strcmp(cb_call_names[call], "cb_fused") || is_sets(call); }
 static bool is_host(int call) { return !strcmp(cb_call_names[call], "cb_host_call"); }
 
 /* Calls visit on every word that holds an op code, with its family. `words` and `pool` are valid for the
@@ -44,9 +42,9 @@ static int each_op(int call, int64_t *words, char *pool, void *context,
             if (family < 0) return cb_fail(CB_ERR_INTERNAL, "program: expected a family for the op.");
             CB_TRY(visit(context, family, &words[k]));
         }
-    if (!is_fused(call)) return CB_OK;
+    if (!cb_is_fused(call)) return CB_OK;
     int64_t n = words[0], ncode = words[2], *code = (int64_t *)(pool + words[3]);
-    if (is_sets(call)) n = words[6] > 0 ? n / words[6] : -1;
+    if (cb_is_sets(call)) n = words[6] > 0 ? n / words[6] : -1;
     if (n < 0 || n >= ncode || code[n] < 0 || code[n] > (ncode - n - 1) / 7)
         return cb_fail(CB_ERR_VALUE, "program: expected fused steps of the length they say.");
     for (int64_t j = 0; j < code[n]; j++) {
@@ -371,6 +369,7 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
                        cb_word here) {
     cb_program *p = l->p;
     const char *function = cb_call_names[c->call];
+    bool places = cb_is_fused(c->call) || cb_is_sets(c->call);
     if (here.i < -1 || here.i > p->n_pool || (here.i > 0 && here.i % 8))
         return bad("a place in the pool", here.i);
     if (q->type == 'C')
@@ -391,7 +390,7 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
         int kind = ((const cb_scalar *)(p->pool + here.i))->kind;
         if (kind < 'a' || kind > 'z' || !strchr("biufc", kind)) return bad("a kind of number", kind);
     }
-    if (q->type == 'L' && strcmp(q->name, "spec") && !is_fused(c->call)) {
+    if (q->type == 'L' && strcmp(q->name, "spec") && !places) {
         const int64_t *values = (const int64_t *)(p->pool + here.i);
         for (int64_t i = 0; i < count; i++)
             if (!is_reasonable(values[i])) return bad(q->name, values[i]);
@@ -423,9 +422,9 @@ static int check_instruction(loading *l, cb_instruction *c) {
             CB_TRY(check_number(cb_call_names[c->call], q, a[k]));
         p->writes |= !strcmp(q->name, "clock");
     }
-    if (is_fused(c->call)) { /* its last two arguments say whose memory to write over: plan says that */
-        a[s->n - 1].i = a[s->n - 2].i = is_sets(c->call) ? -1 : 0;
-        if (a[3].i < 0 || a[2].i < 1) return bad("fused steps", a[2].i);
+    if (cb_is_fused(c->call) || cb_is_sets(c->call)) { /* whose memory to write over: plan says that */
+        a[s->n - 1].i = a[s->n - 2].i = cb_is_sets(c->call) ? -1 : 0;
+        if (a[3].i < 0 || a[2].i < 1) return bad("the code of steps", a[2].i);
     }
     CB_TRY(each_op(c->call, &a->i, p->pool, l, local_op));
     if (nout < 0 || nout > p->n_slots - c->out) return bad("results that fit the slots", nout);

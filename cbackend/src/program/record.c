@@ -231,8 +231,8 @@ static void write_through(cb_program *p, int i, int s) {
     for (int k = 0; k < p->n_code; k++) {
         cb_instruction *c = &p->code[k];
         if (slot < c->out || slot >= c->out + c->nout) continue;
-        bool one = !strcmp(cb_call_names[c->call], "cb_fused");
-        if ((!one && strcmp(cb_call_names[c->call], "cb_fused_sets")) || last_look(p, s, i) > k) return;
+        bool one = !cb_is_sets(c->call);
+        if ((one && !cb_is_fused(c->call)) || last_look(p, s, i) > k) return;
         int sets = one ? 1 : (int)p->words[c->words + 6].i, n = c->nreads / sets, nout = c->nout / sets;
         int set = (slot - c->out) / nout, at = -1;
         for (int r = 0; r < c->nreads; r++) {
@@ -325,10 +325,10 @@ int cb_program_plan(cb_program *p) {
         for (int i = 0; i < c->nout; i++)
             if (last_use[c->out + i] == k) PUSH(p, dead, c->out + i);
         c->ndead = p->n_dead - c->dead;
-        if (!strcmp(cb_call_names[c->call], "cb_fused")) p->words[c->words + c->nwords - 2].u = freed;
-        bool sets = !strcmp(cb_call_names[c->call], "cb_fused_sets");
+        bool sets = cb_is_sets(c->call), fused = cb_is_fused(c->call);
+        if (fused && !sets) p->words[c->words + c->nwords - 2].u = freed;
         if (sets && !p->failed && !p->loaded) mark_freed(p, c);
-        if (!p->failed && (sets || !strcmp(cb_call_names[c->call], "cb_fused"))) prepare(p, c, sets);
+        if (fused && !p->failed) prepare(p, c, sets);
     }
     free(last_use);
     if (!p->failed) cb_program_pair(p);
