@@ -111,23 +111,30 @@ CB_INLINE void NAME(depthwise_square)(int side, const depthwise_run *r, const re
             at = j - r->shift[1], most = lines * pitch - VL - side + 1,
             room = (height + side - 1) * width - j;
     NAME(lane_masks)(r, j, VL, masks);
+#pragma GCC unroll 5
     for (int t = 0; t < side; t++) lanes[t] = NAME(all_lanes)(masks[t]);
 #pragma GCC unroll 25
     for (int t = 0; t < side * side; t++) tap[t] = w[t] - (NAME(vec)){0};
+#pragma GCC unroll 5
     for (int k = 0; k < side; k++) sum[k] = (NAME(vec)){0};
     out += j - (side - 1) * width;
     at -= r->shift[0] * pitch;
     for (int64_t y = 0, line = -r->shift[0]; y < height + side - 1;
          y++, line++, at += pitch, room -= width, out += width) {
+#pragma GCC unroll 5
         for (int k = side - 1; k > 0; k--) sum[k] = sum[k - 1];
         sum[0] = (NAME(vec)){0};
         if ((uint64_t)line < (uint64_t)lines) {
             NAME(vec) right[NAME(columns)];
             if (at >= 0 && at <= most)
+#pragma GCC unroll 5
                 for (int t = 0; t < side; t++) right[t] = NAME(keep_lanes)(x + at + t, lanes[t]);
             else
+#pragma GCC unroll 5
                 for (int t = 0; t < side; t++) right[t] = NAME(load_lanes)(x + at + t, masks[t]);
+#pragma GCC unroll 5
             for (int t = 0; t < side; t++)
+#pragma GCC unroll 5
                 for (int k = 0; k < side; k++) sum[k] += tap[k * side + t] * right[t];
         }
         if (y >= side - 1) NAME(depthwise_store)(sum[side - 1], width, room, out);
@@ -138,14 +145,17 @@ CB_INLINE void NAME(depthwise_square)(int side, const depthwise_run *r, const re
 CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real *x, const real *w, int64_t y,
                                     int64_t j, real *out) {
     NAME(vec) sum[4];
+#pragma GCC unroll 4
     for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
     x += y * r->size[1] + j;
     for (int64_t t = 0; t < r->taps; t++) {
         real tap = w[t];
         const real *from = x + r->offsets[t];
+#pragma GCC unroll 4
         for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * r->size[1]);
     }
     int64_t width = r->out[1];
+#pragma GCC unroll 4
     for (int i = 0; i < rows; i++)
         NAME(depthwise_store)(sum[i], width, (r->out[0] - y - i) * width - j, out + (y + i) * width + j);
 }
