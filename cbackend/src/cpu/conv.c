@@ -165,28 +165,62 @@ static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64
                            const int64_t pad[2]) {
     *r = (depthwise_run){.images = s->n, .groups = s->groups, .filters = s->oc, .taps = size3(s->kernel)};
     if (s->ic != 1 || s->kernel[0] != 1 || s->in[0] != 1 || s->out[0] != 1 || s->padding[0] != 0 ||
-        r->taps > MAX_TAPS || (s->dtype != CB_F32 && s->dtype != CB_F64))
+        r->taps > MAX_TAPS || (s->dtype != CB_F32 && s->dtype != CB_F64 && s->dtype != CB_BF16))
         return false;
+    int64_t side = s->kernel[1];
+    bool square = side == s->kernel[2] && s->dilation[1] == 1 && s->dilation[2] == 1,
+         in_place = s->dtype == CB_F64 ? f64_in_place : f32_in_place;
+    r->side = square && (side == 3 || side == 5) ? (int)side : 0;
     for (int d = 0; d < 2; d++) {
         if (s->stride[d + 1] != 1 || pad[d] < 0) return false;
-        r->in[d] = in[d + 1], r->out[d] = out[d + 1], r->pad[d] = pad[d];
+        r->in[d] = r->size[d] = in[d + 1], r->out[d] = out[d + 1], r->pad[d] = pad[d];
+        if (in_place && r->side)
+            r->shift[d] = pad[d];
+        else
+            r->size[d] += 2 * pad[d];
     }
-    r->pitch = r->in[1] + 2 * pad[1];
-    bool square = s->kernel[1] == s->kernel[2] && s->dilation[1] == 1;
-    r->side = square && (s->kernel[1] == 3 || s->kernel[1] == 5) ? (int)s->kernel[1] : 0;
-    r->padded = (r->in[0] + 2 * pad[0]) * r->pitch + 64;
-    if (r->padded > 1 << 16) return false; /* bands would stay in L2, which whole planes do not */
+    int64_t items = r->size[0] * r->size[1];
+    if (items > 1 << 16) return false; /* bands would stay in L2, which whole planes do not */
+    if (!in_place || !r->side) r->padded = round_up(items, 64) + 64;
     for (int64_t t = 0; t < r->taps; t++)
         r->offsets[t] =
-            (int32_t)(t / s->kernel[2] * s->dilation[1] * r->pitch + t % s->kernel[2] * s->dilation[2]);
+            (int32_t)(t / s->kernel[2] * s->dilation[1] * r->size[1] + t % s->kernel[2] * s->dilation[2]);
+    if (s->dtype == CB_BF16) {
+        r->widen = CB_FN(cast_table)[CB_BF16][CB_F32];
+        r->narrow = CB_FN(cast_table)[CB_F32][CB_BF16];
+    }
     return true;
 }
 
+/* w: of s->dtype, as the result */
 static int depthwise(depthwise_run *r, const cb_conv_shape *s, const void *x, const void *w, void *y) {
+    int64_t weights = r->groups * r->filters * r->taps, nbytes = r->widen ? weights * 4 : 0,
+            work = r->in[0] * r->in[1] + r->out[0] * r->out[1] * r->taps * r->filters;
+    float *wide = NULL;
+    if (nbytes) {
+        if (!(wide = cb_alloc(CB_CPU, nbytes))) return CB_ERR_MEMORY;
+        r->widen(weights, wide, w);
+        w = wide;
+    }
     r->x = x, r->w = w, r->y = y;
-    int64_t work = r->padded + r->out[0] * r->out[1] * r->taps * r->filters;
     cb_parallel(r->images * r->groups, CB_MAX(1, PIECE / work),
-                s->dtype == CB_F32 ? f32_depthwise : f64_depthwise, r);
+                s->dtype == CB_F64 ? f64_depthwise : f32_depthwise, r);
+    if (wide) cb_free(CB_CPU, wide, nbytes);
+    return r->status;
+}
+
+static int depthwise_weight(depthwise_run *r, const cb_conv_shape *s, void *w, const void *y, const void *x) {
+    int64_t weights = r->groups * r->taps, nbytes = r->widen ? weights * 4 : 0,
+            work = s->n * (r->in[0] * r->in[1] + r->out[0] * r->out[1] * r->taps);
+    float *wide = NULL;
+    if (nbytes && !(wide = cb_alloc(CB_CPU, nbytes))) return CB_ERR_MEMORY;
+    r->x = x, r->w = y, r->y = wide ? wide : w;
+    cb_parallel(r->groups, CB_MAX(1, PIECE / CB_MAX(1, work)),
+                s->dtype == CB_F64 ? f64_depthwise_weight : f32_depthwise_weight, r);
+    if (wide) {
+        r->narrow(weights, w, wide);
+        cb_free(CB_CPU, wide, nbytes);
+    }
     return r->status;
 }
 
@@ -332,14 +366,9 @@ static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t w
 
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
     depthwise_run one;
-    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) &&
-        one.taps == 9) {
-        one.x = x, one.w = y, one.y = w;
-        int64_t each = s->n * (one.padded + one.out[0] * one.out[1] * one.taps);
-        cb_parallel(s->groups, CB_MAX(1, PIECE / CB_MAX(1, each)),
-                    s->dtype == CB_F32 ? f32_depthwise_weight : f64_depthwise_weight, &one);
-        return one.status;
-    }
+    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) && one.side &&
+        (one.side == 3 || !one.padded)) /* more sums need more registers */
+        return depthwise_weight(&one, s, w, y, x);
     const conv_kernels *k = kernels_of(s);
     int status = CB_ERR_UNSUPPORTED;
     if (k) {

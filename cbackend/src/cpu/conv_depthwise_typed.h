@@ -1,68 +1,182 @@
 /* Convolutions of one channel a group, in two dimensions with stride 1: include with `real` and NAME(x)
  * defined, after conv_typed.h.
  *
- * A plane is copied into the middle of a padded one, whose zeros stay; vectors of a row of results then read
- * each tap at its offset. The input gradient is the same with the kernel turned round. */
+ * Vectors of a row of results read each tap at its offset, and rows that are computed together share what
+ * they read. Where loads can be masked, small square kernels read planes as they lie; otherwise a plane is
+ * copied into the middle of a padded one, whose zeros stay. The input gradient is the same with the kernel
+ * turned round. 16-bit planes become float ones one by one, in L1. */
 
-/* the plane's rows into the padded one, which begins with `pad` zeros on the left and above */
-CB_INLINE void NAME(pad_plane)(const depthwise_run *r, const real *from, real *to) {
-    to += r->pad[0] * r->pitch + r->pad[1];
-    for (int64_t y = 0; y < r->in[0]; y++, from += r->in[1], to += r->pitch)
-        NAME(copy_run)(to, from, r->in[1]);
+enum { NAME(columns) = 5 }; /* the most columns of a kernel that is read through masks */
+#if defined(__AVX512F__)
+#include <immintrin.h>
+
+enum { NAME(in_place) = 1, NAME(tall) = 7 }; /* tall: the most rows of cotangents at a time */
+typedef __mmask16 NAME(mask);
+/* lanes outside of the mask are zeros and not read */
+CB_INLINE NAME(vec) NAME(load_lanes)(const real *from, NAME(mask) mask) {
+    return sizeof(real) == 4 ? (NAME(vec))_mm512_maskz_loadu_ps(mask, from)
+                             : (NAME(vec))_mm512_maskz_loadu_pd((__mmask8)mask, from);
 }
+CB_INLINE NAME(vec) NAME(all_lanes)(NAME(mask) mask) {
+    return (NAME(vec))(sizeof(real) == 4 ? _mm512_movm_epi32(mask) : _mm512_movm_epi64((__mmask8)mask));
+}
+/* they are read: among stores masked loads take twice the time */
+CB_INLINE NAME(vec) NAME(keep_lanes)(const real *from, NAME(vec) lanes) {
+    return (NAME(vec))((__m512i)lanes & (__m512i) * (const NAME(vecu) *)from);
+}
+CB_INLINE void NAME(store_first)(real *to, NAME(vec) v, int64_t n) {
+    if (sizeof(real) == 4)
+        _mm512_mask_storeu_ps(to, (__mmask16)((1u << n) - 1), (__m512)v);
+    else
+        _mm512_mask_storeu_pd(to, (__mmask8)((1u << n) - 1), (__m512d)v);
+}
+CB_INLINE NAME(vec) NAME(load_first)(const real *from, int64_t n) {
+    return NAME(load_lanes)(from, (NAME(mask))(n >= NAME(vl) ? ~0u : (1u << n) - 1));
+}
+#else
+enum { NAME(in_place) = 0, NAME(tall) = 4 };
+typedef uint16_t NAME(mask);
+CB_INLINE NAME(vec) NAME(load_lanes)(const real *from, NAME(mask) mask) {
+    (void)mask; /* planes are padded */
+    return *(const NAME(vecu) *)from;
+}
+CB_INLINE NAME(vec) NAME(all_lanes)(NAME(mask) mask) {
+    (void)mask;
+    return (NAME(vec)){0};
+}
+CB_INLINE NAME(vec) NAME(keep_lanes)(const real *from, NAME(vec) lanes) {
+    (void)lanes;
+    return *(const NAME(vecu) *)from;
+}
+CB_INLINE void NAME(store_first)(real *to, NAME(vec) v, int64_t n) {
+    for (int i = 0; i < NAME(vl); i++)
+        if (i < n) to[i] = v[i];
+}
+CB_INLINE NAME(vec) NAME(load_first)(const real *from, int64_t n) {
+    NAME(vec) lanes = {0};
+    if (n >= NAME(vl)) return *(const NAME(vecu) *)from;
+    NAME(copy_run)((real *)&lanes, from, n);
+    return lanes;
+}
+#endif
 
-/* `rows` rows of one vector of results */
-CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real *x, const real *w,
-                                    NAME(vec) * sum) {
-    for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
-    for (int64_t t = 0; t < r->taps; t++) {
-        real tap = w[t];
-        const real *from = x + r->offsets[t];
-        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * r->pitch);
+/* For each column of the kernel: which of the `n` lanes from result j on read a column of the input. */
+CB_INLINE void NAME(lane_masks)(const depthwise_run *r, int64_t j, int64_t n, NAME(mask) * masks) {
+    for (int t = 0; t < NAME(columns); t++) {
+        int64_t begin = CB_MIN(CB_MAX(r->shift[1] - j - t, 0), n),
+                end = CB_MIN(CB_MAX(r->size[1] + r->shift[1] - j - t, begin), n);
+        masks[t] = (NAME(mask))((1u << end) - (1u << begin));
     }
 }
 
-/* The same for square kernels whose rows are neighbours: a vector of the input serves `side` rows. */
-CB_INLINE void NAME(depthwise_square)(int rows, int side, const depthwise_run *r, const real *x,
-                                      const real *w, NAME(vec) * sum) {
-    int64_t step = r->offsets[1];
-    for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
-#pragma GCC unroll 8
-    for (int line = 0; line < rows + side - 1; line++)
-#pragma GCC unroll 5
-        for (int t = 0; t < side; t++) {
-            NAME(vec) right = *(const NAME(vecu) *)(x + line * r->pitch + t * step);
-#pragma GCC unroll 5
-            for (int k = 0; k < side; k++)
-                if (line >= k && line - k < rows) sum[line - k] += w[k * side + t] * right;
-        }
+/* the plane's rows into the padded one, which begins with `pad` zeros on the left and above */
+CB_INLINE void NAME(pad_plane)(const depthwise_run *r, const real *from, real *to) {
+    to += r->pad[0] * r->size[1] + r->pad[1];
+    for (int64_t y = 0; y < r->in[0]; y++, from += r->in[1], to += r->size[1])
+        NAME(copy_run)(to, from, r->in[1]);
 }
 
-/* One plane of results. Narrow rows are stored as whole vectors too, where the next rows, stored later, take
- * what is too much. */
-CB_INLINE void NAME(depthwise_plane)(int side, const depthwise_run *r, const real *x, const real *w,
-                                     real *out) {
+/* A plane as the kernels read it, from the tensor's; `padded` has room for both copies of it. */
+CB_INLINE const real *NAME(read_plane)(const depthwise_run *r, const void *planes, int64_t plane,
+                                       real *padded) {
+    int64_t size = r->in[0] * r->in[1];
+    const real *from = (const real *)planes + plane * size;
+    if (r->widen) {
+        real *wide = padded + r->padded;
+        r->widen(size, wide, (const uint16_t *)planes + plane * size);
+        from = wide;
+    }
+    if (!r->padded) return from;
+    NAME(pad_plane)(r, from, padded);
+    return padded;
+}
+
+/* One vector of results: a whole one where there is `room` for it, since rows stored later take what is too
+ * much of `width`. */
+CB_INLINE void NAME(depthwise_store)(NAME(vec) sum, int64_t width, int64_t room, real *to) {
+    if (room >= NAME(vl))
+        *(NAME(vecu) *)to = sum;
+    else
+        NAME(store_first)(to, sum, width);
+}
+
+/* Columns [j, j + vl) of a plane of results, for square kernels. A line of the input is read once and added
+ * to the `side` rows that it belongs to, of which the first is then complete. */
+CB_INLINE void NAME(depthwise_square)(int side, const depthwise_run *r, const real *x, const real *w,
+                                      int64_t j, real *out) {
+    enum { VL = NAME(vl) };
+    NAME(vec) sum[NAME(columns)], tap[NAME(columns) * NAME(columns)], lanes[NAME(columns)];
+    NAME(mask) masks[NAME(columns)];
+    int64_t lines = r->size[0], pitch = r->size[1], height = r->out[0], width = r->out[1],
+            at = j - r->shift[1], most = lines * pitch - VL - side + 1,
+            room = (height + side - 1) * width - j;
+    NAME(lane_masks)(r, j, VL, masks);
+#pragma GCC unroll 5
+    for (int t = 0; t < side; t++) lanes[t] = NAME(all_lanes)(masks[t]);
+#pragma GCC unroll 25
+    for (int t = 0; t < side * side; t++) tap[t] = w[t] - (NAME(vec)){0};
+#pragma GCC unroll 5
+    for (int k = 0; k < side; k++) sum[k] = (NAME(vec)){0};
+    out += j - (side - 1) * width;
+    at -= r->shift[0] * pitch;
+    for (int64_t y = 0, line = -r->shift[0]; y < height + side - 1;
+         y++, line++, at += pitch, room -= width, out += width) {
+#pragma GCC unroll 5
+        for (int k = side - 1; k > 0; k--) sum[k] = sum[k - 1];
+        sum[0] = (NAME(vec)){0};
+        if ((uint64_t)line < (uint64_t)lines) {
+            NAME(vec) right[NAME(columns)];
+            if (at >= 0 && at <= most)
+#pragma GCC unroll 5
+                for (int t = 0; t < side; t++) right[t] = NAME(keep_lanes)(x + at + t, lanes[t]);
+            else
+#pragma GCC unroll 5
+                for (int t = 0; t < side; t++) right[t] = NAME(load_lanes)(x + at + t, masks[t]);
+#pragma GCC unroll 5
+            for (int t = 0; t < side; t++)
+#pragma GCC unroll 5
+                for (int k = 0; k < side; k++) sum[k] += tap[k * side + t] * right[t];
+        }
+        if (y >= side - 1) NAME(depthwise_store)(sum[side - 1], width, room, out);
+    }
+}
+
+/* The same for `rows` rows from y on, for any kernel over padded planes. */
+CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real *x, const real *w, int64_t y,
+                                    int64_t j, real *out) {
+    NAME(vec) sum[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
+    x += y * r->size[1] + j;
+    for (int64_t t = 0; t < r->taps; t++) {
+        real tap = w[t];
+        const real *from = x + r->offsets[t];
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * r->size[1]);
+    }
+    int64_t width = r->out[1];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i++)
+        NAME(depthwise_store)(sum[i], width, (r->out[0] - y - i) * width - j, out + (y + i) * width + j);
+}
+
+/* One plane of results. */
+static void NAME(depthwise_plane)(const depthwise_run *r, const real *x, const real *w, real *out) {
     enum { VL = NAME(vl), ROWS = 4 };
     int64_t height = r->out[0], width = r->out[1];
     int rows = height >= ROWS ? ROWS : 1;
-    for (int64_t y = 0; y < height; y += rows) {
-        if (y + rows > height) y = height - rows; /* some rows again */
-        for (int64_t j = 0; j < width; j += VL) {
-            if (j && j + VL > width) j = width - VL;
-            NAME(vec) sum[ROWS];
-            if (rows == ROWS && side)
-                NAME(depthwise_square)(ROWS, side, r, x + y * r->pitch + j, w, sum);
-            else if (rows == ROWS)
-                NAME(depthwise_tile)(ROWS, r, x + y * r->pitch + j, w, sum);
+    for (int64_t j = 0; j < width; j += VL) {
+        if (j && j + VL > width) j = width - VL;
+        if (r->side == 3)
+            NAME(depthwise_square)(3, r, x, w, j, out);
+        else if (r->side == 5)
+            NAME(depthwise_square)(5, r, x, w, j, out);
+        for (int64_t y = 0; y < height && !r->side; y += rows) {
+            if (y + rows > height) y = height - rows; /* some rows again */
+            if (rows == ROWS)
+                NAME(depthwise_tile)(ROWS, r, x, w, y, j, out);
             else
-                NAME(depthwise_tile)(1, r, x + y * r->pitch + j, w, sum);
-            for (int i = 0; i < rows; i++) {
-                real *to = out + (y + i) * width + j;
-                if ((height - y - i) * width - j >= VL)
-                    *(NAME(vecu) *)to = sum[i];
-                else
-                    for (int64_t e = 0; e < width; e++) to[e] = sum[i][e];
-            }
+                NAME(depthwise_tile)(1, r, x, w, y, j, out);
         }
     }
 }
@@ -71,15 +185,15 @@ CB_INLINE void NAME(depthwise_plane)(int side, const depthwise_run *r, const rea
 static void NAME(depthwise)(void *context, int64_t begin, int64_t end) {
     depthwise_run *r = context;
     int64_t in = r->in[0] * r->in[1], out = r->out[0] * r->out[1];
-    int64_t nbytes = r->padded * (int64_t)sizeof(real);
-    real *buffer = cb_alloc(CB_CPU, nbytes);
-    if (!buffer) {
+    int64_t nbytes = (r->padded + (r->widen ? in + out : 0)) * (int64_t)sizeof(real);
+    real *buffer = NULL;
+    if (nbytes && !(buffer = cb_alloc(CB_CPU, nbytes))) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer, 0, (size_t)nbytes);
+    if (r->padded) memset(buffer, 0, (size_t)r->padded * sizeof(real));
     for (int64_t plane = begin; plane < end; plane++) {
-        NAME(pad_plane)(r, (const real *)r->x + plane * in, buffer);
+        const real *x = NAME(read_plane)(r, r->x, plane, buffer);
         int64_t first = plane % r->groups * r->filters;
         for (int64_t f = 0; f < r->filters; f++) {
             real turned[MAX_TAPS];
@@ -88,64 +202,87 @@ static void NAME(depthwise)(void *context, int64_t begin, int64_t end) {
                 for (int64_t t = 0; t < r->taps; t++) turned[t] = w[r->taps - 1 - t];
                 w = turned;
             }
-            real *to = (real *)r->y + (plane * r->filters + f) * out;
-            if (r->side == 3)
-                NAME(depthwise_plane)(3, r, buffer, w, to);
-            else if (r->side == 5)
-                NAME(depthwise_plane)(5, r, buffer, w, to);
-            else
-                NAME(depthwise_plane)(0, r, buffer, w, to);
+            int64_t result = (plane * r->filters + f) * out;
+            real *to = r->widen ? buffer + r->padded + in : (real *)r->y + result;
+            NAME(depthwise_plane)(r, x, w, to);
+            if (r->widen) r->narrow(out, (uint16_t *)r->y + result, to);
         }
     }
-    cb_free(CB_CPU, buffer, nbytes);
+    if (buffer) cb_free(CB_CPU, buffer, nbytes);
 }
 
-/* sums[t] (vectors) += ct * x at tap t over one plane, for nine taps */
-CB_INLINE void NAME(depthwise_sums)(const depthwise_run *r, const real *x, const real *ct, NAME(vec) * sums) {
-    enum { VL = NAME(vl), TAPS = 9 };
-    NAME(vec) sum[TAPS];
-    int64_t width = r->out[1];
-    for (int t = 0; t < TAPS; t++) sum[t] = sums[t];
-    for (int64_t y = 0; y < r->out[0]; y++, x += r->pitch, ct += width)
-        for (int64_t j = 0; j < width; j += VL) {
-            NAME(vec) left = {0};
-            if (j + VL <= width)
-                left = *(const NAME(vecu) *)(ct + j);
-            else
-                NAME(copy_run)((real *)&left, ct + j, width - j);
-            for (int t = 0; t < TAPS; t++) sum[t] += left * *(const NAME(vecu) *)(x + r->offsets[t] + j);
+/* sum[k * side + t] += `rows` rows of the cotangent * lines of the input at tap (k, t) */
+CB_INLINE void NAME(depthwise_products)(int rows, int side, const depthwise_run *r, const real *x, int64_t y,
+                                        const NAME(mask) * masks, const real *ct, int64_t n,
+                                        NAME(vec) * sum) {
+    NAME(vec) left[NAME(tall)];
+#pragma GCC unroll 7
+    for (int i = 0; i < rows; i++) left[i] = NAME(load_first)(ct + i * r->out[1], n);
+#pragma GCC unroll 16
+    for (int line = 0; line < rows + side - 1; line++) {
+        if ((uint64_t)(y + line - r->shift[0]) >= (uint64_t)r->size[0]) continue;
+#pragma GCC unroll 5
+        for (int t = 0; t < side; t++) {
+            NAME(vec) right = NAME(load_lanes)(x + line * r->size[1] + t, masks[t]);
+#pragma GCC unroll 5
+            for (int k = 0; k < side; k++)
+                if (line >= k && line - k < rows) sum[k * side + t] += left[line - k] * right;
         }
-    for (int t = 0; t < TAPS; t++) sums[t] = sum[t];
+    }
+}
+
+/* sums (vectors, of all taps) += one plane's */
+CB_INLINE void NAME(depthwise_sums)(int side, const depthwise_run *r, const real *x, const real *ct,
+                                    NAME(vec) * sums) {
+    enum { VL = NAME(vl), ROWS = NAME(tall) };
+    NAME(vec) sum[MAX_TAPS];
+    int64_t height = r->out[0], width = r->out[1];
+    x -= r->shift[0] * r->size[1] + r->shift[1];
+#pragma GCC unroll 25
+    for (int t = 0; t < side * side; t++) sum[t] = sums[t];
+    for (int64_t j = 0; j < width; j += VL) {
+        NAME(mask) masks[NAME(columns)];
+        int64_t n = CB_MIN(VL, width - j), y = 0;
+        NAME(lane_masks)(r, j, n, masks);
+        for (; y + ROWS <= height; y += ROWS)
+            NAME(depthwise_products)(ROWS, side, r, x + y * r->size[1] + j, y, masks, ct + y * width + j, n,
+                                     sum);
+        for (; y < height; y++)
+            NAME(depthwise_products)(1, side, r, x + y * r->size[1] + j, y, masks, ct + y * width + j, n,
+                                     sum);
+    }
+#pragma GCC unroll 25
+    for (int t = 0; t < side * side; t++) sums[t] = sum[t];
 }
 
 /* items: channels; all images of one are summed in order */
 static void NAME(depthwise_weight)(void *context, int64_t begin, int64_t end) {
-    enum { VL = NAME(vl) };
     depthwise_run *r = context;
     int64_t in = r->in[0] * r->in[1], out = r->out[0] * r->out[1];
-    int64_t nbytes = r->padded * (int64_t)sizeof(real);
-    real *buffer = cb_alloc(CB_CPU, nbytes);
-    if (!buffer) {
+    int64_t nbytes = (r->padded + (r->widen ? in + out : 0)) * (int64_t)sizeof(real);
+    real *buffer = NULL;
+    if (nbytes && !(buffer = cb_alloc(CB_CPU, nbytes))) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    memset(buffer, 0, (size_t)nbytes);
+    if (r->padded) memset(buffer, 0, (size_t)r->padded * sizeof(real));
     for (int64_t channel = begin; channel < end; channel++) {
-        NAME(vec) sums[9];
-        for (int t = 0; t < 9; t++) sums[t] = (NAME(vec)){0};
+        NAME(vec) sums[MAX_TAPS];
+        for (int t = 0; t < r->taps; t++) sums[t] = (NAME(vec)){0};
         for (int64_t image = 0; image < r->images; image++) {
             int64_t plane = image * r->groups + channel;
-            NAME(pad_plane)(r, (const real *)r->x + plane * in, buffer);
-            const real *ct = (const real *)r->w + plane * out;
-            NAME(depthwise_sums)(r, buffer, ct, sums);
+            const real *x = NAME(read_plane)(r, r->x, plane, buffer), *ct = (const real *)r->w + plane * out;
+            if (r->widen) {
+                real *wide = buffer + r->padded + in;
+                r->widen(out, wide, (const uint16_t *)r->w + plane * out);
+                ct = wide;
+            }
+            if (r->side == 3)
+                NAME(depthwise_sums)(3, r, x, ct, sums);
+            else
+                NAME(depthwise_sums)(5, r, x, ct, sums);
         }
-        for (int64_t t = 0; t < r->taps; t++) {
-            real lane[VL];
-            memcpy(lane, &sums[t], sizeof lane);
-            for (int half = VL / 2; half > 0; half /= 2)
-                for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-            ((real *)r->y)[channel * r->taps + t] = lane[0];
-        }
+        for (int64_t t = 0; t < r->taps; t++) ((real *)r->y)[channel * r->taps + t] = NAME(vec_sum)(sums[t]);
     }
-    cb_free(CB_CPU, buffer, nbytes);
+    if (buffer) cb_free(CB_CPU, buffer, nbytes);
 }

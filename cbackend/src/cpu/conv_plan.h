@@ -64,10 +64,13 @@ typedef struct depthwise_run {
     const void *x, *w;
     void *y;
     int64_t images, groups, filters, taps; /* filters: of each channel */
-    int64_t in[2], out[2], pad[2], pitch, padded; /* padded: elements of a padded plane, and room behind it */
+    int64_t in[2], out[2], pad[2];
+    int64_t size[2], shift[2]; /* planes as they are read, and what of `pad` is not in them */
+    int64_t padded;            /* items of a padded plane, and room behind it; 0: read as they lie */
     bool turn;
-    int side; /* of a square kernel of 3 or 5 with rows that are neighbours, or 0 */
+    int side; /* of a small square kernel, or 0 */
     int32_t offsets[MAX_TAPS];
+    cb_cast_kernel widen, narrow; /* of 16-bit planes, or NULL */
     int status;
 } depthwise_run;
 
