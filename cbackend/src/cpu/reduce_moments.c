@@ -128,13 +128,21 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 F value = LOAD(x[r * stride + j]);                                                           \
                 top[j] = CB_GREATER(top[j], value);                                                          \
             }                                                                                                \
+        int steep = 0; /* exponents above 0? */                                                              \
+        for (int j = 0; j < width; j++) steep |= top[j] == (F)INFINITY;                                      \
         for (int j = 0; j < width; j++) {                                                                    \
             shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                         \
             total[j] = exp_##f((F)maximum[j] - shift[j]) * (F)sum[j];                                        \
             maximum[j] = (double)top[j];                                                                     \
         }                                                                                                    \
-        for (int64_t r = 0; r < rows; r++)                                                                   \
-            for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);         \
+        if (steep) {                                                                                         \
+            for (int64_t r = 0; r < rows; r++)                                                               \
+                for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);     \
+        } else {                                                                                             \
+            for (int64_t r = 0; r < rows; r++)                                                               \
+                for (int j = 0; j < width; j++)                                                              \
+                    total[j] += cb_exp_below_##f(LOAD(x[r * stride + j]) - shift[j]);                        \
+        }                                                                                                    \
         for (int j = 0; j < width; j++) sum[j] = (double)total[j];                                           \
     }                                                                                                        \
     static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,               \
