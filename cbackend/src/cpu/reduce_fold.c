@@ -58,8 +58,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
                 LANE value = VALUE(x[i + j]);                                                          \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
-        for (; i + QUARTER <= n; i += QUARTER)                                                         \
-            for (int j = 0; j < QUARTER; j++) {                                                        \
+        for (; i + QUARTER <= n; i += QUARTER) CB_WHOLE for (int j = 0; j < QUARTER; j++) {            \
                 LANE value = VALUE(x[i + j]);                                                          \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
@@ -67,7 +66,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
         if (i < n) {                                                                                   \
             const T *end = x + n - QUARTER;                                                            \
             int counted = QUARTER - (int)(n - i);                                                      \
-            for (int j = 0; j < QUARTER; j++) {                                                        \
+            CB_WHOLE for (int j = 0; j < QUARTER; j++) {                                               \
                 LANE value = VALUE(end[j]);                                                            \
                 value = j >= counted ? value : (LANE)IDENTITY;                                         \
                 lane[j] = OP(lane[j], value);                                                          \

@@ -97,8 +97,8 @@ static void next_row(const cb_sweep *w, cursor *at) {
 SPREADS(float) SPREADS(double)
 #define PAIR(name, T) [CB_BINARY_##name] = {name##_left_##T, name##_right_##T}
 #define PAIRS(T) {PAIR(add, T), PAIR(sub, T), PAIR(mul, T), PAIR(div, T)}
-/* clang-format on */
 static const cb_kernel spread_kernels[2][CB_BINARY_COUNT][2] = {PAIRS(float), PAIRS(double)};
+/* clang-format on */
 
 /* NULL where rows are of another kind */
 static cb_kernel spread_kernel(const cb_sweep *w) {
