@@ -52,6 +52,14 @@ static void copy_dense(void *context, int64_t begin, int64_t end) {
     if (w->stream) cb_stream_end();
 }
 
+/* strided items of one dtype into one run of memory */
+static void copy_gathered(void *context, int64_t begin, int64_t end) {
+    const cb_sweep *w = context;
+    int size = cb_dtypes[w->operand[0].from].size;
+    CB_FN(gather)(&w->space, 1, size, w->operand[1].data, begin, end - begin,
+                  w->operand[0].data + begin * size);
+}
+
 enum { TURN_ROWS = 64, TURN_COLUMNS = 1024 };
 
 /* Pieces count stretches of TURN_COLUMNS columns of TURN_ROWS rows. */
@@ -79,6 +87,7 @@ int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src) {
     if (dst->numel == 0) return CB_OK;
     cb_sweep w;
     w.kernel = identity_of(dst->itemsize);
+    w.op = -1;
     w.nin = 1;
     w.operand[0] = (cb_operand){.data = dst->data, .from = dst->dtype, .to = dst->dtype};
     w.operand[1] = (cb_operand){.data = src->data, .from = src->dtype, .to = dst->dtype};
@@ -99,6 +108,8 @@ int CB_FN(copy)(cb_tensor *dst, const cb_tensor *src) {
         int64_t outer = s->numel / (height * width), pieces = w.blocks_down * w.chunks_across;
         int64_t items = height * width / pieces;
         cb_parallel(outer * pieces, CB_MAX(1, GRAIN / items), copy_turned, &w);
+    } else if (w.operand[0].direct && src->dtype == dst->dtype) {
+        cb_parallel(dst->numel, GRAIN, copy_gathered, &w);
     } else {
         CB_FN(sweep)(&w, GRAIN);
     }

@@ -56,6 +56,8 @@ static cb_kernel where_of(int itemsize) {
 
 /* compute: of `where` the dtype of what it chooses from */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
+    cb_kernel lookup = family == CB_FAMILY_UNARY && compute == CB_F32 ? CB_FN(lookup_kernel)(op) : NULL;
+    if (lookup) return lookup;
     if (family == CB_FAMILY_TERNARY && op == CB_TERNARY_where) return where_of(cb_dtypes[compute].size);
     return tables[compute][family] ? tables[compute][family][op] : NULL;
 }
@@ -88,6 +90,7 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     int64_t grain = info->rule == CB_RULE_FLOAT ? GRAIN_COSTLY : GRAIN_CHEAP;
     cb_sweep w;
     w.kernel = kernel;
+    w.op = family == CB_FAMILY_BINARY ? op : -1;
     w.nin = nin;
     cb_operand *o = w.operand;
     o[0] = (cb_operand){.data = out->data, .from = out->dtype, .to = cb_rule_output(info->rule, compute)};

@@ -142,21 +142,37 @@ void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, c
         }                                                                         \
     }
 
+enum { SHORT_RUN = 16 };
+
 /* `rows` runs of `inner` items, one after the other; the few lengths of pixels and repeats unrolled */
-#define ROWS_OF(type, inner_)                  \
+#define ROWS_OF(type, inner_, stride_)         \
     for (int64_t r = 0; r < rows; r++)         \
         for (int64_t j = 0; j < (inner_); j++) \
-    ((type *)tile)[r * (inner_) + j] = ((const type *)source)[r * row_stride + j * stride]
-#define ROWS(type)                       \
-    switch (inner) {                     \
-        case 2: ROWS_OF(type, 2); break; \
-        case 3: ROWS_OF(type, 3); break; \
-        case 4: ROWS_OF(type, 4); break; \
-        default: ROWS_OF(type, inner);   \
-    }                                    \
+    ((type *)tile)[r * (inner_) + j] = ((const type *)source)[r * row_stride + j * (stride_)]
+#define ROWS_BY(type, stride_)                    \
+    switch (inner) {                              \
+        case 2: ROWS_OF(type, 2, stride_); break; \
+        case 3: ROWS_OF(type, 3, stride_); break; \
+        case 4: ROWS_OF(type, 4, stride_); break; \
+        case 8: ROWS_OF(type, 8, stride_); break; \
+        default: ROWS_OF(type, inner, stride_);   \
+    }
+#define ROWS(type)            \
+    if (stride == 0) {        \
+        ROWS_BY(type, 0)      \
+    } else {                  \
+        ROWS_BY(type, stride) \
+    }                         \
     break
 static void gather_rows(int itemsize, const void *source, int64_t row_stride, int64_t stride, int64_t rows,
                         int64_t inner, void *tile) {
+    if (stride == 1 && inner > SHORT_RUN) {
+        size_t length = (size_t)(inner * itemsize);
+        for (int64_t r = 0; r < rows; r++)
+            memcpy((char *)tile + r * inner * itemsize, (const char *)source + r * row_stride * itemsize,
+                   length);
+        return;
+    }
     switch (itemsize) {
         case 1: ROWS(uint8_t);
         case 2: ROWS(uint16_t);
@@ -166,16 +182,15 @@ static void gather_rows(int itemsize, const void *source, int64_t row_stride, in
     }
 }
 #undef ROWS
+#undef ROWS_BY
 #undef ROWS_OF
-
-enum { SHORT_RUN = 16 };
 
 void CB_FN(gather)(const cb_space *s, int k, int itemsize, const void *base, int64_t begin, int64_t n,
                    void *tile) {
     char *to = tile;
     WALK({
         int64_t rows = 0;
-        if (inner <= SHORT_RUN && last > 0 && index[last] == 0)
+        if ((inner <= SHORT_RUN || strides[last] == 1) && last > 0 && index[last] == 0)
             rows = CB_MIN(n / inner, s->shape[last - 1] - index[last - 1]);
         if (rows >
             1) { /* whole rows of the last two dimensions at once; the walk goes on from the last one */

@@ -1,6 +1,6 @@
 /* Folding the lanes of a reduction: `count` accumulators in an array that the compiler keeps in vector
- * registers. Constant trip counts matter: a loop over shrinking widths would go through memory. At least 32
- * lanes, or gcc unrolls the loops over them to scalars before it vectorises. */
+ * registers. Constant trip counts matter: a loop over shrinking widths would go through memory. Loops over
+ * 16 lanes and fewer need CB_WHOLE, or gcc unrolls them to scalars before it vectorises. */
 #ifndef CB_LANES_H
 #define CB_LANES_H
 
@@ -21,9 +21,20 @@
         b_ != b_ ? b_ : m_;                 \
     })
 
+#define CB_WHOLE _Pragma("GCC unroll 1")
+
+/* The last items of a row, fewer than lanes: loops over all lanes where loads have masks, so that nothing
+ * goes one by one, with CB_REST for item j and something else beyond. */
+#if defined(__AVX__)
+#define CB_EACH_REST(j, lanes, rest) CB_WHOLE for (int j = 0; j < (lanes); j++)
+#else
+#define CB_EACH_REST(j, lanes, rest) for (int j = 0; j < (rest); j++)
+#endif
+#define CB_REST(x, j, rest, other) ((j) < (rest) ? (x)[j] : (other))
+
 #define CB_HALVE(count, lane, width, OP) \
     if ((count) > (width))               \
-        for (int j_ = 0; j_ < (width); j_++) lane[j_] = OP(lane[j_], lane[j_ + (width)])
+    CB_WHOLE for (int j_ = 0; j_ < (width); j_++) lane[j_] = OP(lane[j_], lane[j_ + (width)])
 
 /* leaves the result in lane[0] */
 #define CB_FOLD_LANES(count, lane, OP)  \

@@ -26,9 +26,9 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
                 int64_t i = b_ + j;            \
                 lane[j] += value;              \
             }                                  \
-        for (int j = 0; b_ + j < (n); j++) {   \
+        CB_EACH_REST(j, LANES, (n) - b_) {     \
             int64_t i = b_ + j;                \
-            lane[j] += value;                  \
+            lane[j] += i < (n) ? value : 0;    \
         }                                      \
         CB_FOLD_LANES(LANES, lane, ADD);       \
         result = lane[0];                      \

@@ -8,7 +8,7 @@
 #include "fused.h"
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
-enum { TURN_LENGTH = 32, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16 };
+enum { TURN_LENGTH = 64, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16, STATES = CB_TILE * CB_REDUCE_MAX_STATE };
 /* TURNED: many short rows, transposed so that outputs lie next to each other */
 enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS, TURNED };
 
@@ -87,6 +87,12 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
     if (p->reduced.count > 1) merge_dims(&p->reduced);
 }
 
+/* Columns a tile: as many as there is room for states, since rows are read in order, and those of a tile are
+ * short runs of memory. */
+static int64_t columns_of(const plan *p) {
+    return CB_MIN(4 * CB_TILE, STATES / (p->reducer->size * p->reducer->components));
+}
+
 static void choose(plan *p) {
     int64_t width = p->kept.size[p->kept.count - 1], inner = p->reduced.size[p->reduced.count - 1];
     int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
@@ -99,7 +105,7 @@ static void choose(plan *p) {
                                                                          : GATHERED_COLUMNS;
     /* rows with other reduced dims around them: many outputs a tile, so that memory is read in order */
     int64_t most = p->form == ROWS            ? CB_MIN(CB_TILE, WORK / CB_MAX(inner, 1))
-                   : p->form == COLUMNS       ? CB_TILE
+                   : p->form == COLUMNS       ? columns_of(p)
                    : p->form == TURNED        ? CB_MIN(CB_TILE, TILE_BYTES / p->itemsize / inner & ~15)
                    : p->form == GATHERED_ROWS ? CB_TILE / inner
                                               : GATHER_COLUMNS;
@@ -117,6 +123,8 @@ static void choose(plan *p) {
     int64_t length = p->reduced.size[p->split];
     p->chunk = length;
     if (p->tiles < MANY_TILES && work >= 2 * WORK) p->chunk = CB_MAX(1, length / (work / WORK));
+    if (p->form == COLUMNS && p->chunk > 1) /* folded by eights; wide states are merged at a price */
+        p->chunk = CB_MIN(length, CB_MAX(64, (p->chunk + 7) & ~(int64_t)7));
     p->chunks = length > 0 ? (length + p->chunk - 1) / p->chunk : 1;
 }
 
@@ -239,7 +247,7 @@ static void store(const plan *p, place at, char *states) {
     if (r->finish) r->finish(at.kept, states, p->count, p->parameter);
     for (int k = 0; k < 2; k++) {
         if (!p->out[k]) continue;
-        _Alignas(64) char cast[CB_TILE * 16];
+        _Alignas(64) char cast[STATES];
         int from = r->dtype[k], to = p->out_dtype[k], size = cb_dtypes[to].size;
         char *target = p->out[k] + at.out * size;
         const char *values = states + k * at.kept * r->size;
@@ -254,7 +262,7 @@ static void store(const plan *p, place at, char *states) {
 
 static void run_tiles(void *context, int64_t begin, int64_t end) {
     const plan *p = context;
-    _Alignas(64) char states[CB_TILE * CB_REDUCE_MAX_STATE];
+    _Alignas(64) char states[STATES];
     for (int64_t t = begin; t < end; t++) {
         place at = find_tile(p, t);
         fold_tile(p, at, 0, states);

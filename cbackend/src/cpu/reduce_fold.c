@@ -14,9 +14,40 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
 #define ADD(a, b) ((a) + (b))
 #define MULTIPLY(a, b) ((a) * (b))
 #define OR(a, b) ((a) | (b))
+/* without regard to nan */
+#define LARGER(a, b)          \
+    ({                        \
+        __auto_type a_ = (a); \
+        __auto_type b_ = (b); \
+        b_ > a_ ? b_ : a_;    \
+    })
+#define SMALLER(a, b)         \
+    ({                        \
+        __auto_type a_ = (a); \
+        __auto_type b_ = (b); \
+        b_ < a_ ? b_ : a_;    \
+    })
+
+/* of eight items, two by two; extrema of floats look for a nan in pairs, and once a result */
+#define EIGHT(OP, a, b, c, d, e, f, g, h) OP(OP(OP(a, b), OP(c, d)), OP(OP(e, f), OP(g, h)))
+#define EXTREME(OP, a, b, c, d, e, f, g, h)                                     \
+    ({                                                                          \
+        __auto_type most_ = EIGHT(OP, a, b, c, d, e, f, g, h);                  \
+        bool nan_ = __builtin_isunordered(a, b) | __builtin_isunordered(c, d) | \
+                    __builtin_isunordered(e, f) | __builtin_isunordered(g, h);  \
+        nan_ ? (__typeof__(most_))NAN : most_;                                  \
+    })
+#define EIGHT_ADD(...) EIGHT(ADD, __VA_ARGS__)
+#define EIGHT_MULTIPLY(...) EIGHT(MULTIPLY, __VA_ARGS__)
+#define EIGHT_OR(...) EIGHT(OR, __VA_ARGS__)
+#define EIGHT_LARGER(...) EIGHT(LARGER, __VA_ARGS__)
+#define EIGHT_SMALLER(...) EIGHT(SMALLER, __VA_ARGS__)
+#define EIGHT_CB_GREATER(...) EXTREME(LARGER, __VA_ARGS__)
+#define EIGHT_CB_LESS(...) EXTREME(SMALLER, __VA_ARGS__)
 
 /* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE */
 #define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
+    /* at least QUARTER items lie before the end of x, if not all in this block */                     \
     CB_INLINE LANE block_##name(int64_t n, const T *x) {                                               \
         enum { LANES = 256 / sizeof(LANE), QUARTER = LANES / 4 };                                      \
         LANE lane[LANES];                                                                              \
@@ -27,14 +58,19 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
                 LANE value = VALUE(x[i + j]);                                                          \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
-        for (; i + QUARTER <= n; i += QUARTER)                                                         \
-            for (int j = 0; j < QUARTER; j++) {                                                        \
+        for (; i + QUARTER <= n; i += QUARTER) CB_WHOLE for (int j = 0; j < QUARTER; j++) {            \
                 LANE value = VALUE(x[i + j]);                                                          \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
-        for (int j = 0; i < n; i++, j++) {                                                             \
-            LANE value = VALUE(x[i]);                                                                  \
-            lane[j] = OP(lane[j], value);                                                              \
+        /* the rest as the end of a whole vector: single lanes would go through memory */              \
+        if (i < n) {                                                                                   \
+            const T *end = x + n - QUARTER;                                                            \
+            int counted = QUARTER - (int)(n - i);                                                      \
+            CB_WHOLE for (int j = 0; j < QUARTER; j++) {                                               \
+                LANE value = VALUE(end[j]);                                                            \
+                value = j >= counted ? value : (LANE)IDENTITY;                                         \
+                lane[j] = OP(lane[j], value);                                                          \
+            }                                                                                          \
         }                                                                                              \
         CB_FOLD_LANES(LANES, lane, OP);                                                                \
         return lane[0];                                                                                \
@@ -45,7 +81,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
         const T *x = x_;                                                                               \
         STATE *state = states;                                                                         \
         for (int64_t r = 0; r < kept; r++, x += stride) {                                              \
-            if (n < SHORT) {                                                                           \
+            if (n < SHORT || n < (int64_t)(64 / sizeof(LANE))) {                                       \
                 STATE total = state[r];                                                                \
                 for (int64_t i = 0; i < n; i++) {                                                      \
                     STATE value = VALUE(x[i]);                                                         \
@@ -72,13 +108,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
                      d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]),                       \
                      f = VALUE(x[j + 5 * stride]), g = VALUE(x[j + 6 * stride]),                       \
                      h = VALUE(x[j + 7 * stride]);                                                     \
-                a = OP(a, b);                                                                          \
-                c = OP(c, d);                                                                          \
-                e = OP(e, f);                                                                          \
-                g = OP(g, h);                                                                          \
-                a = OP(a, c);                                                                          \
-                e = OP(e, g);                                                                          \
-                STATE part = OP(a, e);                                                                 \
+                STATE part = EIGHT_##OP(a, b, c, d, e, f, g, h);                                       \
                 state[j] = OP(state[j], part);                                                         \
             }                                                                                          \
         for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
@@ -193,8 +223,8 @@ COMPLEX(C128, cb_complex128, double)
     FOLD(sum_##id, T, LANE, uint64_t, I64, 0, ADD, SAME, NULL)                    \
     FOLD(sum_squares_##id, T, uint64_t, uint64_t, I64, 0, ADD, WRAP_SQUARE, NULL) \
     FOLD(prod_##id, T, uint64_t, uint64_t, I64, 1, MULTIPLY, SAME, NULL)          \
-    FOLD(amax_##id, T, T, T, id, LOW, CB_GREATER, SAME, NULL)                     \
-    FOLD(amin_##id, T, T, T, id, HIGH, CB_LESS, SAME, NULL)
+    FOLD(amax_##id, T, T, T, id, LOW, LARGER, SAME, NULL)                         \
+    FOLD(amin_##id, T, T, T, id, HIGH, SMALLER, SAME, NULL)
 INTEGERS(U8, uint8_t, int32_t, 0, UINT8_MAX)
 INTEGERS(I8, int8_t, int32_t, INT8_MIN, INT8_MAX)
 INTEGERS(U16, uint16_t, int32_t, 0, UINT16_MAX)

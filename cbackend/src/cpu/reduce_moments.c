@@ -19,63 +19,65 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
 /* ---- helpers over one contiguous block, in the dtype of computation ---- */
-#define BLOCKS(F, f)                                                                          \
-    CB_INLINE F fold_lanes_##f(F *lane) {                                                     \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                      \
-        return lane[0];                                                                       \
-    }                                                                                         \
-    /* passes over nan, which reaches log-sum-exp through its exponential */                  \
-    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                        \
-        F lane[LANES];                                                                        \
-        int64_t i = 0;                                                                        \
-        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                               \
-        for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) lane[j] = LARGER(x[i + j], lane[j]);              \
-        for (int j = 0; i < n; i++, j++) lane[j] = LARGER(x[i], lane[j]);                     \
-        CB_FOLD_LANES(LANES, lane, LARGER);                                                   \
-        return lane[0];                                                                       \
-    }                                                                                         \
-    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                        \
-        F lane[LANES] = {0};                                                                  \
-        int64_t i = 0;                                                                        \
-        for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                              \
-        for (int j = 0; i < n; i++, j++) lane[j] += x[i];                                     \
-        return fold_lanes_##f(lane);                                                          \
-    }                                                                                         \
-    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                           \
-        F lane[LANES] = {0};                                                                  \
-        int64_t i = 0;                                                                        \
-        for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);             \
-        for (int j = 0; i < n; i++, j++) lane[j] += exp_##f(x[i] - shift);                    \
-        return fold_lanes_##f(lane);                                                          \
-    }                                                                                         \
-    /* the shift is the maximum */                                                            \
-    CB_INLINE F block_sum_below_##f(int64_t n, const F *x, F shift) {                         \
-        F lane[LANES] = {0};                                                                  \
-        int64_t i = 0;                                                                        \
-        for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(x[i + j] - shift);    \
-        for (int j = 0; i < n; i++, j++) lane[j] += cb_exp_below_##f(x[i] - shift);           \
-        return fold_lanes_##f(lane);                                                          \
-    }                                                                                         \
-    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                         \
-        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */ \
-        int64_t i = 0;                                                                        \
-        for (; i + LANES <= n; i += LANES)                                                    \
-            for (int j = 0; j < LANES; j++) {                                                 \
-                F d = x[i + j] - mean;                                                        \
-                lane[j] += d * d;                                                             \
-                drift[j] += d;                                                                \
-            }                                                                                 \
-        for (int j = 0; i < n; i++, j++) {                                                    \
-            F d = x[i] - mean;                                                                \
-            lane[j] += d * d;                                                                 \
-            drift[j] += d;                                                                    \
-        }                                                                                     \
-        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                        \
-        return squares - sum * (sum / (F)n);                                                  \
+#define BLOCKS(F, f)                                                                                     \
+    CB_INLINE F fold_lanes_##f(F *lane) {                                                                \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                                 \
+        return lane[0];                                                                                  \
+    }                                                                                                    \
+    /* passes over nan, which reaches log-sum-exp through its exponential */                             \
+    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                                   \
+        F lane[LANES];                                                                                   \
+        int64_t i = 0;                                                                                   \
+        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                          \
+        for (; i + LANES <= n; i += LANES)                                                               \
+            for (int j = 0; j < LANES; j++) lane[j] = LARGER(x[i + j], lane[j]);                         \
+        CB_EACH_REST(j, LANES, n - i) lane[j] = LARGER(CB_REST(x + i, j, n - i, -(F)INFINITY), lane[j]); \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                              \
+        return lane[0];                                                                                  \
+    }                                                                                                    \
+    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                                   \
+        F lane[LANES] = {0};                                                                             \
+        int64_t i = 0;                                                                                   \
+        for (; i + LANES <= n; i += LANES)                                                               \
+            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                                         \
+        CB_EACH_REST(j, LANES, n - i) lane[j] += CB_REST(x + i, j, n - i, 0);                            \
+        return fold_lanes_##f(lane);                                                                     \
+    }                                                                                                    \
+    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                                      \
+        F lane[LANES] = {0};                                                                             \
+        int64_t i = 0;                                                                                   \
+        for (; i + LANES <= n; i += LANES)                                                               \
+            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);                        \
+        if (i < n) CB_EACH_REST(j, LANES, n - i)                                                         \
+        lane[j] += exp_##f(CB_REST(x + i, j, n - i, -(F)INFINITY) - shift);                              \
+        return fold_lanes_##f(lane);                                                                     \
+    }                                                                                                    \
+    /* the shift is the maximum */                                                                       \
+    CB_INLINE F block_sum_below_##f(int64_t n, const F *x, F shift) {                                    \
+        F lane[LANES] = {0};                                                                             \
+        int64_t i = 0;                                                                                   \
+        for (; i + LANES <= n; i += LANES)                                                               \
+            for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(x[i + j] - shift);               \
+        if (i < n) CB_EACH_REST(j, LANES, n - i)                                                         \
+        lane[j] += cb_exp_below_##f(CB_REST(x + i, j, n - i, -(F)INFINITY) - shift);                     \
+        return fold_lanes_##f(lane);                                                                     \
+    }                                                                                                    \
+    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                                    \
+        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */            \
+        int64_t i = 0;                                                                                   \
+        for (; i + LANES <= n; i += LANES)                                                               \
+            for (int j = 0; j < LANES; j++) {                                                            \
+                F d = x[i + j] - mean;                                                                   \
+                lane[j] += d * d;                                                                        \
+                drift[j] += d;                                                                           \
+            }                                                                                            \
+        CB_EACH_REST(j, LANES, n - i) {                                                                  \
+            F d = CB_REST(x + i, j, n - i, mean) - mean;                                                 \
+            lane[j] += d * d;                                                                            \
+            drift[j] += d;                                                                               \
+        }                                                                                                \
+        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                                   \
+        return squares - sum * (sum / (F)n);                                                             \
     }
 BLOCKS(float, f32)
 BLOCKS(double, f64)
@@ -128,13 +130,21 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 F value = LOAD(x[r * stride + j]);                                                           \
                 top[j] = CB_GREATER(top[j], value);                                                          \
             }                                                                                                \
+        int steep = 0; /* exponents above 0? */                                                              \
+        for (int j = 0; j < width; j++) steep |= top[j] == (F)INFINITY;                                      \
         for (int j = 0; j < width; j++) {                                                                    \
             shift[j] = fabs_##f(top[j]) == (F)INFINITY ? 0 : top[j];                                         \
             total[j] = exp_##f((F)maximum[j] - shift[j]) * (F)sum[j];                                        \
             maximum[j] = (double)top[j];                                                                     \
         }                                                                                                    \
-        for (int64_t r = 0; r < rows; r++)                                                                   \
-            for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);         \
+        if (steep) {                                                                                         \
+            for (int64_t r = 0; r < rows; r++)                                                               \
+                for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);     \
+        } else {                                                                                             \
+            for (int64_t r = 0; r < rows; r++)                                                               \
+                for (int j = 0; j < width; j++)                                                              \
+                    total[j] += cb_exp_below_##f(LOAD(x[r * stride + j]) - shift[j]);                        \
+        }                                                                                                    \
         for (int j = 0; j < width; j++) sum[j] = (double)total[j];                                           \
     }                                                                                                        \
     static void columns_logsumexp_##id(int64_t kept, int64_t n, int64_t stride, int64_t first,               \

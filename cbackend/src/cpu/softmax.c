@@ -17,24 +17,26 @@ enum { LANES = 32, WIDTH = 64, SHORT = 24, WORK = 16384, MADE = 2048, LONGEST = 
 
 /* Runs BODY for every whole vector, then for a padded copy of the rest; `v` and `w` are the operands' vectors
  * and `to` the result's. `more` is how many items the vector holds. */
-#define EACH_VECTOR(F, n, x, y, result, padding, BODY)                                          \
-    do {                                                                                        \
-        int64_t i_ = 0;                                                                         \
-        for (; i_ + LANES <= (n); i_ += LANES) {                                                \
-            const F *v = (x) + i_, *w = (y) + i_;                                               \
-            F *to = (result) + i_;                                                              \
-            (void)v, (void)w, (void)to;                                                         \
-            BODY                                                                                \
-        }                                                                                       \
-        if (i_ < (n)) {                                                                         \
-            F v[LANES], w[LANES], to[LANES];                                                    \
-            int more = (int)((n) - i_);                                                         \
-            for (int j = 0; j < LANES; j++) v[j] = padding, w[j] = 0;                           \
-            for (int j = 0; j < more; j++) v[j] = (x)[i_ + j], w[j] = (y)[i_ + j];              \
-            (void)w, (void)to;                                                                  \
-            BODY if ((const F *)(result) != (const F *)NULL) for (int j = 0; j < more;          \
-                                                                  j++)(result)[i_ + j] = to[j]; \
-        }                                                                                       \
+#define EACH_VECTOR(F, n, x, y, result, padding, BODY)                              \
+    do {                                                                            \
+        int64_t i_ = 0;                                                             \
+        for (; i_ + LANES <= (n); i_ += LANES) {                                    \
+            const F *v = (x) + i_, *w = (y) + i_;                                   \
+            F *to = (result) + i_;                                                  \
+            (void)v, (void)w, (void)to;                                             \
+            BODY                                                                    \
+        }                                                                           \
+        if (i_ < (n)) {                                                             \
+            F v[LANES], w[LANES], to[LANES];                                        \
+            int more = (int)((n) - i_);                                             \
+            const F *x_ = (x) + i_, *y_ = (y) + i_;                                 \
+            for (int j = 0; j < LANES; j++) v[j] = padding, w[j] = 0;               \
+            CB_EACH_REST(j, LANES, more) v[j] = CB_REST(x_, j, more, padding);      \
+            CB_EACH_REST(j, LANES, more) w[j] = CB_REST(y_, j, more, 0);            \
+            (void)w, (void)to;                                                      \
+            BODY if ((const F *)(result) != (const F *)NULL)                        \
+                CB_EACH_REST(j, LANES, more) if (j < more)(result)[i_ + j] = to[j]; \
+        }                                                                           \
     } while (0)
 
 #define ROWS(F, f)                                                                                        \

@@ -79,6 +79,38 @@ static void next_row(const cb_sweep *w, cursor *at) {
     }
 }
 
+/* Rows of one item, which repeats, and a run of items: for the commonest operations the item goes to the
+ * kernel as it is, since writing a row of it costs as much as the operation. */
+#define SPREAD(name, T, OP)                                                       \
+    static void name##_left_##T(int64_t n, void *out_, const void *const *in) {   \
+        T *out = out_, x = *(const T *)in[0];                                     \
+        const T *ys = in[1];                                                      \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) out[i] = x OP ys[i]; \
+    }                                                                             \
+    static void name##_right_##T(int64_t n, void *out_, const void *const *in) {  \
+        T *out = out_, y = *(const T *)in[1];                                     \
+        const T *xs = in[0];                                                      \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) out[i] = xs[i] OP y; \
+    }
+/* clang-format off */
+#define SPREADS(T) SPREAD(add, T, +) SPREAD(sub, T, -) SPREAD(mul, T, *) SPREAD(div, T, /)
+SPREADS(float) SPREADS(double)
+#define PAIR(name, T) [CB_BINARY_##name] = {name##_left_##T, name##_right_##T}
+#define PAIRS(T) {PAIR(add, T), PAIR(sub, T), PAIR(mul, T), PAIR(div, T)}
+static const cb_kernel spread_kernels[2][CB_BINARY_COUNT][2] = {PAIRS(float), PAIRS(double)};
+/* clang-format on */
+
+/* NULL where rows are of another kind */
+static cb_kernel spread_kernel(const cb_sweep *w) {
+    const cb_operand *x = &w->operand[1], *y = &w->operand[2];
+    if (w->op < 0 || (x->to != CB_F32 && x->to != CB_F64) || x->from != x->to || y->from != x->to)
+        return NULL;
+    int last = w->space.ndim - 1;
+    int64_t x_stride = w->space.strides[1][last], y_stride = w->space.strides[2][last];
+    if (x_stride + y_stride != 1 || x_stride * y_stride != 0) return NULL;
+    return spread_kernels[x->to == CB_F64][w->op][x_stride];
+}
+
 static void run_rows(void *context, int64_t begin, int64_t end) {
     const cb_sweep *w = context;
     const cb_space *s = &w->space;
@@ -98,6 +130,8 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
         strides[k] = s->strides[k][last];
         if (k) whole &= o->from == o->to && strides[k] == 1;
     }
+    cb_kernel spread = through || w->stream ? spread_kernel(w) : NULL, kernel = spread ? spread : w->kernel;
+    whole |= spread != NULL;
     cursor row;
     find_row(w, begin / inner, &row);
     for (int64_t i = begin; i < end;) {
@@ -109,7 +143,7 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
                 const cb_operand *o = &w->operand[k];
                 int64_t offset = row.offset[k] + (at + done) * strides[k];
                 const void *source = o->data + offset * sizes[k];
-                if (strides[k] == 0) { /* one item: its tile serves until the item changes */
+                if (strides[k] == 0 && !spread) { /* one item: its tile serves until the item changes */
                     in[k - 1] = o->from == o->to ? &raw[k - 1] : &made[k - 1];
                     if (filled[k] >= n && repeated[k] == offset) continue;
                     CB_FN(gather_run)(sizes[k], source, 0, n, &raw[k - 1]);
@@ -118,7 +152,7 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
                     repeated[k] = offset;
                     continue;
                 }
-                if (strides[k] != 1) {
+                if (strides[k] != 1 && strides[k] != 0) {
                     CB_FN(gather_run)(sizes[k], source, strides[k], n, &raw[k - 1]);
                     source = &raw[k - 1];
                 }
@@ -130,11 +164,11 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
             }
             char *target = w->operand[0].data + (row.offset[0] + (at + done) * strides[0]) * sizes[0];
             if (w->stream) {
-                w->kernel(n, c.items.bytes + c.held * sizes[0], in);
+                kernel(n, c.items.bytes + c.held * sizes[0], in);
                 c.held += n;
                 if (c.held == CB_TILE) flush(&c, sizes[0]);
             } else if (through) {
-                w->kernel(n, target, in);
+                kernel(n, target, in);
             } else {
                 compute(w, n, target, strides[0], in, result);
             }

@@ -7,6 +7,7 @@
 typedef struct cb_sweep {
     cb_kernel kernel;
     cb_space space;
+    int op; /* of a binary kernel; else -1 */
     int nin;
     bool stream;                         /* the result is written past the caches */
     cb_operand operand[CB_MAX_OPERANDS]; /* 0 is the result */
