@@ -184,7 +184,6 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
 static bool position_offsets(const index_run *r, int64_t begin, int64_t n, int64_t *offsets) {
     int64_t tile[TILE];
     bool good = true;
-    memset(offsets, 0, (size_t)n * sizeof *offsets);
     for (int k = 0; k < r->count; k++) {
         const index_space *s = &r->indices[k];
         const int64_t *values = s->values + begin;
@@ -192,7 +191,7 @@ static bool position_offsets(const index_run *r, int64_t begin, int64_t n, int64
             CB_FN(gather)(&s->space, 1, 8, s->values, begin, n, tile);
             values = tile;
         }
-        good &= add_indices(n, values, s->size, s->stride, offsets);
+        good &= wrap_indices(n, values, s->size, s->stride, k > 0, offsets);
     }
     return good;
 }

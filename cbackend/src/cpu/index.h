@@ -26,14 +26,15 @@ rows_kernel CB_FN(index_rows)(int mode, int dtype); /* MODE_ASSIGN and MODE_ADD 
 /* element offsets of items [begin, begin + n) of operand k, in the order of the space */
 void CB_FN(index_offsets)(const cb_space *s, int k, int64_t begin, int64_t n, int64_t *offsets);
 
-/* Adds wrapped index times stride to each offset; false if one is out of range. */
-static inline bool add_indices(int64_t n, const int64_t *values, int64_t size, int64_t stride,
-                               int64_t *offsets) {
+/* Wrapped index times stride, written to offsets (or added to them); false if one is out of range. */
+static inline bool wrap_indices(int64_t n, const int64_t *values, int64_t size, int64_t stride, bool add,
+                                int64_t *offsets) {
     uint64_t bad = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t v = values[i] + (size & (values[i] >> 63));
         bad |= (uint64_t)((uint64_t)v >= (uint64_t)size);
-        offsets[i] = (int64_t)((uint64_t)offsets[i] + (uint64_t)v * (uint64_t)stride);
+        v = stride == 1 ? v : (int64_t)((uint64_t)v * (uint64_t)stride);
+        offsets[i] = add ? (int64_t)((uint64_t)offsets[i] + (uint64_t)v) : v;
     }
     return !bad;
 }

@@ -13,36 +13,44 @@ typedef struct gather_run {
     int itemsize;
     items_kernel items;
     bool dense_index;
-    bool asks; /* is most of each short row of x read, from afar? */
     atomic_int bad;
 } gather_run;
 
-/* Rows of x that items [begin, begin + n) read from: in order they come faster than by single items. */
-static void ask_for_rows(const gather_run *a, int64_t begin, int64_t n) {
-    int64_t sources[TILE], length = a->size * a->itemsize;
-    CB_FN(index_offsets)(&a->space, 2, begin, n, sources);
-    for (int64_t i = 0; i < n; i++)
-        if (i == 0 || sources[i] != sources[i - 1])
-            for (int64_t l = 0; l < length; l += 64) __builtin_prefetch(a->x + sources[i] * a->itemsize + l);
+/* Does operand k stand still along the innermost dimension, for long runs? Then these have one offset each.
+ */
+static bool has_runs(const cb_space *s, int k) {
+    enum { LONG = 32 };
+    return s->strides[k][s->ndim - 1] == 0 && s->shape[s->ndim - 1] >= LONG;
+}
+
+/* the offset of the run that item i lies in; how many of n items do from there on */
+static int64_t run_from(const cb_space *s, int k, int64_t i, int64_t n, int64_t *offset) {
+    int64_t length = s->shape[s->ndim - 1];
+    CB_FN(index_offsets)(s, k, i, 1, offset);
+    return CB_MIN(n, length - i % length);
 }
 
 static void gather_tiles(void *context, int64_t begin, int64_t end) {
     gather_run *a = context;
     int64_t values[TILE], sources[TILE];
-    for (int64_t i = begin; i < end; i += TILE) {
-        int64_t n = CB_MIN(TILE, end - i);
-        if (a->asks && i + n < end) ask_for_rows(a, i + n, CB_MIN(TILE, end - i - n));
+    bool runs = has_runs(&a->space, 2);
+    for (int64_t i = begin, n; i < end; i += n) {
+        int64_t from = 0;
+        n = CB_MIN(TILE, end - i);
+        if (runs)
+            n = run_from(&a->space, 2, i, n, &from);
+        else
+            CB_FN(index_offsets)(&a->space, 2, i, n, sources);
         const int64_t *indices = a->index + i;
         if (!a->dense_index) {
             CB_FN(gather)(&a->space, 1, 8, a->index, i, n, values);
             indices = values;
         }
-        CB_FN(index_offsets)(&a->space, 2, i, n, sources);
-        if (!add_indices(n, indices, a->size, a->stride, sources)) {
+        if (!wrap_indices(n, indices, a->size, a->stride, !runs, sources)) {
             atomic_store(&a->bad, 1);
             return;
         }
-        a->items(n, a->out + i * a->itemsize, NULL, a->x,
+        a->items(n, a->out + i * a->itemsize, NULL, a->x + from * a->itemsize,
                  sources); /* out is fresh, so its order is the space's */
     }
 }
@@ -68,10 +76,6 @@ int CB_FN(gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *ind
     atomic_init(&a.bad, 0);
     CB_FN(space_init)(&a.space, 3, (const cb_tensor *const[]){out, index, &still.tensor});
     a.dense_index = CB_FN(space_dense)(&a.space, 1);
-    enum { NEAR = 1 << 18, SHORT = 1 << 14 };
-    int64_t row = a.size * a.itemsize;
-    a.asks = dim == x->ndim - 1 && a.stride == 1 && row <= SHORT && index->shape[dim] * 64 >= row &&
-             x->numel * a.itemsize > NEAR;
     cb_parallel(index->numel, WORK, gather_tiles, &a);
     return atomic_load(&a.bad) ? CB_FN(index_range)("gather", index, dim, x->shape[dim]) : CB_OK;
 }
@@ -120,20 +124,24 @@ static void scatter_piece(void *context, int64_t begin, int64_t end) {
     cb_space space;
     CB_FN(space_init)(&space, 3, (const cb_tensor *const[]){&index.tensor, &src.tensor, &still.tensor});
     bool dense_index = CB_FN(space_dense)(&space, 0), dense_src = CB_FN(space_dense)(&space, 1);
-    int64_t values[TILE], places[TILE], sources[TILE];
-    for (int64_t i = 0; i < space.numel; i += TILE) {
-        int64_t n = CB_MIN(TILE, space.numel - i);
+    int64_t values[TILE], places[TILE], sources[TILE], size = r->x->itemsize;
+    bool runs = has_runs(&space, 2);
+    for (int64_t i = 0, n; i < space.numel; i += n) {
+        int64_t to = 0;
+        n = CB_MIN(TILE, space.numel - i);
+        if (runs)
+            n = run_from(&space, 2, i, n, &to);
+        else
+            CB_FN(index_offsets)(&space, 2, i, n, places);
         const int64_t *indices = (const int64_t *)index.tensor.data + i;
         if (!dense_index) {
             CB_FN(gather)(&space, 0, 8, index.tensor.data, i, n, values);
             indices = values;
         }
-        CB_FN(index_offsets)(&space, 2, i, n, places);
-        add_indices(n, indices, r->x->shape[r->dim], r->x->strides[r->dim], places);
+        wrap_indices(n, indices, r->x->shape[r->dim], r->x->strides[r->dim], !runs, places);
         if (!dense_src) CB_FN(index_offsets)(&space, 1, i, n, sources);
-        scatter_tile(r, n, x.tensor.data, places,
-                     (const char *)src.tensor.data + (dense_src ? i * src.tensor.itemsize : 0),
-                     dense_src ? NULL : sources);
+        scatter_tile(r, n, (char *)x.tensor.data + to * size, places,
+                     (const char *)src.tensor.data + (dense_src ? i * size : 0), dense_src ? NULL : sources);
     }
 }
 

@@ -121,9 +121,33 @@ typedef struct {
     double re, im;
 } item16;
 
+/* fewer than 64 bytes: two moves that overlap */
+static inline void copy_few(char *to, const char *from, size_t n) {
+#define HALVES(size)                             \
+    if (n >= (size)) {                           \
+        char first[size], last[size];            \
+        memcpy(first, from, size);               \
+        memcpy(last, from + (n - (size)), size); \
+        memcpy(to, first, size);                 \
+        memcpy(to + (n - (size)), last, size);   \
+        return;                                  \
+    }
+    HALVES(32)
+    HALVES(16)
+    HALVES(8)
+    HALVES(4)
+    HALVES(2)
+#undef HALVES
+    if (n) *to = *from;
+}
+
 /* memcpy without a call for lengths of rows of images; the last piece overlaps the one before */
 static inline void copy_bytes(char *to, const char *from, int64_t n) {
-    if (n < 64 || n > 1024) {
+    if (n < 64) {
+        copy_few(to, from, (size_t)n);
+        return;
+    }
+    if (n > 1024) {
         memcpy(to, from, (size_t)n);
         return;
     }
@@ -131,38 +155,62 @@ static inline void copy_bytes(char *to, const char *from, int64_t n) {
     memcpy(to + n - 64, from + n - 64, 64);
 }
 
-/* runs [k, stop) of a row; from: NULL for a row of values */
-#define PAD(T, id)                                                                                      \
-    static void pad_row_##id(const pad_call *c, int k, int stop, T *to, const T *from, T value) {       \
-        int64_t inner = c->inner;                                                                       \
-        for (; k < stop; k++) {                                                                         \
-            const run *r = &c->runs[k];                                                                 \
-            T *t = to + r->to;                                                                          \
-            const T *f = from ? from + CB_MAX(r->from, 0) : NULL;                                       \
-            if (!from || r->from < 0)                                                                   \
-                for (int64_t i = 0; i < r->length * inner; i++) t[i] = value;                           \
-            else if (r->step == 1)                                                                      \
-                copy_bytes((char *)t, (const char *)f, r->length * inner * (int64_t)sizeof(T));         \
-            else if (inner > 1)                                                                         \
-                for (int64_t i = 0; i < r->length; i++)                                                 \
-                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));          \
-            else                                                                                        \
-                for (int64_t i = 0; i < r->length; i++) t[i] = f[i * r->step];                          \
-        }                                                                                               \
-    }                                                                                                   \
-    static void pad_runs_##id(void *context, int64_t begin, int64_t end) {                              \
-        const pad_call *c = context;                                                                    \
-        T value, *to = (T *)c->padded + begin / c->nruns * c->large;                                    \
-        cursor at;                                                                                      \
-        memcpy(&value, c->item, sizeof value);                                                          \
-        find_row(c, begin / c->nruns, &at);                                                             \
-        for (int k = (int)(begin % c->nruns), stop; begin < end; begin += stop - k, k = 0) {            \
-            int64_t row = other_row(c, &at);                                                            \
-            stop = (int)CB_MIN(c->nruns, k + end - begin);                                              \
-            pad_row_##id(c, k, stop, to, row < 0 ? NULL : (const T *)c->other + row * c->small, value); \
-            to += c->large;                                                                             \
-            next_row(c, &at);                                                                           \
-        }                                                                                               \
+/* How many rows from this one on take rows of the other side that follow each other, or are all outside? */
+static inline int64_t rows_ahead(const pad_call *c, const cursor *at) {
+    int d = c->ndim - 1;
+    if (d < 0) return 1;
+    const int64_t *pad = c->pads[d];
+    int64_t left = c->shape[d] - at->index[d], j = pad ? at->index[d] - pad[1] : 0, ahead = 1;
+    if (!pad) return left;
+    if (j >= 0 && j < c->own[d])
+        ahead = c->own[d] - j;
+    else if (pad[0] == CB_PAD_CONSTANT)
+        ahead = j < 0 ? -j : left;
+    return CB_MIN(ahead, left);
+}
+
+/* runs [k, stop) of a row; from: NULL for a row of the value */
+#define PAD(T, id)                                                                                         \
+    static inline void pad_row_##id(const pad_call *c, int k, int stop, T *to, const T *from, T outside) { \
+        int64_t inner = c->inner;                                                                          \
+        for (; k < stop; k++) {                                                                            \
+            const run *r = &c->runs[k];                                                                    \
+            T *t = to + r->to;                                                                             \
+            const T *f = from && r->from >= 0 ? from + r->from : NULL;                                     \
+            int64_t count = r->length * inner, bytes = count * (int64_t)sizeof(T);                         \
+            if (f && r->step == 1) {                                                                       \
+                copy_bytes((char *)t, (const char *)f, bytes);                                             \
+            } else if (f && inner > 1) {                                                                   \
+                for (int64_t i = 0; i < r->length; i++)                                                    \
+                    memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));             \
+            } else if (f && r->step) {                                                                     \
+                for (int64_t i = 0; i < count; i++) t[i] = f[-i];                                          \
+            } else {                                                                                       \
+                T same[64 / sizeof(T)], value = f ? *f : outside;                                          \
+                for (int i = 0; i < (int)(64 / sizeof(T)); i++) same[i] = value;                           \
+                if (bytes < 64)                                                                            \
+                    copy_few((char *)t, (const char *)same, (size_t)bytes);                                \
+                else                                                                                       \
+                    for (int64_t i = 0; i < count; i++) t[i] = value;                                      \
+            }                                                                                              \
+        }                                                                                                  \
+    }                                                                                                      \
+    static void pad_runs_##id(void *context, int64_t begin, int64_t end) {                                 \
+        const pad_call *c = context;                                                                       \
+        T value, *to = (T *)c->padded + begin / c->nruns * c->large;                                       \
+        cursor at;                                                                                         \
+        memcpy(&value, c->item, sizeof value);                                                             \
+        find_row(c, begin / c->nruns, &at);                                                                \
+        for (int k = (int)(begin % c->nruns), stop; begin < end; k = 0) {                                  \
+            int64_t row = other_row(c, &at), ahead = rows_ahead(c, &at), i = 0;                            \
+            const T *from = row < 0 ? NULL : (const T *)c->other + row * c->small;                         \
+            for (; i < ahead && begin < end; i++, begin += stop - k, k = 0, to += c->large) {              \
+                stop = (int)CB_MIN(c->nruns, k + end - begin);                                             \
+                pad_row_##id(c, k, stop, to, from ? from + i * c->small : NULL, value);                    \
+            }                                                                                              \
+            if (c->ndim) at.index[c->ndim - 1] += i - 1;                                                   \
+            next_row(c, &at);                                                                              \
+        }                                                                                                  \
     }
 PAD(uint8_t, 1)
 PAD(uint16_t, 2)
