@@ -192,7 +192,9 @@ int cb_lapack_run(cb_lapack *j) {
         int lanes = cb_small_lanes(j->dtype);
         /* moving a matrix takes as long as many multiplications side by side */
         int64_t work = (int64_t)j->work + 16 * j->n * (j->n + j->k);
-        cb_parallel((j->count + lanes - 1) / lanes, CB_MAX(8 * PIECE / lanes / (work + 1), 1), run_groups, j);
+        int64_t groups = (j->count + lanes - 1) / lanes, grain = CB_MAX(8 * PIECE / lanes / (work + 1), 1);
+        int64_t pieces = (groups + grain - 1) / grain; /* of even size: there are few */
+        cb_parallel(groups, (groups + pieces - 1) / pieces, run_groups, j);
     } else if (!status) {
         cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
     }
