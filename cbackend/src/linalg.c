@@ -5,12 +5,13 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BLOCK = 16, PIECE = 40000 /* multiplications: about 20 us */ };
+enum { BLOCK = 16, PIECE = 40000 /* multiplications: about 20 us */, GROUP_MIN = 4 };
 
 int cb_lapack_start(cb_lapack *j, const char *op, int nin, cb_tensor *const *in, const int *core) {
     memset(j, 0, sizeof *j);
     j->op = op;
     j->nin = nin;
+    j->group_min = GROUP_MIN;
     if (cb_any_null(nin, in)) return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
     j->dtype = in[0]->dtype;
     if (!cb_is_inexact(j->dtype))
@@ -126,13 +127,13 @@ static void run_piece(void *context, int64_t begin, int64_t end) {
     cb_free(CB_CPU, scratch, CB_MAX(j->scratch, 64));
 }
 
-/* Small real matrices: fewer than this many are not worth the moving. */
-enum { GROUP_MIN = 4 };
+static int longest(const cb_lapack *j) { return CB_MAX(CB_MAX(j->m, j->n), j->k); }
 
 static void run_groups(void *context, int64_t begin, int64_t end) {
     cb_lapack *j = context;
     int lanes = cb_small_lanes(j->dtype);
-    char *scratch = cb_alloc(CB_CPU, CB_MAX(j->scratch, 64));
+    int64_t size = CB_MAX(j->scratch, cb_small_memory(longest(j)));
+    char *scratch = cb_alloc(CB_CPU, size);
     if (!scratch) {
         __atomic_store_n(&j->failed, 1, __ATOMIC_RELAXED);
         return;
@@ -140,17 +141,18 @@ static void run_groups(void *context, int64_t begin, int64_t end) {
     for (int64_t g = begin; g < end; g++) {
         cb_small s;
         s.dtype = j->dtype;
+        s.memory = scratch;
+        s.m = j->m;
         s.n = j->n;
         s.k = j->k;
         s.count = (int)CB_MIN(lanes, j->count - g * lanes);
         j->group(j, g * lanes, &s, scratch);
     }
-    cb_free(CB_CPU, scratch, CB_MAX(j->scratch, 64));
+    cb_free(CB_CPU, scratch, size);
 }
 
 static bool in_groups(const cb_lapack *j) {
-    int least = CB_MIN(j->m, j->n), most = CB_MAX(CB_MAX(j->m, j->n), j->k);
-    return j->group && j->count >= GROUP_MIN && least >= 1 && most <= CB_SMALL_ORDER &&
+    return j->group && j->count >= j->group_min && CB_MIN(j->m, j->n) >= 1 && longest(j) <= CB_GROUP_ORDER &&
            (j->dtype == CB_F32 || j->dtype == CB_F64);
 }
 
@@ -190,7 +192,9 @@ int cb_lapack_run(cb_lapack *j) {
         int lanes = cb_small_lanes(j->dtype);
         /* moving a matrix takes as long as many multiplications side by side */
         int64_t work = (int64_t)j->work + 16 * j->n * (j->n + j->k);
-        cb_parallel((j->count + lanes - 1) / lanes, CB_MAX(8 * PIECE / lanes / (work + 1), 1), run_groups, j);
+        int64_t groups = (j->count + lanes - 1) / lanes, grain = CB_MAX(8 * PIECE / lanes / (work + 1), 1);
+        int64_t pieces = (groups + grain - 1) / grain; /* of even size: there are few */
+        cb_parallel(groups, (groups + pieces - 1) / pieces, run_groups, j);
     } else if (!status) {
         cb_parallel(j->count, CB_MAX((int64_t)(PIECE / (j->work + 1)), 1), run_piece, j);
     }

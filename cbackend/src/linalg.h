@@ -48,6 +48,7 @@ typedef struct cb_lapack {
     void (*one)(const struct cb_lapack *j, int64_t item, char *scratch);
     /* NULL, or does the matrices of a group that `good` allows side by side */
     void (*group)(const struct cb_lapack *j, int64_t first, cb_small *s, char *scratch);
+    int group_min; /* fewer matrices are not worth it */
     int failed;
 } cb_lapack;
 

@@ -73,7 +73,7 @@ static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
 }
 
 static void lu_solve_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
-    int32_t pivots[CB_SMALL_LANES][CB_SMALL_ORDER];
+    int32_t pivots[CB_SMALL_LANES][CB_GROUP_ORDER];
     (void)scratch;
     s->kind = CB_SMALL_LU_SOLVE;
     s->transposed = j->flags[0] != 0;

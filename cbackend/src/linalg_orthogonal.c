@@ -47,6 +47,15 @@ static void qr_one(const cb_lapack *j, int64_t item, char *scratch) {
     cb_lapack_store(j, 0, item, a, ld);
 }
 
+static void qr_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_QR;
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    cb_small_result(j, 1, first, false, s, &s->y);
+    cb_small_run(s);
+    cb_small_repair(j, first, s, scratch);
+}
+
 int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
     cb_lapack j;
     CB_TRY(cb_lapack_start(&j, "qr", 1, &a, (int[]){2}));
@@ -65,6 +74,7 @@ int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
                     cb_padded(size * j.k * j.n) + size * j.lwork;
         j.work = 2.0 * j.m * j.n * k + (double)j.m * j.k * k;
         j.one = qr_one;
+        j.group = qr_group;
         j.kind = CB_LAPACK_QR;
         status = cb_lapack_run(&j);
     }

@@ -30,12 +30,14 @@ static int square(const cb_lapack *j) {
 
 static int64_t real_size(const cb_lapack *j) { return cb_itemsize(cb_real_dtype(j->dtype)); }
 
+static int *info_at(const cb_lapack *j, int64_t item) { return (int *)j->out[j->nout - 1]->data + item; }
+
 /* A refused item: nan everywhere, info -1. The info is the last result. */
 static void refuse(const cb_lapack *j, int64_t item) {
     int last = j->nout - 1;
     for (int i = 0; i < last; i++)
         cb_fill_nan(j->out[i], cb_lapack_place(j, i, item), j->out[i]->numel / j->count);
-    ((int *)j->out[last]->data)[item] = -1;
+    *info_at(j, item) = -1;
 }
 
 /* ---- Hermitian ---- */
@@ -91,7 +93,7 @@ static void eigh_one(const cb_lapack *j, int64_t item, char *scratch) {
     char *a = cb_carve(&scratch, (int64_t)size * n * n);
     int *iwork = cb_carve(&scratch, (int64_t)sizeof(int) * s.liwork);
     void *rwork = cb_carve(&scratch, real_size(j) * s.lrwork), *w = cb_lapack_place(j, 0, item);
-    int *info = (int *)j->out[j->nout - 1]->data + item;
+    int *info = info_at(j, item);
     cb_lapack_load(j, 0, item, a, ld);
     if (part == 2) average_triangles(j->dtype, a, n);
     if (!triangle_is_finite(j, a, part == 1)) {
@@ -104,6 +106,27 @@ static void eigh_one(const cb_lapack *j, int64_t item, char *scratch) {
     else
         ((syevd_fn)j->call[0])(jobz, uplo, &n, a, &ld, w, scratch, &s.lwork, iwork, &s.liwork, info, 1, 1);
     if (vectors) cb_lapack_store(j, 1, item, a, ld);
+}
+
+/* Up to this order a single matrix takes no longer in a group than in LAPACK, and its vectors have the signs
+ * that they have in a batch. */
+enum { ALWAYS_IN_GROUPS = 8 };
+
+/* what a group could not do goes to LAPACK */
+static void finish_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    cb_small_run(s);
+    memset(info_at(j, first), 0, (size_t)s->count * sizeof(int));
+    cb_small_repair(j, first, s, scratch);
+}
+
+static void eigh_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_EIGH;
+    s->part = j->flags[0];
+    s->vectors = j->flags[1];
+    cb_small_operand(j, 0, first, s->part == 1, s, &s->a);
+    cb_small_result(j, 0, first, false, s, &s->x);
+    if (s->vectors) cb_small_result(j, 1, first, false, s, &s->y);
+    finish_group(j, first, s, scratch);
 }
 
 int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *out[2]) {
@@ -124,6 +147,8 @@ int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *o
                     cb_padded(real_size(&j) * s.lrwork) + size * s.lwork;
         j.work = 9.0 * j.n * j.n * j.n;
         j.one = eigh_one;
+        j.group = eigh_group;
+        if (j.n <= ALWAYS_IN_GROUPS) j.group_min = 1;
         j.kind = CB_LAPACK_EIGH;
         status = cb_lapack_run(&j);
     }
@@ -155,7 +180,7 @@ static void eig_one(const cb_lapack *j, int64_t item, char *scratch) {
     void *a = cb_carve(&scratch, (int64_t)size * n * n);
     void *v = cb_carve(&scratch, (int64_t)size * n * n);
     void *real = cb_carve(&scratch, 2 * real_size(j) * n);
-    int *info = (int *)j->out[j->nout - 1]->data + item;
+    int *info = info_at(j, item);
     void *w = cb_lapack_place(j, 0, item);
     cb_lapack_load(j, 0, item, a, ld);
     if (!cb_all_finite(j->dtype, a, (int64_t)n * n)) {
@@ -219,8 +244,7 @@ static const char *svd_job(const cb_lapack *j) { return !j->flags[1] ? "N" : j->
 static void svd_one(const cb_lapack *j, int64_t item, char *scratch) {
     int m = j->m, n = j->n, k = CB_MIN(m, n), full = j->flags[0], vectors = j->flags[1];
     int64_t size = cb_itemsize(j->dtype);
-    int lda = cb_leading(m), ldu = lda, ldv = cb_leading(full ? n : k),
-        *info = (int *)j->out[j->nout - 1]->data + item;
+    int lda = cb_leading(m), ldu = lda, ldv = cb_leading(full ? n : k), *info = info_at(j, item);
     void *a = cb_carve(&scratch, size * m * n);
     void *u = cb_carve(&scratch, vectors ? size * m * (full ? m : k) : 0);
     void *v = cb_carve(&scratch, vectors ? size * ldv * n : 0);
@@ -242,6 +266,18 @@ static void svd_one(const cb_lapack *j, int64_t item, char *scratch) {
     if (!vectors) return;
     cb_lapack_store(j, 0, item, u, ldu);
     cb_lapack_store(j, 2, item, v, ldv);
+}
+
+static void svd_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
+    s->kind = CB_SMALL_SVD;
+    s->vectors = j->flags[1];
+    cb_small_operand(j, 0, first, false, s, &s->a);
+    cb_small_result(j, s->vectors ? 1 : 0, first, false, s, &s->x);
+    if (s->vectors) {
+        cb_small_result(j, 0, first, false, s, &s->y);
+        cb_small_result(j, 2, first, false, s, &s->z);
+    }
+    finish_group(j, first, s, scratch);
 }
 
 /* the vectors of empty matrices, which LAPACK leaves alone */
@@ -290,6 +326,8 @@ int cb_svd(cb_tensor *a, int full, int vectors, const char *check, cb_tensor *ou
         if (cb_is_complex(j.dtype)) j.scratch += cb_padded(real_size(&j) * svd_real_workspace(m, n, vectors));
         j.work = 20.0 * m * n * k;
         j.one = svd_one;
+        if (!full || m == n) j.group = svd_group;
+        if (CB_MAX(m, n) <= ALWAYS_IN_GROUPS) j.group_min = 1;
         j.kind = CB_LAPACK_SVD;
         status = cb_lapack_run(&j);
     }

@@ -4,7 +4,11 @@
 #ifndef CB_SMALL_H
 #define CB_SMALL_H
 
-enum { CB_SMALL_ORDER = 16, CB_SMALL_LANES = 16 };
+enum {
+    CB_SMALL_ORDER = 16,  /* of a matrix that is done alone without LAPACK */
+    CB_GROUP_ORDER = 32,  /* of matrices that are done side by side */
+    CB_SMALL_LANES = 16,
+};
 typedef enum {
     CB_SMALL_LU,         /* x: the factors, pivots, info */
     CB_SMALL_LU_SOLVE,   /* a: the factors; pivots are read; b, x: right sides and solutions */
@@ -12,6 +16,9 @@ typedef enum {
     CB_SMALL_DET,        /* x: the factors, pivots, det, sign, log_abs; info: where these are not good */
     CB_SMALL_CHOLESKY,   /* x: the lower factor, info */
     CB_SMALL_TRIANGULAR, /* b, x; a's other triangle is not used */
+    CB_SMALL_QR,         /* a: [m, n]; x: Q [m, k], y: R [k, n], info */
+    CB_SMALL_EIGH,       /* the lower triangle of a; x: eigenvalues, y: vectors, info */
+    CB_SMALL_SVD,        /* a: [m, n]; x: singular values, y: U, z: Vh, info */
 } cb_small_kind;
 
 typedef struct cb_small_matrix {
@@ -22,16 +29,20 @@ typedef struct cb_small_matrix {
 typedef struct cb_small {
     cb_small_kind kind;
     int dtype; /* float32: 16 lanes, float64: 8 */
-    int n, k;  /* a is [n, n], b and x [n, k] */
-    int count; /* lanes with a matrix of their own */
-    bool transposed, lower, unit;
-    int part; /* of Cholesky's operand, as in cb_cholesky */
-    cb_small_matrix a, b, x;
+    int m, n, k; /* unless said, a is [n, n], b and x [n, k] */
+    int count;   /* lanes with a matrix of their own */
+    bool transposed, lower, unit, vectors;
+    int part; /* of the operand, as in cb_cholesky */
+    cb_small_matrix a, b, x, y, z;
+    void *memory; /* cb_small_memory bytes, aligned to 64 */
     int32_t *pivots[CB_SMALL_LANES]; /* from 1, contiguous */
     int64_t info[CB_SMALL_LANES];    /* LAPACK's */
     double det[CB_SMALL_LANES], sign[CB_SMALL_LANES], log_abs[CB_SMALL_LANES];
 } cb_small;
 
 static inline int cb_small_lanes(int dtype) { return dtype == CB_F32 ? 16 : 8; }
+
+/* three matrices whose sides are `most` and one longer */
+static inline int64_t cb_small_memory(int most) { return 64 * (int64_t)(3 * most * most + most + 1); }
 
 #endif

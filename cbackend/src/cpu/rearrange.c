@@ -34,10 +34,43 @@ static void tri_rows(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Dense small matrices: as many as fit under a mask of MASK bytes at a time. */
+enum { MASK = 4096 };
+typedef struct tri_mask {
+    uint8_t *out;
+    const uint8_t *x;
+    int64_t numel, size; /* bytes, of all and of the mask */
+    uint8_t mask[MASK];
+} tri_mask;
+
+static void tri_masked(void *context, int64_t begin, int64_t end) {
+    const tri_mask *t = context;
+    for (int64_t b = begin; b < end; b++) {
+        uint8_t *restrict to = t->out + b * t->size;
+        const uint8_t *restrict from = t->x + b * t->size, *restrict mask = t->mask;
+        int64_t n = CB_MIN(t->size, t->numel - b * t->size);
+        for (int64_t i = 0; i < n; i++) to[i] = from[i] & mask[i];
+    }
+}
+
+static int tri_small(const tri_run *run) {
+    int64_t size = run->x->itemsize, one = run->rows * run->columns * size;
+    tri_mask t = {.out = run->out->data, .x = run->x->data, .numel = run->x->numel * size};
+    for (int64_t r = 0; r < run->rows; r++)
+        for (int64_t c = 0; c < run->columns; c++)
+            memset(t.mask + (r * run->columns + c) * size,
+                   (run->upper ? c - r >= run->diagonal : c - r <= run->diagonal) ? 255 : 0, (size_t)size);
+    for (t.size = one; t.size + one <= CB_MIN(MASK, t.numel); t.size += one)
+        memcpy(t.mask + t.size, t.mask, (size_t)one);
+    cb_parallel((t.numel + t.size - 1) / t.size, CB_MAX(8 * WORK / t.size, 1), tri_masked, &t);
+    return CB_OK;
+}
+
 int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) {
     tri_run t = {
         .out = out, .x = x, .rows = x->shape[x->ndim - 2], .columns = x->shape[x->ndim - 1], .upper = upper};
     t.diagonal = CB_MAX(-t.rows - 1, CB_MIN(diagonal, t.columns + 1)); /* far away is as good as outside */
+    if (cb_is_contiguous(x) && t.rows * t.columns * x->itemsize <= MASK) return tri_small(&t);
     cb_parallel(out->numel / t.columns, CB_MAX(WORK / t.columns, 1), tri_rows, &t);
     return CB_OK;
 }

@@ -1,5 +1,5 @@
-/* The kernels of small.c for one dtype: T, I (integers of T's size), LANES, SMALLEST (the least normal
- * number), NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
+/* The kernels of small.c for one dtype: T, I (integers of T's size), LANES, SMALLEST and LARGEST (normal
+ * numbers), NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
 
 typedef T NAME(vec) __attribute__((vector_size(64)));
 typedef I NAME(ivec) __attribute__((vector_size(64)));
@@ -13,9 +13,13 @@ CB_INLINE V NAME(size)(V x) {
     return (V)((M)x & ~sign);
 }
 CB_INLINE bool NAME(any)(M mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
     I all = 0;
     for (int l = 0; l < LANES; l++) all |= mask[l];
     return all != 0;
+#endif
 }
 CB_INLINE V NAME(root)(V x) {
     V y;
@@ -263,10 +267,10 @@ static void NAME(put_info)(cb_small *s, M info) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 CB_INLINE void NAME(work)(cb_small *s, int n) {
-    V a[CB_SMALL_ORDER * CB_SMALL_ORDER], x[CB_SMALL_ORDER * CB_SMALL_ORDER];
-    M pivots[CB_SMALL_ORDER];
+    V *restrict a = s->memory, *restrict x = a + n * n;
+    M pivots[CB_GROUP_ORDER];
     int k = s->k;
-    if (n < 1 || n > CB_SMALL_ORDER) __builtin_unreachable();
+    if (n < 1 || n > CB_GROUP_ORDER) __builtin_unreachable();
     NAME(load)(a, &s->a, n, n);
     switch (s->kind) {
         case CB_SMALL_LU:
@@ -313,10 +317,19 @@ CB_INLINE void NAME(work)(cb_small *s, int n) {
                 NAME(upper)(a, x, n, k, s->unit);
             NAME(store)(&s->x, x, s->count, n, k);
             break;
+        default: break;
     }
 }
 
+#include "small_vectors_typed.h"
+
 static void NAME(group)(cb_small *s) {
+    switch (s->kind) {
+        case CB_SMALL_QR: NAME(qr)(s, s->memory); return;
+        case CB_SMALL_EIGH: NAME(eigh)(s, s->memory); return;
+        case CB_SMALL_SVD: NAME(svd)(s, s->memory); return;
+        default: break;
+    }
     switch (s->n) {
         case 2: NAME(work)(s, 2); break;
         case 3: NAME(work)(s, 3); break;
@@ -332,6 +345,10 @@ static void NAME(group)(cb_small *s) {
 #undef I
 #undef LANES
 #undef SMALLEST
+#undef LARGEST
+#undef TARGET
+#undef TINY
+#undef TOLERANCE
 #undef NAME
 #undef READ
 #undef WRITE
