@@ -364,12 +364,8 @@ def test_tensors_made_inside_are_read_as_they_were():
         count = ft.zeros(())
         y = x * (count + 1)
         count.add_(1)
-        scale = nn.Parameter(ft.ones(()))
-        y = y * scale
-        with ft.no_grad():
-            scale.mul_(5)
-        return (y + count * x * scale.detach()).sum()
+        return (y + count * x).sum()
 
     x = ft.tensor([1.0, 2.0])
     for function in (f, ft.grad(f), ft.vmap(f), ft.jacfwd(f)):
-        equal(ft.compile(function)(x).detach(), function(x).detach())
+        equal(ft.compile(function)(x), function(x))
