@@ -429,7 +429,7 @@ cb_program *cb_program_variant(const cb_program *p, const int64_t *words, int n,
 void cb_host_set(int (*call)(int64_t function, int n, cb_tensor *const *xs, int nout, cb_tensor *const *out));
 int cb_host_call(int64_t function, int n, cb_tensor *const *xs, int ncode, const int64_t *forms, int nout,
                  cb_tensor **out, int device);
-/* Programs as files (src/program/encode.c, file.c): safetensors with the instructions in the tensor
+/* Programs as files (src/program/encode.c, decode.c, file.c): safetensors with the instructions in the tensor
  * "program", functions and ops by name, and the constants in tensors "constant.<i>". The instructions as
  * int64 words, and in names, which the caller releases with cb_text_free, the names they refer to. The last
  * n_captured inputs count as constants, after those of the program. */

@@ -2,7 +2,7 @@
 
 The file is safetensors: the instructions in the tensor `program`, what the function captured in
 tensors `constant.<i>`, the structure of arguments and result in the metadata. The core reads and
-checks it (cbackend/src/program/file.c, encode.c); programs in C run it without Python.
+checks it (cbackend/src/program/file.c, decode.c); programs in C run it without Python.
 """
 
 # pyright: reportPrivateUsage=false

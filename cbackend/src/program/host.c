@@ -1,6 +1,6 @@
 /* Functions of the host language as public functions: they make their results' memory here, so that staging
  * knows the shapes and a program has instructions for them, and the host fills it. The number of a function
- * means something to the running host only: programs from files cannot hold one (encode.c). */
+ * means something to the running host only: programs from files cannot hold one (decode.c). */
 #include "../internal.h"
 
 static int (*host)(int64_t function, int n, cb_tensor *const *xs, int nout, cb_tensor *const *out);
