@@ -1,7 +1,6 @@
 /* Programs read from words (format.h). Decoding trusts nothing: every slot, place in the pool, list length
  * and number that selects something is checked against the signatures, what can be worked out is (reads, last
  * uses), and the program runs once on meta tensors before anybody gets it. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "../device.h"

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../device.h"
 #include "format.h"
 
 const char *const cb_families[CB_FAMILIES] = {"unary", "binary", "ternary", "reduce", "argreduce", "scan"};
