@@ -98,14 +98,14 @@ def adam_step(
     decay: float,
     decoupled: bool,
     maximize: bool,
-    step: int,
+    steps: Tensor,
 ) -> None:
     """One step of Adam; of AdamW where the decay is decoupled.
 
     Args:
       means, squares: running means of the gradients and of their squares.
       largest: the largest squares so far, for amsgrad; else None.
-      step: the number of this step, from 1.
+      steps: how many were made before this one, a 0-d tensor; not changed.
     Raises:
       as sgd_step().
     """
@@ -126,7 +126,7 @@ def adam_step(
             decoupled,
             amsgrad,
             maximize,
-            step,
+            int(steps.item()) + 1,
             clock[0],
         )
     )
@@ -147,11 +147,7 @@ def adam_program(
     maximize: bool,
     steps: Tensor,
 ) -> None:
-    """adam_step() in a program that is being compiled, for real tensors on the CPU.
-
-    Args:
-      steps: how many were made before this one, a 0-d tensor; not changed.
-    """
+    """adam_step() in a program that is being compiled, on real tensors on the CPU themselves."""
     count = steps.to(float64) + 1
     lr = lr.to(float64) if isinstance(lr, Tensor) else lr
     keep: Any = 1 - lr * decay if decoupled else 1.0

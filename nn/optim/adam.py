@@ -114,60 +114,32 @@ class Adam(Optimizer):
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
     ) -> None:
-        """The rule: all parameters in one call where their memory may be written."""
-        amsgrad = group["amsgrad"]
-        names = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))
-        numbers = not any(isinstance(value, Tensor) for value in (*group.values(), *group["betas"]))
-        moments = [[state[name] for state in states] for name in names]
-        lists = steps.handles(params, grads, *moments) if numbers else None
-        if lists is None:
-            if not self._program_group(params, grads, states, moments, group):
-                super()._step_group(params, grads, states, group)
+        """The rule: all parameters in one call where memory may be written, and in programs."""
+        options = options_of(group)
+        names = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if options["amsgrad"] else []))
+        lists: list[Any] = [params, grads, *([state[name] for state in states] for name in names)]
+        numbers = (*options["betas"], options["eps"], options["weight_decay"])
+        take: Any = None
+        if any(isinstance(value, Tensor) for value in numbers):
+            pass
+        elif staging.current_stage() is not None:
+            if not any(p.is_complex() or p.device.type != "cpu" for p in params):
+                take = steps.adam_program
+        elif not isinstance(options["lr"], Tensor) and (handles := steps.handles(*lists)):
+            take, lists = steps.adam_step, handles
+        if take is None:
+            super()._step_group(params, grads, states, group)
             return
-        rounds: dict[int, list[int]] = {}  # parameters by the number of their steps
-        last, count = None, 0
+        rounds: dict[Any, list[int]] = {}  # parameters that have made as many steps
+        last = made = None
         for i, state in enumerate(states):
             if state["step"] is not last:
                 last = state["step"]
-                count = int(last.item()) + 1
-            rounds.setdefault(count, []).append(i)
-        for count, chosen in rounds.items():
-            some = lists if len(rounds) == 1 else [[x[i] for i in chosen] for x in lists]
-            steps.adam_step(
-                *some,
-                *(() if amsgrad else (None,)),
-                lr=group["lr"],
-                betas=group["betas"],
-                eps=group["eps"],
-                decay=group["weight_decay"],
-                decoupled=group.get("decoupled_weight_decay", self._decoupled),
-                maximize=group["maximize"],
-                step=count,
-            )
-        advance(states)
-
-    def _program_group(
-        self,
-        params: list[Tensor],
-        grads: list[Tensor],
-        states: list[State],
-        moments: list[list[Tensor]],
-        group: dict[str, Any],
-    ) -> bool:
-        """The step as one operation of a program that is being compiled; False where it is not."""
-        options = options_of(group)
-        numbers = (*options["betas"], options["eps"], options["weight_decay"])
-        if staging.current_stage() is None or any(isinstance(x, Tensor) for x in numbers):
-            return False
-        if any(p.is_complex() or p.device.type != "cpu" for p in params):
-            return False
-        rounds: dict[int, list[int]] = {}  # parameters by their counter
-        for i, state in enumerate(states):
-            rounds.setdefault(id(state["step"]), []).append(i)
+                made = last.item() if take is steps.adam_step else id(last)
+            rounds.setdefault(made, []).append(i)
         for chosen in rounds.values():
-            some = [[x[i] for i in chosen] for x in (params, grads, *moments)]
-            steps.adam_program(
-                *some,
+            take(
+                *(lists if len(rounds) == 1 else [[x[i] for i in chosen] for x in lists]),
                 *(() if options["amsgrad"] else (None,)),
                 lr=options["lr"],
                 betas=options["betas"],
@@ -178,7 +150,6 @@ class Adam(Optimizer):
                 steps=states[chosen[0]]["step"],
             )
         advance(states)
-        return True
 
 
 class AdamW(Adam):
