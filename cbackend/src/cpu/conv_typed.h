@@ -98,15 +98,17 @@ CB_INLINE bool NAME(unit_range)(const conv_plan *p, const conv_part *part, int64
 }
 
 /* One part of several units by pixels, `columns` filters of one block of weights from filter `filter` on. The
- * weights are passed over in runs that stay in L2, each by the pixels of all units. tile: [positions][width],
+ * weights are passed over in runs that stay in L1, each by the pixels of all units. tile: [positions][width],
  * and behind it room for one unit's again. */
 static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, const real *weights,
                                    int64_t first_unit, int64_t units, int64_t filter, int64_t columns,
                                    const real *buffer, int64_t held, accum *tile, int32_t *pixels) {
-    enum { VL = NAME(vl), MR = NAME(mr), RUN = 192 };
+    enum { VL = NAME(vl), MR = NAME(mr) };
     const conv_plan *p = r->plan;
     int64_t k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2], width = r->width;
-    int64_t runs = CB_MAX(1, (k + RUN - 1) / RUN), run = (k + runs - 1) / runs, count[3], first[3];
+    bool ahead = units > 1; /* fetch a run while the pixels pass over the one before: both lie in L1 */
+    int64_t most = ahead ? 128 : 192, runs = CB_MAX(1, (k + most - 1) / most), run = (k + runs - 1) / runs,
+            count[3], first[3];
     for (int64_t z = 0; z < CB_MAX(part->count[0], 1); z++) {
         int64_t total = 0;
         for (int64_t u = 0; u < units; u++) {
@@ -117,11 +119,17 @@ static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, con
                 for (int64_t x = 0; x < count[2]; x++)
                     pixels[total++] = (int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x);
         }
-        for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += CB_MAX(run, 1))
-            for (int64_t i = 0; i < total; i += MR)
+        /* of a run in bytes, for each tile */
+        int64_t share = ahead ? round_up(run * width * (int64_t)sizeof(real) * MR / CB_MAX(total, 1), 64) : 0;
+        for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += CB_MAX(run, 1)) {
+            const char *next = (const char *)(weights + (k0 + run) * width);
+            for (int64_t i = 0; i < total; i += MR) {
+                for (int64_t q = 0; q < share; q += 64) __builtin_prefetch(next + i / MR * share + q);
                 NAME(run_pixels)((int)(width / VL), CB_MIN(MR, total - i), CB_MIN(run, k - k0), buffer,
                                  pixels + i, part->offsets + k0, weights + k0 * width, k0 > 0,
                                  tile + i * width);
+            }
+        }
         accum *from = tile;
         for (int64_t u = 0; u < units; u++) {
             if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
