@@ -110,7 +110,12 @@ static ITEM *NAME(radix_large)(ITEM *a, ITEM *b, int64_t n, int low, int high, i
     varies = (varies & (high < 64 ? ((uint64_t)1 << high) - 1 : ~(uint64_t)0)) >> low;
     if (varies == 0) return a;
     high = low + 64 - __builtin_clzll(varies);
-    p.shift = CB_MAX(low, high - RADIX_BITS);
+#if defined(COMPACTS)
+    int digit = CB_MIN(RADIX_BITS, 54 - __builtin_clzll((uint64_t)n)); /* buckets of about 1000, if even */
+#else
+    int digit = RADIX_BITS;
+#endif
+    p.shift = CB_MAX(low, high - digit);
     p.mask = (1u << (high - p.shift)) - 1;
     cb_parallel(n, chunk, NAME(count_chunk), &p);
     for (uint32_t k = 0; k <= p.mask; k++) {
@@ -129,7 +134,7 @@ static ITEM *NAME(radix_large)(ITEM *a, ITEM *b, int64_t n, int low, int high, i
 
 static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, int64_t *counts) {
 #if defined(COMPACTS)
-    if (COMPACTS(low) && n > COMPACT_LEAST && n < RADIX_LARGE) {
+    if (COMPACTS(n, low) && n < RADIX_LARGE) {
         ITEM *sorted = NAME(compact)(a, b, n);
         if (sorted) return sorted;
     }

@@ -14,7 +14,6 @@ enum {
     INSERTION_MAX = 32,
     RADIX_LARGE = 1 << 16,
     RADIX_DEEP = 1 << 12,
-    COMPACT_LEAST = 64,
     COMPACT_MOST = 4096, /* codes of 32 bits */
     WORK = 4096,
     STACK = 32768,
@@ -73,7 +72,7 @@ typedef struct pair {
 #define BELOW(a, b) _mm512_cmplt_epu64_mask((__m512i)(a), (__m512i)(b))
 #define NOT_ABOVE(a, b) _mm512_cmple_epu64_mask((__m512i)(a), (__m512i)(b))
 #include "sort_vector.h"
-#define COMPACTS(low) ((low) == 32) /* items with an index in their lower half */
+#define COMPACTS(n, low) ((n) > 64 && (low) == 32) /* items with an index in their lower half */
 #define RANK(x) ((uint32_t)((x) >> 32))
 #define CODE uint32_t
 #define SORT(codes, scratch, n) vector_sort_narrow(codes, scratch, n, 0, 32)
@@ -84,7 +83,7 @@ typedef struct pair {
 #define KEY(x) ((x).key)
 #define NAME(f) f##_pair
 #if defined(__AVX512F__)
-#define COMPACTS(low) true
+#define COMPACTS(n, low) ((n) > 16)
 #define RANK(x) ((x).key)
 #define CODE uint64_t
 #define SORT(codes, scratch, n) vector_sort_wide(codes, scratch, n, 0, 64)
