@@ -4,6 +4,7 @@ These are track_ benchmarks of ours, not time_: asv times single calls of benchm
 setup, which a call of 400 ns is too short for.
 """
 
+import os
 import tracemalloc
 
 import functorch_like as ft
@@ -59,6 +60,57 @@ class Entry:
         return 1e9 * common.seconds("op(*args, **params)", self.names)
 
     track_entry.unit = "ns"
+
+
+class TapeMemory:
+    """Bytes by which the process grows for an op that is recorded, with its storage.
+
+    From the resident pages, so that memory of C and of Python count alike. Ops on t are a chain,
+    whose graph keeps what it needs of the results; results of the others are kept.
+    """
+
+    statements = {
+        "add": "t + b",
+        "mul": "t * a",
+        "exp": "t.exp()",
+        "matmul 4x4": "t @ c",
+        "sum": "m.sum()",
+        "x[1:3]": "m[1:3]",
+        "softmax": "t.softmax(-1)",
+        "not recorded": "b + b",
+    }
+    params = list(statements)
+    param_names = ["call"]
+    count = 20_000
+
+    def setup(self, call):
+        a, b = workloads.chain_inputs(workloads.framework("ours"))
+        m = common.normal(4, 4).requires_grad_()
+        start = m if call == "matmul 4x4" else a.requires_grad_()
+        self.names = {"a": a, "b": b, "c": common.normal(4, 4), "m": m, "start": start}
+        self.code = compile(self.statements[call], call, "eval")
+
+    def track_bytes(self, call):
+        self.grown(100)  # what the first calls keep for good
+        return self.grown(self.count) / self.count
+
+    def grown(self, count):
+        names = {**self.names, "t": self.names["start"]}
+        chained = "t" in self.code.co_names
+        kept = [None] * count
+        before = _resident()
+        for i in range(count):
+            names["t"] = eval(self.code, names)
+            if not chained:
+                kept[i] = names["t"]
+        return _resident() - before
+
+    track_bytes.unit = "bytes"
+
+
+def _resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Chain:

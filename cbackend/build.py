@@ -23,15 +23,23 @@ def declarations(header: str) -> str:
 
 
 def keeping_the_lock(wrapper: re.Match[str]) -> str:
-    """A wrapper that lets other threads run only if one of its tensors is large.
+    """A wrapper that lets other threads run only if one of its tensors, or its result, is large.
 
     See python/generated.h.
     """
     text = wrapper[0]
     tensors = re.findall(r"^  cb_tensor \* (x\d+);", text, re.MULTILINE)
-    if not tensors:
+    makes = re.search(r"result = cb_(empty|full|random|random_int)\(", text)
+    shape = re.search(r"^  int (x\d+);\n  int64_t const \* (x\d+);", text, re.MULTILINE)
+    if tensors:
+        brief = f"cb_is_brief({len(tensors)}, (cb_tensor *[]){{{', '.join(tensors)}}})"
+    elif makes and shape:
+        brief = f"cb_is_small({shape[1]}, {shape[2]})"
+    elif "cb_random_counters(" in text:
+        brief = "1"
+    else:
         return text
-    text = text.replace("Py_BEGIN_ALLOW_THREADS", f"CB_BEGIN_ALLOW_THREADS({', '.join(tensors)})")
+    text = text.replace("Py_BEGIN_ALLOW_THREADS", f"CB_BEGIN_ALLOW_THREADS({brief})")
     return text.replace("Py_END_ALLOW_THREADS", "CB_END_ALLOW_THREADS")
 
 

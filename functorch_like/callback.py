@@ -75,7 +75,7 @@ def callback(
         )
     likes, result = tree.flatten(result_like)
     forms = [_form(like) for like in likes]
-    leaves, structure = tree.flatten((args, kwargs))
+    leaves, structure = tree.flatten_call(args, kwargs)
     at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor)]
 
     def fill(xs: list[Tensor], out: list[Tensor], _lead: int) -> None:

@@ -64,6 +64,10 @@ class Spec:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def _shape(self) -> tuple[int, ...]:  # as tensors have it
+        return self.shape
+
 
 class Op:
     """One entry of the table.
@@ -80,6 +84,8 @@ class Op:
       batch: `batch(size, batched, *inputs, **params) -> out`, inputs and outputs with the mapped
         dimension in front where `batched` says so; outputs all batched.
       decompose: the op as a function of other ops.
+      product: is it linear in each of its first two inputs? Then the reverse rule sees the value of
+        one only where the other wants a gradient, and its Spec elsewhere.
       view: does the result share memory with the first input?
       random: does it draw random numbers? Then vmap decides how.
       decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
@@ -91,8 +97,8 @@ class Op:
     __slots__ = (
         "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
         "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "ordered",
-        "partials", "pull", "random", "samples", "takes_needs", "tolerance", "unpack", "view",
-        "vjp",
+        "partials", "product", "pull", "random", "samples", "takes_needs", "tolerance",
+        "unpack", "view", "vjp",
     )  # fmt: skip
 
     vjp: Any
@@ -110,6 +116,7 @@ class Op:
         pull: Callable[..., Any] | None = None,
         partials: Sequence[Any] = (),
         nouts: int = 1,
+        product: bool = False,
         view: bool = False,
         random: bool = False,
         decides: Callable[..., Any] | None = None,
@@ -136,6 +143,7 @@ class Op:
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
         self.view, self.random, self.decides, self.unpack = view, random, decides, unpack
+        self.product = product
         self.family = family
         # for ops with effects outside of tensors: the same op with a token as first operand and
         # first output, by which a graph keeps their order
@@ -206,6 +214,8 @@ class Op:
                     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
                     names += [variadic.removesuffix("s")] * (n + 2 - len(names))
                 keep = [_keeps(name) for name in names[2 : n + 2]]
+                if self.product:
+                    keep[:2] = [2 if need else 1 for need in (needs[1], needs[0])]
                 out = bool(_keeps(names[1]))
             masks = self._masks[needs] = (tuple(keep), out)
         return masks

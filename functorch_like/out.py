@@ -25,18 +25,17 @@ addbmm addcdiv addcmul addmm addmv addr all amax amin aminmax any arange argmax 
 as_strided_scatter baddbmm bernoulli bincount binomial block_diag bmm bucketize cat cdist
 chain_matmul clamp clamp_max clamp_min clip clone column_stack complex concat concatenate
 conv_transpose1d conv_transpose2d conv_transpose3d count_nonzero cross cummax cummin cumprod cumsum
-deg2rad diag diag_embed diagonal_scatter diff dist dot dstack embedding empty empty_like
-empty_permuted empty_strided eye fill flip float_power frexp full full_like gather ger heaviside
-histc histogram histogramdd hstack index_add index_copy index_fill index_put index_reduce
-index_select inner isin isneginf isposinf kron kthvalue ldexp lerp linspace log_softmax logaddexp2
-logcumsumexp logit logspace logsumexp masked_fill masked_scatter masked_select matmul max mean
-median min mm mode msort multinomial mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum
-narrow_copy nonzero norm normal ones ones_like outer poisson polar polygamma prod put quantile
-rad2deg rand rand_like randint randint_like randn randn_like randperm range renorm repeat_interleave
-roll rot90 round row_stack rsub scalar_tensor scatter scatter_add scatter_reduce searchsorted
-select_scatter sinc slice_scatter softmax sort stack standard_gamma std std_mean sum take
-take_along_dim tensordot topk trace tril tril_indices triu triu_indices unique_consecutive var
-var_mean vdot vstack where zeros zeros_like
+deg2rad diag diag_embed diagonal_scatter diff dist dot dstack embedding empty_like empty_permuted
+empty_strided eye fill flip float_power frexp full full_like gather ger heaviside histc histogram
+histogramdd hstack index_add index_copy index_fill index_put index_reduce index_select inner isin
+isneginf isposinf kron kthvalue ldexp lerp linspace log_softmax logaddexp2 logcumsumexp logit
+logspace logsumexp masked_fill masked_scatter masked_select matmul max mean median min mm mode msort
+multinomial mv mvlgamma nan_to_num nanmean nanmedian nanquantile nansum narrow_copy nonzero norm
+normal ones_like outer poisson polar polygamma prod put quantile rad2deg rand_like randint
+randint_like randn_like randperm range renorm repeat_interleave roll rot90 round row_stack rsub
+scalar_tensor scatter scatter_add scatter_reduce searchsorted select_scatter sinc slice_scatter
+softmax sort stack standard_gamma std std_mean sum take take_along_dim tensordot topk trace tril
+tril_indices triu triu_indices unique_consecutive var var_mean vdot vstack where zeros_like
 """.split()
 
 

@@ -122,7 +122,9 @@ def fill_node(
     else:
         needs = tuple([e is not None for e in edges])
         keeps, keep_out = op.saved(needs)
-        node.args = [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
+        node.args = tuple(
+            [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
+        )
         if op.takes_needs:
             node.needs = needs
     if op.partials and irregular(args, out):

@@ -1,7 +1,7 @@
 """Pytrees: nested tuples, lists, dicts, named tuples, registered classes; tensors are leaves.
 
-The work is optree's; single tensors and flat tuples of tensors, the usual case, are handled here
-without it. None is a tree without leaves.
+The work is optree's; single tensors and flat tuples of tensors and numbers, the usual case, are
+handled here without it, and without importing it. None is a tree without leaves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any
 
 from .tensor import Tensor
 
-_LEAF = object()  # the definition of a tree that is one leaf
+# The definition of a tree that is one leaf. Others of ours: n, of a tuple of n leaves, and (n,), of
+# a call with n leaves as arguments.
+_LEAF = object()
+_NUMBERS = (int, float, bool, complex)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:
@@ -25,13 +28,22 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
         return [tree], _LEAF
     if type(tree) is tuple:
         for item in tree:
-            if not isinstance(item, Tensor):
+            if not isinstance(item, Tensor) and type(item) not in _NUMBERS:
                 break
         else:
             return list(tree), len(tree)
     import optree
 
     return optree.tree_flatten(tree)  # type: ignore[return-value]
+
+
+def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+    """flatten((args, kwargs))."""
+    if not kwargs:
+        flat, definition = flatten(args)
+        if type(definition) is int:
+            return flat, (definition,)
+    return flatten((args, kwargs))
 
 
 def unflatten(definition: Any, leaves: Any) -> Any:
@@ -41,6 +53,8 @@ def unflatten(definition: Any, leaves: Any) -> Any:
         return leaf
     if type(definition) is int:
         return tuple(leaves)
+    if type(definition) is tuple:
+        return tuple(leaves), {}
     return definition.unflatten(leaves)
 
 
@@ -58,8 +72,12 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
       >>> map(lambda a, b: a + b, {"x": 1}, {"x": 2})
       {'x': 3}
     """
-    if not rest and isinstance(tree, Tensor):
-        return function(tree)
+    if not rest:
+        if isinstance(tree, Tensor):
+            return function(tree)
+        flat, definition = flatten(tree)
+        if type(definition) is int:
+            return tuple([function(leaf) for leaf in flat])
     import optree
 
     return optree.tree_map(function, tree, *rest)
@@ -71,9 +89,17 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
     A prefix may stop early and stand for a whole subtree. None counts as an entry. Raises
     ValueError naming `what` when the structures differ.
     """
-    n = len(flatten(tree)[0])
+    flat_tree, definition = flatten(tree)
+    n = len(flat_tree)
     if prefix is None or isinstance(prefix, (int, float, str)):
         return [prefix] * n
+    entries: Any = prefix
+    if type(entries) is tuple and definition == len(entries):
+        for entry in entries:
+            if entry is not None and type(entry) not in _NUMBERS:
+                break
+        else:
+            return list(entries)
     import optree
 
     try:
@@ -180,5 +206,6 @@ def _everywhere() -> Any:
 
 
 __all__ = [
-    "broadcast_prefix", "flatten", "leaves", "map", "register", "register_dataclass", "unflatten",
+    "broadcast_prefix", "flatten", "flatten_call", "leaves", "map", "register",
+    "register_dataclass", "unflatten",
 ]  # fmt: skip

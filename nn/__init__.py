@@ -5,9 +5,9 @@ Laid out as torch.nn, with torch.optim as nn.optim and torch.utils.data as nn.da
 parts that a model may do without, are imported at first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nn.later import later
 from nn.module import Module
 from nn.parameter import Buffer, Parameter
 from nn.stateless import (
@@ -133,13 +133,7 @@ __all__ += ["stack_module_state"]
 __all__ += [*_HOME, *_MODULES]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = globals()[name] = getattr(import_module(_HOME[name]), name)
-        return value
-    if name in _MODULES:
-        return import_module(f"nn.{name}")
-    raise AttributeError(f"module 'nn' has no attribute {name!r}")
+__getattr__ = later(__name__, _MODULES, _HOME)
 
 
 def __dir__() -> list[str]:

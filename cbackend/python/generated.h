@@ -15,11 +15,17 @@ static inline int cb_is_brief(int count, cb_tensor **tensors) {
     return 1;
 }
 
-#define CB_BEGIN_ALLOW_THREADS(...)               \
-    {                                             \
-        cb_tensor *cb_operands[] = {__VA_ARGS__}; \
-        PyThreadState *_save =                    \
-            cb_is_brief(sizeof cb_operands / sizeof *cb_operands, cb_operands) ? NULL : PyEval_SaveThread();
+/* the same of those that make a tensor of a shape */
+static inline int cb_is_small(int ndim, const int64_t *shape) {
+    int64_t numel = 1;
+    for (int d = 0; d < ndim; d++)
+        if (shape[d] > BRIEF_NUMEL || (numel *= shape[d]) > BRIEF_NUMEL) return 0;
+    return 1;
+}
+
+#define CB_BEGIN_ALLOW_THREADS(...) \
+    {                               \
+        PyThreadState *_save = (__VA_ARGS__) ? NULL : PyEval_SaveThread();
 #define CB_END_ALLOW_THREADS                \
     if (_save) PyEval_RestoreThread(_save); \
     }

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +25,8 @@ def prepare(rank: int) -> None:
     """Has exceptions of this process end the job, and tells the others of this process."""
 
     def end_job(kind: Any, error: Any, trace: Any) -> None:
+        import traceback
+
         text = "".join(traceback.format_exception(kind, error, trace))
         folder = job_folder()
         if folder is not None:

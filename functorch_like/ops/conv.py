@@ -110,6 +110,7 @@ _conv = Op(
         None if tangents[1] is None else _conv(x, tangents[1], **p),
     ),
     batch=_with_any_lanes(_conv_batch),
+    product=True,
     family=_FAMILY,
 )
 # the last row of 6 is not used
@@ -172,6 +173,7 @@ _input_grad = Op(
         None if tangents[1] is None else _input_grad(ct, tangents[1], **p),
     ),
     batch=_with_any_lanes(_input_grad_batch),
+    product=True,
     family=_FAMILY,
 )
 sampled(
@@ -212,6 +214,7 @@ _weight_grad = Op(
         None if tangents[1] is None else _weight_grad(ct, tangents[1], **p),
     ),
     batch=_with_any_lanes(_weight_grad_batch),
+    product=True,
     family=_FAMILY,
 )
 sampled(

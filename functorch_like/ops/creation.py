@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import ffi, lib, plain
 
 from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, int64
 from ..errors import DTypeError, ShapeError, message
 from ..op import wrap
+from ..out import store
 from ..tensor import Tensor
 from .family import number
 
@@ -216,20 +217,33 @@ def _made(handle: Any, requires_grad: bool) -> Tensor:
     return t.requires_grad_() if requires_grad else t
 
 
+def made(op: str, handle: Any, requires_grad: bool, out: Tensor | None) -> Tensor:
+    """The result of a function that declares out= itself: one that accept() wraps is slower."""
+    t = plain(handle) if handle else wrap(handle)
+    if out is not None:
+        t = store(op, out, t)
+    return t.requires_grad_() if requires_grad else t
+
+
 def _kind(dtype: Any) -> int:
     return (get_default_dtype() if dtype is None else as_dtype(dtype)).code
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """A tensor with whatever was in memory.
 
     Raises:
       OutOfMemoryError: there is not that much memory.
     """
     shape = sizes("empty", size)
-    return _made(
-        lib.cb_empty(_kind(dtype), as_device(device).code, len(shape), shape), requires_grad
-    )
+    place = 0 if device is None else as_device(device).code
+    return made("empty", lib.cb_empty(_kind(dtype), place, len(shape), shape), requires_grad, out)
 
 
 def full(
@@ -260,7 +274,13 @@ def full(
     )
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """A tensor of zeros.
 
     Example:
@@ -269,17 +289,23 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
               [0., 0.]])
     """
     shape = sizes("zeros", size)
-    return _made(
-        lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ZERO), requires_grad
-    )
+    place = 0 if device is None else as_device(device).code
+    handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ZERO)
+    return made("zeros", handle, requires_grad, out)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
     """A tensor of ones."""
     shape = sizes("ones", size)
-    return _made(
-        lib.cb_full(_kind(dtype), as_device(device).code, len(shape), shape, _ONE), requires_grad
-    )
+    place = 0 if device is None else as_device(device).code
+    handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ONE)
+    return made("ones", handle, requires_grad, out)
 
 
 _ZERO, _ONE = _scalar(0), _scalar(1)

@@ -8,7 +8,7 @@ from cbackend import lib
 
 from ..amp import entered, lowered
 from ..errors import ShapeError, message
-from ..op import Op, wrap
+from ..op import Op, Spec, wrap
 from ..samples import call, sampled
 from ..tensor import Size, Tensor
 from ..trace import active, state
@@ -63,9 +63,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _spec(x: Tensor) -> Any:
-    from ..op import Spec
-
-    return Spec(x)
+    return x if type(x) is Spec else Spec(x)
 
 
 def _vector_vjp(
@@ -135,6 +133,7 @@ _matmul = Op(
         None if tangents[1] is None else _matmul(x, tangents[1]),
     ),
     batch=_matmul_batch,
+    product=True,
     family=_FAMILY,
 )
 sampled(
@@ -307,11 +306,9 @@ def _linear_meaning(x: Tensor, w: Tensor, *bias: Tensor) -> Tensor:
 def _linear_vjp(
     ct: Tensor, _out: Tensor, x: Tensor, w: Tensor, *_bias: Tensor, needs: tuple[bool, ...]
 ) -> tuple[Tensor | None, ...]:
-    if x.dtype.is_complex:
-        x, w = x.conj(), w.conj()
-    gx = _matmul(ct, w) if needs[0] else None
+    gx = _matmul(ct, _conjugate(w)) if needs[0] else None
     rows = _rows(ct)
-    gw = _matmul(_transpose(rows, a=0, b=1), _rows(x)) if needs[1] else None
+    gw = _matmul(_transpose(rows, a=0, b=1), _rows(_conjugate(x))) if needs[1] else None
     if len(needs) == 2:
         return gx, gw
     return gx, gw, rows.sum(0) if needs[2] else None
@@ -336,6 +333,7 @@ _linear = Op(
     vjp=_linear_vjp,
     batch=_linear_batch,
     decompose=_linear_meaning,
+    product=True,
     family=_FAMILY,
 )
 sampled(

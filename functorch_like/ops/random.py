@@ -19,6 +19,7 @@ from .. import mutation
 from ..dtypes import as_device, as_dtype, get_default_dtype
 from ..errors import message
 from ..op import NONDIFF, Op, dispatch, fail
+from ..out import store
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from ..trace import active, clock, state
@@ -302,12 +303,14 @@ def rand(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Uniform random numbers in [0, 1).
 
     Reference: Philox4x32-10, Salmon et al. 2011.
     """
-    return _drawn(_UNIFORM, sizes("rand", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    t = _drawn(_UNIFORM, sizes("rand", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    return t if out is None else store("rand", out, t)
 
 
 def randn(
@@ -316,9 +319,11 @@ def randn(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Random numbers from the standard normal distribution."""
-    return _drawn(_NORMAL, sizes("randn", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    t = _drawn(_NORMAL, sizes("randn", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    return t if out is None else store("randn", out, t)
 
 
 def randint(

@@ -287,6 +287,8 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
       >>> flatten(zeros(2, 3, 4), 1).shape
       Size([2, 12])
     """
+    if start_dim == 0 and end_dim == -1:
+        return reshape(x, -1)
     shape = x._shape
     n = len(shape)
     a, b = wrap_dim("flatten", start_dim, n), wrap_dim("flatten", end_dim, n)
@@ -299,7 +301,7 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def ravel(x: Tensor) -> Tensor:
     """All elements in one dimension."""
-    return reshape(x, x.numel())
+    return reshape(x, -1)
 
 
 def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:

@@ -19,7 +19,6 @@ from cbackend import ffi, lib
 from ..errors import message
 from .averages import Averages, average
 from .events import Event, decode, nest
-from .pictures import chrome_trace, flame_graph
 
 F = TypeVar("F", bound=Callable[..., Any])
 _running: list[profile] = []
@@ -170,10 +169,14 @@ class profile:  # a context manager, lower-case as no_grad and torch's
 
     def export_chrome_trace(self, path: Any) -> None:
         """Writes JSON for chrome://tracing or https://ui.perfetto.dev, with the memory timeline."""
+        from .pictures import chrome_trace
+
         chrome_trace(path, self.events(), self.begin, self.memory_timeline())
 
     def export_flame_graph(self, path: Any) -> None:
         """Writes an SVG: each event as wide as its time, over the event it happened in."""
+        from .pictures import flame_graph
+
         flame_graph(path, self.roots(), self.wall_time)
 
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 __all__ = ["FileFormatError", "explained", "replacing"]
 
-# what reading a damaged archive, or a hostile one, may raise
+# what reading a damaged archive, or a hostile one, may raise; and the errors of zip and zlib
 _DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
     EOFError,
     ValueError,
     TypeError,
@@ -37,11 +31,16 @@ class FileFormatError(ValueError):
 @contextmanager
 def explained(message: Callable[[str], str]) -> Iterator[None]:
     """Turns what reading a damaged file raises into a FileFormatError; message(reason) words it."""
+    import struct
+    import zipfile
+    import zlib
+
+    damaged = (*_DAMAGED, zipfile.BadZipFile, zlib.error, struct.error)
     try:
         yield
     except FileFormatError:
         raise
-    except (*_DAMAGED, OSError) as error:
+    except (*damaged, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise  # the system's trouble; EINVAL is a place before the file's start
         why = f"there is no {error}" if isinstance(error, KeyError) else str(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +58,8 @@ def load_npz(path: str | os.PathLike[str], max_bytes: int = _MAX_BYTES) -> dict[
             f"load: expected a whole .npz file of numbers, got {name}: {entry}{why}. Copy or save "
             "it again."
         )
+
+    import zipfile
 
     with explained(message), zipfile.ZipFile(name) as archive:
         infos = archive.infolist()

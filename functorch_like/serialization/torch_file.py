@@ -9,8 +9,6 @@ itself. Everything else is an error that says at which byte it stands.
 from __future__ import annotations
 
 import os
-import pickletools
-import zipfile
 from typing import Any, NamedTuple
 
 import functorch_like as ft
@@ -79,6 +77,8 @@ def is_torch(path: str) -> bool:
     def message(why: str) -> str:
         return f"load: expected a whole zip archive, got {path}: {why}. Copy or save it again."
 
+    import zipfile
+
     with explained(message), zipfile.ZipFile(path) as archive:
         return any(name.rpartition("/")[2] == "data.pkl" for name in archive.namelist())
 
@@ -102,6 +102,8 @@ def load_torch(path: str | os.PathLike[str]) -> Any:
             f"{why}. Save model.state_dict() alone with torch.save, or use safetensors."
         )
 
+    import zipfile
+
     with explained(message), zipfile.ZipFile(name) as archive:
         return _Reader(archive).read()
 
@@ -109,7 +111,7 @@ def load_torch(path: str | os.PathLike[str]) -> Any:
 class _Reader:
     """One archive."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: Any) -> None:
         self.archive = archive
         pickles = [n for n in archive.namelist() if n.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
@@ -127,6 +129,8 @@ class _Reader:
         if order in self.archive.namelist() and self._entry(order) != b"little":
             raise ValueError("it was written on a big-endian machine, which is not read")
         text = self._entry(self.prefix + "data.pkl")
+        import pickletools
+
         for opcode, argument, position in pickletools.genops(text):
             try:
                 if opcode.name == "STOP":
@@ -141,7 +145,7 @@ class _Reader:
 
     def _entry(self, name: str) -> bytes:
         info = self.archive.getinfo(name)
-        if info.compress_type != zipfile.ZIP_STORED:  # torch never does; it could be a zip bomb
+        if info.compress_type:  # torch never does; it could be a zip bomb
             raise ValueError(f"entry {name} is compressed")
         self.budget -= info.file_size
         if self.budget < 0:  # entries that lie on each other could fill any memory

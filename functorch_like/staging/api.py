@@ -90,7 +90,7 @@ class Compiled:
         return self if instance is None else partial(self, instance)
 
     def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        flat, definition = tree.flatten((args, kwargs))
+        flat, definition = tree.flatten_call(args, kwargs)
         static = {i for i in self._static if i < len(args)}
         if static:
             flat, definition = tree.flatten(
@@ -474,7 +474,7 @@ def make_graph(function: Callable[..., Any]) -> Callable[..., Graph]:
     """
 
     def traced(*args: Any, **kwargs: Any) -> Graph:
-        call = _Call(*tree.flatten((args, kwargs)))
+        call = _Call(*tree.flatten_call(args, kwargs))
 
         def of_tensors(values: Sequence[Tensor]) -> list[Tensor]:
             a, k = call.filled(values, ())

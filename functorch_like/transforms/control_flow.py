@@ -476,7 +476,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
         from .vmap import vmap
 
         return vmap(f, chunk_size=batch_size)(xs)
-    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    return scan(lambda _, x: ((), f(x)), (), xs)[1]
 
 
 def associative_scan(

@@ -7,7 +7,6 @@ import os
 import random
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -51,6 +50,8 @@ class Failure(NamedTuple):
     @classmethod
     def of(cls, error: BaseException, keep: bool = False) -> Failure:
         """The exception as it is sent."""
+        import traceback
+
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         return cls(type(error), text, error if keep else None)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -102,6 +100,8 @@ class CSVLogger(Callback):
         names = list(dict.fromkeys(name for row in trainer.history for name in row))
         draft = f"{self.path}.{os.getpid()}.tmp"
         with open(draft, "w", newline="") as file:
+            import csv
+
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(trainer.history)
@@ -148,6 +148,8 @@ class TensorBoardLogger(Callback):
             self._write_graph(trainer.model)
 
     def _write_graph(self, model: Any) -> None:
+        import tempfile
+
         from functorch_like import onnx
 
         inputs = self.graph if isinstance(self.graph, tuple) else (self.graph,)

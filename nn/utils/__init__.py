@@ -3,7 +3,9 @@ lengths (rnn), tensors computed from others (parametrize, parametrizations), pru
 batch normalisation into the layer before it, building without initial values.
 """
 
-from nn.utils import parametrizations, parametrize, prune, rnn
+from typing import TYPE_CHECKING
+
+from nn.later import later
 from nn.utils.construction import skip_init
 from nn.utils.fusion import (
     fuse_conv_bn_eval,
@@ -19,6 +21,10 @@ from nn.utils.gradients import (
 )
 from nn.utils.vectors import parameters_to_vector, vector_to_parameters
 
+if TYPE_CHECKING:
+    from nn.utils import parametrizations, parametrize, prune, rnn
+
+__getattr__ = later(__name__, ("parametrizations", "parametrize", "prune", "rnn"))
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -51,6 +51,29 @@ def test_import_leaves_heavy_packages_alone():
     assert result.stdout.strip() == "[]"
 
 
+def test_first_calls_leave_heavy_packages_alone():
+    code = """
+import sys, functorch_like as ft, nn
+x = ft.ones(3)
+ft.compile(lambda x: x * 2)(x)
+ft.make_graph(lambda x, s: x * s)(x, 2.0)
+ft.vmap(lambda x, y: x * y, in_dims=(0, None))(x, x)
+ft.map(lambda x: x + 1, x)
+ft.callback(lambda x: x, x, x)
+ft.linalg.eigh(ft.eye(3))
+model = nn.LSTM(3, 3)
+nn.functional.relu(model(x[None])[0]).sum().backward()
+nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+nn.optim.Adam(model.parameters()).step()
+heavy = {'numpy', 'optree', 'safetensors', 'dataclasses', 'json', 'nn.optim.lr_scheduler'}
+print(sorted(heavy & set(sys.modules)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("home", nn._LAYERS)
 def test_layers_are_listed_where_they_stand(home):
     module = importlib.import_module(f"nn.layers.{home}")
