@@ -303,7 +303,11 @@ MOVER(item16, move16)
 
 static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void *x, int64_t x_row,
                  int64_t x_col, int64_t rows, int64_t cols) {
-    if (itemsize == 4)
+    if (x_col == 1 && y_col == 1)
+        for (int64_t i = 0; i < rows; i++)
+            memcpy((char *)y + i * y_row * itemsize, (const char *)x + i * x_row * itemsize,
+                   (size_t)(cols * itemsize));
+    else if (itemsize == 4)
         move4(y, y_row, y_col, x, x_row, x_col, rows, cols);
     else if (itemsize == 8)
         move8(y, y_row, y_col, x, x_row, x_col, rows, cols);
@@ -316,6 +320,13 @@ void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int l
     int r = x->ndim - 2, c = x->ndim - 1;
     move(x->itemsize, to, 1, ld, cb_lapack_at(j, which, 2, item), x->strides[r], x->strides[c], x->shape[r],
          x->shape[c]);
+}
+
+void cb_lapack_load_rows(const cb_lapack *j, int which, int64_t item, void *to) {
+    const cb_tensor *x = j->in[which];
+    int r = x->ndim - 2, c = x->ndim - 1;
+    move(x->itemsize, to, x->shape[c], 1, cb_lapack_at(j, which, 2, item), x->strides[r], x->strides[c],
+         x->shape[r], x->shape[c]);
 }
 
 void cb_lapack_load_vector(const cb_lapack *j, int which, int64_t item, void *to) {

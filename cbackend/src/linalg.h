@@ -97,6 +97,8 @@ static inline int cb_leading(int rows) { return CB_MAX(rows, 1); }
 const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item);
 /* operand `which` of an item, column-major with leading dimension ld */
 void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld);
+/* the same by rows, without gaps */
+void cb_lapack_load_rows(const cb_lapack *j, int which, int64_t item, void *to);
 /* a vector operand */
 void cb_lapack_load_vector(const cb_lapack *j, int which, int64_t item, void *to);
 void *cb_lapack_place(const cb_lapack *j, int which, int64_t item); /* an item of a result */

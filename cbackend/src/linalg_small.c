@@ -1,8 +1,8 @@
 /* LU and Cholesky of small matrices, with LAPACK's arguments: OpenBLAS spends more on setting up a 4 x 4
  * factorization than the factorization takes.
  *
- * Column-major, unblocked; pivots are chosen as LAPACK does (for complex numbers by |re| + |im|), so that
- * both give the same factors up to rounding. */
+ * Column-major but for Cholesky, unblocked; pivots are chosen as LAPACK does (for complex numbers by |re| +
+ * |im|), so that both give the same factors up to rounding. */
 #include <math.h>
 
 #include "linalg.h"
@@ -83,26 +83,28 @@
             }                                                                                               \
         getrs_##name("N", n, n, lu, &(int){CB_SMALL_ORDER}, pivots, a, lda, info, 1);                       \
     }                                                                                                       \
+    /* by rows: the lower triangle, which is LAPACK's upper one */                                          \
     static void potrf_##name(const char *uplo, const int *n, T *a, const int *lda, int *info,               \
                              size_t length) {                                                               \
-        (void)uplo; /* always lower */                                                                      \
+        (void)uplo;                                                                                         \
         (void)length;                                                                                       \
         *info = 0;                                                                                          \
-        for (int c = 0; c < *n; c++) {                                                                      \
-            T *column = a + (int64_t)c * *lda;                                                              \
-            R d = real_of(column[c]);                                                                       \
+        for (int i = 0; i < *n; i++) {                                                                      \
+            T *row = a + (int64_t)i * *lda;                                                                 \
+            R d = real_of(row[i]);                                                                          \
+            for (int k = 0; k < i; k++) {                                                                   \
+                const T *upper = a + (int64_t)k * *lda;                                                     \
+                T sum = row[k];                                                                             \
+                for (int r = 0; r < k; r++) sum -= row[r] * conjugate(upper[r]);                            \
+                row[k] = sum / upper[k];                                                                    \
+                d -= real_of(row[k] * conjugate(row[k]));                                                   \
+            }                                                                                               \
             if (!(d > 0)) {                                                                                 \
-                column[c] = d;                                                                              \
-                *info = c + 1;                                                                              \
+                row[i] = d;                                                                                 \
+                *info = i + 1;                                                                              \
                 return;                                                                                     \
             }                                                                                               \
-            d = (R)sqrt((double)d);                                                                         \
-            column[c] = d;                                                                                  \
-            for (int i = c + 1; i < *n; i++) column[i] /= d;                                                \
-            for (int k = c + 1; k < *n; k++) {                                                              \
-                T *x = a + (int64_t)k * *lda, factor = conjugate(column[k]);                                \
-                for (int i = k; i < *n; i++) x[i] -= factor * column[i];                                    \
-            }                                                                                               \
+            row[i] = (R)sqrt((double)d);                                                                    \
         }                                                                                                   \
     }
 

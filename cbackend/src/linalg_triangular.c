@@ -6,17 +6,21 @@ typedef void (*trsm_fn)(const char *side, const char *uplo, const char *trans, c
                         const int *n, const void *alpha, const void *a, const int *lda, void *b,
                         const int *ldb, size_t, size_t, size_t, size_t);
 
+typedef void (*gemm_fn)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
+                        const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
+                        const void *beta, void *c, const int *ldc, size_t, size_t);
+
 static int square(const cb_lapack *j) {
     if (j->m == j->n) return CB_OK;
     return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
 }
 
-/* The triangle of a column-major matrix that is read becomes the lower one. */
+/* The triangle of a matrix by rows that is read becomes the lower one. */
 static void to_lower(int dtype, void *a, int n, int part) {
 #define COMBINE(T, conjugate)                                                  \
-    for (int64_t k = 0; k < n; k++)                                            \
-        for (int64_t i = k; i < n; i++) {                                      \
-            T *low = (T *)a + i + k * n, high = ((T *)a)[k + i * n];           \
+    for (int64_t i = 0; i < n; i++)                                            \
+        for (int64_t k = 0; k <= i; k++) {                                     \
+            T *low = (T *)a + i * n + k, high = ((T *)a)[k * n + i];           \
             *low = part == 1 ? conjugate(high) : (*low + conjugate(high)) / 2; \
         }
     if (part == 0) return;
@@ -32,13 +36,60 @@ static void to_lower(int dtype, void *a, int n, int part) {
 #undef COMBINE
 }
 
-static void cholesky_one(const cb_lapack *j, int64_t item, char *a) {
-    int ld = cb_leading(j->n);
-    cb_lapack_load(j, 0, item, a, ld);
-    to_lower(j->dtype, a, j->n, j->flags[0]);
-    ((potrf_fn)j->call[0])("L", &j->n, a, &ld, (int *)j->out[1]->data + item, 1);
-    cb_zero_triangle(cb_itemsize(j->dtype), a, ld, j->n, j->n, false);
-    cb_lapack_store(j, 0, item, a, ld);
+/* 1 or -1 */
+static const void *unit(int dtype, bool minus) {
+    static const float narrow[2][2] = {{1, 0}, {-1, 0}};
+    static const double wide[2][2] = {{1, 0}, {-1, 0}};
+    return cb_real_dtype(dtype) == CB_F32 ? (const void *)narrow[minus] : wide[minus];
+}
+
+/* Cholesky in place by panels of PANEL columns, of which pieces of ROWS rows are done side by side. A
+ * triangle that is the lower one by rows is the upper one to LAPACK, and a piece of rows one of columns. */
+enum { PANEL = 96, ROWS = 96 };
+typedef struct panel {
+    const cb_lapack *j;
+    char *a;
+    int at, width; /* the panel's columns; rows below them are left */
+} panel;
+
+static char *element(const panel *p, int i, int k) {
+    return p->a + ((int64_t)i * p->j->n + k) * cb_itemsize(p->j->dtype);
+}
+
+static void solve_rows(void *context, int64_t begin, int64_t end) {
+    const panel *p = context;
+    const cb_lapack *j = p->j;
+    int first = p->at + p->width + (int)begin, count = (int)(end - begin);
+    ((trsm_fn)j->call[1])("L", "U", "C", "N", &p->width, &count, unit(j->dtype, false),
+                          element(p, p->at, p->at), &j->n, element(p, first, p->at), &j->n, 1, 1, 1, 1);
+}
+
+static void update_rows(void *context, int64_t begin, int64_t end) {
+    const panel *p = context;
+    const cb_lapack *j = p->j;
+    int left = p->at + p->width, first = left + (int)begin, count = (int)(end - begin), columns = (int)end;
+    ((gemm_fn)j->call[2])("C", "N", &columns, &count, &p->width, unit(j->dtype, true),
+                          element(p, left, p->at), &j->n, element(p, first, p->at), &j->n,
+                          unit(j->dtype, false), element(p, first, left), &j->n, 1, 1);
+}
+
+static void cholesky_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int n = j->n, ld = cb_leading(n), *info = (int *)j->out[1]->data + item;
+    panel p = {.j = j, .a = cb_lapack_place(j, 0, item)};
+    (void)scratch;
+    cb_lapack_load_rows(j, 0, item, p.a);
+    to_lower(j->dtype, p.a, n, j->flags[0]);
+    *info = 0;
+    for (; p.at < n && !*info; p.at += p.width) {
+        p.width = n < 2 * PANEL ? n : CB_MIN(PANEL, n - p.at);
+        ((potrf_fn)j->call[0])("U", &p.width, element(&p, p.at, p.at), &ld, info, 1);
+        if (*info) *info += p.at;
+        int below = n - p.at - p.width;
+        if (*info || !below) break;
+        cb_parallel(below, ROWS, solve_rows, &p);
+        cb_parallel(below, ROWS, update_rows, &p);
+    }
+    cb_zero_triangle(cb_itemsize(j->dtype), p.a, ld, n, n, true);
 }
 
 static void cholesky_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
@@ -60,8 +111,11 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
         j.call[0] = cb_lapack_best(&j, j.n, CB_POTRF);
+        if (j.n >= 2 * PANEL) {
+            j.call[1] = cb_lapack_routine(&j, "trsm", NULL);
+            j.call[2] = cb_lapack_routine(&j, "gemm", NULL);
+        }
         j.flags[0] = part;
-        j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = 0.5 * j.n * j.n * j.n;
         j.one = cholesky_one;
         j.kind = CB_LAPACK_CHOLESKY;
@@ -74,12 +128,11 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
 static void solve_triangular_one(const cb_lapack *j, int64_t item, char *scratch) {
     int side = j->in[0]->shape[j->in[0]->ndim - 1], lda = cb_leading(side), ldb = cb_leading(j->m);
     void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * side * side);
-    double one[2] = {1, 0};
-    if (cb_real_dtype(j->dtype) == CB_F32) memcpy(one, (float[]){1, 0}, 2 * sizeof(float));
     cb_lapack_load(j, 0, item, a, lda);
     cb_lapack_load(j, 1, item, scratch, ldb);
     ((trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
-                          j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, one, a, &lda, scratch, &ldb, 1, 1, 1, 1);
+                          j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, unit(j->dtype, false), a, &lda, scratch,
+                          &ldb, 1, 1, 1, 1);
     cb_lapack_store(j, 0, item, scratch, ldb);
 }
 
