@@ -18,16 +18,19 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
     int64_t length = (count[1] - 1) * p->size[2] + count[2];
     for (int64_t z = 0; z < count[0]; z++) {
         const real *x = buffer + z * p->size[1] * p->size[2];
+        plain *results = out + ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
         for (int64_t f = 0; f < length;) {
             int64_t left = (length - f + VL - 1) / VL;
             int nv = (int)CB_MIN(NAME(nv), left);
             if (NAME(nv) == 3 && left == 4) nv = 2; /* 2 + 2 keep the multipliers busier than 3 + 1 */
+            for (int64_t row = 0; row < rows; row++) /* about where these sums will go */
+                for (int v = 0; v < nv; v++)
+                    __builtin_prefetch(results + row * out_plane + (f + v * VL) * hop, 1);
             NAME(offset_tile)(nv, rows, k, weights, k, part->offsets, x + f, flat + f, pitch);
             f += nv * VL;
         }
         for (int64_t row = 0; row < rows; row++) {
-            plain *to = out + row * out_plane +
-                        ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+            plain *to = results + row * out_plane;
             const accum *from = flat + row * pitch;
             int64_t to_row = part->step[1] * p->out[2];
             for (int64_t y = 0; y < count[1]; y++, to += to_row, from += p->size[2])
