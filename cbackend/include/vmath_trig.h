@@ -9,9 +9,10 @@
 
 /* ---- reduction for float, in double: 1/pi in pieces of 29 bits, times 24 bits of x is exact ---- */
 /* The pieces for |x| in [2^b, 2^(b + 26)) start at weight 2^(23 - b). Gives f, and n's parity in
- * bit 63 of *odd. With quarter = 1/2 the same for x / pi - 1/2, exactly, for the cosine. */
-CB_MATH double cb_half_turns_f32(float x, double quarter, uint64_t *odd) {
-    double y = (double)x, a = fabs_f64(y);
+ * bit 63 of *odd. With quarter = 1/2 the same for x / pi - 1/2, exactly, for the cosine. near, a constant,
+ * promises |x| < 2^24 or nan: the same result without the choice. */
+CB_MATH double cb_half_turns_f32(float x, int near, double quarter, uint64_t *odd) {
+    double y = (double)x, a = near ? 0.0 : fabs_f64(y);
     double c0 = 0x1.45f306d000000p-2;
     c0 = a < 0x1p24 ? c0 : 0x1.45f306c000000p-2;
     c0 = a < 0x1p50 ? c0 : 0x1.b939105000000p-27;
@@ -39,22 +40,26 @@ CB_MATH double cb_sinpi_lite(double f) {
     return f * CB_HORNER_5(CB_FMA_F64, u, 3.141592653523178, -5.167712762078585, 2.5501632390028037,
                            -0.59925131396422, 0.08204639846301413, -0.007022024305391148);
 }
-CB_MATH float sin_f32(float x) {
+CB_MATH float cb_sin_f32(float x, int near) {
     uint64_t odd;
-    double f = cb_half_turns_f32(x, 0.0, &odd);
+    double f = cb_half_turns_f32(x, near, 0.0, &odd);
     return (float)cb_from_bits_f64(cb_bits_f64(cb_sinpi_lite(f)) ^ odd);
 }
-CB_MATH float cos_f32(float x) {
+CB_MATH float cb_cos_f32(float x, int near) {
     uint64_t odd;
-    double f = cb_half_turns_f32(x, 0.5, &odd);
+    double f = cb_half_turns_f32(x, near, 0.5, &odd);
     return (float)cb_from_bits_f64(cb_bits_f64(-cb_sinpi_lite(f)) ^ odd);
 }
 /* the cosine of pi f is the sine of what |f| lacks to 1/2 */
-CB_MATH float tan_f32(float x) {
+CB_MATH float cb_tan_f32(float x, int near) {
     uint64_t odd;
-    double f = cb_half_turns_f32(x, 0.0, &odd);
+    double f = cb_half_turns_f32(x, near, 0.0, &odd);
     return (float)(cb_sinpi_lite(f) / cb_sinpi_lite(0.5 - fabs_f64(f)));
 }
+
+CB_MATH float sin_f32(float x) { return cb_sin_f32(x, 0); }
+CB_MATH float cos_f32(float x) { return cb_cos_f32(x, 0); }
+CB_MATH float tan_f32(float x) { return cb_tan_f32(x, 0); }
 
 /* ---- reduction for double: needs exact products, so FMA; without it the library's functions ---- */
 #if CB_HAVE_FMA

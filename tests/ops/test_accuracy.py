@@ -101,3 +101,36 @@ def test_float64(name):
         exponent = max(mp.frexp(want)[1], -1021)
         distance = abs(mp.mpf(float(result)) - want) / mp.ldexp(1, exponent - 53)
         assert distance <= CLAIMS[name][1] * SLACK, (at, result)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos", "tan"])
+def test_far_arguments_leave_their_neighbours_alone(name):
+    near = np.linspace(-100, 100, 700, dtype=np.float32)
+    mixed = near.copy()
+    mixed[::50] = [3e7, np.nan, -1e30, np.inf, 16777216.0, 16777218.0, 1e38] * 2
+    f = getattr(ft, name)
+    others = np.arange(700) % 50 != 0
+    assert (
+        f(ft.from_numpy(near)).numpy()[others].tobytes()
+        == f(ft.from_numpy(mixed)).numpy()[others].tobytes()
+    )
+
+
+@pytest.mark.parametrize("name", ["tanh", "log"])
+def test_items_do_not_depend_on_their_place(name):
+    x = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1.0, -1.0, 0.75, 9.0, 8.99, 3e38], "f4"
+    )
+    f = getattr(ft, name)
+    alone = [f(ft.from_numpy(x[i : i + 1])).numpy()[0] for i in range(x.size)]
+    for shift in range(x.size):
+        rolled = np.roll(np.tile(x, 3), shift)
+        np.testing.assert_array_equal(
+            f(ft.from_numpy(rolled)).numpy(), np.roll(np.tile(alone, 3), shift)
+        )
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_almost_equal_nulp(
+            np.nan_to_num(np.array(alone)),
+            np.nan_to_num(getattr(np, name)(x.astype("f8")).astype("f4")),
+            2,
+        )

@@ -24,8 +24,8 @@ typedef void (*cb_kernel)(int64_t n, void *out, const void *const *in);
 typedef void (*cb_cast_kernel)(int64_t n, void *out, const void *in);
 /* [from][to], contiguous (cast.c) */
 extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
-/* functions of float32 by look-up in registers; NULL where there is none (lookup.c) */
-cb_kernel CB_FN(lookup_kernel)(int op);
+/* kernels of their own of unary functions of float32, or NULL (kernels_f32.c) */
+cb_kernel CB_FN(kernel_f32)(int op);
 /* NULL where there is no kernel (elementwise.c) */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
 

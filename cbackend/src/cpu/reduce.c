@@ -175,6 +175,9 @@ static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t 
         case COLUMNS: p->reducer->columns(kept, n, stride, first, x, states); break;
         case TURNED:
             CB_FN(turn)(p->itemsize, n, kept, x, kept_stride, tile, kept);
+            /* the next tile's items come while these are folded */
+            for (int64_t b = kept * kept_stride * p->itemsize, end = 2 * b; b < end; b += 64)
+                __builtin_prefetch(x + b);
             p->reducer->columns(kept, n, kept, first, tile, states);
             break;
         case GATHERED_ROWS:

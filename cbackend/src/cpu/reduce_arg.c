@@ -7,26 +7,47 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
+/* lanes of rows and of columns: as many as registers hold, three vectors each */
+#if defined(__AVX512F__)
+enum { WIDTH = 64, STRIP = 128 };
+#else
+enum { WIDTH = 32, STRIP = 32 };
+#endif
+enum { BLOCK = 4096, DEEP = 32 };
 
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)
 #define BFLOAT(v) bfloat_to_float(v)
-/* does an item take the place of the best one before it? An item equal to itself is no nan. */
-#define ABOVE(v, top) (!((v) <= (top)) & ((top) == (top)))
-#define BELOW(v, top) (!((v) >= (top)) & ((top) == (top)))
+/* Does an item take the place of the best one before it? Only a nan differs from itself. LE is <= or >=. */
+/* clang-format off */
+#define OVER(v, top, LE) (!((v) LE (top)) & ((top) == (top)))
+/* clang-format on */
 
-#define ARG(name, T, F, I, ID, LOAD, OVER, BEST)                                                           \
-    /* Row r of items lies `stride` after row r - 1: into each of `width` lanes its best item and that     \
-     * item's row. */                                                                                      \
-    CB_INLINE void scan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {         \
+#define ARG(name, T, F, I, ID, LOAD, GT, LE, BEST)                                                         \
+    /* rows of `width` items: into each lane its best item and the row of that */                          \
+    CB_INLINE void scan_nan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {     \
         for (int64_t i = 0; i < n; i++)                                                                    \
             for (int j = 0; j < width; j++) {                                                              \
                 F v = LOAD(x[i * stride + j]);                                                             \
-                bool better = OVER(v, top[j]);                                                             \
+                bool better = OVER(v, top[j], LE);                                                         \
                 top[j] = better ? v : top[j];                                                              \
                 row[j] = better ? (I)i : row[j];                                                           \
             }                                                                                              \
+    }                                                                                                      \
+    /* The same without nan; true if there is one. Maxima need not wait for comparisons. */                \
+    CB_INLINE bool scan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {         \
+        I nan[STRIP];                                                                                      \
+        int found = 0;                                                                                     \
+        for (int j = 0; j < width; j++) nan[j] = top[j] != top[j];                                         \
+        for (int64_t i = 0; i < n; i++)                                                                    \
+            for (int j = 0; j < width; j++) {                                                              \
+                F v = LOAD(x[i * stride + j]);                                                             \
+                row[j] = !(v LE top[j]) ? (I)i : row[j];                                                   \
+                top[j] = v GT top[j] ? v : top[j];                                                         \
+                nan[j] = v != v ? 1 : nan[j];                                                              \
+            }                                                                                              \
+        for (int j = 0; j < width; j++) found |= nan[j];                                                   \
+        return found;                                                                                      \
     }                                                                                                      \
     /* the place of the best of n >= WIDTH items: they are scanned as rows of WIDTH */                     \
     CB_INLINE int64_t place_##name(int64_t n, const T *x) {                                                \
@@ -35,10 +56,13 @@ enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
         int32_t place[WIDTH];                                                                              \
         int64_t rows = n / WIDTH, last = n - WIDTH;                                                        \
         for (int j = 0; j < WIDTH; j++) top[j] = LOAD(x[j]);                                               \
-        scan_##name(WIDTH, rows, WIDTH, x, top, row);                                                      \
+        if (scan_##name(WIDTH, rows, WIDTH, x, top, row)) {                                                \
+            for (int j = 0; j < WIDTH; j++) top[j] = LOAD(x[j]), row[j] = 0;                               \
+            scan_nan_##name(WIDTH, rows, WIDTH, x, top, row);                                              \
+        }                                                                                                  \
         for (int j = 0; j < WIDTH; j++) { /* the rest, as the end of a whole row */                        \
             F v = LOAD(x[last + j]);                                                                       \
-            bool better = OVER(v, top[j]);                                                                 \
+            bool better = OVER(v, top[j], LE);                                                             \
             top[j] = lane[j] = better ? v : top[j];                                                        \
             place[j] = better ? (int32_t)last + j : row[j] * WIDTH + j;                                    \
         }                                                                                                  \
@@ -54,7 +78,7 @@ enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
         int64_t place = 0;                                                                                 \
         for (int64_t i = 1; i < n; i++) {                                                                  \
             F v = LOAD(x[i]);                                                                              \
-            bool better = OVER(v, top);                                                                    \
+            bool better = OVER(v, top, LE);                                                                \
             top = better ? v : top;                                                                        \
             place = better ? i : place;                                                                    \
         }                                                                                                  \
@@ -70,7 +94,7 @@ enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
                 int64_t count = CB_MIN(BLOCK, n - b);                                                      \
                 int64_t place = count < WIDTH ? few_##name(count, x + b) : place_##name(count, x + b);     \
                 F top = LOAD(x[b + place]);                                                                \
-                if (at[r] >= 0 && !OVER(top, best[r])) continue;                                           \
+                if (at[r] >= 0 && !OVER(top, best[r], LE)) continue;                                       \
                 best[r] = top;                                                                             \
                 at[r] = first + b + place;                                                                 \
             }                                                                                              \
@@ -81,11 +105,17 @@ enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
                                 int64_t *at) {                                                             \
         F top[STRIP];                                                                                      \
         I row[STRIP];                                                                                      \
-        for (int j = 0; j < width; j++) {                                                                  \
-            top[j] = at[0] < 0 ? LOAD(x[j]) : best[j];                                                     \
-            row[j] = at[0] < 0 ? 0 : -1;                                                                   \
+        bool fresh = at[0] < 0;                                                                            \
+        for (int pass = 0; pass < 2; pass++) { /* the second only if there is a nan */                     \
+            for (int j = 0; j < width; j++) {                                                              \
+                top[j] = fresh ? LOAD(x[j]) : best[j];                                                     \
+                row[j] = fresh ? 0 : -1;                                                                   \
+            }                                                                                              \
+            if (pass)                                                                                      \
+                scan_nan_##name(width, n, stride, x, top, row);                                            \
+            else if (!scan_##name(width, n, stride, x, top, row))                                          \
+                break;                                                                                     \
         }                                                                                                  \
-        scan_##name(width, n, stride, x, top, row);                                                        \
         for (int j = 0; j < width; j++) {                                                                  \
             best[j] = top[j];                                                                              \
             at[j] = row[j] < 0 ? at[j] : first + row[j];                                                   \
@@ -109,7 +139,7 @@ enum { BLOCK = 4096, WIDTH = 64, STRIP = 128, DEEP = 32 };
         int64_t *at = (int64_t *)into + kept;                                                              \
         const int64_t *more_at = (const int64_t *)from + kept;                                             \
         for (int64_t j = 0; j < kept; j++)                                                                 \
-            if (OVER(more[j], best[j])) {                                                                  \
+            if (OVER(more[j], best[j], LE)) {                                                              \
                 best[j] = more[j];                                                                         \
                 at[j] = more_at[j];                                                                        \
             }                                                                                              \
@@ -123,8 +153,8 @@ static void start(int64_t kept, void *states) {
 }
 
 #define BOTH(id, T, F, I, ID, LOAD)                        \
-    ARG(argmax_##id, T, F, I, ID, LOAD, ABOVE, CB_GREATER) \
-    ARG(argmin_##id, T, F, I, ID, LOAD, BELOW, CB_LESS)
+    ARG(argmax_##id, T, F, I, ID, LOAD, >, <=, CB_GREATER) \
+    ARG(argmin_##id, T, F, I, ID, LOAD, <, >=, CB_LESS)
 BOTH(U8, uint8_t, uint8_t, int8_t, U8, SAME)
 BOTH(I8, int8_t, int8_t, int8_t, I8, SAME)
 BOTH(U16, uint16_t, uint16_t, int16_t, U16, SAME)

@@ -1,9 +1,30 @@
-/* tanh and log of float32 by look-up in registers: where a vector holds sixteen floats, one permutation reads
- * a table of sixteen. Other levels have neither and keep the functions of vmath.h.
+/* Functions of float32 with kernels of their own, beside the loops over vmath.h that all others have.
  *
- * Tables and polynomials are our own fits (Lawson-weighted least squares, rounded one coefficient at a time).
- * Centres of intervals are chosen so that the function there is nearly a float. */
+ * tanh and log, where a vector holds sixteen floats: one permutation looks up sixteen numbers in a register.
+ * Tables and polynomials are our own fits (Lawson-weighted least squares, rounded one coefficient at a time);
+ * centres of intervals are chosen so that the function there is nearly a float. sin, cos and tan: blocks of
+ * numbers below 2^24 do without the choice of the bits of 1/pi, to the same results. */
 #include "cpu.h"
+#include "vmath.h"
+
+#define NEAR(name)                                                                                         \
+    static void unary_##name(int64_t n, void *out_, const void *const *in) {                               \
+        enum { BLOCK = 128 };                                                                              \
+        float *out = out_;                                                                                 \
+        const float *xs = in[0];                                                                           \
+        for (int64_t i = 0; i < n; i += BLOCK) {                                                           \
+            int64_t end = CB_MIN(n, i + BLOCK);                                                            \
+            int far = 0;                                                                                   \
+            for (int64_t j = i; j < end; j++) far |= fabs_f32(xs[j]) >= 0x1p24f;                           \
+            if (far)                                                                                       \
+                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = cb_##name##_f32(xs[j], 0); \
+            else                                                                                           \
+                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = cb_##name##_f32(xs[j], 1); \
+        }                                                                                                  \
+    }
+NEAR(sin)
+NEAR(cos)
+NEAR(tan)
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -91,13 +112,17 @@ CB_INLINE __m512 log_16(__m512 x) {
     }
 KERNEL(tanh)
 KERNEL(log)
-
-cb_kernel CB_FN(lookup_kernel)(int op) {
-    return op == CB_UNARY_tanh ? unary_tanh : op == CB_UNARY_log ? unary_log : NULL;
-}
-#else
-cb_kernel CB_FN(lookup_kernel)(int op) {
-    (void)op;
-    return NULL;
-}
 #endif
+
+cb_kernel CB_FN(kernel_f32)(int op) {
+    switch (op) {
+        case CB_UNARY_sin: return unary_sin;
+        case CB_UNARY_cos: return unary_cos;
+        case CB_UNARY_tan: return unary_tan;
+#if defined(__AVX512F__)
+        case CB_UNARY_tanh: return unary_tanh;
+        case CB_UNARY_log: return unary_log;
+#endif
+        default: return NULL;
+    }
+}
