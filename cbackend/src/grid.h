@@ -1,7 +1,7 @@
-/* Sampling images at places between their elements: what the frame (grid.c) and the kernels (cpu/grid.c) share.
- * x [n, channels, *size], grid [n, points, nd] with coordinates of -1..1 across the image, the last
- * dimension's first (nan: -1), y [n, channels, points], all contiguous, of one dtype. Fewer than three spatial
- * dimensions have leading sizes of 1. */
+/* Sampling images at places between their elements: what the frame (grid.c) and the kernels (cpu/grid.c)
+ * share. x [n, channels, *size], grid [n, points, nd] with coordinates of -1..1 across the image, the last
+ * dimension's first (nan: -1), y [n, channels, points], all contiguous, of one dtype. Fewer than three
+ * spatial dimensions have leading sizes of 1. */
 #ifndef CB_GRID_H
 #define CB_GRID_H
 

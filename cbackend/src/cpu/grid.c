@@ -10,6 +10,13 @@
 /* GRID_WAYS: taps along a dimension */
 enum { GRID_TILE = 64, GRID_WAYS = 4, GRID_TAPS = 16, GRID_SLOPES = 32, GRID_WORK = 16384 };
 
+/* is packing worth it where a point takes one element? */
+#if defined(__AVX2__)
+enum { GRID_PACKS_ONE = true };
+#else
+enum { GRID_PACKS_ONE = false };
+#endif
+
 /* weights of Keys' cubic kernel with a = -0.75: polynomials of the way from the second tap to the third */
 static const double grid_cubic[GRID_WAYS][4] = {
     {-0.75, 1.5, -0.75, 0}, {1.25, -2.25, 0, 1}, {-1.25, 1.5, 0.75, 0}, {0.75, -0.75, 0, 0}};

@@ -226,7 +226,8 @@ static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
 #define GRID_GROUP(W)                                                                                        \
     typedef F NAME(group##W) __attribute__((vector_size((W) * sizeof(F)), aligned(sizeof(F)), may_alias));   \
     CB_INLINE void NAME(blend##W)(const F *x, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n, \
-                                  F *restrict y, int count) {                                                \
+                                  F *restrict y, int count, int nd) {                                        \
+        (void)nd;                                                                                            \
         for (int i = 0; i < n; i++) {                                                                        \
             NAME(group##W) sum = c->weight[0][i] * *(const NAME(group##W) *)(x + rows[0][i]);                \
             for (int k = 1; k < count; k++)                                                                  \
@@ -235,14 +236,15 @@ static void NAME(pack_images)(void *context, int64_t begin, int64_t end) {
         }                                                                                                    \
     }                                                                                                        \
     CB_INLINE void NAME(spill##W)(F * gx, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n,     \
-                                  const F *ct, int count) {                                                  \
+                                  const F *ct, int count, int nd) {                                          \
+        (void)nd;                                                                                            \
         for (int i = 0; i < n; i++) {                                                                        \
             NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W));                                      \
             for (int k = 0; k < count; k++) *(NAME(group##W) *)(gx + rows[k][i]) += c->weight[k][i] * v;     \
         }                                                                                                    \
     }                                                                                                        \
     CB_INLINE void NAME(slant##W)(const F *x, const NAME(taps) * c, const int64_t (*rows)[GRID_TILE], int n, \
-                                  int nd, const F *ct, F *restrict sums, int count) {                        \
+                                  const F *ct, F *restrict sums, int count, int nd) {                        \
         for (int i = 0; i < n; i++) {                                                                        \
             NAME(group##W) v = *(const NAME(group##W) *)(ct + i * (W)), by[3] = {0};                         \
             for (int k = 0; k < count; k++) {                                                                \
@@ -259,11 +261,11 @@ GRID_GROUP(8)
 GRID_GROUP(16)
 #undef GRID_GROUP
 
-/* one of these functions, with four taps and sixteen as constants */
-#define GRID_EACH(f, W, ...)                       \
-    (c.count == 4    ? NAME(f##W)(__VA_ARGS__, 4)  \
-     : c.count == 16 ? NAME(f##W)(__VA_ARGS__, 16) \
-                     : NAME(f##W)(__VA_ARGS__, c.count))
+/* one of these functions, with the taps and dimensions of linear and cubic planes as constants */
+#define GRID_EACH(f, W, ...)                                     \
+    (c.count == 4 && g->nd == 2 ? NAME(f##W)(__VA_ARGS__, 4, 2)  \
+     : c.count == 16            ? NAME(f##W)(__VA_ARGS__, 16, 2) \
+                                : NAME(f##W)(__VA_ARGS__, c.count, g->nd))
 #define GRID_CALL(f, ...)                            \
     switch (r->width) {                              \
         case 4: GRID_EACH(f, 4, __VA_ARGS__); break; \
@@ -313,7 +315,7 @@ static void NAME(grid_forward)(const cb_grid *g, void *y, const void *x, const v
     r.tiles = (g->points + GRID_TILE - 1) / GRID_TILE;
     r.plane = g->size[0] * g->size[1] * g->size[2];
     int64_t work = GRID_TILE * g->channels * grid_taps(g);
-    bool packed = NAME(packs)(&r);
+    bool packed = (g->mode != CB_GRID_NEAREST || GRID_PACKS_ONE) && NAME(packs)(&r);
     cb_parallel(g->n * r.tiles, CB_MAX(GRID_WORK / work, 1),
                 packed ? NAME(packed_tiles) : NAME(forward_tiles), &r);
     if (packed) cb_free(CB_CPU, r.packed, r.room);
@@ -417,7 +419,7 @@ static void NAME(packed_place_grads)(void *context, int64_t begin, int64_t end) 
             const F *x = r->packed + (image * r->groups + group) * (r->plane + 1) * width;
             NAME(pack)(r->ct + (image * g->channels + group * width) * g->points + first, g->points,
                        g->channels - group * width, width, n, ct);
-            GRID_CALL(slant, x, &c, (const int64_t (*)[GRID_TILE])rows, n, g->nd, ct, sums)
+            GRID_CALL(slant, x, &c, (const int64_t (*)[GRID_TILE])rows, n, ct, sums)
         }
         F grad[3][GRID_TILE] = {{0}};
         for (int d = 0; d < g->nd; d++) {

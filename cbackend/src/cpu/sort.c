@@ -218,35 +218,40 @@ CB_INLINE void put_picked(const outcome *o, int64_t i) {
     memcpy(o->values + i * o->value_stride * size, (const char *)o->row + source * size, (size_t)size);
 }
 
+CB_INLINE uint64_t key_of_item(const outcome *o, int64_t i) {
+    return o->pairs ? ((const pair *)o->items)[i].key : ((const uint64_t *)o->items)[i] >> 32;
+}
+
 /* The values of items [begin, end) from their keys, in order of memory. Zeros of both signs share a key, as
  * do nans: such items are picked. */
 static void put_unkeyed(const outcome *o, int64_t begin, int64_t end) {
     int dtype = o->s->x->dtype, bits = key_bits(dtype), size = o->s->x->itemsize;
-    uint64_t most = ~(uint64_t)0 >> (64 - bits), flip = o->s->descending ? most : 0;
-    uint64_t zero = (most / 2 + 1) ^ flip, nan = most ^ flip, values[CB_TILE], wide[CB_TILE];
+    uint64_t most = ~(uint64_t)0 >> (64 - bits), flip = o->s->descending ? most : 0, zero = most / 2 + 1;
+    uint64_t values[CB_TILE], wide[CB_TILE];
     uint32_t narrow[CB_TILE];
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
-        const pair *pairs = (const pair *)o->items + i;
-        const uint64_t *items = (const uint64_t *)o->items + i;
         void *to = o->value_stride == 1 ? (void *)(o->values + i * size) : values;
-        if (o->pairs)
-            for (int64_t j = 0; j < n; j++) wide[j] = pairs[j].key;
-        else
-            for (int64_t j = 0; j < n; j++) wide[j] = items[j] >> 32;
         if (bits == 64) {
+            for (int64_t j = 0; j < n; j++) wide[j] = key_of_item(o, i + j);
             wide_values(dtype, n, wide, flip, to);
         } else {
-            for (int64_t j = 0; j < n; j++) narrow[j] = (uint32_t)wide[j];
+            for (int64_t j = 0; j < n; j++) narrow[j] = (uint32_t)key_of_item(o, i + j);
             narrow_values(dtype, n, narrow, (uint32_t)flip, to);
         }
         if (to == values)
             CB_FN(scatter_run)(size, o->values + i * o->value_stride * size, o->value_stride, n, values);
-        if (!cb_is_float(dtype)) continue;
+        uint64_t a = key_of_item(o, i) ^ flip, b = key_of_item(o, i + n - 1) ^ flip, high = CB_MAX(a, b);
+        if (!cb_is_float(dtype) || (high != most && (high < zero || CB_MIN(a, b) > zero))) continue;
         uint64_t shared = 0; /* not bool, or the loop stays scalar */
-        for (int64_t j = 0; j < n; j++) shared |= (uint64_t)((wide[j] == zero) | (wide[j] == nan));
-        for (int64_t j = 0; shared && j < n; j++)
-            if (wide[j] == zero || wide[j] == nan) put_picked(o, i + j);
+        for (int64_t j = 0; j < n; j++) {
+            uint64_t key = key_of_item(o, i + j) ^ flip;
+            shared |= (uint64_t)((key == zero) | (key == most));
+        }
+        for (int64_t j = 0; shared && j < n; j++) {
+            uint64_t key = key_of_item(o, i + j) ^ flip;
+            if (key == zero || key == most) put_picked(o, i + j);
+        }
     }
 }
 
