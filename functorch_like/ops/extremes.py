@@ -7,9 +7,10 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from ..op import NONDIFF, Op, Spec
+from ..op import NONDIFF, Op, Spec, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import active, state
 from .reduce import _amax, _amin, _code, amax, amin
 
 __all__ = [
@@ -189,6 +190,15 @@ def pair(values: Tensor, indices: Tensor) -> Any:
     return _Pair((values, indices))
 
 
+_MAX, _MIN = _code("amax"), _code("amin")
+
+
+def _of_all(op: Op, code: int, x: Tensor, keepdim: bool) -> Tensor:
+    if x._m is None and (not active or state.trace is None):
+        return wrap(lib.cb_reduce(code, x._v, -1, ffi.NULL, keepdim, -1))
+    return op(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+
+
 def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """The largest element.
 
@@ -204,7 +214,7 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
         return maximum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:
-        return _amax(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+        return _of_all(_amax, _MAX, x, keepdim)
     return pair(*_max_dim(x, dim=wrap_dim("max", dim, x.ndim), keepdim=keepdim))
 
 
@@ -219,7 +229,7 @@ def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
         return minimum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:
-        return _amin(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
+        return _of_all(_amin, _MIN, x, keepdim)
     return pair(*_min_dim(x, dim=wrap_dim("min", dim, x.ndim), keepdim=keepdim))
 
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import lib
+from cbackend import lib, plain
 
 from .. import mutation
-from ..dtypes import bool_, int64, uint8
+from ..dtypes import DTYPES, bool_, int8, int16, int32, int64, uint8
 from ..errors import DimError, DTypeError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
-from ..trace import clock
+from ..trace import active, clock, state
 from .family import operand
 from .index_entries import (
     _ANY,
@@ -154,6 +154,10 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     view = x._plain_index(_basic, index)
     if view is not None:
         return view
+    if index.__class__ is Tensor and x._m is None and index._m is None:
+        taken = _taken(x, index)
+        if taken is not None:
+            return taken
     spec = basic_spec(index)
     if spec is None:
         spec, tensors, dims = _parse(x, index)
@@ -165,6 +169,15 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise DimError(message("index", "indices of at most 64 bits", index)) from None
 
 
+def _taken(x: Tensor, index: Tensor) -> Tensor | None:
+    """x[index] for plain tensors outside of traces and integers; None for others."""
+    if (active and state.trace is not None) or DTYPES[index._v.dtype] not in _INTEGERS:
+        return None
+    h = lib.cb_index(x._v, 1, [index._v], [1])
+    return plain(h) if h else None
+
+
+_INTEGERS = (int8, int16, int32, int64)
 _ALL = (slice(None),)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import lib
+from cbackend import lib, plain
 
 from ..errors import DimError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import active, state
 from .creation import _scalar, sizes
 from .family import fronted, operand
 from .index import selected, sliced
@@ -129,6 +130,19 @@ def _list(op: str, tensors: Any) -> list[Tensor]:
     return xs
 
 
+def _joined(call: Any, tensors: Any, dim: Any) -> Tensor | None:
+    """The result for plain tensors outside of traces; None where that takes the general way."""
+    if type(dim) is not int or (active and state.trace is not None):
+        return None
+    handles = []
+    for x in tensors if type(tensors) in (list, tuple) else ():
+        if x.__class__ is not Tensor or x._m is not None:
+            return None
+        handles.append(x._v)
+    h = call(len(handles), handles, dim) if handles else None
+    return plain(h) if h else None
+
+
 def cat(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
     """The tensors one after the other along a dim; other sizes must agree.
 
@@ -138,6 +152,9 @@ def cat(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
       >>> cat([tensor([1, 2]), tensor([3])])
       tensor([1, 2, 3])
     """
+    joined = _joined(lib.cb_cat, tensors, options.get("axis", dim))
+    if joined is not None:
+        return joined
     xs = _list("cat", tensors)
     rank = max(x.ndim for x in xs)
     if rank == 0:
@@ -158,6 +175,9 @@ def stack(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
       tensor([[1, 2],
               [3, 4]])
     """
+    joined = _joined(lib.cb_stack, tensors, options.get("axis", dim))
+    if joined is not None:
+        return joined
     xs = _list("stack", tensors)
     return _stack(*xs, dim=wrap_dim("stack", options.get("axis", dim), xs[0].ndim + 1))
 

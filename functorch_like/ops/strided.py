@@ -66,7 +66,7 @@ def _new_empty_strided(self: Tensor, size: Any, stride: Any, **options: Any) -> 
 def _become(name: str, x: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
     """Makes x a view of what it was; other views of it keep seeing that."""
     mutation.writes_memory(name, x)  # refuses leaves and captured tensors
-    was = plain(lib.cb_retain(x._v))
+    was = plain(lib.cb_retain(x._v))  # NULL for tracers
     was._m, was._b = x._m, getattr(x, "_b", None)
     if x._v and lib.cb_storage_users(x._v) > 2:
         for other in mutation._views_of(mutation.root_of(x), lib.cb_storage_users(x._v)):
