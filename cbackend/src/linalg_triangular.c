@@ -45,7 +45,7 @@ static const void *unit(int dtype, bool minus) {
 
 /* Cholesky in place by panels of PANEL columns, of which pieces of ROWS rows are done side by side. A
  * triangle that is the lower one by rows is the upper one to LAPACK, and a piece of rows one of columns. */
-enum { PANEL = 96, ROWS = 96 };
+enum { PANEL = 96, ROWS = 96, LEAST = 4 * PANEL /* what one call of LAPACK does as fast */ };
 typedef struct panel {
     const cb_lapack *j;
     char *a;
@@ -81,7 +81,7 @@ static void cholesky_one(const cb_lapack *j, int64_t item, char *scratch) {
     to_lower(j->dtype, p.a, n, j->flags[0]);
     *info = 0;
     for (; p.at < n && !*info; p.at += p.width) {
-        p.width = n < 2 * PANEL ? n : CB_MIN(PANEL, n - p.at);
+        p.width = n < LEAST ? n : CB_MIN(PANEL, n - p.at);
         ((potrf_fn)j->call[0])("U", &p.width, element(&p, p.at, p.at), &ld, info, 1);
         if (*info) *info += p.at;
         int below = n - p.at - p.width;
@@ -111,7 +111,7 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
         j.call[0] = cb_lapack_best(&j, j.n, CB_POTRF);
-        if (j.n >= 2 * PANEL) {
+        if (j.n >= LEAST) {
             j.call[1] = cb_lapack_routine(&j, "trsm", NULL);
             j.call[2] = cb_lapack_routine(&j, "gemm", NULL);
         }

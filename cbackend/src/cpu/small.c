@@ -15,9 +15,18 @@
 #include <immintrin.h>
 #endif
 
+/* bytes of a vector */
+#if defined(__AVX512F__)
+#define WIDTH 64
+#elif defined(__AVX2__)
+#define WIDTH 32
+#else
+#define WIDTH 16
+#endif
+#define LANES ((int)(WIDTH / sizeof(T)))
+
 #define T float
 #define I int32_t
-#define LANES 16
 #define SMALLEST FLT_MIN
 #define LARGEST FLT_MAX
 #define TARGET 26
@@ -29,7 +38,6 @@
 #include "small_typed.h"
 #define T double
 #define I int64_t
-#define LANES 8
 #define SMALLEST DBL_MIN
 #define LARGEST DBL_MAX
 #define TARGET 240

@@ -1,8 +1,8 @@
-/* The kernels of small.c for one dtype: T, I (integers of T's size), LANES, SMALLEST and LARGEST (normal
+/* The kernels of small.c for one dtype: T, I (integers of T's size), SMALLEST and LARGEST (normal
  * numbers), NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
 
-typedef T NAME(vec) __attribute__((vector_size(64)));
-typedef I NAME(ivec) __attribute__((vector_size(64)));
+typedef T NAME(vec) __attribute__((vector_size(WIDTH)));
+typedef I NAME(ivec) __attribute__((vector_size(WIDTH)));
 #define V NAME(vec)
 #define M NAME(ivec)
 
@@ -323,7 +323,7 @@ CB_INLINE void NAME(work)(cb_small *s, int n) {
 
 #include "small_vectors_typed.h"
 
-static void NAME(group)(cb_small *s) {
+static void NAME(part)(cb_small *s) {
     switch (s->kind) {
         case CB_SMALL_QR: NAME(qr)(s, s->memory); return;
         case CB_SMALL_EIGH: NAME(eigh)(s, s->memory); return;
@@ -337,13 +337,39 @@ static void NAME(group)(cb_small *s) {
         default: NAME(work)(s, s->n);
     }
 }
+
+/* A group with more matrices than a vector has lanes is done in parts. */
+static void NAME(group)(cb_small *s) {
+    if (LANES >= s->count) {
+        NAME(part)(s);
+        return;
+    }
+    for (int first = 0; first < s->count; first += LANES) {
+        cb_small part = *s;
+        part.count = CB_MIN(LANES, s->count - first);
+        for (int l = 0; l < LANES; l++) {
+            part.a.at[l] = s->a.at[first + l];
+            part.b.at[l] = s->b.at[first + l];
+            part.x.at[l] = s->x.at[first + l];
+            part.y.at[l] = s->y.at[first + l];
+            part.z.at[l] = s->z.at[first + l];
+            part.pivots[l] = s->pivots[first + l];
+        }
+        NAME(part)(&part);
+        for (int l = 0; l < LANES; l++) {
+            s->info[first + l] = part.info[l];
+            s->det[first + l] = part.det[l];
+            s->sign[first + l] = part.sign[l];
+            s->log_abs[first + l] = part.log_abs[l];
+        }
+    }
+}
 #pragma GCC diagnostic pop
 
 #undef V
 #undef M
 #undef T
 #undef I
-#undef LANES
 #undef SMALLEST
 #undef LARGEST
 #undef TARGET
