@@ -70,7 +70,7 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
         work = CB_MAX(1, work * r.together / r.blocks);
     }
     void *packed = NULL;
-    for (int q = 0; q < p->parts; q++) p->part[q].weights = w;
+    for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
     if (r.width) {
         packed_bytes =
             CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * k->item);
