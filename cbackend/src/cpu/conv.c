@@ -6,20 +6,11 @@
  */
 #include "conv_plan.h"
 
-#define CONV_KERNELS(t)                                         \
-    static const conv_kernels t##_kernels = {sizeof(real),      \
-                                             sizeof(real),      \
-                                             t##_vl,            \
-                                             t##_mr,            \
-                                             t##_pixel_vectors, \
-                                             t##_pack_weights,  \
-                                             t##_turn_weights,  \
-                                             t##_correlate,     \
-                                             t##_weight_pieces, \
-                                             t##_weight_sums,   \
-                                             t##_lane_pieces,   \
-                                             t##_lane_sums,     \
-                                             NULL}
+#define CONV_KERNELS(t)                                                                            \
+    static const conv_kernels t##_kernels = {sizeof(real),    sizeof(real),      t##_vl,           \
+                                             t##_mr,          t##_pixel_vectors, t##_pack_weights, \
+                                             t##_correlate,   t##_weight_pieces, t##_weight_sums,  \
+                                             t##_lane_pieces, t##_lane_sums,     NULL}
 
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
@@ -80,21 +71,12 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
     }
     void *packed = NULL;
     for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
-    if (r.width || input_grad) {
-        int64_t rows = r.width ? round_up(p->rows, r.width) : p->rows;
-        packed_bytes = CB_MAX(1, s->groups * rows * p->channels * size3(s->kernel) * k->item);
+    if (r.width) {
+        packed_bytes =
+            CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * k->item);
         packed = cb_alloc(CB_CPU, packed_bytes);
         if (!packed) return CB_ERR_MEMORY;
-    }
-    if (r.width) {
         k->pack_weights(p, input_grad ? s : NULL, r.width, w, packed);
-    } else if (input_grad) {
-        char *next = packed;
-        for (int q = 0; q < p->parts; q++) {
-            p->part[q].weights = next;
-            k->turn_weights(s, &p->part[q], w, next);
-            next += s->groups * s->oc * s->ic * p->part[q].taps * k->item;
-        }
     }
     cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
                 k->correlate, &r);

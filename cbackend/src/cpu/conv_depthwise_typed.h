@@ -20,7 +20,7 @@ CB_INLINE NAME(vec) NAME(load_lanes)(const real *from, NAME(mask) mask) {
 CB_INLINE NAME(vec) NAME(all_lanes)(NAME(mask) mask) {
     return (NAME(vec))(sizeof(real) == 4 ? _mm512_movm_epi32(mask) : _mm512_movm_epi64((__mmask8)mask));
 }
-/* they are read: among stores masked loads take twice the time */
+/* they are read: among stores masked loads cost more than this */
 CB_INLINE NAME(vec) NAME(keep_lanes)(const real *from, NAME(vec) lanes) {
     return (NAME(vec))((__m512i)lanes & (__m512i) * (const NAME(vecu) *)from);
 }

@@ -17,11 +17,13 @@ typedef struct conv_part {
     int64_t first[3], step[3], count[3]; /* the results it computes */
     int32_t *tap;                        /* index of each tap in the kernel */
     int32_t *offsets;                    /* [channels * taps] into the padded copy */
-    const void *weights;                 /* [groups][rows][channels * taps] */
+    int32_t *weight_at;                  /* [channels * taps] into a row's weights; NULL: as they lie */
+    const void *weights;
 } conv_part;
 
 typedef struct conv_plan {
     int64_t groups, channels, rows; /* per group: channels read, rows of the result */
+    int64_t taps, weight_row;       /* of the kernel; from one row's weights to the next's */
     int64_t in[3], out[3];
     int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
     int64_t hop[3];                 /* distance in a plane of neighbouring results: 1, but for TURNED */
@@ -108,7 +110,6 @@ typedef struct conv_kernels {
     int64_t item, size, vl, mr; /* bytes of an item and of a number of a tensor; vectors, tiles */
     int (*pixel_vectors)(const conv_plan *, int64_t units);
     void (*pack_weights)(conv_plan *, const cb_conv_shape *, int64_t width, const void *from, void *to);
-    void (*turn_weights)(const cb_conv_shape *, const conv_part *, const void *from, void *to);
     void (*correlate)(void *, int64_t, int64_t), (*weight_pieces)(void *, int64_t, int64_t),
         (*weight_sums)(void *, int64_t, int64_t);
     /* NULL where items are pairs */
@@ -206,6 +207,8 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     p->groups = s->groups;
     p->channels = input_grad ? s->oc : s->ic;
     p->rows = input_grad ? s->ic : s->oc;
+    p->taps = taps;
+    p->weight_row = input_grad ? taps : p->channels * taps;
     p->sources = p->parts = 1;
     for (int d = 0; d < 3; d++) {
         (input_grad ? input_grad_axis : purpose == TURNED ? turned_axis : forward_axis)(s, d, &axis[d]);
@@ -246,18 +249,19 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];
     p->flat_pitch = round_up(p->flat, 64 / itemsize);
     p->channel_size = p->sources * plane;
-    if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels > INT32_MAX)
+    if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels * p->rows > INT32_MAX)
         return CB_ERR_UNSUPPORTED;
 
     /* tables in one allocation: parts, starts, taps, offsets */
     int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part),
             start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
-    p->nbytes = part_bytes + start_bytes + (taps + taps * p->channels) * (int64_t)sizeof(int32_t);
+    p->nbytes = part_bytes + start_bytes + (taps + 2 * taps * p->channels) * (int64_t)sizeof(int32_t);
     p->memory = cb_alloc(CB_CPU, p->nbytes);
     if (!p->memory) return CB_ERR_MEMORY;
     p->part = p->memory;
     p->start = (int64_t (*)[3])((char *)p->memory + part_bytes);
-    int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps;
+    int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps,
+            *weight_at = offsets + taps * p->channels;
     for (int u = 0; u < p->sources; u++) {
         int rest = u;
         for (int d = 2; d >= 0; d--) {
@@ -278,6 +282,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         part->taps = 0;
         part->tap = tap;
         part->offsets = offsets;
+        part->weight_at = input_grad ? weight_at : NULL;
         part->weights = NULL;
         for (int64_t k0 = 0, t = 0; k0 < s->kernel[0]; k0++)
             for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
@@ -295,6 +300,9 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
                 }
         for (int64_t i = part->taps; i < part->taps * p->channels; i++)
             offsets[i] = offsets[i - part->taps] + (int32_t)p->channel_size;
+        for (int64_t c = 0; input_grad && c < p->channels; c++) /* [channel][row][tap] */
+            for (int64_t t = 0; t < part->taps; t++)
+                *weight_at++ = (int32_t)(c * p->rows * taps + part->tap[t]);
         tap += part->taps;
         offsets += part->taps * p->channels;
     }

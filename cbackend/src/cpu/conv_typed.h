@@ -26,7 +26,8 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
             for (int64_t row = 0; row < rows; row++) /* about where these sums will go */
                 for (int v = 0; v < nv; v++)
                     __builtin_prefetch(results + row * out_plane + (f + v * VL) * hop, 1);
-            NAME(offset_tile)(nv, rows, k, weights, k, part->offsets, x + f, flat + f, pitch);
+            NAME(offset_tile)(nv, rows, k, weights, p->weight_row, part->weight_at, part->offsets, x + f,
+                              flat + f, pitch);
             f += nv * VL;
         }
         for (int64_t row = 0; row < rows; row++) {
@@ -264,43 +265,13 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
                 for (int64_t u = 0; u < units; u++) {
                     int64_t image = (first + u) / p->bands,
                             band = (first + u) % p->bands * p->band; /* image: of all groups */
-                    NAME(correlate_rows)(p, part, weights + (group * p->rows + i) * k, band,
-                                         buffer + u * held, rows, flat, pitch,
-                                         (plain *)r->out + (image * p->rows + i) * out_plane);
+                    NAME(correlate_rows)(
+                        p, part, weights + group * p->rows * p->channels * p->taps + i * p->weight_row, band,
+                        buffer + u * held, rows, flat, pitch,
+                        (plain *)r->out + (image * p->rows + i) * out_plane);
                 }
             }
         }
     }
     cb_free(CB_CPU, buffer, nbytes);
-}
-
-/* items: (group, TURNED channels); to: [group][channel][filter][tap]. Some channels at a time, which are
- * neighbours of each filter. */
-enum { NAME(turned) = 16 };
-static void NAME(turn_channels)(void *context, int64_t begin, int64_t end) {
-    enum { TURNED = NAME(turned) };
-    const weight_pack *w = context;
-    const cb_conv_shape *s = w->shape;
-    int64_t all = size3(s->kernel), taps = w->part->taps, blocks = (s->ic + TURNED - 1) / TURNED;
-    for (int64_t item = begin; item < end; item++) {
-        int64_t group = item / blocks, c0 = item % blocks * TURNED, n = CB_MIN(TURNED, s->ic - c0);
-        for (int64_t f = 0; f < s->oc; f++) {
-            const real *from = (const real *)w->from + ((group * s->oc + f) * s->ic + c0) * all;
-            real *to = (real *)w->to + ((group * s->ic + c0) * s->oc + f) * taps;
-            for (int64_t i = 0; i < n * all; i += 64 / (int64_t)sizeof(real)) /* of a filter to come */
-                __builtin_prefetch(from + 4 * s->ic * all + i);
-            for (int64_t c = 0; c < n; c++, from += all, to += s->oc * taps)
-                if (taps == all)
-                    NAME(copy_run)(to, from, taps);
-                else
-                    for (int64_t t = 0; t < taps; t++) to[t] = from[w->part->tap[t]];
-        }
-    }
-}
-
-/* Weights of the input gradient for one part. */
-static void NAME(turn_weights)(const cb_conv_shape *s, const conv_part *part, const void *from, void *to) {
-    weight_pack w = {.shape = s, .part = part, .from = from, .to = to};
-    int64_t blocks = (s->ic + NAME(turned) - 1) / NAME(turned), work = s->oc * part->taps * NAME(turned);
-    cb_parallel(s->groups * blocks, CB_MAX(1, 16384 / CB_MAX(1, work)), NAME(turn_channels), &w);
 }

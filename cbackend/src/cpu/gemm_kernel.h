@@ -26,11 +26,14 @@ typedef accum NAME(sums) __attribute__((vector_size(NAME(bytes))));
 typedef accum NAME(sumsu) __attribute__((vector_size(NAME(bytes)), aligned(sizeof(accum)), may_alias));
 
 /* c[i][0..nv) = init[i] + sum over k of a[i][k] * b[k]. Rows from `rows` on are computed twice over and not
- * stored. Row k of b begins at b + offsets[k], or at b + k * b_row without offsets. init: NULL for zeros;
+ * stored. Row k of b begins at b + offsets[k], or at b + k * b_row without offsets; column k of a at
+ * a + a_offsets[k] where there are such. init: NULL for zeros;
  * init_row 0 repeats one row (a bias). Nothing is taken to be aligned. */
 CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a, int64_t a_row,
-                          int64_t a_col, const real *b, int64_t b_row, const int32_t *offsets,
-                          const accum *init, int64_t init_row, accum *c, int64_t c_row) {
+                          int64_t a_col, const int32_t *a_offsets, const real *b, int64_t b_row,
+                          const int32_t *offsets, const accum *init, int64_t init_row, accum *c,
+                          int64_t c_row) {
+    enum { AHEAD = 32 };
     NAME(sums) sum[NAME(mr)][NAME(nv)];
     const real *row[NAME(mr)];
     for (int i = 0; i < mr; i++) {
@@ -48,6 +51,11 @@ CB_INLINE void NAME(tile)(int mr, int nv, int64_t rows, int64_t k, const real *a
         NAME(vec) right[NAME(nv)];
         const real *from = offsets ? b + *offsets++ : b;
         for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(from + v * NAME(vl));
+        if (a_offsets) {
+            if (mr == NAME(mr)) /* columns to come lie far apart: a row of one each time */
+                __builtin_prefetch(a + a_offsets[CB_MIN(AHEAD, k - 1)] + k % mr * a_row);
+            at = *a_offsets++;
+        }
         for (int i = 0; i < mr; i++) {
             real left = row[i][at];
             for (int v = 0; v < nv; v++) MULTIPLY_ADD(sum[i][v], left, right[v]);
@@ -85,15 +93,23 @@ __attribute__((unused)) static void NAME(run_tile)(int nv, int64_t rows, int64_t
                                                    const accum *init, int64_t init_row, accum *c,
                                                    int64_t c_row) {
 #define CB_ONE_TILE(mr, nv) \
-    NAME(tile)(mr, nv, rows, k, a, a_row, a_col, b, b_row, NULL, init, init_row, c, c_row)
+    NAME(tile)(mr, nv, rows, k, a, a_row, a_col, NULL, b, b_row, NULL, init, init_row, c, c_row)
     CB_ALL_TILES
 #undef CB_ONE_TILE
 }
-/* rows of b at offsets, a contiguous along k, nothing to begin with */
+/* rows of b at offsets, a at offsets or (NULL) contiguous along k, nothing to begin with */
 __attribute__((unused)) static void NAME(offset_tile)(int nv, int64_t rows, int64_t k, const real *a,
-                                                      int64_t a_row, const int32_t *offsets, const real *b,
-                                                      accum *c, int64_t c_row) {
-#define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, 1, b, 0, offsets, NULL, 0, c, c_row)
+                                                      int64_t a_row, const int32_t *a_offsets,
+                                                      const int32_t *offsets, const real *b, accum *c,
+                                                      int64_t c_row) {
+    if (a_offsets) {
+#define CB_ONE_TILE(mr, nv) \
+    NAME(tile)(mr, nv, rows, k, a, a_row, 0, a_offsets, b, 0, offsets, NULL, 0, c, c_row)
+        CB_ALL_TILES
+#undef CB_ONE_TILE
+        return;
+    }
+#define CB_ONE_TILE(mr, nv) NAME(tile)(mr, nv, rows, k, a, a_row, 1, NULL, b, 0, offsets, NULL, 0, c, c_row)
     CB_ALL_TILES
 #undef CB_ONE_TILE
 }
