@@ -151,6 +151,30 @@ def test_grid_sample_under_transforms(transforms):
         transforms(lambda x, g, m=mode: ft.grid_sample(x, g, m), double(1, 2, 3, 3), grid)
 
 
+@pytest.mark.parametrize("size", [3, 4, 7, 12])
+def test_nearest_rounds_as_torch_halfway_between_elements(size):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    x = RNG.normal(size=(1, 1, 8, 8)).astype(np.float32)
+    for corners in (False, True):
+        grid = f.affine_grid(torch.eye(2, 3)[None], (1, 1, size, size), align_corners=corners)
+        for padding in ("zeros", "border", "reflection"):
+            ours = ft.grid_sample(
+                ft.tensor(x), ft.tensor(grid.numpy()), "nearest", padding, corners
+            )
+            theirs = f.grid_sample(torch.from_numpy(x), grid, "nearest", padding, corners)
+            assert np.array_equal(ours.numpy(), theirs.numpy())
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_grid_sample_of_16_bits_computes_in_32(mode):
+    x, grid = ft.tensor(normal(2, 3, 4, 5)), ft.tensor(RNG.uniform(-1.2, 1.2, (2, 3, 2, 2)))
+    x, grid = x.to("bfloat16"), grid.to("bfloat16")
+    wanted = ft.grid_sample(x.to("float32"), grid.to("float32"), mode).to("bfloat16")
+    got = ft.grid_sample(x, grid, mode)
+    assert got.dtype is wanted.dtype and bool((got == wanted).all())
+
+
 def test_a_nan_coordinate_counts_as_minus_one():
     x = ft.arange(4.0).reshape(1, 1, 2, 2)
     grid = ft.tensor([[[[float("nan"), float("nan")]]]])
