@@ -77,6 +77,23 @@ PyObject *cb_plain_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     return view_of(x, args[0], ndim < 0 ? NULL : cb_view(from, ndim, shape), numbers);
 }
 
+/* A view where there is one, else a copy. */
+PyObject *cb_plain_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+    int64_t shape[CB_MAX_NDIM];
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    PyObject *numbers;
+    int ndim = read_numbers(args[1], shape, &numbers);
+    int brief = ndim < 0 || from->numel <= CB_BRIEF_NUMEL || from->flags & CB_FLAG_CONTIGUOUS;
+    PyThreadState *saved = brief ? NULL : PyEval_SaveThread();
+    cb_tensor *to = ndim < 0 ? NULL : cb_reshape(from, ndim, shape);
+    if (saved) PyEval_RestoreThread(saved);
+    int copied = to && cb_storage_id(to) != cb_storage_id(from);
+    PyObject *result = view_of(x, args[0], to, numbers);
+    if (copied && result) Py_CLEAR(((cb_handle *)result)->b);
+    return result;
+}
+
 PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2);
