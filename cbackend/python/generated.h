@@ -7,11 +7,9 @@
 
 /* A wrapper lets other threads run while it calls the core. Doing that for a handful of numbers costs more
  * than it gives: 50 ns of a call of 350. So build.py makes those that take tensors ask here first. */
-enum { BRIEF_NUMEL = 2048 };
-
 static inline int cb_is_brief(int count, cb_tensor **tensors) {
     for (int i = 0; i < count; i++)
-        if (tensors[i] && (tensors[i]->device != CB_CPU || tensors[i]->numel > BRIEF_NUMEL)) return 0;
+        if (tensors[i] && (tensors[i]->device != CB_CPU || tensors[i]->numel > CB_BRIEF_NUMEL)) return 0;
     return 1;
 }
 
@@ -19,7 +17,7 @@ static inline int cb_is_brief(int count, cb_tensor **tensors) {
 static inline int cb_is_small(int ndim, const int64_t *shape) {
     int64_t numel = 1;
     for (int d = 0; d < ndim; d++)
-        if (shape[d] > BRIEF_NUMEL || (numel *= shape[d]) > BRIEF_NUMEL) return 0;
+        if (shape[d] > CB_BRIEF_NUMEL || (numel *= shape[d]) > CB_BRIEF_NUMEL) return 0;
     return 1;
 }
 

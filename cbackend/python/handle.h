@@ -12,6 +12,8 @@ typedef struct {
     PyObject *b; /* of a view what it is a view of, or NULL */
 } cb_handle;
 
+enum { CB_BRIEF_NUMEL = 2048 }; /* elements up to which a call keeps the interpreter's lock: generated.h */
+
 /* made with the cffi module */
 PyObject *cb_generated_module(void);
 char *cb_cdata_pointer(PyObject *cdata);
@@ -30,6 +32,7 @@ int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
 VIEW_METHOD(cb_plain_expand);
 VIEW_METHOD(cb_plain_index);
 VIEW_METHOD(cb_plain_permute);
+VIEW_METHOD(cb_plain_reshape);
 VIEW_METHOD(cb_plain_squeeze);
 VIEW_METHOD(cb_plain_transpose);
 VIEW_METHOD(cb_plain_unsqueeze);

@@ -13,9 +13,10 @@
 #include "handle.h"
 #include "record_calls.h"
 
-static cb_tensor *memory_of(PyObject *x) {
+/* The handle of a tensor that these functions know, given a right number of arguments; NULL for others. */
+static cb_tensor *memory_of(PyObject *x, int known) {
     cb_handle *self = (cb_handle *)x;
-    return self->m == Py_None && cb_is_untraced() ? cb_pointer(self) : NULL;
+    return known && self->m == Py_None && cb_is_untraced() ? cb_pointer(self) : NULL;
 }
 
 /* The tensor for a new handle y, or None without one; takes y and arguments over. */
@@ -67,19 +68,38 @@ static int read_dim(PyObject *object, int n) {
     return (int)(dim < 0 ? dim + n : dim);
 }
 
-PyObject *cb_plain_view(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
+PyObject *cb_plain_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
-    cb_tensor *from = memory_of(x);
-    PyObject *numbers = NULL;
-    int ndim = from ? read_numbers(args[1], shape, &numbers) : -1;
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    PyObject *numbers;
+    int ndim = read_numbers(args[1], shape, &numbers);
     return view_of(x, args[0], ndim < 0 ? NULL : cb_view(from, ndim, shape), numbers);
 }
 
-PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
+/* A view where there is one, else a copy. */
+PyObject *cb_plain_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
-    cb_tensor *from = memory_of(x);
-    PyObject *numbers = NULL;
-    int ndim = from ? read_numbers(args[1], shape, &numbers) : -1, known = ndim >= 0;
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    PyObject *numbers;
+    int ndim = read_numbers(args[1], shape, &numbers);
+    int brief = ndim < 0 || from->numel <= CB_BRIEF_NUMEL || from->flags & CB_FLAG_CONTIGUOUS;
+    PyThreadState *saved = brief ? NULL : PyEval_SaveThread();
+    cb_tensor *to = ndim < 0 ? NULL : cb_reshape(from, ndim, shape);
+    if (saved) PyEval_RestoreThread(saved);
+    int copied = to && cb_storage_id(to) != cb_storage_id(from);
+    PyObject *result = view_of(x, args[0], to, numbers);
+    if (copied && result) Py_CLEAR(((cb_handle *)result)->b);
+    return result;
+}
+
+PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+    int64_t shape[CB_MAX_NDIM];
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    PyObject *numbers;
+    int ndim = read_numbers(args[1], shape, &numbers), known = ndim >= 0;
     for (int d = 0; d < ndim; d++) known &= shape[d] >= 0;
     if (known && ndim == from->ndim && !memcmp(shape, from->shape, (size_t)ndim * sizeof *shape)) {
         Py_DECREF(numbers); /* it has this shape already */
@@ -89,19 +109,20 @@ PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUS
 }
 
 /* dims: None to reverse them */
-PyObject *cb_plain_permute(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
+PyObject *cb_plain_permute(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t dims[CB_MAX_NDIM];
-    cb_tensor *from = memory_of(x);
-    PyObject *numbers = NULL;
-    int ndim = -1;
-    if (from && args[1] == Py_None) {
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    PyObject *numbers;
+    int ndim;
+    if (args[1] == Py_None) {
         ndim = from->ndim;
         numbers = PyTuple_New(ndim);
         for (int d = 0; numbers && d < ndim; d++) {
             dims[d] = ndim - 1 - d;
             PyTuple_SET_ITEM(numbers, d, PyLong_FromLong(ndim - 1 - d)); /* small: always there */
         }
-    } else if (from) {
+    } else {
         ndim = read_numbers(args[1], dims, &numbers);
     }
     int known = numbers != NULL;
@@ -109,25 +130,26 @@ PyObject *cb_plain_permute(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNU
     return view_of(x, args[0], known ? cb_permute(from, ndim, dims) : NULL, numbers);
 }
 
-PyObject *cb_plain_transpose(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
-    cb_tensor *from = memory_of(x);
+PyObject *cb_plain_transpose(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+    cb_tensor *from = memory_of(x, n == 3);
     int a = from ? read_dim(args[1], from->ndim) : -1, b = a < 0 ? -1 : read_dim(args[2], from->ndim);
     if (b < 0) Py_RETURN_NONE;
     return view_of(x, args[0], cb_transpose(from, a, b), Py_BuildValue("(ii)", a, b));
 }
 
-PyObject *cb_plain_unsqueeze(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
-    cb_tensor *from = memory_of(x);
+PyObject *cb_plain_unsqueeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+    cb_tensor *from = memory_of(x, n == 2);
     int dim = from ? read_dim(args[1], from->ndim + 1) : -1;
     if (dim < 0) Py_RETURN_NONE;
     return view_of(x, args[0], cb_unsqueeze(from, dim), PyLong_FromLong(dim));
 }
 
 /* dim: None for all of size 1 */
-PyObject *cb_plain_squeeze(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
-    cb_tensor *from = memory_of(x);
-    int all = args[1] == Py_None, dim = !from || all ? 0 : read_dim(args[1], from->ndim), count = 0;
-    if (!from || dim < 0) Py_RETURN_NONE;
+PyObject *cb_plain_squeeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+    cb_tensor *from = memory_of(x, n == 2);
+    if (!from) Py_RETURN_NONE;
+    int all = args[1] == Py_None, dim = all ? 0 : read_dim(args[1], from->ndim), count = 0;
+    if (dim < 0) Py_RETURN_NONE;
     int64_t dims[CB_MAX_NDIM];
     for (int d = all ? 0 : dim; d < (all ? from->ndim : dim + 1) && d < from->ndim; d++)
         if (from->shape[d] == 1) dims[count++] = d;
@@ -159,9 +181,9 @@ static int read_item(PyObject *item, int64_t *spec) {
     return is_number(item, &spec[1]);
 }
 
-PyObject *cb_plain_index(PyObject *x, PyObject *const *args, Py_ssize_t Py_UNUSED(n)) {
+PyObject *cb_plain_index(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t spec[4 * CB_MAX_NDIM];
-    cb_tensor *from = memory_of(x), *to = NULL;
+    cb_tensor *from = memory_of(x, n == 2), *to = NULL;
     PyObject *index = args[1];
     if (!from) Py_RETURN_NONE;
     if (!PyTuple_CheckExact(index)) {

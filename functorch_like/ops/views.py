@@ -252,7 +252,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
       tensor([[0, 1, 2],
               [3, 4, 5]])
     """
-    view = x._plain_view(_reshape, shape)
+    view = x._plain_reshape(_reshape, shape)
     if view is not None:
         return view
     shape = sizes("reshape", shape)

@@ -474,3 +474,14 @@ def test_views_of_wrong_arguments():
     assert x[-(1 << 70) : 1 << 70].shape == (2, 3) and x[np.int64(1) :].shape == (1, 3)
     assert x.reshape(np.int64(3), 2).shape == x.reshape([3, 2]).shape == (3, 2)
     assert x.expand(-1, 3) is not None and x.expand(2, -1, 3).shape == (2, 2, 3)
+
+
+def test_a_reshape_that_copies_is_no_view():
+    x, w = ft.arange(6.0).reshape(2, 3).clone(), ft.tensor(2.0, requires_grad=True)
+    for size in (6, (1, 6), (-1,)):
+        copy = x.t().reshape(size)
+        assert copy.flatten().tolist() == [0, 3, 1, 4, 2, 5]
+    x.mul_(w)
+    assert not copy.requires_grad and copy.tolist() == [0, 3, 1, 4, 2, 5]
+    large = ft.arange(6400.0).reshape(80, 80)
+    assert ft.equal(large.t().reshape(-1), large.t().contiguous().flatten())
