@@ -21,21 +21,9 @@ CB_DEV int count_of(const cb_grid &g) {
 }
 
 /* a product that is rounded before more is done with it, as torch does: what is halfway depends on it */
-CB_DEV float rounded(float v) {
-#if defined(CB_EMULATE)
-    return __builtin_assoc_barrier(v);
-#else
-    asm("" : "+f"(v));
-    return v;
-#endif
-}
-CB_DEV double rounded(double v) {
-#if defined(CB_EMULATE)
-    return __builtin_assoc_barrier(v);
-#else
-    asm("" : "+d"(v));
-    return v;
-#endif
+template <typename F> CB_DEV F rounded(F v) {
+    volatile F kept = v;
+    return kept;
 }
 
 /* a place outside, reflected at the centres (align) or the edges of the last elements */

@@ -43,9 +43,11 @@ static void NAME(find_line)(const cb_grid *g, int d, const F *at, int n, int val
         a[i] = v == v ? v : -1;
     }
     for (int i = valid; i < n; i++) a[i] = 0;
+    for (int i = 0; i < n; i++) a[i] = (a[i] + 1) * half;
+    /* rounded before the difference, as torch does: what is halfway between elements depends on it */
+    __asm__ volatile("" : : "r"(a) : "memory");
     for (int i = 0; i < n; i++) {
-        /* rounded twice, as torch does: what is halfway between elements depends on it */
-        a[i] = __builtin_assoc_barrier((a[i] + 1) * half) - shift;
+        a[i] -= shift;
         factor[i] = half;
     }
     if (!cubic && reflects)
