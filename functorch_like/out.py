@@ -1,6 +1,7 @@
 """`out=`: results written into tensors that are there already.
 
-Elementwise functions take `out` themselves (ops/family.py). The others get it here, once, where the
+Elementwise functions take `out` themselves (ops/family.py), as do zeros, rand and their like, which
+one function in front of another would slow by a fifth. The others get it here, once, where the
 package's namespace is made: each is replaced by a function of the same signature and `out=None`.
 Methods, operators and calls inside the package stay as they are and pay nothing.
 

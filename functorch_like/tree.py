@@ -76,8 +76,7 @@ def map(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         if isinstance(tree, Tensor):
             return function(tree)
         flat, definition = flatten(tree)
-        if type(definition) is int:
-            return tuple([function(leaf) for leaf in flat])
+        return unflatten(definition, [function(leaf) for leaf in flat])
     import optree
 
     return optree.tree_map(function, tree, *rest)

@@ -212,13 +212,7 @@ def _scalar(value: Any) -> Any:
     return s
 
 
-def _made(handle: Any, requires_grad: bool) -> Tensor:
-    t = wrap(handle)
-    return t.requires_grad_() if requires_grad else t
-
-
-def made(op: str, handle: Any, requires_grad: bool, out: Tensor | None) -> Tensor:
-    """The result of a function that declares out= itself: one that accept() wraps is slower."""
+def _made(handle: Any, requires_grad: bool, op: str = "", out: Tensor | None = None) -> Tensor:
     t = plain(handle) if handle else wrap(handle)
     if out is not None:
         t = store(op, out, t)
@@ -243,7 +237,8 @@ def empty(
     """
     shape = sizes("empty", size)
     place = 0 if device is None else as_device(device).code
-    return made("empty", lib.cb_empty(_kind(dtype), place, len(shape), shape), requires_grad, out)
+    handle = lib.cb_empty(_kind(dtype), place, len(shape), shape)
+    return _made(handle, requires_grad, "empty", out)
 
 
 def full(
@@ -291,7 +286,7 @@ def zeros(
     shape = sizes("zeros", size)
     place = 0 if device is None else as_device(device).code
     handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ZERO)
-    return made("zeros", handle, requires_grad, out)
+    return _made(handle, requires_grad, "zeros", out)
 
 
 def ones(
@@ -305,7 +300,7 @@ def ones(
     shape = sizes("ones", size)
     place = 0 if device is None else as_device(device).code
     handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ONE)
-    return made("ones", handle, requires_grad, out)
+    return _made(handle, requires_grad, "ones", out)
 
 
 _ZERO, _ONE = _scalar(0), _scalar(1)
