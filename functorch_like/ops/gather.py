@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import check, ffi, lib
 
+from .. import mutation
 from ..dtypes import int64
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import clock
 from .family import align, fronted
-from .index import _inplace
 from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put, _zeros
 from .views import _reshape
 
@@ -222,6 +223,27 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     )
 
 
+def _writes_here(x: Tensor, index: Tensor, src: Any) -> bool:
+    """May x be written in memory, by tensors that have memory?"""
+    tensors = [t for t in (index, src) if isinstance(t, Tensor)]
+    return all(bool(t._v) for t in tensors) and mutation.writes_memory("scatter_", x, tensors)
+
+
+def scatter_(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Tensor:
+    """In-place scatter()."""
+    if reduce not in (None, "add") or not _writes_here(x, index, src):
+        return x.copy_(scatter(x, dim, index, src, reduce=reduce))
+    source, d = _source("scatter_", x, index, src), wrap_dim("scatter_", dim, x.ndim)
+    clock[0] += 1
+    check(lib.cb_scatter(x._v, d, index._v, source._v, reduce == "add", clock[0]))
+    return x
+
+
+def scatter_add_(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """In-place scatter_add()."""
+    return scatter_(x, dim, index, src, reduce="add")
+
+
 # ---- whole slices along one dim ----
 
 
@@ -340,6 +362,17 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
     return _index_add(x, index, src, dim=wrap_dim("index_add", dim, x.ndim))
 
 
+def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """In-place index_add()."""
+    src = source if alpha == 1 else source * alpha
+    if src.dtype is not x.dtype or not _writes_here(x, index, src):
+        return x.copy_(index_add(x, dim, index, src))
+    clock[0] += 1
+    d = wrap_dim("index_add_", dim, x.ndim)
+    check(lib.cb_index_add(x._v, d, index._v, src._v, clock[0]))
+    return x
+
+
 def embedding(
     input: Tensor, weight: Tensor, padding_idx: int | None = None
 ) -> Tensor:  # torch's name
@@ -382,7 +415,8 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     return _gather_dim(x.expand(x_shape), indices.expand(i_shape), dim=d)
 
 
-for _f in (gather, scatter, scatter_add, index_select, index_add, take_along_dim):
+for _f in (
+    gather, scatter, scatter_, scatter_add, scatter_add_, index_select, index_add, index_add_,
+    take_along_dim,
+):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
-for _f in (scatter, scatter_add, index_add):
-    setattr(Tensor, _f.__name__ + "_", _inplace(_f))
