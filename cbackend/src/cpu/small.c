@@ -16,6 +16,7 @@
 #define I int32_t
 #define LANES 16
 #define SMALLEST FLT_MIN
+#define ROOT(x) __builtin_sqrtf(x)
 #define NAME(f) f##_f32
 #define READ(n, from) (vec_f32) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), from)
 #define WRITE(n, to, v) _mm512_mask_storeu_ps(to, (__mmask16)((1u << (n)) - 1), (__m512)(v))
@@ -24,6 +25,7 @@
 #define I int64_t
 #define LANES 8
 #define SMALLEST DBL_MIN
+#define ROOT(x) __builtin_sqrt(x)
 #define NAME(f) f##_f64
 #define READ(n, from) (vec_f64) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), from)
 #define WRITE(n, to, v) _mm512_mask_storeu_pd(to, (__mmask8)((1u << (n)) - 1), (__m512d)(v))

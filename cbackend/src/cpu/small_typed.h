@@ -1,5 +1,5 @@
 /* The kernels of small.c for one dtype: T, I (integers of T's size), LANES, SMALLEST (the least normal
- * number), NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
+ * number), ROOT, NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
 
 typedef T NAME(vec) __attribute__((vector_size(64)));
 typedef I NAME(ivec) __attribute__((vector_size(64)));
@@ -13,14 +13,22 @@ CB_INLINE V NAME(size)(V x) {
     return (V)((M)x & ~sign);
 }
 CB_INLINE bool NAME(any)(M mask) {
-    I all = 0;
-    for (int l = 0; l < LANES; l++) all |= mask[l];
-    return all != 0;
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
+    typedef int64_t words __attribute__((vector_size(16)));
+    words part[4];
+    memcpy(part, &mask, sizeof part);
+    words all = (part[0] | part[1]) | (part[2] | part[3]);
+    return (all[0] | all[1]) != 0;
+#endif
 }
 CB_INLINE V NAME(root)(V x) {
-    V y;
-    for (int l = 0; l < LANES; l++) y[l] = (T)__builtin_sqrt((double)x[l]);
-    return y;
+    T y[LANES];
+    memcpy(y, &x, sizeof y);
+    for (int l = 0; l < LANES; l++) y[l] = ROOT(y[l]);
+    memcpy(&x, y, sizeof y);
+    return x;
 }
 
 /* x[0..n) / d; the reciprocal of a tiny d would overflow */
@@ -318,9 +326,11 @@ CB_INLINE void NAME(work)(cb_small *s, int n) {
 
 static void NAME(group)(cb_small *s) {
     switch (s->n) {
+#if defined(__AVX__) || !defined(__x86_64__)
         case 2: NAME(work)(s, 2); break;
         case 3: NAME(work)(s, 3); break;
         case 4: NAME(work)(s, 4); break;
+#endif
         default: NAME(work)(s, s->n);
     }
 }
@@ -332,6 +342,7 @@ static void NAME(group)(cb_small *s) {
 #undef I
 #undef LANES
 #undef SMALLEST
+#undef ROOT
 #undef NAME
 #undef READ
 #undef WRITE
