@@ -7,8 +7,17 @@ void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kern
     int64_t lanes = CB_LANES(size, out_size), whole = n & -lanes, rest = n - whole;
     if (whole) kernel(whole, out, in);
     if (!rest) return;
-    _Alignas(64) char tile[4][64 * 16];
     const void *padded[3];
+    bool over = whole > 0; /* may the last items be computed again? */
+    for (int k = 0; k < nin; k++) {
+        over &= in[k] != out;
+        padded[k] = (const char *)in[k] + (n - lanes) * size;
+    }
+    if (over) {
+        kernel(lanes, (char *)out + (n - lanes) * out_size, padded);
+        return;
+    }
+    _Alignas(64) char tile[4][64 * 16];
     for (int k = 0; k < nin; k++) {
         memset(tile[k], 0, (size_t)(lanes * size));
         memcpy(tile[k], (const char *)in[k] + whole * size, (size_t)(rest * size));
