@@ -1,34 +1,45 @@
 /* One direction of an LSTM layer on the CPU: for each step one matrix product and one sweep over all that is
- * elementwise. Rows do not see each other: where the recurrent weights fit into a core's cache, a thread
- * takes some rows through all steps and waits for nobody; larger weights are shared by all threads at each
- * step. */
+ * elementwise. The recurrent weights are turned once, so that every product reads them in place. */
 #include "cpu.h"
 #include "vmath.h"
 
-/* elements of the state a piece; rows a piece; bytes of weights that stay in a core's cache; side of a block
- * that is turned; items between rows of the weights, so that those of a tile do not share cache sets */
-enum { WORK = 1024, ROWS = 8, CACHED = 1 << 19, BLOCK = 16, GAP = 16 };
+enum { WORK = 1024, BLOCK = 16 }; /* elements of the state a piece; side of a block that is turned */
 
-typedef struct lstm_run {
+typedef struct lstm_step {
     const cb_lstm *l;
-    bool grad;
-    const void *w; /* as the products want it, rows w_row items apart */
-    int64_t w_row, size, step;
-    int status;
-} lstm_run;
+    int64_t t, before; /* the step, and the one whose states it begins with, or -1 */
+} lstm_step;
+
+/* c [rows, n] = a [rows, k] @ b [k, n], all contiguous */
+static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const void *b, void *c) {
+    cb_gemm g = {.dtype = l->dtype,
+                 .m = l->rows,
+                 .n = n,
+                 .k = k,
+                 .batch = 1,
+                 .a = a,
+                 .b = b,
+                 .c = c,
+                 .a_row = k,
+                 .a_col = 1,
+                 .b_row = n,
+                 .b_col = 1};
+    return CB_FN(gemm)(&g);
+}
 
 #define LSTM(real, f)                                                                                        \
-    /* Rows of step t, which begins with the states of step `before` or, if that is -1, with the first. acts \
-     * holds the recurrent part of the gates. */                                                             \
-    static void forward_##f(const cb_lstm *l, int64_t t, int64_t before, int64_t begin, int64_t end) {       \
+    /* items: rows. acts holds the recurrent part of the gates. */                                           \
+    static void forward_##f(void *context, int64_t begin, int64_t end) {                                     \
+        const lstm_step *s = context;                                                                        \
+        const cb_lstm *l = s->l;                                                                             \
         int64_t n = l->hidden, state = l->rows * n;                                                          \
-        const real *prior = before < 0 ? l->c0 : (const real *)l->cs + before * state;                       \
+        const real *prior = s->before < 0 ? l->c0 : (const real *)l->cs + s->before * state;                 \
         for (int64_t row = begin; row < end; row++) {                                                        \
-            const real *restrict p = (const real *)l->pre + (t * l->rows + row) * 4 * n;                     \
-            real *restrict a = (real *)l->acts + (t * l->rows + row) * 4 * n;                                \
+            const real *restrict p = (const real *)l->pre + (s->t * l->rows + row) * 4 * n;                  \
+            real *restrict a = (real *)l->acts + (s->t * l->rows + row) * 4 * n;                             \
             const real *restrict c0 = prior + row * n;                                                       \
-            real *restrict c = (real *)l->cs + t * state + row * n;                                          \
-            real *restrict h = (real *)l->hs + t * state + row * n;                                          \
+            real *restrict c = (real *)l->cs + s->t * state + row * n;                                       \
+            real *restrict h = (real *)l->hs + s->t * state + row * n;                                       \
             for (int64_t j = 0; j < 2 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                             \
             for (int64_t j = 2 * n; j < 3 * n; j++) a[j] = tanh_##f(a[j] + p[j]);                            \
             for (int64_t j = 3 * n; j < 4 * n; j++) a[j] = sigmoid_##f(a[j] + p[j]);                         \
@@ -57,12 +68,14 @@ typedef struct lstm_run {
             dc[j] = c_ * forget;                                                                             \
         }                                                                                                    \
     }                                                                                                        \
-    /* the same of the gradient; dh and dc hold what comes from the step behind */                           \
-    static void backward_##f(const cb_lstm *l, int64_t t, int64_t before, int64_t begin, int64_t end) {      \
+    /* items: rows. dh and dc hold what comes from the step behind. */                                       \
+    static void backward_##f(void *context, int64_t begin, int64_t end) {                                    \
+        const lstm_step *s = context;                                                                        \
+        const cb_lstm *l = s->l;                                                                             \
         int64_t n = l->hidden, state = l->rows * n;                                                          \
-        const real *prior = before < 0 ? l->c0 : (const real *)l->cs + before * state;                       \
+        const real *prior = s->before < 0 ? l->c0 : (const real *)l->cs + s->before * state;                 \
         for (int64_t row = begin; row < end; row++) {                                                        \
-            int64_t at = t * state + row * n;                                                                \
+            int64_t at = s->t * state + row * n;                                                             \
             const real *a = (const real *)l->acts + 4 * at, *c = (const real *)l->cs + at;                   \
             const real *g_h = (const real *)l->ct_h + at, *g_c = (const real *)l->ct_c + at;                 \
             const real *dh = (const real *)l->dh + row * n, *c0 = prior + row * n;                           \
@@ -73,100 +86,50 @@ typedef struct lstm_run {
                 backward_row_##f(n, a, c0, c, g_h, g_c, dh, NULL, false, d, dc);                             \
         }                                                                                                    \
     }                                                                                                        \
-    static void turn_##f(int64_t n, const real *w, int64_t row, real *to) {                                  \
+    static void turn_##f(int64_t n, const real *w, real *to) {                                               \
         for (int64_t i0 = 0; i0 < 4 * n; i0 += BLOCK)                                                        \
             for (int64_t j0 = 0; j0 < n; j0 += BLOCK)                                                        \
                 for (int64_t j = j0; j < CB_MIN(n, j0 + BLOCK); j++)                                         \
-                    for (int64_t i = i0; i < CB_MIN(4 * n, i0 + BLOCK); i++) to[j * row + i] = w[i * n + j]; \
+                    for (int64_t i = i0; i < CB_MIN(4 * n, i0 + BLOCK); i++)                                 \
+                        to[j * 4 * n + i] = w[i * n + j];                                                    \
     }
 LSTM(float, f32)
 LSTM(double, f64)
 
-/* the i-th step of the walk, and the one whose states it begins with, or -1 */
-static int64_t step_of(const lstm_run *r, int64_t i, int64_t *before) {
-    const cb_lstm *l = r->l;
-    int64_t t = l->backwards == r->grad ? i : l->steps - 1 - i;
-    *before = l->backwards ? (t + 1 < l->steps ? t + 1 : -1) : t - 1;
-    return t;
-}
-
-/* The product of step i: the recurrent part of its gates, or the gradient of the states it begins with. */
-static void multiply(lstm_run *r, int64_t i, int64_t begin, int64_t end) {
-    const cb_lstm *l = r->l;
-    int64_t n = l->hidden, state = l->rows * n, before, t = step_of(r, i, &before);
-    int64_t k = r->grad ? 4 * n : n, columns = r->grad ? n : 4 * n;
-    const char *from = r->grad      ? (const char *)l->dpre + 4 * t * state * r->size
-                       : before < 0 ? l->h0
-                                    : (const char *)l->hs + before * state * r->size;
-    char *to = r->grad ? l->dh : (char *)l->acts + 4 * t * state * r->size;
-    cb_gemm g = {.dtype = l->dtype,
-                 .m = end - begin,
-                 .n = columns,
-                 .k = k,
-                 .batch = 1,
-                 .a = from + begin * k * r->size,
-                 .b = r->w,
-                 .c = to + begin * columns * r->size,
-                 .a_row = k,
-                 .a_col = 1,
-                 .b_row = r->w_row,
-                 .b_col = 1};
-    int status = CB_FN(gemm)(&g);
-    if (status) __atomic_store_n(&r->status, status, __ATOMIC_RELAXED);
-}
-
-static void gates(lstm_run *r, int64_t i, int64_t begin, int64_t end) {
-    int64_t before, t = step_of(r, i, &before);
-    if (r->l->dtype == CB_F32)
-        (r->grad ? backward_f32 : forward_f32)(r->l, t, before, begin, end);
-    else
-        (r->grad ? backward_f64 : forward_f64)(r->l, t, before, begin, end);
-}
-
-/* items: rows */
-static void one_step(void *context, int64_t begin, int64_t end) {
-    lstm_run *r = context;
-    gates(r, r->step, begin, end);
-}
-static void all_steps(void *context, int64_t begin, int64_t end) {
-    lstm_run *r = context;
-    for (int64_t i = 0; i < r->l->steps; i++) {
-        if (!r->grad) multiply(r, i, begin, end);
-        gates(r, i, begin, end);
-        if (r->grad) multiply(r, i, begin, end);
-    }
-}
-
-static int walk(lstm_run *r) {
-    const cb_lstm *l = r->l;
-    if (4 * l->hidden * l->hidden * r->size <= CACHED) {
-        cb_parallel(l->rows, ROWS, all_steps, r);
-        return r->status;
-    }
-    for (r->step = 0; r->step < l->steps && !r->status; r->step++) {
-        if (!r->grad) multiply(r, r->step, 0, l->rows);
-        cb_parallel(l->rows, CB_MAX(1, WORK / l->hidden), one_step, r);
-        if (r->grad) multiply(r, r->step, 0, l->rows);
-    }
-    return r->status;
-}
-
 int CB_FN(lstm)(const cb_lstm *l) {
-    int64_t n = l->hidden, size = cb_dtypes[l->dtype].size, row = 4 * n + GAP, nbytes = n * row * size;
+    bool narrow = l->dtype == CB_F32;
+    int64_t n = l->hidden, size = narrow ? 4 : 8, state = l->rows * n * size, nbytes = 4 * n * n * size;
     void *turned = cb_alloc(CB_CPU, nbytes);
     if (!turned) return CB_ERR_MEMORY;
-    if (l->dtype == CB_F32)
-        turn_f32(n, l->w, row, turned);
+    if (narrow)
+        turn_f32(n, l->w, turned);
     else
-        turn_f64(n, l->w, row, turned);
-    int status = walk(&(lstm_run){.l = l, .w = turned, .w_row = row, .size = size});
+        turn_f64(n, l->w, turned);
+    int status = CB_OK;
+    lstm_step s = {.l = l, .before = -1};
+    for (int64_t i = 0; i < l->steps && !status; i++) {
+        s.t = l->backwards ? l->steps - 1 - i : i;
+        const void *h = s.before < 0 ? l->h0 : (const char *)l->hs + s.before * state;
+        status = product(l, n, 4 * n, h, turned, (char *)l->acts + 4 * s.t * state);
+        cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? forward_f32 : forward_f64, &s);
+        s.before = s.t;
+    }
     cb_free(CB_CPU, turned, nbytes);
     return status;
 }
 
 int CB_FN(lstm_grad)(const cb_lstm *l) {
-    int64_t size = cb_dtypes[l->dtype].size;
-    memset(l->dh, 0, (size_t)(l->rows * l->hidden * size));
-    memset(l->dc, 0, (size_t)(l->rows * l->hidden * size));
-    return walk(&(lstm_run){.l = l, .grad = true, .w = l->w, .w_row = l->hidden, .size = size});
+    bool narrow = l->dtype == CB_F32;
+    int64_t n = l->hidden, size = narrow ? 4 : 8, state = l->rows * n * size;
+    int status = CB_OK;
+    memset(l->dh, 0, (size_t)state);
+    memset(l->dc, 0, (size_t)state);
+    lstm_step s = {.l = l};
+    for (int64_t i = 0; i < l->steps && !status; i++) {
+        s.t = l->backwards ? i : l->steps - 1 - i;
+        s.before = l->backwards ? (s.t + 1 < l->steps ? s.t + 1 : -1) : s.t - 1;
+        cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? backward_f32 : backward_f64, &s);
+        status = product(l, 4 * n, n, (const char *)l->dpre + 4 * s.t * state, l->w, l->dh);
+    }
+    return status;
 }
