@@ -25,8 +25,8 @@ typedef void (*cb_cast_kernel)(int64_t n, void *out, const void *in);
 /* [from][to], contiguous (cast.c) */
 extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
 /* Kernels are written for whole vectors, so that each is one loop: n is rounded down to a multiple of
- * CB_LANES, a cache line of the smaller items. by_lanes runs one on any n: what is left goes through padded
- * tiles (iterate.c). */
+ * CB_LANES, a cache line of the smaller items. by_lanes runs one on any n: the last vector computes items of
+ * the one before again, or goes through padded tiles (iterate.c). */
 #define CB_LANES(size, out_size) (64 / (int)CB_MIN(size, out_size))
 void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kernel, int nin, int size,
                      int out_size);

@@ -8,13 +8,15 @@ void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kern
     if (whole) kernel(whole, out, in);
     if (!rest) return;
     const void *padded[3];
-    bool over = whole > 0; /* may the last items be computed again? */
+    char *target = out;
+    bool again = whole > 0; /* may the last items be computed twice? */
     for (int k = 0; k < nin; k++) {
-        over &= in[k] != out;
-        padded[k] = (const char *)in[k] + (n - lanes) * size;
+        const char *source = in[k];
+        again &= source + n * size <= target || target + n * out_size <= source;
+        padded[k] = source + (n - lanes) * size;
     }
-    if (over) {
-        kernel(lanes, (char *)out + (n - lanes) * out_size, padded);
+    if (again) {
+        kernel(lanes, target + (n - lanes) * out_size, padded);
         return;
     }
     _Alignas(64) char tile[4][64 * 16];
@@ -24,7 +26,7 @@ void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kern
         padded[k] = tile[k];
     }
     kernel(lanes, tile[3], padded);
-    memcpy((char *)out + whole * out_size, tile[3], (size_t)(rest * out_size));
+    memcpy(target + whole * out_size, tile[3], (size_t)(rest * out_size));
 }
 
 void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands) {
