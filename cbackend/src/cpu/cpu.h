@@ -24,6 +24,12 @@ typedef void (*cb_kernel)(int64_t n, void *out, const void *const *in);
 typedef void (*cb_cast_kernel)(int64_t n, void *out, const void *in);
 /* [from][to], contiguous (cast.c) */
 extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
+/* Kernels are written for whole vectors, so that each is one loop: n is rounded down to a multiple of
+ * CB_LANES, a cache line of the smaller items. by_lanes runs one on any n: the last vector computes items of
+ * the one before again, or goes through padded tiles (iterate.c). */
+#define CB_LANES(size, out_size) (64 / (int)CB_MIN(size, out_size))
+void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kernel, int nin, int size,
+                     int out_size);
 /* kernels of their own of unary functions of float32, or NULL (kernels_f32.c) */
 cb_kernel CB_FN(kernel_f32)(int op);
 /* NULL where there is no kernel (elementwise.c) */

@@ -2,6 +2,33 @@
  * memory. */
 #include "cpu.h"
 
+void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kernel, int nin, int size,
+                     int out_size) {
+    int64_t lanes = CB_LANES(size, out_size), whole = n & -lanes, rest = n - whole;
+    if (whole) kernel(whole, out, in);
+    if (!rest) return;
+    const void *padded[3];
+    char *target = out;
+    bool again = whole > 0; /* may the last items be computed twice? */
+    for (int k = 0; k < nin; k++) {
+        const char *source = in[k];
+        again &= source + n * size <= target || target + n * out_size <= source;
+        padded[k] = source + (n - lanes) * size;
+    }
+    if (again) {
+        kernel(lanes, target + (n - lanes) * out_size, padded);
+        return;
+    }
+    _Alignas(64) char tile[4][64 * 16];
+    for (int k = 0; k < nin; k++) {
+        memset(tile[k], 0, (size_t)(lanes * size));
+        memcpy(tile[k], (const char *)in[k] + whole * size, (size_t)(rest * size));
+        padded[k] = tile[k];
+    }
+    kernel(lanes, tile[3], padded);
+    memcpy(target + whole * out_size, tile[3], (size_t)(rest * out_size));
+}
+
 void CB_FN(space_init)(cb_space *s, int count, const cb_tensor *const *operands) {
     const cb_tensor *lead = operands[0];
     int ndim = 0;

@@ -3,13 +3,25 @@
  *   real_type   the type of its real part,   KIND_BOOL, KIND_INT, KIND_REAL or KIND_COMPLEX defined,
  *   M(f), C(f)  as ops.def needs them.
  * Defines the kernels and three exported tables, indexed by op code. */
-#define KERNEL(family, name, OUT, n_operands, value)                                                 \
-    static void CB_PASTE(family##_##name, DTYPE_ID)(int64_t n, void *out_, const void *const *in_) { \
-        OUT *out = out_;                                                                             \
-        OPERANDS_##n_operands _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                 \
-            LOAD_##n_operands out[i] = (OUT)(value);                                                 \
-        }                                                                                            \
+#define LOOP(name, OUT, lanes, n_operands, value)                                         \
+    static void CB_PASTE(name, DTYPE_ID)(int64_t n, void *out_, const void *const *in_) { \
+        OUT *out = out_;                                                                  \
+        n &= -(int64_t)(lanes);                                                           \
+        OPERANDS_##n_operands _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {      \
+            LOAD_##n_operands out[i] = (OUT)(value);                                      \
+        }                                                                                 \
     }
+#define ALONE(family, name, OUT, n_operands, value) LOOP(family##_##name, OUT, 1, n_operands, value)
+#if defined(KIND_COMPLEX)
+#define KERNEL ALONE
+#else
+#define KERNEL(family, name, OUT, n_operands, value)                                                       \
+    LOOP(lanes_##family##_##name, OUT, CB_LANES(sizeof(type), sizeof(OUT)), n_operands, value)             \
+    static void CB_PASTE(family##_##name, DTYPE_ID)(int64_t n, void *out, const void *const *in) {         \
+        CB_FN(by_lanes)(n, out, in, CB_PASTE(lanes_##family##_##name, DTYPE_ID), n_operands, sizeof(type), \
+                        sizeof(OUT));                                                                      \
+    }
+#endif
 #define OPERANDS_1 const type *xs = in_[0];
 #define OPERANDS_2 OPERANDS_1 const type *ys = in_[1];
 #define OPERANDS_3 OPERANDS_2 const type *zs = in_[2];
@@ -31,11 +43,15 @@
 #elif defined(KIND_INT)
 #define UNARY_INT DEFINE1
 #define BINARY_INT DEFINE2
+#define BINARY_INT_ALONE(name, out, value) ALONE(binary, name, OUT_##out, 2, value)
 #define TERNARY_INT DEFINE3
 #elif defined(KIND_REAL)
 #define UNARY_REAL DEFINE1
+#define UNARY_REAL_ALONE(name, out, value) ALONE(unary, name, OUT_##out, 1, value)
 #define BINARY_REAL DEFINE2
+#define BINARY_REAL_ALONE(name, out, value) ALONE(binary, name, OUT_##out, 2, value)
 #define TERNARY_REAL DEFINE3
+#define TERNARY_REAL_ALONE(name, out, value) ALONE(ternary, name, OUT_##out, 3, value)
 #else
 #define UNARY_COMPLEX DEFINE1
 #define BINARY_COMPLEX DEFINE2
@@ -81,6 +97,8 @@ const cb_kernel CB_TABLE(ternary, DTYPE_ID)[CB_TERNARY_COUNT] = {
 #include "ops.def"
 };
 
+#undef LOOP
+#undef ALONE
 #undef KERNEL
 #undef OPERANDS_1
 #undef OPERANDS_2

@@ -32,6 +32,7 @@
 #define TARGET 26
 #define TINY 0x1p-38f
 #define TOLERANCE 0x1p-48f
+#define ROOT(x) __builtin_sqrtf(x)
 #define NAME(f) f##_f32
 #define READ(n, from) (vec_f32) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), from)
 #define WRITE(n, to, v) _mm512_mask_storeu_ps(to, (__mmask16)((1u << (n)) - 1), (__m512)(v))
@@ -43,6 +44,7 @@
 #define TARGET 240
 #define TINY 0x1p-450
 #define TOLERANCE 0x1p-106
+#define ROOT(x) __builtin_sqrt(x)
 #define NAME(f) f##_f64
 #define READ(n, from) (vec_f64) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), from)
 #define WRITE(n, to, v) _mm512_mask_storeu_pd(to, (__mmask8)((1u << (n)) - 1), (__m512d)(v))

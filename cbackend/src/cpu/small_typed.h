@@ -1,5 +1,5 @@
 /* The kernels of small.c for one dtype: T, I (integers of T's size), SMALLEST and LARGEST (normal
- * numbers), NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
+ * numbers), ROOT, NAME; READ and WRITE of the first n lanes. Matrices are row-major arrays of vectors. */
 
 typedef T NAME(vec) __attribute__((vector_size(WIDTH)));
 typedef I NAME(ivec) __attribute__((vector_size(WIDTH)));
@@ -16,15 +16,20 @@ CB_INLINE bool NAME(any)(M mask) {
 #if defined(__AVX512F__)
     return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
 #else
-    I all = 0;
-    for (int l = 0; l < LANES; l++) all |= mask[l];
-    return all != 0;
+    typedef int64_t words __attribute__((vector_size(16)));
+    words part[WIDTH / 16], all;
+    memcpy(part, &mask, sizeof part);
+    all = part[0];
+    for (int i = 1; i < WIDTH / 16; i++) all |= part[i];
+    return (all[0] | all[1]) != 0;
 #endif
 }
 CB_INLINE V NAME(root)(V x) {
-    V y;
-    for (int l = 0; l < LANES; l++) y[l] = (T)__builtin_sqrt((double)x[l]);
-    return y;
+    T y[LANES];
+    memcpy(y, &x, sizeof y);
+    for (int l = 0; l < LANES; l++) y[l] = ROOT(y[l]);
+    memcpy(&x, y, sizeof y);
+    return x;
 }
 
 /* x[0..n) / d; the reciprocal of a tiny d would overflow */
@@ -331,9 +336,11 @@ static void NAME(part)(cb_small *s) {
         default: break;
     }
     switch (s->n) {
+#if defined(__AVX__) || !defined(__x86_64__)
         case 2: NAME(work)(s, 2); break;
         case 3: NAME(work)(s, 3); break;
         case 4: NAME(work)(s, 4); break;
+#endif
         default: NAME(work)(s, s->n);
     }
 }
@@ -375,6 +382,7 @@ static void NAME(group)(cb_small *s) {
 #undef TARGET
 #undef TINY
 #undef TOLERANCE
+#undef ROOT
 #undef NAME
 #undef READ
 #undef WRITE
