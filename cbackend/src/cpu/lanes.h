@@ -23,9 +23,9 @@
 
 #define CB_WHOLE _Pragma("GCC unroll 1")
 
-/* The last items of a row, fewer than lanes: loops over all lanes where loads have masks, so that nothing
+/* The last items of a row, fewer than lanes: loops over all lanes where vectors have masks, so that nothing
  * goes one by one, with CB_REST for item j and something else beyond. */
-#if defined(__AVX__)
+#if defined(__AVX512F__)
 #define CB_EACH_REST(j, lanes, rest) CB_WHOLE for (int j = 0; j < (lanes); j++)
 #else
 #define CB_EACH_REST(j, lanes, rest) for (int j = 0; j < (rest); j++)

@@ -26,9 +26,10 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
                 int64_t i = b_ + j;            \
                 lane[j] += value;              \
             }                                  \
-        CB_EACH_REST(j, LANES, (n) - b_) {     \
+        int rest_ = (int)((n) - b_);           \
+        CB_EACH_REST(j, LANES, rest_) {        \
             int64_t i = b_ + j;                \
-            lane[j] += i < (n) ? value : 0;    \
+            lane[j] += j < rest_ ? value : 0;  \
         }                                      \
         CB_FOLD_LANES(LANES, lane, ADD);       \
         result = lane[0];                      \

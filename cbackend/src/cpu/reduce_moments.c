@@ -19,65 +19,70 @@ enum { BLOCK = 1024, LANES = 32, EIGHT = 8, STRIP = 32 };
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 
 /* ---- helpers over one contiguous block, in the dtype of computation ---- */
-#define BLOCKS(F, f)                                                                                     \
-    CB_INLINE F fold_lanes_##f(F *lane) {                                                                \
-        CB_FOLD_LANES(LANES, lane, ADD);                                                                 \
-        return lane[0];                                                                                  \
-    }                                                                                                    \
-    /* passes over nan, which reaches log-sum-exp through its exponential */                             \
-    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                                   \
-        F lane[LANES];                                                                                   \
-        int64_t i = 0;                                                                                   \
-        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                          \
-        for (; i + LANES <= n; i += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) lane[j] = LARGER(x[i + j], lane[j]);                         \
-        CB_EACH_REST(j, LANES, n - i) lane[j] = LARGER(CB_REST(x + i, j, n - i, -(F)INFINITY), lane[j]); \
-        CB_FOLD_LANES(LANES, lane, LARGER);                                                              \
-        return lane[0];                                                                                  \
-    }                                                                                                    \
-    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                                   \
-        F lane[LANES] = {0};                                                                             \
-        int64_t i = 0;                                                                                   \
-        for (; i + LANES <= n; i += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                                         \
-        CB_EACH_REST(j, LANES, n - i) lane[j] += CB_REST(x + i, j, n - i, 0);                            \
-        return fold_lanes_##f(lane);                                                                     \
-    }                                                                                                    \
-    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                                      \
-        F lane[LANES] = {0};                                                                             \
-        int64_t i = 0;                                                                                   \
-        for (; i + LANES <= n; i += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);                        \
-        if (i < n) CB_EACH_REST(j, LANES, n - i)                                                         \
-        lane[j] += exp_##f(CB_REST(x + i, j, n - i, -(F)INFINITY) - shift);                              \
-        return fold_lanes_##f(lane);                                                                     \
-    }                                                                                                    \
-    /* the shift is the maximum */                                                                       \
-    CB_INLINE F block_sum_below_##f(int64_t n, const F *x, F shift) {                                    \
-        F lane[LANES] = {0};                                                                             \
-        int64_t i = 0;                                                                                   \
-        for (; i + LANES <= n; i += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(x[i + j] - shift);               \
-        if (i < n) CB_EACH_REST(j, LANES, n - i)                                                         \
-        lane[j] += cb_exp_below_##f(CB_REST(x + i, j, n - i, -(F)INFINITY) - shift);                     \
-        return fold_lanes_##f(lane);                                                                     \
-    }                                                                                                    \
-    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                                    \
-        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */            \
-        int64_t i = 0;                                                                                   \
-        for (; i + LANES <= n; i += LANES)                                                               \
-            for (int j = 0; j < LANES; j++) {                                                            \
-                F d = x[i + j] - mean;                                                                   \
-                lane[j] += d * d;                                                                        \
-                drift[j] += d;                                                                           \
-            }                                                                                            \
-        CB_EACH_REST(j, LANES, n - i) {                                                                  \
-            F d = CB_REST(x + i, j, n - i, mean) - mean;                                                 \
-            lane[j] += d * d;                                                                            \
-            drift[j] += d;                                                                               \
-        }                                                                                                \
-        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                                   \
-        return squares - sum * (sum / (F)n);                                                             \
+#define BLOCKS(F, f)                                                                                   \
+    CB_INLINE F fold_lanes_##f(F *lane) {                                                              \
+        CB_FOLD_LANES(LANES, lane, ADD);                                                               \
+        return lane[0];                                                                                \
+    }                                                                                                  \
+    /* passes over nan, which reaches log-sum-exp through its exponential */                           \
+    CB_INLINE F block_max_##f(int64_t n, const F *x) {                                                 \
+        F lane[LANES];                                                                                 \
+        int64_t i = 0;                                                                                 \
+        for (int j = 0; j < LANES; j++) lane[j] = -(F)INFINITY;                                        \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) lane[j] = LARGER(x[i + j], lane[j]);                       \
+        int rest = (int)(n - i);                                                                       \
+        CB_EACH_REST(j, LANES, rest) lane[j] = LARGER(CB_REST(x + i, j, rest, -(F)INFINITY), lane[j]); \
+        CB_FOLD_LANES(LANES, lane, LARGER);                                                            \
+        return lane[0];                                                                                \
+    }                                                                                                  \
+    CB_INLINE F block_sum_##f(int64_t n, const F *x) {                                                 \
+        F lane[LANES] = {0};                                                                           \
+        int64_t i = 0;                                                                                 \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) lane[j] += x[i + j];                                       \
+        int rest = (int)(n - i);                                                                       \
+        CB_EACH_REST(j, LANES, rest) lane[j] += CB_REST(x + i, j, rest, 0);                            \
+        return fold_lanes_##f(lane);                                                                   \
+    }                                                                                                  \
+    CB_INLINE F block_sum_exp_##f(int64_t n, const F *x, F shift) {                                    \
+        F lane[LANES] = {0};                                                                           \
+        int64_t i = 0;                                                                                 \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) lane[j] += exp_##f(x[i + j] - shift);                      \
+        int rest = (int)(n - i);                                                                       \
+        if (rest) CB_EACH_REST(j, LANES, rest)                                                         \
+        lane[j] += exp_##f(CB_REST(x + i, j, rest, -(F)INFINITY) - shift);                             \
+        return fold_lanes_##f(lane);                                                                   \
+    }                                                                                                  \
+    /* the shift is the maximum */                                                                     \
+    CB_INLINE F block_sum_below_##f(int64_t n, const F *x, F shift) {                                  \
+        F lane[LANES] = {0};                                                                           \
+        int64_t i = 0;                                                                                 \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) lane[j] += cb_exp_below_##f(x[i + j] - shift);             \
+        int rest = (int)(n - i);                                                                       \
+        if (rest) CB_EACH_REST(j, LANES, rest)                                                         \
+        lane[j] += cb_exp_below_##f(CB_REST(x + i, j, rest, -(F)INFINITY) - shift);                    \
+        return fold_lanes_##f(lane);                                                                   \
+    }                                                                                                  \
+    CB_INLINE F block_deviations_##f(int64_t n, const F *x, F mean) {                                  \
+        F lane[LANES] = {0}, drift[LANES] = {0}; /* the mean's rounding error is taken out */          \
+        int64_t i = 0;                                                                                 \
+        for (; i + LANES <= n; i += LANES)                                                             \
+            for (int j = 0; j < LANES; j++) {                                                          \
+                F d = x[i + j] - mean;                                                                 \
+                lane[j] += d * d;                                                                      \
+                drift[j] += d;                                                                         \
+            }                                                                                          \
+        int rest = (int)(n - i);                                                                       \
+        CB_EACH_REST(j, LANES, rest) {                                                                 \
+            F d = CB_REST(x + i, j, rest, mean) - mean;                                                \
+            lane[j] += d * d;                                                                          \
+            drift[j] += d;                                                                             \
+        }                                                                                              \
+        F squares = fold_lanes_##f(lane), sum = fold_lanes_##f(drift);                                 \
+        return squares - sum * (sum / (F)n);                                                           \
     }
 BLOCKS(float, f32)
 BLOCKS(double, f64)
