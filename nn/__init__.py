@@ -133,8 +133,4 @@ __all__ += ["stack_module_state"]
 __all__ += [*_HOME, *_MODULES]
 
 
-__getattr__ = later(__name__, _MODULES, _HOME)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = later(__name__, _MODULES, _HOME)

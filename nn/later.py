@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,9 +11,10 @@ __all__ = ["later"]
 
 
 def later(
-    package: str, modules: Container[str], homes: Mapping[str, str] | None = None
-) -> Callable[[str], Any]:
-    """A package's `__getattr__`: imports these modules of it, and names from where they are.
+    package: str, modules: Collection[str], homes: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """A package's `__getattr__`, which imports these modules of it, and names from where they are,
+    and its `__dir__`.
 
     Args:
       homes: names, each with the module that has it.
@@ -29,4 +30,7 @@ def later(
             return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return __getattr__
+    def __dir__() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *modules, *homes})
+
+    return __getattr__, __dir__

@@ -33,9 +33,9 @@ _OPTIMIZERS = {
     "sign": "Lion Rprop",
     "sparse_adam": "SparseAdam",
 }
-__getattr__ = later(
+__getattr__, __dir__ = later(
     __name__,
-    ("lr_scheduler", "swa_utils"),
+    (*_OPTIMIZERS, "elementwise", "lr_scheduler", "swa_utils"),
     {name: f"nn.optim.{home}" for home, names in _OPTIMIZERS.items() for name in names.split()},
 )
 __all__ = [

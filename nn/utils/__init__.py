@@ -24,7 +24,7 @@ from nn.utils.vectors import parameters_to_vector, vector_to_parameters
 if TYPE_CHECKING:
     from nn.utils import parametrizations, parametrize, prune, rnn
 
-__getattr__ = later(__name__, ("parametrizations", "parametrize", "prune", "rnn"))
+__getattr__, __dir__ = later(__name__, ("parametrizations", "parametrize", "prune", "rnn"))
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",

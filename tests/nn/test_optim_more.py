@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 
 import pytest
 
@@ -473,3 +475,14 @@ def test_16_bit_parameters_keep_their_dtype(name, dtype):
     assert p.dtype == dtype and ft.isfinite(p.detach()).all().item()
     state = optimizer.state_dict()["state"][0]
     assert all(value.dtype == dtype for value in state.values() if value.ndim)
+
+
+def test_optimizers_and_their_modules_are_found_at_first_use():
+    code = """
+import nn
+assert {"Adam", "muon", "swa_utils"} <= set(dir(nn.optim)) and "prune" in dir(nn.utils)
+for name in ("muon", "adam_variants", "lr_scheduler", "SparseAdam"):
+    assert getattr(nn.optim, name).__name__.endswith(name), name
+assert nn.utils.prune.__name__ == "nn.utils.prune"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
