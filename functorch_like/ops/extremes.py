@@ -7,11 +7,10 @@ from typing import Any
 
 from cbackend import ffi, lib
 
-from ..op import NONDIFF, Op, Spec, wrap
+from ..op import NONDIFF, Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from ..trace import active, state
-from .reduce import _amax, _amin, _code, amax, amin
+from .reduce import _amax, _amin, _code, _of_all, amax, amin
 
 __all__ = [
     "aminmax",
@@ -191,12 +190,6 @@ def pair(values: Tensor, indices: Tensor) -> Any:
 
 
 _MAX, _MIN = _code("amax"), _code("amin")
-
-
-def _of_all(op: Op, code: int, x: Tensor, keepdim: bool) -> Tensor:
-    if x._m is None and (not active or state.trace is None):
-        return wrap(lib.cb_reduce(code, x._v, -1, ffi.NULL, keepdim, -1))
-    return op(x, dims=tuple(range(x.ndim)), keepdim=keepdim)
 
 
 def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:

@@ -223,15 +223,15 @@ def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     )
 
 
-def _writes_here(x: Tensor, index: Tensor, src: Any) -> bool:
+def _writes_here(name: str, x: Tensor, index: Tensor, src: Any) -> bool:
     """May x be written in memory, by tensors that have memory?"""
     tensors = [t for t in (index, src) if isinstance(t, Tensor)]
-    return all(bool(t._v) for t in tensors) and mutation.writes_memory("scatter_", x, tensors)
+    return all(bool(t._v) for t in tensors) and mutation.writes_memory(name, x, tensors)
 
 
 def scatter_(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Tensor:
     """In-place scatter()."""
-    if reduce not in (None, "add") or not _writes_here(x, index, src):
+    if reduce not in (None, "add") or not _writes_here("scatter_", x, index, src):
         return x.copy_(scatter(x, dim, index, src, reduce=reduce))
     source, d = _source("scatter_", x, index, src), wrap_dim("scatter_", dim, x.ndim)
     clock[0] += 1
@@ -365,7 +365,7 @@ def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any 
 def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """In-place index_add()."""
     src = source if alpha == 1 else source * alpha
-    if src.dtype is not x.dtype or not _writes_here(x, index, src):
+    if src.dtype is not x.dtype or not _writes_here("index_add_", x, index, src):
         return x.copy_(index_add(x, dim, index, src))
     clock[0] += 1
     d = wrap_dim("index_add_", dim, x.ndim)

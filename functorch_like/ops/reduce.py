@@ -183,6 +183,13 @@ sampled(
 )
 
 
+def _of_all(op: Op, code: int, x: Tensor, keepdim: bool) -> Tensor:
+    """The reduction over all dims."""
+    if x._m is None and (not active or state.trace is None):
+        return wrap(_call(code, x._v, -1, _NULL, keepdim, -1))
+    return dispatch(op, (x,), {"dims": _ALL[x.ndim], "keepdim": keepdim})
+
+
 def sum(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
@@ -198,9 +205,7 @@ def sum(
       tensor([4., 6.])
     """
     if dim is None and dtype is None and not options:
-        if x._m is None and (not active or state.trace is None):
-            return wrap(_call(_SUM, x._v, -1, _NULL, keepdim, -1))
-        return dispatch(_sum, (x,), {"dims": _ALL[x.ndim], "keepdim": keepdim})
+        return _of_all(_sum, _SUM, x, keepdim)
     x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
     return _sum(x, dims=dims, keepdim=keepdim)
 
