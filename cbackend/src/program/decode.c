@@ -178,7 +178,6 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
                        cb_word here) {
     cb_program *p = l->p;
     const char *function = cb_call_names[c->call];
-    bool places = cb_is_fused(c->call) || cb_is_sets(c->call);
     if (here.i < -1 || here.i > p->n_pool || (here.i > 0 && here.i % 8))
         return bad("a place in the pool", here.i);
     if (q->type == 'C')
@@ -199,7 +198,7 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
         int kind = ((const cb_scalar *)(p->pool + here.i))->kind;
         if (kind < 'a' || kind > 'z' || !strchr("biufc", kind)) return bad("a kind of number", kind);
     }
-    if (q->type == 'L' && strcmp(q->name, "spec") && !places) {
+    if (q->type == 'L' && strcmp(q->name, "spec") && !cb_places_results(c->call)) {
         const int64_t *values = (const int64_t *)(p->pool + here.i);
         for (int64_t i = 0; i < count; i++)
             if (!is_reasonable(values[i])) return bad(q->name, values[i]);
@@ -231,7 +230,7 @@ static int check_instruction(loading *l, cb_instruction *c) {
             CB_TRY(check_number(cb_call_names[c->call], q, a[k]));
         p->writes |= !strcmp(q->name, "clock");
     }
-    if (cb_is_fused(c->call) || cb_is_sets(c->call)) { /* whose memory to write over: plan says that */
+    if (cb_places_results(c->call)) { /* whose memory to write over: plan says that */
         a[s->n - 1].i = a[s->n - 2].i = cb_is_sets(c->call) ? -1 : 0;
         if (a[3].i < 0 || a[2].i < 1) return bad("the code of steps", a[2].i);
     }

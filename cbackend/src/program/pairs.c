@@ -14,7 +14,7 @@ static const int fed_word[] = {[CB_PAIR_REDUCE] = 1, [CB_PAIR_SOFTMAX] = 0};
 /* How instruction d takes a result of instruction c. */
 static cb_pair pair(const cb_program *p, const cb_instruction *c, const cb_instruction *d) {
     cb_pair how = reader(cb_call_names[d->call]);
-    if (!how || !c->steps || strcmp(cb_call_names[c->call], "cb_fused")) return CB_ALONE;
+    if (!how || !c->steps || cb_is_sets(c->call)) return CB_ALONE;
     int64_t x = p->words[d->words + fed_word[how]].i;
     return x >= c->out && x < c->out + c->nout ? how : CB_ALONE;
 }

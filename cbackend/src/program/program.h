@@ -51,11 +51,13 @@ struct cb_program {
 
 extern const char *const cb_call_names[];
 
-/* Calls whose last two arguments say which memory results may take: of elementwise steps, or over sets. */
+/* Calls of elementwise steps, and calls over sets of operands. The last two arguments of both say which
+ * memory results may take. */
 static inline bool cb_is_fused(int call) { return !strncmp(cb_call_names[call], "cb_fused", 8); }
 static inline bool cb_is_sets(int call) {
     return !strcmp(cb_call_names[call], "cb_fused_sets") || !strcmp(cb_call_names[call], "cb_adam_sets");
 }
+static inline bool cb_places_results(int call) { return cb_is_fused(call) || cb_is_sets(call); }
 extern const int cb_call_count;
 /* by call, a letter a parameter: n an integer, d a double, t a tensor, l a list of them, o results, a an
  * array */

@@ -232,7 +232,7 @@ static void write_through(cb_program *p, int i, int s) {
         cb_instruction *c = &p->code[k];
         if (slot < c->out || slot >= c->out + c->nout) continue;
         bool one = !cb_is_sets(c->call);
-        if ((one && !cb_is_fused(c->call)) || last_look(p, s, i) > k) return;
+        if (!cb_places_results(c->call) || last_look(p, s, i) > k) return;
         int sets = one ? 1 : (int)p->words[c->words + 6].i, n = c->nreads / sets, nout = c->nout / sets;
         int set = (slot - c->out) / nout, at = -1;
         for (int r = 0; r < c->nreads; r++) {
