@@ -7,18 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
-
-static int failures;
-#define CHECK(condition, ...)                                               \
-    do {                                                                    \
-        if (!(condition)) {                                                 \
-            failures++;                                                     \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            fprintf(stderr, __VA_ARGS__);                                   \
-            fprintf(stderr, " (%s)\n", cb_error_message());                 \
-        }                                                                   \
-    } while (0)
 
 static unsigned random_state = 1;
 static inline int64_t whole(int64_t low, int64_t high) {
@@ -94,11 +84,4 @@ static inline void expect_error(const void *result, int code, const char *what) 
           cb_error_code());
 }
 
-/* the end of every test: no tensor may be left */
-static inline int finish(const char *name) {
-    CHECK(cb_memory_allocated(CB_CPU) == 0, "%lld bytes leaked", (long long)cb_memory_allocated(CB_CPU));
-    cb_empty_cache();
-    printf("%s: %s\n", name, failures ? "FAILED" : "ok");
-    return failures != 0;
-}
 #endif

@@ -6,17 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "internal.h"
-
-static int failures;
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
 
 static unsigned state = 11;
 static double number(void) {
@@ -184,6 +175,5 @@ int main(void) {
     cb_init(NULL);
     test_values();
     test_errors();
-    if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return finish("test_attention");
 }

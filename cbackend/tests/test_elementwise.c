@@ -8,17 +8,7 @@
 #include <string.h>
 
 #include "cbackend.h"
-
-static int failures;
-
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
+#include "check.h"
 
 static unsigned state = 1;
 static int number(void) {
@@ -237,6 +227,5 @@ int main(void) {
     test_layouts();
     test_streamed();
     test_running_sums();
-    if (failures) printf("%d failures\n", failures);
-    return failures > 0;
+    return finish("test_elementwise");
 }

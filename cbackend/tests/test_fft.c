@@ -4,17 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
-
-static int failures;
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
-        if (!(condition) && failures++ < 40) {                     \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__);                                   \
-            printf(" [%s]\n", cb_error_message());                 \
-        }                                                          \
-    } while (0)
 
 static uint64_t state = 88172645463325252u;
 static double draw(void) {
@@ -189,6 +180,5 @@ int main(void) {
     check_layouts();
     check_threads();
     check_errors();
-    printf(failures ? "%d failures\n" : "ok\n", failures);
-    return failures != 0;
+    return finish("test_fft");
 }

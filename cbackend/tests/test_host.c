@@ -2,17 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
 #include "record.h"
-
-static int failures;
-#define CHECK(condition)                                                                    \
-    do {                                                                                    \
-        if (!(condition)) {                                                                 \
-            printf("%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, cb_error_message()); \
-            failures++;                                                                     \
-        }                                                                                   \
-    } while (0)
 
 static cb_tensor *numbers(int n, const float *values) {
     return cb_from_bytes(values, CB_F32, 1, (int64_t[]){n});
@@ -158,6 +150,5 @@ int main(void) {
     test_host_functions();
     test_given_inputs();
     test_variants();
-    if (!failures) printf("host functions, given inputs, variants: passed\n");
-    return failures != 0;
+    return finish("test_host");
 }

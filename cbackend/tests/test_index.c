@@ -5,17 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
 
-static int failures;
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
-        if (!(condition) && failures++ < 40) {                     \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__);                                   \
-            printf(" [%s]\n", cb_error_message());                 \
-        }                                                          \
-    } while (0)
 #define EACH_DTYPE(d) for (int d = 0; d < CB_DTYPE_COUNT; d++)
 enum { LAYOUTS = 4, MAX = 4096 };
 
@@ -521,6 +513,5 @@ int main(void) {
     }
     test_edges();
     test_threads();
-    printf("test_index: %d failures\n", failures);
-    return failures != 0;
+    return finish("test_index");
 }

@@ -8,19 +8,9 @@
 #include <string.h>
 
 #include "cbackend.h"
+#include "check.h"
 
 enum { PARAM, GRAD, FIRST, SECOND, THIRD, LISTS, COUNT = 9 };
-
-static int failures;
-
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
 
 static unsigned state = 3;
 static double number(void) {
@@ -324,6 +314,5 @@ int main(void) {
     errors();
     for (int way = 0; way < 4; way++) sets(way & 1, way & 2);
     CHECK(cb_memory_allocated(CB_CPU) == 0, "%lld bytes leaked", (long long)cb_memory_allocated(CB_CPU));
-    if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return finish("test_optim");
 }

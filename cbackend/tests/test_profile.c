@@ -3,17 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
 #include "record.h"
-
-static int failures;
-#define CHECK(condition)                                           \
-    do {                                                           \
-        if (!(condition)) {                                        \
-            printf("%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            failures++;                                            \
-        }                                                          \
-    } while (0)
 
 static int number_of(const char *name) {
     for (int i = 0; cb_call_name(i); i++)
@@ -132,6 +124,5 @@ int main(void) {
     test_calls();
     test_program();
     test_threads();
-    if (!failures) printf("profile: passed\n");
-    return failures != 0;
+    return finish("test_profile");
 }

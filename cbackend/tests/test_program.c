@@ -4,17 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
 #include "record.h"
-
-static int failures;
-#define CHECK(condition)                                                                    \
-    do {                                                                                    \
-        if (!(condition)) {                                                                 \
-            printf("%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, cb_error_message()); \
-            failures++;                                                                     \
-        }                                                                                   \
-    } while (0)
 
 static cb_tensor *numbers(int n, const float *values) {
     return cb_from_bytes(values, CB_F32, 1, (int64_t[]){n});
@@ -236,6 +228,5 @@ int main(void) {
     test_sets();
     test_pairs();
     test_broken_code();
-    if (!failures) printf("programs: passed\n");
-    return failures != 0;
+    return finish("test_program");
 }

@@ -6,22 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "internal.h"
 #include "program/program.h"
-
-#define EXPECT(condition)                                                                   \
-    do {                                                                                    \
-        if (!(condition)) {                                                                 \
-            printf("%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition, cb_error_message()); \
-            failures++;                                                                     \
-        }                                                                                   \
-    } while (0)
 
 /* Under the address sanitizer a damaged size is a failed allocation, not minutes of touching memory. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "max_allocation_size_mb=64:allocator_may_return_null=1"; }
 
-static int failures;
 static uint64_t state = 0x9e3779b97f4a7c15u;
 
 static uint64_t draw(void) {
@@ -184,31 +176,30 @@ int main(int argc, char **argv) {
     if (argc > 3) state += strtoull(argv[3], NULL, 10) * 0x100000001b3u;
     if (argc > 1) {
         bytes file = read_whole(argv[1]);
-        EXPECT(file.data && attempt(file.data, file.n));
+        CHECK(file.data && attempt(file.data, file.n));
         if (!failures) fuzz(file, argc > 2 ? atoi(argv[2]) : 10000);
         free(file.data);
-        return failures != 0;
+        return finish(argv[1]);
     }
     bytes file = example();
     cb_program *p = cb_program_load_bytes(file.data, file.n);
-    EXPECT(p);
+    CHECK(p);
     if (p) {
-        EXPECT(cb_program_length(p) == 6 && cb_program_input_count(p) == 1 &&
-               cb_program_result_count(p) == 2);
-        EXPECT(cb_program_result(p, 0)->ndim == 0 && cb_program_result(p, 1)->shape[0] == 3);
-        EXPECT(!cb_program_input(p, 1) && !cb_program_result(p, -1));
+        CHECK(cb_program_length(p) == 6 && cb_program_input_count(p) == 1 && cb_program_result_count(p) == 2);
+        CHECK(cb_program_result(p, 0)->ndim == 0 && cb_program_result(p, 1)->shape[0] == 3);
+        CHECK(!cb_program_input(p, 1) && !cb_program_result(p, -1));
         float x[8] = {0, 1, 2, 3, 4, 5, 6, 7};
         cb_tensor *in = cb_from_bytes(x, CB_F32, 2, (int64_t[]){4, 2}), *out[2];
-        EXPECT(cb_program_run(p, 1, &in, 0, 0, out) == CB_OK);
-        EXPECT(((float *)out[1]->data)[2] == 1.5f);
+        CHECK(cb_program_run(p, 1, &in, 0, 0, out) == CB_OK);
+        CHECK(((float *)out[1]->data)[2] == 1.5f);
         cb_release(out[0]);
         cb_release(out[1]);
         cb_release(in);
     }
     cb_program_free(p);
-    for (int64_t n = 0; n < file.n; n++) EXPECT(!attempt(file.data, n));
+    for (int64_t n = 0; n < file.n; n++) CHECK(!attempt(file.data, n));
     fuzz(file, 10000);
     free(file.data);
-    EXPECT(!cb_program_load("/nowhere") && cb_error_code() == CB_ERR_VALUE);
-    return failures != 0;
+    CHECK(!cb_program_load("/nowhere") && cb_error_code() == CB_ERR_VALUE);
+    return finish("test_program_file");
 }

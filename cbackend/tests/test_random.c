@@ -3,18 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "check.h"
 #include "internal.h"
 #include "philox.h"
-
-static int failures;
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
-        if (!(condition) && failures++ < 40) {                     \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__);                                   \
-            printf("\n");                                          \
-        }                                                          \
-    } while (0)
 
 enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER };
 static const uint64_t seed = 0x123456789abcdef0u, offset = ((uint64_t)1 << 32) - 40;
@@ -211,6 +202,5 @@ int main(void) {
     test_distributions();
     test_independence();
     test_permutations_and_errors();
-    printf("test_random: %d failures\n", failures);
-    return failures != 0;
+    return finish("test_random");
 }

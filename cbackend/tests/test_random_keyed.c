@@ -3,18 +3,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "check.h"
 #include "internal.h"
 #include "samplers.h"
-
-static int failures;
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
-        if (!(condition) && failures++ < 40) {                     \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__);                                   \
-            printf("\n");                                          \
-        }                                                          \
-    } while (0)
 
 enum { UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, RADEMACHER, PERMUTATION };
 
@@ -242,6 +233,5 @@ int main(void) {
     test_probabilities();
     test_independence();
     test_special_values_and_errors();
-    printf("test_random_keyed: %d failures\n", failures);
-    return failures != 0;
+    return finish("test_random_keyed");
 }

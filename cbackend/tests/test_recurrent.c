@@ -4,17 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
 
-static int failures;
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
 #define S(...) \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / 8), (int64_t[]) { __VA_ARGS__ }
 
@@ -140,6 +132,5 @@ int main(void) {
     one(CB_BF16, 2e-2, 3, 4, 8, false, false);
     one(CB_F32, 1e-5, 2, 0, 3, false, true);
     errors();
-    if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return finish("test_recurrent");
 }

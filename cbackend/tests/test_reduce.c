@@ -9,20 +9,11 @@
 #include <string.h>
 
 #include "cbackend.h"
+#include "check.h"
 
-static int failures;
 static const char *names[] = {"bool",     "uint8",   "int8",    "uint16",    "int16",
                               "uint32",   "int32",   "uint64",  "int64",     "float16",
                               "bfloat16", "float32", "float64", "complex64", "complex128"};
-
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
 
 static bool is_float(int d) { return d >= CB_F16 && d <= CB_F64; }
 static bool is_complex(int d) { return d >= CB_C64; }
@@ -454,6 +445,5 @@ int main(void) {
     test_rules();
     CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked",
           (long long)(cb_memory_allocated(CB_CPU) - live));
-    if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return finish("test_reduce");
 }

@@ -8,19 +8,10 @@
 #include <string.h>
 
 #include "cbackend.h"
+#include "check.h"
 
-static int failures;
 static const int dtypes[] = {CB_F16, CB_BF16, CB_F32, CB_F64};
 static const double tolerances[] = {4e-3, 3e-2, 4e-6, 1e-12};
-
-#define CHECK(condition, ...)                      \
-    do {                                           \
-        if (!(condition) && failures++ < 20) {     \
-            printf("%s:%d: ", __FILE__, __LINE__); \
-            printf(__VA_ARGS__);                   \
-            printf("\n");                          \
-        }                                          \
-    } while (0)
 
 static unsigned state = 7;
 static double number(void) {
@@ -298,6 +289,5 @@ int main(void) {
     test_rules();
     CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked",
           (long long)(cb_memory_allocated(CB_CPU) - live));
-    if (failures) printf("%d failures\n", failures);
-    return failures != 0;
+    return finish("test_softmax");
 }

@@ -4,17 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "internal.h"
-
-static int failures;
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
-        if (!(condition) && failures++ < 40) {                     \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__);                                   \
-            printf(" [%s]\n", cb_error_message());                 \
-        }                                                          \
-    } while (0)
 
 static uint64_t state = 88172645463325252u;
 static uint64_t draw(void) {
@@ -237,6 +228,5 @@ int main(void) {
     for (int k = 0; k < 6; k++)
         for (int spread = MANY; spread <= NEAR; spread++) test_sort(large[k], 1, 80000, spread, false, k & 1);
     test_edges();
-    printf("test_sort: %d failures\n", failures);
-    return failures != 0;
+    return finish("test_sort");
 }
