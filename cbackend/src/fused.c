@@ -120,10 +120,8 @@ static cb_tensor *written_over(const cb_fused_steps *f, cb_tensor *const *xs, ui
         cb_tensor *x = xs[k];
         if ((into & 15) != (uint64_t)i + 1 || f->last_read[k] > j || x->dtype != f->step[j].result) continue;
         if (!cb_is_contiguous(x) || !cb_is_contiguous(like) || !cb_same_shape(x, like)) continue;
-        if (cb_is_meta(x) || (x->flags & CB_FLAG_READONLY)) continue;
-        for (int other = 0; other < f->nin; other++)
-            if (other != k && xs[other]->storage == x->storage) return NULL;
-        return cb_retain(x);
+        if (x->flags & CB_FLAG_READONLY || cb_is_meta(x)) continue;
+        return cb_shares_storage(f->nin, xs, k) ? NULL : cb_retain(x);
     }
     return NULL;
 }
@@ -135,8 +133,7 @@ static cb_tensor *reused(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t
     for (int k = 0; k < f->nin; k++) {
         cb_tensor *x = xs[k];
         if (!(*reuse >> k & 1) || f->last_read[k] > j || x->dtype != f->step[j].result) continue;
-        if ((x->flags & CB_FLAG_WEAK) || !cb_is_contiguous(like) || !cb_same_shape(x, like)) continue;
-        if (!cb_is_sole_owner(x) || x->refcount != 1) continue;
+        if (!cb_is_last_use(x) || !cb_is_contiguous(like) || !cb_same_shape(x, like)) continue;
         *reuse &= ~(UINT64_C(1) << k);
         return cb_retain(x);
     }

@@ -105,6 +105,10 @@ int64_t cb_numel_of(int ndim, const int64_t *shape); /* -1 on overflow */
 int cb_check_writable(const char *op, const cb_tensor *out);
 /* might the two views touch the same bytes without being the very same view? */
 bool cb_overlaps(const cb_tensor *x, const cb_tensor *y);
+/* does any other of the n operands lie in operand k's storage? */
+bool cb_shares_storage(int n, cb_tensor *const *xs, int k);
+/* may the memory of a program's operand that nobody reads any more become a result's? */
+bool cb_is_last_use(const cb_tensor *x);
 
 /* ---- threads (threads.c) ---- */
 /* Calls body(context, begin, end) over [0, n) in pieces of `grain` items (the last shorter). Pieces depend

@@ -131,10 +131,9 @@ enum { RATE, KEEP, ROOT_SCALE, NUMBERS };
 static cb_tensor *stepped(cb_tensor *const *xs, int n, int k, int i, uint64_t reuse, uint64_t into) {
     cb_tensor *x = xs[k];
     bool over = (into >> 4 * k & 15) == (uint64_t)i + 1 && !(x->flags & CB_FLAG_READONLY);
-    bool dead = reuse >> k & 1 && !(x->flags & CB_FLAG_WEAK) && cb_is_sole_owner(x) && x->refcount == 1;
-    bool alone = (over || dead) && cb_is_contiguous(x) && !cb_is_meta(x);
-    for (int other = 0; other < n && alone; other++) alone = other == k || xs[other]->storage != x->storage;
-    return alone ? cb_retain(x) : cb_clone(x);
+    bool dead = reuse >> k & 1 && cb_is_last_use(x);
+    bool free = (over || dead) && cb_is_contiguous(x) && !cb_is_meta(x) && !cb_shares_storage(n, xs, k);
+    return free ? cb_retain(x) : cb_clone(x);
 }
 
 static int check_numbers(cb_tensor *const *numbers) {

@@ -269,6 +269,16 @@ int cb_is_sole_owner(const cb_tensor *x) {
     return x->storage->refcount == 1 && !x->storage->borrowed && cb_is_contiguous(x);
 }
 
+bool cb_is_last_use(const cb_tensor *x) {
+    return x->refcount == 1 && !(x->flags & CB_FLAG_WEAK) && cb_is_sole_owner(x);
+}
+
+bool cb_shares_storage(int n, cb_tensor *const *xs, int k) {
+    for (int other = 0; other < n; other++)
+        if (other != k && xs[other]->storage == xs[k]->storage) return true;
+    return false;
+}
+
 static void byte_range(const cb_tensor *x, int64_t *low, int64_t *high) {
     int64_t first = x->offset, last = x->offset;
     for (int d = 0; d < x->ndim; d++) {

@@ -330,11 +330,8 @@ class Categorical(Distribution):
         return new
 
 
-class OneHotCategorical(Distribution):
-    """One-hot vectors, with probabilities probs [..., k]."""
-
-    support = constraints.one_hot
-    has_enumerate_support = True
+class _OfOutcomes(Distribution):
+    """A distribution of vectors [..., k] made of the outcomes of a Categorical."""
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: Any = None):
         self._categorical = Categorical(probs, logits, validate_args)
@@ -350,6 +347,13 @@ class OneHotCategorical(Distribution):
     def logits(self) -> Tensor:
         """The logarithms of the probabilities."""
         return self._categorical.logits
+
+
+class OneHotCategorical(_OfOutcomes):
+    """One-hot vectors, with probabilities probs [..., k]."""
+
+    support = constraints.one_hot
+    has_enumerate_support = True
 
     @property
     def mean(self) -> Tensor:
@@ -399,7 +403,7 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
         return super()._draw(key, shape) + (self.probs - self.probs.detach())
 
 
-class Multinomial(Distribution):
+class Multinomial(_OfOutcomes):
     """Counts of the outcomes of total_count trials (an int), with probabilities probs [..., k]."""
 
     def __init__(
@@ -410,19 +414,7 @@ class Multinomial(Distribution):
         validate_args: Any = None,
     ):
         self.total_count = int(total_count)
-        self._categorical = Categorical(probs, logits, validate_args)
-        shape = self._categorical.logits._shape
-        super().__init__(shape[:-1], shape[-1:], validate_args)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        """The logarithms of the probabilities."""
-        return self._categorical.logits
+        super().__init__(probs, logits, validate_args)
 
     @property
     def mean(self) -> Tensor:

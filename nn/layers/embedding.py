@@ -26,6 +26,14 @@ def _settings(table: Any) -> str:
     return text + (", sparse=True" if table.sparse else "")
 
 
+def _row(table: Any, index: int | None, rows: int) -> int | None:
+    """The row of padding, counted from the front."""
+    if index is None or -rows <= index < rows:
+        return index if index is None else index % rows
+    name = type(table).__name__
+    raise ValueError(f"{name}: expected padding_idx within {rows} rows, got {index}.")
+
+
 class Embedding(Module):
     """Rows of a learned table, picked by integers.
 
@@ -59,16 +67,9 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"Embedding: expected padding_idx within {num_embeddings} rows, got "
-                    f"{padding_idx}."
-                )
-            padding_idx %= num_embeddings
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = padding_idx
+        self.padding_idx = _row(self, padding_idx, num_embeddings)
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
@@ -181,13 +182,6 @@ class EmbeddingBag(Module):
         super().__init__()
         if mode not in ("sum", "mean", "max"):
             raise ValueError(f"EmbeddingBag: expected mode 'sum', 'mean' or 'max', got {mode!r}.")
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"EmbeddingBag: expected padding_idx within {num_embeddings} rows, got "
-                    f"{padding_idx}."
-                )
-            padding_idx %= num_embeddings
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.max_norm = max_norm
@@ -196,7 +190,7 @@ class EmbeddingBag(Module):
         self.mode = mode
         self.sparse = sparse
         self.include_last_offset = include_last_offset
-        self.padding_idx = padding_idx
+        self.padding_idx = _row(self, padding_idx, num_embeddings)
         if _weight is None:
             table = ft.empty(num_embeddings, embedding_dim, device=device, dtype=dtype)
             self.weight = Parameter(table)

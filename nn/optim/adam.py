@@ -8,7 +8,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, staging, steps
-from nn.optim.base import Optimizer, State, advance, check_adam, options_of, two_means
+from nn.optim.base import Optimizer, State, advance, check_adam, given, options_of, two_means
 
 __all__ = ["Adam", "AdamW"]
 
@@ -60,20 +60,7 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            amsgrad=amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=decoupled_weight_decay,
-        )
-        super().__init__(params, defaults)
+        super().__init__(params, given(locals()))
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:

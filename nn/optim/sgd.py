@@ -7,7 +7,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor, steps
-from nn.optim.base import Optimizer, State, check_at_least, keep, options_of
+from nn.optim.base import Optimizer, State, check_at_least, given, keep, options_of
 
 __all__ = ["SGD"]
 
@@ -53,18 +53,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        defaults = dict(
-            lr=lr,
-            momentum=momentum,
-            dampening=dampening,
-            weight_decay=weight_decay,
-            nesterov=nesterov,
-            maximize=maximize,
-            foreach=foreach,
-            differentiable=differentiable,
-            fused=fused,
-        )
-        super().__init__(params, defaults)
+        super().__init__(params, given(locals()))
 
     @classmethod
     def check(cls, options: Mapping[str, Any]) -> None:
