@@ -7,7 +7,7 @@ base) forces a level. OpenBLAS is only located here: the core opens it at the fi
 import os
 from importlib.machinery import PathFinder
 
-from cbackend._cffi import Handle, ffi, lib, plain, prepare
+from cbackend._cffi import Handle, ffi, lib, plain, prepare, prepare_views, run_program, write_all
 from cbackend.host import raise_host_error
 
 __all__ = [
@@ -25,7 +25,10 @@ __all__ = [
     "lib",
     "plain",
     "prepare",
+    "prepare_views",
     "raise_error",
+    "run_program",
+    "write_all",
 ]
 
 

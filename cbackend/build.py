@@ -54,11 +54,14 @@ def main(out: str) -> None:
         r"^_cffi_f_\w+\(PyObject.*?^}", keeping_the_lock, source, flags=re.MULTILINE | re.DOTALL
     )
     tensor = re.search(r"result = cb_retain\(.*?_cffi_type\((\d+)\)", source, re.DOTALL)
-    if not found or not tensor:
+    program = re.search(r"_f_cb_program_run\(PyObject .*?_cffi_type\((\d+)\)", source, re.DOTALL)
+    if not found or not tensor or not program:
         raise SystemExit("build.py: cffi's output is not as expected. Which version wrote it?")
     path.write_text(
         f"{source}\nchar *cb_cdata_pointer(PyObject *cdata) {{\n"
         f"    return _cffi_to_c_pointer(cdata, _cffi_type({tensor[1]}));\n}}\n"
+        "char *cb_cdata_program(PyObject *cdata) {\n"
+        f"    return _cffi_to_c_pointer(cdata, _cffi_type({program[1]}));\n}}\n"
         "PyObject *cb_cdata_of(cb_tensor *x) {\n"
         f"    return _cffi_from_c_pointer((char *)x, _cffi_type({tensor[1]}));\n}}\n",
         encoding="utf-8",

@@ -90,7 +90,7 @@ class Op:
       random: does it draw random numbers? Then vmap decides how.
       decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
         run together while they agree on them. Instead of batch.
-      unpack: of a view, what makes its params of the arguments that a plain tensor's view keeps.
+      unpack: of a view, what makes its params of the arguments that views made by views.c keep.
       registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
@@ -158,7 +158,13 @@ class Op:
             self.takes_needs = (
                 "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             )
-            self.pull = self._pull_with_needs if self.takes_needs else self._pull
+            self.pull = (
+                self._pull_view
+                if unpack is not None
+                else self._pull_with_needs
+                if self.takes_needs
+                else self._pull
+            )
         if registered:
             TABLE[name] = self
 
@@ -235,6 +241,12 @@ class Op:
         if out is not None:
             out = node.saved_out()
         return self.vjp(ct, out, *node.args, **node.params)
+
+    def _pull_view(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
+        params = node.params  # or the arguments, as a view's link has them
+        if type(params) is not dict:
+            params = self.unpack(params)  # type: ignore[misc]
+        return self.vjp(ct, None, *node.args, **params)
 
     def _pull_with_needs(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         return self.vjp(ct, node.saved_out(), *node.args, needs=node.needs, **node.params)

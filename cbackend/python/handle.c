@@ -10,6 +10,8 @@
 
 #include "handle.h"
 
+PyTypeObject *cb_handle_type;
+PyObject *cb_recorded_view;
 static PyTypeObject *tensor_type;  /* the class of plain tensors */
 static PyObject *active, *state;   /* of trace.py: all entered traces; this thread's modes */
 static PyObject *trace_name, *value_name, *shape_name;
@@ -97,6 +99,12 @@ int cb_is_untraced(void) {
 /* plain(handle): a tensor that is nothing but memory. Half the time of doing it in Python. */
 static PyObject *plain(PyObject *Py_UNUSED(module), PyObject *v) { return (PyObject *)cb_plain_tensor(v); }
 
+/* prepare_views(recorded_view): who finishes views of tensors that carry something besides memory */
+static PyObject *prepare_views(PyObject *Py_UNUSED(module), PyObject *function) {
+    cb_recorded_view = Py_NewRef(function);
+    Py_RETURN_NONE;
+}
+
 /* prepare(Tensor, active, state): what the functions here have to know of functorch_like */
 static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyTypeObject *type;
@@ -113,7 +121,7 @@ static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, N
                                 {"_b", T_OBJECT_EX, offsetof(cb_handle, b), 0, NULL},
                                 {0}};
 static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
-#define VIEW(name) {"_plain_" #name, (PyCFunction)(void (*)(void))cb_plain_##name, METH_FASTCALL, NULL}
+#define VIEW(name) {"_try_" #name, (PyCFunction)(void (*)(void))cb_try_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
                                 VIEW(expand),
                                 VIEW(index),
@@ -125,7 +133,12 @@ static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
                                 VIEW(view),
                                 {0}};
 static PyMethodDef functions[] = {
-    {"plain", plain, METH_O, NULL}, {"prepare", prepare, METH_VARARGS, NULL}, {0}};
+    {"plain", plain, METH_O, NULL},
+    {"prepare", prepare, METH_VARARGS, NULL},
+    {"prepare_views", prepare_views, METH_O, NULL},
+    {"run_program", cb_run_program, METH_VARARGS, NULL},
+    {"write_all", cb_write_all, METH_VARARGS, NULL},
+    {0}};
 static PyType_Slot slots[] = {{Py_tp_dealloc, handle_dealloc},
                               {Py_tp_traverse, handle_traverse},
                               {Py_tp_clear, handle_clear},
@@ -146,5 +159,6 @@ PyMODINIT_FUNC PyInit__cffi(void) {
         Py_XDECREF(type);
         Py_CLEAR(module);
     }
+    cb_handle_type = (PyTypeObject *)type;
     return module;
 }

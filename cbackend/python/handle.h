@@ -1,4 +1,4 @@
-/* What handle.c, views.c and the source that cffi generates know of each other: see build.py. */
+/* What the files here and the source that cffi generates know of each other: see build.py. */
 #ifndef CB_PYTHON_HANDLE_H
 #define CB_PYTHON_HANDLE_H
 
@@ -18,6 +18,9 @@ enum { CB_BRIEF_NUMEL = 2048 }; /* elements up to which a call keeps the interpr
 PyObject *cb_generated_module(void);
 char *cb_cdata_pointer(PyObject *cdata);
 PyObject *cb_cdata_of(cb_tensor *x); /* takes the reference over */
+char *cb_cdata_program(PyObject *cdata);
+
+extern PyTypeObject *cb_handle_type;
 
 static inline cb_tensor *cb_pointer(const cb_handle *self) {
     return self->v ? (cb_tensor *)cb_cdata_pointer(self->v) : NULL;
@@ -27,16 +30,21 @@ static inline cb_tensor *cb_pointer(const cb_handle *self) {
 cb_handle *cb_plain_tensor(PyObject *v);
 int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
 
-/* views.c: methods of Handle, called as x._plain_view(op, shape) */
+/* views.c: methods of Handle, called as x._try_view(op, shape) */
 #define VIEW_METHOD(name) PyObject *name(PyObject *x, PyObject *const *args, Py_ssize_t n)
-VIEW_METHOD(cb_plain_expand);
-VIEW_METHOD(cb_plain_index);
-VIEW_METHOD(cb_plain_permute);
-VIEW_METHOD(cb_plain_reshape);
-VIEW_METHOD(cb_plain_squeeze);
-VIEW_METHOD(cb_plain_transpose);
-VIEW_METHOD(cb_plain_unsqueeze);
-VIEW_METHOD(cb_plain_view);
+VIEW_METHOD(cb_try_expand);
+VIEW_METHOD(cb_try_index);
+VIEW_METHOD(cb_try_permute);
+VIEW_METHOD(cb_try_reshape);
+VIEW_METHOD(cb_try_squeeze);
+VIEW_METHOD(cb_try_transpose);
+VIEW_METHOD(cb_try_unsqueeze);
+VIEW_METHOD(cb_try_view);
 #undef VIEW_METHOD
+extern PyObject *cb_recorded_view; /* of recording.py */
+
+/* programs.c: functions of the module */
+PyObject *cb_run_program(PyObject *module, PyObject *arguments);
+PyObject *cb_write_all(PyObject *module, PyObject *arguments);
 
 #endif

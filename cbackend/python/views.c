@@ -1,9 +1,9 @@
-/* Views of plain tensors in one call: the methods of Handle that make them.
+/* Views of tensors with memory in one call: the methods of Handle that make them.
  *
- * x._plain_view(op, shape) and its like do what op(x, shape=shape) would, where nothing else goes on: x
- * carries nothing besides memory and no transform is running. They give None for everything they do not know,
- * arguments that are wrong included: the general way, in ops/views.py and ops/index.py, then does it or
- * says what is wrong.
+ * x._try_view(op, shape) and its like do what op(x, shape=shape) would while no transform is running. They
+ * give None for everything they do not know, arguments that are wrong included: the general way, in
+ * ops/views.py and ops/index.py, then does it or says what is wrong. Where x carries something besides memory,
+ * recorded_view() of recording.py puts the view on the tape, or says that it is one for the general way.
  *
  * A view notes what it is a view of as (base, op, arguments, None), the arguments as they came: few are ever
  * asked for, and Op.unpack makes parameters of them. */
@@ -16,17 +16,25 @@
 /* The handle of a tensor that these functions know, given a right number of arguments; NULL for others. */
 static cb_tensor *memory_of(PyObject *x, int known) {
     cb_handle *self = (cb_handle *)x;
-    return known && self->m == Py_None && cb_is_untraced() ? cb_pointer(self) : NULL;
+    return known && cb_is_untraced() ? cb_pointer(self) : NULL;
 }
 
 /* The tensor for a new handle y, or None without one; takes y and arguments over. */
 static PyObject *view_of(PyObject *x, PyObject *op, cb_tensor *y, PyObject *arguments) {
+    cb_handle *self = (cb_handle *)x;
+    int shares = y && cb_storage_id(y) == cb_storage_id(cb_pointer(self)); /* a reshape may have copied */
     PyObject *v = y ? cb_cdata_of(y) : NULL;
     cb_handle *view = v && arguments ? cb_plain_tensor(v) : NULL;
-    if (view)
-        view->b = PyTuple_Pack(4, x, op, arguments, Py_None);
-    else
+    if (!view) {
         cb_release(y);
+    } else if (self->m != Py_None) {
+        PyObject *given[] = {op, x, self->m, (PyObject *)view, arguments, shares ? Py_True : Py_False};
+        PyObject *known = PyObject_Vectorcall(cb_recorded_view, given, 6, NULL);
+        if (known != Py_True) Py_CLEAR(view);
+        Py_XDECREF(known);
+    } else if (shares) {
+        view->b = PyTuple_Pack(4, x, op, arguments, Py_None);
+    }
     Py_XDECREF(v);
     Py_XDECREF(arguments);
     if (PyErr_Occurred()) return Py_XDECREF(view), NULL;
@@ -68,7 +76,7 @@ static int read_dim(PyObject *object, int n) {
     return (int)(dim < 0 ? dim + n : dim);
 }
 
-PyObject *cb_plain_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
@@ -78,7 +86,7 @@ PyObject *cb_plain_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* A view where there is one, else a copy. */
-PyObject *cb_plain_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
@@ -88,13 +96,10 @@ PyObject *cb_plain_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     PyThreadState *saved = brief ? NULL : PyEval_SaveThread();
     cb_tensor *to = ndim < 0 ? NULL : cb_reshape(from, ndim, shape);
     if (saved) PyEval_RestoreThread(saved);
-    int copied = to && cb_storage_id(to) != cb_storage_id(from);
-    PyObject *result = view_of(x, args[0], to, numbers);
-    if (copied && result) Py_CLEAR(((cb_handle *)result)->b);
-    return result;
+    return view_of(x, args[0], to, numbers);
 }
 
-PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t shape[CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
@@ -109,7 +114,7 @@ PyObject *cb_plain_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* dims: None to reverse them */
-PyObject *cb_plain_permute(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_permute(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t dims[CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
@@ -130,14 +135,14 @@ PyObject *cb_plain_permute(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     return view_of(x, args[0], known ? cb_permute(from, ndim, dims) : NULL, numbers);
 }
 
-PyObject *cb_plain_transpose(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_transpose(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 3);
     int a = from ? read_dim(args[1], from->ndim) : -1, b = a < 0 ? -1 : read_dim(args[2], from->ndim);
     if (b < 0) Py_RETURN_NONE;
     return view_of(x, args[0], cb_transpose(from, a, b), Py_BuildValue("(ii)", a, b));
 }
 
-PyObject *cb_plain_unsqueeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_unsqueeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 2);
     int dim = from ? read_dim(args[1], from->ndim + 1) : -1;
     if (dim < 0) Py_RETURN_NONE;
@@ -145,7 +150,7 @@ PyObject *cb_plain_unsqueeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
 }
 
 /* dim: None for all of size 1 */
-PyObject *cb_plain_squeeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_squeeze(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
     int all = args[1] == Py_None, dim = all ? 0 : read_dim(args[1], from->ndim), count = 0;
@@ -181,7 +186,7 @@ static int read_item(PyObject *item, int64_t *spec) {
     return is_number(item, &spec[1]);
 }
 
-PyObject *cb_plain_index(PyObject *x, PyObject *const *args, Py_ssize_t n) {
+PyObject *cb_try_index(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     int64_t spec[4 * CB_MAX_NDIM];
     cb_tensor *from = memory_of(x, n == 2), *to = NULL;
     PyObject *index = args[1];

@@ -151,7 +151,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
       >>> tensor([[1, 2], [3, 4]])[:, 1]
       tensor([2, 4])
     """
-    view = x._plain_index(_basic, index)
+    view = x._try_index(_basic, index)
     if view is not None:
         return view
     if index.__class__ is Tensor and x._m is None and index._m is None:

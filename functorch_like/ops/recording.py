@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cbackend import lib, plain
+from cbackend import lib, plain, prepare_views
 
 from .. import op as op_module
 from ..op import Op, Spec
@@ -74,6 +74,35 @@ def recorded_two(op: Op, h: Any, x: Any, y: Any, m: Any, n: Any) -> Tensor:
         (None if m is None else Spec(x), None if n is None else Spec(y)) if h.flags & 8 else None
     )
     return t
+
+
+def recorded_view(op: Op, x: Tensor, m: Any, view: Tensor, arguments: Any, shares: bool) -> bool:
+    """Puts a view that the core has made of a tensor with a meta on the tape: see views.c.
+
+    Says whether it did; if not, the view has to be made the general way.
+
+    Args:
+      arguments: what op.unpack takes.
+      shares: is it a view? A reshape may have copied.
+    """
+    if m.trace is not None or (m.is_view and m.clock != clock[0]):
+        return False
+    if shares:
+        view._b = (x, op, arguments, m)
+    if m.requires_grad and state.grad:
+        view._m = node = _new(Node)
+        node.requires_grad, node.is_view, node.watched, node.trace = True, shares, False, None
+        node.op = op
+        node.seq = next_sequence()
+        node.edges = (m,)
+        node.args = (Spec(x),) if (op.keeps[1] or op.kept(1, 1))[1] else _NONE
+        node.params = arguments
+        node.clock = clock[0]
+        node.specs = node.out = None
+    return True
+
+
+prepare_views(recorded_view)
 
 
 def assign(

@@ -127,7 +127,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
       >>> permute(zeros(2, 3, 4), 2, 0, 1).shape
       Size([4, 2, 3])
     """
-    view = x._plain_permute(_permute, dims)
+    view = x._try_permute(_permute, dims)
     if view is not None:
         return view
     n = x.ndim
@@ -136,7 +136,7 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped; a view."""
-    view = x._plain_transpose(_transpose, dim0, dim1)
+    view = x._try_transpose(_transpose, dim0, dim1)
     if view is not None:
         return view
     n = x.ndim
@@ -252,7 +252,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
       tensor([[0, 1, 2],
               [3, 4, 5]])
     """
-    view = x._plain_reshape(_reshape, shape)
+    view = x._try_reshape(_reshape, shape)
     if view is not None:
         return view
     shape = sizes("reshape", shape)
@@ -265,7 +265,7 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     Raises:
       ShapeError: no such view exists: use reshape.
     """
-    view = x._plain_view(_view, shape)
+    view = x._try_view(_view, shape)
     if view is not None:
         return view
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
@@ -352,7 +352,7 @@ sampled(
 
 def expanded(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """expand() to a full shape, for rules."""
-    view = x._plain_expand(_expand, shape)
+    view = x._try_expand(_expand, shape)
     return dispatch(_expand, (x,), {"shape": shape}) if view is None else view
 
 
@@ -379,7 +379,7 @@ def expand(x: Tensor, *size: Any) -> Tensor:
       tensor([[1, 1, 1],
               [2, 2, 2]])
     """
-    view = x._plain_expand(_expand, size)
+    view = x._try_expand(_expand, size)
     if view is not None:
         return view
     shape = sizes("expand", size)
@@ -472,7 +472,7 @@ sampled(
 
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 at position dim."""
-    view = x._plain_unsqueeze(_unsqueeze, dim)
+    view = x._try_unsqueeze(_unsqueeze, dim)
     if view is not None:
         return view
     return _unsqueeze(x, dim=wrap_dim("unsqueeze", dim, x.ndim + 1))
@@ -480,7 +480,7 @@ def unsqueeze(x: Tensor, dim: int) -> Tensor:
 
 def squeeze(x: Tensor, dim: Any = None) -> Tensor:
     """Dimensions of size 1 removed: all of them, or those named that have size 1."""
-    view = x._plain_squeeze(_squeeze, dim)
+    view = x._try_squeeze(_squeeze, dim)
     if view is not None:
         return view
     shape = x._shape
@@ -568,7 +568,7 @@ VIEW_WRITES.update(
 
 
 def _reversed(x: Tensor) -> Tensor:
-    view = x._plain_permute(_permute, None)
+    view = x._try_permute(_permute, None)
     return permute(x, tuple(range(x.ndim - 1, -1, -1))) if view is None else view
 
 

@@ -65,19 +65,19 @@ class Compiled:
         if last is not None and not kwargs:
             entry, kinds, context = last
             if len(args) == len(kinds) and _context() == context:
-                handles, floats = [], []
+                tensors, floats = [], []
                 for a, kind in zip(args, kinds):  # noqa: B905 - hot
                     if a.__class__ is not kind:
                         break
                     if kind is float:
                         floats.append(a)
                     elif a._m is None:
-                        handles.append(a._v)
+                        tensors.append(a)
                     else:
                         break
                 else:
                     if entry.free or entry.may_run(floats):
-                        out = entry.run(handles, floats)
+                        out = entry.run(tensors, floats)
                         if out is not None and out is not False:
                             return (
                                 out[0]
@@ -150,7 +150,7 @@ class Compiled:
         took = milliseconds(started)
         write(f"{name}: {took} ms in all")
         if isinstance(entry, Entry):  # also where it holds for this call only, state being made
-            out = entry.run_on(call.tensors, call.floats)
+            out = entry.run(call.tensors, call.floats)
         else:
             out = entry.call(call.tensors, call.floats)
         if (

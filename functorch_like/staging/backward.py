@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import autograd
-from ..op import wrap
 from ..ops.creation import zeros
 from ..tape import Node, OutputMeta
 from ..tensor import Tensor
@@ -164,9 +163,9 @@ class Differentiable:
             for c, meta in zip(ct, self.like, strict=True)
         ]
         inputs += node.args
-        out = self.backward.run([t._v for t in inputs], 0, 0)
+        out = self.backward.run(inputs, 0, 0)
         assert out is not None, "the backward program takes what the forward one gives"
-        return [wrap(h) for h in out][: len(self.edges)]
+        return out[: len(self.edges)]
 
 
 def _on_tape(t: Tensor) -> bool:

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import check, lib
+from cbackend import check, write_all
 
 from ..errors import message
-from ..op import wrap
 from ..ops.family import number
 from ..tensor import Tensor
 from ..trace import clock
@@ -62,6 +61,12 @@ class Entry:
         self._drops = not staged.guards and all(was_none for _, was_none in staged.accumulated)
         n = staged.n_results
         self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
+        # outputs and where to; what is used up is not written
+        self._writes = [
+            (i, target)
+            for i, target in enumerate(staged.writes, n)
+            if not (isinstance(target, int) and target in given)
+        ]
 
     def may_run(self, floats: Sequence[float]) -> bool:
         """Are the tensors it captured and the Python values it depends on as they were?"""
@@ -82,14 +87,7 @@ class Entry:
 
     def call(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
         """As run, or False where it may not run."""
-        return self.run_on(tensors, floats) if self.may_run(floats) else False
-
-    def run_on(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
-        """As run, of tensors."""
-        donors = [tensors[i] for i in self._given]
-        if donors:
-            self._check_donors(tensors, donors)
-        return self.run([t._v for t in tensors], floats, donors)
+        return self.run(tensors, floats) if self.may_run(floats) else False
 
     def _check_donors(self, tensors: list[Tensor], donors: list[Tensor]) -> None:
         others = {id(b.tensor) for b in self.staged.bindings}
@@ -112,44 +110,36 @@ class Entry:
                 return False
         return True
 
-    def run(
-        self, handles: list[Any], floats: Sequence[float], donors: Sequence[Tensor] = ()
-    ) -> Any:
+    def run(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
         """The results, and what is kept; None for other shapes, False for other guards' values."""
         staged = self.staged
+        donors = [tensors[i] for i in self._given] if self._given else ()
+        if donors:
+            self._check_donors(tensors, donors)
         if staged.numbers:
-            numbers = [number(recipe(floats)) for _, recipe in staged.numbers]
-            handles = handles + [t._v for t in numbers]
+            tensors = tensors + [number(recipe(floats)) for _, recipe in staged.numbers]
         generator = staged.generator
         start = (0, 0) if generator is None else (generator._seed, generator._offset)
         if self._guards_first is not None:
-            values = self._guards_first.run(handles, *start)
+            values = self._guards_first.run(tensors, *start)
             if values is None:
                 return None
-            if not self._hold([wrap(h) for h in values]):
+            if not self._hold(values):
                 return False
         if self._drops:
             for leaf in staged.grads:
                 leaf.grad = None
-        out = self.program.run(handles, *start, donors)
-        if out is None:
-            return None
-        made = [wrap(h) for h in out]
-        if self.pure:
+        made = self.program.run(tensors, *start, donors)
+        if made is None or self.pure:
             return made
         n, end_writes, end_grads = self._slices
         if not self._hold(made[end_grads : end_grads + len(staged.guards)]):
             return False
         if staged.writes:
             clock[0] += 1
-            pairs = [
-                (handles[target] if isinstance(target, int) else target._v, value)
-                for target, value in zip(staged.writes, out[n:end_writes], strict=True)
-                if not (isinstance(target, int) and target in self._given)
-            ]
-            targets, values = [t for t, _ in pairs], [v for _, v in pairs]
+            targets = [tensors[t] if t.__class__ is int else t for _, t in self._writes]
             # of themselves: only marks them
-            check(lib.cb_copy_all_into(len(pairs), targets, values, clock[0]))
+            check(write_all(targets, [made[i] for i, _ in self._writes], clock[0]))
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
             leaf.grad = grad
         for leaf in staged.cleared:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from cbackend import ffi, lib, raise_error
+from cbackend import ffi, lib, raise_error, run_program
 
 from ..donation import use_up
 from ..op import wrap
@@ -20,8 +20,6 @@ from .log import milliseconds, passed, write
 from .pairs import pair
 from .rebinding import Binding
 from .remat import rematerialize
-
-unpack = ffi.unpack
 
 
 class Program:
@@ -77,12 +75,8 @@ class Program:
             targets = [place.get(into.get(i), -1) for i in range(len(results))]  # type: ignore[arg-type]
         if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
             raise_error()
-        self._n_in, self._n_out = len(inputs), len(results)
         self._undecided = any(t._v.device >> 8 & 255 == lib.CB_CUDA for t in metas.values())
-        # what it captured, if that is tensors only; else captured numbers are read again
-        bindings = [v.source for v in self.captured if isinstance(v.source, Binding)]
-        self._bindings = bindings if len(bindings) == len(self.captured) else None
-        self._buffers: list[tuple[Any, Any]] = []
+        self._sources: list[Any] = [v.source for v in self.captured]
         self._origin: Program | None = None  # keeps what its instructions need alive
         write(
             f"program: {len(graph.equations)} equations, {self.fused} groups fused, {len(self)} "
@@ -135,29 +129,21 @@ class Program:
             metas[v] = wrap(handle)
 
     def run(
-        self, arguments: list[Any], seed: int, offset: int, donors: Sequence[Tensor] = ()
-    ) -> Any:
-        """The results' handles; None if the arguments are of other shapes or dtypes.
+        self, arguments: list[Tensor], seed: int, offset: int, donors: Sequence[Tensor] = ()
+    ) -> list[Tensor] | None:
+        """The results; None if the arguments are of other shapes or dtypes.
 
-        The donors are the tensors of inputs that are used up.
+        The donors are inputs that are used up.
         """
-        bindings = self._bindings
-        if bindings is None:
-            found = [v.source() for v in self.captured]  # type: ignore[misc]
-            handles = [*arguments, *[t._v for t in found]]
-        else:
-            handles = [*arguments, *[b.tensor._v for b in bindings]] if bindings else arguments
-        buffers = self._buffers  # arrays for the core, as many as runs at one time
-        try:
-            inputs, out = buffers.pop()
-        except IndexError:
-            inputs, out = self._arrays()
-        inputs[0 : self._n_in] = handles
-        status = lib.cb_program_run(self._p, self._n_in, inputs, seed, offset, out)
-        if status:
-            if status == lib.CB_PROGRAM_OTHER_INPUTS:
+        inputs = arguments
+        if self._sources:
+            found = [s.tensor if s.__class__ is Binding else s() for s in self._sources]
+            inputs = arguments + found
+        made = run_program(self._p, inputs, seed, offset)
+        if made.__class__ is int:
+            if made == lib.CB_PROGRAM_OTHER_INPUTS:
                 return None
-            if status == lib.CB_PROGRAM_SHARED_INPUTS:
+            if made == lib.CB_PROGRAM_SHARED_INPUTS:
                 if self._graph is None:
                     return None
                 if self._apart is None:
@@ -165,10 +151,8 @@ class Program:
                 return self._apart.run(arguments, seed, offset, donors)
         for t in donors:
             use_up(t)
-        if status:
+        if made.__class__ is int:
             raise_error()
-        made = unpack(out, self._n_out)
-        buffers.append((inputs, out))
         if self._undecided and self.replay():
             self._undecided = False
             write(f"program: {self.replay()}")
@@ -182,12 +166,9 @@ class Program:
     def like(self, handle: Any) -> Program:
         """The program around another one of the core, of the same inputs and results."""
         made = copy.copy(self)
-        made._p, made._buffers, made._apart, made._origin = handle, [], None, self
+        made._p, made._apart, made._origin = handle, None, self
         made._graph = None  # which is for other sizes
         return made
-
-    def _arrays(self) -> tuple[Any, Any]:
-        return ffi.new("cb_tensor *[]", self._n_in), ffi.new("cb_tensor *[]", self._n_out)
 
 
 def _apply(e: Equation, metas: dict[Var, Tensor]) -> None:
