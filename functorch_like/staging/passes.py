@@ -7,6 +7,7 @@ All keep the order of equations valid: what an equation reads is made before it.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from ..dtypes import DTYPES
@@ -35,14 +36,29 @@ def optimize(graph: Graph) -> Graph:
 
 
 def plain_products(graph: Graph) -> Graph:
-    """Products by a conjugate, which derivatives are made of, are plain ones for real numbers."""
+    """Products of derivatives by a number are plain ones for real numbers.
+
+    Others are not: `mul_conj` is 0 where its first operand is, whatever the second one is.
+    """
     mul = TABLE["mul"]
     kept = []
     for e in graph.equations:
-        if e.op.name == "mul_conj" and not DTYPES[e.outputs[0].code].is_complex:
+        if (
+            e.op.name == "mul_conj"
+            and not DTYPES[e.outputs[0].code].is_complex
+            and any(map(_is_factor, e.inputs))
+        ):
             e = Equation(mul, e.inputs, e.params, e.outputs, e.site)
         kept.append(e)
     return rewritten(graph, {}, kept)
+
+
+def _is_factor(v: Var) -> bool:
+    """Is it a finite number other than 0?"""
+    if v.value is None or v.value._v.numel != 1:
+        return False
+    number = v.value.item()
+    return number != 0 and isfinite(number)
 
 
 def simplify(graph: Graph) -> Graph:
