@@ -9,12 +9,7 @@
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
 enum { TURN_LENGTH = 64, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16, STATES = CB_TILE * CB_REDUCE_MAX_STATE };
-/* items of narrow columns side by side; 4 a vector are too few to gain from it */
-#if defined(__AVX__) || !defined(__x86_64__)
-enum { WIDE = 128 };
-#else
-enum { WIDE = 1 };
-#endif
+enum { WIDE = 128 }; /* items of narrow columns side by side */
 /* TURNED: many short rows, transposed so that outputs lie next to each other */
 enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS, TURNED };
 

@@ -9,7 +9,7 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, DEEP = 64, AHEAD = 8192 };
+enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
 
 /* asks for `lines` of memory, `step` bytes apart, before their time */
 #define FETCH(p, lines, step) \
@@ -53,9 +53,9 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, DEEP = 64, AHEAD = 8192 };
  * take a vector of WIDTH items at a time. */
 #define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
     enum { WIDTH_##name = 64 / sizeof(LANE) };                                                         \
-    /* eight rows of `width` items into states */                                                      \
-    CB_INLINE void eight_##name(int64_t width, int64_t step, const T *x, STATE *state) {               \
-        _Pragma("GCC ivdep") CB_WHOLE for (int64_t j = 0; j < width; j++) {                            \
+    /* eight rows of WIDTH items into states */                                                        \
+    CB_INLINE void eight_##name(int64_t step, const T *x, STATE *state) {                              \
+        _Pragma("GCC ivdep") CB_WHOLE for (int j = 0; j < WIDTH_##name; j++) {                         \
             LANE a = VALUE(x[j]), b = VALUE(x[j + step]), c = VALUE(x[j + 2 * step]),                  \
                  d = VALUE(x[j + 3 * step]), e = VALUE(x[j + 4 * step]), f = VALUE(x[j + 5 * step]),   \
                  g = VALUE(x[j + 6 * step]), h = VALUE(x[j + 7 * step]);                               \
@@ -122,32 +122,25 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, DEEP = 64, AHEAD = 8192 };
         const T *x = x_;                                                                               \
         STATE *state = states;                                                                         \
         enum { WIDTH = WIDTH_##name };                                                                 \
-        int64_t whole = kept / WIDTH * WIDTH;                                                          \
-        for (int64_t i = 0; i < n; i += DEEP, x += DEEP * stride) {                                    \
-            int64_t rows = CB_MIN(DEEP, n - i), r = 0;                                                 \
-            for (; r + 8 <= rows; r += 8) {                                                            \
-                const T *at = x + r * stride;                                                          \
-                for (int64_t j = 0; j < whole; j += WIDTH) {                                           \
-                    /* wider states leave no slots to spare */                                         \
-                    if (sizeof(STATE) == sizeof(LANE))                                                 \
-                        FETCH(at + 8 * stride + j, 8, stride * (int64_t)sizeof(T));                    \
-                    eight_##name(WIDTH, stride, at + j, state + j);                                    \
+        int64_t i = 0, tail = kept - WIDTH;                                                            \
+        bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
+        if (tail >= 0) {                                                                               \
+            /* the last vector may overlap the one before, and has states of its own meanwhile */      \
+            STATE last[WIDTH];                                                                         \
+            for (int j = 0; j < WIDTH; j++) last[j] = state[tail + j];                                 \
+            for (; i + 8 <= n; i += 8, x += 8 * stride)                                                \
+                for (int64_t j = 0; j < kept; j += WIDTH) {                                            \
+                    const T *at = x + CB_MIN(j, tail);                                                 \
+                    if (far) FETCH(at + 8 * stride, 8, stride * (int64_t)sizeof(T));                   \
+                    eight_##name(stride, at, j < tail ? state + j : last);                             \
                 }                                                                                      \
-                if (!whole) eight_##name(kept, stride, at, state);                                     \
-            }                                                                                          \
-            /* the rest as the end of a whole vector; its other states go unused */                    \
-            if (whole && whole < kept) {                                                               \
-                STATE last[WIDTH], *end = state + kept - WIDTH;                                        \
-                for (int j = 0; j < WIDTH; j++) last[j] = end[j];                                      \
-                for (int64_t q = 0; q < r; q += 8)                                                     \
-                    eight_##name(WIDTH, stride, x + q * stride + kept - WIDTH, last);                  \
-                for (int64_t j = whole - kept + WIDTH; j < WIDTH; j++) end[j] = last[j];               \
-            }                                                                                          \
-            for (; r < rows; r++) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {            \
-                    STATE value = VALUE(x[r * stride + j]);                                            \
-                    state[j] = OP(state[j], value);                                                    \
-                }                                                                                      \
+            int unused = kept % WIDTH ? WIDTH - kept % WIDTH : 0;                                      \
+            for (int j = unused; j < WIDTH; j++) state[tail + j] = last[j];                            \
         }                                                                                              \
+        for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
+                STATE value = VALUE(x[j]);                                                             \
+                state[j] = OP(state[j], value);                                                        \
+            }                                                                                          \
     }                                                                                                  \
     static void start_##name(int64_t kept, void *states) {                                             \
         STATE *state = states;                                                                         \
