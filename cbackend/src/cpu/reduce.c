@@ -9,6 +9,7 @@
 
 enum { WORK = 65536, MANY_TILES = 256, GATHER_COLUMNS = 128, GATHER_ROWS = CB_TILE / GATHER_COLUMNS };
 enum { TURN_LENGTH = 64, TURN_WIDTH = 32, TILE_BYTES = CB_TILE * 16, STATES = CB_TILE * CB_REDUCE_MAX_STATE };
+enum { WIDE = 128 }; /* items of narrow columns side by side */
 /* TURNED: many short rows, transposed so that outputs lie next to each other */
 enum { ROWS, COLUMNS, GATHERED_ROWS, GATHERED_COLUMNS, TURNED };
 
@@ -161,14 +162,14 @@ static void fold_made(const plan *p, int64_t kept, int64_t n, int64_t first, int
     CB_FN(making_end)(&m);
 }
 
-/* Folds `n` items at `at` into the tile's states: the innermost block of both lists of dims. */
-static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t at, void *states) {
+static void fold_items(const plan *p, int64_t kept, int64_t n, int64_t stride, int64_t first, int64_t at,
+                       void *states) {
     if (p->made) {
         fold_made(p, kept, n, first, at, states);
         return;
     }
     const char *x = p->data + at * p->itemsize;
-    int64_t kept_stride = p->kept.stride[p->kept.count - 1], stride = p->reduced.stride[p->reduced.count - 1];
+    int64_t kept_stride = p->kept.stride[p->kept.count - 1];
     _Alignas(64) char tile[TILE_BYTES];
     switch (p->form) {
         case ROWS: p->reducer->rows(kept, n, kept_stride, first, x, states); break;
@@ -200,6 +201,25 @@ static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t 
     }
 }
 
+/* Folds `n` items at `at` into the tile's states: the innermost block of both lists of dims. Of a few
+ * columns, which fill no vector, several rows that follow each other are taken as one. */
+static void fold(const plan *p, int64_t kept, int64_t n, int64_t first, int64_t at, char *states) {
+    const cb_reducer *r = p->reducer;
+    int64_t stride = p->reduced.stride[p->reduced.count - 1], rows = 1;
+    while (2 * rows * kept <= WIDE) rows *= 2;
+    if (p->form == COLUMNS && stride == kept && r->components == 1 && rows > 1 && n >= 8 * rows) {
+        _Alignas(64) char wide[WIDE * CB_REDUCE_MAX_STATE];
+        r->start(rows * kept, wide);
+        fold_items(p, rows * kept, n / rows, rows * kept, first, at, wide);
+        at += n / rows * rows * kept;
+        first += n / rows * rows;
+        n %= rows;
+        for (rows /= 2; rows > 0; rows /= 2) r->merge(rows * kept, wide, wide + rows * kept * r->size);
+        r->merge(kept, states, wide);
+    }
+    fold_items(p, kept, n, stride, first, at, states);
+}
+
 typedef struct place {
     int64_t kept; /* outputs in the tile */
     int64_t x, out;
@@ -220,7 +240,7 @@ static place find_tile(const plan *p, int64_t t) {
 }
 
 /* One chunk of one tile, from nothing. */
-static void fold_tile(const plan *p, place at, int64_t c, void *states) {
+static void fold_tile(const plan *p, place at, int64_t c, char *states) {
     const dims *r = &p->reduced;
     int last = r->count - 1;
     int64_t begin = c * p->chunk, size[CB_MAX_NDIM], index[CB_MAX_NDIM];

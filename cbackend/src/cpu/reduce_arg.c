@@ -1,19 +1,20 @@
 /* argmax, argmin: states are a value and its position along the reduced dimension. The first of equal items
  * wins, and the first nan wins over everything.
  *
- * Items are scanned in lanes, columns as they lie and rows cut into rows of WIDTH: a lane keeps its best item
- * and that item's row, a number of the item's width. A state whose position is -1 has seen nothing. */
+ * Columns are scanned in lanes: a lane keeps its best item and that item's row, a number of the item's width.
+ * Of a row, the extreme of a block comes first, and its place is looked for only if it is better than those
+ * of the blocks before. A state whose position is -1 has seen nothing. */
 #include "half.h"
 #include "lanes.h"
 #include "reduce.h"
 
-/* lanes of rows and of columns: as many as registers hold, three vectors each */
+/* lanes of columns: as many as registers hold, three vectors each */
 #if defined(__AVX512F__)
-enum { WIDTH = 64, STRIP = 128 };
+enum { STRIP = 128 };
 #else
-enum { WIDTH = 32, STRIP = 32 };
+enum { STRIP = 32 };
 #endif
-enum { BLOCK = 4096, DEEP = 32 };
+enum { BLOCK = CB_FOLD_BLOCK, DEEP = 32, WIDTH = 64 };
 
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)
@@ -23,7 +24,7 @@ enum { BLOCK = 4096, DEEP = 32 };
 #define OVER(v, top, LE) (!((v) LE (top)) & ((top) == (top)))
 /* clang-format on */
 
-#define ARG(name, T, F, I, ID, LOAD, GT, LE, BEST)                                                         \
+#define ARG(name, id, T, F, I, ID, LOAD, GT, LE, EXTREME)                                                  \
     /* rows of `width` items: into each lane its best item and the row of that */                          \
     CB_INLINE void scan_nan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {     \
         for (int64_t i = 0; i < n; i++)                                                                    \
@@ -49,54 +50,37 @@ enum { BLOCK = 4096, DEEP = 32 };
         for (int j = 0; j < width; j++) found |= nan[j];                                                   \
         return found;                                                                                      \
     }                                                                                                      \
-    /* the place of the best of n >= WIDTH items: they are scanned as rows of WIDTH */                     \
-    CB_INLINE int64_t place_##name(int64_t n, const T *x) {                                                \
-        F top[WIDTH], lane[WIDTH];                                                                         \
-        I row[WIDTH] = {0};                                                                                \
+    /* the first of n items that is `top`, which is a nan if there is one */                               \
+    CB_INLINE int64_t find_##name(int64_t n, const T *x, F top) {                                          \
+        int64_t i = 0;                                                                                     \
+        if (n < WIDTH || top != top) {                                                                     \
+            for (F v = LOAD(x[0]); (v != top) & (v == v); v = LOAD(x[i])) i++;                             \
+            return i;                                                                                      \
+        }                                                                                                  \
+        for (;; i = CB_MIN(i + WIDTH, n - WIDTH)) {                                                        \
+            I found = 0;                                                                                   \
+            for (int j = 0; j < WIDTH; j++) found |= LOAD(x[i + j]) == top;                                \
+            if (found) break;                                                                              \
+        }                                                                                                  \
         int32_t place[WIDTH];                                                                              \
-        int64_t rows = n / WIDTH, last = n - WIDTH;                                                        \
-        for (int j = 0; j < WIDTH; j++) top[j] = LOAD(x[j]);                                               \
-        if (scan_##name(WIDTH, rows, WIDTH, x, top, row)) {                                                \
-            for (int j = 0; j < WIDTH; j++) top[j] = LOAD(x[j]), row[j] = 0;                               \
-            scan_nan_##name(WIDTH, rows, WIDTH, x, top, row);                                              \
-        }                                                                                                  \
-        for (int j = 0; j < WIDTH; j++) { /* the rest, as the end of a whole row */                        \
-            F v = LOAD(x[last + j]);                                                                       \
-            bool better = OVER(v, top[j], LE);                                                             \
-            top[j] = lane[j] = better ? v : top[j];                                                        \
-            place[j] = better ? (int32_t)last + j : row[j] * WIDTH + j;                                    \
-        }                                                                                                  \
-        CB_FOLD_LANES(WIDTH, lane, BEST);                                                                  \
-        F most = lane[0];                                                                                  \
-        for (int j = 0; j < WIDTH; j++)                                                                    \
-            place[j] = (top[j] == most) | ((top[j] != top[j]) & (most != most)) ? place[j] : BLOCK;        \
+        for (int j = 0; j < WIDTH; j++) place[j] = LOAD(x[i + j]) == top ? j : WIDTH;                      \
         CB_FOLD_LANES(WIDTH, place, CB_LESS);                                                              \
-        return place[0];                                                                                   \
-    }                                                                                                      \
-    CB_INLINE int64_t few_##name(int64_t n, const T *x) {                                                  \
-        F top = LOAD(x[0]);                                                                                \
-        int64_t place = 0;                                                                                 \
-        for (int64_t i = 1; i < n; i++) {                                                                  \
-            F v = LOAD(x[i]);                                                                              \
-            bool better = OVER(v, top, LE);                                                                \
-            top = better ? v : top;                                                                        \
-            place = better ? i : place;                                                                    \
-        }                                                                                                  \
-        return place;                                                                                      \
+        return i + place[0];                                                                               \
     }                                                                                                      \
     static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,        \
                             void *states) {                                                                \
         const T *x = x_;                                                                                   \
         F *best = states;                                                                                  \
         int64_t *at = (int64_t *)states + kept;                                                            \
+        cb_fold fold = CB_FN(fold_reducer)(CB_REDUCE_##EXTREME, CB_##id)->rows;                            \
         for (int64_t r = 0; r < kept; r++, x += stride) {                                                  \
             for (int64_t b = 0; b < n; b += BLOCK) {                                                       \
                 int64_t count = CB_MIN(BLOCK, n - b);                                                      \
-                int64_t place = count < WIDTH ? few_##name(count, x + b) : place_##name(count, x + b);     \
-                F top = LOAD(x[b + place]);                                                                \
+                F top = LOAD(x[b]);                                                                        \
+                fold(1, count, 0, 0, x + b, &top);                                                         \
                 if (at[r] >= 0 && !OVER(top, best[r], LE)) continue;                                       \
                 best[r] = top;                                                                             \
-                at[r] = first + b + place;                                                                 \
+                at[r] = first + b + find_##name(count, x + b, top);                                        \
             }                                                                                              \
         }                                                                                                  \
     }                                                                                                      \
@@ -152,9 +136,9 @@ static void start(int64_t kept, void *states) {
     for (int64_t j = 0; j < kept; j++) at[j] = -1;
 }
 
-#define BOTH(id, T, F, I, ID, LOAD)                        \
-    ARG(argmax_##id, T, F, I, ID, LOAD, >, <=, CB_GREATER) \
-    ARG(argmin_##id, T, F, I, ID, LOAD, <, >=, CB_LESS)
+#define BOTH(id, T, F, I, ID, LOAD)                      \
+    ARG(argmax_##id, id, T, F, I, ID, LOAD, >, <=, amax) \
+    ARG(argmin_##id, id, T, F, I, ID, LOAD, <, >=, amin)
 BOTH(U8, uint8_t, uint8_t, int8_t, U8, SAME)
 BOTH(I8, int8_t, int8_t, int8_t, I8, SAME)
 BOTH(U16, uint16_t, uint16_t, int16_t, U16, SAME)

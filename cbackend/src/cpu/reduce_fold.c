@@ -9,7 +9,11 @@
 #include "lanes.h"
 #include "reduce.h"
 
-enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
+enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
+
+/* asks for `lines` of memory, `step` bytes apart, before their time */
+#define FETCH(p, lines, step) \
+    for (int f_ = 0; f_ < (int)(lines); f_++) __builtin_prefetch((const char *)(p) + f_ * (step))
 
 #define ADD(a, b) ((a) + (b))
 #define MULTIPLY(a, b) ((a) * (b))
@@ -28,11 +32,11 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
         b_ < a_ ? b_ : a_;    \
     })
 
-/* of eight items, two by two; extrema of floats look for a nan in pairs, and once a result */
-#define EIGHT(OP, a, b, c, d, e, f, g, h) OP(OP(OP(a, b), OP(c, d)), OP(OP(e, f), OP(g, h)))
-#define EXTREME(OP, a, b, c, d, e, f, g, h)                                     \
+/* eight items into s, two by two; extrema of floats look for a nan in pairs, and one in s stays */
+#define EIGHT(OP, s, a, b, c, d, e, f, g, h) OP(s, OP(OP(OP(a, b), OP(c, d)), OP(OP(e, f), OP(g, h))))
+#define EXTREME(OP, s, a, b, c, d, e, f, g, h)                                  \
     ({                                                                          \
-        __auto_type most_ = EIGHT(OP, a, b, c, d, e, f, g, h);                  \
+        __auto_type most_ = EIGHT(OP, s, a, b, c, d, e, f, g, h);               \
         bool nan_ = __builtin_isunordered(a, b) | __builtin_isunordered(c, d) | \
                     __builtin_isunordered(e, f) | __builtin_isunordered(g, h);  \
         nan_ ? (__typeof__(most_))NAN : most_;                                  \
@@ -45,34 +49,50 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
 #define EIGHT_CB_GREATER(...) EXTREME(LARGER, __VA_ARGS__)
 #define EIGHT_CB_LESS(...) EXTREME(SMALLER, __VA_ARGS__)
 
-/* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE */
+/* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE. Loops
+ * take a vector of WIDTH items at a time. */
 #define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
-    /* at least QUARTER items lie before the end of x, if not all in this block */                     \
+    enum { WIDTH_##name = 64 / sizeof(LANE) };                                                         \
+    /* eight rows of WIDTH items into states */                                                        \
+    CB_INLINE void eight_##name(int64_t step, const T *x, STATE *state) {                              \
+        _Pragma("GCC ivdep") CB_WHOLE for (int j = 0; j < WIDTH_##name; j++) {                         \
+            LANE a = VALUE(x[j]), b = VALUE(x[j + step]), c = VALUE(x[j + 2 * step]),                  \
+                 d = VALUE(x[j + 3 * step]), e = VALUE(x[j + 4 * step]), f = VALUE(x[j + 5 * step]),   \
+                 g = VALUE(x[j + 6 * step]), h = VALUE(x[j + 7 * step]);                               \
+            state[j] = EIGHT_##OP(state[j], a, b, c, d, e, f, g, h);                                   \
+        }                                                                                              \
+    }                                                                                                  \
+    /* at least WIDTH items lie before the end of x, if not all in this block */                       \
     CB_INLINE LANE block_##name(int64_t n, const T *x) {                                               \
-        enum { LANES = 256 / sizeof(LANE), QUARTER = LANES / 4 };                                      \
-        LANE lane[LANES];                                                                              \
+        enum { WIDTH = WIDTH_##name };                                                                 \
+        LANE lane[WIDTH];                                                                              \
         int64_t i = 0;                                                                                 \
-        for (int j = 0; j < LANES; j++) lane[j] = IDENTITY;                                            \
-        for (; i + LANES <= n; i += LANES)                                                             \
-            for (int j = 0; j < LANES; j++) {                                                          \
-                LANE value = VALUE(x[i + j]);                                                          \
-                lane[j] = OP(lane[j], value);                                                          \
+        CB_WHOLE for (int j = 0; j < WIDTH; j++) lane[j] = IDENTITY;                                   \
+        for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {                                                   \
+            FETCH((const char *)(x + i) + AHEAD, 8 * WIDTH * sizeof(T) / 64, 64);                      \
+            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                 \
+                const T *at = x + i + j;                                                               \
+                LANE a = VALUE(at[0]), b = VALUE(at[WIDTH]), c = VALUE(at[2 * WIDTH]),                 \
+                     d = VALUE(at[3 * WIDTH]), e = VALUE(at[4 * WIDTH]), f = VALUE(at[5 * WIDTH]),     \
+                     g = VALUE(at[6 * WIDTH]), h = VALUE(at[7 * WIDTH]);                               \
+                lane[j] = EIGHT_##OP(lane[j], a, b, c, d, e, f, g, h);                                 \
             }                                                                                          \
-        for (; i + QUARTER <= n; i += QUARTER) CB_WHOLE for (int j = 0; j < QUARTER; j++) {            \
+        }                                                                                              \
+        for (; i + WIDTH <= n; i += WIDTH) CB_WHOLE for (int j = 0; j < WIDTH; j++) {                  \
                 LANE value = VALUE(x[i + j]);                                                          \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
         /* the rest as the end of a whole vector: single lanes would go through memory */              \
         if (i < n) {                                                                                   \
-            const T *end = x + n - QUARTER;                                                            \
-            int counted = QUARTER - (int)(n - i);                                                      \
-            CB_WHOLE for (int j = 0; j < QUARTER; j++) {                                               \
+            const T *end = x + n - WIDTH;                                                              \
+            int counted = WIDTH - (int)(n - i);                                                        \
+            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                 \
                 LANE value = VALUE(end[j]);                                                            \
                 value = j >= counted ? value : (LANE)IDENTITY;                                         \
                 lane[j] = OP(lane[j], value);                                                          \
             }                                                                                          \
         }                                                                                              \
-        CB_FOLD_LANES(LANES, lane, OP);                                                                \
+        CB_FOLD_LANES(WIDTH, lane, OP);                                                                \
         return lane[0];                                                                                \
     }                                                                                                  \
     static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,    \
@@ -101,16 +121,22 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT };
         (void)first;                                                                                   \
         const T *x = x_;                                                                               \
         STATE *state = states;                                                                         \
-        int64_t i = 0;                                                                                 \
-        for (; i + 8 <= n; i += 8, x += 8 * stride)                                                    \
-            _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {                                  \
-                LANE a = VALUE(x[j]), b = VALUE(x[j + stride]), c = VALUE(x[j + 2 * stride]),          \
-                     d = VALUE(x[j + 3 * stride]), e = VALUE(x[j + 4 * stride]),                       \
-                     f = VALUE(x[j + 5 * stride]), g = VALUE(x[j + 6 * stride]),                       \
-                     h = VALUE(x[j + 7 * stride]);                                                     \
-                STATE part = EIGHT_##OP(a, b, c, d, e, f, g, h);                                       \
-                state[j] = OP(state[j], part);                                                         \
-            }                                                                                          \
+        enum { WIDTH = WIDTH_##name };                                                                 \
+        int64_t i = 0, tail = kept - WIDTH;                                                            \
+        bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
+        if (tail >= 0) {                                                                               \
+            /* the last vector may overlap the one before, and has states of its own meanwhile */      \
+            STATE last[WIDTH];                                                                         \
+            for (int j = 0; j < WIDTH; j++) last[j] = state[tail + j];                                 \
+            for (; i + 8 <= n; i += 8, x += 8 * stride)                                                \
+                for (int64_t j = 0; j < kept; j += WIDTH) {                                            \
+                    const T *at = x + CB_MIN(j, tail);                                                 \
+                    if (far) FETCH(at + 8 * stride, 8, stride * (int64_t)sizeof(T));                   \
+                    eight_##name(stride, at, j < tail ? state + j : last);                             \
+                }                                                                                      \
+            int unused = kept % WIDTH ? WIDTH - kept % WIDTH : 0;                                      \
+            for (int j = unused; j < WIDTH; j++) state[tail + j] = last[j];                            \
+        }                                                                                              \
         for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
                 STATE value = VALUE(x[j]);                                                             \
                 state[j] = OP(state[j], value);                                                        \
