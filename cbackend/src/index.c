@@ -335,10 +335,11 @@ static int check_along(const char *op, const cb_tensor *x, int d, const cb_tenso
     return CB_OK;
 }
 
-/* An index that repeats along all dimensions but d, over the whole of x there, chooses slices: a new 1-d view
- * of it, or NULL where it is none. */
+/* An index that repeats along all dimensions but d, over the whole of x there, chooses slices, as does one
+ * into a vector (which pays where places are named many times): a new 1-d view of it, or NULL where it is
+ * none. */
 static cb_tensor *slices_of(const cb_tensor *x, int d, cb_tensor *index) {
-    if (index->ndim < 2 || index->numel == 0) return NULL;
+    if (index->ndim < (index->numel >= 8 * x->numel ? 1 : 2) || index->numel == 0) return NULL;
     for (int k = 0; k < index->ndim; k++)
         if (k != d && ((index->strides[k] && index->shape[k] > 1) || index->shape[k] != x->shape[k]))
             return NULL;

@@ -131,6 +131,7 @@ typedef struct index_run {
     rows_kernel rows;
     int64_t tile, chunk, width; /* a piece's share of n, outer and row */
     const char *base;           /* where a piece finds the items of x that it is to copy first; or NULL */
+    char *tables;               /* sums of chunks */
 } index_run;
 
 static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x, const cb_tensor *other,
@@ -321,6 +322,35 @@ static void put_ranges(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Many sums in few places of a vector: each chunk of positions has a table of its own, and these are added to
+ * x in order. */
+static void add_chunk(void *context, int64_t begin, int64_t end) {
+    const index_run *r = context;
+    int64_t places[TILE], sources[TILE], nbytes = r->indices[0].size * r->itemsize;
+    char *table = r->tables + begin / r->chunk * nbytes;
+    memset(table, 0, (size_t)nbytes);
+    for (int64_t j = begin; j < end; j += TILE) {
+        int64_t n = CB_MIN(TILE, end - j);
+        position_offsets(r, j, n, places);
+        if (!r->unit) CB_FN(index_offsets)(&r->places, 1, j, n, sources);
+        r->items(n, table, places, r->from + (r->unit ? j * r->itemsize : 0), r->unit ? NULL : sources);
+    }
+}
+
+static int put_bins(index_run *r) {
+    int64_t size = r->indices[0].size, nbytes = size * r->itemsize, stride = r->indices[0].stride, zero = 0;
+    r->chunk = CB_MAX(WORK, (r->n + 15) / 16);
+    int64_t chunks = (r->n + r->chunk - 1) / r->chunk;
+    r->tables = cb_alloc(CB_CPU, chunks * nbytes);
+    if (!r->tables) return CB_ERR_MEMORY;
+    r->indices[0].stride = 1;
+    cb_parallel(r->n, r->chunk, add_chunk, r);
+    for (int64_t k = 0; k < chunks; k++)
+        r->rows(1, size, r->to, &zero, stride, r->tables + k * nbytes, &zero, 1);
+    cb_free(CB_CPU, r->tables, chunks * nbytes);
+    return CB_OK;
+}
+
 enum { RANGES = 8 };
 
 static bool same_layout(const cb_tensor *x, const cb_tensor *base) {
@@ -348,6 +378,8 @@ int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *value
         cb_parallel((spaces[0].size + r.chunk - 1) / r.chunk, 1, put_ranges, &r);
         return CB_OK;
     }
+    if (accumulate && count == 1 && r.rest.numel == 1 && r.n >= 4 * WORK && spaces[0].size <= 4096)
+        return put_bins(&r);
     /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position
      */
     int64_t line = CB_MAX(64 / r.itemsize, 8);

@@ -212,6 +212,7 @@ int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *base, const cb_tensor *i
     /* what lies together in memory stays together: strips of a few cache lines are no streams, and take up to
      * five times as long as whole rows */
     int64_t least = r.split >= 0 && x->strides[r.split] == 1 ? 64 : 1;
-    cb_parallel(length, CB_MAX(WORK / (index->numel / length), least), scatter_piece, &r);
+    int64_t work = (index->numel + (r.base ? x->numel / 8 : 0)) / length;
+    cb_parallel(length, CB_MAX(WORK / CB_MAX(work, 1), least), scatter_piece, &r);
     return atomic_load(&r.bad) ? CB_FN(index_range)("scatter_", index, dim, x->shape[dim]) : CB_OK;
 }
