@@ -42,10 +42,11 @@ int cb_cuda_index_check(const cb_tensor *x, const char *op, int count, cb_tensor
                         const int *dims);
 int cb_cuda_index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count,
                       cb_tensor *const *indices, const int *dims);
-int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+int cb_cuda_index_put(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                       cb_tensor *const *indices, const int *dims, int accumulate);
 int cb_cuda_gather_along(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
-int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
+int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *base, const cb_tensor *index, const cb_tensor *src,
+                          int dim, int mode);
 int cb_cuda_tri(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper);
 void cb_cuda_mask_count(const cb_tensor *mask, int64_t *counts);
 void cb_cuda_mask_nonzero(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);

@@ -298,20 +298,22 @@ int index_get(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_
     add_all(&i, count, indices);
     return CB_CALL(index_get(o, a, op, count, i.tensors(), dims), o, o, a, i);
 }
-int index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices,
-              const int *dims, int accumulate) {
+/* bases of what is written were copied on the device */
+int index_put(cb_tensor *x, const cb_tensor *, const cb_tensor *values, const char *op, int count,
+              cb_tensor *const *indices, const int *dims, int accumulate) {
     mirror a(x, true), v(values);
     mirrors i;
     add_all(&i, count, indices);
-    return CB_CALL(index_put(a, v, op, count, i.tensors(), dims, accumulate), a, a, v, i);
+    return CB_CALL(index_put(a, NULL, v, op, count, i.tensors(), dims, accumulate), a, a, v, i);
 }
 int gather_along(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim) {
     mirror o(out, true), a(x), i(index);
     return CB_CALL(gather_along(o, a, i, dim), o, o, a, i);
 }
-int scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode) {
+int scatter_along(cb_tensor *x, const cb_tensor *, const cb_tensor *index, const cb_tensor *src, int dim,
+                  int mode) {
     mirror a(x, true), i(index), s(src);
-    return CB_CALL(scatter_along(a, i, s, dim, mode), a, a, i, s);
+    return CB_CALL(scatter_along(a, NULL, i, s, dim, mode), a, a, i, s);
 }
 void mask_count(const cb_tensor *mask, int64_t *counts) {
     mirror m(mask);

@@ -190,11 +190,12 @@ static int key_bits(const cb_tensor *x) {
     return cb_bits_below(reach);
 }
 
-int cb_cuda_index_put(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+int cb_cuda_index_put(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                       cb_tensor *const *indices, const int *dims, int accumulate) {
+    if (base) CB_TRY(cb_cuda_copy(x, base));
     index_plan p;
     if (!make_plan(&p, x, values, count, indices))
-        return cb_host_round_trip()->index_put(x, values, op, count, indices, dims, accumulate);
+        return cb_host_round_trip()->index_put(x, NULL, values, op, count, indices, dims, accumulate);
     for (int k = 0; k < count; k++) CB_TRY(check_one(op, indices[k], dims[k], x->shape[k]));
     if (values->numel == 0) return CB_OK;
     int64_t n = p.positions.numel;
@@ -280,9 +281,12 @@ __global__ void scatter_items(cb_walk<3> w, int mode, const uint64_t *keys, cons
     }
 }
 
-int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode) {
+int cb_cuda_scatter_along(cb_tensor *x, const cb_tensor *base, const cb_tensor *index, const cb_tensor *src,
+                          int dim, int mode) {
+    if (base) CB_TRY(cb_cuda_copy(x, base));
     cb_walk<3> w;
-    if (!along(&w, src, x, index, dim)) return cb_host_round_trip()->scatter_along(x, index, src, dim, mode);
+    if (!along(&w, src, x, index, dim))
+        return cb_host_round_trip()->scatter_along(x, NULL, index, src, dim, mode);
     CB_TRY(check_one("scatter_", index, dim, x->shape[dim]));
     if (w.numel == 0) return CB_OK;
     cb_radix r(w.numel);

@@ -150,7 +150,7 @@ int cb_cuda_bincount(cb_tensor *out, const cb_tensor *x, const cb_tensor *weight
     if (weights) { /* in the order of x, for each bin */
         cb_tensor *bins = const_cast<cb_tensor *>(x);
         const int dim = 0;
-        return cb_cuda_index_put(out, weights, "bincount", 1, &bins, &dim, 1);
+        return cb_cuda_index_put(out, NULL, weights, "bincount", 1, &bins, &dim, 1);
     }
     CB_LAUNCH(count_bins, cb_fill_blocks(x->numel, BLOCK), BLOCK, 0, cb_stream(), x->numel,
               (const int64_t *)x->data, (unsigned long long *)out->data);

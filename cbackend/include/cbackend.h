@@ -223,13 +223,18 @@ cb_tensor *cb_index(cb_tensor *x, int n, cb_tensor *const *indices, const int *p
 /* In place, values broadcast and cast. For one place named twice the last value wins, or all are added. */
 int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values,
                  int accumulate, int64_t clock);
+/* The same on a copy of x, as are all functions here that end so. */
+cb_tensor *cb_index_put_copy(cb_tensor *x, int n, cb_tensor *const *indices, const int *present,
+                             cb_tensor *values, int accumulate);
 /* index of any rank replaces the dim */
 cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index);
 int cb_index_add(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock);
+cb_tensor *cb_index_add_copy(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src);
 cb_tensor *cb_take(cb_tensor *x, cb_tensor *index); /* from the flattened x */
 cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index);
 /* x.scatter_(dim, index, src); mode 0 assigns, 1 adds, 2 multiplies, 3 keeps the maximum, 4 the minimum */
 int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock);
+cb_tensor *cb_scatter_copy(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode);
 cb_tensor *cb_nonzero(cb_tensor *x); /* int64 [count, ndim] in row-major order */
 cb_tensor *cb_masked_select(cb_tensor *x, cb_tensor *mask); /* 1-d */
 cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim);

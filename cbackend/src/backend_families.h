@@ -40,11 +40,14 @@ int (*pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows,
 int (*index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
 int (*index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
                  const int *dims);
-int (*index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count, cb_tensor *const *indices,
-                 const int *dims, int accumulate);
+/* base: what x, which is fresh then, is a copy of before anything is written; NULL where x is written in
+ * place */
+int (*index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
+                 cb_tensor *const *indices, const int *dims, int accumulate);
 int (*gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
-/* index's and src's shapes equal */
-int (*scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
+/* index's and src's shapes equal; base as in index_put */
+int (*scatter_along)(cb_tensor *x, const cb_tensor *base, const cb_tensor *index, const cb_tensor *src,
+                     int dim, int mode);
 /* masks are contiguous bools; counts has one item for each CB_MASK_PIECE items, starts their running sums
  * from 0 */
 void (*mask_count)(const cb_tensor *mask, int64_t *counts);

@@ -132,8 +132,13 @@ static cb_tensor *prepared_values(const char *op, cb_tensor *x, cb_tensor *value
     return wide;
 }
 
-static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *values, int accumulate,
-                    int64_t clock) {
+static int copied(cb_tensor *x, const cb_tensor *base) {
+    return cb_is_meta(x) || x->numel == 0 ? CB_OK : cb_backend_of(x)->copy(x, base);
+}
+
+/* base: NULL, or what x, which is fresh then, is to be a copy of before anything is written */
+static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *base, cb_tensor *values,
+                    int accumulate, int64_t clock) {
     CB_TRY(cb_check_writable(op, x));
     cb_tensor *operands[2] = {x, values};
     if (cb_common_device(op, 2, operands) < 0) return cb_error_code();
@@ -141,8 +146,9 @@ static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *valu
     cb_tensor *target = NULL;
     /* sums of 16-bit floats run over a float copy, so that many small terms are not lost */
     if (accumulate && cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
-        target = cb_cast(x, CB_F32);
+        target = cb_cast(base ? base : x, CB_F32);
         if (!target) return cb_error_code();
+        base = NULL;
     }
     cb_tensor *wide = prepared_values(op, target ? target : x, values, p->ndim, p->shape);
     if (!wide) {
@@ -158,16 +164,19 @@ static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *valu
                 p->indices[k]->storage == x->storage ? cb_clone(p->indices[k]) : cb_retain(p->indices[k]);
             if (!indices[k]) status = cb_error_code();
         }
-        cb_stack_view to, from;
+        cb_stack_view to, from, start;
         cb_permuted_view(&to, target ? target : x, x->ndim, p->x_order);
+        if (base) cb_permuted_view(&start, base, x->ndim, p->x_order);
         cb_permuted_view(&from, wide, p->ndim, p->result_order);
         if (!status)
-            status = cb_backend_of(x)->index_put(&to.tensor, &from.tensor, op, p->count, indices, p->dims,
-                                                 accumulate);
+            status = cb_backend_of(x)->index_put(&to.tensor, base ? &start.tensor : NULL, &from.tensor, op,
+                                                 p->count, indices, p->dims, accumulate);
         for (int k = 0; k < p->count && indices[k]; k++) cb_release(indices[k]);
-        if (!status && target) status = cb_backend_of(x)->copy(x, target);
-        if (!status) x->storage->last_write = clock;
+    } else if (base) {
+        status = copied(x, base);
     }
+    if (!status && target) status = copied(x, target);
+    if (!status && terms > 0) x->storage->last_write = clock;
     cb_release(wide);
     cb_release(target);
     return status;
@@ -200,14 +209,32 @@ cb_tensor *cb_index(cb_tensor *x, int n, cb_tensor *const *indices, const int *p
     return out;
 }
 
-int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values,
-                 int accumulate, int64_t clock) {
+static int put(cb_tensor *x, cb_tensor *base, int n, cb_tensor *const *indices, const int *present,
+               cb_tensor *values, int accumulate, int64_t clock) {
     if (!x || !values) return cb_fail(CB_ERR_NULL, "index_put_: no tensor");
     plan p;
     CB_TRY(plan_make(&p, "index_put_", x, n, indices, present));
-    int status = plan_put(&p, "index_put_", x, values, accumulate, clock);
+    int status = plan_put(&p, "index_put_", x, base, values, accumulate, clock);
     plan_release(&p);
     return status;
+}
+
+int cb_index_put(cb_tensor *x, int n, cb_tensor *const *indices, const int *present, cb_tensor *values,
+                 int accumulate, int64_t clock) {
+    return put(x, NULL, n, indices, present, values, accumulate, clock);
+}
+
+/* `out`, unless it could not be written to */
+static cb_tensor *written(cb_tensor *out, int status) {
+    if (!status) return out;
+    cb_release(out);
+    return NULL;
+}
+
+cb_tensor *cb_index_put_copy(cb_tensor *x, int n, cb_tensor *const *indices, const int *present,
+                             cb_tensor *values, int accumulate) {
+    cb_tensor *out = cb_empty_like(x, -1, -1);
+    return out ? written(out, put(out, x, n, indices, present, values, accumulate, 0)) : NULL;
 }
 
 /* ---- one index along one dimension: the same plan, a 0-d index counting as one of size 1 ---- */
@@ -249,18 +276,27 @@ cb_tensor *cb_index_select(cb_tensor *x, int64_t dim, cb_tensor *index) {
     return out;
 }
 
-int cb_index_add(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock) {
+static int add(cb_tensor *x, cb_tensor *base, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock) {
     if (!x || !index || !src) return cb_fail(CB_ERR_NULL, "index_add_: no tensor");
-    cb_tensor *target = at_least_1d(x);
-    if (!target) return cb_error_code();
+    cb_tensor *target = at_least_1d(x), *start = base ? at_least_1d(base) : NULL;
+    int status = target && (start || !base) ? CB_OK : cb_error_code();
     plan p;
-    int status = plan_select(&p, "index_add_", target, dim, index);
-    if (!status) {
-        status = plan_put(&p, "index_add_", target, src, ADD, clock);
+    if (!status && !(status = plan_select(&p, "index_add_", target, dim, index))) {
+        status = plan_put(&p, "index_add_", target, start, src, ADD, clock);
         plan_release(&p);
     }
+    cb_release(start);
     cb_release(target);
     return status;
+}
+
+int cb_index_add(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int64_t clock) {
+    return add(x, NULL, dim, index, src, clock);
+}
+
+cb_tensor *cb_index_add_copy(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src) {
+    cb_tensor *out = cb_empty_like(x, -1, -1);
+    return out ? written(out, add(out, x, dim, index, src, 0)) : NULL;
 }
 
 cb_tensor *cb_take(cb_tensor *x, cb_tensor *index) {
@@ -299,10 +335,11 @@ static int check_along(const char *op, const cb_tensor *x, int d, const cb_tenso
     return CB_OK;
 }
 
-/* An index that repeats along all dimensions but d, over the whole of x there, chooses slices: a new 1-d view
- * of it, or NULL where it is none. */
+/* An index that repeats along all dimensions but d, over the whole of x there, chooses slices, as does one
+ * into a vector (which pays where places are named many times): a new 1-d view of it, or NULL where it is
+ * none. */
 static cb_tensor *slices_of(const cb_tensor *x, int d, cb_tensor *index) {
-    if (index->ndim < 2 || index->numel == 0) return NULL;
+    if (index->ndim < (index->numel >= 8 * x->numel ? 1 : 2) || index->numel == 0) return NULL;
     for (int k = 0; k < index->ndim; k++)
         if (k != d && ((index->strides[k] && index->shape[k] > 1) || index->shape[k] != x->shape[k]))
             return NULL;
@@ -344,7 +381,8 @@ cb_tensor *cb_gather(cb_tensor *x, int64_t dim, cb_tensor *index) {
     return out;
 }
 
-int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock) {
+static int scatter(cb_tensor *x, cb_tensor *base, int64_t dim, cb_tensor *index, cb_tensor *src, int mode,
+                   int64_t clock) {
     if (!x || !index || !src) return cb_fail(CB_ERR_NULL, "scatter_: no tensor");
     if (mode < 0 || mode >= MODES)
         return cb_fail(CB_ERR_VALUE, "scatter_: expected a mode in [0, %d], got %d.", MODES - 1, mode);
@@ -361,7 +399,7 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
         plan p;
         int status = check_along("scatter_", x, d, index, src);
         if (!status && !(status = plan_select(&p, "scatter_", x, d, slices))) {
-            status = plan_put(&p, "scatter_", x, src, mode, clock);
+            status = plan_put(&p, "scatter_", x, base, src, mode, clock);
             plan_release(&p);
         }
         cb_release(slices);
@@ -371,7 +409,7 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
     if (!places) return cb_error_code();
     if (index->numel == 0) {
         cb_release(places);
-        return CB_OK;
+        return base ? copied(x, base) : CB_OK;
     }
     int status = check_along("scatter_", x, d, index, src);
     if (status || cb_is_meta(x)) {
@@ -380,7 +418,8 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
     }
     cb_tensor *target = NULL, *values = NULL;
     bool wide = cb_is_16bit_float(x->dtype) && mode != ASSIGN;
-    if (wide && !(target = cb_cast(x, CB_F32))) status = cb_error_code();
+    if (wide && !(target = cb_cast(base ? base : x, CB_F32))) status = cb_error_code();
+    if (wide) base = NULL;
     if (!status && !(values = cb_cast(src, wide ? CB_F32 : x->dtype))) status = cb_error_code();
     if (!status && values->storage == x->storage) {
         cb_tensor *copy = cb_clone(values);
@@ -395,14 +434,19 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
         if (!copy) status = cb_error_code();
     }
     if (!status) {
-        cb_stack_view to, at, from;
+        cb_stack_view to, at, from, start;
         cb_part_view(&to, target ? target : x, 0, x->ndim);
+        if (base) cb_part_view(&start, base, 0, x->ndim);
         cb_part_view(&at, places, 0, places->ndim);
         cb_part_view(&from, values, 0, values->ndim);
         for (int i = 0; i < places->ndim; i++) from.tensor.shape[i] = places->shape[i];
-        if (x->ndim == 0) cb_view_add_dim(&to), cb_view_add_dim(&at), cb_view_add_dim(&from);
+        if (x->ndim == 0) {
+            cb_view_add_dim(&to), cb_view_add_dim(&at), cb_view_add_dim(&from);
+            if (base) cb_view_add_dim(&start);
+        }
         cb_view_finish(&from);
-        status = cb_backend_of(x)->scatter_along(&to.tensor, &at.tensor, &from.tensor, d, mode);
+        status = cb_backend_of(x)->scatter_along(&to.tensor, base ? &start.tensor : NULL, &at.tensor,
+                                                 &from.tensor, d, mode);
     }
     if (!status && target) status = cb_backend_of(x)->copy(x, target);
     if (!status) x->storage->last_write = clock;
@@ -410,6 +454,15 @@ int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int 
     cb_release(values);
     cb_release(places);
     return status;
+}
+
+int cb_scatter(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode, int64_t clock) {
+    return scatter(x, NULL, dim, index, src, mode, clock);
+}
+
+cb_tensor *cb_scatter_copy(cb_tensor *x, int64_t dim, cb_tensor *index, cb_tensor *src, int mode) {
+    cb_tensor *out = cb_empty_like(x, -1, -1);
+    return out ? written(out, scatter(out, x, dim, index, src, mode, 0)) : NULL;
 }
 
 /* ---- masks: results whose size depends on values ---- */

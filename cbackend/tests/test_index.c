@@ -156,7 +156,11 @@ static void test_index(int dtype, int layout, int mask, int shape_kind) {
         for (int64_t i = 0; i < n; i++)
             values[from[i]] = combine(accumulate, dtype, values[from[i]], added[i]);
         cb_tensor *v = make(dtype, ndim, result, draw(LAYOUTS), added);
+        y = cb_index_put_copy(x, last + 1, handles, present, v, accumulate);
         CHECK(!cb_index_put(x, last + 1, handles, present, v, accumulate, 5), "index_put");
+        expect(y, 3, shape, values, "index_put_copy %s layout %d mask %d shape %d accumulate %d",
+               cb_dtypes[dtype].name, layout, mask, shape_kind, accumulate);
+        cb_release(y);
         expect(x, 3, shape, values, "index_put %s layout %d mask %d shape %d accumulate %d",
                cb_dtypes[dtype].name, layout, mask, shape_kind, accumulate);
         cb_release(v);
@@ -204,6 +208,10 @@ static void test_along(int dtype, int layout, int dim) {
                 before[places[i]] =
                     combine(mode, dtype, before[places[i]], source[ravel(3, large, position)]);
             }
+            y = cb_scatter_copy(x, dim, index, src, mode);
+            expect(y, 3, shape, before, "scatter_copy %s layout %d dim %d mode %d", cb_dtypes[dtype].name,
+                   layout, dim, mode);
+            cb_release(y);
             CHECK(!cb_scatter(x, dim, index, src, mode, 0), "scatter");
             expect(x, 3, shape, before, "scatter %s layout %d dim %d mode %d", cb_dtypes[dtype].name, layout,
                    dim, mode);
@@ -230,6 +238,9 @@ static void test_along(int dtype, int layout, int dim) {
     fill_values(dtype, n, source);
     cb_tensor *src = make(dtype, 3, picked, draw(LAYOUTS), source);
     for (int64_t i = 0; i < n; i++) values[places[i]] = combine(1, dtype, values[places[i]], source[i]);
+    cb_release(y);
+    y = cb_index_add_copy(x, dim, index, src);
+    expect(y, 3, shape, values, "index_add_copy %s layout %d dim %d", cb_dtypes[dtype].name, layout, dim);
     CHECK(!cb_index_add(x, dim, index, src, 0), "index_add");
     expect(x, 3, shape, values, "index_add %s layout %d dim %d", cb_dtypes[dtype].name, layout, dim);
     cb_release(src);
@@ -433,10 +444,16 @@ static void test_edges(void) {
     STATUS(CB_ERR_INDEX, cb_index_put(x, 1, &over, one, number, 0, 0));
     cb_release(number);
     cb_tensor *rows = cb_index_select(x, 0, good);
+    FAILS(CB_ERR_INDEX, cb_index_add_copy(x, 0, under, rows));
     STATUS(CB_ERR_INDEX, cb_index_add(x, 0, under, rows, 0));
     cb_release(rows);
     STATUS(CB_ERR_SHAPE, cb_index_add(x, 0, good, x, 0));
     STATUS(CB_ERR_VALUE, cb_scatter(x, 0, good, x, 5, 0));
+    cb_tensor *beyond = cb_unsqueeze(over, 1);
+    FAILS(CB_ERR_INDEX, cb_scatter_copy(x, 0, beyond, x, 0));
+    FAILS(CB_ERR_NULL, cb_scatter_copy(NULL, 0, beyond, x, 0));
+    STATUS(CB_ERR_INDEX, cb_scatter(x, 0, beyond, x, 0, 0));
+    cb_release(beyond);
     expect(x, 2, shape, values, "unchanged after errors");
     cb_tensor *y = cb_index(x, 1, &empty, one);
     expect(y, 2, (int64_t[]){0, 4}, nothing, "empty index");

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import check, ffi, lib
+from cbackend import check, lib
 
 from .. import mutation
 from ..dtypes import int64
@@ -83,13 +83,7 @@ def _zeros_scatter(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
 
 def _scatter_impl(mode: int) -> Any:
     def impl(x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Any:
-        if not x._v or not index._v or not src._v:
-            return ffi.NULL
-        out = lib.cb_clone(x._v)
-        if out and lib.cb_scatter(out, dim, index._v, src._v, mode, 0):
-            lib.cb_release(out)
-            return ffi.NULL
-        return out
+        return lib.cb_scatter_copy(x._v, dim, index._v, src._v, mode)
 
     return impl
 
@@ -300,16 +294,6 @@ def _zeros_index_add(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
     return _index_add(_zeros(spec, ct), index, ct, dim=dim)
 
 
-def _index_add_impl(x: Tensor, index: Tensor, src: Tensor, *, dim: int) -> Any:
-    if not x._v or not index._v or not src._v:
-        return ffi.NULL
-    out = lib.cb_clone(x._v)
-    if out and lib.cb_index_add(out, dim, index._v, src._v, 0):
-        lib.cb_release(out)
-        return ffi.NULL
-    return out
-
-
 def _index_add_batch(
     size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int
 ) -> Tensor:
@@ -326,7 +310,7 @@ def _index_add_batch(
 
 _index_add = Op(
     "index_add",
-    _index_add_impl,
+    lambda x, index, src, *, dim: lib.cb_index_add_copy(x._v, dim, index._v, src._v),
     vjp=lambda ct, _out, _x, index, _src, *, dim: (ct, None, _index_select(ct, index, dim=dim)),
     jvp=lambda tangents, _out, x, index, src, *, dim: _index_add(
         _or_zeros(tangents[0], x), index, _or_zeros(tangents[2], src), dim=dim

@@ -217,15 +217,10 @@ def _gather_impl(x: Tensor, *indices: Tensor, dims: tuple[int, ...]) -> Any:
 def _put_impl(
     x: Tensor, value: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool
 ) -> Any:
-    if not x._v or not value._v:
+    if not x._v:
         return ffi.NULL
-    out = lib.cb_clone(x._v)
-    if out:
-        handles, present = _present(x._v.ndim, dims, indices)
-        if lib.cb_index_put(out, len(handles), handles, present, value._v, accumulate, 0):
-            lib.cb_release(out)
-            return ffi.NULL
-    return out
+    handles, present = _present(x._v.ndim, dims, indices)
+    return lib.cb_index_put_copy(x._v, len(handles), handles, present, value._v, accumulate)
 
 
 def _lanes(

@@ -10,7 +10,7 @@ from ..dtypes import int64
 from ..errors import DimError, DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
 from ..trace import state
-from .creation import arange, empty, sizes, tensor, zeros
+from .creation import arange, empty, sizes, tensor
 from .family import operand
 from .index import _refuse, nonzero
 from .join import cat, flip, pad, stack
@@ -400,9 +400,9 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
             wanted = f"integers in [0, {num_classes - 1}]"
             raise DimError(message("one_hot", wanted, low if low < 0 else high))
         if state.trace is None:
-            out = zeros(x.numel() * num_classes, dtype=int64, device=x.device)
-            places = arange(x.numel(), device=x.device) * num_classes + x.reshape((-1,))
-            out.index_put_((places,), tensor(1, device=x.device))
+            n = x.numel()
+            none, one = (tensor(i, device=x.device) for i in (0, 1))
+            out = none.expand(n, num_classes).scatter(1, x.reshape((n, 1)), one.expand(n, 1))
             return out.reshape((*x._shape, num_classes))
     return (x.unsqueeze(-1) == arange(num_classes, device=x.device)).to(int64)
 

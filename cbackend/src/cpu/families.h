@@ -42,10 +42,11 @@ int CB_FN(index_check)(const cb_tensor *x, const char *op, int count, cb_tensor 
                        const int *dims);
 int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
                      const int *dims);
-int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                      cb_tensor *const *indices, const int *dims, int accumulate);
 int CB_FN(gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);
-int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *index, const cb_tensor *src, int dim, int mode);
+int CB_FN(scatter_along)(cb_tensor *x, const cb_tensor *base, const cb_tensor *index, const cb_tensor *src,
+                         int dim, int mode);
 void CB_FN(mask_count)(const cb_tensor *mask, int64_t *counts);
 void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void CB_FN(mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);

@@ -130,6 +130,8 @@ typedef struct index_run {
     items_kernel items;
     rows_kernel rows;
     int64_t tile, chunk, width; /* a piece's share of n, outer and row */
+    const char *base;           /* where a piece finds the items of x that it is to copy first; or NULL */
+    char *tables;               /* sums of chunks */
 } index_run;
 
 static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x, const cb_tensor *other,
@@ -139,6 +141,7 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
     r->put = put;
     r->indices = spaces;
     r->itemsize = x->itemsize;
+    r->base = NULL;
     r->n = 1;
     for (int d = 0; d < index_ndim; d++) r->n *= other->shape[d];
     for (int k = 0; k < count; k++) {
@@ -262,6 +265,17 @@ int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int cou
     return CB_OK;
 }
 
+/* The items of x along its only indexed dimension, which lie together, for outer items [begin, end). */
+static void copy_runs(const index_run *r, int64_t begin, int64_t end) {
+    int64_t outer[64], size = r->itemsize;
+    for (int64_t o = begin; o < end; o += 64) {
+        int64_t count = CB_MIN(64, end - o);
+        CB_FN(index_offsets)(&r->rest, 0, o, count, outer);
+        for (int64_t i = 0; i < count; i++)
+            memcpy(r->to + outer[i] * size, r->base + outer[i] * size, (size_t)(r->indices[0].size * size));
+    }
+}
+
 /* A piece owns some outer items and some columns of the rows, for all index positions in order. */
 static void put_pieces(void *context, int64_t begin, int64_t end) {
     const index_run *r = context;
@@ -269,6 +283,7 @@ static void put_pieces(void *context, int64_t begin, int64_t end) {
     int64_t places[TILE], sources[TILE];
     for (int64_t p = begin; p < end; p++) {
         int64_t o = p / columns * r->chunk, first = p % columns * r->width;
+        if (r->base) copy_runs(r, o, CB_MIN(o + r->chunk, r->outer));
         for (int64_t j = 0; j < r->n; j += TILE) {
             int64_t n = CB_MIN(TILE, r->n - j);
             position_offsets(r, j, n, places);
@@ -286,7 +301,8 @@ static void put_ranges(void *context, int64_t begin, int64_t end) {
     const index_space *s = &r->indices[0];
     int64_t raw[TILE], places[TILE], sources[TILE], chosen[TILE];
     for (int64_t p = begin; p < end; p++) {
-        int64_t low = p * r->chunk, high = CB_MIN(low + r->chunk, s->size);
+        int64_t low = p * r->chunk, high = CB_MIN(low + r->chunk, s->size), bytes = r->row * r->itemsize;
+        if (r->base) memcpy(r->to + low * bytes, r->base + low * bytes, (size_t)((high - low) * bytes));
         for (int64_t j = 0; j < r->n; j += TILE) {
             int64_t n = CB_MIN(TILE, r->n - j), held = 0;
             const int64_t *values = s->values + j;
@@ -306,20 +322,64 @@ static void put_ranges(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Many sums in few places of a vector: each chunk of positions has a table of its own, and these are added to
+ * x in order. */
+static void add_chunk(void *context, int64_t begin, int64_t end) {
+    const index_run *r = context;
+    int64_t places[TILE], sources[TILE], nbytes = r->indices[0].size * r->itemsize;
+    char *table = r->tables + begin / r->chunk * nbytes;
+    memset(table, 0, (size_t)nbytes);
+    for (int64_t j = begin; j < end; j += TILE) {
+        int64_t n = CB_MIN(TILE, end - j);
+        position_offsets(r, j, n, places);
+        if (!r->unit) CB_FN(index_offsets)(&r->places, 1, j, n, sources);
+        r->items(n, table, places, r->from + (r->unit ? j * r->itemsize : 0), r->unit ? NULL : sources);
+    }
+}
+
+static int put_bins(index_run *r) {
+    int64_t size = r->indices[0].size, nbytes = size * r->itemsize, stride = r->indices[0].stride, zero = 0;
+    r->chunk = CB_MAX(WORK, (r->n + 15) / 16);
+    int64_t chunks = (r->n + r->chunk - 1) / r->chunk;
+    r->tables = cb_alloc(CB_CPU, chunks * nbytes);
+    if (!r->tables) return CB_ERR_MEMORY;
+    r->indices[0].stride = 1;
+    cb_parallel(r->n, r->chunk, add_chunk, r);
+    for (int64_t k = 0; k < chunks; k++)
+        r->rows(1, size, r->to, &zero, stride, r->tables + k * nbytes, &zero, 1);
+    cb_free(CB_CPU, r->tables, chunks * nbytes);
+    return CB_OK;
+}
+
 enum { RANGES = 8 };
 
-int CB_FN(index_put)(cb_tensor *x, const cb_tensor *values, const char *op, int count,
+static bool same_layout(const cb_tensor *x, const cb_tensor *base) {
+    bool same = base;
+    for (int d = 0; d < x->ndim && same; d++) same = x->strides[d] == base->strides[d];
+    return same;
+}
+
+int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                      cb_tensor *const *indices, const int *dims, int accumulate) {
     for (int k = 0; k < count; k++) CB_TRY(CB_FN(index_range)(op, indices[k], dims[k], x->shape[k]));
     index_space spaces[count];
     index_run r;
     index_run_init(&r, spaces, x, values, count, indices, true, accumulate ? MODE_ADD : MODE_ASSIGN);
-    if (count == 1 && r.outer == 1 && r.row * r.itemsize >= 64 && r.n * r.row >= 4 * WORK &&
-        spaces[0].size >= 4 * RANGES) {
+    bool ranges = count == 1 && r.outer == 1 && r.row * r.itemsize >= 64 && r.n * r.row >= 4 * WORK &&
+                  spaces[0].size >= 4 * RANGES;
+    /* pieces copy what they write to, for their caches, where it lies together */
+    if (count == 1 && same_layout(x, base) &&
+        (ranges ? r.row_strides[0] == 1 && spaces[0].stride == r.row : r.row == 1 && spaces[0].stride == 1))
+        r.base = base->data;
+    else if (base)
+        CB_TRY(CB_FN(copy)(x, base));
+    if (ranges) {
         r.chunk = (spaces[0].size + RANGES - 1) / RANGES;
         cb_parallel((spaces[0].size + r.chunk - 1) / r.chunk, 1, put_ranges, &r);
         return CB_OK;
     }
+    if (accumulate && count == 1 && r.rest.numel == 1 && r.n >= 4 * WORK && spaces[0].size <= 4096)
+        return put_bins(&r);
     /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position
      */
     int64_t line = CB_MAX(64 / r.itemsize, 8);

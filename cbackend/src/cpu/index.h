@@ -19,9 +19,15 @@ typedef void (*items_kernel)(int64_t n, void *to, const int64_t *places, const v
 typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *places, int64_t to_stride,
                             const void *from, const int64_t *sources, int64_t from_stride);
 
+/* to[i * step + index[i] * stride] = op(that, from[i]) for places that are in range */
+typedef void (*line_kernel)(int64_t n, void *to, int64_t step, const int64_t *index, int64_t stride,
+                            const void *from);
+
 enum { MODE_ASSIGN, MODE_ADD, MODE_MULTIPLY, MODE_MAXIMUM, MODE_MINIMUM };
+/* MODE_ASSIGN and MODE_ADD */
 items_kernel CB_FN(index_items)(int mode, int dtype);
-rows_kernel CB_FN(index_rows)(int mode, int dtype); /* MODE_ASSIGN and MODE_ADD */
+rows_kernel CB_FN(index_rows)(int mode, int dtype);
+line_kernel CB_FN(index_line)(int mode, int dtype);
 
 /* element offsets of items [begin, begin + n) of operand k, in the order of the space */
 void CB_FN(index_offsets)(const cb_space *s, int k, int64_t begin, int64_t n, int64_t *offsets);

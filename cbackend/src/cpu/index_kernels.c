@@ -57,7 +57,17 @@ typedef struct {
             }                                                                                              \
         }                                                                                                  \
     }
-#define MOVES(size, type) KERNELS(move_##size, type, y) ROWS(move_##size, type, y)
+#define LINE(name, type, value)                                                                      \
+    static void line_##name(int64_t n, void *to, int64_t step, const int64_t *index, int64_t stride, \
+                            const void *from) {                                                      \
+        type *line = to;                                                                             \
+        for (int64_t i = 0; i < n; i++, line += step) {                                              \
+            type x = line[index[i] * stride], y = ((const type *)from)[i];                           \
+            (void)x;                                                                                 \
+            line[index[i] * stride] = (type)(value);                                                 \
+        }                                                                                            \
+    }
+#define MOVES(size, type) KERNELS(move_##size, type, y) ROWS(move_##size, type, y) LINE(move_##size, type, y)
 MOVES(1, uint8_t)
 MOVES(2, uint16_t)
 MOVES(4, uint32_t)
@@ -67,10 +77,10 @@ MOVES(16, item16)
 /* wide: an unsigned type without overflow for sums and products of integers */
 #define SUMS(id, type, sum, product) \
     KERNELS(add_##id, type, sum)     \
-    ROWS(add_##id, type, sum) KERNELS(mul_##id, type, product)
+    ROWS(add_##id, type, sum) LINE(add_##id, type, sum) LINE(mul_##id, type, product)
 #define ARITHMETIC(id, type, wide) SUMS(id, type, (wide)x + (wide)y, (wide)x * (wide)y)
 #define ORDERED(id, type) \
-    KERNELS(max_##id, type, x > y || x != x ? x : y) KERNELS(min_##id, type, x < y || x != x ? x : y)
+    LINE(max_##id, type, x > y || x != x ? x : y) LINE(min_##id, type, x < y || x != x ? x : y)
 SUMS(BOOL, _Bool, x | y, x &y)
 ARITHMETIC(U8, uint8_t, uint32_t)
 ARITHMETIC(I8, int8_t, uint32_t)
@@ -96,35 +106,30 @@ ORDERED(I64, int64_t)
 ORDERED(F32, float)
 ORDERED(F64, double)
 
-#define ENTRY(id) [CB_##id] = {NULL, items_add_##id, items_mul_##id, items_max_##id, items_min_##id},
-#define ENTRY_COMPLEX(id) [CB_##id] = {NULL, items_add_##id, items_mul_##id, NULL, NULL},
 /* 16-bit floats are accumulated in a float copy by the frame */
-static const items_kernel items_table[CB_DTYPE_COUNT][5] = {
-    ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64)
-        ENTRY(F32) ENTRY(F64) ENTRY_COMPLEX(C64) ENTRY_COMPLEX(C128)};
+#define EACH(ENTRY) \
+    ENTRY(BOOL)     \
+    ENTRY(U8)       \
+    ENTRY(I8) ENTRY(U16) ENTRY(I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64) ENTRY(F32) ENTRY(F64)
+#define ENTRY(id) [CB_##id] = items_add_##id,
+static const items_kernel items_adds[CB_DTYPE_COUNT] = {EACH(ENTRY) ENTRY(C64) ENTRY(C128)};
 #undef ENTRY
 #define ENTRY(id) [CB_##id] = rows_add_##id,
-static const rows_kernel rows_adds[CB_DTYPE_COUNT] = {ENTRY(BOOL) ENTRY(U8) ENTRY(I8) ENTRY(U16) ENTRY(
-    I16) ENTRY(U32) ENTRY(I32) ENTRY(U64) ENTRY(I64) ENTRY(F32) ENTRY(F64) ENTRY(C64) ENTRY(C128)};
+static const rows_kernel rows_adds[CB_DTYPE_COUNT] = {EACH(ENTRY) ENTRY(C64) ENTRY(C128)};
+#undef ENTRY
+#define ENTRY(id) [CB_##id] = {NULL, line_add_##id, line_mul_##id, line_max_##id, line_min_##id},
+#define ENTRY_COMPLEX(id) [CB_##id] = {NULL, line_add_##id, line_mul_##id, NULL, NULL},
+static const line_kernel lines[CB_DTYPE_COUNT][5] = {EACH(ENTRY) ENTRY_COMPLEX(C64) ENTRY_COMPLEX(C128)};
 
-items_kernel CB_FN(index_items)(int mode, int dtype) {
-    if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) {
-            case 1: return items_move_1;
-            case 2: return items_move_2;
-            case 4: return items_move_4;
-            case 8: return items_move_8;
-            default: return items_move_16;
-        }
-    return items_table[dtype][mode];
-}
-
-rows_kernel CB_FN(index_rows)(int mode, int dtype) {
-    if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) {
-            case 1: return rows_move_1;
-            case 2: return rows_move_2;
-            case 4: return rows_move_4;
-            case 8: return rows_move_8;
-            default: return rows_move_16;
-        }
-    return rows_adds[dtype];
-}
+#define CHOICE(kind, otherwise)                               \
+    if (mode == MODE_ASSIGN) switch (cb_dtypes[dtype].size) { \
+            case 1: return kind##_move_1;                     \
+            case 2: return kind##_move_2;                     \
+            case 4: return kind##_move_4;                     \
+            case 8: return kind##_move_8;                     \
+            default: return kind##_move_16;                   \
+        }                                                     \
+    return otherwise
+items_kernel CB_FN(index_items)(int mode, int dtype) { CHOICE(items, items_adds[dtype]); }
+rows_kernel CB_FN(index_rows)(int mode, int dtype) { CHOICE(rows, rows_adds[dtype]); }
+line_kernel CB_FN(index_line)(int mode, int dtype) { CHOICE(line, lines[dtype][mode]); }
