@@ -18,8 +18,31 @@ typedef struct conv_part {
     int32_t *tap;                        /* index of each tap in the kernel */
     int32_t *offsets;                    /* [channels * taps] into the padded copy */
     int32_t *weight_at;                  /* [channels * taps] into a row's weights; NULL: as they lie */
+    int32_t (*origin)[3];                /* of each tap: where in the input it reads for the first result */
     const void *weights;
 } conv_part;
+
+/* One result when computing by pixels: where it reads the planes, which of a part's results it is, and the
+ * taps that read more than padding, as bits (all of them where there are more than 64). list: of the tile
+ * that begins with it. */
+typedef struct conv_pixel {
+    int32_t at, place;
+    uint64_t taps;
+    int64_t list;
+} conv_pixel;
+
+/* What pixels read in a run of channels: lists of offsets into the planes and into the packed weights, one
+ * for each set of taps. n: taps in a set; size: room for a list. The first has all taps. */
+enum { TAP_LISTS = 16 };
+typedef struct tap_pair {
+    int32_t offset, weight;
+} tap_pair;
+typedef struct tap_lists {
+    int64_t channels, size, width, n[TAP_LISTS];
+    uint64_t set[TAP_LISTS];
+    tap_pair *pairs;
+    int count;
+} tap_lists;
 
 typedef struct conv_plan {
     int64_t groups, channels, rows; /* per group: channels read, rows of the result */
@@ -255,13 +278,14 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     /* tables in one allocation: parts, starts, taps, offsets */
     int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part),
             start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
-    p->nbytes = part_bytes + start_bytes + (taps + 2 * taps * p->channels) * (int64_t)sizeof(int32_t);
+    p->nbytes = part_bytes + start_bytes + (4 * taps + 2 * taps * p->channels) * (int64_t)sizeof(int32_t);
     p->memory = cb_alloc(CB_CPU, p->nbytes);
     if (!p->memory) return CB_ERR_MEMORY;
     p->part = p->memory;
     p->start = (int64_t (*)[3])((char *)p->memory + part_bytes);
     int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps,
             *weight_at = offsets + taps * p->channels;
+    int32_t (*origin)[3] = (int32_t (*)[3])(weight_at + taps * p->channels);
     for (int u = 0; u < p->sources; u++) {
         int rest = u;
         for (int d = 2; d >= 0; d--) {
@@ -283,6 +307,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         part->tap = tap;
         part->offsets = offsets;
         part->weight_at = input_grad ? weight_at : NULL;
+        part->origin = origin;
         part->weights = NULL;
         for (int64_t k0 = 0, t = 0; k0 < s->kernel[0]; k0++)
             for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
@@ -296,6 +321,11 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
                     offsets[part->taps] =
                         (int32_t)(u * plane + (a[0].shift[k0] * p->size[1] + a[1].shift[k1]) * p->size[2] +
                                   a[2].shift[k2]);
+                    int64_t at[3] = {k0, k1, k2};
+                    for (int d = 0; d < 3; d++)
+                        (*origin)[d] =
+                            (int32_t)(a[d].start[a[d].source[at[d]]] + a[d].shift[at[d]] * p->step[d]);
+                    origin++;
                     tap[part->taps++] = (int32_t)t;
                 }
         for (int64_t i = part->taps; i < part->taps * p->channels; i++)
@@ -307,5 +337,77 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         offsets += part->taps * p->channels;
     }
     return CB_OK;
+}
+
+/* What a unit computes of a part: counts and first result per dimension. Is it anything? */
+static inline bool unit_range(const conv_plan *p, const conv_part *part, int64_t band, int64_t count[3],
+                              int64_t first[3]) {
+    for (int d = 0; d < 3; d++) {
+        int64_t skip = d == p->band_dim ? band : 0;
+        count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
+        first[d] = part->first[d] + skip * part->step[d];
+        if (count[d] <= 0) return false;
+    }
+    return true;
+}
+
+/* The taps of a part that read the input, not padding, at result j along dimension d. */
+static inline uint64_t taps_inside(const conv_plan *p, const conv_part *part, int d, int64_t j) {
+    uint64_t inside = 0;
+    if (part->taps > 64) return ~(uint64_t)0;
+    for (int64_t t = 0; t < part->taps; t++)
+        inside |= (uint64_t)((uint64_t)(part->origin[t][d] + j * p->step[d]) < (uint64_t)p->in[d]) << t;
+    return inside;
+}
+
+/* The results at depth z of a part in several units. Those that read the same padding lie together, so that
+ * tiles of them can leave it out: results at the upper edges, then right, lower and left ones, then the rest.
+ * columns: room for the taps of each column. Returns how many. */
+static inline int64_t list_pixels(const conv_plan *p, const conv_part *part, int64_t z, int64_t first_unit,
+                                  int64_t units, int64_t held, uint64_t *columns, conv_pixel *list) {
+    enum { UPPER, RIGHT, LOWER, LEFT, INNER };
+    uint64_t all_rows = 0, all_columns = 0;
+    int64_t count[3], first[3], total = 0;
+    for (int64_t y = 0; y < part->count[1]; y++) all_rows |= taps_inside(p, part, 1, y);
+    for (int64_t x = 0; x < part->count[2]; x++) all_columns |= columns[x] = taps_inside(p, part, 2, x);
+    for (int side = UPPER; side <= INNER; side++)
+        for (int64_t u = 0, place = 0; u < units; u++) {
+            int64_t band = (first_unit + u) % p->bands * p->band, skip = p->band_dim == 1 ? band : 0;
+            if (!unit_range(p, part, band, count, first) || z >= count[0]) continue;
+            uint64_t depth = taps_inside(p, part, 0, z + (p->band_dim == 0 ? band : 0));
+            for (int64_t y = 0; y < count[1]; y++) {
+                uint64_t row = taps_inside(p, part, 1, skip + y);
+                bool upper = 2 * (skip + y) < part->count[1];
+                for (int64_t x = 0; x < count[2]; x++, place++) {
+                    int lies = row != all_rows             ? (upper ? UPPER : LOWER)
+                               : columns[x] != all_columns ? (2 * x < count[2] ? LEFT : RIGHT)
+                                                           : INNER;
+                    if (lies == side)
+                        list[total++] =
+                            (conv_pixel){(int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x),
+                                         (int32_t)place, row & columns[x] & depth, 0};
+                }
+            }
+        }
+    return total;
+}
+
+/* The number of the list for a set of taps, made where there is none and room for it. */
+static inline int list_taps(const conv_plan *p, const conv_part *part, uint64_t set, tap_lists *lists) {
+    int64_t n = 0;
+    int found = 0;
+    while (found < lists->count && lists->set[found] != set) found++;
+    if (found < lists->count) return found;
+    if (found == TAP_LISTS) return 0;
+    tap_pair *pairs = lists->pairs + found * lists->size;
+    for (int64_t c = 0; c < lists->channels; c++)
+        for (int64_t t = 0; t < part->taps; t++)
+            if (t >= 64 || set >> t & 1)
+                pairs[n++] = (tap_pair){(int32_t)(c * p->channel_size) + part->offsets[t],
+                                        (int32_t)((c * part->taps + t) * lists->width)};
+    lists->set[found] = set;
+    lists->n[found] = n / CB_MAX(1, lists->channels);
+    lists->count++;
+    return found;
 }
 #endif
