@@ -10,7 +10,7 @@
 
 #include "cpu.h"
 
-enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16 };
+enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16, PREPARED = 64 /* channels a piece */ };
 
 typedef struct conv_part {
     int64_t taps;
@@ -69,6 +69,8 @@ typedef struct conv_run {
     void *out;
     int64_t units, together, block, blocks;
     int64_t width; /* filters a block when computing by pixels; 0: by rows */
+    const void *planes; /* padded ones of all units, `held` items apart; NULL: each piece copies its own */
+    int64_t held;
     int status;
 } conv_run;
 
@@ -133,8 +135,8 @@ typedef struct conv_kernels {
     int64_t item, size, vl, mr; /* bytes of an item and of a number of a tensor; vectors, tiles */
     int (*pixel_vectors)(const conv_plan *, int64_t units);
     void (*pack_weights)(conv_plan *, const cb_conv_shape *, int64_t width, const void *from, void *to);
-    void (*correlate)(void *, int64_t, int64_t), (*weight_pieces)(void *, int64_t, int64_t),
-        (*weight_sums)(void *, int64_t, int64_t);
+    void (*prepare_units)(void *, int64_t, int64_t), (*correlate)(void *, int64_t, int64_t),
+        (*weight_pieces)(void *, int64_t, int64_t), (*weight_sums)(void *, int64_t, int64_t);
     /* NULL where items are pairs */
     void (*lane_pieces)(void *, int64_t, int64_t), (*lane_sums)(void *, int64_t, int64_t);
     /* NULL where they are numbers: [groups][filters][channels][taps] as pairs of filters or of channels */
@@ -249,12 +251,14 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     int b = p->band_dim;
     int64_t line = copied * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
     for (int d = b + 1; d < 3; d++) line *= (most[d] - 1) * p->hop[d] + 1 + axis[d].most;
-    int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
+    /* multiplications per result position; more rows are cut into blocks */
+    int64_t work = p->channels * CB_MIN(p->rows, 256) * taps / p->parts;
     for (int d = b + 1; d < 3; d++) work *= most[d];
     p->band =
         CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b], most_work / CB_MAX(work, 1)));
-    p->band = CB_MAX(p->band,
-                     CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
+    /* copied edges should stay the smaller part, and results enough for several tiles */
+    int64_t least = CB_MAX(2 * axis[b].most + 1, 64 / CB_MAX(1, most[2] * (b == 0 ? most[1] : 1)));
+    p->band = CB_MAX(p->band, CB_MIN(most[b], least));
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
     for (int d = 0; d < 3; d++)
@@ -337,6 +341,14 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         offsets += part->taps * p->channels;
     }
     return CB_OK;
+}
+
+/* Are padded planes the input as it lies? */
+static inline bool plan_direct(const conv_plan *p) {
+    bool direct = p->bands == 1 && p->sources == 1;
+    for (int d = 0; d < 3; d++)
+        direct = direct && p->start[0][d] == 0 && p->size[d] == p->in[d] && p->step[d] == 1;
+    return direct;
 }
 
 /* What a unit computes of a part: counts and first result per dimension. Is it anything? */

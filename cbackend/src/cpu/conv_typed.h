@@ -243,6 +243,21 @@ static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
     return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }
 
+/* items: (unit, block of channels) */
+static void NAME(prepare_units)(void *context, int64_t begin, int64_t end) {
+    const conv_run *r = context;
+    const conv_plan *p = r->plan;
+    int64_t blocks = (p->channels + PREPARED - 1) / PREPARED, planes = p->channels * p->channel_size;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t unit = item / blocks, c = item % blocks * PREPARED, n = CB_MIN(PREPARED, p->channels - c);
+        real *to = (real *)r->planes + unit * r->held;
+        NAME(prepare)(p, n,
+                      (const plain *)r->in + (unit / p->bands * p->channels + c) * PACKED * size3(p->in),
+                      unit % p->bands * p->band, false, to + c * p->channel_size);
+        if (c + n == p->channels) NAME(zero_run)(to + planes, r->held - planes);
+    }
+}
+
 /* items: (several units, block of rows) */
 static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     enum { NR = NAME(nr), MR = NAME(mr) };
@@ -254,20 +269,20 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
             lists = r->width ? p->flat * (int64_t)(r->together * sizeof(conv_pixel) + sizeof(uint64_t)) +
                                    TAP_LISTS * (p->taps + NAME(run_rows)) * (int64_t)sizeof(tap_pair)
                              : 0,
-            nbytes = (r->together * held + sums) * (int64_t)sizeof(real) + lists;
+            own = r->planes ? 0 : r->together * held, nbytes = (own + sums) * (int64_t)sizeof(real) + lists;
     real *buffer = cb_alloc(CB_CPU, nbytes);
-    accum *flat = (accum *)(buffer + r->together * held);
+    accum *flat = (accum *)(buffer + own);
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    for (int64_t u = 0; u < r->together; u++)
+    for (int64_t u = 0; u < r->together && own; u++)
         NAME(zero_run)(buffer + u * held + planes, held - planes); /* read past the last row, unused */
     int64_t in_plane = size3(p->in), out_plane = size3(p->out), padded = 0;
     for (int64_t item = begin; item < end; item++) {
         int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together,
                 units = CB_MIN(r->together, r->units - first);
-        for (int64_t u = 0; u < units; u++)
+        for (int64_t u = 0; u < units && own; u++)
             NAME(prepare)(p, p->channels,
                           (const plain *)r->in + (first + u) / p->bands * PACKED * p->channels * in_plane,
                           (first + u) % p->bands * p->band, p->bands == 1 && u < padded, buffer + u * held);
@@ -275,7 +290,11 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
         for (int q = 0; q < p->parts; q++) {
             const conv_part *part = &p->part[q];
             if (r->width) {
-                NAME(correlate_pixels)(r, part, first, units, block, buffer, held, flat);
+                if (own)
+                    NAME(correlate_pixels)(r, part, first, units, block, buffer, held, flat);
+                else
+                    NAME(correlate_pixels)(r, part, first, units, block,
+                                           (const real *)r->planes + first * r->held, r->held, flat);
                 continue;
             }
             for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += MR) {
