@@ -6,11 +6,20 @@
  */
 #include "conv_plan.h"
 
-#define CONV_KERNELS(t)                                                                            \
-    static const conv_kernels t##_kernels = {sizeof(real),    sizeof(real),      t##_vl,           \
-                                             t##_mr,          t##_pixel_vectors, t##_pack_weights, \
-                                             t##_correlate,   t##_weight_pieces, t##_weight_sums,  \
-                                             t##_lane_pieces, t##_lane_sums,     NULL}
+#define CONV_KERNELS(t)                                         \
+    static const conv_kernels t##_kernels = {sizeof(real),      \
+                                             sizeof(real),      \
+                                             t##_vl,            \
+                                             t##_mr,            \
+                                             t##_pixel_vectors, \
+                                             t##_pack_weights,  \
+                                             t##_prepare_units, \
+                                             t##_correlate,     \
+                                             t##_weight_pieces, \
+                                             t##_weight_sums,   \
+                                             t##_lane_pieces,   \
+                                             t##_lane_sums,     \
+                                             NULL}
 
 #define real float
 #define NAME(x) CB_PASTE(f32, x)
@@ -32,6 +41,8 @@ CONV_KERNELS(f64);
 #undef NAME
 
 enum { PIECE = 1 << 18 }; /* multiplications */
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* NULL: by the plain loops, or for bfloat16 not at all. */
 static const conv_kernels *kernels_of(const cb_conv_shape *s) {
@@ -58,29 +69,48 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
                   .blocks = 1};
     int64_t copies = CB_MAX(1, s->n * p->bands); /* of an input that the packed weights serve */
     r.width = k->pixel_vectors(p, copies) * k->vl;
-    if (s->groups == 1 && s->ic * s->oc * size3(s->kernel) * k->item > (512 << 10)) {
-        /* every piece copies its units: no more of them together, so no more blocks, than sharing the work
-         * takes */
-        r.together = CB_MAX(
-            1, CB_MIN(CB_MIN(8, (r.units + 15) / 16), (1 << 20) / (p->channels * p->channel_size * k->item)));
-        int64_t sets = (r.units + r.together - 1) / r.together, blocks = (16 + sets - 1) / sets,
-                least = CB_MAX(64, (p->rows + blocks - 1) / blocks);
-        r.block = CB_MIN(p->rows, r.width ? round_up(least, r.width) : round_up(least, 8));
-        r.blocks = (p->rows + r.block - 1) / r.block;
+    bool large = s->groups == 1 && s->ic * s->oc * size3(s->kernel) * k->item > (512 << 10);
+    int64_t planes = p->channels * p->channel_size, plane_bytes = 0;
+    void *prepared = NULL;
+    if (r.width && !k->pair_weights && plan_direct(p)) {
+        r.planes = in;
+        r.held = planes;
+    } else if (large && r.width && r.units < 32) { /* few: copied once for all pieces */
+        r.held = round_up(planes + p->shared, 64 / k->item);
+        plane_bytes = r.units * r.held * k->item;
+        if (plane_bytes <= (8 << 20)) r.planes = prepared = cb_alloc(CB_CPU, plane_bytes);
+    }
+    if (large) {
+        /* where every piece copies its units, no more of them together, so no more blocks, than sharing the
+         * work takes */
+        int64_t most = CB_MIN(CB_MIN(8, r.planes ? r.units : (r.units + 15) / 16),
+                              (1 << 20) / (planes * k->item)),
+                sets = ceil_div(r.units, CB_MAX(1, most)), blocks = ceil_div(16, sets),
+                least = CB_MAX(64, ceil_div(p->rows, blocks));
+        r.together = ceil_div(r.units, sets);
+        r.block = CB_MIN(p->rows, round_up(least, r.width ? r.width : 8));
+        r.blocks = ceil_div(p->rows, r.block);
         work = CB_MAX(1, work * r.together / r.blocks);
     }
+    if (prepared)
+        cb_parallel(r.units * ((p->channels + PREPARED - 1) / PREPARED),
+                    CB_MAX(1, 65536 / (PREPARED * p->channel_size)), k->prepare_units, &r);
     void *packed = NULL;
     for (int q = 0; q < p->parts; q++) p->part[q].weights = w; /* [groups][filters][channels][taps] */
     if (r.width) {
         packed_bytes =
             CB_MAX(1, s->groups * round_up(p->rows, r.width) * p->channels * size3(s->kernel) * k->item);
         packed = cb_alloc(CB_CPU, packed_bytes);
-        if (!packed) return CB_ERR_MEMORY;
+        if (!packed) {
+            if (prepared) cb_free(CB_CPU, prepared, plane_bytes);
+            return CB_ERR_MEMORY;
+        }
         k->pack_weights(p, input_grad ? s : NULL, r.width, w, packed);
     }
     cb_parallel((r.units + r.together - 1) / r.together * r.blocks, CB_MAX(1, PIECE / CB_MAX(work, 1)),
                 k->correlate, &r);
     if (packed) cb_free(CB_CPU, packed, packed_bytes);
+    if (prepared) cb_free(CB_CPU, prepared, plane_bytes);
     return r.status;
 }
 
@@ -114,11 +144,14 @@ static int planned(const cb_conv_shape *s, bool input_grad, const void *w, const
 }
 
 /* Kernels of one tap without stride or padding are matrix products: y[image][group] = w[group] @
- * x[image][group]. */
+ * x[image][group], unless planes are so small that vectors of several images' pixels pay. */
 static bool is_product(const cb_conv_shape *s) {
+    int64_t plane = size3(s->in);
     for (int d = 0; d < 3; d++)
         if (s->kernel[d] != 1 || s->stride[d] != 1 || s->padding[d] != 0) return false;
-    return s->dtype == CB_F32 || s->dtype == CB_F64;
+    if (s->dtype != CB_F32 && s->dtype != CB_F64) return false;
+    bool small = plane * 100 < round_up(plane, kernels_of(s)->vl) * 85;
+    return !small || s->n < 4 || s->groups > 1 || s->ic < 64 || s->oc < 64;
 }
 
 static int as_product(const cb_conv_shape *s, void *out, const void *in, const void *w, bool input_grad) {
@@ -232,8 +265,6 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
 
 enum { WANTED = 16, SUMS = 8 << 20 }; /* pieces; bytes of partial sums */
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /* Fills in how units are cut into chunks, of which `wanted` would do. */
 static void cut_units(int64_t units, int64_t wanted, int64_t sum_bytes, int64_t *chunk, int64_t *chunks) {
     *chunks = CB_MAX(1, CB_MIN(CB_MIN(units, wanted), SUMS / CB_MAX(1, sum_bytes)));
@@ -294,8 +325,7 @@ static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool fi
                     .rows = filters ? s->ic * taps : s->oc,
                     .blocks = 1,
                     .vectors = vectors,
-                    .direct = !filters && p.bands == 1 && p.start[0][0] == 0 && p.start[0][1] == 0 &&
-                              p.start[0][2] == 0 && !memcmp(p.size, p.in, sizeof p.in),
+                    .direct = !filters && plan_direct(&p),
                     .vector_size = (filters ? out : p.channel_size + p.shared) * k->vl,
                     .held = (filters ? p.channels : k->vl) * p.channel_size + p.shared};
     r.vector_blocks = filters ? 1 : ceil_div(s->ic, vectors * k->vl);

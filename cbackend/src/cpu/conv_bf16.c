@@ -131,6 +131,7 @@ const conv_kernels *CB_FN(conv_bf16_kernels)(void) {
                                          bf16_mr,
                                          bf16_pixel_vectors,
                                          bf16_pack_weights,
+                                         bf16_prepare_units,
                                          bf16_correlate,
                                          bf16_weight_pieces,
                                          bf16_weight_sums,

@@ -110,7 +110,7 @@ static void NAME(lane_pieces)(void *context, int64_t begin, int64_t end) {
         for (int64_t unit = chunk * r->chunk; unit < CB_MIN((chunk + 1) * r->chunk, r->units); unit++) {
             int64_t image = unit / p->bands * p->groups + group, band = unit % p->bands * p->band, count[3],
                     first[3];
-            if (!NAME(unit_range)(p, part, band, count, first)) continue;
+            if (!unit_range(p, part, band, count, first)) continue;
             NAME(prepare)(p, channels, (const real *)r->in + image * channels * in_plane, band, padded,
                           buffer);
             padded = p->bands == 1;

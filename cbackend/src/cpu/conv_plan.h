@@ -10,7 +10,7 @@
 
 #include "cpu.h"
 
-enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16 };
+enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16, PREPARED = 64 /* channels a piece */ };
 
 typedef struct conv_part {
     int64_t taps;
@@ -18,8 +18,31 @@ typedef struct conv_part {
     int32_t *tap;                        /* index of each tap in the kernel */
     int32_t *offsets;                    /* [channels * taps] into the padded copy */
     int32_t *weight_at;                  /* [channels * taps] into a row's weights; NULL: as they lie */
+    int32_t (*origin)[3];                /* of each tap: where in the input it reads for the first result */
     const void *weights;
 } conv_part;
+
+/* One result when computing by pixels: where it reads the planes, which of a part's results it is, and the
+ * taps that read more than padding, as bits (all of them where there are more than 64). list: of the tile
+ * that begins with it. */
+typedef struct conv_pixel {
+    int32_t at, place;
+    uint64_t taps;
+    int64_t list;
+} conv_pixel;
+
+/* What pixels read in a run of channels: lists of offsets into the planes and into the packed weights, one
+ * for each set of taps. n: taps in a set; size: room for a list. The first has all taps. */
+enum { TAP_LISTS = 16 };
+typedef struct tap_pair {
+    int32_t offset, weight;
+} tap_pair;
+typedef struct tap_lists {
+    int64_t channels, size, width, n[TAP_LISTS];
+    uint64_t set[TAP_LISTS];
+    tap_pair *pairs;
+    int count;
+} tap_lists;
 
 typedef struct conv_plan {
     int64_t groups, channels, rows; /* per group: channels read, rows of the result */
@@ -46,6 +69,8 @@ typedef struct conv_run {
     void *out;
     int64_t units, together, block, blocks;
     int64_t width; /* filters a block when computing by pixels; 0: by rows */
+    const void *planes; /* padded ones of all units, `held` items apart; NULL: each piece copies its own */
+    int64_t held;
     int status;
 } conv_run;
 
@@ -110,8 +135,8 @@ typedef struct conv_kernels {
     int64_t item, size, vl, mr; /* bytes of an item and of a number of a tensor; vectors, tiles */
     int (*pixel_vectors)(const conv_plan *, int64_t units);
     void (*pack_weights)(conv_plan *, const cb_conv_shape *, int64_t width, const void *from, void *to);
-    void (*correlate)(void *, int64_t, int64_t), (*weight_pieces)(void *, int64_t, int64_t),
-        (*weight_sums)(void *, int64_t, int64_t);
+    void (*prepare_units)(void *, int64_t, int64_t), (*correlate)(void *, int64_t, int64_t),
+        (*weight_pieces)(void *, int64_t, int64_t), (*weight_sums)(void *, int64_t, int64_t);
     /* NULL where items are pairs */
     void (*lane_pieces)(void *, int64_t, int64_t), (*lane_sums)(void *, int64_t, int64_t);
     /* NULL where they are numbers: [groups][filters][channels][taps] as pairs of filters or of channels */
@@ -226,12 +251,14 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     int b = p->band_dim;
     int64_t line = copied * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
     for (int d = b + 1; d < 3; d++) line *= (most[d] - 1) * p->hop[d] + 1 + axis[d].most;
-    int64_t work = p->channels * p->rows * taps / p->parts; /* multiplications per result position */
+    /* multiplications per result position; more rows are cut into blocks */
+    int64_t work = p->channels * CB_MIN(p->rows, 256) * taps / p->parts;
     for (int d = b + 1; d < 3; d++) work *= most[d];
     p->band =
         CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b], most_work / CB_MAX(work, 1)));
-    p->band = CB_MAX(p->band,
-                     CB_MIN(most[b], 2 * axis[b].most + 1)); /* copied edges should stay the smaller part */
+    /* copied edges should stay the smaller part, and results enough for several tiles */
+    int64_t least = CB_MAX(2 * axis[b].most + 1, 64 / CB_MAX(1, most[2] * (b == 0 ? most[1] : 1)));
+    p->band = CB_MAX(p->band, CB_MIN(most[b], least));
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
     for (int d = 0; d < 3; d++)
@@ -255,13 +282,14 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     /* tables in one allocation: parts, starts, taps, offsets */
     int64_t part_bytes = p->parts * (int64_t)sizeof(conv_part),
             start_bytes = p->sources * 3 * (int64_t)sizeof(int64_t);
-    p->nbytes = part_bytes + start_bytes + (taps + 2 * taps * p->channels) * (int64_t)sizeof(int32_t);
+    p->nbytes = part_bytes + start_bytes + (4 * taps + 2 * taps * p->channels) * (int64_t)sizeof(int32_t);
     p->memory = cb_alloc(CB_CPU, p->nbytes);
     if (!p->memory) return CB_ERR_MEMORY;
     p->part = p->memory;
     p->start = (int64_t (*)[3])((char *)p->memory + part_bytes);
     int32_t *tap = (int32_t *)((char *)p->start + start_bytes), *offsets = tap + taps,
             *weight_at = offsets + taps * p->channels;
+    int32_t (*origin)[3] = (int32_t (*)[3])(weight_at + taps * p->channels);
     for (int u = 0; u < p->sources; u++) {
         int rest = u;
         for (int d = 2; d >= 0; d--) {
@@ -283,6 +311,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         part->tap = tap;
         part->offsets = offsets;
         part->weight_at = input_grad ? weight_at : NULL;
+        part->origin = origin;
         part->weights = NULL;
         for (int64_t k0 = 0, t = 0; k0 < s->kernel[0]; k0++)
             for (int64_t k1 = 0; k1 < s->kernel[1]; k1++)
@@ -296,6 +325,11 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
                     offsets[part->taps] =
                         (int32_t)(u * plane + (a[0].shift[k0] * p->size[1] + a[1].shift[k1]) * p->size[2] +
                                   a[2].shift[k2]);
+                    int64_t at[3] = {k0, k1, k2};
+                    for (int d = 0; d < 3; d++)
+                        (*origin)[d] =
+                            (int32_t)(a[d].start[a[d].source[at[d]]] + a[d].shift[at[d]] * p->step[d]);
+                    origin++;
                     tap[part->taps++] = (int32_t)t;
                 }
         for (int64_t i = part->taps; i < part->taps * p->channels; i++)
@@ -307,5 +341,85 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         offsets += part->taps * p->channels;
     }
     return CB_OK;
+}
+
+/* Are padded planes the input as it lies? */
+static inline bool plan_direct(const conv_plan *p) {
+    bool direct = p->bands == 1 && p->sources == 1;
+    for (int d = 0; d < 3; d++)
+        direct = direct && p->start[0][d] == 0 && p->size[d] == p->in[d] && p->step[d] == 1;
+    return direct;
+}
+
+/* What a unit computes of a part: counts and first result per dimension. Is it anything? */
+static inline bool unit_range(const conv_plan *p, const conv_part *part, int64_t band, int64_t count[3],
+                              int64_t first[3]) {
+    for (int d = 0; d < 3; d++) {
+        int64_t skip = d == p->band_dim ? band : 0;
+        count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
+        first[d] = part->first[d] + skip * part->step[d];
+        if (count[d] <= 0) return false;
+    }
+    return true;
+}
+
+/* The taps of a part that read the input, not padding, at result j along dimension d. */
+static inline uint64_t taps_inside(const conv_plan *p, const conv_part *part, int d, int64_t j) {
+    uint64_t inside = 0;
+    if (part->taps > 64) return ~(uint64_t)0;
+    for (int64_t t = 0; t < part->taps; t++)
+        inside |= (uint64_t)((uint64_t)(part->origin[t][d] + j * p->step[d]) < (uint64_t)p->in[d]) << t;
+    return inside;
+}
+
+/* The results at depth z of a part in several units. Those that read the same padding lie together, so that
+ * tiles of them can leave it out: results at the upper edges, then right, lower and left ones, then the rest.
+ * columns: room for the taps of each column. Returns how many. */
+static inline int64_t list_pixels(const conv_plan *p, const conv_part *part, int64_t z, int64_t first_unit,
+                                  int64_t units, int64_t held, uint64_t *columns, conv_pixel *list) {
+    enum { UPPER, RIGHT, LOWER, LEFT, INNER };
+    uint64_t all_rows = 0, all_columns = 0;
+    int64_t count[3], first[3], total = 0;
+    for (int64_t y = 0; y < part->count[1]; y++) all_rows |= taps_inside(p, part, 1, y);
+    for (int64_t x = 0; x < part->count[2]; x++) all_columns |= columns[x] = taps_inside(p, part, 2, x);
+    for (int side = UPPER; side <= INNER; side++)
+        for (int64_t u = 0, place = 0; u < units; u++) {
+            int64_t band = (first_unit + u) % p->bands * p->band, skip = p->band_dim == 1 ? band : 0;
+            if (!unit_range(p, part, band, count, first) || z >= count[0]) continue;
+            uint64_t depth = taps_inside(p, part, 0, z + (p->band_dim == 0 ? band : 0));
+            for (int64_t y = 0; y < count[1]; y++) {
+                uint64_t row = taps_inside(p, part, 1, skip + y);
+                bool upper = 2 * (skip + y) < part->count[1];
+                for (int64_t x = 0; x < count[2]; x++, place++) {
+                    int lies = row != all_rows             ? (upper ? UPPER : LOWER)
+                               : columns[x] != all_columns ? (2 * x < count[2] ? LEFT : RIGHT)
+                                                           : INNER;
+                    if (lies == side)
+                        list[total++] =
+                            (conv_pixel){(int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x),
+                                         (int32_t)place, row & columns[x] & depth, 0};
+                }
+            }
+        }
+    return total;
+}
+
+/* The number of the list for a set of taps, made where there is none and room for it. */
+static inline int list_taps(const conv_plan *p, const conv_part *part, uint64_t set, tap_lists *lists) {
+    int64_t n = 0;
+    int found = 0;
+    while (found < lists->count && lists->set[found] != set) found++;
+    if (found < lists->count) return found;
+    if (found == TAP_LISTS) return 0;
+    tap_pair *pairs = lists->pairs + found * lists->size;
+    for (int64_t c = 0; c < lists->channels; c++)
+        for (int64_t t = 0; t < part->taps; t++)
+            if (t >= 64 || set >> t & 1)
+                pairs[n++] = (tap_pair){(int32_t)(c * p->channel_size) + part->offsets[t],
+                                        (int32_t)((c * part->taps + t) * lists->width)};
+    lists->set[found] = set;
+    lists->n[found] = n / CB_MAX(1, lists->channels);
+    lists->count++;
+    return found;
 }
 #endif

@@ -40,24 +40,27 @@ static void NAME(correlate_rows)(const conv_plan *p, const conv_part *part, cons
     }
 }
 
-/* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixels[i] +
- * offsets[k]] * w[k][v]: nothing is computed between rows' ends, which pays on small planes. */
-CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                                const int32_t *offsets, const real *w, bool add, accum *c) {
+/* The tile the other way round: vectors of filters, broadcast inputs. sum[i][v] over k of x[pixel i + offset]
+ * * w[weight][v]: nothing is computed between rows' ends, which pays on small planes. */
+CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const real *x,
+                                const conv_pixel *pixels, const tap_pair *pairs, const real *w, bool add,
+                                accum *c) {
     enum { VL = NAME(vl) };
     NAME(sums) sum[NAME(mr)][NAME(nv)];
     const real *from[NAME(mr)];
     for (int i = 0; i < mr; i++) {
-        from[i] = x + pixels[CB_MIN(i, rows - 1)];
+        const conv_pixel *pixel = pixels + CB_MIN(i, rows - 1);
+        from[i] = x + pixel->at;
         for (int v = 0; v < nv; v++) {
             sum[i][v] = (NAME(sums)){0};
-            if (add) sum[i][v] = *(const NAME(sumsu) *)(c + (CB_MIN(i, rows - 1) * nv + v) * VL);
+            if (add) sum[i][v] = *(const NAME(sumsu) *)(c + (pixel->place * nv + v) * VL);
         }
     }
-    for (int64_t t = 0; t < k; t++, w += nv * VL) {
+    for (; k > 0; k--, pairs++) {
         NAME(vec) right[NAME(nv)];
-        int64_t at = offsets[t];
-        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(w + v * VL);
+        int64_t at = pairs->offset;
+        const real *row = w + pairs->weight;
+        for (int v = 0; v < nv; v++) right[v] = *(const NAME(vecu) *)(row + v * VL);
         for (int i = 0; i < mr; i++) {
             real left = from[i][at];
             for (int v = 0; v < nv; v++) MULTIPLY_ADD(sum[i][v], left, right[v]);
@@ -67,18 +70,18 @@ CB_INLINE void NAME(pixel_tile)(int mr, int nv, int64_t rows, int64_t k, const r
     for (int i = 0; i < mr; i++)
         if (i < rows)
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) *(NAME(sumsu) *)(c + (i * nv + v) * VL) = sum[i][v];
+            for (int v = 0; v < nv; v++) *(NAME(sumsu) *)(c + (pixels[i].place * nv + v) * VL) = sum[i][v];
 }
 
-static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const int32_t *pixels,
-                             const int32_t *offsets, const real *w, bool add, accum *c) {
-#define PIXELS(nv)                                                              \
-    if (rows > 4 && NAME(mr) > 4)                                               \
-        NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, offsets, w, add, c); \
-    else if (rows > 1)                                                          \
-        NAME(pixel_tile)(4, nv, rows, k, x, pixels, offsets, w, add, c);        \
-    else                                                                        \
-        NAME(pixel_tile)(1, nv, rows, k, x, pixels, offsets, w, add, c)
+static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, const conv_pixel *pixels,
+                             const tap_pair *pairs, const real *w, bool add, accum *c) {
+#define PIXELS(nv)                                                            \
+    if (rows > 4 && NAME(mr) > 4)                                             \
+        NAME(pixel_tile)(NAME(mr), nv, rows, k, x, pixels, pairs, w, add, c); \
+    else if (rows > 1)                                                        \
+        NAME(pixel_tile)(4, nv, rows, k, x, pixels, pairs, w, add, c);        \
+    else                                                                      \
+        NAME(pixel_tile)(1, nv, rows, k, x, pixels, pairs, w, add, c)
     if (nv == 1) {
         PIXELS(1);
     } else if (nv == 2) {
@@ -89,72 +92,88 @@ static void NAME(run_pixels)(int nv, int64_t rows, int64_t k, const real *x, con
 #undef PIXELS
 }
 
-/* What a unit computes of a part: counts and first result per dimension. Is it anything? */
-CB_INLINE bool NAME(unit_range)(const conv_plan *p, const conv_part *part, int64_t band, int64_t count[3],
-                                int64_t first[3]) {
-    for (int d = 0; d < 3; d++) {
-        int64_t skip = d == p->band_dim ? band : 0;
-        count[d] = d == p->band_dim ? CB_MIN(p->band, part->count[d] - skip) : part->count[d];
-        first[d] = part->first[d] + skip * part->step[d];
-        if (count[d] <= 0) return false;
-    }
-    return true;
+/* The channels whose weights stay in L1, all of them in runs of as many as possible. ahead: beside those that
+ * are fetched while pixels pass over them. */
+enum { NAME(run_rows) = 192, NAME(run_rows_ahead) = 128 };
+CB_INLINE int64_t NAME(run_channels)(int64_t channels, int64_t taps, bool ahead) {
+    int64_t most = ahead ? NAME(run_rows_ahead) : NAME(run_rows), runs = (channels * taps + most - 1) / most;
+    return CB_MAX(1, taps > most ? 1 : (channels + runs - 1) / CB_MAX(1, runs));
 }
 
-/* One part of several units by pixels, `columns` filters of one block of weights from filter `filter` on. The
- * weights are passed over in runs that stay in L1, each by the pixels of all units. tile: [positions][width],
- * and behind it room for one unit's again. */
-static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, const real *weights,
-                                   int64_t first_unit, int64_t units, int64_t filter, int64_t columns,
-                                   const real *buffer, int64_t held, accum *tile, int32_t *pixels) {
+/* Sums for one block of filters, tile[place][width]. The weights are passed over in runs, each by all pixels;
+ * a tile leaves out the taps that read nothing but padding. */
+static void NAME(sum_pixels)(const conv_plan *p, int64_t taps, const tap_lists *lists, const real *weights,
+                             bool ahead, const real *buffer, const conv_pixel *pixels, int64_t total,
+                             accum *tile) {
     enum { VL = NAME(vl), MR = NAME(mr) };
-    const conv_plan *p = r->plan;
-    int64_t k = part->taps * p->channels, out_plane = size3(p->out), hop = part->step[2], width = r->width;
-    bool ahead = units > 1; /* fetch a run while the pixels pass over the one before: both lie in L1 */
-    int64_t most = ahead ? 128 : 192, runs = CB_MAX(1, (k + most - 1) / most), run = (k + runs - 1) / runs,
-            count[3], first[3];
-    for (int64_t z = 0; z < CB_MAX(part->count[0], 1); z++) {
-        int64_t total = 0;
-        for (int64_t u = 0; u < units; u++) {
-            if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
-                z >= count[0])
-                continue;
-            for (int64_t y = 0; y < count[1]; y++)
-                for (int64_t x = 0; x < count[2]; x++)
-                    pixels[total++] = (int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x);
-        }
-        /* of a run in bytes, for each tile */
-        int64_t share = ahead ? round_up(run * width * (int64_t)sizeof(real) * MR / CB_MAX(total, 1), 64) : 0;
-        for (int64_t k0 = 0; k0 == 0 || k0 < k; k0 += CB_MAX(run, 1)) {
-            const char *next = (const char *)(weights + (k0 + run) * width);
+    int64_t width = lists->width, channels = lists->channels, span = CB_MAX(1, CB_MIN(taps, NAME(run_rows))),
+            row = taps * width; /* of a channel's weights */
+    /* of a run in bytes, for each tile */
+    int64_t share = ahead ? round_up(channels * row * (int64_t)sizeof(real) * MR / CB_MAX(total, 1), 64) : 0;
+    for (int64_t c = 0; c == 0 || c < p->channels; c += channels)
+        for (int64_t t = 0; t == 0 || t < taps; t += span) {
+            const char *next = (const char *)(weights + (c + channels) * row);
+            int64_t each = CB_MIN(channels, p->channels - c);
             for (int64_t i = 0; i < total; i += MR) {
+                const conv_pixel *first = pixels + i;
+                const tap_pair *pairs = lists->pairs + first->list * lists->size + t;
+                int64_t k = taps > span ? CB_MIN(span, taps - t) * each : lists->n[first->list] * each;
                 for (int64_t q = 0; q < share; q += 64) __builtin_prefetch(next + i / MR * share + q);
-                NAME(run_pixels)((int)(width / VL), CB_MIN(MR, total - i), CB_MIN(run, k - k0), buffer,
-                                 pixels + i, part->offsets + k0, weights + k0 * width, k0 > 0,
-                                 tile + i * width);
+                NAME(run_pixels)((int)(width / VL), CB_MIN(MR, total - i), k, buffer + c * p->channel_size,
+                                 first, pairs, weights + c * row, c + t > 0, tile);
             }
         }
-        accum *from = tile;
-        for (int64_t u = 0; u < units; u++) {
-            if (!NAME(unit_range)(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
-                z >= count[0])
-                continue;
-            int64_t n = count[1] * count[2];
-            plain *to = (plain *)r->out + ((first_unit + u) / p->bands * p->rows + filter) * out_plane +
-                        ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
-            bool join = count[2] == p->out[2] && part->step[1] == 1 && hop == 1; /* the rows */
-            if (join && PACKED == 1) {
-                TURN_SUMS(columns, n, from, 1, width, (accum *)to, out_plane);
-            } else {
-                accum *turned = tile + total * width;
-                int64_t lines = join ? 1 : count[1], line = n / lines;
-                TURN_SUMS(columns, n, from, 1, width, turned, n);
-                for (int64_t c = 0; c < columns; c++)
-                    for (int64_t y = 0; y < lines; y++)
-                        STORE_RUN(to + c * out_plane + y * part->step[1] * p->out[2], hop,
-                                  turned + c * n + y * line, line);
+}
+
+/* One part of several units by pixels, filters [block, stop). tile: [places][width], and behind it room for
+ * one unit's again. */
+static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, int64_t first_unit,
+                                   int64_t units, int64_t block, const real *buffer, int64_t held,
+                                   accum *tile) {
+    const conv_plan *p = r->plan;
+    int64_t out_plane = size3(p->out), hop = part->step[2], width = r->width, k = part->taps * p->channels,
+            group = first_unit / p->bands % p->groups, count[3], first[3]; /* together only without groups */
+    conv_pixel *pixels = (conv_pixel *)(tile + p->flat * (r->together + 1) * width);
+    uint64_t *columns = (uint64_t *)(pixels + p->flat * r->together),
+             all = part->taps < 64 ? ((uint64_t)1 << part->taps) - 1 : ~(uint64_t)0;
+    tap_lists lists = {.width = width, .pairs = (tap_pair *)(columns + p->flat)};
+    lists.channels = NAME(run_channels)(p->channels, part->taps, units > 1);
+    lists.size = lists.channels * part->taps;
+    list_taps(p, part, all, &lists);
+    for (int64_t z = 0; z < CB_MAX(part->count[0], 1); z++) {
+        int64_t total = list_pixels(p, part, z, first_unit, units, held, columns, pixels);
+        for (int64_t i = 0; i < total; i += NAME(mr)) {
+            uint64_t set = 0;
+            for (int64_t j = i; j < CB_MIN(i + NAME(mr), total); j++) set |= pixels[j].taps;
+            pixels[i].list = list_taps(p, part, set, &lists);
+        }
+        for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += width) {
+            int64_t filters = CB_MIN(width, p->rows - i);
+            NAME(sum_pixels)(p, part->taps, &lists,
+                             (const real *)part->weights + (group * round_up(p->rows, width) + i) * k,
+                             units > 1, buffer, pixels, total, tile);
+            accum *from = tile;
+            for (int64_t u = 0; u < units; u++) {
+                if (!unit_range(p, part, (first_unit + u) % p->bands * p->band, count, first) ||
+                    z >= count[0])
+                    continue;
+                int64_t n = count[1] * count[2];
+                plain *to = (plain *)r->out + ((first_unit + u) / p->bands * p->rows + i) * out_plane +
+                            ((first[0] + z * part->step[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
+                bool join = count[2] == p->out[2] && part->step[1] == 1 && hop == 1; /* the rows */
+                if (join && PACKED == 1) {
+                    TURN_SUMS(filters, n, from, 1, width, (accum *)to, out_plane);
+                } else {
+                    accum *turned = tile + total * width;
+                    int64_t lines = join ? 1 : count[1], line = n / lines;
+                    TURN_SUMS(filters, n, from, 1, width, turned, n);
+                    for (int64_t c = 0; c < filters; c++)
+                        for (int64_t y = 0; y < lines; y++)
+                            STORE_RUN(to + c * out_plane + y * part->step[1] * p->out[2], hop,
+                                      turned + c * n + y * line, line);
+                }
+                from += n * width;
             }
-            from += n * width;
         }
     }
 }
@@ -224,44 +243,63 @@ static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
     return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }
 
+/* items: (unit, block of channels) */
+static void NAME(prepare_units)(void *context, int64_t begin, int64_t end) {
+    const conv_run *r = context;
+    const conv_plan *p = r->plan;
+    int64_t blocks = (p->channels + PREPARED - 1) / PREPARED, planes = p->channels * p->channel_size;
+    for (int64_t item = begin; item < end; item++) {
+        int64_t unit = item / blocks, c = item % blocks * PREPARED, n = CB_MIN(PREPARED, p->channels - c);
+        real *to = (real *)r->planes + unit * r->held;
+        NAME(prepare)(p, n,
+                      (const plain *)r->in + (unit / p->bands * p->channels + c) * PACKED * size3(p->in),
+                      unit % p->bands * p->band, false, to + c * p->channel_size);
+        if (c + n == p->channels) NAME(zero_run)(to + planes, r->held - planes);
+    }
+}
+
 /* items: (several units, block of rows) */
 static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     enum { NR = NAME(nr), MR = NAME(mr) };
     conv_run *r = context;
     const conv_plan *p = r->plan;
     int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size,
-            held = round_up(planes + p->shared + NR, 64 / sizeof(real));
-    int64_t scratch = r->width ? p->flat * ((r->together + 1) * r->width + r->together) : MR * pitch;
-    int64_t nbytes = (r->together * held + scratch) * (int64_t)sizeof(real), step = r->width ? r->width : MR;
+            held = round_up(planes + p->shared + NR, 64 / sizeof(real)),
+            sums = r->width ? p->flat * (r->together + 1) * r->width : MR * pitch,
+            lists = r->width ? p->flat * (int64_t)(r->together * sizeof(conv_pixel) + sizeof(uint64_t)) +
+                                   TAP_LISTS * (p->taps + NAME(run_rows)) * (int64_t)sizeof(tap_pair)
+                             : 0,
+            own = r->planes ? 0 : r->together * held, nbytes = (own + sums) * (int64_t)sizeof(real) + lists;
     real *buffer = cb_alloc(CB_CPU, nbytes);
-    accum *flat = (accum *)(buffer + r->together * held);
+    accum *flat = (accum *)(buffer + own);
     if (!buffer) {
         __atomic_store_n(&r->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
-    for (int64_t u = 0; u < r->together; u++)
+    for (int64_t u = 0; u < r->together && own; u++)
         NAME(zero_run)(buffer + u * held + planes, held - planes); /* read past the last row, unused */
     int64_t in_plane = size3(p->in), out_plane = size3(p->out), padded = 0;
     for (int64_t item = begin; item < end; item++) {
         int64_t block = item % r->blocks * r->block, first = item / r->blocks * r->together,
                 units = CB_MIN(r->together, r->units - first);
-        for (int64_t u = 0; u < units; u++)
+        for (int64_t u = 0; u < units && own; u++)
             NAME(prepare)(p, p->channels,
                           (const plain *)r->in + (first + u) / p->bands * PACKED * p->channels * in_plane,
                           (first + u) % p->bands * p->band, p->bands == 1 && u < padded, buffer + u * held);
         padded = CB_MAX(padded, units);
         for (int q = 0; q < p->parts; q++) {
             const conv_part *part = &p->part[q];
-            int64_t k = part->taps * p->channels;
-            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += step) {
+            if (r->width) {
+                if (own)
+                    NAME(correlate_pixels)(r, part, first, units, block, buffer, held, flat);
+                else
+                    NAME(correlate_pixels)(r, part, first, units, block,
+                                           (const real *)r->planes + first * r->held, r->held, flat);
+                continue;
+            }
+            for (int64_t i = block; i < CB_MIN(p->rows, block + r->block); i += MR) {
                 const real *weights = part->weights;
-                int64_t rows = CB_MIN(step, p->rows - i), group = first / p->bands % p->groups;
-                if (r->width) { /* together only without groups */
-                    NAME(correlate_pixels)(r, part, weights + (group * round_up(p->rows, r->width) + i) * k,
-                                           first, units, i, rows, buffer, held, flat,
-                                           (int32_t *)(flat + p->flat * (r->together + 1) * r->width));
-                    continue;
-                }
+                int64_t rows = CB_MIN(MR, p->rows - i), group = first / p->bands % p->groups;
                 for (int64_t u = 0; u < units; u++) {
                     int64_t image = (first + u) / p->bands,
                             band = (first + u) % p->bands * p->band; /* image: of all groups */

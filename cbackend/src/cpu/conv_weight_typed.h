@@ -106,7 +106,7 @@ static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit
     for (int64_t u = 0; u < units; u++) {
         int64_t image = (unit + u) / p->bands * p->groups + group, band = (unit + u) % p->bands * p->band,
                 count[3], first[3];
-        if (!NAME(unit_range)(p, p->part, band, count, first)) continue;
+        if (!unit_range(p, p->part, band, count, first)) continue;
         const plain *in = (const plain *)r->in + image * p->channels * in_plane,
                     *ct = (const plain *)r->ct + image * p->rows * out_plane;
         if (r->filters) {
