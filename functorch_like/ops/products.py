@@ -6,7 +6,9 @@ comes from opt_einsum where that is installed, else the smallest intermediate re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 from ..errors import DimError, DTypeError, ShapeError, message
@@ -53,12 +55,12 @@ def _term(text: str, ndim: int | None) -> _Labels:
     return (*head, *range(-rest, 0), *tail)
 
 
-def _parsed(equation: str, xs: Sequence[Tensor]) -> tuple[list[_Labels], _Labels]:
+def _parsed(equation: str, ndims: Sequence[int]) -> tuple[list[_Labels], _Labels]:
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
-    if len(terms) != len(xs):
-        raise _wrong(f"{len(terms)} operands for {equation!r}", len(xs))
-    labels = [_term(term, x.ndim) for term, x in zip(terms, xs, strict=True)]
+    if len(terms) != len(ndims):
+        raise _wrong(f"{len(terms)} operands for {equation!r}", len(ndims))
+    labels = [_term(term, ndim) for term, ndim in zip(terms, ndims, strict=True)]
     used = [label for term in labels for label in term]
     dots = tuple(range(min([0, *used]), 0))
     if arrow:
@@ -71,81 +73,95 @@ def _parsed(equation: str, xs: Sequence[Tensor]) -> tuple[list[_Labels], _Labels
     return labels, (*dots, *sorted(c for c in set(used) if c > 0 and used.count(c) == 1))
 
 
-def _plain(x: Tensor, labels: _Labels, sizes: dict[int, int]) -> tuple[Tensor, _Labels]:
-    """The operand with each label once, and without those that it is only broadcast along."""
+# What is done to a tensor: names of methods and their arguments.
+_Steps = tuple[tuple[Any, ...], ...]
+
+
+def _done(x: Tensor, steps: _Steps) -> Tensor:
+    for name, *arguments in steps:
+        x = getattr(x, name)(*arguments)
+    return x
+
+
+def _plain(shape: Sequence[int], labels: _Labels, sizes: dict[int, int]) -> tuple[_Steps, _Labels]:
+    """Has each label once, and none that the operand is only broadcast along."""
+    steps: list[tuple[Any, ...]] = []
+    shape = list(shape)
     for label in dict.fromkeys(labels):
         while labels.count(label) > 1:
             a = labels.index(label)
             b = labels.index(label, a + 1)
-            x = x.diagonal(0, a, b)  # its dim comes last
+            steps.append(("diagonal", 0, a, b))  # its dim comes last
+            size = min(shape[a], shape[b])
+            shape = [*[n for i, n in enumerate(shape) if i not in (a, b)], size]
             labels = (*[k for i, k in enumerate(labels) if i not in (a, b)], label)
     for d in reversed(range(len(labels))):
-        if x._shape[d] == 1 and sizes[labels[d]] != 1:
-            x, labels = x.squeeze(d), (*labels[:d], *labels[d + 1 :])
-    return x, labels
+        if shape[d] == 1 and sizes[labels[d]] != 1:
+            steps.append(("squeeze", d))
+            labels = (*labels[:d], *labels[d + 1 :])
+    return tuple(steps), labels
 
 
-def _summed(x: Tensor, labels: _Labels, keep: set[int]) -> tuple[Tensor, _Labels]:
+def _summed(labels: _Labels, keep: set[int]) -> tuple[_Steps, _Labels]:
     gone = tuple(d for d, label in enumerate(labels) if label not in keep)
-    if not gone:
-        return x, labels
-    return x.sum(gone), tuple(label for label in labels if label in keep)
+    steps = (("sum", gone),) if gone else ()
+    return steps, tuple(label for label in labels if label in keep)
 
 
-def _arranged(x: Tensor, labels: _Labels, order: Sequence[int]) -> Tensor:
+def _arranged(labels: _Labels, order: Sequence[int]) -> _Steps:
     dims = [labels.index(label) for label in order]
-    return x if dims == list(range(len(dims))) else x.permute(dims)
+    return () if dims == list(range(len(dims))) else (("permute", dims),)
+
+
+def _product(labels: Iterable[int], sizes: dict[int, int]) -> int:
+    return prod([sizes[label] for label in labels])
 
 
 def _pair(
-    a: tuple[Tensor, _Labels], b: tuple[Tensor, _Labels], keep: set[int], sizes: dict[int, int]
-) -> tuple[Tensor, _Labels]:
-    """Two operands contracted over the labels that nobody else wants."""
-    x, left = _summed(*a, keep | set(b[1]))
-    y, right = _summed(*b, keep | set(left))
+    a: _Labels, b: _Labels, keep: set[int], sizes: dict[int, int]
+) -> tuple[_Labels, tuple[_Steps, _Steps, bool, _Steps]]:
+    """Two operands contracted over the labels that nobody else wants: the result's labels; what is
+    done to either, is it a matmul, what is done to the result."""
+    x, left = _summed(a, keep | set(b))
+    y, right = _summed(b, keep | set(left))
     both = [label for label in left if label in right]
     batch = [label for label in both if label in keep]
     inner_ = [label for label in both if label not in keep]
     rows = [label for label in left if label not in both]
     columns = [label for label in right if label not in both]
     out = (*batch, *rows, *columns)
-    if not inner_:
-        x = _arranged(x, left, [*batch, *rows])
-        y = _arranged(y, right, [*batch, *columns])
-        lead = [sizes[label] for label in batch]
-        middle = [1] * len(rows) + [sizes[label] for label in columns]
-        x = x.reshape([*x._shape, *[1] * len(columns)])
-        return x * y.reshape([*lead, *middle]), out
 
-    def size(labels: Sequence[int]) -> int:
-        n = 1
-        for label in labels:
-            n *= sizes[label]
-        return n
+    def shaped(before: list[list[int]], after: list[list[int]]) -> _Steps:
+        """A reshape of dims that are products of these labels to dims of those, if it is one."""
+        old, new = [[_product(group, sizes) for group in groups] for groups in (before, after)]
+        return () if old == new else (("reshape", new),)
 
-    if x.dtype is not y.dtype:  # sums of small integers are int64
-        dtype = result_type(x, y)
-        x, y = x.to(dtype), y.to(dtype)
-    lead = [sizes[label] for label in batch]
-    x = _arranged(x, left, [*batch, *rows, *inner_]).reshape([*lead, size(rows), size(inner_)])
-    y = _arranged(y, right, [*batch, *inner_, *columns])
-    y = y.reshape([*lead, size(inner_), size(columns)])
-    return matmul(x, y).reshape([sizes[label] for label in out]), out
+    def single(labels: Iterable[int]) -> list[list[int]]:
+        return [[label] for label in labels]
+
+    lead = single(batch)
+    x += _arranged(left, [*batch, *rows, *inner_])
+    y += _arranged(right, [*batch, *inner_, *columns])
+    old_x, old_y = single([*batch, *rows, *inner_]), single([*batch, *inner_, *columns])
+    if inner_:
+        x += shaped(old_x, [*lead, rows, inner_])
+        y += shaped(old_y, [*lead, inner_, columns])
+        return out, (x, y, True, shaped([*lead, rows, columns], single(out)))
+    x += shaped(old_x, [*single([*batch, *rows]), *[[] for _ in columns]])
+    y += shaped(old_y, [*lead, *[[] for _ in rows], *single(columns)])
+    return out, (x, y, False, ())
 
 
 def _next_pair(terms: Sequence[_Labels], out: set[int], sizes: dict[int, int]) -> tuple[int, int]:
     """The two operands whose product is smallest next to themselves."""
 
-    def size(labels: Any) -> int:
-        n = 1
-        for label in labels:
-            n *= sizes[label]
-        return n
-
     def cost(i: int, j: int) -> tuple[int, int]:
         wanted = out.union(*[set(t) for k, t in enumerate(terms) if k not in (i, j)])
         both = set(terms[i]) | set(terms[j])
         return size(both & wanted) - size(terms[i]) - size(terms[j]), size(both)
+
+    def size(labels: Iterable[int]) -> int:
+        return _product(labels, sizes)
 
     n = len(terms)
     return min(((i, j) for i in range(n) for j in range(i + 1, n)), key=lambda pair: cost(*pair))
@@ -160,6 +176,49 @@ def _path(terms: Sequence[_Labels], out: _Labels, sizes: dict[int, int]) -> Any:
     except ImportError:
         return None
     return auto([frozenset(t) for t in terms], frozenset(out), sizes)
+
+
+@lru_cache(maxsize=512)
+def _plan(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, Any, _Steps]:
+    """What is done to each operand; to each pair (the results count on from the operands); and to
+    the last result."""
+    labels, out = _parsed(equation, [len(shape) for shape in shapes])
+    sizes: dict[int, int] = {}
+    for shape, term in zip(shapes, labels, strict=True):
+        for label, n in zip(term, shape, strict=True):
+            known = sizes.get(label, 1)
+            if n != 1 and known not in (1, n):
+                name = chr(label) if label > 0 else "..."
+                raise ShapeError(message("einsum", f"one size for {name!r}", f"{known} and {n}"))
+            sizes[label] = known if n == 1 else n
+    plain = [_plain(shape, term, sizes) for shape, term in zip(shapes, labels, strict=True)]
+    terms = [(i, term) for i, (_, term) in enumerate(plain)]
+    wanted = set(out)
+    path = _path([t[1] for t in terms], out, sizes)
+    pairs: list[Any] = []
+    while len(terms) > 1:
+        picked = tuple(path.pop(0)) if path else _next_pair([t[1] for t in terms], wanted, sizes)
+        chosen = [terms.pop(i) for i in sorted(picked, reverse=True)][::-1]
+        i, term = chosen[0]
+        for k, (j, other) in enumerate(chosen[1:], 2):
+            later = [t[1] for t in (*chosen[k:], *terms)]
+            term, pair = _pair(term, other, wanted.union(*map(set, later)), sizes)
+            pairs.append((i, j, *pair))
+            i = len(plain) + len(pairs) - 1
+        terms.append((i, term))
+    last, term = _summed(terms[0][1], wanted)
+    missing = [label for label in out if label not in term]  # of size 1 everywhere but broadcast
+    if missing:
+        kept = [sizes[label] for label in term]
+        last += (
+            ("reshape", [*kept, *[1] * len(missing)]),
+            (
+                "expand",
+                [*kept, *[sizes[label] for label in missing]],
+            ),
+        )
+        term = (*term, *missing)
+    return [steps for steps, _ in plain], pairs, last + _arranged(term, out)
 
 
 def _from_sublists(arguments: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -201,33 +260,15 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     xs = [operand("einsum", x) for x in operands]
     if not xs:
         raise _wrong("at least one operand", "none")
-    labels, out = _parsed(equation, xs)
-    sizes: dict[int, int] = {}
-    for x, term in zip(xs, labels, strict=True):
-        for label, n in zip(term, x._shape, strict=True):
-            known = sizes.get(label, 1)
-            if n != 1 and known not in (1, n):
-                name = chr(label) if label > 0 else "..."
-                raise ShapeError(message("einsum", f"one size for {name!r}", f"{known} and {n}"))
-            sizes[label] = known if n == 1 else n
-    terms = [_plain(x, term, sizes) for x, term in zip(xs, labels, strict=True)]
-    names, wanted = [t[1] for t in terms], set(out)
-    path = _path(names, out, sizes)
-    while len(terms) > 1:
-        picked = tuple(path.pop(0)) if path else _next_pair([t[1] for t in terms], wanted, sizes)
-        chosen = [terms.pop(i) for i in sorted(picked, reverse=True)][::-1]
-        result = chosen[0]
-        for k, other in enumerate(chosen[1:], 2):
-            later = [t[1] for t in (*chosen[k:], *terms)]
-            result = _pair(result, other, wanted.union(*map(set, later)), sizes)
-        terms.append(result)
-    x, term = _summed(*terms[0], wanted)
-    missing = [label for label in out if label not in term]  # of size 1 everywhere but broadcast
-    if missing:
-        x = x.reshape([*x._shape, *[1] * len(missing)])
-        x = x.expand([*x._shape[: len(term)], *[sizes[label] for label in missing]])
-        term = (*term, *missing)
-    return _arranged(x, term, out)
+    prepared, pairs, last = _plan(equation, tuple([tuple(x._shape) for x in xs]))
+    values = [_done(x, steps) for x, steps in zip(xs, prepared, strict=True)]
+    for i, j, left, right, contracts, after in pairs:
+        x, y = _done(values[i], left), _done(values[j], right)
+        if contracts and x.dtype is not y.dtype:  # sums of small integers are int64
+            dtype = result_type(x, y)
+            x, y = x.to(dtype), y.to(dtype)
+        values.append(_done(matmul(x, y) if contracts else x * y, after))
+    return _done(values[-1], last)
 
 
 # ---- products ----

@@ -1,6 +1,6 @@
-/* Running sums of contiguous rows: eight items at a time by three shifted additions, with one addition
- * between groups, so that the chain of dependent operations is an eighth of the row. Products stay one by one
- * (scan.c): those of groups could overflow where the running product does not.
+/* Running sums of contiguous rows: a vector of items at a time by shifted additions (three for eight), with
+ * one addition between groups, so that the chain of dependent operations is a group's share of the row.
+ * Products stay one by one (scan.c): those of groups could overflow where the running product does not.
  *
  * A long row is cut into chunks whose totals are chained: a piece adds up its chunk, waits for the sum before
  * it, hands on its own and then writes, from the cache, prefix + local sums. The total handed on is the one
@@ -13,7 +13,14 @@
 
 #include "half.h"
 
-enum { SCAN_GROUP = 8, SCAN_CHUNK = 16384 };
+#if defined(__AVX512F__)
+enum { SCAN_GROUP = 8 };
+#elif defined(__AVX2__)
+enum { SCAN_GROUP = 4 };
+#else
+enum { SCAN_GROUP = 2 };
+#endif
+enum { SCAN_CHUNK = 16384 };
 
 typedef double scan_group __attribute__((vector_size(SCAN_GROUP * sizeof(double))));
 typedef int64_t scan_lanes __attribute__((vector_size(SCAN_GROUP * sizeof(double))));
@@ -22,16 +29,16 @@ typedef int64_t scan_lanes __attribute__((vector_size(SCAN_GROUP * sizeof(double
 #define SCAN_SUM(id, T, LOAD, STORE)                                                         \
     CB_INLINE double local_##id(int64_t n, const T *x, T *out, double prefix) {              \
         const scan_group zeros = {0};                                                        \
-        const scan_lanes by1 = {8, 0, 1, 2, 3, 4, 5, 6}, by2 = {8, 8, 0, 1, 2, 3, 4, 5},     \
-                         by4 = {8, 8, 8, 8, 0, 1, 2, 3};                                     \
+        scan_lanes last;                                                                     \
+        for (int j = 0; j < SCAN_GROUP; j++) last[j] = SCAN_GROUP + j;                       \
         double carry = 0;                                                                    \
         int64_t i = 0;                                                                       \
         for (; i + SCAN_GROUP <= n; i += SCAN_GROUP) {                                       \
             scan_group v;                                                                    \
             for (int j = 0; j < SCAN_GROUP; j++) v[j] = (double)LOAD(x[i + j]);              \
-            v += __builtin_shuffle(v, zeros, by1);                                           \
-            v += __builtin_shuffle(v, zeros, by2);                                           \
-            v += __builtin_shuffle(v, zeros, by4);                                           \
+            v += __builtin_shuffle(zeros, v, last - 1);                                      \
+            if (SCAN_GROUP > 2) v += __builtin_shuffle(zeros, v, last - 2);                  \
+            if (SCAN_GROUP > 4) v += __builtin_shuffle(zeros, v, last - 4);                  \
             if (out) {                                                                       \
                 scan_group whole = v + carry + prefix;                                       \
                 for (int j = 0; j < SCAN_GROUP; j++) out[i + j] = (T)STORE(whole[j]);        \

@@ -31,8 +31,13 @@ typedef struct pair {
     int64_t index;
 } pair;
 
+/* from how many items on they are sorted by codes */
 #if defined(__AVX512F__)
 #include <immintrin.h>
+enum { COMPACT_LEAST = 65 };
+#elif defined(__AVX2__)
+#include "sort_avx2.h"
+enum { COMPACT_LEAST = 5 };
 #endif
 #define ITEM uint32_t
 #define KEY(x) (x)
@@ -45,12 +50,31 @@ typedef struct pair {
 #define WRITE(to, mask, v) _mm512_mask_storeu_epi32(to, (__mmask16)(mask), (__m512i)(v))
 #define PERMUTE(places, v) (V) _mm512_permutexvar_epi32((__m512i)(places), (__m512i)(v))
 #define PACK(mask, v) (V) _mm512_maskz_compress_epi32((__mmask16)(mask), (__m512i)(v))
+/* packed to the front, then turned to the back */
+#define PACK_BACK(mask, count, v) \
+    PERMUTE(((V)IOTA - (ITEM)(count)) & (ITEM)(LANES - 1), PACK(~(mask) & ((1u << LANES) - 1), v))
 #define LESSER(a, b) (V) _mm512_min_epu32((__m512i)(a), (__m512i)(b))
 #define GREATER(a, b) (V) _mm512_max_epu32((__m512i)(a), (__m512i)(b))
 #define MASK_GREATER(no, mask, a, b) \
     (V) _mm512_mask_max_epu32((__m512i)(no), (__mmask16)(mask), (__m512i)(a), (__m512i)(b))
 #define BELOW(a, b) _mm512_cmplt_epu32_mask((__m512i)(a), (__m512i)(b))
 #define NOT_ABOVE(a, b) _mm512_cmple_epu32_mask((__m512i)(a), (__m512i)(b))
+#include "sort_vector.h"
+#elif defined(__AVX2__)
+#define VECTOR_SORT
+#define LANES 8
+#define IOTA {0, 1, 2, 3, 4, 5, 6, 7}
+#define READ(others, mask, from) (V) avx2_read((__m256i)(others), mask, from)
+#define WRITE(to, mask, v) avx2_write(to, mask, (__m256i)(v))
+#define PERMUTE(places, v) __builtin_shuffle(v, places)
+#define PACK(mask, v) (V) avx2_pack(mask, (__m256i)(v))
+#define PACK_BACK(mask, count, v) PACK(mask, v)
+#define LESSER(a, b) (V) _mm256_min_epu32((__m256i)(a), (__m256i)(b))
+#define GREATER(a, b) (V) _mm256_max_epu32((__m256i)(a), (__m256i)(b))
+#define MASK_GREATER(no, mask, a, b) \
+    __builtin_shuffle(no, GREATER(a, b), (V)IOTA + (((V){} + (mask)) >> (V)IOTA & 1) * LANES)
+#define BELOW(a, b) (avx2_equal((__m256i)(a), (__m256i)GREATER(a, b)) ^ 255)
+#define NOT_ABOVE(a, b) avx2_equal((__m256i)(a), (__m256i)LESSER(a, b))
 #include "sort_vector.h"
 #endif
 #include "radix.h"
@@ -65,6 +89,8 @@ typedef struct pair {
 #define WRITE(to, mask, v) _mm512_mask_storeu_epi64(to, (__mmask8)(mask), (__m512i)(v))
 #define PERMUTE(places, v) (V) _mm512_permutexvar_epi64((__m512i)(places), (__m512i)(v))
 #define PACK(mask, v) (V) _mm512_maskz_compress_epi64((__mmask8)(mask), (__m512i)(v))
+#define PACK_BACK(mask, count, v) \
+    PERMUTE(((V)IOTA - (ITEM)(count)) & (ITEM)(LANES - 1), PACK(~(mask) & ((1u << LANES) - 1), v))
 #define LESSER(a, b) (V) _mm512_min_epu64((__m512i)(a), (__m512i)(b))
 #define GREATER(a, b) (V) _mm512_max_epu64((__m512i)(a), (__m512i)(b))
 #define MASK_GREATER(no, mask, a, b) \
@@ -72,7 +98,9 @@ typedef struct pair {
 #define BELOW(a, b) _mm512_cmplt_epu64_mask((__m512i)(a), (__m512i)(b))
 #define NOT_ABOVE(a, b) _mm512_cmple_epu64_mask((__m512i)(a), (__m512i)(b))
 #include "sort_vector.h"
-#define COMPACTS(n, low) ((n) > 64 && (low) == 32) /* items with an index in their lower half */
+#endif
+#if defined(__AVX2__)
+#define COMPACTS(n, low) ((n) >= COMPACT_LEAST && (low) == 32) /* items with an index in their lower half */
 #define RANK(x) ((uint32_t)((x) >> 32))
 #define CODE uint32_t
 #define SORT(codes, scratch, n) vector_sort_narrow(codes, scratch, n, 0, 32)

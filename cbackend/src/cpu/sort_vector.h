@@ -1,11 +1,11 @@
-/* Quicksort of unsigned integers with AVX-512, included once for each ITEM: a vector at a time is split by a
- * pivot and packed to the two ends of the other buffer; the buffers swap roles; what fits in 16 vectors is
- * sorted by a network. ITEM, LANES, NAME, and instructions: see sort.c.
+/* Quicksort of unsigned integers with AVX-512 or AVX2, included once for each ITEM: a vector at a time is
+ * split by a pivot and packed to the two ends of the other buffer; the buffers swap roles; what fits in 16
+ * vectors is sorted by a network. ITEM, LANES, NAME, and instructions: see sort.c.
  *
  * Not stable, which shows in nothing: equal items are the same number. Pivots come from fixed places, so the
  * work is deterministic; items ordered so badly that splits stay uneven go to the radix sort. */
 
-typedef ITEM NAME(lanes) __attribute__((vector_size(64)));
+typedef ITEM NAME(lanes) __attribute__((vector_size(LANES * sizeof(ITEM))));
 #define V NAME(lanes)
 enum { NAME(LEAF) = 16 * LANES };
 
@@ -140,9 +140,7 @@ CB_INLINE int64_t NAME(split)(const ITEM *x, ITEM *y, int64_t n, ITEM pivot, boo
         int count = __builtin_popcount(mask);
         NAME(put)(y + low, LANES, PACK(mask, v));
         low += count;
-        /* packed to the front, then turned to the back */
-        V others = PACK(~mask & ((1u << LANES) - 1), v);
-        NAME(put)(y + high - LANES, LANES, PERMUTE(((V)IOTA - (ITEM)count) & (ITEM)(LANES - 1), others));
+        NAME(put)(y + high - LANES, LANES, PACK_BACK(mask, count, v));
         high -= LANES - count;
     }
     for (; i < n; i += LANES) {
@@ -196,6 +194,7 @@ static void NAME(vector_sort)(ITEM *a, ITEM *b, int64_t n, int low, int high) {
 #undef WRITE
 #undef PERMUTE
 #undef PACK
+#undef PACK_BACK
 #undef LESSER
 #undef GREATER
 #undef MASK_GREATER
