@@ -21,7 +21,7 @@ from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .size import Size, wrap_dim
 from .tape import Node
-from .trace import Leaf, Meta, TracerValue, active, clock, next_sequence, state
+from .trace import Leaf, Meta, PrimalValue, TracerValue, active, clock, next_sequence, state
 
 _new = object.__new__
 _release, _retain = lib.cb_release, lib.cb_retain
@@ -122,6 +122,10 @@ class Tensor(Handle):
         m = self._m
         if m.is_view:
             sync(self)
+            if self._v:  # its base was given a value with memory
+                value = PrimalValue()
+                value.primal = self
+                return value
             m = self._m
         return m.tracer or m
 

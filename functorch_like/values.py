@@ -155,6 +155,9 @@ def __str__(self: Tensor) -> str:
 
 def _shown(self: Tensor) -> None:
     """Somebody wants to read a tracer: transforms show it, compile would do so only once."""
+    self._current()
+    if self._v:
+        return
     trace = self._value.trace
     if not trace.finished and trace.is_staging():
         raise trace.refused("print")

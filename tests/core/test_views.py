@@ -485,3 +485,47 @@ def test_a_reshape_that_copies_is_no_view():
     assert not copy.requires_grad and copy.tolist() == [0, 3, 1, 4, 2, 5]
     large = ft.arange(6400.0).reshape(80, 80)
     assert ft.equal(large.t().reshape(-1), large.t().contiguous().flatten())
+
+
+_ASKED = {
+    "shape": lambda v: tuple(v.shape),
+    "ndim": lambda v: v.ndim,
+    "dtype": lambda v: v.dtype,
+    "device": lambda v: v.device,
+    "stride": lambda v: v.stride(),
+    "contiguous": lambda v: v.is_contiguous(),
+    "numel": lambda v: v.numel(),
+    "size": lambda v: v.size(-1),
+    "len": len,
+    "repr": repr,
+    "str": str,
+    "format": lambda v: f"{v}",
+    "item": lambda v: v[0].item(),
+    "bool": lambda v: bool(v[0] > 0),
+    "tolist": lambda v: v.tolist(),
+    "sum": lambda v: v.sum().item(),
+    "reshape": lambda v: v.reshape(1, 2).tolist(),
+    "index": lambda v: v[1].tolist(),
+    "iter": lambda v: [t.item() for t in v],
+    "add": lambda v: (v + 1).tolist(),
+    "write": lambda v: v.add_(1).tolist(),
+    "numpy": lambda v: v.numpy().tolist(),
+    "requires_grad": lambda v: v.requires_grad,
+}
+
+
+@pytest.mark.parametrize("name", _ASKED)
+def test_a_view_of_a_tracer_that_was_given_plain_values(name):
+    """The view had no memory and has some now, whatever is asked of it first."""
+
+    def f(x):
+        y = x * 2
+        view = y[0]
+        y.copy_(ft.ones(2, 2))
+        found.append(_ASKED[name](view))
+        return x.sum()
+
+    found = []
+    for transform in (ft.grad, ft.jacfwd, ft.vmap):
+        transform(f)(ft.zeros(1, 2, 2) if transform is ft.vmap else ft.zeros(2, 2))
+        assert found.pop() == _ASKED[name](ft.ones(2))
