@@ -7,21 +7,38 @@ base) forces a level. OpenBLAS is only located here: the core opens it at the fi
 import os
 from importlib.machinery import PathFinder
 
-from cbackend._cffi import Handle, ffi, lib, plain, prepare, prepare_views, run_program, write_all
+from cbackend._cffi import (
+    Form,
+    Handle,
+    Sizes,
+    borrow,
+    ffi,
+    lend,
+    lib,
+    plain,
+    prepare,
+    prepare_views,
+    run_program,
+    write_all,
+)
 from cbackend.host import raise_host_error
 
 __all__ = [
     "DTypeError",
     "DeviceError",
     "DimError",
+    "Form",
     "Handle",
     "KernelError",
     "LinAlgError",
     "OutOfMemoryError",
     "ShapeError",
+    "Sizes",
     "TraceError",
+    "borrow",
     "check",
     "ffi",
+    "lend",
     "lib",
     "plain",
     "prepare",

@@ -7,54 +7,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import borrow, ffi, lend, lib, raise_error
 
 from .dtypes import as_dtype, get_default_dtype
 from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
 from .tensor import Tensor, recast
 
-# objects whose memory a storage uses, by the address given to the deleter
-_borrowed: dict[int, Any] = {}
-
-
-class _Memory:
-    """Keeps a tensor alive for the NumPy array over its memory."""
-
-    def __init__(self, tensor: Tensor, interface: dict[str, Any]):
-        self.tensor, self.__array_interface__ = tensor, interface
-
-
 def to_numpy(x: Tensor) -> Any:
     """A NumPy array over the tensor's memory."""
     import numpy
 
-    v = x._memory("numpy")
+    x._memory("numpy")
+    lent = lend(x)
+    if lent is not None:
+        return numpy.asarray(lent)
     if x.is_meta or x.is_cuda:
         raise DeviceError(
             message("numpy", "a tensor in main memory", f"one on {x.device}", "Call .cpu() first.")
         )
-    d = x.dtype
-    if d.name == "bfloat16":
+    if x.dtype.name == "bfloat16":
         raise DTypeError(
             message("numpy", "a dtype NumPy has", "bfloat16", "Cast with .float() first.")
         )
-    if x.numel() == 0:
-        return numpy.empty(x._shape, dtype=d.name)
-    array_type = numpy.dtype(d.name)
-    interface = {
-        "version": 3,
-        "shape": x._shape,
-        "typestr": array_type.str,
-        "strides": tuple(s * d.itemsize for s in x.stride()),
-        "data": (x.data_ptr(), bool(v.flags & 4)),
-    }
-    return numpy.asarray(_Memory(x._alias(), interface))  # x itself might be donated
-
-
-@ffi.callback("void(void *)")
-def _give_back(address: Any) -> None:
-    _borrowed.pop(int(ffi.cast("uintptr_t", address)), None)
+    return numpy.empty(x._shape, dtype=x.dtype.name)
 
 
 def from_array(source: Any, copy: bool = False) -> Tensor:
@@ -68,13 +44,18 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
         if hasattr(source, "__dlpack__") and not hasattr(source, "__array_interface__")
         else numpy.asarray(source)
     )
-    if array.dtype.name not in _NUMPY_NAMES:
-        raise DTypeError(
-            message("from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype().")
-        )
-    if array.dtype.byteorder == ">" or any(s % array.itemsize for s in array.strides):
-        array = array.astype(array.dtype.newbyteorder("="))
-    code = as_dtype(array.dtype.name).code
+    code = _CODES.get(array.dtype.str)
+    if code is None:
+        native = array.dtype.newbyteorder("=")
+        if native.str not in _CODES:
+            raise DTypeError(
+                message(
+                    "from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype()."
+                )
+            )
+        return from_array(array.astype(native), copy)
+    if not array.flags.c_contiguous and any(s % array.itemsize for s in array.strides):
+        array = array.copy()
     if copy or array.size == 0:
         array = numpy.ascontiguousarray(array).reshape(array.shape)
         return wrap(
@@ -82,29 +63,18 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
                 ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape
             )
         )
-    holder = ffi.new("char[1]")
-    key = int(ffi.cast("uintptr_t", holder))
-    _borrowed[key] = (array, holder)
-    data = ffi.cast("void *", array.__array_interface__["data"][0])
-    strides = [s // array.itemsize for s in array.strides]
-    t = wrap(
-        lib.cb_from_memory(
-            data,
-            code,
-            array.ndim,
-            array.shape,
-            strides,
-            not array.flags.writeable,
-            _give_back,
-            holder,
-        )
-    )
+    t = borrow(array, code)
+    if t is None:
+        raise_error()
     return t
 
 
-_NUMPY_NAMES = {
-    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-    "float16", "float32", "float64", "complex64", "complex128",
+# NumPy's names of dtypes, with their byte order
+_CODES = {
+    "|b1": lib.CB_BOOL, "|u1": lib.CB_U8, "|i1": lib.CB_I8, "<u2": lib.CB_U16, "<i2": lib.CB_I16,
+    "<u4": lib.CB_U32, "<i4": lib.CB_I32, "<u8": lib.CB_U64, "<i8": lib.CB_I64,
+    "<f2": lib.CB_F16, "<f4": lib.CB_F32, "<f8": lib.CB_F64, "<c8": lib.CB_C64,
+    "<c16": lib.CB_C128,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cbackend import lib, raise_error
+from cbackend import Form, lib, raise_error
 
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .trace import active, state
@@ -38,19 +38,10 @@ class NotDifferentiable:
 NONDIFF = NotDifferentiable
 
 
-class Spec:
+class Spec(Form):
     """Shape, dtype and device of a tensor, without its data."""
 
-    __slots__ = ("_device", "_dtype", "shape")
-    _dtype: int
-
-    def __init__(self, x: Tensor):
-        v = x._v
-        self.shape = x._shape
-        if v:
-            self._dtype, self._device = v.dtype, v.device
-        else:
-            self._dtype, self._device = x._concrete.dtype, x._place
+    __slots__ = ()
 
     @property
     def dtype(self) -> dtype:
@@ -63,10 +54,6 @@ class Spec:
     @property
     def ndim(self) -> int:
         return len(self.shape)
-
-    @property
-    def _shape(self) -> tuple[int, ...]:  # as tensors have it
-        return self.shape
 
 
 class Op:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from cbackend import Sizes
+
 from .errors import DimError, message
 
 __all__ = ["Size", "wrap_dim"]
 
 
-class Size(tuple):
+class Size(Sizes):
     """A shape: a tuple of ints that also knows its product."""
 
     __slots__ = ()
@@ -23,10 +25,6 @@ class Size(tuple):
 
     def __repr__(self) -> str:
         return f"Size({list(self)})"
-
-    def __getitem__(self, i: Any) -> Any:
-        item = tuple.__getitem__(self, i)
-        return Size(item) if isinstance(i, slice) else item
 
     def __add__(self, other: Any) -> Size:
         return Size(tuple.__add__(self, tuple(other)))

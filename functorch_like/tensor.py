@@ -132,7 +132,7 @@ class Tensor(Handle):
     @property
     def shape(self) -> Size:
         """The sizes of all dimensions."""
-        return Size(self._shape)
+        return self._sizes()
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one size of it.
@@ -140,9 +140,9 @@ class Tensor(Handle):
         Raises:
           DimError: dim is out of range.
         """
-        shape = self._shape
         if dim is None:
-            return Size(shape)
+            return self._sizes()
+        shape = self._shape
         return shape[wrap_dim("size", dim, len(shape))]
 
     @property
@@ -568,7 +568,7 @@ def replace(t: Tensor, new: Tensor) -> None:
 
 op_module.wrap = wrap
 op_module.sync = sync
-prepare(Tensor, active, state)
+prepare(Tensor, Size, active, state)
 __all__ = [
     "Size",
     "Tensor",

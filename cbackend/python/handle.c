@@ -13,6 +13,7 @@
 PyTypeObject *cb_handle_type;
 PyObject *cb_recorded_view;
 static PyTypeObject *tensor_type;  /* the class of plain tensors */
+static PyTypeObject *size_type;    /* of shapes that users get */
 static PyObject *active, *state;   /* of trace.py: all entered traces; this thread's modes */
 static PyObject *trace_name, *value_name, *shape_name;
 
@@ -47,15 +48,17 @@ static void handle_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
+PyObject *cb_shape_of(PyObject *object, PyTypeObject *type) {
     cb_tensor *x = cb_pointer((cb_handle *)object);
     if (!x) { /* traced: its value knows */
         PyObject *value = PyObject_GetAttr(object, value_name);
         PyObject *shape = value ? PyObject_GetAttr(value, shape_name) : NULL;
         Py_XDECREF(value);
+        if (!shape || type == &PyTuple_Type) return shape;
+        Py_SETREF(shape, PyObject_CallOneArg((PyObject *)type, shape));
         return shape;
     }
-    PyObject *shape = PyTuple_New(x->ndim);
+    PyObject *shape = type == &PyTuple_Type ? PyTuple_New(x->ndim) : type->tp_alloc(type, x->ndim);
     for (int d = 0; shape && d < x->ndim; d++) {
         PyObject *size = PyLong_FromLongLong(x->shape[d]);
         if (!size)
@@ -64,6 +67,14 @@ static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
             PyTuple_SET_ITEM(shape, d, size);
     }
     return shape;
+}
+
+static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
+    return cb_shape_of(object, &PyTuple_Type);
+}
+
+static PyObject *handle_sizes(PyObject *object, PyObject *Py_UNUSED(nothing)) {
+    return cb_shape_of(object, size_type);
 }
 
 /* The only element as a Python number; None where there is none in the processor's memory. */
@@ -105,12 +116,13 @@ static PyObject *prepare_views(PyObject *Py_UNUSED(module), PyObject *function) 
     Py_RETURN_NONE;
 }
 
-/* prepare(Tensor, active, state): what the functions here have to know of functorch_like */
+/* prepare(Tensor, Size, active, state): what the functions here have to know of functorch_like */
 static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyTypeObject *type;
-    if (!PyArg_ParseTuple(arguments, "O!O!O", &PyType_Type, &type, &PyList_Type, &active, &state))
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O", &PyType_Type, &tensor_type, &PyType_Type, &size_type,
+                          &PyList_Type, &active, &state))
         return NULL;
-    tensor_type = (PyTypeObject *)Py_NewRef(type);
+    Py_INCREF(tensor_type);
+    Py_INCREF(size_type);
     Py_INCREF(active);
     Py_INCREF(state);
     Py_RETURN_NONE;
@@ -123,6 +135,7 @@ static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, N
 static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
 #define VIEW(name) {"_try_" #name, (PyCFunction)(void (*)(void))cb_try_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
+                                {"_sizes", handle_sizes, METH_NOARGS, NULL},
                                 VIEW(expand),
                                 VIEW(index),
                                 VIEW(permute),
@@ -136,6 +149,8 @@ static PyMethodDef functions[] = {
     {"plain", plain, METH_O, NULL},
     {"prepare", prepare, METH_VARARGS, NULL},
     {"prepare_views", prepare_views, METH_O, NULL},
+    {"borrow", cb_borrow, METH_VARARGS, NULL},
+    {"lend", cb_lend, METH_O, NULL},
     {"run_program", cb_run_program, METH_VARARGS, NULL},
     {"write_all", cb_write_all, METH_VARARGS, NULL},
     {0}};
@@ -155,7 +170,8 @@ PyMODINIT_FUNC PyInit__cffi(void) {
     shape_name = PyUnicode_InternFromString("shape");
     PyObject *module = cb_generated_module();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions)) {
+    if (!type || PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions) ||
+        cb_add_forms(module)) {
         Py_XDECREF(type);
         Py_CLEAR(module);
     }

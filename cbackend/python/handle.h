@@ -28,6 +28,7 @@ static inline cb_tensor *cb_pointer(const cb_handle *self) {
 
 /* A plain Tensor for a handle as cffi shows it, whose reference it takes over; NULL with an exception. */
 cb_handle *cb_plain_tensor(PyObject *v);
+PyObject *cb_shape_of(PyObject *tensor, PyTypeObject *type); /* as a tuple or a subclass of it */
 int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
 
 /* views.c: methods of Handle, called as x._try_view(op, shape) */
@@ -46,5 +47,11 @@ extern PyObject *cb_recorded_view; /* of recording.py */
 /* programs.c: functions of the module */
 PyObject *cb_run_program(PyObject *module, PyObject *arguments);
 PyObject *cb_write_all(PyObject *module, PyObject *arguments);
+
+/* memory.c: functions of the module */
+PyObject *cb_borrow(PyObject *module, PyObject *arguments);
+PyObject *cb_lend(PyObject *module, PyObject *tensor);
+
+int cb_add_forms(PyObject *module); /* forms.c; not 0 with an exception */
 
 #endif
