@@ -34,6 +34,7 @@ from .ops.index import *
 from .ops.join import *
 from .ops.linalg import *
 from .ops.matmul import *
+from .ops.moments import *
 from .ops.norm import *
 from .ops.numeric import *
 from .ops.numpy_like import *

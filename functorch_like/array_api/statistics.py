@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dtypes import as_dtype, uint64
-from ..ops import reduce, scan
+from ..ops import moments, reduce, scan
 from ..ops.creation import ones, zeros
 from ..ops.join import cat
 from ..tensor import Tensor, wrap_dim
@@ -68,7 +68,7 @@ def var(
 ) -> Tensor:
     """The variance over axes; the divisor is the number of elements less the correction."""
     x, axis, keepdims = _over(x, axis, keepdims)
-    return reduce.var(x, axis, correction=correction, keepdim=keepdims)
+    return moments.var(x, axis, correction=correction, keepdim=keepdims)
 
 
 def std(
@@ -76,7 +76,7 @@ def std(
 ) -> Tensor:
     """The standard deviation over axes."""
     x, axis, keepdims = _over(x, axis, keepdims)
-    return reduce.std(x, axis, correction=correction, keepdim=keepdims)
+    return moments.std(x, axis, correction=correction, keepdim=keepdims)
 
 
 def all(x: Tensor, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:

@@ -24,6 +24,7 @@ from . import (
     keys,
     linalg,
     matmul,
+    moments,
     norm,
     numeric,
     numpy_like,
@@ -59,8 +60,9 @@ from . import (
 __all__ = [
     "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "diagonals",
     "distance", "draws", "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys",
-    "linalg", "matmul", "norm", "numeric", "numpy_like", "pool", "pool_adaptive", "products",
-    "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter", "segment", "select",
-    "shape", "softmax", "sort", "special", "special_bessel", "special_gamma", "special_polynomials",
-    "spectral", "statistics", "strided", "ternary", "typed", "unary", "views", "warp",
+    "linalg", "matmul", "moments", "norm", "numeric", "numpy_like", "pool", "pool_adaptive",
+    "products", "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter",
+    "segment", "select", "shape", "softmax", "sort", "special", "special_bessel", "special_gamma",
+    "special_polynomials", "spectral", "statistics", "strided", "ternary", "typed", "unary",
+    "views", "warp",
 ]  # fmt: skip
