@@ -15,13 +15,6 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
 #define FETCH(p, lines, step) \
     for (int f_ = 0; f_ < (int)(lines); f_++) __builtin_prefetch((const char *)(p) + f_ * (step))
 
-/* Of columns, whole vectors of AVX-512 leave no slots to spare if their states are wider than the items. */
-#if defined(__AVX512F__)
-#define FETCHES(LANE, STATE) (sizeof(STATE) <= sizeof(LANE))
-#else
-#define FETCHES(LANE, STATE) true
-#endif
-
 #define ADD(a, b) ((a) + (b))
 #define MULTIPLY(a, b) ((a) * (b))
 #define OR(a, b) ((a) | (b))
@@ -130,7 +123,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
         STATE *state = states;                                                                         \
         enum { WIDTH = WIDTH_##name };                                                                 \
         int64_t i = 0, tail = kept - WIDTH;                                                            \
-        bool far = FETCHES(LANE, STATE) && kept * n > 4 * BLOCK; /* not in a nearby cache already */   \
+        bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
         if (tail >= 0) {                                                                               \
             /* the last vector may overlap the one before, and has states of its own meanwhile */      \
             STATE last[WIDTH];                                                                         \
