@@ -49,13 +49,13 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
 #define EIGHT_CB_GREATER(...) EXTREME(LARGER, __VA_ARGS__)
 #define EIGHT_CB_LESS(...) EXTREME(SMALLER, __VA_ARGS__)
 
-/* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE. Loops
- * take a vector of WIDTH items at a time. */
+/* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE. Rows
+ * are taken a vector of WIDTH items at a time, columns two (STRIP): fewer addresses an item. */
 #define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
-    enum { WIDTH_##name = 64 / sizeof(LANE) };                                                         \
-    /* eight rows of WIDTH items into states */                                                        \
+    enum { WIDTH_##name = 64 / sizeof(LANE), STRIP_##name = 128 / sizeof(LANE) };                      \
+    /* eight rows of STRIP items into states */                                                        \
     CB_INLINE void eight_##name(int64_t step, const T *x, STATE *state) {                              \
-        _Pragma("GCC ivdep") CB_WHOLE for (int j = 0; j < WIDTH_##name; j++) {                         \
+        _Pragma("GCC ivdep") for (int j = 0; j < STRIP_##name; j++) {                                  \
             LANE a = VALUE(x[j]), b = VALUE(x[j + step]), c = VALUE(x[j + 2 * step]),                  \
                  d = VALUE(x[j + 3 * step]), e = VALUE(x[j + 4 * step]), f = VALUE(x[j + 5 * step]),   \
                  g = VALUE(x[j + 6 * step]), h = VALUE(x[j + 7 * step]);                               \
@@ -121,21 +121,22 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
         (void)first;                                                                                   \
         const T *x = x_;                                                                               \
         STATE *state = states;                                                                         \
-        enum { WIDTH = WIDTH_##name };                                                                 \
-        int64_t i = 0, tail = kept - WIDTH;                                                            \
+        enum { STRIP = STRIP_##name };                                                                 \
+        int64_t i = 0, tail = kept - STRIP, step = stride * (int64_t)sizeof(T);                        \
         bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
         if (tail >= 0) {                                                                               \
-            /* the last vector may overlap the one before, and has states of its own meanwhile */      \
-            STATE last[WIDTH];                                                                         \
-            for (int j = 0; j < WIDTH; j++) last[j] = state[tail + j];                                 \
+            /* the last strip may overlap the one before, and has states of its own meanwhile */       \
+            STATE last[STRIP];                                                                         \
+            for (int j = 0; j < STRIP; j++) last[j] = state[tail + j];                                 \
             for (; i + 8 <= n; i += 8, x += 8 * stride)                                                \
-                for (int64_t j = 0; j < kept; j += WIDTH) {                                            \
+                for (int64_t j = 0; j < kept; j += STRIP) {                                            \
                     const T *at = x + CB_MIN(j, tail);                                                 \
-                    if (far) FETCH(at + 8 * stride, 8, stride * (int64_t)sizeof(T));                   \
+                    for (int b = 0; far && b < STRIP; b += 64 / (int)sizeof(T))                        \
+                        FETCH(at + 8 * stride + b, 8, step);                                           \
                     eight_##name(stride, at, j < tail ? state + j : last);                             \
                 }                                                                                      \
-            int unused = kept % WIDTH ? WIDTH - kept % WIDTH : 0;                                      \
-            for (int j = unused; j < WIDTH; j++) state[tail + j] = last[j];                            \
+            int unused = kept % STRIP ? STRIP - kept % STRIP : 0;                                      \
+            for (int j = unused; j < STRIP; j++) state[tail + j] = last[j];                            \
         }                                                                                              \
         for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
                 STATE value = VALUE(x[j]);                                                             \
