@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import check, lib
+from cbackend import check, lib, plain
 
 from .. import mutation
 from ..dtypes import int64
@@ -13,9 +13,10 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from ..trace import clock
+from ..trace import active, clock, state
 from .family import align, fronted
 from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put, _zeros
+from .index_plain import are_plain
 from .views import _reshape
 
 __all__ = [
@@ -175,6 +176,10 @@ def gather(x: Tensor, dim: int, index: Tensor) -> Tensor:
       tensor([[2],
               [3]])
     """
+    if x._m is None and index._m is None and (not active or state.trace is None):
+        h = lib.cb_gather(x._v, dim, index._v)
+        if h:
+            return plain(h)
     return _gather_dim(x, index, dim=wrap_dim("gather", dim, x.ndim))
 
 
@@ -201,6 +206,10 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None 
     Raises:
       DimError: a place out of range.
     """
+    if reduce is None and are_plain(x, index, src):
+        h = lib.cb_scatter_copy(x._v, dim, index._v, src._v, 0)
+        if h:
+            return plain(h)
     source = _source("scatter", x, index, src)
     d = wrap_dim("scatter", dim, x.ndim)
     if reduce == "add":
@@ -212,6 +221,10 @@ def scatter(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None 
 
 def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of x with src added at the places of scatter()."""
+    if are_plain(x, index, src):
+        h = lib.cb_scatter_copy(x._v, dim, index._v, src._v, 1)
+        if h:
+            return plain(h)
     return _scatter_add(
         x, index, _source("scatter_add", x, index, src), dim=wrap_dim("scatter_add", dim, x.ndim)
     )
@@ -225,6 +238,10 @@ def _writes_here(name: str, x: Tensor, index: Tensor, src: Any) -> bool:
 
 def scatter_(x: Tensor, dim: int, index: Tensor, src: Any, *, reduce: str | None = None) -> Tensor:
     """In-place scatter()."""
+    if reduce in (None, "add") and are_plain(x, index, src):
+        clock[0] += 1
+        if not lib.cb_scatter(x._v, dim, index._v, src._v, reduce == "add", clock[0]):
+            return x
     if reduce not in (None, "add") or not _writes_here("scatter_", x, index, src):
         return x.copy_(scatter(x, dim, index, src, reduce=reduce))
     source, d = _source("scatter_", x, index, src), wrap_dim("scatter_", dim, x.ndim)
@@ -336,6 +353,10 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
     Raises:
       DimError: a place out of range.
     """
+    if x._m is None and index._m is None and (not active or state.trace is None):
+        h = lib.cb_index_select(x._v, dim, index._v)
+        if h:
+            return plain(h)
     index = index if index.ndim else index.reshape((1,))
     return _index_select(x, index, dim=wrap_dim("index_select", dim, x.ndim))
 
@@ -343,12 +364,20 @@ def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
 def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """A copy of x with alpha * source's slices added at the places in a 1-d index, along dim."""
     src = source if alpha == 1 else source * alpha
+    if are_plain(x, index, src):
+        h = lib.cb_index_add_copy(x._v, dim, index._v, src._v)
+        if h:
+            return plain(h)
     return _index_add(x, index, src, dim=wrap_dim("index_add", dim, x.ndim))
 
 
 def index_add_(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """In-place index_add()."""
     src = source if alpha == 1 else source * alpha
+    if are_plain(x, index, src):
+        clock[0] += 1
+        if not lib.cb_index_add(x._v, dim, index._v, src._v, clock[0]):
+            return x
     if src.dtype is not x.dtype or not _writes_here("index_add_", x, index, src):
         return x.copy_(index_add(x, dim, index, src))
     clock[0] += 1
@@ -381,7 +410,7 @@ def embedding(
         weight = where(padding, weight.detach(), weight)
     if not input.ndim:
         return _index_select(weight, input.reshape((1,)), dim=0).squeeze(0)
-    return _index_select(weight, input, dim=0)
+    return index_select(weight, 0, input)
 
 
 def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -393,6 +422,8 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     d = wrap_dim("take_along_dim", dim, x.ndim)
     xs, ix = list(x._shape), list(indices._shape)
     xs[d] = ix[d] = 1
+    if xs == ix:
+        return gather(x, d, indices)
     common = list(broadcast_shapes(xs, ix))
     x_shape, i_shape = list(common), list(common)
     x_shape[d], i_shape[d] = x._shape[d], indices._shape[d]

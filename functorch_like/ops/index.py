@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import lib, plain
+from cbackend import lib
 
 from .. import mutation
-from ..dtypes import DTYPES, bool_, int8, int16, int32, int64, uint8
+from ..dtypes import bool_, int64, uint8
 from ..errors import DimError, DTypeError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
-from ..trace import active, clock, state
+from ..trace import clock
 from .family import operand
 from .index_entries import (
     _ANY,
@@ -32,6 +32,7 @@ from .index_entries import (
     _write,
     basic_spec,
 )  # fmt: skip
+from .index_plain import added, put_copy, stored, taken
 
 __all__ = [
     "argwhere",
@@ -154,10 +155,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     view = x._try_index(_basic, index)
     if view is not None:
         return view
-    if index.__class__ is Tensor and x._m is None and index._m is None:
-        taken = _taken(x, index)
-        if taken is not None:
-            return taken
+    plain = taken(x, index)
+    if plain is not None:
+        return plain
     spec = basic_spec(index)
     if spec is None:
         spec, tensors, dims = _parse(x, index)
@@ -169,15 +169,6 @@ def getitem(x: Tensor, index: Any) -> Tensor:
         raise DimError(message("index", "indices of at most 64 bits", index)) from None
 
 
-def _taken(x: Tensor, index: Tensor) -> Tensor | None:
-    """x[index] for plain tensors outside of traces and integers; None for others."""
-    if (active and state.trace is not None) or DTYPES[index._v.dtype] not in _INTEGERS:
-        return None
-    h = lib.cb_index(x._v, 1, [index._v], [1])
-    return plain(h) if h else None
-
-
-_INTEGERS = (int8, int16, int32, int64)
 _ALL = (slice(None),)
 
 
@@ -212,6 +203,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     Raises:
       DimError, ShapeError: the index or the value does not fit.
     """
+    if stored(x, index, value):
+        return
     value = operand("setitem", value)
     if isinstance(index, Tensor) and index.dtype is bool_ and value.ndim == 0:
         from .ternary import where
@@ -256,6 +249,9 @@ def index_put(
     x: Tensor, indices: Sequence[Tensor], values: Any, accumulate: bool = False
 ) -> Tensor:
     """A copy of x with values at the places the index tensors name; added with accumulate."""
+    done = put_copy(x, indices, values, accumulate)
+    if done is not None:
+        return done
     _, tensors, dims = _parse(x, tuple(indices))
     values = operand("index_put", values)
     return _put(
@@ -273,6 +269,8 @@ def index_put_(
     """In-place index_put()."""
     if not accumulate:
         setitem(x, tuple(indices), values)
+        return x
+    if added(x, indices, values):
         return x
     new = index_put(x, indices, values, True)
     return x.copy_(new)

@@ -1,0 +1,119 @@
+"""Indexing of plain tensors outside of traces: one or two C calls.
+
+Everything here says whether it did its work: what it does not know, and what C refuses, is left to
+index.py and gather.py, which know all cases and every error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cbackend import ffi, lib, plain
+
+from ..dtypes import DTYPES, bool_, int8, int16, int32, int64
+from ..tensor import Tensor
+from ..trace import active, clock, state
+from .creation import _scalar
+from .family import number
+from .index_entries import _basic
+
+_INTEGERS = (int8, int16, int32, int64)
+_NUMBERS = (int, float, bool)
+_WHOLE = slice(None)
+_WHERE = lib.cb_op_code(b"ternary", b"where")
+
+
+def are_plain(x: Tensor, index: Tensor, src: Any) -> bool:
+    """May C be called at once for three tensors, of which x and src have one dtype?"""
+    return (
+        x._m is None
+        and index._m is None
+        and src.__class__ is Tensor
+        and src._m is None
+        and (not active or state.trace is None)
+        and x._v.dtype == src._v.dtype
+    )
+
+
+def _handles(index: Any) -> tuple[list[Any], list[int]] | None:
+    """Integer tensors and whole dims as cb_index takes them; None where there is anything else."""
+    handles: list[Any] = []
+    present: list[int] = []
+    for item in index if index.__class__ is tuple else (index,):
+        if item.__class__ is Tensor:
+            if item._m is not None or DTYPES[item._v.dtype] not in _INTEGERS:
+                return None
+            handles.append(item._v)
+            present.append(1)
+        elif item.__class__ is slice and item == _WHOLE:
+            handles.append(ffi.NULL)
+            present.append(0)
+        else:
+            return None
+    return handles, present
+
+
+def _is_mask(x: Tensor, index: Any) -> bool:
+    return (
+        index.__class__ is Tensor
+        and index._m is None
+        and DTYPES[index._v.dtype] is bool_
+        and index._shape == x._shape
+        and index._v.ndim > 0
+    )
+
+
+def taken(x: Tensor, index: Any) -> Tensor | None:
+    """x[index] where integer tensors or one mask of x's shape choose; None for others."""
+    if x._m is not None or (active and state.trace is not None):
+        return None
+    found = _handles(index)
+    if found is not None:
+        h = lib.cb_index(x._v, len(found[0]), *found)
+    elif _is_mask(x, index):
+        h = lib.cb_masked_select(x._v, index._v)
+    else:
+        return None
+    return plain(h) if h else None
+
+
+def stored(x: Tensor, index: Any, value: Any) -> bool:
+    """x[index] = value for a number or a plain tensor; False where nothing was written."""
+    if x._m is not None or (active and state.trace is not None):
+        return False
+    tensor = value.__class__ is Tensor
+    if not (value._m is None if tensor else value.__class__ in _NUMBERS):
+        return False
+    view = x._plain_index(_basic, index)
+    if view is not None:
+        clock[0] += 1
+        if tensor:
+            return not lib.cb_copy_into(view._v, value._v, clock[0])
+        return not lib.cb_fill(view._v, _scalar(value), clock[0])
+    source = value if tensor else number(value)
+    found = _handles(index)
+    if found is not None:
+        clock[0] += 1
+        return not lib.cb_index_put(x._v, len(found[0]), *found, source._v, False, clock[0])
+    if tensor or not _is_mask(x, index):
+        return False
+    clock[0] += 1
+    return not lib.cb_ternary_into(_WHERE, index._v, source._v, x._v, x._v, clock[0])
+
+
+def put_copy(x: Tensor, indices: Any, values: Any, accumulate: bool) -> Tensor | None:
+    """index_put() of plain tensors; None for others."""
+    found = _handles(tuple(indices)) if are_plain(x, x, values) else None
+    if found is None:
+        return None
+    h = lib.cb_index_put_copy(x._v, len(found[0]), *found, values._v, accumulate)
+    return plain(h) if h else None
+
+
+def added(x: Tensor, indices: Any, values: Any) -> bool:
+    """index_put_(accumulate=True) of plain tensors; False where nothing was written."""
+    found = _handles(tuple(indices)) if are_plain(x, x, values) else None
+    if found is None:
+        return False
+    clock[0] += 1
+    return not lib.cb_index_put(x._v, len(found[0]), *found, values._v, True, clock[0])
