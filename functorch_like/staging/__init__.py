@@ -9,7 +9,7 @@ api.py     compile() and make_graph(): when to stage, what to check, what to do 
 
 from .api import Compiled, compile, make_graph
 from .graph import Graph
-from .stage import at_each_run, current_stage, depends_on, eagerly
+from .stage import at_each_run, current_stage, depends_on, eagerly, note_made, was_made
 
 __all__ = [
     "Compiled",
@@ -20,4 +20,6 @@ __all__ = [
     "depends_on",
     "eagerly",
     "make_graph",
+    "note_made",
+    "was_made",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ from ..ops.random import Generator
 from ..tensor import Tensor, traced
 from ..trace import Leaf, Trace, TracerValue, _user_site, active, line_of, next_sequence, state
 from .graph import Equation, Graph, Var
-from .numbers import Recipe, StagedFloat
+from .numbers import Recipe, StagedFloat, same
 from .rebinding import Binding
 
 _address = "uintptr_t"
@@ -103,6 +103,8 @@ class StageTrace(Trace):
         self.numbers: list[tuple[Var, Recipe]] = []  # inputs made of the arguments' floats
         self.number_guards: list[tuple[Recipe, Any]] = []  # what Python read of them
         self.watched: list[tuple[Callable[[], Any], Any]] = []  # Python values and what they were
+        self.read_each_run: list[tuple[Callable[[], Any], Any]] = []  # numbers and what they were
+        self.made: set[int] = set()  # ids of objects with options that the function makes itself
         self.made_eagerly: list[range] = []  # numbers of storages that belong to the outside
         self.generator: Generator | None = None
         self.drawn = 0
@@ -138,6 +140,20 @@ class StageTrace(Trace):
         var = Var(wrap(lib.cb_as_meta(now._v)), source=lambda: _scalar(read()))
         self.values[var] = now
         return traced(StageValue(self, var))
+
+    def check_numbers(self) -> None:
+        """Raises where the function changed a number that the program reads before each run."""
+        for read, value in self.read_each_run:
+            if not same(now := read(), value):
+                raise TraceError(
+                    message(
+                        "compile",
+                        "learning rates (and what else is read at each run) that the function "
+                        "leaves alone",
+                        f"one that it changed from {value} to {now} after using it",
+                        "Change it outside of the compiled function.",
+                    )
+                )
 
     def number(self, x: StagedFloat) -> Tensor:
         """A 0-d tracer for a float among the arguments, promoted as numbers are."""
@@ -373,6 +389,7 @@ class Staged:
     """
 
     def __init__(self, trace: StageTrace, results: list[Tensor]):
+        trace.check_numbers()
         outputs = [trace.var_of(t) for t in results]
         self.n_results = len(outputs)
         self.writes: list[Tensor | int] = []
@@ -469,7 +486,24 @@ def at_each_run(read: Callable[[], Any]) -> Any:
     value = read()
     if trace is None or not isinstance(value, (int, float)):
         return value
+    trace.read_each_run.append((read, value))
     return trace.host(read)
+
+
+def note_made(thing: Any) -> None:
+    """Remembers that an object was made; see was_made()."""
+    trace = current_stage()
+    if trace is not None:
+        trace.made.add(id(thing))
+
+
+def was_made(thing: Any) -> bool:
+    """Was the object made by the function that is being staged?
+
+    Then what Python does to it happens at each run, as part of the program.
+    """
+    trace = current_stage()
+    return trace is not None and id(thing) in trace.made
 
 
 def depends_on(read: Callable[[], Any]) -> None:

@@ -260,6 +260,7 @@ class Optimizer:
         if len(set(ids)) < len(ids) or taken & set(ids):
             raise ValueError(f"{name}: expected every parameter once, got one of them twice.")
         group["params"] = params
+        staging.note_made(group)
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -447,7 +448,7 @@ def check_at_least(cls: type, options: Mapping[str, Any], **lowest: float) -> No
 def options_of(group: dict[str, Any]) -> dict[str, Any]:
     """A group's options; in a compiled step the learning rate is read at each run, and other
     options that change stage it again."""
-    if staging.current_stage() is None:
+    if staging.current_stage() is None or staging.was_made(group):
         return group
     staging.depends_on(
         lambda: [v for k, v in group.items() if k not in ("params", "lr") and v is not None]

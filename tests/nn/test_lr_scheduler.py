@@ -238,6 +238,48 @@ def test_rate_in_a_tensor_is_written_in_place():
     assert lr.item() == 0.5 and optimizer.param_groups[0]["lr"] is lr
 
 
+@pytest.mark.parametrize(
+    "kind", ["ExponentialLR", "ReduceLROnPlateau", "CosineAnnealingWarmRestarts", "SequentialLR"]
+)
+def test_steps_of_compiled_functions(kind):
+    """They would be taken while staging only; the step reads the rate at each run."""
+    optimizer = one_group()
+    part = lr_scheduler.ConstantLR(optimizer)
+    scheduler = {
+        "ExponentialLR": lambda: lr_scheduler.ExponentialLR(optimizer, 0.5),
+        "ReduceLROnPlateau": lambda: lr_scheduler.ReduceLROnPlateau(optimizer),
+        "CosineAnnealingWarmRestarts": lambda: lr_scheduler.CosineAnnealingWarmRestarts(
+            optimizer, 5
+        ),
+        "SequentialLR": lambda: lr_scheduler.SequentialLR(optimizer, [part], []),
+    }[kind]()
+    before = copy.deepcopy(scheduler.state_dict())
+    arguments = [ft.tensor(1.0)] if kind == "ReduceLROnPlateau" else []
+
+    @ft.compile
+    def step(x):
+        scheduler.step(*arguments)
+        return x * 2
+
+    with pytest.raises(ft.TraceError, match=f"{kind}.step: expected a call outside"):
+        step(ft.ones(2))
+    assert scheduler.state_dict() == before
+
+    @ft.compile
+    def whole(w):
+        w = w.clone().requires_grad_()
+        inner = optim.SGD([w], lr=1.0)
+        schedule = lr_scheduler.ExponentialLR(inner, 0.5)
+        for _ in range(3):
+            inner.zero_grad()
+            w.sum().backward()
+            inner.step()
+            schedule.step()
+        return w.detach()
+
+    assert whole(ft.zeros(())).item() == -1.75
+
+
 def test_bad_options():
     optimizer, other = one_group(), one_group()
     make = lr_scheduler

@@ -8,6 +8,8 @@ import numpy
 import pytest
 
 import functorch_like as ft
+import nn
+from functorch_like.testing import assert_close
 
 UNWRITABLE = {
     "print": lambda x: print(x),
@@ -70,3 +72,34 @@ def test_counting_lanes_does_not_mind(capsys):
     f = ft.vmap(lambda x: (print(x), x * 2)[1], chunk_size="auto")
     assert f(ft.ones(5)).shape == (5,)
     assert "mapped over dim 0" in capsys.readouterr().out
+
+
+def test_learning_rates_that_the_function_changes():
+    """A rate is read before a run: one that changes during the run would be the last one always."""
+    model = nn.Linear(2, 1)
+    optimizer = nn.optim.SGD(model.parameters(), lr=1.0)
+
+    @ft.compile
+    def two_steps(x):
+        for lr in (1.0, 0.5):
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
+
+    with pytest.raises(ft.TraceError, match="changed from 1.0 to 0.5"):
+        two_steps(ft.ones(3, 2))
+
+    @ft.compile
+    def of_its_own(w):
+        w = w.clone().requires_grad_()
+        inner = nn.optim.Adam([w], lr=1.0)
+        for lr in (1.0, 0.25):
+            inner.param_groups[0]["lr"] = lr
+            inner.zero_grad()
+            w.sum().backward()
+            inner.step()
+        return w.detach()
+
+    assert_close(of_its_own(ft.zeros(2)), ft.full((2,), -1.25))
+    assert_close(of_its_own(ft.zeros(2)), ft.full((2,), -1.25))

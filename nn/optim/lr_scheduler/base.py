@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from functorch_like import Tensor
+from functorch_like import Tensor, TraceError, staging
 from nn.optim.base import Optimizer
 
 __all__ = ["LRScheduler", "per_group", "rates_of", "set_option"]
@@ -26,6 +26,11 @@ class LRScheduler:
 
     #: entries of __dict__ that state_dict leaves out
     unsaved: tuple[str, ...] = ("optimizer", "_initial")
+
+    def __new__(cls, *_args: Any, **_options: Any) -> Any:
+        self = object.__new__(cls)
+        staging.note_made(self)
+        return self
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(self, optimizer)
@@ -69,13 +74,25 @@ class LRScheduler:
 
         Args:
           epoch: where to go; by the closed form where there is one.
+        Raises:
+          TraceError: in a compiled function, where it would happen only while staging.
         """
+        self.refuse_in_program()
         self._step_count += 1
         if epoch is None:
             self.last_epoch += 1
             self.set_rates(self.get_lr())
         else:
             self.jump(epoch)
+
+    def refuse_in_program(self) -> None:
+        """Raise TraceError where a step would be taken once, not at each run of a program."""
+        if staging.current_stage() is not None and not staging.was_made(self):
+            raise TraceError(
+                f"{type(self).__name__}.step: expected a call outside of the compiled function, "
+                "got one inside, which would happen only while staging. Call it after the compiled "
+                "step, which reads the learning rate at each run."
+            )
 
     def jump(self, epoch: int) -> None:
         """Go to an epoch."""

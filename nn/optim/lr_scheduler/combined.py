@@ -107,6 +107,7 @@ class SequentialLR(_Combined):
 
     def step(self, epoch: int | None = None) -> None:
         """Step the scheduler whose turn it is."""
+        self.refuse_in_program()
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         index = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[index]
@@ -184,6 +185,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Take in the metric of an epoch."""
+        self.refuse_in_program()
         current = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(current):
