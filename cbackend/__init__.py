@@ -15,10 +15,12 @@ from cbackend._cffi import (
     ffi,
     lend,
     lib,
+    number,
     plain,
     prepare,
     prepare_views,
     run_program,
+    wrap,
     write_all,
 )
 from cbackend.host import raise_host_error
@@ -40,11 +42,13 @@ __all__ = [
     "ffi",
     "lend",
     "lib",
+    "number",
     "plain",
     "prepare",
     "prepare_views",
     "raise_error",
     "run_program",
+    "wrap",
     "write_all",
 ]
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import borrow, ffi, lend, lib, raise_error
+from cbackend import borrow, ffi, lend, lib
 
 from .dtypes import as_dtype, get_default_dtype
 from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
 from .tensor import Tensor, recast
+
 
 def to_numpy(x: Tensor) -> Any:
     """A NumPy array over the tensor's memory."""
@@ -63,10 +64,7 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
                 ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape
             )
         )
-    t = borrow(array, code)
-    if t is None:
-        raise_error()
-    return t
+    return borrow(array, code)
 
 
 # NumPy's names of dtypes, with their byte order

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cbackend import Form, lib, raise_error
+from cbackend import Form, lib, raise_error, wrap
 
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .trace import active, state
@@ -259,7 +259,6 @@ def _keeps(name: str) -> int:
 
 if TYPE_CHECKING:  # set by tensor.py and tape.py, which import this module
 
-    def wrap(h: Any) -> Any: ...
     def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any: ...
     def sync(t: Tensor) -> None: ...
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cbackend import Handle, ffi, lib, plain, prepare, raise_error
+from cbackend import Handle, ffi, lib, plain, prepare, raise_error, wrap
 
 from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
@@ -50,8 +50,10 @@ class Tensor(Handle):
         _m: Any
         _b: Any
 
+        @property
+        def dtype(self) -> dtype: ...
+
         # attached by values.py, interop.py and autograd.py
-        def item(self) -> Any: ...
         def tolist(self) -> Any: ...
         def numpy(self, *, force: bool = False) -> Any: ...
         def retain_grad(self) -> None: ...
@@ -65,7 +67,6 @@ class Tensor(Handle):
             inputs: Any = None,
         ) -> None: ...
         def __int__(self) -> int: ...
-        def __float__(self) -> float: ...
         def __complex__(self) -> complex: ...
         def __index__(self) -> int: ...
         def __iter__(self) -> Iterator[Tensor]: ...
@@ -145,12 +146,6 @@ class Tensor(Handle):
         shape = self._shape
         return shape[wrap_dim("size", dim, len(shape))]
 
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        v = self._v
-        return v.ndim if v else self._value.ndim
-
     def dim(self) -> int:
         """The number of dimensions."""
         return self.ndim
@@ -171,11 +166,6 @@ class Tensor(Handle):
         while not t._v:
             t = t._value.inner()
         return t._v
-
-    @property
-    def dtype(self) -> dtype:
-        """The type of the elements."""
-        return DTYPES[(self._v or self._concrete).dtype]
 
     @property
     def device(self) -> device:
@@ -455,15 +445,6 @@ def recast(cls: type, t: Tensor) -> Any:
     return s
 
 
-def wrap(handles: Any) -> Any:
-    """A plain tensor for a new handle, a tuple of them for a tuple; raises the C error for NULL."""
-    if not handles:
-        raise_error()
-    if type(handles) is tuple:
-        return tuple([wrap(h) for h in handles])
-    return plain(handles)
-
-
 def link_of(t: Tensor) -> Any:
     """What a view is a view of, as `_b` has it, with params; None for others."""
     link = getattr(t, "_b", None)
@@ -566,9 +547,8 @@ def replace(t: Tensor, new: Tensor) -> None:
         m.retains_grad = False
 
 
-op_module.wrap = wrap
 op_module.sync = sync
-prepare(Tensor, Size, active, state)
+prepare(Tensor, Size, DTYPES, active, state, raise_error)
 __all__ = [
     "Size",
     "Tensor",

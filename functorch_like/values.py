@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib, raise_error
+from cbackend import ffi, lib, raise_error, wrap
 
-from .dtypes import DTYPES
 from .errors import DTypeError, message
 from .tensor import Tensor
 
-_release = lib.cb_release
-_C_TYPES = [
-    "unsigned char", "uint8_t", "int8_t", "uint16_t", "int16_t", "uint32_t", "int32_t", "uint64_t",
-    "int64_t", "uint16_t", "uint16_t", "float", "double",
-]  # fmt: skip
 _SCALAR = {
     ord("b"): lambda s: bool(s.i),
     ord("i"): lambda s: s.i,
@@ -29,18 +23,8 @@ def _nothing(shape: tuple[int, ...]) -> list[Any]:
     return [_nothing(shape[1:]) for _ in range(shape[0])]
 
 
-def _checked(handle: Any) -> Any:
-    if not handle:
-        raise_error()
-    return handle
-
-
-def item(self: Tensor) -> Any:
-    """The only element as a Python number.
-
-    Raises:
-      ShapeError: there is not exactly one element.
-    """
+def _read_item(self: Tensor) -> Any:
+    """item() of tensors that are not plain, and its errors."""
     self._current()
     number = self._number()
     if number is not None:
@@ -70,30 +54,17 @@ def tolist(self: Tensor) -> Any:
 
 def _flat_list(self: Tensor) -> list[Any]:
     """All elements in row-major order."""
-    d = self.dtype
-    wide = d if d.name not in ("float16", "bfloat16") else DTYPES[lib.CB_F32]
-    if d.is_complex:
-        wide = DTYPES[lib.CB_C128]
-    near = _checked(lib.cb_to_device(self._memory("tolist"), lib.CB_CPU))
-    h = _checked(lib.cb_cast(near, wide.code))
-    c = _checked(lib.cb_contiguous(h))
-    n = c.numel
-    if d.is_complex:
-        pairs = ffi.unpack(ffi.cast("double *", c.data), 2 * n) if n else []
-        flat: list[Any] = [complex(pairs[i], pairs[i + 1]) for i in range(0, 2 * n, 2)]
-    else:
-        flat = list(ffi.unpack(ffi.cast(_C_TYPES[wide.code] + " *", c.data), n)) if n else []
-    if d.name == "bool":
-        flat = [bool(i) for i in flat]
-    elif d.itemsize == 1 and flat and isinstance(flat[0], bytes):
-        flat = [i[0] if d.name == "uint8" else i[0] - 256 * (i[0] > 127) for i in flat]
-    _release(near)
-    _release(h)
-    _release(c)
-    return flat
+    v = self._memory("tolist")
+    flat = self._numbers()
+    if flat is not None:
+        return flat
+    x = wrap(lib.cb_contiguous(wrap(lib.cb_to_device(v, lib.CB_CPU))._v))
+    flat = x._numbers()
+    return wrap(lib.cb_cast(x._v, lib.CB_F32))._numbers() if flat is None else flat  # 16-bit floats
 
 
-def __bool__(self: Tensor) -> bool:
+def _truth(self: Tensor) -> bool:
+    """bool() of tensors that are not plain, and its errors."""
     self._current()
     number = self._number()
     if number is not None:
@@ -115,10 +86,6 @@ def __bool__(self: Tensor) -> bool:
 
 def __int__(self: Tensor) -> int:
     return int(self.item())
-
-
-def __float__(self: Tensor) -> float:
-    return float(self.item())
 
 
 def __complex__(self: Tensor) -> complex:
@@ -176,7 +143,7 @@ def __format__(self: Tensor, spec: str) -> str:
 
 
 for _f in (
-    item, tolist, _flat_list, __bool__, __int__, __float__, __complex__, __index__, __iter__,
+    _read_item, tolist, _flat_list, _truth, __int__, __complex__, __index__, __iter__,
     __contains__, __repr__, __str__, _shown, __format__,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)

@@ -15,6 +15,7 @@ PyObject *cb_recorded_view;
 static PyTypeObject *tensor_type;  /* the class of plain tensors */
 static PyTypeObject *size_type;    /* of shapes that users get */
 static PyObject *active, *state;   /* of trace.py: all entered traces; this thread's modes */
+static PyObject *dtypes, *raise_error; /* by their codes; of cbackend */
 static PyObject *trace_name, *value_name, *shape_name;
 
 static int handle_traverse(PyObject *object, visitproc visit, void *arg) {
@@ -77,18 +78,25 @@ static PyObject *handle_sizes(PyObject *object, PyObject *Py_UNUSED(nothing)) {
     return cb_shape_of(object, size_type);
 }
 
-/* The only element as a Python number; None where there is none in the processor's memory. */
-static PyObject *handle_number(PyObject *object, PyObject *Py_UNUSED(nothing)) {
+static PyObject *handle_ndim(PyObject *object, void *Py_UNUSED(context)) {
     cb_tensor *x = cb_pointer((cb_handle *)object);
-    cb_scalar s;
-    if (!x || x->numel != 1 || x->device != CB_CPU || cb_item(x, &s)) Py_RETURN_NONE;
-    switch (s.kind) {
-        case 'f': return PyFloat_FromDouble(s.re);
-        case 'i': return PyLong_FromLongLong(s.i);
-        case 'u': return PyLong_FromUnsignedLongLong(s.u);
-        case 'c': return PyComplex_FromDoubles(s.re, s.im);
-        default: return PyBool_FromLong(s.i != 0);
+    if (x) return PyLong_FromLong(x->ndim);
+    PyObject *value = PyObject_GetAttr(object, value_name);
+    PyObject *ndim = value ? PyObject_GetAttrString(value, "ndim") : NULL;
+    Py_XDECREF(value);
+    return ndim;
+}
+
+static PyObject *handle_dtype(PyObject *object, void *Py_UNUSED(context)) {
+    cb_tensor *x = cb_pointer((cb_handle *)object);
+    PyObject *concrete = NULL;
+    if (!x) { /* traced: that of the value it stands for */
+        concrete = PyObject_GetAttrString(object, "_concrete");
+        x = concrete ? (cb_tensor *)cb_cdata_pointer(concrete) : NULL;
     }
+    PyObject *dtype = x ? Py_NewRef(PyTuple_GET_ITEM(dtypes, x->dtype)) : NULL;
+    Py_XDECREF(concrete);
+    return dtype;
 }
 
 cb_handle *cb_plain_tensor(PyObject *v) {
@@ -116,15 +124,48 @@ static PyObject *prepare_views(PyObject *Py_UNUSED(module), PyObject *function) 
     Py_RETURN_NONE;
 }
 
-/* prepare(Tensor, Size, active, state): what the functions here have to know of functorch_like */
+/* Raises what the core says and gives NULL. */
+static PyObject *failed(void) {
+    if (!PyErr_Occurred()) Py_XDECREF(PyObject_CallNoArgs(raise_error));
+    return NULL;
+}
+
+PyObject *cb_wrap_new(cb_tensor *x) {
+    PyObject *v = x ? cb_cdata_of(x) : NULL, *t = v ? (PyObject *)cb_plain_tensor(v) : NULL;
+    if (x && !t) cb_release(x);
+    Py_XDECREF(v);
+    return t ? t : failed();
+}
+
+/* wrap(handles): a plain tensor for a new handle, a tuple of them for a tuple; raises the error of the core
+ * for NULL and for an empty tuple. */
+static PyObject *wrap(PyObject *module, PyObject *handles) {
+    if (!PyTuple_CheckExact(handles))
+        return cb_cdata_pointer(handles) ? (PyObject *)cb_plain_tensor(handles) : failed();
+    Py_ssize_t n = PyTuple_GET_SIZE(handles);
+    PyObject *tensors = n ? PyTuple_New(n) : failed();
+    for (Py_ssize_t i = 0; tensors && i < n; i++) {
+        PyObject *t = wrap(module, PyTuple_GET_ITEM(handles, i));
+        if (!t)
+            Py_CLEAR(tensors);
+        else
+            PyTuple_SET_ITEM(tensors, i, t);
+    }
+    return tensors;
+}
+
+/* prepare(Tensor, Size, DTYPES, active, state, raise_error): what the functions here have to know of
+ * functorch_like */
 static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O", &PyType_Type, &tensor_type, &PyType_Type, &size_type,
-                          &PyList_Type, &active, &state))
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!OO", &PyType_Type, &tensor_type, &PyType_Type, &size_type,
+                          &PyTuple_Type, &dtypes, &PyList_Type, &active, &state, &raise_error))
         return NULL;
     Py_INCREF(tensor_type);
     Py_INCREF(size_type);
+    Py_INCREF(dtypes);
     Py_INCREF(active);
     Py_INCREF(state);
+    Py_INCREF(raise_error);
     Py_RETURN_NONE;
 }
 
@@ -132,9 +173,14 @@ static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, N
                                 {"_m", T_OBJECT_EX, offsetof(cb_handle, m), 0, NULL},
                                 {"_b", T_OBJECT_EX, offsetof(cb_handle, b), 0, NULL},
                                 {0}};
-static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL}, {0}};
+static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL},
+                                   {"ndim", handle_ndim, NULL, "The number of dimensions.", NULL},
+                                   {"dtype", handle_dtype, NULL, "The type of the elements.", NULL},
+                                   {0}};
 #define VIEW(name) {"_try_" #name, (PyCFunction)(void (*)(void))cb_try_##name, METH_FASTCALL, NULL}
-static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
+static PyMethodDef methods[] = {{"item", cb_handle_item, METH_NOARGS, cb_item_doc},
+                                {"_number", cb_handle_number, METH_NOARGS, NULL},
+                                {"_numbers", cb_handle_numbers, METH_NOARGS, NULL},
                                 {"_sizes", handle_sizes, METH_NOARGS, NULL},
                                 VIEW(expand),
                                 VIEW(index),
@@ -145,22 +191,20 @@ static PyMethodDef methods[] = {{"_number", handle_number, METH_NOARGS, NULL},
                                 VIEW(unsqueeze),
                                 VIEW(view),
                                 {0}};
-static PyMethodDef functions[] = {
-    {"plain", plain, METH_O, NULL},
-    {"prepare", prepare, METH_VARARGS, NULL},
-    {"prepare_views", prepare_views, METH_O, NULL},
-    {"borrow", cb_borrow, METH_VARARGS, NULL},
-    {"lend", cb_lend, METH_O, NULL},
-    {"run_program", cb_run_program, METH_VARARGS, NULL},
-    {"write_all", cb_write_all, METH_VARARGS, NULL},
-    {0}};
-static PyType_Slot slots[] = {{Py_tp_dealloc, handle_dealloc},
-                              {Py_tp_traverse, handle_traverse},
-                              {Py_tp_clear, handle_clear},
-                              {Py_tp_members, members},
-                              {Py_tp_getset, properties},
-                              {Py_tp_methods, methods},
-                              {0, NULL}};
+static PyMethodDef functions[] = {{"plain", plain, METH_O, NULL},
+                                  {"prepare", prepare, METH_VARARGS, NULL},
+                                  {"prepare_views", prepare_views, METH_O, NULL},
+                                  {"borrow", cb_borrow, METH_VARARGS, NULL},
+                                  {"lend", cb_lend, METH_O, NULL},
+                                  {"number", cb_tensor_of_number, METH_O, NULL},
+                                  {"run_program", cb_run_program, METH_VARARGS, NULL},
+                                  {"wrap", wrap, METH_O, NULL},
+                                  {"write_all", cb_write_all, METH_VARARGS, NULL},
+                                  {0}};
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, handle_dealloc}, {Py_tp_traverse, handle_traverse}, {Py_tp_clear, handle_clear},
+    {Py_tp_members, members},        {Py_tp_getset, properties},        {Py_tp_methods, methods},
+    {Py_nb_bool, cb_handle_bool},    {Py_nb_float, cb_handle_float},    {0, NULL}};
 static PyType_Spec spec = {"cbackend._cffi.Handle", sizeof(cb_handle), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 

@@ -28,6 +28,7 @@ static inline cb_tensor *cb_pointer(const cb_handle *self) {
 
 /* A plain Tensor for a handle as cffi shows it, whose reference it takes over; NULL with an exception. */
 cb_handle *cb_plain_tensor(PyObject *v);
+PyObject *cb_wrap_new(cb_tensor *x); /* the same for a new handle; raises the error of the core for NULL */
 PyObject *cb_shape_of(PyObject *tensor, PyTypeObject *type); /* as a tuple or a subclass of it */
 int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
 
@@ -47,6 +48,15 @@ extern PyObject *cb_recorded_view; /* of recording.py */
 /* programs.c: functions of the module */
 PyObject *cb_run_program(PyObject *module, PyObject *arguments);
 PyObject *cb_write_all(PyObject *module, PyObject *arguments);
+
+/* numbers.c: a function of the module and methods of Handle */
+PyObject *cb_tensor_of_number(PyObject *module, PyObject *value);
+PyObject *cb_handle_number(PyObject *tensor, PyObject *nothing);
+PyObject *cb_handle_item(PyObject *tensor, PyObject *nothing);
+PyObject *cb_handle_float(PyObject *tensor);
+int cb_handle_bool(PyObject *tensor);
+extern const char cb_item_doc[];
+PyObject *cb_handle_numbers(PyObject *tensor, PyObject *nothing);
 
 /* memory.c: functions of the module */
 PyObject *cb_borrow(PyObject *module, PyObject *arguments);

@@ -14,8 +14,8 @@ static void give_back(void *buffer) {
     PyGILState_Release(state);
 }
 
-/* borrow(array, dtype): a tensor over the memory of an object with the buffer protocol, which it keeps; None
- * where the core has no such tensors. The caller has seen to it that strides are whole elements. */
+/* borrow(array, dtype): a tensor over the memory of an object with the buffer protocol, which it keeps.
+ * The caller has seen to it that strides are whole elements. */
 PyObject *cb_borrow(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *array;
     int dtype;
@@ -24,21 +24,15 @@ PyObject *cb_borrow(PyObject *Py_UNUSED(module), PyObject *arguments) {
     if (!buffer) return PyErr_NoMemory();
     if (PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO)) return PyMem_RawFree(buffer), NULL;
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
-    cb_tensor *x = NULL;
-    if (buffer->ndim <= CB_MAX_NDIM) {
-        for (int d = 0; d < buffer->ndim; d++) {
-            shape[d] = buffer->shape[d];
-            strides[d] = buffer->strides[d] / buffer->itemsize;
-        }
-        x = cb_from_memory(buffer->buf, dtype, buffer->ndim, shape, strides, buffer->readonly, give_back, buffer);
-    } else {
-        give_back(buffer);
+    int ndim = buffer->ndim, known = ndim <= CB_MAX_NDIM;
+    for (int d = 0; known && d < ndim; d++) {
+        shape[d] = buffer->shape[d];
+        strides[d] = buffer->strides[d] / buffer->itemsize;
     }
-    PyObject *v = x ? cb_cdata_of(x) : NULL;
-    PyObject *t = v ? (PyObject *)cb_plain_tensor(v) : NULL;
-    if (x && !t) cb_release(x);
-    Py_XDECREF(v);
-    return t || PyErr_Occurred() ? t : Py_NewRef(Py_None);
+    cb_tensor *x =
+        cb_from_memory(buffer->buf, dtype, ndim, shape, strides, buffer->readonly, give_back, buffer);
+    if (!known) give_back(buffer); /* the core refused before it took it over */
+    return cb_wrap_new(x);
 }
 
 /* ---- foreign arrays over tensors ---- */
@@ -50,10 +44,21 @@ typedef struct {
 } lent;
 
 static const char *const formats[] = {
-    [CB_BOOL] = "?", [CB_U8] = "B",   [CB_I8] = "b",    [CB_U16] = "H",  [CB_I16] = "h",
-    [CB_U32] = "I",  [CB_I32] = "i",  [CB_U64] = sizeof(long) == 8 ? "L" : "Q",
-    [CB_I64] = sizeof(long) == 8 ? "l" : "q",           [CB_F16] = "e",  [CB_BF16] = NULL,
-    [CB_F32] = "f",  [CB_F64] = "d",  [CB_C64] = "Zf",  [CB_C128] = "Zd",
+    [CB_BOOL] = "?",
+    [CB_U8] = "B",
+    [CB_I8] = "b",
+    [CB_U16] = "H",
+    [CB_I16] = "h",
+    [CB_U32] = "I",
+    [CB_I32] = "i",
+    [CB_U64] = sizeof(long) == 8 ? "L" : "Q",
+    [CB_I64] = sizeof(long) == 8 ? "l" : "q",
+    [CB_F16] = "e",
+    [CB_BF16] = NULL,
+    [CB_F32] = "f",
+    [CB_F64] = "d",
+    [CB_C64] = "Zf",
+    [CB_C128] = "Zd",
 };
 
 static int lent_buffer(PyObject *object, Py_buffer *view, int flags) {
@@ -81,8 +86,7 @@ static void lent_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static PyType_Slot slots[] = {
-    {Py_tp_dealloc, lent_dealloc}, {Py_bf_getbuffer, lent_buffer}, {0, NULL}};
+static PyType_Slot slots[] = {{Py_tp_dealloc, lent_dealloc}, {Py_bf_getbuffer, lent_buffer}, {0, NULL}};
 static PyType_Spec spec = {"cbackend._cffi.Lent", sizeof(lent), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
 

@@ -58,7 +58,8 @@ PyObject *cb_run_program(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return results;
 }
 
-/* write_all(targets, values, clock): copies tensors into others, as cb_copy_all_into, whose status it gives */
+/* write_all(targets, values, clock): copies tensors into others, as cb_copy_all_into, whose status it gives
+ */
 PyObject *cb_write_all(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *targets, *values, *result = NULL;
     long long clock;

@@ -2,8 +2,9 @@
  *
  * x._try_view(op, shape) and its like do what op(x, shape=shape) would while no transform is running. They
  * give None for everything they do not know, arguments that are wrong included: the general way, in
- * ops/views.py and ops/index.py, then does it or says what is wrong. Where x carries something besides memory,
- * recorded_view() of recording.py puts the view on the tape, or says that it is one for the general way.
+ * ops/views.py and ops/index.py, then does it or says what is wrong. Where x carries something besides
+ * memory, recorded_view() of recording.py puts the view on the tape, or says that it is one for the general
+ * way.
  *
  * A view notes what it is a view of as (base, op, arguments, None), the arguments as they came: few are ever
  * asked for, and Op.unpack makes parameters of them. */

@@ -315,22 +315,25 @@ def empty_like(
     )
 
 
+def _like(x: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    code = x._concrete.dtype if dtype is None else as_dtype(dtype).code
+    place = x._place if device is None else as_device(device).code
+    shape = x._shape
+    return _made(lib.cb_full(code, place, len(shape), shape, value), requires_grad)
+
+
 def zeros_like(
     x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros of the same shape, dtype and device."""
-    return zeros(
-        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
-    )
+    return _like(x, _ZERO, dtype, device, requires_grad)
 
 
 def ones_like(
     x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones of the same shape, dtype and device."""
-    return ones(
-        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
-    )
+    return _like(x, _ONE, dtype, device, requires_grad)
 
 
 def full_like(
@@ -370,14 +373,16 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    whole = type(start) is int and type(end) is int and type(step) is int
+    if not whole:
+        start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+        whole = all(isinstance(v, int) for v in (start, end, step))
     if step == 0 or (end - start) * step < 0:
         raise ValueError(
             message(
                 "arange", "a nonzero step towards end", f"start {start}, end {end}, step {step}"
             )
         )
-    whole = all(isinstance(v, int) for v in (start, end, step))
     d = (int64 if whole else get_default_dtype()) if dtype is None else as_dtype(dtype)
     place = as_device(device).code
     if whole:

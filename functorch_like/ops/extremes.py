@@ -10,7 +10,7 @@ from cbackend import ffi, lib
 from ..op import NONDIFF, Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from .reduce import _amax, _amin, _code, _of_all, amax, amin
+from .reduce import _amax, _amin, _code, _reduced, amax, amin
 
 __all__ = [
     "aminmax",
@@ -189,9 +189,6 @@ def pair(values: Tensor, indices: Tensor) -> Any:
     return _Pair((values, indices))
 
 
-_MAX, _MIN = _code("amax"), _code("amin")
-
-
 def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Any:
     """The largest element.
 
@@ -207,7 +204,7 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
         return maximum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:
-        return _of_all(_amax, _MAX, x, keepdim)
+        return _reduced(_amax, x, None, keepdim)
     return pair(*_max_dim(x, dim=wrap_dim("max", dim, x.ndim), keepdim=keepdim))
 
 
@@ -222,7 +219,7 @@ def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
         return minimum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:
-        return _of_all(_amin, _MIN, x, keepdim)
+        return _reduced(_amin, x, None, keepdim)
     return pair(*_min_dim(x, dim=wrap_dim("min", dim, x.ndim), keepdim=keepdim))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cbackend import ffi, lib, plain
+from cbackend import number as number_in_c
 
 from .. import op as op_module
 from ..dtypes import DTYPES
@@ -48,12 +49,13 @@ class chain:  # reads as a word in the tables
 
 def number(value: Any) -> Tensor:
     """A 0-d tensor for a Python number: it is promoted by category only, as in torch."""
+    t = number_in_c(value)
+    if t is not None:
+        return t
     s = ffi.new("cb_scalar *")
-    if isinstance(value, bool):
-        s.kind, s.i = ord("b"), value
-    elif isinstance(value, int):
+    if isinstance(value, int):
         if value in _INT64:
-            s.kind, s.i = ord("i"), value
+            s.kind, s.i = ord("i"), int(value)
         elif 0 <= value < 1 << 64:
             s.kind, s.u = ord("u"), value
         else:
@@ -345,7 +347,7 @@ def unary(
     if method and inplace:
 
         def in_place(x: Tensor) -> Tensor:
-            return assign(x, op, (x,), lambda out, now: into(code, x._v, out, now))
+            return assign(x, op, (x,), into, code)
 
         in_place.__name__ = name + "_"
         in_place.__doc__ = f"In-place {name}()."
@@ -465,8 +467,7 @@ def binary(
     if method and inplace:
 
         def in_place(x: Tensor, other: Any) -> Tensor:
-            y = operand(name, other)
-            return assign(x, op, (x, y), lambda out, now: into(code, x._v, y._v, out, now))
+            return assign(x, op, (x, operand(name, other)), into, code)
 
         in_place.__name__ = name + "_"
         in_place.__doc__ = f"In-place {name}()."

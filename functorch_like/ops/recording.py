@@ -5,12 +5,12 @@ On the imperative tape, in place, and in a caller's `out=`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from cbackend import lib, plain, prepare_views
 
 from .. import op as op_module
+from ..mutation import rebind, writes_memory
 from ..op import Op, Spec
 from ..tape import Node
 from ..tensor import Tensor
@@ -105,18 +105,18 @@ def recorded_view(op: Op, x: Tensor, m: Any, view: Tensor, arguments: Any, share
 prepare_views(recorded_view)
 
 
-def assign(
-    target: Tensor, op: Op, args: tuple[Tensor, ...], in_memory: Callable[[Any, int], int]
-) -> Tensor:
+def assign(target: Tensor, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> Tensor:
     """target = op(*args), in place.
 
     In memory where nobody can notice, by rebinding where something records.
-    """
-    from ..mutation import rebind, writes_memory
 
+    Args:
+      into: the kernel that writes to memory, called with the code, the handles of args and target,
+        and the clock.
+    """
     if writes_memory(op.name + "_", target, args):
         clock[0] += 1
-        if in_memory(target._v, clock[0]):
+        if into(code, *[a._v for a in args], target._v, clock[0]):
             op_module.fail(op, args)
         return target
     rebind(op.name + "_", target, op(*args))
@@ -138,4 +138,4 @@ def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> T
     from .views import broadcast_shapes
 
     fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
-    return assign(out, op, args, lambda to, now: into(code, *[a._v for a in args], to, now))
+    return assign(out, op, args, into, code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import ffi, lib, plain
 
 from ..dtypes import as_dtype
 from ..errors import DTypeError, message
@@ -94,7 +94,37 @@ def _reduction(name: str, *, vjp: Any, jvp: Any = None) -> Op:
         batch=lambda _size, _batched, x, *, dims, keepdim: op(x, dims=_up(dims), keepdim=keepdim),
         family="reduce",
     )
+    _CODES[op] = code
     return op
+
+
+_CODES: dict[Op, int] = {}
+_ALL = [tuple(range(n)) for n in range(65)]  # all dims, by rank
+_call, _NULL = lib.cb_reduce, ffi.NULL
+
+
+def _reduced(
+    op: Op,
+    x: Tensor,
+    dim: Any = None,
+    keepdim: Any = False,
+    dtype: Any = None,
+    options: dict[str, Any] | None = None,
+) -> Tensor:
+    """A reduction as users ask for it; of a plain tensor over one dim or all in one call."""
+    if dtype is None and not options:
+        keepdim = True if keepdim else False
+        plainly = x._m is None and (not active or state.trace is None)
+        if dim is None:
+            if plainly:
+                return wrap(_call(_CODES[op], x._v, -1, _NULL, keepdim, -1))
+            return dispatch(op, (x,), {"dims": _ALL[x.ndim], "keepdim": keepdim})
+        if plainly and dim.__class__ is int:
+            h = _call(_CODES[op], x._v, 1, (dim,), keepdim, -1)
+            if h:
+                return plain(h)
+    x, dims, keepdim = _public(op.name, x, dim, keepdim, dtype, options or {})
+    return op(x, dims=dims, keepdim=keepdim)
 
 
 def _linear_jvp(get: Callable[[], Op]) -> Callable[..., Tensor]:
@@ -143,8 +173,6 @@ def _nonempty(make: Any) -> list[Any]:
 
 
 # ---- sum, mean ----
-_ALL = [tuple(range(n)) for n in range(65)]  # all dims, by rank
-_call, _SUM, _NULL = lib.cb_reduce, _code("sum"), ffi.NULL
 _sum = _reduction(
     "sum",
     vjp=lambda ct, _out, x_spec, *, dims, keepdim: (_spread(ct, x_spec.shape, dims, keepdim),),
@@ -179,13 +207,6 @@ sampled(
 )
 
 
-def _of_all(op: Op, code: int, x: Tensor, keepdim: bool) -> Tensor:
-    """The reduction over all dims."""
-    if x._m is None and (not active or state.trace is None):
-        return wrap(_call(code, x._v, -1, _NULL, keepdim, -1))
-    return dispatch(op, (x,), {"dims": _ALL[x.ndim], "keepdim": keepdim})
-
-
 def sum(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
@@ -200,10 +221,7 @@ def sum(
       >>> sum(tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
       tensor([4., 6.])
     """
-    if dim is None and dtype is None and not options:
-        return _of_all(_sum, _SUM, x, keepdim)
-    x, dims, keepdim = _public("sum", x, dim, keepdim, dtype, options)
-    return _sum(x, dims=dims, keepdim=keepdim)
+    return _reduced(_sum, x, dim, keepdim, dtype, options)
 
 
 def mean(
@@ -217,8 +235,7 @@ def mean(
       >>> mean(tensor([1.0, 2.0, 6.0]))
       tensor(3.)
     """
-    x, dims, keepdim = _public("mean", x, dim, keepdim, dtype, options)
-    return _mean(x, dims=dims, keepdim=keepdim)
+    return _reduced(_mean, x, dim, keepdim, dtype, options)
 
 
 def nansum(
@@ -276,8 +293,7 @@ def prod(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
     """The product over dims; integers and bools are multiplied in int64."""
-    x, dims, keepdim = _public("prod", x, dim, keepdim, dtype, options)
-    return _prod(x, dims=dims, keepdim=keepdim)
+    return _reduced(_prod, x, dim, keepdim, dtype, options)
 
 
 # ---- amax, amin, all, any, count ----
@@ -343,26 +359,22 @@ sampled(
 
 def amax(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """The largest element over dims; nan if there is one. On ties the gradient is split evenly."""
-    x, dims, keepdim = _public("amax", x, dim, keepdim, None, options)
-    return _amax(x, dims=dims, keepdim=keepdim)
+    return _reduced(_amax, x, dim, keepdim, None, options)
 
 
 def amin(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """The smallest element over dims; nan if there is one. On ties the gradient is split evenly."""
-    x, dims, keepdim = _public("amin", x, dim, keepdim, None, options)
-    return _amin(x, dims=dims, keepdim=keepdim)
+    return _reduced(_amin, x, dim, keepdim, None, options)
 
 
 def all(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """Are all elements over dims nonzero? True for none."""
-    x, dims, keepdim = _public("all", x, dim, keepdim, None, options)
-    return _all(x, dims=dims, keepdim=keepdim)
+    return _reduced(_all, x, dim, keepdim, None, options)
 
 
 def any(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> Tensor:
     """Is any element over dims nonzero? False for none."""
-    x, dims, keepdim = _public("any", x, dim, keepdim, None, options)
-    return _any(x, dims=dims, keepdim=keepdim)
+    return _reduced(_any, x, dim, keepdim, None, options)
 
 
 def count_nonzero(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
