@@ -206,13 +206,6 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     if stored(x, index, value):
         return
     value = operand("setitem", value)
-    if x._m is None and value._m is None and (not active or state.trace is None):
-        view = x._try_index(_basic, index)
-        if view is not None:
-            clock[0] += 1
-            if lib.cb_copy_into(view._v, value._v, clock[0]):
-                fail(_write, (x, value))
-            return
     if isinstance(index, Tensor) and index.dtype is bool_ and value.ndim == 0:
         from .ternary import where
 

@@ -84,7 +84,7 @@ def stored(x: Tensor, index: Any, value: Any) -> bool:
     tensor = value.__class__ is Tensor
     if not (value._m is None if tensor else value.__class__ in _NUMBERS):
         return False
-    view = x._plain_index(_basic, index)
+    view = x._try_index(_basic, index)
     if view is not None:
         clock[0] += 1
         if tensor:
