@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar, NamedTuple
 
 import functorch_like as ft
@@ -305,7 +306,7 @@ class Optimizer:
         counters: dict[str, Any] = {}
         for param, state in zip(params, states, strict=True):
             if not state:
-                with staging.eagerly():
+                with nullcontext() if staging.was_made(group) else staging.eagerly():
                     state.update(self.init_state(param.detach(), group))
                 for name in self.counters:
                     if name in state:

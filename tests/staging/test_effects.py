@@ -87,7 +87,7 @@ def test_learning_rates_that_the_function_changes():
             model(x).sum().backward()
             optimizer.step()
 
-    with pytest.raises(ft.TraceError, match="changed from 1.0 to 0.5"):
+    with pytest.raises(ft.TraceError, match=r"changed from 1\.0 to 0\.5"):
         two_steps(ft.ones(3, 2))
 
     @ft.compile
