@@ -124,6 +124,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
         enum { STRIP = STRIP_##name };                                                                 \
         int64_t i = 0, tail = kept - STRIP, step = stride * (int64_t)sizeof(T);                        \
         bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
+        int64_t near = AHEAD / 8 / sizeof(T), ahead = kept > 4 * near ? near : 8 * stride;             \
         if (tail >= 0) {                                                                               \
             /* the last strip may overlap the one before, and has states of its own meanwhile */       \
             STATE last[STRIP];                                                                         \
@@ -132,7 +133,7 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
                 for (int64_t j = 0; j < kept; j += STRIP) {                                            \
                     const T *at = x + CB_MIN(j, tail);                                                 \
                     for (int b = 0; far && b < STRIP; b += 64 / (int)sizeof(T))                        \
-                        FETCH(at + 8 * stride + b, 8, step);                                           \
+                        FETCH(at + ahead + b, 8, step);                                                \
                     eight_##name(stride, at, j < tail ? state + j : last);                             \
                 }                                                                                      \
             int unused = kept % STRIP ? STRIP - kept % STRIP : 0;                                      \
