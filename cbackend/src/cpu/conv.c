@@ -175,6 +175,31 @@ static int as_product(const cb_conv_shape *s, void *out, const void *in, const v
     return CB_FN(gemm)(&g);
 }
 
+/* A kernel as large as its input has one result, a product of all that is summed over with the weights:
+ * y = x @ w^T, dx = ct @ w and dw = ct^T @ x for matrices of images, of filters and of an image's numbers. */
+static bool is_whole(const cb_conv_shape *s) {
+    for (int d = 0; d < 3; d++)
+        if (s->kernel[d] != s->in[d] || s->padding[d] != 0 || s->dilation[d] != 1) return false;
+    return s->groups == 1 && (s->dtype == CB_F32 || s->dtype == CB_F64);
+}
+
+static int whole_product(const cb_conv_shape *s, int64_t m, int64_t n, int64_t k, void *c, const void *a,
+                         bool a_turned, const void *b, bool b_turned) {
+    cb_gemm g = {.dtype = s->dtype,
+                 .m = m,
+                 .n = n,
+                 .k = k,
+                 .batch = 1,
+                 .a = a,
+                 .b = b,
+                 .c = c,
+                 .a_row = a_turned ? 1 : k,
+                 .a_col = a_turned ? m : 1,
+                 .b_row = b_turned ? 1 : n,
+                 .b_col = b_turned ? k : 1};
+    return CB_FN(gemm)(&g);
+}
+
 /* Fills in r for an image of `in` padded by `pad`, if depthwise loops can do it. */
 static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64_t *in, const int64_t *out,
                            const int64_t pad[2]) {
@@ -240,6 +265,7 @@ static int depthwise_weight(depthwise_run *r, const cb_conv_shape *s, void *w, c
 }
 
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
+    if (is_whole(s)) return whole_product(s, s->n, s->oc, s->ic * size3(s->in), y, x, false, w, true);
     if (is_product(s)) return as_product(s, y, x, w, false);
     depthwise_run r;
     if (s->oc <= 2 && depthwise_init(&r, s, s->in, s->out, s->padding + 1)) return depthwise(&r, s, x, w, y);
@@ -248,6 +274,7 @@ int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
 }
 
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w) {
+    if (is_whole(s)) return whole_product(s, s->n, s->ic * size3(s->in), s->oc, x, y, false, w, false);
     if (is_product(s)) return as_product(s, x, y, w, true);
     depthwise_run r;
     int64_t pad[2];
@@ -378,6 +405,7 @@ static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t w
 
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
     depthwise_run one;
+    if (is_whole(s)) return whole_product(s, s->oc, s->ic * size3(s->in), s->n, w, y, true, x, false);
     if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) && one.side &&
         (one.side == 3 || !one.padded)) /* more sums need more registers */
         return depthwise_weight(&one, s, w, y, x);

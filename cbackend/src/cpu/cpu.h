@@ -60,6 +60,9 @@ void CB_FN(scatter_run)(int itemsize, void *target, int64_t stride, int64_t n, c
 /* to[r * to_step + c] = from[c * from_step + r], steps in items (turn.c) */
 void CB_FN(turn)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step, void *to,
                  int64_t to_step);
+/* at least a vector's rows, fewer columns than a vector has items; zeros up to a vector */
+void CB_FN(turn_padded)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step,
+                        void *to, int64_t to_step);
 /* The dimension along which operand k is unbroken where it is not so along the innermost one, or -1: such an
  * operand is moved in blocks of both. */
 int CB_FN(space_turned)(const cb_space *s, int k);

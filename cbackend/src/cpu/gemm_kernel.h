@@ -180,6 +180,13 @@ static void NAME(turn)(int64_t k, int64_t n, const real *b, int64_t b_row, int64
 /* b[0..k)[0..n) into rows of `width` numbers, zeros from n on */
 __attribute__((unused)) static void NAME(pack)(int64_t k, int64_t n, int64_t width, const real *b,
                                                int64_t b_row, int64_t b_col, real *to) {
+    int64_t whole = n / NAME(vl) * NAME(vl);
+    if (b_row == 1 && b_col != 1 && n < width && width - whole == NAME(vl) && k >= NAME(vl) &&
+        NAME(vl) >= 4 && sizeof(real) >= 4) { /* squares of vl */
+        if (whole) NAME(turn)(k, whole, b, b_row, b_col, to, width);
+        CB_FN(turn_padded)(sizeof(real), k, n - whole, b + whole * b_col, b_col, to + whole, width);
+        return;
+    }
     NAME(turn)(k, n, b, b_row, b_col, to, width);
     for (int64_t r = 0; r < k && n < width; r++)
         for (int64_t j = n; j < width; j++) to[r * width + j] = 0;

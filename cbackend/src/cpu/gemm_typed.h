@@ -88,7 +88,8 @@ enum { NAME(half) = NAME(vl) / 2 };
         }                                                                                                 \
         for (int64_t j = 0; bias && j < n; j++) start[j] = bias[j];                                       \
         int64_t i = 0;                                                                                    \
-        for (; i + STEP <= m; i += STEP, c += STEP * n) {                                                 \
+        for (; i < m && m >= STEP; i += STEP, c += STEP * n) {                                            \
+            if (i + STEP > m) c -= (i + STEP - m) * n, i = m - STEP; /* some rows again */                \
             vector sum[STEP];                                                                             \
             for (int r = 0; r < STEP; r++) sum[r] = *(const vector *)start;                               \
             for (int64_t p = 0; p < k; p++) {                                                             \

@@ -60,6 +60,22 @@ void CB_FN(turn)(int itemsize, int64_t rows, int64_t columns, const void *from, 
     }
 }
 
+/* At least a square's rows, columns that are fewer than its own, as squares with zeros for the others. */
+#define TURN_PADDED(T, id, N)                                                              \
+    for (int64_t r = 0; r < rows; r += (N)) {                                              \
+        r = CB_MIN(r, rows - (N)); /* some rows again */                                   \
+        CB_PASTE3(turn_square, id, N)                                                      \
+        (N, (int)columns, (const T *)from + r, from_step, (T *)to + r * to_step, to_step); \
+    }
+void CB_FN(turn_padded)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step,
+                        void *to, int64_t to_step) {
+    if (itemsize == 4) {
+        TURN_PADDED(uint32_t, 4, WIDE_4)
+    } else {
+        TURN_PADDED(uint64_t, 8, WIDE_8)
+    }
+}
+
 int CB_FN(space_turned)(const cb_space *s, int k) {
     enum { LEAST = 8 }; /* shorter sides do not fill a vector */
     int last = s->ndim - 1;

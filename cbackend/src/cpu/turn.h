@@ -29,12 +29,14 @@
             v[i + s] = __builtin_shuffle(a, b, high);                                                      \
         }                                                                                                  \
     }                                                                                                      \
-    /* writes the first `rows` of the N rows of the turned square */                                       \
-    CB_INLINE void turn_square_##id##_##N(int rows, const T *from, int64_t from_step, T *to,               \
+    /* reads `columns` of N and writes the first `rows` of the N rows of the turned square */              \
+    CB_INLINE void turn_square_##id##_##N(int rows, int columns, const T *from, int64_t from_step, T *to,  \
                                           int64_t to_step) {                                               \
         vector_##id##_##N v[N];                                                                            \
-        _Pragma("GCC unroll 32") for (int i = 0; i < (N); i++)                                             \
-            memcpy(&v[i], from + i * from_step, sizeof v[i]);                                              \
+        _Pragma("GCC unroll 32") for (int i = 0; i < (N); i++) {                                           \
+            v[i] = (vector_##id##_##N){0};                                                                 \
+            if (i < columns) memcpy(&v[i], from + i * from_step, sizeof v[i]);                             \
+        }                                                                                                  \
         if ((N) > 8) turn_round_##id##_##N(v, 8 % (N));                                                    \
         if ((N) > 4) turn_round_##id##_##N(v, 4 % (N));                                                    \
         if ((N) > 2) turn_round_##id##_##N(v, 2 % (N));                                                    \
@@ -49,10 +51,10 @@
         int64_t c = 0, behind = rows - (N);                                                                \
         if (rows == (N))                                                                                   \
             for (; c + (N) <= columns; c += (N))                                                           \
-                turn_square_##id##_##N(N, from + c * from_step, from_step, to + c, to_step);               \
+                turn_square_##id##_##N(N, N, from + c * from_step, from_step, to + c, to_step);            \
         else if (from_step > 0)                                                                            \
             for (; (columns - c - (N)) * from_step + behind >= 0; c += (N))                                \
-                turn_square_##id##_##N(rows, from + c * from_step, from_step, to + c, to_step);            \
+                turn_square_##id##_##N(rows, N, from + c * from_step, from_step, to + c, to_step);         \
         turn_edge_##id(rows, columns - c, from + c * from_step, from_step, to + c, to_step);               \
     }
 #endif
