@@ -25,15 +25,12 @@ static int read_handles(PyObject *list, cb_tensor **out) {
 static PyObject *tensors_of(cb_tensor **handles, int n) {
     PyObject *list = PyList_New(n);
     for (int i = 0; i < n; i++) {
-        PyObject *v = list ? cb_cdata_of(handles[i]) : NULL;
-        cb_handle *t = v ? cb_plain_tensor(v) : NULL;
-        Py_XDECREF(v);
-        if (t) {
-            PyList_SET_ITEM(list, i, (PyObject *)t);
-        } else {
-            cb_release(handles[i]);
+        PyObject *t = list ? cb_wrap_new(handles[i]) : NULL;
+        if (!list) cb_release(handles[i]);
+        if (t)
+            PyList_SET_ITEM(list, i, t);
+        else
             Py_CLEAR(list);
-        }
     }
     return list;
 }

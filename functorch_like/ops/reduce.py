@@ -28,8 +28,6 @@ __all__ = [
     "count_nonzero",
     "logsumexp",
     "mean",
-    "nanmean",
-    "nansum",
     "norm",
     "prod",
     "sum",
@@ -238,21 +236,6 @@ def mean(
     return _reduced(_mean, x, dim, keepdim, dtype, options)
 
 
-def nansum(
-    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
-) -> Tensor:
-    """The sum over dims with nan counted as 0."""
-    return sum(where(x != x, 0, x), dim, keepdim, dtype=dtype, **options)
-
-
-def nanmean(
-    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
-) -> Tensor:
-    """The mean over dims of what is not nan."""
-    valid = x == x
-    return nansum(x, dim, keepdim, dtype=dtype, **options) / sum(valid, dim, keepdim, **options)
-
-
 # ---- prod ----
 _prod = _reduction(
     "prod",
@@ -410,8 +393,7 @@ def logsumexp(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any)
     """log(sum(exp(x))) over dims, without overflow."""
     if not x.dtype.is_inexact:
         x = x.float()
-    x, dims, keepdim = _public("logsumexp", x, dim, keepdim, None, options)
-    return _logsumexp(x, dims=dims, keepdim=keepdim)
+    return _reduced(_logsumexp, x, dim, keepdim, None, options)
 
 
 _norm2 = _reduction(
@@ -487,7 +469,5 @@ def norm(
     return power_sum(size, float(p), dims, keepdim)
 
 
-for _f in (
-    sum, mean, nansum, nanmean, prod, amax, amin, all, any, count_nonzero, logsumexp, norm,
-):  # fmt: skip
+for _f in (sum, mean, prod, amax, amin, all, any, count_nonzero, logsumexp, norm):
     setattr(Tensor, _f.__name__, _f)

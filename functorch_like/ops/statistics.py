@@ -1,4 +1,4 @@
-"""Order statistics and counts: median, mode, quantiles, bincount, histc.
+"""Order statistics and counts: median, mode, quantiles, bincount, histc; sums that skip nan.
 
 Without a dim the median's gradient is split evenly on ties, as torch's; with one it goes to the
 element that was found.
@@ -29,8 +29,10 @@ __all__ = [
     "histc",
     "median",
     "mode",
+    "nanmean",
     "nanmedian",
     "nanquantile",
+    "nansum",
     "quantile",
 ]
 
@@ -353,5 +355,23 @@ def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     return empty.index_add(0, place, inside.to(x.dtype))
 
 
-for _f in (median, nanmedian, mode, quantile, nanquantile, bincount, histc):
+# ---- without nan ----
+
+
+def nansum(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
+    """The sum over dims with nan counted as 0."""
+    return where(x != x, 0, x).sum(dim, keepdim, dtype=dtype, **options)
+
+
+def nanmean(
+    x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
+) -> Tensor:
+    """The mean over dims of what is not nan."""
+    valid = x == x
+    return nansum(x, dim, keepdim, dtype=dtype, **options) / valid.sum(dim, keepdim, **options)
+
+
+for _f in (median, nanmedian, mode, quantile, nanquantile, bincount, histc, nansum, nanmean):
     setattr(Tensor, _f.__name__, _f)

@@ -162,6 +162,30 @@ def test_borrowed_arrays_are_released():
     assert released
 
 
+def test_arrays_of_unusual_layouts():
+    a = np.arange(24.0).reshape(2, 3, 4)
+    for b in (
+        a.T,
+        a[:, ::-1],
+        a[1, 2, 3],
+        a[:, :0],
+        a.astype(">f8"),
+        np.broadcast_to(a[0], (5, 3, 4)),
+    ):
+        x = ft.from_numpy(np.asarray(b))
+        assert x.tolist() == b.tolist() and x.numpy().tolist() == b.tolist()
+    record = np.zeros(3, [("flag", "u1"), ("value", "<f4")])
+    record["value"] = [1, 2, 3]  # 5 bytes apart
+    assert ft.from_numpy(record["value"]).tolist() == [1, 2, 3]
+    x = ft.arange(24).reshape(2, 3, 4)
+    for y in (x.permute(2, 0, 1), x[:, 1:2], x[0, 0, 0], x[0].expand(2, 3, 4)):
+        assert np.asarray(y).tolist() == y.tolist() and np.asarray(y).shape == y.shape
+    with pytest.raises(TypeError, match="numbers"):
+        ft.from_numpy(np.array(["a"]))
+    with pytest.raises(ValueError, match="dimensions"):
+        ft.from_numpy(np.zeros((1,) * 33))
+
+
 def test_read_only_arrays():
     a = np.zeros(3)
     a.flags.writeable = False

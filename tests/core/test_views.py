@@ -529,3 +529,46 @@ def test_a_view_of_a_tracer_that_was_given_plain_values(name):
     for transform in (ft.grad, ft.jacfwd, ft.vmap):
         transform(f)(ft.zeros(1, 2, 2) if transform is ft.vmap else ft.zeros(2, 2))
         assert found.pop() == _ASKED[name](ft.ones(2))
+
+
+FORMS = [
+    lambda x: x.T, lambda x: x[1], lambda x: x[:, 1:3], lambda x: x[None, ..., 0],
+    lambda x: x[-1:], lambda x: x.reshape(2, 6), lambda x: x.view(-1), lambda x: x.T.reshape(-1),
+    lambda x: x[0].expand(5, 4), lambda x: x.unsqueeze(1), lambda x: x[:1].squeeze(),
+    lambda x: x.transpose(0, -1), lambda x: x.permute(1, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("view", FORMS)
+def test_views_on_the_tape(view):
+    a = np.arange(12.0).reshape(3, 4)
+    weights = ft.asarray(np.cos(np.arange(60.0)))
+
+    def f(x):
+        y = view(x * 1.5)
+        return (y * y * weights[: y.numel()].reshape(y.shape)).sum()
+
+    expected = ft.grad(f)(ft.asarray(a)).tolist()
+    x = ft.asarray(a).requires_grad_()
+    f(x).backward()
+    assert x.grad.tolist() == expected
+    (g,) = ft.autograd.grad(f(x), x, create_graph=True)
+    assert (
+        ft.autograd.grad(g.sum(), x)[0].tolist()
+        == ft.grad(lambda x: ft.grad(f)(x).sum())(ft.asarray(a)).tolist()
+    )
+    y = view(x)
+    assert y.requires_grad and y.grad_fn is not None and y.tolist() == view(ft.asarray(a)).tolist()
+    with ft.no_grad():
+        assert not view(x).requires_grad
+    with pytest.raises(ft.errors.GradError, match="freed"):
+        z = f(x)
+        z.backward()
+        z.backward()
+
+
+def test_a_recorded_view_of_a_base_that_was_written_since():
+    x = ft.ones(3, requires_grad=True) * 2
+    rows = x.unsqueeze(1)
+    x.mul_(5)
+    assert rows.T.tolist() == [[10.0, 10.0, 10.0]] and rows[0].tolist() == [10.0]
