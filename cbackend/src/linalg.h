@@ -42,7 +42,7 @@ typedef struct cb_lapack {
     int flags[3];    /* options, likewise */
     int lwork;       /* size of LAPACK's workspace, in elements */
     double number;   /* a numeric option */
-    void *call[4];   /* LAPACK routines */
+    void *call[5];   /* LAPACK routines */
     int64_t scratch; /* bytes `one` needs */
     double work;     /* multiplications a matrix, roughly: decides how many share a thread */
     void (*one)(const struct cb_lapack *j, int64_t item, char *scratch);
@@ -69,6 +69,19 @@ static inline void *cb_lapack_best(cb_lapack *j, int order, int which) {
     static const char *const names[] = {"getrf", "getrs", "getri", "potrf"};
     return order <= CB_SMALL_ORDER ? cb_small_routine(j->dtype, which)
                                    : cb_lapack_routine(j, names[which], NULL);
+}
+/* of BLAS, for factorizations by panels */
+typedef void (*cb_trsm_fn)(const char *side, const char *uplo, const char *trans, const char *diag,
+                           const int *m, const int *n, const void *alpha, const void *a, const int *lda,
+                           void *b, const int *ldb, size_t, size_t, size_t, size_t);
+typedef void (*cb_gemm_fn)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
+                           const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
+                           const void *beta, void *c, const int *ldc, size_t, size_t);
+/* 1 or -1 */
+static inline const void *cb_unit(int dtype, bool minus) {
+    static const float narrow[2][2] = {{1, 0}, {-1, 0}};
+    static const double wide[2][2] = {{1, 0}, {-1, 0}};
+    return cb_real_dtype(dtype) == CB_F32 ? (const void *)narrow[minus] : wide[minus];
 }
 int cb_lapack_run(cb_lapack *j);
 /* Moves the results to out, or releases them after a failure. info >= 0 is a result to be checked: with

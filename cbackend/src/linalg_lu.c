@@ -11,6 +11,8 @@ typedef void (*getrs_fn)(const char *trans, const int *n, const int *k, const vo
                          const int *pivots, void *b, const int *ldb, int *info, size_t);
 typedef void (*getri_fn)(const int *n, void *a, const int *lda, const int *pivots, void *work,
                          const int *lwork, int *info);
+typedef void (*laswp_fn)(const int *n, void *a, const int *lda, const int *first, const int *last,
+                         const int *pivots, const int *step);
 typedef void (*sytrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *pivots, void *work,
                          const int *lwork, int *info, size_t);
 typedef void (*sytrs_fn)(const char *uplo, const int *n, const int *k, const void *a, const int *lda,
@@ -25,10 +27,79 @@ static int *info_at(const cb_lapack *j, int which, int64_t item) { return (int *
 
 /* ---- LU ---- */
 
+/* By panels of PANEL columns; the columns right of one are swapped, solved and updated in pieces of COLUMNS,
+ * side by side. Matrices below LEAST are one call of LAPACK, which is as fast. Right sides are solved for in
+ * pieces of COLUMNS too, or of SIDES numbers. */
+enum { PANEL = 32, COLUMNS = 64, LEAST = 256, SIDES = 8192 };
+typedef struct panel {
+    const cb_lapack *j;
+    char *a;
+    int m, n, ld, at, width;
+    const int *pivots; /* of the whole matrix, from 1 */
+} panel;
+
+static char *element(const panel *p, int i, int k) {
+    return p->a + (i + (int64_t)k * p->ld) * cb_itemsize(p->j->dtype);
+}
+
+/* rows [first, last] (from 1) of these columns change places */
+static void swap_rows(const panel *p, int column, int count, int first, int last) {
+    ((laswp_fn)p->j->call[2])(&count, element(p, 0, column), &p->ld, &first, &last, p->pivots, &(int){1});
+}
+
+static void update_columns(void *context, int64_t begin, int64_t end) {
+    const panel *p = context;
+    const cb_lapack *j = p->j;
+    int next = p->at + p->width, first = next + (int)begin, count = (int)(end - begin), below = p->m - next;
+    swap_rows(p, first, count, p->at + 1, next);
+    ((cb_trsm_fn)j->call[3])("L", "L", "N", "U", &p->width, &count, cb_unit(j->dtype, false),
+                             element(p, p->at, p->at), &p->ld, element(p, p->at, first), &p->ld, 1, 1, 1, 1);
+    if (below > 0)
+        ((cb_gemm_fn)j->call[4])("N", "N", &below, &count, &p->width, cb_unit(j->dtype, true),
+                                 element(p, next, p->at), &p->ld, element(p, p->at, first), &p->ld,
+                                 cb_unit(j->dtype, false), element(p, next, first), &p->ld, 1, 1);
+}
+
+/* what the panels after theirs swapped */
+static void swap_left(void *context, int64_t begin, int64_t end) {
+    const panel *p = context;
+    int rank = CB_MIN(p->m, p->n), done = ((int)begin / PANEL + 1) * PANEL;
+    if (done < rank) swap_rows(p, (int)begin, (int)(end - begin), done + 1, rank);
+}
+
+/* getrf */
+static void factorize(const cb_lapack *j, int m, int n, void *a, int ld, int *pivots, int *info) {
+    int rank = CB_MIN(m, n);
+    if (rank < LEAST) {
+        ((getrf_fn)j->call[0])(&m, &n, a, &ld, pivots, info);
+        return;
+    }
+    panel p = {.j = j, .a = a, .m = m, .n = n, .ld = ld, .pivots = pivots};
+    *info = 0;
+    for (; p.at < rank; p.at += p.width) {
+        int rows = m - p.at, failed;
+        p.width = CB_MIN(PANEL, rank - p.at);
+        ((getrf_fn)j->call[0])(&rows, &p.width, element(&p, p.at, p.at), &ld, pivots + p.at, &failed);
+        if (failed && !*info) *info = failed + p.at;
+        for (int i = p.at; i < p.at + p.width; i++) pivots[i] += p.at;
+        cb_parallel(n - p.at - p.width, COLUMNS, update_columns, &p);
+    }
+    cb_parallel(rank, PANEL, swap_left, &p);
+}
+
+/* the routines that it calls */
+static void start_factorize(cb_lapack *j, int m, int n) {
+    j->call[0] = cb_lapack_best(j, CB_MAX(m, n), CB_GETRF);
+    if (CB_MIN(m, n) < LEAST) return;
+    j->call[2] = cb_lapack_routine(j, "laswp", NULL);
+    j->call[3] = cb_lapack_routine(j, "trsm", NULL);
+    j->call[4] = cb_lapack_routine(j, "gemm", NULL);
+}
+
 static void lu_factor_one(const cb_lapack *j, int64_t item, char *scratch) {
     int ld = cb_leading(j->m);
     cb_lapack_load(j, 0, item, scratch, ld);
-    ((getrf_fn)j->call[0])(&j->m, &j->n, scratch, &ld, cb_lapack_place(j, 1, item), info_at(j, 2, item));
+    factorize(j, j->m, j->n, scratch, ld, cb_lapack_place(j, 1, item), info_at(j, 2, item));
     cb_lapack_store(j, 0, item, scratch, ld);
 }
 
@@ -50,7 +121,7 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
     cb_lapack_result(&j, CB_I32, -1, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        j.call[0] = cb_lapack_best(&j, CB_MAX(j.m, j.n), CB_GETRF);
+        start_factorize(&j, j.m, j.n);
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.m * j.n;
         j.work = (double)j.m * j.n * CB_MIN(j.m, j.n);
         j.one = lu_factor_one;
@@ -61,14 +132,30 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
     return cb_lapack_finish(&j, status, check, 2, "invertible matrices", out, 3);
 }
 
+typedef struct right_sides {
+    const cb_lapack *j;
+    const void *lu;
+    const int *pivots;
+    char *b;
+} right_sides;
+
+static void solve_columns(void *context, int64_t begin, int64_t end) {
+    const right_sides *r = context;
+    const cb_lapack *j = r->j;
+    int ld = cb_leading(j->n), count = (int)(end - begin), info;
+    ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &count, r->lu, &ld, r->pivots,
+                           r->b + begin * ld * cb_itemsize(j->dtype), &ld, &info, 1);
+}
+
 static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype), info;
+    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype);
     void *lu = cb_carve(&scratch, (int64_t)size * j->n * j->n);
     int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
     cb_lapack_load(j, 0, item, lu, ld);
     cb_lapack_load_vector(j, 1, item, pivots);
     cb_lapack_load(j, 2, item, scratch, ld);
-    ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &j->k, lu, &ld, pivots, scratch, &ld, &info, 1);
+    cb_parallel(j->k, CB_MAX(COLUMNS, SIDES / ld), solve_columns,
+                &(right_sides){.j = j, .lu = lu, .pivots = pivots, .b = scratch});
     cb_lapack_store(j, 0, item, scratch, ld);
 }
 
@@ -189,7 +276,7 @@ static void inv_one(const cb_lapack *j, int64_t item, char *scratch) {
     void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->n * j->n);
     int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
     cb_lapack_load(j, 0, item, a, ld);
-    ((getrf_fn)j->call[0])(&j->n, &j->n, a, &ld, pivots, info);
+    factorize(j, j->n, j->n, a, ld, pivots, info);
     if (*info == 0) ((getri_fn)j->call[1])(&j->n, a, &ld, pivots, scratch, &j->lwork, info);
     cb_lapack_store(j, 0, item, a, ld);
 }
@@ -214,7 +301,7 @@ int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
         int64_t size = cb_itemsize(j.dtype);
         double answer[2] = {0}, any[2] = {0};
         int query = -1, info, integer = 0, ld = cb_leading(j.n);
-        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
+        start_factorize(&j, j.n, j.n);
         j.call[1] = cb_lapack_best(&j, j.n, CB_GETRI);
         if (!j.failed) ((getri_fn)j.call[1])(&j.n, any, &ld, &integer, answer, &query, &info);
         j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
@@ -253,7 +340,7 @@ static void put(int dtype, void *data, int64_t i, cb_complex128 value) {
 static void det_one(const cb_lapack *j, int64_t item, char *scratch) {
     int ld = cb_leading(j->n), info, *pivots = cb_lapack_place(j, 5, item), d = j->dtype;
     cb_lapack_load(j, 0, item, scratch, ld);
-    ((getrf_fn)j->call[0])(&j->n, &j->n, scratch, &ld, pivots, &info);
+    factorize(j, j->n, j->n, scratch, ld, pivots, &info);
     double largest = 0, log_abs = 0;
     for (int i = 0; i < j->n; i++) largest = fmax(largest, cabs(get(d, scratch, i + (int64_t)i * ld)));
     double tiny = (cb_real_dtype(d) == CB_F64 ? 0x1p-52 : 0x1p-23) * (largest > 0 ? largest : 1);
@@ -303,7 +390,7 @@ int cb_det(cb_tensor *a, cb_tensor *out[6]) {
     cb_lapack_result(&j, CB_I32, j.n, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        j.call[0] = cb_lapack_best(&j, j.n, CB_GETRF);
+        start_factorize(&j, j.n, j.n);
         j.scratch = (int64_t)cb_itemsize(j.dtype) * j.n * j.n;
         j.work = (double)j.n * j.n * j.n;
         j.one = det_one;

@@ -2,14 +2,6 @@
 #include "linalg.h"
 
 typedef void (*potrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *info, size_t);
-typedef void (*trsm_fn)(const char *side, const char *uplo, const char *trans, const char *diag, const int *m,
-                        const int *n, const void *alpha, const void *a, const int *lda, void *b,
-                        const int *ldb, size_t, size_t, size_t, size_t);
-
-typedef void (*gemm_fn)(const char *ta, const char *tb, const int *m, const int *n, const int *k,
-                        const void *alpha, const void *a, const int *lda, const void *b, const int *ldb,
-                        const void *beta, void *c, const int *ldc, size_t, size_t);
-
 static int square(const cb_lapack *j) {
     if (j->m == j->n) return CB_OK;
     return cb_fail(CB_ERR_SHAPE, "%s: expected square matrices, got shape %s.", j->op, cb_shape_of(j->in[0]));
@@ -36,13 +28,6 @@ static void to_lower(int dtype, void *a, int n, int part) {
 #undef COMBINE
 }
 
-/* 1 or -1 */
-static const void *unit(int dtype, bool minus) {
-    static const float narrow[2][2] = {{1, 0}, {-1, 0}};
-    static const double wide[2][2] = {{1, 0}, {-1, 0}};
-    return cb_real_dtype(dtype) == CB_F32 ? (const void *)narrow[minus] : wide[minus];
-}
-
 /* Cholesky in place by panels of PANEL columns, of which pieces of ROWS rows are done side by side. A
  * triangle that is the lower one by rows is the upper one to LAPACK, and a piece of rows one of columns. */
 enum { PANEL = 96, ROWS = 96, LEAST = 4 * PANEL /* what one call of LAPACK does as fast */ };
@@ -60,17 +45,17 @@ static void solve_rows(void *context, int64_t begin, int64_t end) {
     const panel *p = context;
     const cb_lapack *j = p->j;
     int first = p->at + p->width + (int)begin, count = (int)(end - begin);
-    ((trsm_fn)j->call[1])("L", "U", "C", "N", &p->width, &count, unit(j->dtype, false),
-                          element(p, p->at, p->at), &j->n, element(p, first, p->at), &j->n, 1, 1, 1, 1);
+    ((cb_trsm_fn)j->call[1])("L", "U", "C", "N", &p->width, &count, cb_unit(j->dtype, false),
+                             element(p, p->at, p->at), &j->n, element(p, first, p->at), &j->n, 1, 1, 1, 1);
 }
 
 static void update_rows(void *context, int64_t begin, int64_t end) {
     const panel *p = context;
     const cb_lapack *j = p->j;
     int left = p->at + p->width, first = left + (int)begin, count = (int)(end - begin), columns = (int)end;
-    ((gemm_fn)j->call[2])("C", "N", &columns, &count, &p->width, unit(j->dtype, true),
-                          element(p, left, p->at), &j->n, element(p, first, p->at), &j->n,
-                          unit(j->dtype, false), element(p, first, left), &j->n, 1, 1);
+    ((cb_gemm_fn)j->call[2])("C", "N", &columns, &count, &p->width, cb_unit(j->dtype, true),
+                             element(p, left, p->at), &j->n, element(p, first, p->at), &j->n,
+                             cb_unit(j->dtype, false), element(p, first, left), &j->n, 1, 1);
 }
 
 static void cholesky_one(const cb_lapack *j, int64_t item, char *scratch) {
@@ -130,9 +115,9 @@ static void solve_triangular_one(const cb_lapack *j, int64_t item, char *scratch
     void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * side * side);
     cb_lapack_load(j, 0, item, a, lda);
     cb_lapack_load(j, 1, item, scratch, ldb);
-    ((trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
-                          j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, unit(j->dtype, false), a, &lda, scratch,
-                          &ldb, 1, 1, 1, 1);
+    ((cb_trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
+                             j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, cb_unit(j->dtype, false), a, &lda,
+                             scratch, &ldb, 1, 1, 1, 1);
     cb_lapack_store(j, 0, item, scratch, ldb);
 }
 

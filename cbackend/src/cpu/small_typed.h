@@ -329,6 +329,11 @@ CB_INLINE void NAME(work)(cb_small *s, int n) {
 #include "small_vectors_typed.h"
 
 static void NAME(part)(cb_small *s) {
+    bool turns = s->kind == CB_SMALL_EIGH || s->kind == CB_SMALL_SVD;
+    if (turns && LANES == 2 && CB_MAX(s->m, s->n) > 24) { /* LAPACK is faster than rotations of two lanes */
+        for (int l = 0; l < s->count; l++) s->info[l] = 1;
+        return;
+    }
     switch (s->kind) {
         case CB_SMALL_QR: NAME(qr)(s, s->memory); return;
         case CB_SMALL_EIGH: NAME(eigh)(s, s->memory); return;
