@@ -58,7 +58,8 @@ def _flat_list(self: Tensor) -> list[Any]:
     flat = self._numbers()
     if flat is not None:
         return flat
-    x = wrap(lib.cb_contiguous(wrap(lib.cb_to_device(v, lib.CB_CPU))._v))
+    near = wrap(lib.cb_to_device(v, lib.CB_CPU))
+    x = wrap(lib.cb_contiguous(near._v))
     flat = x._numbers()
     return wrap(lib.cb_cast(x._v, lib.CB_F32))._numbers() if flat is None else flat  # 16-bit floats
 
