@@ -80,6 +80,19 @@ static void run_direct(void *context, int64_t begin, int64_t end) {
     if (w->stream) cb_stream_end();
 }
 
+/* Does memory take longer than the arithmetic? Then a large result is worth streaming. */
+static bool is_light(int family, int op, int rule, int compute) {
+    if (rule != CB_RULE_FLOAT) return true;
+    if (family == CB_FAMILY_BINARY) return op == CB_BINARY_div;
+    if (family != CB_FAMILY_UNARY) return false;
+#if defined(__AVX512F__)
+    if (compute == CB_F32 && (op == CB_UNARY_tanh || op == CB_UNARY_log)) return true; /* kernels_f32.c */
+#else
+    (void)compute;
+#endif
+    return op == CB_UNARY_sqrt || op == CB_UNARY_reciprocal;
+}
+
 int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
     const cb_op_info *info = cb_op_info_of(family, op);
     cb_kernel kernel = CB_FN(find_kernel)(family, op, compute);
@@ -103,7 +116,7 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
         simple &= o[k].from == o[k].to && x->numel == out->numel && cb_is_contiguous(x);
         nbytes += x->numel * x->itemsize;
     }
-    w.stream = grain == GRAIN_CHEAP && cb_streams(nbytes, out->numel * out->itemsize);
+    w.stream = is_light(family, op, info->rule, compute) && cb_streams(nbytes, out->numel * out->itemsize);
     if (!simple) {
         CB_FN(space_init)(&w.space, nin + 1, operands);
         simple = true;

@@ -51,110 +51,110 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
 
 /* T: storage; LANE: folded within a block; STATE: kept between blocks; VALUE(v): an item as a LANE. Rows
  * are taken a vector of WIDTH items at a time, columns two (STRIP): fewer addresses an item. */
-#define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                              \
-    enum { WIDTH_##name = 64 / sizeof(LANE), STRIP_##name = 128 / sizeof(LANE) };                      \
-    /* eight rows of STRIP items into states */                                                        \
-    CB_INLINE void eight_##name(int64_t step, const T *x, STATE *state) {                              \
-        _Pragma("GCC ivdep") for (int j = 0; j < STRIP_##name; j++) {                                  \
-            LANE a = VALUE(x[j]), b = VALUE(x[j + step]), c = VALUE(x[j + 2 * step]),                  \
-                 d = VALUE(x[j + 3 * step]), e = VALUE(x[j + 4 * step]), f = VALUE(x[j + 5 * step]),   \
-                 g = VALUE(x[j + 6 * step]), h = VALUE(x[j + 7 * step]);                               \
-            state[j] = EIGHT_##OP(state[j], a, b, c, d, e, f, g, h);                                   \
-        }                                                                                              \
-    }                                                                                                  \
-    /* at least WIDTH items lie before the end of x, if not all in this block */                       \
-    CB_INLINE LANE block_##name(int64_t n, const T *x) {                                               \
-        enum { WIDTH = WIDTH_##name };                                                                 \
-        LANE lane[WIDTH];                                                                              \
-        int64_t i = 0;                                                                                 \
-        CB_WHOLE for (int j = 0; j < WIDTH; j++) lane[j] = IDENTITY;                                   \
-        for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {                                                   \
-            FETCH((const char *)(x + i) + AHEAD, 8 * WIDTH * sizeof(T) / 64, 64);                      \
-            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                 \
-                const T *at = x + i + j;                                                               \
-                LANE a = VALUE(at[0]), b = VALUE(at[WIDTH]), c = VALUE(at[2 * WIDTH]),                 \
-                     d = VALUE(at[3 * WIDTH]), e = VALUE(at[4 * WIDTH]), f = VALUE(at[5 * WIDTH]),     \
-                     g = VALUE(at[6 * WIDTH]), h = VALUE(at[7 * WIDTH]);                               \
-                lane[j] = EIGHT_##OP(lane[j], a, b, c, d, e, f, g, h);                                 \
-            }                                                                                          \
-        }                                                                                              \
-        for (; i + WIDTH <= n; i += WIDTH) CB_WHOLE for (int j = 0; j < WIDTH; j++) {                  \
-                LANE value = VALUE(x[i + j]);                                                          \
-                lane[j] = OP(lane[j], value);                                                          \
-            }                                                                                          \
-        /* the rest as the end of a whole vector: single lanes would go through memory */              \
-        if (i < n) {                                                                                   \
-            const T *end = x + n - WIDTH;                                                              \
-            int counted = WIDTH - (int)(n - i);                                                        \
-            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                 \
-                LANE value = VALUE(end[j]);                                                            \
-                value = j >= counted ? value : (LANE)IDENTITY;                                         \
-                lane[j] = OP(lane[j], value);                                                          \
-            }                                                                                          \
-        }                                                                                              \
-        CB_FOLD_LANES(WIDTH, lane, OP);                                                                \
-        return lane[0];                                                                                \
-    }                                                                                                  \
-    static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,    \
-                            void *states) {                                                            \
-        (void)first;                                                                                   \
-        const T *x = x_;                                                                               \
-        STATE *state = states;                                                                         \
-        for (int64_t r = 0; r < kept; r++, x += stride) {                                              \
-            if (n < SHORT || n < (int64_t)(64 / sizeof(LANE))) {                                       \
-                STATE total = state[r];                                                                \
-                for (int64_t i = 0; i < n; i++) {                                                      \
-                    STATE value = VALUE(x[i]);                                                         \
-                    total = OP(total, value);                                                          \
-                }                                                                                      \
-                state[r] = total;                                                                      \
-                continue;                                                                              \
-            }                                                                                          \
-            for (int64_t b = 0; b < n; b += BLOCK) {                                                   \
-                STATE part = block_##name(CB_MIN(BLOCK, n - b), x + b);                                \
-                state[r] = OP(state[r], part);                                                         \
-            }                                                                                          \
-        }                                                                                              \
-    }                                                                                                  \
-    static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_, \
-                               void *states) {                                                         \
-        (void)first;                                                                                   \
-        const T *x = x_;                                                                               \
-        STATE *state = states;                                                                         \
-        enum { STRIP = STRIP_##name };                                                                 \
-        int64_t i = 0, tail = kept - STRIP, step = stride * (int64_t)sizeof(T);                        \
-        bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                           \
-        int64_t near = AHEAD / 8 / sizeof(T), ahead = kept > 4 * near ? near : 8 * stride;             \
-        if (tail >= 0) {                                                                               \
-            /* the last strip may overlap the one before, and has states of its own meanwhile */       \
-            STATE last[STRIP];                                                                         \
-            for (int j = 0; j < STRIP; j++) last[j] = state[tail + j];                                 \
-            for (; i + 8 <= n; i += 8, x += 8 * stride)                                                \
-                for (int64_t j = 0; j < kept; j += STRIP) {                                            \
-                    const T *at = x + CB_MIN(j, tail);                                                 \
-                    for (int b = 0; far && b < STRIP; b += 64 / (int)sizeof(T))                        \
-                        FETCH(at + ahead + b, 8, step);                                                \
-                    eight_##name(stride, at, j < tail ? state + j : last);                             \
-                }                                                                                      \
-            int unused = kept % STRIP ? STRIP - kept % STRIP : 0;                                      \
-            for (int j = unused; j < STRIP; j++) state[tail + j] = last[j];                            \
-        }                                                                                              \
-        for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {      \
-                STATE value = VALUE(x[j]);                                                             \
-                state[j] = OP(state[j], value);                                                        \
-            }                                                                                          \
-    }                                                                                                  \
-    static void start_##name(int64_t kept, void *states) {                                             \
-        STATE *state = states;                                                                         \
-        for (int64_t j = 0; j < kept; j++) state[j] = IDENTITY;                                        \
-    }                                                                                                  \
-    static void merge_##name(int64_t kept, void *into_, const void *from_) {                           \
-        STATE *into = into_;                                                                           \
-        const STATE *from = from_;                                                                     \
-        for (int64_t j = 0; j < kept; j++) into[j] = OP(into[j], from[j]);                             \
-    }                                                                                                  \
-    static const cb_reducer reducer_##name = {                                                         \
-        sizeof(STATE), 1,     {CB_##STATE_ID, 0}, rows_##name, columns_##name, start_##name,           \
+#define FOLD(name, T, LANE, STATE, STATE_ID, IDENTITY, OP, VALUE, FINISH)                                \
+    enum { WIDTH_##name = 64 / sizeof(LANE), STRIP_##name = 128 / sizeof(LANE) };                        \
+    /* eight rows of STRIP items into states */                                                          \
+    CB_INLINE void eight_##name(int64_t step, const T *x, STATE *state) {                                \
+        _Pragma("GCC ivdep") for (int j = 0; j < STRIP_##name; j++) {                                    \
+            LANE a = VALUE(x[j]), b = VALUE(x[j + step]), c = VALUE(x[j + 2 * step]),                    \
+                 d = VALUE(x[j + 3 * step]), e = VALUE(x[j + 4 * step]), f = VALUE(x[j + 5 * step]),     \
+                 g = VALUE(x[j + 6 * step]), h = VALUE(x[j + 7 * step]);                                 \
+            state[j] = EIGHT_##OP(state[j], a, b, c, d, e, f, g, h);                                     \
+        }                                                                                                \
+    }                                                                                                    \
+    /* at least WIDTH items lie before the end of x, if not all in this block */                         \
+    CB_INLINE LANE block_##name(int64_t n, const T *x) {                                                 \
+        enum { WIDTH = WIDTH_##name };                                                                   \
+        LANE lane[WIDTH];                                                                                \
+        int64_t i = 0;                                                                                   \
+        CB_WHOLE for (int j = 0; j < WIDTH; j++) lane[j] = IDENTITY;                                     \
+        for (; i + 8 * WIDTH <= n; i += 8 * WIDTH) {                                                     \
+            FETCH((const char *)(x + i) + AHEAD, 8 * WIDTH * sizeof(T) / 64, 64);                        \
+            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                   \
+                const T *at = x + i + j;                                                                 \
+                LANE a = VALUE(at[0]), b = VALUE(at[WIDTH]), c = VALUE(at[2 * WIDTH]),                   \
+                     d = VALUE(at[3 * WIDTH]), e = VALUE(at[4 * WIDTH]), f = VALUE(at[5 * WIDTH]),       \
+                     g = VALUE(at[6 * WIDTH]), h = VALUE(at[7 * WIDTH]);                                 \
+                lane[j] = EIGHT_##OP(lane[j], a, b, c, d, e, f, g, h);                                   \
+            }                                                                                            \
+        }                                                                                                \
+        for (; i + WIDTH <= n; i += WIDTH) CB_WHOLE for (int j = 0; j < WIDTH; j++) {                    \
+                LANE value = VALUE(x[i + j]);                                                            \
+                lane[j] = OP(lane[j], value);                                                            \
+            }                                                                                            \
+        /* the rest as the end of a whole vector: single lanes would go through memory */                \
+        if (i < n) {                                                                                     \
+            const T *end = x + n - WIDTH;                                                                \
+            int counted = WIDTH - (int)(n - i);                                                          \
+            CB_WHOLE for (int j = 0; j < WIDTH; j++) {                                                   \
+                LANE value = VALUE(end[j]);                                                              \
+                value = j >= counted ? value : (LANE)IDENTITY;                                           \
+                lane[j] = OP(lane[j], value);                                                            \
+            }                                                                                            \
+        }                                                                                                \
+        CB_FOLD_LANES(WIDTH, lane, OP);                                                                  \
+        return lane[0];                                                                                  \
+    }                                                                                                    \
+    static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,      \
+                            void *states) {                                                              \
+        (void)first;                                                                                     \
+        const T *x = x_;                                                                                 \
+        STATE *state = states;                                                                           \
+        for (int64_t r = 0; r < kept; r++, x += stride) {                                                \
+            if (n < SHORT || n < (int64_t)(64 / sizeof(LANE))) {                                         \
+                STATE total = state[r];                                                                  \
+                for (int64_t i = 0; i < n; i++) {                                                        \
+                    STATE value = VALUE(x[i]);                                                           \
+                    total = OP(total, value);                                                            \
+                }                                                                                        \
+                state[r] = total;                                                                        \
+                continue;                                                                                \
+            }                                                                                            \
+            for (int64_t b = 0; b < n; b += BLOCK) {                                                     \
+                STATE part = block_##name(CB_MIN(BLOCK, n - b), x + b);                                  \
+                state[r] = OP(state[r], part);                                                           \
+            }                                                                                            \
+        }                                                                                                \
+    }                                                                                                    \
+    static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,   \
+                               void *states) {                                                           \
+        (void)first;                                                                                     \
+        const T *x = x_;                                                                                 \
+        STATE *state = states;                                                                           \
+        enum { STRIP = STRIP_##name };                                                                   \
+        int64_t i = 0, tail = kept - STRIP, step = stride * (int64_t)sizeof(T);                          \
+        bool far = kept * n > 4 * BLOCK; /* not in a nearby cache already */                             \
+        int64_t near = AHEAD / 8 / sizeof(T), ahead = kept > 4 * near ? near : 8 * CB_MAX(stride, near); \
+        if (tail >= 0) {                                                                                 \
+            /* the last strip may overlap the one before, and has states of its own meanwhile */         \
+            STATE last[STRIP];                                                                           \
+            for (int j = 0; j < STRIP; j++) last[j] = state[tail + j];                                   \
+            for (; i + 8 <= n; i += 8, x += 8 * stride)                                                  \
+                for (int64_t j = 0; j < kept; j += STRIP) {                                              \
+                    const T *at = x + CB_MIN(j, tail);                                                   \
+                    for (int b = 0; far && b < STRIP; b += 64 / (int)sizeof(T))                          \
+                        FETCH(at + ahead + b, 8, step);                                                  \
+                    eight_##name(stride, at, j < tail ? state + j : last);                               \
+                }                                                                                        \
+            int unused = kept % STRIP ? STRIP - kept % STRIP : 0;                                        \
+            for (int j = unused; j < STRIP; j++) state[tail + j] = last[j];                              \
+        }                                                                                                \
+        for (; i < n; i++, x += stride) _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {        \
+                STATE value = VALUE(x[j]);                                                               \
+                state[j] = OP(state[j], value);                                                          \
+            }                                                                                            \
+    }                                                                                                    \
+    static void start_##name(int64_t kept, void *states) {                                               \
+        STATE *state = states;                                                                           \
+        for (int64_t j = 0; j < kept; j++) state[j] = IDENTITY;                                          \
+    }                                                                                                    \
+    static void merge_##name(int64_t kept, void *into_, const void *from_) {                             \
+        STATE *into = into_;                                                                             \
+        const STATE *from = from_;                                                                       \
+        for (int64_t j = 0; j < kept; j++) into[j] = OP(into[j], from[j]);                               \
+    }                                                                                                    \
+    static const cb_reducer reducer_##name = {                                                           \
+        sizeof(STATE), 1,     {CB_##STATE_ID, 0}, rows_##name, columns_##name, start_##name,             \
         merge_##name,  FINISH};
 
 /* ---- how states become values ---- */

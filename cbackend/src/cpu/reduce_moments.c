@@ -118,7 +118,7 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
                 double old = maximum[r], top = (double)block_max_##f(count, x);                              \
                 top = CB_GREATER(old, top);                                                                  \
                 double shift = shift_of(top);                                                                \
-                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp(old - shift);                               \
+                double kept_sum = sum[r] == 0 ? 0 : sum[r] * exp_f64(old - shift);                           \
                 F more = shift == top ? block_sum_below_##f(count, x, (F)shift)                              \
                                       : block_sum_exp_##f(count, x, (F)shift);                               \
                 sum[r] = kept_sum + (double)more;                                                            \
@@ -146,9 +146,13 @@ CB_INLINE void join_moments(double *count, double *mean, double *m2, double more
             for (int64_t r = 0; r < rows; r++)                                                               \
                 for (int j = 0; j < width; j++) total[j] += exp_##f(LOAD(x[r * stride + j]) - shift[j]);     \
         } else {                                                                                             \
-            for (int64_t r = 0; r < rows; r++)                                                               \
+            for (int64_t r = 0; r < rows; r++) {                                                             \
+                /* the next strip's items come meanwhile */                                                  \
+                for (int j = 0; j < LANES; j += 64 / (int)sizeof(T))                                         \
+                    __builtin_prefetch(x + r * stride + 2 * LANES + j);                                      \
                 for (int j = 0; j < width; j++)                                                              \
                     total[j] += cb_exp_below_##f(LOAD(x[r * stride + j]) - shift[j]);                        \
+            }                                                                                                \
         }                                                                                                    \
         for (int j = 0; j < width; j++) sum[j] = (double)total[j];                                           \
     }                                                                                                        \
@@ -235,9 +239,9 @@ static void start_logsumexp(int64_t kept, void *states) {
 static void merge_logsumexp(int64_t kept, void *into, const void *from) {
     double *maximum = into, *sum = maximum + kept;
     const double *more = from, *more_sum = more + kept;
-    for (int64_t j = 0; j < kept; j++) {
+    _Pragma("GCC ivdep") for (int64_t j = 0; j < kept; j++) {
         double top = CB_GREATER(maximum[j], more[j]), shift = shift_of(top);
-        sum[j] = sum[j] * exp(maximum[j] - shift) + more_sum[j] * exp(more[j] - shift);
+        sum[j] = sum[j] * exp_f64(maximum[j] - shift) + more_sum[j] * exp_f64(more[j] - shift);
         maximum[j] = top;
     }
 }
