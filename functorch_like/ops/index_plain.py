@@ -53,25 +53,38 @@ def _handles(index: Any) -> tuple[list[Any], list[int]] | None:
     return handles, present
 
 
-def _is_mask(x: Tensor, index: Any) -> bool:
+def _is_mask(x: Tensor, index: Any, ndim: int) -> bool:
+    """Is this a mask over the first `ndim` dims of x?"""
     return (
         index.__class__ is Tensor
         and index._m is None
         and DTYPES[index._v.dtype] is bool_
-        and index._shape == x._shape
-        and index._v.ndim > 0
+        and index._v.ndim == ndim > 0
+        and index._shape == x._shape[:ndim]
     )
 
 
+def _rows(x: Tensor, mask: Tensor) -> Any:
+    """The slices along the first dim that a vector of flags chooses, as a handle."""
+    places = lib.cb_nonzero(mask._v)
+    flat = lib.cb_reshape(places, 1, (-1,)) if places else ffi.NULL
+    h = lib.cb_index(x._v, 1, (flat,), (1,)) if flat else ffi.NULL
+    lib.cb_release(flat)
+    lib.cb_release(places)
+    return h
+
+
 def taken(x: Tensor, index: Any) -> Tensor | None:
-    """x[index] where integer tensors or one mask of x's shape choose; None for others."""
+    """x[index] for integer tensors or one mask, of all dims or the first; None for others."""
     if x._m is not None or (active and state.trace is not None):
         return None
     found = _handles(index)
     if found is not None:
         h = lib.cb_index(x._v, len(found[0]), *found)
-    elif _is_mask(x, index):
+    elif _is_mask(x, index, x._v.ndim):
         h = lib.cb_masked_select(x._v, index._v)
+    elif _is_mask(x, index, 1):
+        h = _rows(x, index)
     else:
         return None
     return plain(h) if h else None
@@ -95,7 +108,7 @@ def stored(x: Tensor, index: Any, value: Any) -> bool:
     if found is not None:
         clock[0] += 1
         return not lib.cb_index_put(x._v, len(found[0]), *found, source._v, False, clock[0])
-    if tensor or not _is_mask(x, index):
+    if tensor or not _is_mask(x, index, x._v.ndim):
         return False
     clock[0] += 1
     return not lib.cb_ternary_into(_WHERE, index._v, source._v, x._v, x._v, clock[0])

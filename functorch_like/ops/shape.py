@@ -10,7 +10,7 @@ from ..dtypes import int64
 from ..errors import DimError, DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
 from ..trace import state
-from .creation import arange, empty, sizes, tensor
+from .creation import arange, empty, sizes, tensor, zeros
 from .family import operand
 from .index import _refuse, nonzero
 from .join import cat, flip, pad, stack
@@ -401,7 +401,8 @@ def one_hot(x: Tensor, num_classes: int = -1) -> Tensor:
             raise DimError(message("one_hot", wanted, low if low < 0 else high))
         if state.trace is None:
             n = x.numel()
-            none, one = (tensor(i, device=x.device) for i in (0, 1))
+            none = zeros((), dtype=int64, device=x.device)
+            one = none + 1
             out = none.expand(n, num_classes).scatter(1, x.reshape((n, 1)), one.expand(n, 1))
             return out.reshape((*x._shape, num_classes))
     return (x.unsqueeze(-1) == arange(num_classes, device=x.device)).to(int64)

@@ -52,12 +52,24 @@ static void copy_dense(void *context, int64_t begin, int64_t end) {
     if (w->stream) cb_stream_end();
 }
 
+/* n items of one value; where all bytes are the same, as in zeros, without reading the lines that are written
+ */
+static void repeat(int size, const char *item, int64_t n, char *target) {
+    if (!memcmp(item, item + 1, (size_t)size - 1))
+        memset(target, *item, (size_t)(n * size));
+    else
+        CB_FN(gather_run)(size, item, 0, n, target);
+}
+
 /* strided items of one dtype into one run of memory */
 static void copy_gathered(void *context, int64_t begin, int64_t end) {
     const cb_sweep *w = context;
     int size = cb_dtypes[w->operand[0].from].size;
-    CB_FN(gather)(&w->space, 1, size, w->operand[1].data, begin, end - begin,
-                  w->operand[0].data + begin * size);
+    if (w->space.ndim == 1 && w->space.strides[1][0] == 0)
+        repeat(size, w->operand[1].data, end - begin, w->operand[0].data + begin * size);
+    else
+        CB_FN(gather)(&w->space, 1, size, w->operand[1].data, begin, end - begin,
+                      w->operand[0].data + begin * size);
 }
 
 enum { TURN_ROWS = 64, TURN_COLUMNS = 1024 };
@@ -128,14 +140,14 @@ typedef struct fill_run {
 
 static void fill_tiles(void *context, int64_t begin, int64_t end) {
     const fill_run *f = context;
+    if (f->dense) {
+        repeat(f->itemsize, f->item, end - begin, f->target + begin * f->itemsize);
+        return;
+    }
     _Alignas(64) char tile[CB_TILE * 16];
     CB_FN(gather_run)(f->itemsize, f->item, 0, CB_MIN(CB_TILE, end - begin), tile);
     for (int64_t i = begin; i < end; i += CB_TILE) {
-        int64_t n = CB_MIN(CB_TILE, end - i);
-        if (f->dense)
-            memcpy(f->target + i * f->itemsize, tile, (size_t)(n * f->itemsize));
-        else
-            CB_FN(scatter)(&f->space, 0, f->itemsize, f->target, i, n, tile);
+        CB_FN(scatter)(&f->space, 0, f->itemsize, f->target, i, CB_MIN(CB_TILE, end - i), tile);
     }
 }
 

@@ -34,7 +34,7 @@ static void tri_rows(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Dense small matrices: as many as fit under a mask of MASK bytes at a time. */
+/* Batches of dense small matrices: as many as fit under a mask of MASK bytes at a time. */
 enum { MASK = 4096 };
 typedef struct tri_mask {
     uint8_t *out;
@@ -70,7 +70,8 @@ int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) 
     tri_run t = {
         .out = out, .x = x, .rows = x->shape[x->ndim - 2], .columns = x->shape[x->ndim - 1], .upper = upper};
     t.diagonal = CB_MAX(-t.rows - 1, CB_MIN(diagonal, t.columns + 1)); /* far away is as good as outside */
-    if (cb_is_contiguous(x) && t.rows * t.columns * x->itemsize <= MASK) return tri_small(&t);
+    if (cb_is_contiguous(x) && t.rows * t.columns * x->itemsize <= MASK && x->numel >= 8 * t.rows * t.columns)
+        return tri_small(&t);
     cb_parallel(out->numel / t.columns, CB_MAX(WORK / t.columns, 1), tri_rows, &t);
     return CB_OK;
 }
