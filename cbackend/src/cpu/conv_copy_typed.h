@@ -34,11 +34,41 @@ CB_INLINE void NAME(zero_run)(real *to, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = 0;
 }
 
+/* to[i] = from[2 * i] for n numbers: nothing behind the last is read, so the second of two vectors begins one
+ * early */
+CB_INLINE void NAME(even_run)(real *to, const real *from, int64_t n) {
+    enum { VL = NAME(vl), HALF = VL >= 4 ? VL / 2 : 2, QUARTER = VL >= 8 ? VL / 4 : 2 };
+#define EVENS(N, i)                                                          \
+    {                                                                        \
+        typedef real evens __attribute__((vector_size((N) * sizeof(real)))); \
+        typeof((evens){0} == (evens){0}) lanes;                              \
+        evens low, high;                                                     \
+        for (int j = 0; j < (N); j++) lanes[j] = 2 * j + (j >= (N) / 2);     \
+        memcpy(&low, from + 2 * (i), sizeof low);                            \
+        memcpy(&high, from + 2 * (i) + (N) - 1, sizeof high);                \
+        low = __builtin_shuffle(low, high, lanes);                           \
+        memcpy(to + (i), &low, sizeof low);                                  \
+    }
+    if (n >= VL) {
+        for (int64_t i = 0; i + VL < n; i += VL) EVENS(VL, i)
+        EVENS(VL, n - VL)
+    } else if (n >= HALF) {
+        EVENS(HALF, 0)
+        EVENS(HALF, n - HALF)
+    } else if (n >= QUARTER) {
+        EVENS(QUARTER, 0)
+        EVENS(QUARTER, n - QUARTER)
+    } else {
+        for (int64_t i = 0; i < n; i++) to[i] = from[2 * i];
+    }
+#undef EVENS
+}
+
 CB_INLINE void NAME(strided_run)(real *to, int64_t to_step, const real *from, int64_t from_step, int64_t n) {
     if (to_step == 1 && from_step == 1)
         NAME(copy_run)(to, from, n);
     else if (to_step == 1 && from_step == 2)
-        for (int64_t i = 0; i < n; i++) to[i] = from[2 * i];
+        NAME(even_run)(to, from, n);
     else
         for (int64_t i = 0; i < n; i++) to[i * to_step] = from[i * from_step];
 }
