@@ -21,7 +21,7 @@ from ..dtypes import DTYPES
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
 from ..tensor import Tensor, known_regular
-from ..trace import active, state
+from ..trace import active, clock, state
 from .recording import assign, given, recorded_one, recorded_two
 
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -467,7 +467,12 @@ def binary(
     if method and inplace:
 
         def in_place(x: Tensor, other: Any) -> Tensor:
-            return assign(x, op, (x, operand(name, other)), into, code)
+            y = operand(name, other)
+            if x._m is None and y._m is None and (not active or state.trace is None):
+                clock[0] += 1
+                if not into(code, x._v, y._v, x._v, clock[0]):
+                    return x
+            return assign(x, op, (x, y), into, code)
 
         in_place.__name__ = name + "_"
         in_place.__doc__ = f"In-place {name}()."

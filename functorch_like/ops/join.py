@@ -201,7 +201,7 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor,
             raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
     pieces, at = [], 0
     for length in lengths:
-        pieces.append(x.narrow(d, at, length))
+        pieces.append(sliced(x, d, at, at + length))
         at += length
     return tuple(pieces)
 
@@ -220,7 +220,7 @@ def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dim, without it; views."""
     d = wrap_dim("unbind", dim, x.ndim)
-    return tuple(x.select(d, i) for i in range(x._shape[d]))
+    return tuple([selected(x, d, i) for i in range(x._shape[d])])
 
 
 def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
