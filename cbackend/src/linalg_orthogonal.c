@@ -14,6 +14,9 @@ typedef void (*larfb_fn)(const char *side, const char *trans, const char *direct
                          const int *m, const int *n, const int *k, const void *v, const int *ldv,
                          const void *t, const int *ldt, void *c, const int *ldc, void *work,
                          const int *ldwork, size_t, size_t, size_t, size_t);
+typedef void (*trcon_fn)(const char *norm, const char *uplo, const char *diag, const int *n, const void *a,
+                         const int *lda, void *rcond, void *work, void *integers_or_reals, int *info, size_t,
+                         size_t, size_t);
 typedef void (*gelsy_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, void *b,
                          const int *ldb, int *jpvt, const void *rcond, int *rank, void *work,
                          const int *lwork, int *info);
@@ -282,23 +285,51 @@ cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int tr
 
 /* ---- least squares ---- */
 
+/* Where R's estimated condition leaves no doubt of full rank the solution is the one of gelsy, which pivots
+ * columns, one at a time, to find the rank: R x = Q^H b. False: not done. spare: n numbers. */
+static bool full_rank(const cb_lapack *j, void *a, int lda, void *b, int ldb, void *tau, void *spare,
+                      void *work) {
+    int n = j->n, info;
+    float narrow = 0;
+    double rcond = 0;
+    bool is_narrow = cb_real_dtype(j->dtype) == CB_F32;
+    /* the tolerance of float32 grows to the inverse condition of an ordinary square matrix */
+    if (j->m < (is_narrow ? 2 * n : n)) return false;
+    factorize(j, j->m, n, a, lda, tau, work);
+    ((trcon_fn)j->call[4])("1", "U", "N", &n, a, &lda, is_narrow ? (void *)&narrow : &rcond, work, spare,
+                           &info, 1, 1, 1);
+    if (is_narrow) rcond = narrow;
+    if (!(rcond > 8 * j->number)) return false;
+    ((ormqr_fn)j->call[5])("L", cb_is_complex(j->dtype) ? "C" : "T", &j->m, &j->k, &n, a, &lda, tau, b, &ldb,
+                           work, &j->lwork, &info, 1, 1);
+    ((cb_trsm_fn)j->call[6])("L", "U", "N", "N", &n, &j->k, cb_unit(j->dtype, false), a, &lda, b, &ldb, 1, 1,
+                             1, 1);
+    return true;
+}
+
 static void lstsq_one(const cb_lapack *j, int64_t item, char *scratch) {
     int m = j->m, n = j->n, lda = cb_leading(m), ldb = cb_leading(CB_MAX(m, n)), rank = 0, info;
     int64_t size = cb_itemsize(j->dtype), real = cb_itemsize(cb_real_dtype(j->dtype));
     void *a = cb_carve(&scratch, size * m * n), *b = cb_carve(&scratch, size * ldb * j->k);
-    int *order = cb_carve(&scratch, (int64_t)sizeof(int) * n);
-    void *rwork = cb_carve(&scratch, 2 * real * n);
+    int *order = cb_carve(&scratch, (int64_t)sizeof(double) * n);
+    void *rwork = cb_carve(&scratch, 2 * real * n), *tau = cb_carve(&scratch, size * CB_MIN(m, n));
     float narrow = (float)j->number;
     const void *rcond = real == 4 ? (const void *)&narrow : &j->number;
-    memset(order, 0, sizeof(int) * (size_t)n);
     memset(b, 0, (size_t)(size * ldb * j->k));
     cb_lapack_load(j, 0, item, a, lda);
     cb_lapack_load(j, 1, item, b, ldb);
+    if (full_rank(j, a, lda, b, ldb, tau, order, scratch)) {
+        *(int64_t *)cb_lapack_place(j, 1, item) = n;
+        cb_lapack_store(j, 0, item, b, ldb);
+        return;
+    }
+    cb_lapack_load(j, 0, item, a, lda);
+    memset(order, 0, sizeof(int) * (size_t)n);
     if (cb_is_complex(j->dtype))
-        ((cgelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+        ((cgelsy_fn)j->call[7])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
                                 rwork, &info);
     else
-        ((gelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+        ((gelsy_fn)j->call[7])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
                                &info);
     *(int64_t *)cb_lapack_place(j, 1, item) = rank;
     cb_lapack_store(j, 0, item, b, ldb);
@@ -319,17 +350,24 @@ int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]) {
         int64_t size = cb_itemsize(j.dtype), real = cb_itemsize(cb_real_dtype(j.dtype));
         double answer[2] = {0}, any[2] = {0};
         int query = -1, info, rank, integer = 0, lda = cb_leading(j.m), ldb = cb_leading(CB_MAX(j.m, j.n));
-        j.call[0] = cb_lapack_routine(&j, "gelsy", NULL);
+        j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
+        start_panels(&j);
+        j.call[4] = cb_lapack_routine(&j, "trcon", NULL);
+        j.call[5] = cb_lapack_routine(&j, "ormqr", "unmqr");
+        j.call[6] = cb_lapack_routine(&j, "trsm", NULL);
+        j.call[7] = cb_lapack_routine(&j, "gelsy", NULL);
         j.number = rcond;
         if (!j.failed && cb_is_complex(j.dtype))
-            ((cgelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+            ((cgelsy_fn)j.call[7])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
                                    &query, any, &info);
         else if (!j.failed)
-            ((gelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+            ((gelsy_fn)j.call[7])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
                                   &query, &info);
-        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        /* enough for the blocks of geqrf and ormqr, and for trcon */
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 64 * (64 + CB_MAX(j.n, j.k)));
         j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * ldb * j.k) +
-                    cb_padded((int64_t)sizeof(int) * j.n) + cb_padded(2 * real * j.n) + size * j.lwork;
+                    cb_padded((int64_t)sizeof(double) * j.n) + cb_padded(2 * real * j.n) +
+                    cb_padded(size * CB_MIN(j.m, j.n)) + size * j.lwork;
         j.work = 3.0 * j.m * j.n * CB_MIN(j.m, j.n) + (double)j.m * j.n * j.k;
         j.one = lstsq_one;
         status = cb_lapack_run(&j);
