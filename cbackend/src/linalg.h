@@ -42,7 +42,7 @@ typedef struct cb_lapack {
     int flags[3];    /* options, likewise */
     int lwork;       /* size of LAPACK's workspace, in elements */
     double number;   /* a numeric option */
-    void *call[5];   /* LAPACK routines */
+    void *call[8];   /* LAPACK routines */
     int64_t scratch; /* bytes `one` needs */
     double work;     /* multiplications a matrix, roughly: decides how many share a thread */
     void (*one)(const struct cb_lapack *j, int64_t item, char *scratch);

@@ -8,6 +8,15 @@ typedef void (*orgqr_fn)(const int *m, const int *n, const int *k, void *a, cons
 typedef void (*ormqr_fn)(const char *side, const char *trans, const int *m, const int *n, const int *k,
                          const void *a, const int *lda, const void *tau, void *c, const int *ldc, void *work,
                          const int *lwork, int *info, size_t, size_t);
+typedef void (*larft_fn)(const char *direct, const char *stored, const int *n, const int *k, const void *v,
+                         const int *ldv, const void *tau, void *t, const int *ldt, size_t, size_t);
+typedef void (*larfb_fn)(const char *side, const char *trans, const char *direct, const char *stored,
+                         const int *m, const int *n, const int *k, const void *v, const int *ldv,
+                         const void *t, const int *ldt, void *c, const int *ldc, void *work,
+                         const int *ldwork, size_t, size_t, size_t, size_t);
+typedef void (*trcon_fn)(const char *norm, const char *uplo, const char *diag, const int *n, const void *a,
+                         const int *lda, void *rcond, void *work, void *integers_or_reals, int *info, size_t,
+                         size_t, size_t);
 typedef void (*gelsy_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, void *b,
                          const int *ldb, int *jpvt, const void *rcond, int *rank, void *work,
                          const int *lwork, int *info);
@@ -31,19 +40,97 @@ static int query_orgqr(cb_lapack *j, int m, int n, int k) {
 
 /* ---- QR ---- */
 
+/* By panels of PANEL reflections, which all threads apply to the columns right of them in pieces of COLUMNS.
+ * LEAST: fewer reflections are one call of LAPACK, which is as fast. */
+enum { PANEL = 16, COLUMNS = 64, LEAST = 48 };
+typedef struct panel {
+    const cb_lapack *j;
+    char *a, *tau;
+    const char *trans;
+    int m, ld, at, width;
+    cb_complex128 t[PANEL * PANEL]; /* of any dtype */
+} panel;
+
+static char *element(const panel *p, int i, int k) {
+    return p->a + (i + (int64_t)k * p->ld) * cb_itemsize(p->j->dtype);
+}
+
+static void reflect_columns(void *context, int64_t begin, int64_t end) {
+    const panel *p = context;
+    int rows = p->m - p->at, count = (int)(end - begin);
+    cb_complex128 work[COLUMNS * PANEL];
+    ((larfb_fn)p->j->call[3])("L", p->trans, "F", "C", &rows, &count, &p->width, element(p, p->at, p->at),
+                              &p->ld, p->t, &(int){PANEL}, element(p, p->at, p->at + p->width + (int)begin),
+                              &p->ld, work, &count, 1, 1, 1, 1);
+}
+
+/* the panel's reflections, or their inverses, to what is right of it */
+static void reflect(panel *p, int columns) {
+    int rows = p->m - p->at, left = columns - p->at - p->width;
+    if (left <= 0) return;
+    ((larft_fn)p->j->call[2])("F", "C", &rows, &p->width, element(p, p->at, p->at), &p->ld,
+                              p->tau + (int64_t)p->at * cb_itemsize(p->j->dtype), p->t, &(int){PANEL}, 1, 1);
+    cb_parallel(left, COLUMNS, reflect_columns, p);
+}
+
+/* geqrf */
+static void factorize(const cb_lapack *j, int m, int n, void *a, int ld, void *tau, void *work) {
+    int k = CB_MIN(m, n), info;
+    if (k < LEAST) {
+        ((geqrf_fn)j->call[0])(&m, &n, a, &ld, tau, work, &j->lwork, &info);
+        return;
+    }
+    panel p = {.j = j, .a = a, .tau = tau, .trans = cb_is_complex(j->dtype) ? "C" : "T", .m = m, .ld = ld};
+    for (; p.at < k; p.at += p.width) {
+        int rows = m - p.at;
+        p.width = CB_MIN(PANEL, k - p.at);
+        ((geqrf_fn)j->call[0])(&rows, &p.width, element(&p, p.at, p.at), &ld,
+                               p.tau + (int64_t)p.at * cb_itemsize(j->dtype), work, &j->lwork, &info);
+        reflect(&p, n);
+    }
+}
+
+/* orgqr: the first columns of Q instead of k reflections */
+static void form_q(const cb_lapack *j, int m, int columns, int k, void *a, int ld, void *tau, void *work) {
+    int64_t size = cb_itemsize(j->dtype);
+    int info;
+    if (k < LEAST) {
+        ((orgqr_fn)j->call[1])(&m, &columns, &k, a, &ld, tau, work, &j->lwork, &info);
+        return;
+    }
+    panel p = {.j = j, .a = a, .tau = tau, .trans = "N", .m = m, .ld = ld};
+    for (int c = k; c < columns; c++) {
+        memset(element(&p, 0, c), 0, (size_t)(m * size));
+        memcpy(element(&p, c, c), cb_unit(j->dtype, false), (size_t)size);
+    }
+    for (p.at = (k - 1) / PANEL * PANEL; p.at >= 0; p.at -= PANEL) {
+        int rows = m - p.at;
+        p.width = CB_MIN(PANEL, k - p.at);
+        reflect(&p, columns);
+        ((orgqr_fn)j->call[1])(&rows, &p.width, &p.width, element(&p, p.at, p.at), &ld, p.tau + p.at * size,
+                               work, &j->lwork, &info);
+        for (int c = p.at; c < p.at + p.width; c++) memset(element(&p, 0, c), 0, (size_t)(p.at * size));
+    }
+}
+
+static void start_panels(cb_lapack *j) {
+    j->call[2] = cb_lapack_routine(j, "larft", NULL);
+    j->call[3] = cb_lapack_routine(j, "larfb", NULL);
+}
+
 static void qr_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int m = j->m, n = j->n, k = CB_MIN(m, n), columns = j->k, ld = cb_leading(m), info;
+    int m = j->m, n = j->n, k = CB_MIN(m, n), columns = j->k, ld = cb_leading(m);
     int64_t size = cb_itemsize(j->dtype);
     void *a = cb_carve(&scratch, size * m * CB_MAX(n, columns)), *tau = cb_carve(&scratch, size * k);
     char *r = cb_carve(&scratch, size * columns * n);
     int ldr = cb_leading(columns);
     cb_lapack_load(j, 0, item, a, ld);
-    ((geqrf_fn)j->call[0])(&m, &n, a, &ld, tau, scratch, &j->lwork, &info);
+    factorize(j, m, n, a, ld, tau, scratch);
     for (int64_t c = 0; c < n; c++)
         memcpy(r + c * ldr * size, (char *)a + c * ld * size, (size_t)(size * columns));
     cb_zero_triangle((int)size, r, ldr, columns, n, true);
     cb_lapack_store(j, 1, item, r, ldr);
-    ((orgqr_fn)j->call[1])(&m, &columns, &k, a, &ld, tau, scratch, &j->lwork, &info);
+    form_q(j, m, columns, k, a, ld, tau, scratch);
     cb_lapack_store(j, 0, item, a, ld);
 }
 
@@ -68,6 +155,7 @@ int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
         int64_t size = cb_itemsize(j.dtype);
         j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
         j.call[1] = cb_lapack_routine(&j, "orgqr", "ungqr");
+        start_panels(&j);
         j.lwork = query_geqrf(&j, j.m, j.n);
         j.lwork = CB_MAX(j.lwork, query_orgqr(&j, j.m, j.k, k));
         j.scratch = cb_padded(size * j.m * CB_MAX(j.n, j.k)) + cb_padded(size * k) +
@@ -82,10 +170,10 @@ int cb_qr(cb_tensor *a, int complete, cb_tensor *out[2]) {
 }
 
 static void geqrf_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int ld = cb_leading(j->m), info;
+    int ld = cb_leading(j->m);
     void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->m * j->n);
     cb_lapack_load(j, 0, item, a, ld);
-    ((geqrf_fn)j->call[0])(&j->m, &j->n, a, &ld, cb_lapack_place(j, 1, item), scratch, &j->lwork, &info);
+    factorize(j, j->m, j->n, a, ld, cb_lapack_place(j, 1, item), scratch);
     cb_lapack_store(j, 0, item, a, ld);
 }
 
@@ -98,6 +186,7 @@ int cb_geqrf(cb_tensor *a, cb_tensor *out[2]) {
     if (!cb_lapack_idle(&j)) {
         int64_t size = cb_itemsize(j.dtype);
         j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
+        start_panels(&j);
         j.lwork = query_geqrf(&j, j.m, j.n);
         j.scratch = cb_padded(size * j.m * j.n) + size * j.lwork;
         j.work = 2.0 * j.m * j.n * k;
@@ -110,12 +199,12 @@ int cb_geqrf(cb_tensor *a, cb_tensor *out[2]) {
 /* ---- products with reflections ---- */
 
 static void householder_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int ld = cb_leading(j->m), info;
+    int ld = cb_leading(j->m);
     int64_t size = cb_itemsize(j->dtype);
     void *a = cb_carve(&scratch, size * j->m * j->n), *tau = cb_carve(&scratch, size * j->k);
     cb_lapack_load(j, 0, item, a, ld);
     cb_lapack_load_vector(j, 1, item, tau);
-    ((orgqr_fn)j->call[1])(&j->m, &j->n, &j->k, a, &ld, tau, scratch, &j->lwork, &info);
+    form_q(j, j->m, j->n, j->k, a, ld, tau, scratch);
     cb_lapack_store(j, 0, item, a, ld);
 }
 
@@ -134,6 +223,7 @@ cb_tensor *cb_householder_product(cb_tensor *a, cb_tensor *tau) {
     if (!cb_lapack_idle(&j)) {
         int64_t size = cb_itemsize(j.dtype);
         j.call[1] = cb_lapack_routine(&j, "orgqr", "ungqr");
+        start_panels(&j);
         j.lwork = query_orgqr(&j, j.m, j.n, j.k);
         j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * j.k) + size * j.lwork;
         j.work = 2.0 * j.m * j.n * j.k;
@@ -195,23 +285,51 @@ cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int tr
 
 /* ---- least squares ---- */
 
+/* Where R's estimated condition leaves no doubt of full rank the solution is the one of gelsy, which pivots
+ * columns, one at a time, to find the rank: R x = Q^H b. False: not done. spare: n numbers. */
+static bool full_rank(const cb_lapack *j, void *a, int lda, void *b, int ldb, void *tau, void *spare,
+                      void *work) {
+    int n = j->n, info;
+    float narrow = 0;
+    double rcond = 0;
+    bool is_narrow = cb_real_dtype(j->dtype) == CB_F32;
+    /* the tolerance of float32 grows to the inverse condition of an ordinary square matrix */
+    if (j->m < (is_narrow ? 2 * n : n)) return false;
+    factorize(j, j->m, n, a, lda, tau, work);
+    ((trcon_fn)j->call[4])("1", "U", "N", &n, a, &lda, is_narrow ? (void *)&narrow : &rcond, work, spare,
+                           &info, 1, 1, 1);
+    if (is_narrow) rcond = narrow;
+    if (!(rcond > 8 * j->number)) return false;
+    ((ormqr_fn)j->call[5])("L", cb_is_complex(j->dtype) ? "C" : "T", &j->m, &j->k, &n, a, &lda, tau, b, &ldb,
+                           work, &j->lwork, &info, 1, 1);
+    ((cb_trsm_fn)j->call[6])("L", "U", "N", "N", &n, &j->k, cb_unit(j->dtype, false), a, &lda, b, &ldb, 1, 1,
+                             1, 1);
+    return true;
+}
+
 static void lstsq_one(const cb_lapack *j, int64_t item, char *scratch) {
     int m = j->m, n = j->n, lda = cb_leading(m), ldb = cb_leading(CB_MAX(m, n)), rank = 0, info;
     int64_t size = cb_itemsize(j->dtype), real = cb_itemsize(cb_real_dtype(j->dtype));
     void *a = cb_carve(&scratch, size * m * n), *b = cb_carve(&scratch, size * ldb * j->k);
-    int *order = cb_carve(&scratch, (int64_t)sizeof(int) * n);
-    void *rwork = cb_carve(&scratch, 2 * real * n);
+    int *order = cb_carve(&scratch, (int64_t)sizeof(double) * n);
+    void *rwork = cb_carve(&scratch, 2 * real * n), *tau = cb_carve(&scratch, size * CB_MIN(m, n));
     float narrow = (float)j->number;
     const void *rcond = real == 4 ? (const void *)&narrow : &j->number;
-    memset(order, 0, sizeof(int) * (size_t)n);
     memset(b, 0, (size_t)(size * ldb * j->k));
     cb_lapack_load(j, 0, item, a, lda);
     cb_lapack_load(j, 1, item, b, ldb);
+    if (full_rank(j, a, lda, b, ldb, tau, order, scratch)) {
+        *(int64_t *)cb_lapack_place(j, 1, item) = n;
+        cb_lapack_store(j, 0, item, b, ldb);
+        return;
+    }
+    cb_lapack_load(j, 0, item, a, lda);
+    memset(order, 0, sizeof(int) * (size_t)n);
     if (cb_is_complex(j->dtype))
-        ((cgelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+        ((cgelsy_fn)j->call[7])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
                                 rwork, &info);
     else
-        ((gelsy_fn)j->call[0])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
+        ((gelsy_fn)j->call[7])(&m, &n, &j->k, a, &lda, b, &ldb, order, rcond, &rank, scratch, &j->lwork,
                                &info);
     *(int64_t *)cb_lapack_place(j, 1, item) = rank;
     cb_lapack_store(j, 0, item, b, ldb);
@@ -232,17 +350,24 @@ int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]) {
         int64_t size = cb_itemsize(j.dtype), real = cb_itemsize(cb_real_dtype(j.dtype));
         double answer[2] = {0}, any[2] = {0};
         int query = -1, info, rank, integer = 0, lda = cb_leading(j.m), ldb = cb_leading(CB_MAX(j.m, j.n));
-        j.call[0] = cb_lapack_routine(&j, "gelsy", NULL);
+        j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
+        start_panels(&j);
+        j.call[4] = cb_lapack_routine(&j, "trcon", NULL);
+        j.call[5] = cb_lapack_routine(&j, "ormqr", "unmqr");
+        j.call[6] = cb_lapack_routine(&j, "trsm", NULL);
+        j.call[7] = cb_lapack_routine(&j, "gelsy", NULL);
         j.number = rcond;
         if (!j.failed && cb_is_complex(j.dtype))
-            ((cgelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+            ((cgelsy_fn)j.call[7])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
                                    &query, any, &info);
         else if (!j.failed)
-            ((gelsy_fn)j.call[0])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
+            ((gelsy_fn)j.call[7])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
                                   &query, &info);
-        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
+        /* enough for the blocks of geqrf and ormqr, and for trcon */
+        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 64 * (64 + CB_MAX(j.n, j.k)));
         j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * ldb * j.k) +
-                    cb_padded((int64_t)sizeof(int) * j.n) + cb_padded(2 * real * j.n) + size * j.lwork;
+                    cb_padded((int64_t)sizeof(double) * j.n) + cb_padded(2 * real * j.n) +
+                    cb_padded(size * CB_MIN(j.m, j.n)) + size * j.lwork;
         j.work = 3.0 * j.m * j.n * CB_MIN(j.m, j.n) + (double)j.m * j.n * j.k;
         j.one = lstsq_one;
         status = cb_lapack_run(&j);
