@@ -70,9 +70,9 @@ class autocast:
         self._saved: list[Any] = []
 
     def __enter__(self) -> autocast:
-        self._saved.append(_local.dtype)
-        _local.dtype = self.dtype
         entered.append(None)
+        self._saved.append(_local.dtype)
+        _local.dtype = self.dtype  # last: an interrupt before it changes nothing
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -92,10 +92,10 @@ def backward(
         if not sources:
             raise ValueError(message("backward", "at least one tensor in inputs", "none"))
         wanted = {m for t in sources if (m := t._current()) is not None}
-    saved, state.grad = state.grad, create_graph
     given: set[int] = {id(g) for _, g in roots}
     outer = _callbacks.queue
     _callbacks.queue = []
+    saved, state.grad = state.grad, create_graph
     try:
         found = run_backward(
             roots,

@@ -150,9 +150,13 @@ class Trace:
         self.site = _user_site()
         self.first = next_sequence()
         self.first_storage = _storage_serial()
-        active.append(self)
-        state.trace = self
-        return self
+        try:
+            active.append(self)
+            state.trace = self
+            return self
+        except BaseException:  # an interrupt: __exit__ will not be called
+            active.remove(self)
+            raise
 
     def __exit__(self, *exc: object) -> None:
         state.trace = self.parent
@@ -331,7 +335,8 @@ class _GradMode:
             state.trace = before
 
     def __enter__(self):
-        self.saved.append(self._switch())
+        # no call after the switch, where an interrupt could come: nothing would end the mode
+        self.saved = [*self.saved, self._switch()]
         return self
 
     def __exit__(self, *exc: object) -> None:

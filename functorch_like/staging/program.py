@@ -63,18 +63,19 @@ class Program:
             for i, v in enumerate(graph.outputs):
                 if v.value is not None:
                     results[i] = wrap(lib.cb_clone(results[i]._v))
-        except BaseException:
+            if given and lib.cb_program_give(self._p, len(given), list(given)):
+                raise_error()
+            place = {v: i for i, v in enumerate(inputs)}
+            targets = ffi.NULL
+            if into:
+                from_outputs = range(len(results))
+                targets = [place.get(into.get(i), -1) for i in from_outputs]  # type: ignore[arg-type]
+            if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
+                raise_error()
+        except BaseException:  # also an interrupt: the thread must not go on recording
             lib.cb_program_free(self._p)
             self._p = ffi.NULL
             raise
-        if given and lib.cb_program_give(self._p, len(given), list(given)):
-            raise_error()
-        place = {v: i for i, v in enumerate(inputs)}
-        targets = ffi.NULL
-        if into:
-            targets = [place.get(into.get(i), -1) for i in range(len(results))]  # type: ignore[arg-type]
-        if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
-            raise_error()
         self._undecided = any(t._v.device >> 8 & 255 == lib.CB_CUDA for t in metas.values())
         self._sources: list[Any] = [v.source for v in self.captured]
         self._origin: Program | None = None  # keeps what its instructions need alive

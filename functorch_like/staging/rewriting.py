@@ -38,8 +38,8 @@ def applied(op: Op, inputs: Any, params: dict[str, Any], site: Any) -> Equation:
     """A new equation; inputs: one value or several."""
     inputs = [inputs] if isinstance(inputs, Var) else list(inputs)
     saved, state.trace = state.trace, None
-    lib.cb_staging_begin()
     try:
+        lib.cb_staging_begin()
         made = op.impl(*[x.meta for x in inputs], **params)  # type: ignore[misc]
     finally:
         lib.cb_staging_end()

@@ -209,8 +209,8 @@ class StageTrace(Trace):
         impl: Any = op.impl
         metas = [v.meta for v in inputs]
         state.trace = None  # kernels written in Python call public functions
-        lib.cb_staging_begin()
         try:
+            lib.cb_staging_begin()
             made = impl(*metas, **params)
         finally:
             lib.cb_staging_end()
@@ -251,8 +251,8 @@ class StageTrace(Trace):
                 )
             )
         meter = _Meter()
-        lib.cb_staging_begin()
         try:
+            lib.cb_staging_begin()
             op.impl(*[v.meta for v in inputs], **{**params, "generator": meter})  # type: ignore[misc]
         finally:
             lib.cb_staging_end()

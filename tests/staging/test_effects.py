@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 
 import numpy
@@ -9,6 +10,7 @@ import pytest
 
 import functorch_like as ft
 import nn
+from cbackend import lib
 from functorch_like.testing import assert_close
 
 UNWRITABLE = {
@@ -103,3 +105,54 @@ def test_learning_rates_that_the_function_changes():
 
     assert_close(of_its_own(ft.zeros(2)), ft.full((2,), -1.25))
     assert_close(of_its_own(ft.zeros(2)), ft.full((2,), -1.25))
+
+
+@pytest.mark.parametrize("module", ["stage", "rewriting"])
+def test_interrupts_while_staging(module, monkeypatch):
+    """Ctrl-C may come right after a call: what it has begun is ended, and tensors have memory."""
+    library = importlib.import_module("functorch_like.staging." + module)
+
+    class Interrupted:
+        def __getattr__(self, name):
+            return getattr(lib, name)
+
+        def cb_staging_begin(self):
+            lib.cb_staging_begin()
+            raise KeyboardInterrupt
+
+    def f(x):
+        return ft.cat([(x * 2)[:2], (x * 2)[2:]]).reshape(4).reshape(2, 2) + 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "lib", Interrupted())
+        try:
+            ft.compile(ft.hessian(lambda x: (f(x) ** 3).sum()))(ft.ones(4))
+        except KeyboardInterrupt:
+            pass
+        else:
+            assert module == "rewriting"
+    assert ft.ones(2).tolist() == [1, 1]
+    assert ft.compile(f)(ft.ones(4)).tolist() == [[2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("call", ["cb_program_constant", "cb_program_end"])
+def test_interrupts_while_a_program_is_made(call, monkeypatch):
+    """The thread stops recording, though the traceback keeps the program alive."""
+    library = importlib.import_module("functorch_like.staging.program")
+
+    class Interrupted:
+        def __getattr__(self, name):
+            if name == call:
+                raise KeyboardInterrupt
+            return getattr(lib, name)
+
+    f = ft.compile(lambda x: x @ ft.ones(2, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "lib", Interrupted())
+        try:
+            f(ft.ones(2))
+        except KeyboardInterrupt as error:
+            kept = error
+    assert kept.__traceback__ is not None
+    assert ft.ones(2).tolist() == [1, 1]
+    assert f(ft.ones(2)).tolist() == [2, 2]
