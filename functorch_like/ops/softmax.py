@@ -307,12 +307,9 @@ def cross_entropy(
         losses, scale = _hard_losses(rows, labels, weight, ignore_index, label_smoothing)
     if reduction == "none":
         return losses.reshape(lead if not single else ())
-    total = losses.sum()
-    if reduction == "sum":
-        return total
-    if scale is None:
-        return total / rows._shape[0]
-    return total / scale
+    if reduction == "mean" and scale is None:
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses.sum() / scale
 
 
 def _hard_losses(
@@ -378,6 +375,11 @@ def nll_loss(
             input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction
         )
         return picked.squeeze(0) if picked.ndim else picked
+    if weight is None and not _has(target, ignore_index):
+        losses = -input.gather(1, target.unsqueeze(1)).squeeze(1)
+        if reduction == "none":
+            return losses
+        return losses.sum() if reduction == "sum" else losses.mean()
     kept = target != ignore_index
     safe = where(kept, target, 0)
     losses = -input.gather(1, safe.unsqueeze(1)).squeeze(1)
