@@ -40,8 +40,7 @@ int (*pool_gather)(int itemsize, int64_t planes, int64_t plane, int64_t windows,
 int (*index_check)(const cb_tensor *x, const char *op, int count, cb_tensor *const *indices, const int *dims);
 int (*index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int count, cb_tensor *const *indices,
                  const int *dims);
-/* base: what x, which is fresh then, is a copy of before anything is written; NULL where x is written in
- * place */
+/* base: NULL, or what x, which is fresh then, is to be a copy of before anything is written */
 int (*index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                  cb_tensor *const *indices, const int *dims, int accumulate);
 int (*gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *index, int dim);

@@ -52,8 +52,7 @@ static void copy_dense(void *context, int64_t begin, int64_t end) {
     if (w->stream) cb_stream_end();
 }
 
-/* n items of one value; where all bytes are the same, as in zeros, without reading the lines that are written
- */
+/* n items of one value. Zeros, whose bytes are all the same, are written without reading the lines first. */
 static void repeat(int size, const char *item, int64_t n, char *target) {
     if (!memcmp(item, item + 1, (size_t)size - 1))
         memset(target, *item, (size_t)(n * size));

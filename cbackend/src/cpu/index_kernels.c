@@ -57,8 +57,7 @@ typedef struct {
             }                                                                                              \
         }                                                                                                  \
     }
-/* Rows that lie together on both sides, of at least 16 bytes: in vectors, the last one over the one before.
- */
+/* Rows of at least 16 bytes that lie together on both sides: in vectors, the last one over the one before. */
 static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places, const char *from,
                       const int64_t *sources, int64_t size) {
     bool in_order = (places[n - 1] - places[0]) * size == (n - 1) * bytes; /* nothing to fetch there */
