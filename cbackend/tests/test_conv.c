@@ -143,8 +143,11 @@ static void large(void) {
     geometry f = {2, 3, 2, 18, 24, {14, 13}, {3, 2}, {2, 2}, {1, 0}, {1, 1}, {7, 6}};
     geometry g = {2, 3, 1, 64, 130, {6, 6}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {6, 6}};
     geometry h = {2, 2, 8, 6, 20, {12, 12}, {5, 5}, {1, 1}, {0, 0}, {1, 1}, {8, 8}};
-    const geometry *all[] = {&a, &b, &c, &d, &e, &f, &g, &h};
-    for (int i = 0; i < 8; i++)
+    geometry whole = {2, 7, 1, 20, 40, {3, 4}, {3, 4}, {1, 1}, {0, 0}, {1, 1}, {1, 1}};
+    geometry pixels = {2, 5, 1, 72, 66, {7, 7}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {7, 7}};
+    geometry halved = {2, 2, 20, 1, 1, {17, 40}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {9, 20}};
+    const geometry *all[] = {&a, &b, &c, &d, &e, &f, &g, &h, &whole, &pixels, &halved};
+    for (int i = 0; i < (int)(sizeof all / sizeof *all); i++)
         for (int threads = 1; threads <= 4; threads += 3) {
             cb_set_num_threads(threads);
             one(all[i], CB_F32, 2, 0);
