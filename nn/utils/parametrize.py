@@ -115,11 +115,27 @@ def _chain(module: Module, name: str) -> ParametrizationList:
     return module.__dict__["parametrizations"][name]
 
 
+def _reduced(module: Module, protocol: Any) -> Any:
+    """For pickle and copy: they find the layer's own class, and make another of these from it."""
+    del protocol
+    names = [name for name, value in type(module).__dict__.items() if isinstance(value, property)]
+    state = object.__reduce_ex__(module, 2)[2:]
+    return _remade, (type(module).__bases__[0], names), *state
+
+
+def _remade(cls: type[Module], names: list[str]) -> Module:
+    module = cls.__new__(cls)
+    for name in names:
+        _with_property(module, name)
+    return module
+
+
 def _with_property(module: Module, name: str) -> None:
     """Give module a class of its own, if it has none yet, with a property for the tensor."""
     old = type(module)
     if "_parametrized" not in old.__dict__:
-        new = type(f"Parametrized{old.__name__}", (old,), {"_parametrized": True})
+        own = {"_parametrized": True, "__reduce_ex__": _reduced}
+        new = type(f"Parametrized{old.__name__}", (old,), own)
         new.__module__ = old.__module__
         module.__class__ = new
 

@@ -1,6 +1,7 @@
 """nn.utils: parametrizations, pruning, fusion, clipping, vectors; and Module.summary."""
 
 import copy
+import pickle
 
 import pytest
 
@@ -272,3 +273,16 @@ def test_skip_init():
     assert layer.eval()(x, x).tolist() == other(x, x).tolist()
     with pytest.raises(TypeError, match="device"):
         nn.utils.skip_init(nn.ReLU)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_parametrized_modules_are_copied_and_pickled(copied):
+    make = parametrizations.weight_norm
+    model = nn.Sequential(make(nn.Linear(3, 2)), make(nn.Linear(2, 2), "bias", dim=None))
+    x = ft.randn(4, 3)
+    twin = copied(model)
+    assert ft.equal(twin(x), model(x)) and twin.state_dict().keys() == model.state_dict().keys()
+    twin[0].weight = ft.zeros(2, 3) + 1
+    parametrize.remove_parametrizations(twin[1], "bias")
+    assert type(twin[1]) is nn.Linear and parametrize.is_parametrized(model[1])
+    assert not ft.equal(twin(x), model(x))
