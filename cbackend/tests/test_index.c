@@ -485,6 +485,30 @@ static void test_edges(void) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) cb_release(all[i]);
 }
 
+/* many sums in few places of a vector, in place and on a copy */
+static void test_bins(void) {
+    enum { ITEMS = 300000, PLACES = 100 };
+    static double indices[ITEMS];
+    fill_indices(ITEMS, PLACES, indices);
+    int64_t n = ITEMS, places = PLACES;
+    double before[PLACES], want[PLACES];
+    fill_values(CB_I32, PLACES, before);
+    memcpy(want, before, sizeof want);
+    for (int64_t i = 0; i < ITEMS; i++) want[wrapped(indices[i], PLACES)] += 1;
+    cb_tensor *index = make(CB_I64, 1, &n, 0, indices), *ones = cb_ones_like(index);
+    cb_tensor *x = make(CB_I64, 1, &places, 0, before), *y = cb_index_add_copy(x, 0, index, ones);
+    expect(y, 1, &places, want, "many sums on a copy");
+    cb_release(y);
+    y = cb_scatter_copy(x, 0, index, ones, 1);
+    expect(y, 1, &places, want, "many scattered sums on a copy");
+    cb_release(y);
+    STATUS(CB_OK, cb_index_add(x, 0, index, ones, 0));
+    expect(x, 1, &places, want, "many sums in place");
+    cb_release(x);
+    cb_release(ones);
+    cb_release(index);
+}
+
 /* large operands, where work is divided, with one thread and with several */
 static void test_threads(void) {
     enum { ROWS = 40000, WIDTH = 24, TABLE = 3000 };
@@ -529,6 +553,7 @@ int main(void) {
         }
     }
     test_edges();
+    test_bins();
     test_threads();
     return finish("test_index");
 }

@@ -367,8 +367,9 @@ int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *value
     index_run_init(&r, spaces, x, values, count, indices, true, accumulate ? MODE_ADD : MODE_ASSIGN);
     bool ranges = count == 1 && r.outer == 1 && r.row * r.itemsize >= 64 && r.n * r.row >= 4 * WORK &&
                   spaces[0].size >= 4 * RANGES;
+    bool bins = accumulate && count == 1 && r.rest.numel == 1 && r.n >= 4 * WORK && spaces[0].size <= 4096;
     /* pieces copy what they write to, for their caches, where it lies together */
-    if (count == 1 && same_layout(x, base) &&
+    if (count == 1 && !bins && same_layout(x, base) &&
         (ranges ? r.row_strides[0] == 1 && spaces[0].stride == r.row : r.row == 1 && spaces[0].stride == 1))
         r.base = base->data;
     else if (base)
@@ -378,8 +379,7 @@ int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *value
         cb_parallel((spaces[0].size + r.chunk - 1) / r.chunk, 1, put_ranges, &r);
         return CB_OK;
     }
-    if (accumulate && count == 1 && r.rest.numel == 1 && r.n >= 4 * WORK && spaces[0].size <= 4096)
-        return put_bins(&r);
+    if (bins) return put_bins(&r);
     /* rows are split in cache lines; each piece reads all indices again, so it should own 16 items a position
      */
     int64_t line = CB_MAX(64 / r.itemsize, 8);
