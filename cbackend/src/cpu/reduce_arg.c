@@ -54,10 +54,10 @@ enum { BLOCK = CB_FOLD_BLOCK, DEEP = 32, WIDTH = 64 };
     CB_INLINE int64_t find_##name(int64_t n, const T *x, F top) {                                          \
         int64_t i = 0;                                                                                     \
         if (n < WIDTH || top != top) {                                                                     \
-            for (F v = LOAD(x[0]); (v != top) & (v == v); v = LOAD(x[i])) i++;                             \
+            for (F v = LOAD(x[0]); i < n - 1 && (v != top) & (v == v);) v = LOAD(x[++i]);                  \
             return i;                                                                                      \
         }                                                                                                  \
-        for (;; i = CB_MIN(i + WIDTH, n - WIDTH)) {                                                        \
+        for (; i < n - WIDTH; i = CB_MIN(i + WIDTH, n - WIDTH)) {                                          \
             I found = 0;                                                                                   \
             for (int j = 0; j < WIDTH; j++) found |= LOAD(x[i + j]) == top;                                \
             if (found) break;                                                                              \
