@@ -170,8 +170,8 @@ CB_INLINE void NAME(depthwise_halved)(int side, const depthwise_run *r, const re
     }
 }
 
-/* Results [2 j, 2 j + 2 vl) of all rows of an input gradient of stride 2: a tap belongs to every second result.
- * odd: the padding is. */
+/* Results [2 j, 2 j + 2 vl) of all rows of an input gradient of stride 2: a tap belongs to every second
+ * result. odd: the padding is. */
 CB_INLINE void NAME(depthwise_doubled)(int side, int odd, const depthwise_run *r, const real *x,
                                        const real *w, int64_t j, real *out) {
     enum { VL = NAME(vl) };
@@ -199,9 +199,10 @@ CB_INLINE void NAME(depthwise_doubled)(int side, int odd, const depthwise_run *r
     }
 }
 
-/* The same for `rows` rows from y on, for any kernel over padded planes. */
+/* The same for `rows` vectors from row y and column j on, for any kernel over padded planes. line, row: from
+ * one to the next, in the plane and in the results. */
 CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real *x, const real *w, int64_t y,
-                                    int64_t j, real *out) {
+                                    int64_t j, int64_t line, int64_t row, real *out) {
     NAME(vec) sum[4];
 #pragma GCC unroll 4
     for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
@@ -210,12 +211,13 @@ CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real
         real tap = w[t];
         const real *from = x + r->offsets[t];
 #pragma GCC unroll 4
-        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * r->size[1]);
+        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * line);
     }
     int64_t width = r->out[1];
+    out += y * width + j;
 #pragma GCC unroll 4
     for (int i = 0; i < rows; i++)
-        NAME(depthwise_store)(sum[i], width, (r->out[0] - y - i) * width - j, out + (y + i) * width + j);
+        NAME(depthwise_store)(sum[i], width, (r->out[0] - y) * width - j - i * row, out + i * row);
 }
 
 /* One plane of results. */
@@ -223,27 +225,22 @@ static void NAME(depthwise_plane)(const depthwise_run *r, const real *x, const r
     enum { VL = NAME(vl), ROWS = 4 };
     int64_t height = r->out[0], width = r->out[1];
     if (r->stride == 2) {
-        for (int64_t j = 0; j < (r->turn ? (width + 1) / 2 : width); j += VL) {
+        for (int64_t j = 0; j < (r->turn ? (width + 1) / 2 : width); j += VL)
             if (!r->turn)
-                if (r->side == 3)
-                    NAME(depthwise_halved)(3, r, x, w, j, out);
-                else
-                    NAME(depthwise_halved)(5, r, x, w, j, out);
+                r->side == 3 ? NAME(depthwise_halved)(3, r, x, w, j, out)
+                             : NAME(depthwise_halved)(5, r, x, w, j, out);
             else if (r->pad[1] % 2)
-                if (r->side == 3)
-                    NAME(depthwise_doubled)(3, 1, r, x, w, j, out);
-                else
-                    NAME(depthwise_doubled)(5, 1, r, x, w, j, out);
-            else if (r->side == 3)
-                NAME(depthwise_doubled)(3, 0, r, x, w, j, out);
+                r->side == 3 ? NAME(depthwise_doubled)(3, 1, r, x, w, j, out)
+                             : NAME(depthwise_doubled)(5, 1, r, x, w, j, out);
             else
-                NAME(depthwise_doubled)(5, 0, r, x, w, j, out);
-        }
+                r->side == 3 ? NAME(depthwise_doubled)(3, 0, r, x, w, j, out)
+                             : NAME(depthwise_doubled)(5, 0, r, x, w, j, out);
         return;
     }
-    int rows = height >= ROWS ? ROWS : 1;
-    for (int64_t j = 0; j < width; j += VL) {
-        if (j && j + VL > width) j = width - VL;
+    bool flat = height < ROWS && width >= ROWS * VL && !r->side; /* a tile lies in a row */
+    int64_t rows = height >= ROWS ? ROWS : 1, span = flat ? ROWS * VL : VL;
+    for (int64_t j = 0; j < width; j += span) {
+        if (j && j + span > width) j = width - span;
         if (r->side == 3)
             NAME(depthwise_square)(3, r, x, w, j, out);
         else if (r->side == 5)
@@ -252,10 +249,12 @@ static void NAME(depthwise_plane)(const depthwise_run *r, const real *x, const r
             NAME(depthwise_square)(7, r, x, w, j, out);
         for (int64_t y = 0; y < height && !r->side; y += rows) {
             if (y + rows > height) y = height - rows; /* some rows again */
-            if (rows == ROWS)
-                NAME(depthwise_tile)(ROWS, r, x, w, y, j, out);
+            if (flat)
+                NAME(depthwise_tile)(ROWS, r, x, w, y, j, VL, VL, out);
+            else if (rows == ROWS)
+                NAME(depthwise_tile)(ROWS, r, x, w, y, j, r->size[1], width, out);
             else
-                NAME(depthwise_tile)(1, r, x, w, y, j, out);
+                NAME(depthwise_tile)(1, r, x, w, y, j, 0, 0, out);
         }
     }
 }
