@@ -114,18 +114,24 @@ static cb_tensor *run_as(int dtype, int which, cb_conv_shape *s, cb_tensor *x, c
     return result;
 }
 
-/* Kernels that tile the input make products of its patches, which are copied once. Only where that pays:
- * long runs to copy; for gradients, which are products image by image, fewer filters than positions. */
+/* Kernels that tile the input make products of its patches, which are copied once. Where that pays: strides
+ * beyond the kernels' of convolutions, and few channels with long runs to copy; for gradients, which are
+ * products image by image, with filters for whole tiles, but no more than positions. */
 static bool is_of_patches(int which, const cb_conv_shape *s, int dtype) {
-    int64_t positions = s->out[0] * s->out[1] * s->out[2];
-    for (int d = 0; d < 3; d++)
+    int64_t positions = s->out[0] * s->out[1] * s->out[2], longest = 0;
+    for (int d = 0; d < 3; d++) {
         if (s->kernel[d] != s->stride[d] || s->in[d] != s->out[d] * s->kernel[d] || s->padding[d] ||
             (s->dilation[d] != 1 && s->kernel[d] > 1))
             return false;
-    if (s->groups != 1 || positions * s->n * s->ic * s->oc == 0 || (dtype != CB_F32 && dtype != CB_F64))
+        longest = CB_MAX(longest, s->kernel[d]);
+    }
+    if (which == INPUT_GRAD || s->groups != 1 || positions < 2 || s->n * s->ic * s->oc == 0 ||
+        (dtype != CB_F32 && dtype != CB_F64))
         return false;
-    return which == FORWARD ? s->kernel[2] >= 8 && positions > 1
-                            : which == WEIGHT_GRAD && s->kernel[2] >= 4 && positions >= 2 * s->oc;
+    if (longest > 16) return true;
+    if (s->ic >= 16) return false;
+    return which == FORWARD ? s->kernel[2] >= 8
+                            : s->kernel[2] >= 4 && s->oc >= 64 && (s->n == 1 || positions >= s->oc);
 }
 
 /* [n, positions, channels * taps] */
