@@ -114,12 +114,68 @@ static cb_tensor *run_as(int dtype, int which, cb_conv_shape *s, cb_tensor *x, c
     return result;
 }
 
+/* Kernels that tile the input make products of its patches, which are copied once. Where that pays: strides
+ * beyond the kernels' of convolutions, and few channels with long runs to copy; for gradients, which are
+ * products image by image, with filters for whole tiles, but no more than positions. */
+static bool is_of_patches(int which, const cb_conv_shape *s, int dtype) {
+    int64_t positions = s->out[0] * s->out[1] * s->out[2], longest = 0;
+    for (int d = 0; d < 3; d++) {
+        if (s->kernel[d] != s->stride[d] || s->in[d] != s->out[d] * s->kernel[d] || s->padding[d] ||
+            (s->dilation[d] != 1 && s->kernel[d] > 1))
+            return false;
+        longest = CB_MAX(longest, s->kernel[d]);
+    }
+    if (which == INPUT_GRAD || s->groups != 1 || positions < 2 || s->n * s->ic * s->oc == 0 ||
+        (dtype != CB_F32 && dtype != CB_F64))
+        return false;
+    if (longest > 16) return true;
+    if (s->ic >= 16) return false;
+    return which == FORWARD ? s->kernel[2] >= 8
+                            : s->kernel[2] >= 4 && s->oc >= 64 && (s->n == 1 || positions >= s->oc);
+}
+
+/* [n, positions, channels * taps] */
+static cb_tensor *patches(const cb_conv_shape *s, cb_tensor *x) {
+    int64_t split[8] = {s->n, s->ic}, flat[3] = {s->n, 1, s->ic}, order[8] = {0, 2, 4, 6, 1, 3, 5, 7};
+    for (int d = 0; d < 3; d++) {
+        split[2 + 2 * d] = s->out[d], split[3 + 2 * d] = s->kernel[d];
+        flat[1] *= s->out[d], flat[2] *= s->kernel[d];
+    }
+    cb_tensor *parts = cb_reshape(x, 8, split), *turned = parts ? cb_permute(parts, 8, order) : NULL,
+              *rows = turned ? cb_reshape(turned, 3, flat) : NULL;
+    cb_release(parts);
+    cb_release(turned);
+    return rows;
+}
+
+/* As run(). */
+static cb_tensor *by_patches(int which, const cb_conv_shape *s, cb_tensor *x, cb_tensor *y, int ndim,
+                             const int64_t *shape) {
+    cb_tensor *rows = patches(s, which == FORWARD ? x : y), *matrix = NULL, *product = NULL, *turned = NULL,
+              *out = NULL;
+    if (rows && which == FORWARD) {
+        matrix = cb_reshape(y, 2, (int64_t[]){s->oc, rows->shape[2]});
+        product = matrix ? cb_linear(rows, matrix, NULL, 0) : NULL;
+        turned = product ? cb_permute(product, 3, (int64_t[]){0, 2, 1}) : NULL;
+    } else if (rows) {
+        matrix = cb_reshape(x, 3, (int64_t[]){s->n, s->oc, rows->shape[1]});
+        product = matrix ? cb_matmul(matrix, rows) : NULL;
+        turned = product ? cb_sum_to(product, 2, product->shape + 1) : NULL;
+    }
+    if (turned) out = cb_reshape(turned, ndim, shape);
+    cb_tensor *all[] = {rows, matrix, product, turned};
+    for (int i = 0; i < 4; i++) cb_release(all[i]);
+    return out;
+}
+
 /* x and y: the operands in the order of the public function; both are of one dtype. */
 static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
                       const int64_t *shape) {
     int device = cb_common_device(op, 2, (cb_tensor *[]){x, y}), status = CB_OK;
     if (device < 0) return NULL;
     if ((device & 255) == CB_META) return cb_empty(x->dtype, device, ndim, shape);
+    if ((device & 255) == CB_CPU && is_of_patches(which, s, x->dtype))
+        return by_patches(which, s, x, y, ndim, shape);
     if (x->dtype == CB_BF16 && (device & 255) == CB_CPU) {
         cb_tensor *out = run_as(CB_BF16, which, s, x, y, device, ndim, shape, &status);
         if (status != CB_ERR_UNSUPPORTED) return out;

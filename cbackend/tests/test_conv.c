@@ -146,7 +146,13 @@ static void large(void) {
     geometry whole = {2, 7, 1, 20, 40, {3, 4}, {3, 4}, {1, 1}, {0, 0}, {1, 1}, {1, 1}};
     geometry pixels = {2, 5, 1, 72, 66, {7, 7}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {7, 7}};
     geometry halved = {2, 2, 20, 1, 1, {17, 40}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {9, 20}};
-    const geometry *all[] = {&a, &b, &c, &d, &e, &f, &g, &h, &whole, &pixels, &halved};
+    geometry uneven = {2, 2, 20, 1, 1, {17, 40}, {5, 5}, {2, 2}, {2, 1}, {1, 1}, {9, 19}};
+    geometry wide = {2, 2, 20, 1, 1, {9, 19}, {7, 7}, {1, 1}, {3, 2}, {1, 1}, {9, 17}};
+    geometry line = {1, 2, 20, 1, 1, {150}, {31}, {1}, {15}, {1}, {150}};
+    geometry tiled = {2, 2, 1, 2, 64, {36, 64}, {4, 8}, {4, 8}, {0, 0}, {1, 1}, {9, 8}};
+    geometry far = {1, 2, 1, 3, 5, {100}, {20}, {20}, {0}, {1}, {5}};
+    const geometry *all[] = {&a,     &b,      &c,      &d,      &e,    &f,    &g,     &h,
+                             &whole, &pixels, &halved, &uneven, &wide, &line, &tiled, &far};
     for (int i = 0; i < (int)(sizeof all / sizeof *all); i++)
         for (int threads = 1; threads <= 4; threads += 3) {
             cb_set_num_threads(threads);

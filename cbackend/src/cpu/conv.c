@@ -210,9 +210,12 @@ static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64
     int64_t side = s->kernel[1];
     bool square = side == s->kernel[2] && s->dilation[1] == 1 && s->dilation[2] == 1,
          in_place = s->dtype == CB_F64 ? f64_in_place : f32_in_place;
-    r->side = square && (side == 3 || side == 5) ? (int)side : 0;
+    r->side = square && (side == 3 || side == 5 || (side == 7 && in_place)) ? (int)side : 0;
+    r->stride = (int)s->stride[1];
+    if (s->stride[2] != r->stride || (r->stride != 1 && (r->stride != 2 || !r->side || side == 7)))
+        return false;
     for (int d = 0; d < 2; d++) {
-        if (s->stride[d + 1] != 1 || pad[d] < 0) return false;
+        if (pad[d] < 0) return false;
         r->in[d] = r->size[d] = in[d + 1], r->out[d] = out[d + 1], r->pad[d] = pad[d];
         if (in_place && r->side)
             r->shift[d] = pad[d];
@@ -406,8 +409,8 @@ static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t w
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
     depthwise_run one;
     if (is_whole(s)) return whole_product(s, s->oc, s->ic * size3(s->in), s->n, w, y, true, x, false);
-    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) && one.side &&
-        (one.side == 3 || !one.padded)) /* more sums need more registers */
+    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) &&
+        one.stride == 1 && (one.side == 3 || (one.side == 5 && !one.padded))) /* more sums need registers */
         return depthwise_weight(&one, s, w, y, x);
     const conv_kernels *k = kernels_of(s);
     int status = CB_ERR_UNSUPPORTED;

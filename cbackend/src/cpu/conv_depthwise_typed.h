@@ -1,12 +1,12 @@
-/* Convolutions of one channel a group, in two dimensions with stride 1: include with `real` and NAME(x)
- * defined, after conv_typed.h.
+/* Convolutions of one channel a group, in two dimensions with stride 1, and with stride 2 of small square
+ * kernels: include with `real` and NAME(x) defined, after conv_typed.h.
  *
  * Vectors of a row of results read each tap at its offset, and rows that are computed together share what
  * they read. Where loads can be masked, small square kernels read planes as they lie; otherwise a plane is
  * copied into the middle of a padded one, whose zeros stay. The input gradient is the same with the kernel
  * turned round. 16-bit planes become float ones one by one, in L1. */
 
-enum { NAME(columns) = 5 }; /* the most columns of a kernel that is read through masks */
+enum { NAME(columns) = 7 }; /* the most columns of a kernel that is read through masks */
 #if defined(__AVX512F__)
 #include <immintrin.h>
 
@@ -60,13 +60,15 @@ CB_INLINE NAME(vec) NAME(load_first)(const real *from, int64_t n) {
 }
 #endif
 
-/* For each column of the kernel: which of the `n` lanes from result j on read a column of the input. */
+/* Which of the `n` lanes from column `at` on are columns of the input. */
+CB_INLINE NAME(mask) NAME(lane_mask)(const depthwise_run *r, int64_t at, int64_t n) {
+    int64_t begin = CB_MIN(CB_MAX(-at, 0), n), end = CB_MIN(CB_MAX(r->size[1] - at, begin), n);
+    return (NAME(mask))((1u << end) - (1u << begin));
+}
+
+/* The same for each column of the kernel, from result j on. */
 CB_INLINE void NAME(lane_masks)(const depthwise_run *r, int64_t j, int64_t n, NAME(mask) * masks) {
-    for (int t = 0; t < NAME(columns); t++) {
-        int64_t begin = CB_MIN(CB_MAX(r->shift[1] - j - t, 0), n),
-                end = CB_MIN(CB_MAX(r->size[1] + r->shift[1] - j - t, begin), n);
-        masks[t] = (NAME(mask))((1u << end) - (1u << begin));
-    }
+    for (int t = 0; t < NAME(columns); t++) masks[t] = NAME(lane_mask)(r, j + t - r->shift[1], n);
 }
 
 /* the plane's rows into the padded one, which begins with `pad` zeros on the left and above */
@@ -111,39 +113,96 @@ CB_INLINE void NAME(depthwise_square)(int side, const depthwise_run *r, const re
             at = j - r->shift[1], most = lines * pitch - VL - side + 1,
             room = (height + side - 1) * width - j;
     NAME(lane_masks)(r, j, VL, masks);
-#pragma GCC unroll 5
+#pragma GCC unroll 7
     for (int t = 0; t < side; t++) lanes[t] = NAME(all_lanes)(masks[t]);
-#pragma GCC unroll 25
+#pragma GCC unroll 49
     for (int t = 0; t < side * side; t++) tap[t] = w[t] - (NAME(vec)){0};
-#pragma GCC unroll 5
+#pragma GCC unroll 7
     for (int k = 0; k < side; k++) sum[k] = (NAME(vec)){0};
     out += j - (side - 1) * width;
     at -= r->shift[0] * pitch;
     for (int64_t y = 0, line = -r->shift[0]; y < height + side - 1;
          y++, line++, at += pitch, room -= width, out += width) {
-#pragma GCC unroll 5
+#pragma GCC unroll 7
         for (int k = side - 1; k > 0; k--) sum[k] = sum[k - 1];
         sum[0] = (NAME(vec)){0};
         if ((uint64_t)line < (uint64_t)lines) {
             NAME(vec) right[NAME(columns)];
             if (at >= 0 && at <= most)
-#pragma GCC unroll 5
+#pragma GCC unroll 7
                 for (int t = 0; t < side; t++) right[t] = NAME(keep_lanes)(x + at + t, lanes[t]);
             else
-#pragma GCC unroll 5
+#pragma GCC unroll 7
                 for (int t = 0; t < side; t++) right[t] = NAME(load_lanes)(x + at + t, masks[t]);
-#pragma GCC unroll 5
+#pragma GCC unroll 7
             for (int t = 0; t < side; t++)
-#pragma GCC unroll 5
+#pragma GCC unroll 7
                 for (int k = 0; k < side; k++) sum[k] += tap[k * side + t] * right[t];
         }
         if (y >= side - 1) NAME(depthwise_store)(sum[side - 1], width, room, out);
     }
 }
 
-/* The same for `rows` rows from y on, for any kernel over padded planes. */
+/* Results [j, j + vl) of all rows with stride 2: each tap reads every second number of two vectors. */
+CB_INLINE void NAME(depthwise_halved)(int side, const depthwise_run *r, const real *x, const real *w,
+                                      int64_t j, real *out) {
+    enum { VL = NAME(vl) };
+    typeof((NAME(vec)){0} == (NAME(vec)){0}) evens;
+    NAME(mask) low[NAME(columns)], high[NAME(columns)];
+    int64_t n = CB_MIN(VL, r->out[1] - j);
+    for (int i = 0; i < VL; i++) evens[i] = 2 * i;
+    NAME(lane_masks)(r, 2 * j, VL, low);
+    NAME(lane_masks)(r, 2 * j + VL, VL, high);
+    x += 2 * j - r->shift[1];
+    for (int64_t y = 0; y < r->out[0]; y++) {
+        NAME(vec) sum = {0};
+#pragma GCC unroll 5
+        for (int k = 0; k < side; k++) {
+            int64_t line = 2 * y + k - r->shift[0];
+            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
+            const real *from = x + line * r->size[1];
+#pragma GCC unroll 5
+            for (int t = 0; t < side; t++)
+                sum += w[k * side + t] * __builtin_shuffle(NAME(load_lanes)(from + t, low[t]),
+                                                           NAME(load_lanes)(from + t + VL, high[t]), evens);
+        }
+        NAME(depthwise_store)(sum, n, n, out + y * r->out[1] + j);
+    }
+}
+
+/* Results [2 j, 2 j + 2 vl) of all rows of an input gradient of stride 2: a tap belongs to every second
+ * result. odd: the padding is. */
+CB_INLINE void NAME(depthwise_doubled)(int side, int odd, const depthwise_run *r, const real *x,
+                                       const real *w, int64_t j, real *out) {
+    enum { VL = NAME(vl) };
+    typeof((NAME(vec)){0} == (NAME(vec)){0}) low, high;
+    NAME(mask) masks[NAME(columns)];
+    int64_t at[NAME(columns)], n = r->out[1] - 2 * j, first = CB_MIN(VL, n), second = CB_MIN(VL, n - VL);
+    for (int i = 0; i < VL; i++) low[i] = i / 2 + i % 2 * VL, high[i] = low[i] + VL / 2;
+    for (int t = 0; t < side; t++) {
+        at[t] = j + (t + (t + odd) % 2 + r->pad[1]) / 2 - r->shift[1];
+        masks[t] = NAME(lane_mask)(r, at[t], VL);
+    }
+    for (int64_t y = 0; y < r->out[0]; y++, out += r->out[1]) {
+        NAME(vec) sum[2] = {{0}, {0}};
+        for (int64_t k = (y + r->pad[0]) % 2; k < side; k += 2) {
+            int64_t line = (y + k + r->pad[0]) / 2 - r->shift[0];
+            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
+#pragma GCC unroll 5
+            for (int t = 0; t < side; t++)
+                sum[(t + odd) % 2] +=
+                    w[k * side + t] * NAME(load_lanes)(x + line * r->size[1] + at[t], masks[t]);
+        }
+        NAME(depthwise_store)(__builtin_shuffle(sum[0], sum[1], low), first, first, out + 2 * j);
+        if (second > 0)
+            NAME(depthwise_store)(__builtin_shuffle(sum[0], sum[1], high), second, second, out + 2 * j + VL);
+    }
+}
+
+/* The same for `rows` vectors from row y and column j on, for any kernel over padded planes. line, row: from
+ * one to the next, in the plane and in the results. */
 CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real *x, const real *w, int64_t y,
-                                    int64_t j, real *out) {
+                                    int64_t j, int64_t line, int64_t row, real *out) {
     NAME(vec) sum[4];
 #pragma GCC unroll 4
     for (int i = 0; i < rows; i++) sum[i] = (NAME(vec)){0};
@@ -152,31 +211,50 @@ CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real
         real tap = w[t];
         const real *from = x + r->offsets[t];
 #pragma GCC unroll 4
-        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * r->size[1]);
+        for (int i = 0; i < rows; i++) sum[i] += tap * *(const NAME(vecu) *)(from + i * line);
     }
     int64_t width = r->out[1];
+    out += y * width + j;
 #pragma GCC unroll 4
     for (int i = 0; i < rows; i++)
-        NAME(depthwise_store)(sum[i], width, (r->out[0] - y - i) * width - j, out + (y + i) * width + j);
+        NAME(depthwise_store)(sum[i], width, (r->out[0] - y) * width - j - i * row, out + i * row);
 }
 
 /* One plane of results. */
 static void NAME(depthwise_plane)(const depthwise_run *r, const real *x, const real *w, real *out) {
     enum { VL = NAME(vl), ROWS = 4 };
     int64_t height = r->out[0], width = r->out[1];
-    int rows = height >= ROWS ? ROWS : 1;
-    for (int64_t j = 0; j < width; j += VL) {
-        if (j && j + VL > width) j = width - VL;
+    if (r->stride == 2) {
+        for (int64_t j = 0; j < (r->turn ? (width + 1) / 2 : width); j += VL)
+            if (!r->turn)
+                r->side == 3 ? NAME(depthwise_halved)(3, r, x, w, j, out)
+                             : NAME(depthwise_halved)(5, r, x, w, j, out);
+            else if (r->pad[1] % 2)
+                r->side == 3 ? NAME(depthwise_doubled)(3, 1, r, x, w, j, out)
+                             : NAME(depthwise_doubled)(5, 1, r, x, w, j, out);
+            else
+                r->side == 3 ? NAME(depthwise_doubled)(3, 0, r, x, w, j, out)
+                             : NAME(depthwise_doubled)(5, 0, r, x, w, j, out);
+        return;
+    }
+    bool flat = height < ROWS && width >= ROWS * VL && !r->side; /* a tile lies in a row */
+    int64_t rows = height >= ROWS ? ROWS : 1, span = flat ? ROWS * VL : VL;
+    for (int64_t j = 0; j < width; j += span) {
+        if (j && j + span > width) j = width - span;
         if (r->side == 3)
             NAME(depthwise_square)(3, r, x, w, j, out);
         else if (r->side == 5)
             NAME(depthwise_square)(5, r, x, w, j, out);
+        else if (r->side == 7)
+            NAME(depthwise_square)(7, r, x, w, j, out);
         for (int64_t y = 0; y < height && !r->side; y += rows) {
             if (y + rows > height) y = height - rows; /* some rows again */
-            if (rows == ROWS)
-                NAME(depthwise_tile)(ROWS, r, x, w, y, j, out);
+            if (flat)
+                NAME(depthwise_tile)(ROWS, r, x, w, y, j, VL, VL, out);
+            else if (rows == ROWS)
+                NAME(depthwise_tile)(ROWS, r, x, w, y, j, r->size[1], width, out);
             else
-                NAME(depthwise_tile)(1, r, x, w, y, j, out);
+                NAME(depthwise_tile)(1, r, x, w, y, j, 0, 0, out);
         }
     }
 }

@@ -95,7 +95,7 @@ typedef struct depthwise_run {
     int64_t size[2], shift[2]; /* planes as they are read, and what of `pad` is not in them */
     int64_t padded;            /* items of a padded plane, and room behind it; 0: read as they lie */
     bool turn;
-    int side; /* of a small square kernel, or 0 */
+    int side, stride; /* of a small square kernel, or 0 */
     int32_t offsets[MAX_TAPS];
     cb_cast_kernel widen, narrow; /* of 16-bit planes, or NULL */
     int status;
