@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cbackend import Form, lib, raise_error, wrap
+from cbackend import Entry, Form, lib, prepare_calls, raise_error, wrap
 
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .trace import active, state
@@ -56,8 +56,11 @@ class Spec(Form):
         return len(self.shape)
 
 
-class Op:
+class Op(Entry):
     """One entry of the table.
+
+    Called, it evaluates the op on tensors, whatever they are and whatever is going on: its impl for
+    plain ones while nothing is, else dispatch().
 
     Args:
       name: the public name; unique.
@@ -157,28 +160,6 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
-
-    def __call__(self, *args: Tensor, **params: Any) -> Any:
-        """Evaluates the op on tensors, whatever they are and whatever is going on."""
-        if not active or state.trace is None:
-            for a in args:
-                m = a._m
-                if m is not None and (
-                    self.view
-                    or m.is_view
-                    or m.trace is not None
-                    or (m.requires_grad and state.grad)
-                ):
-                    break
-            else:
-                out = wrap(self.impl(*args, **params))  # type: ignore[misc]
-                if self.view and (
-                    self.name != "reshape"
-                    or lib.cb_storage_id(out._v) == lib.cb_storage_id(args[0]._v)
-                ):
-                    out._b = (args[0], self, params, None)
-                return out
-        return dispatch(self, args, params)
 
     def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[int, ...], bool]:
         """What the reverse rule keeps when the inputs in `needs` want gradients.
@@ -298,6 +279,9 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
                 out._m.is_view = True
             out._b = (base, op, params, base._m)
     return out
+
+
+prepare_calls(dispatch)
 
 
 def fail(op: Op, args: tuple[Tensor, ...]) -> None:

@@ -72,7 +72,8 @@ class OutputMeta(Meta):
 
     def __init__(self, node: Node, index: int, tensor: Tensor):
         self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
-        self.stand_on(tensor._m)
+        if tensor._m is not None:
+            self.stand_on(tensor._m)
 
     def name(self) -> str:
         return self.node.name()
@@ -114,14 +115,14 @@ def fill_node(
     if params:
         node.params = params
     if len(args) == 1:
-        (keep,), keep_out = op.saved(_ALONE)
+        (keep,), keep_out = op._masks.get(_ALONE) or op.saved(_ALONE)
         (a,) = args
         node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
         if op.takes_needs:
             node.needs = _ALONE
     else:
         needs = tuple([e is not None for e in edges])
-        keeps, keep_out = op.saved(needs)
+        keeps, keep_out = op._masks.get(needs) or op.saved(needs)
         node.args = tuple(
             [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
         )
@@ -150,7 +151,7 @@ def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -
         out._m = node
         return out
     if node.out is not None:
-        node.out = tuple(t._alias() for t in out)
+        node.out = tuple([t._alias() for t in out])
     for i, t in enumerate(out):
         if t.dtype.is_inexact:
             t._m = OutputMeta(node, i, t)

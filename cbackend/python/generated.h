@@ -13,14 +13,6 @@ static inline int cb_is_brief(int count, cb_tensor **tensors) {
     return 1;
 }
 
-/* the same of those that make a tensor of a shape */
-static inline int cb_is_small(int ndim, const int64_t *shape) {
-    int64_t numel = 1;
-    for (int d = 0; d < ndim; d++)
-        if (shape[d] > CB_BRIEF_NUMEL || (numel *= shape[d]) > CB_BRIEF_NUMEL) return 0;
-    return 1;
-}
-
 #define CB_BEGIN_ALLOW_THREADS(...) \
     {                               \
         PyThreadState *_save = (__VA_ARGS__) ? NULL : PyEval_SaveThread();

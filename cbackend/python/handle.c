@@ -139,13 +139,13 @@ PyObject *cb_wrap_new(cb_tensor *x) {
 
 /* wrap(handles): a plain tensor for a new handle, a tuple of them for a tuple; raises the error of the core
  * for NULL and for an empty tuple. */
-static PyObject *wrap(PyObject *module, PyObject *handles) {
+PyObject *cb_wrap(PyObject *module, PyObject *handles) {
     if (!PyTuple_CheckExact(handles))
         return cb_cdata_pointer(handles) ? (PyObject *)cb_plain_tensor(handles) : failed();
     Py_ssize_t n = PyTuple_GET_SIZE(handles);
     PyObject *tensors = n ? PyTuple_New(n) : failed();
     for (Py_ssize_t i = 0; tensors && i < n; i++) {
-        PyObject *t = wrap(module, PyTuple_GET_ITEM(handles, i));
+        PyObject *t = cb_wrap(module, PyTuple_GET_ITEM(handles, i));
         if (!t)
             Py_CLEAR(tensors);
         else
@@ -193,12 +193,15 @@ static PyMethodDef methods[] = {{"item", cb_handle_item, METH_NOARGS, cb_item_do
                                 {0}};
 static PyMethodDef functions[] = {{"plain", plain, METH_O, NULL},
                                   {"prepare", prepare, METH_VARARGS, NULL},
+                                  {"prepare_calls", cb_prepare_calls, METH_O, NULL},
                                   {"prepare_views", prepare_views, METH_O, NULL},
                                   {"borrow", cb_borrow, METH_VARARGS, NULL},
+                                  {"drawn", cb_drawn, METH_VARARGS, NULL},
+                                  {"filled", cb_filled, METH_VARARGS, NULL},
                                   {"lend", cb_lend, METH_O, NULL},
                                   {"number", cb_tensor_of_number, METH_O, NULL},
                                   {"run_program", cb_run_program, METH_VARARGS, NULL},
-                                  {"wrap", wrap, METH_O, NULL},
+                                  {"wrap", cb_wrap, METH_O, NULL},
                                   {"write_all", cb_write_all, METH_VARARGS, NULL},
                                   {0}};
 static PyType_Slot slots[] = {
@@ -215,7 +218,7 @@ PyMODINIT_FUNC PyInit__cffi(void) {
     PyObject *module = cb_generated_module();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
     if (!type || PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions) ||
-        cb_add_forms(module)) {
+        cb_add_forms(module) || cb_add_entry(module)) {
         Py_XDECREF(type);
         Py_CLEAR(module);
     }

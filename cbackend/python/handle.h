@@ -29,6 +29,7 @@ static inline cb_tensor *cb_pointer(const cb_handle *self) {
 /* A plain Tensor for a handle as cffi shows it, whose reference it takes over; NULL with an exception. */
 cb_handle *cb_plain_tensor(PyObject *v);
 PyObject *cb_wrap_new(cb_tensor *x); /* the same for a new handle; raises the error of the core for NULL */
+PyObject *cb_wrap(PyObject *module, PyObject *handles);
 PyObject *cb_shape_of(PyObject *tensor, PyTypeObject *type); /* as a tuple or a subclass of it */
 int cb_is_untraced(void); /* does nothing interpret this thread's operations? */
 
@@ -62,6 +63,24 @@ PyObject *cb_handle_numbers(PyObject *tensor, PyObject *nothing);
 PyObject *cb_borrow(PyObject *module, PyObject *arguments);
 PyObject *cb_lend(PyObject *module, PyObject *tensor);
 
-int cb_add_forms(PyObject *module); /* forms.c; not 0 with an exception */
+/* Is a tensor of this shape so small that making it keeps the lock? */
+static inline int cb_is_small(int ndim, const int64_t *shape) {
+    int64_t numel = 1;
+    for (int d = 0; d < ndim; d++)
+        if (shape[d] > CB_BRIEF_NUMEL || (numel *= shape[d]) > CB_BRIEF_NUMEL) return 0;
+    return 1;
+}
+
+/* views.c: how many numbers `sizes` or, where it holds a single tuple or list, that one has; -1 where they
+ * are not numbers. `tuple` receives them as a tuple, a new reference or NULL. */
+int cb_read_numbers(PyObject *sizes, int64_t *out, PyObject **tuple);
+
+/* calls.c: functions of the module */
+PyObject *cb_prepare_calls(PyObject *module, PyObject *function);
+PyObject *cb_filled(PyObject *module, PyObject *arguments);
+PyObject *cb_drawn(PyObject *module, PyObject *arguments);
+
+int cb_add_entry(PyObject *module); /* calls.c; not 0 with an exception */
+int cb_add_forms(PyObject *module); /* forms.c; the same */
 
 #endif

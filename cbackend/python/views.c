@@ -48,9 +48,7 @@ static int is_number(PyObject *object, int64_t *out) {
     return !overflow;
 }
 
-/* How many numbers `sizes` or, where it holds a single tuple or list, that one has; -1 where they are not
- * numbers. `tuple` receives them as a tuple, a new reference or NULL. */
-static int read_numbers(PyObject *sizes, int64_t *out, PyObject **tuple) {
+int cb_read_numbers(PyObject *sizes, int64_t *out, PyObject **tuple) {
     *tuple = NULL;
     if (!PyTuple_Check(sizes)) return -1;
     if (PyTuple_GET_SIZE(sizes) == 1) {
@@ -82,7 +80,7 @@ PyObject *cb_try_view(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
     PyObject *numbers;
-    int ndim = read_numbers(args[1], shape, &numbers);
+    int ndim = cb_read_numbers(args[1], shape, &numbers);
     return view_of(x, args[0], ndim < 0 ? NULL : cb_view(from, ndim, shape), numbers);
 }
 
@@ -92,7 +90,7 @@ PyObject *cb_try_reshape(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
     PyObject *numbers;
-    int ndim = read_numbers(args[1], shape, &numbers);
+    int ndim = cb_read_numbers(args[1], shape, &numbers);
     int brief = ndim < 0 || from->numel <= CB_BRIEF_NUMEL || from->flags & CB_FLAG_CONTIGUOUS;
     PyThreadState *saved = brief ? NULL : PyEval_SaveThread();
     cb_tensor *to = ndim < 0 ? NULL : cb_reshape(from, ndim, shape);
@@ -105,7 +103,7 @@ PyObject *cb_try_expand(PyObject *x, PyObject *const *args, Py_ssize_t n) {
     cb_tensor *from = memory_of(x, n == 2);
     if (!from) Py_RETURN_NONE;
     PyObject *numbers;
-    int ndim = read_numbers(args[1], shape, &numbers), known = ndim >= 0;
+    int ndim = cb_read_numbers(args[1], shape, &numbers), known = ndim >= 0;
     for (int d = 0; d < ndim; d++) known &= shape[d] >= 0;
     if (known && ndim == from->ndim && !memcmp(shape, from->shape, (size_t)ndim * sizeof *shape)) {
         Py_DECREF(numbers); /* it has this shape already */
@@ -129,7 +127,7 @@ PyObject *cb_try_permute(PyObject *x, PyObject *const *args, Py_ssize_t n) {
             PyTuple_SET_ITEM(numbers, d, PyLong_FromLong(ndim - 1 - d)); /* small: always there */
         }
     } else {
-        ndim = read_numbers(args[1], dims, &numbers);
+        ndim = cb_read_numbers(args[1], dims, &numbers);
     }
     int known = numbers != NULL;
     for (int d = 0; d < ndim; d++) known &= dims[d] >= 0;

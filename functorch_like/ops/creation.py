@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib, plain
+from cbackend import ffi, filled, lib
 
 from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, int64
 from ..errors import DTypeError, ShapeError, message
@@ -212,15 +212,41 @@ def _scalar(value: Any) -> Any:
     return s
 
 
-def _made(handle: Any, requires_grad: bool, op: str = "", out: Tensor | None = None) -> Tensor:
-    t = plain(handle) if handle else wrap(handle)
-    if out is not None:
-        t = store(op, out, t)
+def _made(handle: Any, requires_grad: bool) -> Tensor:
+    t = wrap(handle)
     return t.requires_grad_() if requires_grad else t
 
 
 def _kind(dtype: Any) -> int:
     return (get_default_dtype() if dtype is None else as_dtype(dtype)).code
+
+
+_ZERO, _ONE = _scalar(0), _scalar(1)
+
+
+def _filled_with(
+    value: int | None,
+    op: str,
+    size: Any,
+    dtype: Any,
+    device: Any,
+    requires_grad: bool,
+    out: Tensor | None,
+) -> Tensor:
+    """A tensor of 0 or 1, or of whatever was in memory for None."""
+    code = (get_default_dtype() if dtype is None else as_dtype(dtype)).code
+    place = 0 if device is None else as_device(device).code
+    t = filled(size, code, place, value)
+    if t is None:
+        shape = sizes(op, size)
+        t = wrap(
+            lib.cb_empty(code, place, len(shape), shape)
+            if value is None
+            else lib.cb_full(code, place, len(shape), shape, _ONE if value else _ZERO)
+        )
+    if out is not None:
+        t = store(op, out, t)
+    return t.requires_grad_() if requires_grad else t
 
 
 def empty(
@@ -235,10 +261,7 @@ def empty(
     Raises:
       OutOfMemoryError: there is not that much memory.
     """
-    shape = sizes("empty", size)
-    place = 0 if device is None else as_device(device).code
-    handle = lib.cb_empty(_kind(dtype), place, len(shape), shape)
-    return _made(handle, requires_grad, "empty", out)
+    return _filled_with(None, "empty", size, dtype, device, requires_grad, out)
 
 
 def full(
@@ -283,10 +306,7 @@ def zeros(
       tensor([[0., 0.],
               [0., 0.]])
     """
-    shape = sizes("zeros", size)
-    place = 0 if device is None else as_device(device).code
-    handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ZERO)
-    return _made(handle, requires_grad, "zeros", out)
+    return _filled_with(0, "zeros", size, dtype, device, requires_grad, out)
 
 
 def ones(
@@ -297,13 +317,7 @@ def ones(
     out: Tensor | None = None,
 ) -> Tensor:
     """A tensor of ones."""
-    shape = sizes("ones", size)
-    place = 0 if device is None else as_device(device).code
-    handle = lib.cb_full(_kind(dtype), place, len(shape), shape, _ONE)
-    return _made(handle, requires_grad, "ones", out)
-
-
-_ZERO, _ONE = _scalar(0), _scalar(1)
+    return _filled_with(1, "ones", size, dtype, device, requires_grad, out)
 
 
 def empty_like(
@@ -315,25 +329,30 @@ def empty_like(
     )
 
 
-def _like(x: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    code = x._concrete.dtype if dtype is None else as_dtype(dtype).code
-    place = x._place if device is None else as_device(device).code
-    shape = x._shape
-    return _made(lib.cb_full(code, place, len(shape), shape, value), requires_grad)
+def _like(x: Tensor, value: int, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    code = -1 if dtype is None else as_dtype(dtype).code
+    place = -1 if device is None else as_device(device).code
+    t = filled(x, code, place, value)
+    if t is None:
+        code = x._concrete.dtype if code < 0 else code
+        place = x._place if place < 0 else place
+        shape = x._shape
+        t = wrap(lib.cb_full(code, place, len(shape), shape, _ONE if value else _ZERO))
+    return t.requires_grad_() if requires_grad else t
 
 
 def zeros_like(
     x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros of the same shape, dtype and device."""
-    return _like(x, _ZERO, dtype, device, requires_grad)
+    return _like(x, 0, dtype, device, requires_grad)
 
 
 def ones_like(
     x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones of the same shape, dtype and device."""
-    return _like(x, _ONE, dtype, device, requires_grad)
+    return _like(x, 1, dtype, device, requires_grad)
 
 
 def full_like(

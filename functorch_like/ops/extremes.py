@@ -99,11 +99,10 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False, **options: 
     )
 
 
-def _two(function: Callable[..., int]) -> tuple[Any, Any]:
+def _two(function: Callable[..., int], *args: Any) -> tuple[Any, ...]:
+    """The two handles that a C function gives."""
     out = ffi.new("cb_tensor *[2]")
-    if function(out):
-        return ()  # type: ignore[return-value]
-    return out[0], out[1]
+    return () if function(*args, out) else tuple(out)
 
 
 def _picked(x: Tensor, indices: Tensor, dim: int, keepdim: bool) -> Tensor:
@@ -131,7 +130,7 @@ def _with_index(name: str, arg: str) -> Op:
     call = lib.cb_reduce_with_index
     op = Op(
         name,
-        lambda x, *, dim, keepdim: _two(lambda out: call(code, x._v, dim, keepdim, out)),
+        lambda x, *, dim, keepdim: _two(call, code, x._v, dim, keepdim),
         vjp=_indexed_vjp,
         jvp=lambda tangents, out, _x, *, dim, keepdim: (
             _picked(tangents[0], out[1], dim, keepdim),

@@ -83,7 +83,10 @@ def operand(op: str, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, (bool, int, float, complex)):
+    t = number_in_c(value)
+    if t is not None:
+        return t
+    if isinstance(value, (int, float, complex)):
         return number(value)
     if hasattr(value, "__array_interface__") or hasattr(value, "__array__"):
         from .creation import as_tensor

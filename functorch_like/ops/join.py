@@ -194,11 +194,10 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor,
         size = split_size_or_sections
         if size <= 0 and n:
             raise ValueError(message("split", "a size above 0", size))
-        lengths = [min(size, n - at) for at in range(0, n, size)] if n else [0]
-    else:
-        lengths = list(split_size_or_sections)
-        if sum(lengths) != n or min(lengths, default=0) < 0:
-            raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
+        return tuple([sliced(x, d, at, at + size) for at in range(0, max(n, 1), max(size, 1))])
+    lengths = list(split_size_or_sections)
+    if sum(lengths) != n or min(lengths, default=0) < 0:
+        raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
     pieces, at = [], 0
     for length in lengths:
         pieces.append(sliced(x, d, at, at + length))

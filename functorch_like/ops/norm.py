@@ -331,7 +331,7 @@ def rms_norm(
 
 
 def _per_channel(x: Tensor, p: Tensor) -> Tensor:
-    return p.reshape((1, -1, *[1] * (x.ndim - 2)))
+    return p if x.ndim == 2 else p.reshape((-1, *[1] * (x.ndim - 2)))
 
 
 def batch_norm(

@@ -13,7 +13,7 @@ import os
 from math import prod
 from typing import Any
 
-from cbackend import lib
+from cbackend import drawn, lib
 
 from .. import mutation
 from ..dtypes import as_device, as_dtype, get_default_dtype
@@ -278,8 +278,13 @@ def _drawn(
     place = 0 if device is None else as_device(device).code
     generator = generator or default_generator
     if not active or state.trace is None:
-        seed, offset = generator.take(kind, code, prod(shape))
-        t = wrap(lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b))
+        small = drawn(kind, shape, code, place, generator._seed, generator._offset, a, b)
+        if small is not None:
+            t, used = small
+            generator._offset += used
+        else:
+            seed, offset = generator.take(kind, code, prod(shape))
+            t = wrap(lib.cb_random(kind, code, place, len(shape), shape, seed, offset, a, b))
     else:
         t = dispatch(
             _random,

@@ -230,7 +230,7 @@ def _indexed_scan(name: str) -> Op:
 
     op = Op(
         name,
-        lambda x, *, dim: _two(lambda out: lib.cb_scan_with_index(code, x._v, dim, out)),
+        lambda x, *, dim: _two(lib.cb_scan_with_index, code, x._v, dim),
         vjp=lambda ct, out, x_spec, *, dim: (_added_at(ct[0], x_spec, out[1], dim),),
         jvp=lambda tangents, out, x, *, dim: (
             tangents[0].gather(dim, out[1]) if x.ndim else tangents[0],

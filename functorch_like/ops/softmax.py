@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib
+from cbackend import lib
 
 from ..amp import entered, widened
 from ..dtypes import as_dtype
@@ -15,6 +15,8 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import active, state
+from .extremes import _two
 from .reduce import _logsumexp, _sum
 from .views import _expand
 
@@ -157,13 +159,6 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None, **_leg
 # ---- cross entropy of rows of logits with class labels ----
 
 
-def _entropy_impl(x: Tensor, target: Tensor, *, ignore_index: int) -> Any:
-    out = ffi.new("cb_tensor *[2]")
-    if lib.cb_cross_entropy(x._v, target._v, ignore_index, out):
-        return ()
-    return out[0], out[1]
-
-
 def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
     from .ternary import where
 
@@ -204,7 +199,7 @@ def _rows_batch(op: Any, nouts: int) -> Any:
 
 _entropy = Op(
     "cross_entropy_rows",
-    _entropy_impl,
+    lambda x, target, *, ignore_index: _two(lib.cb_cross_entropy, x._v, target._v, ignore_index),
     vjp=_entropy_vjp,
     batch=_rows_batch(lambda: _entropy, 2),
     decompose=_entropy_meaning,
@@ -335,7 +330,12 @@ def _hard_losses(
 
 def _has(labels: Tensor, ignore_index: int) -> bool:
     """Might a label be the ignored one? Traced labels might."""
-    return not labels._v or bool((labels == ignore_index).any())
+    v = labels._v
+    if v and v.numel <= 64 and labels._m is None and (not active or state.trace is None):
+        few = labels._numbers()
+        if few is not None:
+            return ignore_index in few
+    return not v or bool((labels == ignore_index).any())
 
 
 def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
@@ -376,9 +376,9 @@ def nll_loss(
         )
         return picked.squeeze(0) if picked.ndim else picked
     if weight is None and not _has(target, ignore_index):
-        losses = -input.gather(1, target.unsqueeze(1)).squeeze(1)
+        losses = -input.gather(1, target.unsqueeze(1))
         if reduction == "none":
-            return losses
+            return losses.squeeze(1)
         return losses.sum() if reduction == "sum" else losses.mean()
     kept = target != ignore_index
     safe = where(kept, target, 0)

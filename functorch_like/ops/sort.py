@@ -69,7 +69,7 @@ def _along(get: Callable[[], Op]) -> Callable[..., Any]:
 
 _sort = Op(
     "sort",
-    lambda x, *, dim, descending: _two(lambda out: lib.cb_sort(x._v, dim, descending, 1, out)),
+    lambda x, *, dim, descending: _two(lib.cb_sort, x._v, dim, descending, 1),
     vjp=lambda ct, out, x_spec, *, dim, descending: (_spread_at(ct[0], x_spec, out[1], dim),),
     jvp=lambda tangents, out, _x, *, dim, descending: (_at(tangents[0], out[1], dim), None),
     batch=_along(lambda: _sort),
@@ -97,7 +97,7 @@ _argsort = Op(
 )
 _topk = Op(
     "topk",
-    lambda x, *, k, dim, largest: _two(lambda out: lib.cb_topk(x._v, k, dim, largest, 1, out)),
+    lambda x, *, k, dim, largest: _two(lib.cb_topk, x._v, k, dim, largest, 1),
     vjp=lambda ct, out, x_spec, *, k, dim, largest: (_spread_at(ct[0], x_spec, out[1], dim),),
     jvp=lambda tangents, out, _x, *, k, dim, largest: (_at(tangents[0], out[1], dim), None),
     batch=_along(lambda: _topk),
@@ -115,7 +115,7 @@ def _kth_vjp(ct: Any, out: Any, x_spec: Any, *, k: int, dim: int, keepdim: bool)
 
 _kthvalue = Op(
     "kthvalue",
-    lambda x, *, k, dim, keepdim: _two(lambda out: lib.cb_kthvalue(x._v, k, dim, keepdim, out)),
+    lambda x, *, k, dim, keepdim: _two(lib.cb_kthvalue, x._v, k, dim, keepdim),
     vjp=_kth_vjp,
     jvp=lambda tangents, out, _x, *, k, dim, keepdim: (
         _picked(tangents[0], out[1], dim, keepdim),

@@ -273,3 +273,23 @@ def test_finfo_iinfo():
         ft.iinfo(ft.float32)
     with pytest.raises(ft.DTypeError):
         ft.finfo(ft.int32)
+
+
+def test_small_draws_take_as_many_counters_as_large_ones():
+    for n in (5, 2048, 2049):
+        a, b = ft.Generator().manual_seed(3), ft.Generator().manual_seed(3)
+        ft.randn(n, generator=a)
+        b.take(1, ft.float32.code, n)
+        assert a.get_state().tolist() == b.get_state().tolist()
+
+
+def test_small_and_large_tensors_of_a_shape_agree():
+    for shape in ((3,), (2, 0), (), (60, 50)):
+        for make, like, value in ((ft.zeros, ft.zeros_like, 0), (ft.ones, ft.ones_like, 1)):
+            x = make(shape, dtype=ft.int32)
+            y = like(x, dtype=ft.float64)
+            assert x.shape == y.shape == ft.empty(shape).shape == shape
+            assert x.dtype is like(x).dtype is ft.int32 and y.dtype is ft.float64
+            assert (x == value).all() and (y == value).all()
+    with pytest.raises(ft.ShapeError, match="at least 0"):
+        ft.zeros(-1)
