@@ -86,9 +86,9 @@ static bool is_light(int family, int op, int rule, int compute) {
     if (family == CB_FAMILY_BINARY) return op == CB_BINARY_div;
     if (family != CB_FAMILY_UNARY) return false;
 #if defined(__AVX512F__)
-    if (compute == CB_F32 && (op == CB_UNARY_tanh || op == CB_UNARY_log)) return true; /* kernels_f32.c */
+    if (compute == CB_F32 && (op == CB_UNARY_tanh || op == CB_UNARY_erf || op == CB_UNARY_log)) return true;
 #else
-    (void)compute;
+    (void)compute; /* those take longer without tables of sixteen (kernels_f32.c) */
 #endif
     return op == CB_UNARY_sqrt || op == CB_UNARY_reciprocal;
 }
