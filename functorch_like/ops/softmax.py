@@ -11,7 +11,7 @@ from cbackend import ffi, lib
 
 from ..amp import entered, widened
 from ..dtypes import as_dtype
-from ..errors import DTypeError, ShapeError, message
+from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
@@ -334,8 +334,20 @@ def _hard_losses(
 
 
 def _has(labels: Tensor, ignore_index: int) -> bool:
-    """Might a label be the ignored one? Traced labels might."""
-    return not labels._v or bool((labels == ignore_index).any())
+    """Might a label be the ignored one? Those without known values might."""
+    return not labels._v or labels.is_meta or bool((labels == ignore_index).any())
+
+
+def _ignores(labels: Tensor, classes: int, ignore_index: int) -> bool:
+    """_has(), once no other label is negative: gather() would count it from the end."""
+    if not labels._v or labels.is_meta:
+        return True
+    if not (labels < 0).any():
+        return ignore_index >= 0 and _has(labels, ignore_index)
+    wrong = labels[(labels < 0) & (labels != ignore_index)]
+    if wrong.numel():
+        raise DimError(message("nll_loss", f"labels in [0, {classes})", wrong[0].item()))
+    return True
 
 
 def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
@@ -366,6 +378,9 @@ def nll_loss(
     """The negative log likelihood.
 
     Minus the log-probabilities (input [N, C, ...]) of the labels (target [N, ...]).
+
+    Raises:
+      DimError: a label out of range.
     """
     from .ternary import where
 
@@ -375,7 +390,8 @@ def nll_loss(
             input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction
         )
         return picked.squeeze(0) if picked.ndim else picked
-    if weight is None and not _has(target, ignore_index):
+    ignores = _ignores(target, input._shape[1], ignore_index)
+    if weight is None and not ignores:
         losses = -input.gather(1, target.unsqueeze(1)).squeeze(1)
         if reduction == "none":
             return losses
@@ -386,7 +402,7 @@ def nll_loss(
     factor = kept.to(input.dtype)
     if weight is not None:
         factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)
-    losses = losses * factor
+    losses = where(kept, losses * factor, 0)  # an ignored one may be inf
     if reduction == "none":
         return losses
     return losses.sum() if reduction == "sum" else losses.sum() / factor.sum()
