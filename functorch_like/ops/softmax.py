@@ -11,7 +11,7 @@ from cbackend import lib
 
 from ..amp import entered, widened
 from ..dtypes import as_dtype
-from ..errors import DTypeError, ShapeError, message
+from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
@@ -329,13 +329,30 @@ def _hard_losses(
 
 
 def _has(labels: Tensor, ignore_index: int) -> bool:
-    """Might a label be the ignored one? Traced labels might."""
-    v = labels._v
-    if v and v.numel <= 64 and labels._m is None and (not active or state.trace is None):
-        few = labels._numbers()
-        if few is not None:
-            return ignore_index in few
-    return not v or bool((labels == ignore_index).any())
+    """Might a label be the ignored one? Those without known values might."""
+    if not labels._v or labels.is_meta:
+        return True
+    few = _few(labels)
+    return bool((labels == ignore_index).any()) if few is None else ignore_index in few
+
+
+def _few(labels: Tensor) -> list[Any] | None:
+    """A handful of plain labels as a list, which is read faster than operations are called."""
+    plain = labels._m is None and (not active or state.trace is None)
+    return labels._numbers() if plain and labels._v.numel <= 64 else None
+
+
+def _ignores(labels: Tensor, classes: int, ignore_index: int) -> bool:
+    """_has(), once no other label is negative: gather() would count it from the end."""
+    if not labels._v or labels.is_meta:
+        return True
+    few = _few(labels)
+    if not ((labels < 0).any() if few is None else min(few, default=0) < 0):
+        return ignore_index >= 0 and _has(labels, ignore_index)
+    wrong = labels[(labels < 0) & (labels != ignore_index)]
+    if wrong.numel():
+        raise DimError(message("nll_loss", f"labels in [0, {classes})", wrong[0].item()))
+    return True
 
 
 def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
@@ -366,6 +383,9 @@ def nll_loss(
     """The negative log likelihood.
 
     Minus the log-probabilities (input [N, C, ...]) of the labels (target [N, ...]).
+
+    Raises:
+      DimError: a label out of range.
     """
     from .ternary import where
 
@@ -375,7 +395,8 @@ def nll_loss(
             input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction
         )
         return picked.squeeze(0) if picked.ndim else picked
-    if weight is None and not _has(target, ignore_index):
+    ignores = _ignores(target, input._shape[1], ignore_index)
+    if weight is None and not ignores:
         losses = -input.gather(1, target.unsqueeze(1))
         if reduction == "none":
             return losses.squeeze(1)
@@ -386,7 +407,7 @@ def nll_loss(
     factor = kept.to(input.dtype)
     if weight is not None:
         factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)
-    losses = losses * factor
+    losses = where(kept, losses * factor, 0)  # an ignored one may be inf
     if reduction == "none":
         return losses
     return losses.sum() if reduction == "sum" else losses.sum() / factor.sum()

@@ -325,3 +325,19 @@ def test_linear_cross_entropy(bridge, sizes):
     ours.load_state_dict(bridge.state(theirs))
     x, y = ft.randn(5, 4), ft.randint(0, 3, (5, *sizes))
     bridge.close(ours(x, y), theirs(bridge.theirs(x), bridge.theirs(y)))
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 1.0, 2.0]])
+def test_nll_loss_labels(weight):
+    weight = None if weight is None else ft.tensor(weight)
+    x = ft.tensor([[-math.inf, -1.0, -2.0], [-3.0, -4.0, -5.0]])
+    for labels in ([0, -1], [-100, -1], [0, 3]):  # which gather() might count from the end
+        with pytest.raises(IndexError, match="expected"):
+            F.nll_loss(x, ft.tensor(labels), weight)
+    labels = ft.tensor([-100, 1])
+    assert F.nll_loss(x, labels, weight, reduction="none").tolist() == [0.0, 4.0]
+    assert ft.compile(F.nll_loss)(x, labels, weight).item() == 4.0
+    assert F.nll_loss(x, ft.tensor([-1, 1]), weight, ignore_index=-1).item() == 4.0
+    assert F.nll_loss(x, ft.tensor([2, 1]), ignore_index=2).item() == 4.0
+    assert F.nll_loss(x.to("meta"), labels.to("meta")).shape == ()
+    assert F.cross_entropy(x.to("meta"), labels.to("meta")).shape == ()
