@@ -381,3 +381,11 @@ def test_numbers_of_values(f):
     assert ft.equal(ft.vmap(f)(x), ft.stack([f(x[0]), f(x[1])]))
     with pytest.raises(ft.TraceError, match="one shape from all lanes"):
         ft.vmap(f)(ft.tensor([[1, 2, 1], [1, 1, 1]]))
+
+
+def test_joined_labels():
+    loss = ft.compile(nn.functional.ctc_loss)
+    x, one, two = ft.randn(5, 1, 4).log_softmax(-1), ft.tensor([5]), ft.tensor([2])
+    assert loss(x, ft.tensor([[1, 2]]), one, two).shape == ()
+    with pytest.raises(ft.TraceError, match=r"ctc_loss: expected targets \[n, s\]"):
+        loss(x, ft.tensor([1, 2]), one, two)
