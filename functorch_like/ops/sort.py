@@ -13,7 +13,7 @@ from typing import Any
 from cbackend import ffi, lib
 
 from ..dtypes import int32, int64
-from ..errors import ShapeError, TraceError, message
+from ..errors import ShapeError, message
 from ..op import NONDIFF, Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
@@ -21,7 +21,7 @@ from .creation import arange, full, ones, zeros
 from .extremes import _picked, _two, pair
 from .family import fronted, operand
 from .gather import _gather_dim, _scatter
-from .index import _refuse, nonzero
+from .index import nonzero
 from .join import cat
 
 __all__ = [
@@ -356,7 +356,7 @@ _unique = Op(
     "unique",
     _unique_impl,
     vjp=NONDIFF("as torch: which elements are equal does not change smoothly"),
-    batch=lambda *_: _refuse("unique"),
+    decides=lambda x: x,
     nouts=3,
     family=_FAMILY,
 )
@@ -382,7 +382,7 @@ _unique_values = Op(
     "unique_values",
     _unique_values_impl,
     vjp=NONDIFF("as torch: which elements are equal does not change smoothly"),
-    batch=lambda *_: _refuse("unique_values"),
+    decides=lambda x: x,
     family=_FAMILY,
 )
 sampled(
@@ -413,7 +413,7 @@ def unique(
       return_inverse: also where each element of x is among them.
       return_counts: also how often each occurs.
     Raises:
-      TraceError: under vmap, since the number of values differs from lane to lane.
+      TraceError: in a compiled function, or under vmap where lanes differ in their number.
     Example:
       >>> unique(tensor([3, 1, 3]), return_counts=True)
       (tensor([1, 3]), tensor([1, 2]))
@@ -428,12 +428,12 @@ def unique(
     order = arange(rows._shape[0], device=x.device)
     for column in reversed(rows.unbind(1) if rows.ndim > 1 and rows._shape[1] else ()):
         order = order[_argsort(column[order], dim=0, descending=False)]
-    values, inverse, counts = _runs("unique", slices.index_select(0, order))
+    values, inverse, counts = _runs(slices.index_select(0, order))
     back = zeros(order._shape, dtype=int64, device=x.device).scatter(0, order, inverse)
     return _chosen((values.movedim(0, d), back, counts), return_inverse, return_counts)
 
 
-def _runs(op: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _runs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The first of equal neighbours along dim 0, the number of the run of each, and the lengths."""
     n = x._shape[0]
     if n:
@@ -446,11 +446,7 @@ def _runs(op: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         starts = cat([ones(1, dtype="bool", device=x.device), changes])
     else:
         starts = zeros(0, dtype="bool", device=x.device)
-    try:
-        first = nonzero(starts).reshape((-1,))
-    except TraceError:
-        _refuse(op)
-        raise
+    first = nonzero(starts).reshape((-1,))
     inverse = starts.cumsum(0) - 1
     ends = cat([first[1:], full((1,), n, dtype=int64, device=x.device)]) if n else first
     return x.index_select(0, first), inverse, ends - first
@@ -466,10 +462,10 @@ def unique_consecutive(
       tensor([1, 2, 1])
     """
     if dim is None:
-        values, inverse, counts = _runs("unique_consecutive", x.reshape((-1,)))
+        values, inverse, counts = _runs(x.reshape((-1,)))
         return _chosen((values, inverse.reshape(x._shape), counts), return_inverse, return_counts)
     d = wrap_dim("unique_consecutive", dim, x.ndim)
-    values, inverse, counts = _runs("unique_consecutive", x.movedim(d, 0))
+    values, inverse, counts = _runs(x.movedim(d, 0))
     return _chosen((values.movedim(0, d), inverse, counts), return_inverse, return_counts)
 
 

@@ -258,7 +258,7 @@ _bincount = Op(
     "bincount",
     lambda x, *, minlength: lib.cb_bincount(x._v, ffi.NULL, 0, minlength),
     vjp=NONDIFF("integer result"),
-    batch=lambda *_, **__: _refuse("bincount"),
+    decides=lambda x: x,
     family=_FAMILY,
 )
 sampled(
@@ -316,7 +316,7 @@ def bincount(x: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Te
     """How often each value of a vector of integers from 0 on occurs, or the sum of its weights.
 
     Raises:
-      TraceError: x is mapped by vmap: the number of bins differs from lane to lane.
+      TraceError: in a compiled function, or under vmap where lanes have different numbers of bins.
     Example:
       >>> bincount(tensor([0, 2, 2]), minlength=4)
       tensor([1, 0, 2, 0])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import functorch_like as ft
 from functorch_like import Tensor
-from functorch_like.errors import ShapeError
+from functorch_like.errors import ShapeError, TraceError
 from functorch_like.trace import active
 from nn.losses.reduction import reduced
 
@@ -105,7 +105,13 @@ def _split(targets: Tensor, lengths: Tensor) -> Tensor:
         raise ShapeError(
             f"ctc_loss: expected targets [n, s] or [total length], got {list(targets.shape)}."
         )
-    sizes = [int(length) for length in lengths.tolist()]
+    try:
+        sizes = [int(length) for length in lengths.tolist()]
+    except TraceError as error:
+        raise TraceError(
+            "ctc_loss: expected targets [n, s] where target_lengths has no known values, got "
+            "joined labels. Pad them, or compute the loss outside of the compiled function."
+        ) from error
     if sum(sizes) != targets.shape[0]:
         raise ShapeError(
             f"ctc_loss: expected {sum(sizes)} joined labels, the sum of target_lengths, got "

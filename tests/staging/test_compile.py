@@ -369,3 +369,23 @@ def test_tensors_made_inside_are_read_as_they_were():
     x = ft.tensor([1.0, 2.0])
     for function in (f, ft.grad(f), ft.vmap(f), ft.jacfwd(f)):
         equal(ft.compile(function)(x), function(x))
+
+
+@pytest.mark.parametrize(
+    "f", [ft.unique, ft.bincount, ft.unique_consecutive, lambda x: ft.unique(x, dim=0)]
+)
+def test_numbers_of_values(f):
+    with pytest.raises(ft.TraceError, match="whose result's shape depends on values"):
+        ft.compile(f)(ft.tensor([1, 2]))
+    x = ft.tensor([[1, 2, 1], [2, 1, 2]])
+    assert ft.equal(ft.vmap(f)(x), ft.stack([f(x[0]), f(x[1])]))
+    with pytest.raises(ft.TraceError, match="one shape from all lanes"):
+        ft.vmap(f)(ft.tensor([[1, 2, 1], [1, 1, 1]]))
+
+
+def test_joined_labels():
+    loss = ft.compile(nn.functional.ctc_loss)
+    x, one, two = ft.randn(5, 1, 4).log_softmax(-1), ft.tensor([5]), ft.tensor([2])
+    assert loss(x, ft.tensor([[1, 2]]), one, two).shape == ()
+    with pytest.raises(ft.TraceError, match=r"ctc_loss: expected targets \[n, s\]"):
+        loss(x, ft.tensor([1, 2]), one, two)
