@@ -155,6 +155,8 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     view = x._try_index(_basic, index)
     if view is not None:
         return view
+    if index.__class__ is list:  # as a tensor it may be one C call
+        index = _to_index(x, index)
     plain = taken(x, index)
     if plain is not None:
         return plain

@@ -10,11 +10,12 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import state
 from .creation import ones_like, zeros, zeros_like
 from .diagonals import _diagonal_write
 from .family import operand
 from .gather import _ALONG, _along_batch, _gather_dim, _scatter, _scatter_add, _scatter_impl
-from .index import _inplace, _parse
+from .index import _inplace, _parse, index_put, nonzero
 from .index_entries import _basic, _put, _write
 from .ternary import where
 
@@ -244,23 +245,28 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
       >>> masked_scatter(tensor([1, 2, 3]), tensor([True, False, True]), tensor([8, 9]))
       tensor([8, 2, 9])
     """
-    from .scan import cumsum
-    from .views import broadcast_tensors
-
     if mask.dtype.name != "bool":
         raise DTypeError(message("masked_scatter", "a bool mask", mask.dtype, "Compare first."))
     if source.dtype is not x.dtype:
         wanted = f"a source of the tensor's dtype {x.dtype}"
         raise DTypeError(message("masked_scatter", wanted, source.dtype, "Cast it."))
-    x, mask = broadcast_tensors(x, mask)
+    if x._shape != mask._shape:
+        from .views import broadcast_tensors
+
+        x, mask = broadcast_tensors(x, mask)
     flat = mask.reshape((mask.numel(),))
     n = source.numel()
-    if mask._v and not mask.is_meta and int(flat.sum()) > n:
-        wanted = f"a source of at least {int(flat.sum())} elements"
-        raise ShapeError(message("masked_scatter", wanted, n))
+    if mask._v and not mask.is_meta and state.trace is None:
+        places = nonzero(flat).select(1, 0)
+        count = places._shape[0]
+        if count > n:
+            wanted = f"a source of at least {count} elements"
+            raise ShapeError(message("masked_scatter", wanted, n))
+        values = source.reshape((n,)).narrow(0, 0, count)
+        return index_put(x.reshape(flat._shape), (places,), values).reshape(x._shape)
     if not n:
         return x.clone()
-    order = (cumsum(flat, 0) - 1).clamp(0, n - 1)
+    order = (flat.cumsum(0) - 1).clamp(0, n - 1)
     picked = source.reshape((n,)).index_select(0, order)
     return where(mask, picked.reshape(x._shape), x)
 

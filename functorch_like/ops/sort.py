@@ -428,28 +428,33 @@ def unique(
     order = arange(rows._shape[0], device=x.device)
     for column in reversed(rows.unbind(1) if rows.ndim > 1 and rows._shape[1] else ()):
         order = order[_argsort(column[order], dim=0, descending=False)]
-    values, inverse, counts = _runs(slices.index_select(0, order))
-    back = zeros(order._shape, dtype=int64, device=x.device).scatter(0, order, inverse)
-    return _chosen((values.movedim(0, d), back, counts), return_inverse, return_counts)
+    values, starts, counts = _runs(slices.index_select(0, order), return_counts)
+    if return_inverse:
+        inverse = starts.cumsum(0) - 1
+        starts = zeros(order._shape, dtype=int64, device=x.device).scatter(0, order, inverse)
+    return _chosen((values.movedim(0, d), starts, counts), return_inverse, return_counts)
 
 
-def _runs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The first of equal neighbours along dim 0, the number of the run of each, and the lengths."""
+def _runs(x: Tensor, counts: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The first of equal neighbours along dim 0, which those are, and if wanted the lengths."""
     n = x._shape[0]
     if n:
         changes = x.narrow(0, 1, n - 1) != x.narrow(0, 0, n - 1)
-        changes = (
-            changes.reshape((n - 1, -1)).any(1)
-            if n > 1
-            else zeros(0, dtype="bool", device=x.device)
-        )
+        if x.ndim > 1:
+            changes = (
+                changes.reshape((n - 1, -1)).any(1)
+                if n > 1
+                else zeros(0, dtype="bool", device=x.device)
+            )
         starts = cat([ones(1, dtype="bool", device=x.device), changes])
     else:
         starts = zeros(0, dtype="bool", device=x.device)
     first = nonzero(starts).reshape((-1,))
-    inverse = starts.cumsum(0) - 1
-    ends = cat([first[1:], full((1,), n, dtype=int64, device=x.device)]) if n else first
-    return x.index_select(0, first), inverse, ends - first
+    values = x.index_select(0, first)
+    if not counts or not n:
+        return values, starts, first
+    ends = cat([first[1:], full((1,), n, dtype=int64, device=x.device)])
+    return values, starts, ends - first
 
 
 def unique_consecutive(
@@ -461,12 +466,13 @@ def unique_consecutive(
       >>> unique_consecutive(tensor([1, 1, 2, 1]))
       tensor([1, 2, 1])
     """
-    if dim is None:
-        values, inverse, counts = _runs(x.reshape((-1,)))
-        return _chosen((values, inverse.reshape(x._shape), counts), return_inverse, return_counts)
-    d = wrap_dim("unique_consecutive", dim, x.ndim)
-    values, inverse, counts = _runs(x.movedim(d, 0))
-    return _chosen((values.movedim(0, d), inverse, counts), return_inverse, return_counts)
+    d = 0 if dim is None else wrap_dim("unique_consecutive", dim, x.ndim)
+    slices = x.reshape((-1,)) if dim is None else x.movedim(d, 0)
+    values, places, counts = _runs(slices, return_counts)
+    if return_inverse:
+        places = places.cumsum(0) - 1
+        places = places.reshape(x._shape) if dim is None else places
+    return _chosen((values.movedim(0, d), places, counts), return_inverse, return_counts)
 
 
 for _f in (sort, argsort, msort, topk, kthvalue, unique, unique_consecutive):

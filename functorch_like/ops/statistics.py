@@ -16,6 +16,7 @@ from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import state
 from .creation import full, zeros
 from .extremes import _argmax, pair
 from .gather import _gather_dim
@@ -116,9 +117,21 @@ def _median_of(op: str, x: Tensor, dim: int | None, keepdim: bool, skip_nan: boo
     if not x.ndim:
         return pair(x, zeros((), dtype=int64, device=x.device))
     _not_empty(op, x, x._shape[d])
+    if x._m is None and state.trace is None and not skip_nan and _is_whole(x):
+        return pair(*_kthvalue(x, k=(x._shape[d] + 1) // 2, dim=d, keepdim=keepdim))
     places = _median_places(x.movedim(d, -1).detach(), skip_nan).movedim(-1, d)
     values = _gather_dim(x, places, dim=d)
     return pair(values, places) if keepdim else pair(values.squeeze(d), places.squeeze(d))
+
+
+def _is_whole(x: Tensor) -> bool:
+    """Is it known that there is no nan? On the CPU one pass tells; elsewhere it would wait."""
+    if not x.dtype.is_floating_point:
+        return True
+    if x._v.device != lib.CB_CPU or not x.numel():
+        return False
+    largest = x.amax().item()
+    return largest == largest
 
 
 def _not_empty(op: str, x: Tensor, n: int) -> None:

@@ -128,7 +128,12 @@ m.searchsorted(v.sort().values, v, side='right', out_int32=True) ; m.bucketize(x
 m.unique(i) ; m.unique(ix, return_inverse=True, return_counts=True) ; m.unique(ix, dim=0)
 m.unique(ix, return_inverse=True, return_counts=True, dim=1) ; m.unique_consecutive(i)
 m.unique_consecutive(ix, return_inverse=True, return_counts=True)
-m.unique_consecutive(ix, return_counts=True, dim=0) ; m.bincount(i) ; m.bincount(i, minlength=7)
+m.unique_consecutive(ix, return_counts=True, dim=0) ; m.unique_consecutive(ix, dim=1)
+m.unique_consecutive(ix, True) ; m.unique_consecutive(i, True, dim=0) ; m.median(ix, 1).values
+m.isnan(m.median(m.log(x), 0).values) ; m.isnan(m.median(m.log(x), 1, True).values)
+x[[0, 2, -1]] ; x[[True, False, True]] ; x[[[0, 1], [2, 0]]] ; x[[]]
+m.masked_scatter(x, mask[:1], y) ; m.masked_scatter(x[:1], mask, y)
+m.bincount(i) ; m.bincount(i, minlength=7)
 m.histc(x, 4, -2, 2) ; x.histc(5)
 m.logcumsumexp(x, 0) ; x.logcumsumexp(1) ; m.cummax(x, 1) ; x.cummin(0) ; m.diff(x)
 m.diff(x, 2, 1) ; x.diff(dim=0, prepend=y[:1], append=y) ; m.trapezoid(x) ; m.trapezoid(x, y, dim=0)
