@@ -115,8 +115,8 @@ static cb_tensor *run_as(int dtype, int which, cb_conv_shape *s, cb_tensor *x, c
 }
 
 /* Kernels that tile the input make products of its patches, which are copied once. Where that pays: strides
- * beyond the kernels' of convolutions, and few channels with long runs to copy; for gradients, which are
- * products image by image, with filters for whole tiles, but no more than positions. */
+ * beyond those of the kernels in cpu/, and few channels with long runs to copy; for gradients of weights,
+ * which are products image by image, with filters for whole tiles, but no more than positions. */
 static bool is_of_patches(int which, const cb_conv_shape *s, int dtype) {
     int64_t positions = s->out[0] * s->out[1] * s->out[2], longest = 0;
     for (int d = 0; d < 3; d++) {
@@ -125,47 +125,62 @@ static bool is_of_patches(int which, const cb_conv_shape *s, int dtype) {
             return false;
         longest = CB_MAX(longest, s->kernel[d]);
     }
-    if (which == INPUT_GRAD || s->groups != 1 || positions < 2 || s->n * s->ic * s->oc == 0 ||
-        (dtype != CB_F32 && dtype != CB_F64))
+    if (s->groups != 1 || positions < 2 || s->n * s->ic * s->oc == 0 || (dtype != CB_F32 && dtype != CB_F64))
         return false;
     if (longest > 16) return true;
-    if (s->ic >= 16) return false;
-    return which == FORWARD ? s->kernel[2] >= 8
+    if (s->ic >= 16 || which == INPUT_GRAD) return false;
+    int64_t row = s->ic * s->kernel[0] * s->kernel[1] * s->kernel[2];
+    return which == FORWARD ? s->kernel[2] >= 8 && row >= 256
                             : s->kernel[2] >= 4 && s->oc >= 64 && (s->n == 1 || positions >= s->oc);
 }
 
-/* [n, positions, channels * taps] */
-static cb_tensor *patches(const cb_conv_shape *s, cb_tensor *x) {
-    int64_t split[8] = {s->n, s->ic}, flat[3] = {s->n, 1, s->ic}, order[8] = {0, 2, 4, 6, 1, 3, 5, 7};
-    for (int d = 0; d < 3; d++) {
-        split[2 + 2 * d] = s->out[d], split[3 + 2 * d] = s->kernel[d];
-        flat[1] *= s->out[d], flat[2] *= s->kernel[d];
-    }
-    cb_tensor *parts = cb_reshape(x, 8, split), *turned = parts ? cb_permute(parts, 8, order) : NULL,
-              *rows = turned ? cb_reshape(turned, 3, flat) : NULL;
+/* `x` in another order of dimensions, seen through `split` and given as `shape`. */
+static cb_tensor *rearranged(cb_tensor *x, int nsplit, const int64_t *split, const int64_t *order, int ndim,
+                             const int64_t *shape) {
+    cb_tensor *parts = cb_reshape(x, nsplit, split),
+              *turned = parts ? cb_permute(parts, nsplit, order) : NULL,
+              *out = turned ? cb_reshape(turned, ndim, shape) : NULL;
     cb_release(parts);
     cb_release(turned);
-    return rows;
+    return out;
 }
 
-/* As run(). */
+/* As run(). A patch is a row: numbers of all channels. */
 static cb_tensor *by_patches(int which, const cb_conv_shape *s, cb_tensor *x, cb_tensor *y, int ndim,
                              const int64_t *shape) {
-    cb_tensor *rows = patches(s, which == FORWARD ? x : y), *matrix = NULL, *product = NULL, *turned = NULL,
-              *out = NULL;
-    if (rows && which == FORWARD) {
-        matrix = cb_reshape(y, 2, (int64_t[]){s->oc, rows->shape[2]});
-        product = matrix ? cb_linear(rows, matrix, NULL, 0) : NULL;
-        turned = product ? cb_permute(product, 3, (int64_t[]){0, 2, 1}) : NULL;
-    } else if (rows) {
-        matrix = cb_reshape(x, 3, (int64_t[]){s->n, s->oc, rows->shape[1]});
-        product = matrix ? cb_matmul(matrix, rows) : NULL;
-        turned = product ? cb_sum_to(product, 2, product->shape + 1) : NULL;
+    const int64_t *o = s->out, *k = s->kernel, positions = o[0] * o[1] * o[2],
+                  row = s->ic * k[0] * k[1] * k[2],
+                  image[8] = {s->n, s->ic, o[0], k[0], o[1], k[1], o[2], k[2]},
+                  patches[8] = {s->n, o[0], o[1], o[2], s->ic, k[0], k[1], k[2]},
+                  rows[3] = {s->n, positions, row}, ct[3] = {s->n, s->oc, positions},
+                  weights[2] = {s->oc, row}, results[3] = {s->n, positions, s->oc},
+                  to_patches[8] = {0, 2, 4, 6, 1, 3, 5, 7}, to_image[8] = {0, 4, 1, 5, 2, 6, 3, 7},
+                  swap[3] = {0, 2, 1};
+    cb_tensor *a = NULL, *b = NULL, *product = NULL, *out = NULL;
+    if (which == FORWARD) {
+        a = rearranged(x, 8, image, to_patches, 3, rows);
+        b = a ? cb_reshape(y, 2, weights) : NULL;
+        product = b ? cb_linear(a, b, NULL, 0) : NULL;
+        out = product ? rearranged(product, 3, results, swap, ndim, shape) : NULL;
+    } else if (which == INPUT_GRAD) {
+        a = rearranged(x, 3, ct, swap, 3, results);
+        b = a ? cb_reshape(y, 2, weights) : NULL;
+        product = b ? cb_matmul(a, b) : NULL;
+        out = product ? rearranged(product, 8, patches, to_image, ndim, shape) : NULL;
+    } else {
+        a = cb_reshape(x, 3, ct);
+        b = a ? rearranged(y, 8, image, to_patches, 3, rows) : NULL;
+        product = b ? cb_matmul(a, b) : NULL;
+        cb_tensor *sum = product ? cb_sum_to(product, 2, weights) : NULL;
+        out = sum ? cb_reshape(sum, ndim, shape) : NULL;
+        cb_release(sum);
     }
-    if (turned) out = cb_reshape(turned, ndim, shape);
-    cb_tensor *all[] = {rows, matrix, product, turned};
-    for (int i = 0; i < 4; i++) cb_release(all[i]);
-    return out;
+    cb_release(a);
+    cb_release(b);
+    cb_release(product);
+    cb_tensor *result = out ? cb_contiguous(out) : NULL; /* it may be a view */
+    cb_release(out);
+    return result;
 }
 
 /* x and y: the operands in the order of the public function; both are of one dtype. */
