@@ -3,7 +3,10 @@
  *
  * Columns are scanned in lanes: a lane keeps its best item and that item's row, a number of the item's width.
  * Of a row, the extreme of a block comes first, and its place is looked for only if it is better than those
- * of the blocks before. A state whose position is -1 has seen nothing. */
+ * of the blocks before. A state whose position is -1 has seen nothing.
+ *
+ * One set of functions serves all integers of a width, or a type of floats: they look for maxima of items
+ * with bits flipped, all of them for minima and the sign of unsigned numbers, or of floats times 1 or -1. */
 #include "half.h"
 #include "lanes.h"
 #include "reduce.h"
@@ -19,32 +22,34 @@ enum { BLOCK = CB_FOLD_BLOCK, DEEP = 32, WIDTH = 64 };
 #define SAME(v) (v)
 #define HALF(v) half_to_float(v)
 #define BFLOAT(v) bfloat_to_float(v)
-/* Does an item take the place of the best one before it? Only a nan differs from itself. LE is <= or >=. */
-/* clang-format off */
-#define OVER(v, top, LE) (!((v) LE (top)) & ((top) == (top)))
-/* clang-format on */
+#define FLIP_INT(v) ((v) ^ flip)
+#define FLIP_FLOAT(v) ((v) * flip)
+/* Does an item take the place of the best one before it? Only a nan differs from itself. */
+#define OVER(v, top) (!((v) <= (top)) & ((top) == (top)))
+#define SHARED static __attribute__((noinline)) /* by calls that differ in flip */
 
-#define ARG(name, id, T, F, I, ID, LOAD, GT, LE, EXTREME)                                                  \
+#define ARG(name, T, F, I, LOAD, FLIP)                                                                     \
     /* rows of `width` items: into each lane its best item and the row of that */                          \
-    CB_INLINE void scan_nan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {     \
+    CB_INLINE void scan_nan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row,       \
+                                   F flip) {                                                               \
         for (int64_t i = 0; i < n; i++)                                                                    \
             for (int j = 0; j < width; j++) {                                                              \
-                F v = LOAD(x[i * stride + j]);                                                             \
-                bool better = OVER(v, top[j], LE);                                                         \
+                F v = FLIP(LOAD(x[i * stride + j]));                                                       \
+                bool better = OVER(v, top[j]);                                                             \
                 top[j] = better ? v : top[j];                                                              \
                 row[j] = better ? (I)i : row[j];                                                           \
             }                                                                                              \
     }                                                                                                      \
     /* The same without nan; true if there is one. Maxima need not wait for comparisons. */                \
-    CB_INLINE bool scan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row) {         \
+    CB_INLINE bool scan_##name(int width, int64_t n, int64_t stride, const T *x, F *top, I *row, F flip) { \
         I nan[STRIP];                                                                                      \
         int found = 0;                                                                                     \
         for (int j = 0; j < width; j++) nan[j] = top[j] != top[j];                                         \
         for (int64_t i = 0; i < n; i++)                                                                    \
             for (int j = 0; j < width; j++) {                                                              \
-                F v = LOAD(x[i * stride + j]);                                                             \
-                row[j] = !(v LE top[j]) ? (I)i : row[j];                                                   \
-                top[j] = v GT top[j] ? v : top[j];                                                         \
+                F v = FLIP(LOAD(x[i * stride + j]));                                                       \
+                row[j] = !(v <= top[j]) ? (I)i : row[j];                                                   \
+                top[j] = v > top[j] ? v : top[j];                                                          \
                 nan[j] = v != v ? 1 : nan[j];                                                              \
             }                                                                                              \
         for (int j = 0; j < width; j++) found |= nan[j];                                                   \
@@ -67,18 +72,17 @@ enum { BLOCK = CB_FOLD_BLOCK, DEEP = 32, WIDTH = 64 };
         CB_FOLD_LANES(WIDTH, place, CB_LESS);                                                              \
         return i + place[0];                                                                               \
     }                                                                                                      \
-    static void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,        \
-                            void *states) {                                                                \
+    SHARED void rows_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,        \
+                            void *states, F flip, cb_fold fold) {                                          \
         const T *x = x_;                                                                                   \
         F *best = states;                                                                                  \
         int64_t *at = (int64_t *)states + kept;                                                            \
-        cb_fold fold = CB_FN(fold_reducer)(CB_REDUCE_##EXTREME, CB_##id)->rows;                            \
         for (int64_t r = 0; r < kept; r++, x += stride) {                                                  \
             for (int64_t b = 0; b < n; b += BLOCK) {                                                       \
                 int64_t count = CB_MIN(BLOCK, n - b);                                                      \
                 F top = LOAD(x[b]);                                                                        \
                 fold(1, count, 0, 0, x + b, &top);                                                         \
-                if (at[r] >= 0 && !OVER(top, best[r], LE)) continue;                                       \
+                if (at[r] >= 0 && !OVER(FLIP(top), FLIP(best[r]))) continue;                               \
                 best[r] = top;                                                                             \
                 at[r] = first + b + find_##name(count, x + b, top);                                        \
             }                                                                                              \
@@ -86,71 +90,95 @@ enum { BLOCK = CB_FOLD_BLOCK, DEEP = 32, WIDTH = 64 };
     }                                                                                                      \
     /* `width` columns of at most DEEP items */                                                            \
     CB_INLINE void strip_##name(int width, int64_t n, int64_t stride, int64_t first, const T *x, F *best,  \
-                                int64_t *at) {                                                             \
+                                int64_t *at, F flip) {                                                     \
         F top[STRIP];                                                                                      \
         I row[STRIP];                                                                                      \
         bool fresh = at[0] < 0;                                                                            \
         for (int pass = 0; pass < 2; pass++) { /* the second only if there is a nan */                     \
             for (int j = 0; j < width; j++) {                                                              \
-                top[j] = fresh ? LOAD(x[j]) : best[j];                                                     \
+                F v = fresh ? LOAD(x[j]) : best[j];                                                        \
+                top[j] = FLIP(v);                                                                          \
                 row[j] = fresh ? 0 : -1;                                                                   \
             }                                                                                              \
             if (pass)                                                                                      \
-                scan_nan_##name(width, n, stride, x, top, row);                                            \
-            else if (!scan_##name(width, n, stride, x, top, row))                                          \
+                scan_nan_##name(width, n, stride, x, top, row, flip);                                      \
+            else if (!scan_##name(width, n, stride, x, top, row, flip))                                    \
                 break;                                                                                     \
         }                                                                                                  \
         for (int j = 0; j < width; j++) {                                                                  \
-            best[j] = top[j];                                                                              \
+            best[j] = FLIP(top[j]);                                                                        \
             at[j] = row[j] < 0 ? at[j] : first + row[j];                                                   \
         }                                                                                                  \
     }                                                                                                      \
-    static void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,     \
-                               void *states) {                                                             \
+    SHARED void columns_##name(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x_,     \
+                               void *states, F flip) {                                                     \
         const T *x = x_;                                                                                   \
         F *best = states;                                                                                  \
         int64_t *at = (int64_t *)states + kept;                                                            \
         for (int64_t i = 0; i < n; i += DEEP, x += DEEP * stride) {                                        \
             int64_t deep = CB_MIN(DEEP, n - i), b = 0;                                                     \
             for (; b + STRIP <= kept; b += STRIP)                                                          \
-                strip_##name(STRIP, deep, stride, first + i, x + b, best + b, at + b);                     \
-            if (b < kept) strip_##name((int)(kept - b), deep, stride, first + i, x + b, best + b, at + b); \
+                strip_##name(STRIP, deep, stride, first + i, x + b, best + b, at + b, flip);               \
+            if (b < kept)                                                                                  \
+                strip_##name((int)(kept - b), deep, stride, first + i, x + b, best + b, at + b, flip);     \
         }                                                                                                  \
     }                                                                                                      \
-    static void merge_##name(int64_t kept, void *into, const void *from) {                                 \
+    SHARED void merge_##name(int64_t kept, void *into, const void *from, F flip) {                         \
         F *best = into;                                                                                    \
         const F *more = from;                                                                              \
         int64_t *at = (int64_t *)into + kept;                                                              \
         const int64_t *more_at = (const int64_t *)from + kept;                                             \
         for (int64_t j = 0; j < kept; j++)                                                                 \
-            if (OVER(more[j], best[j], LE)) {                                                              \
+            if (OVER(FLIP(more[j]), FLIP(best[j]))) {                                                      \
                 best[j] = more[j];                                                                         \
                 at[j] = more_at[j];                                                                        \
             }                                                                                              \
-    }                                                                                                      \
-    static const cb_reducer reducer_##name = {                                                             \
-        8, 2, {CB_##ID, CB_I64}, rows_##name, columns_##name, start, merge_##name, NULL};
+    }
 
 static void start(int64_t kept, void *states) {
     int64_t *at = (int64_t *)states + kept;
     for (int64_t j = 0; j < kept; j++) at[j] = -1;
 }
 
-#define BOTH(id, T, F, I, ID, LOAD)                      \
-    ARG(argmax_##id, id, T, F, I, ID, LOAD, >, <=, amax) \
-    ARG(argmin_##id, id, T, F, I, ID, LOAD, <, >=, amin)
-BOTH(U8, uint8_t, uint8_t, int8_t, U8, SAME)
-BOTH(I8, int8_t, int8_t, int8_t, I8, SAME)
-BOTH(U16, uint16_t, uint16_t, int16_t, U16, SAME)
-BOTH(I16, int16_t, int16_t, int16_t, I16, SAME)
-BOTH(U32, uint32_t, uint32_t, int32_t, U32, SAME)
-BOTH(I32, int32_t, int32_t, int32_t, I32, SAME)
-BOTH(U64, uint64_t, uint64_t, int64_t, U64, SAME)
-BOTH(I64, int64_t, int64_t, int64_t, I64, SAME)
-BOTH(F16, cb_half, float, int32_t, F32, HALF)
-BOTH(BF16, cb_bfloat, float, int32_t, F32, BFLOAT)
-BOTH(F32, float, float, int32_t, F32, SAME)
-BOTH(F64, double, double, int64_t, F64, SAME)
+ARG(8, int8_t, int8_t, int8_t, SAME, FLIP_INT)
+ARG(16, int16_t, int16_t, int16_t, SAME, FLIP_INT)
+ARG(32, int32_t, int32_t, int32_t, SAME, FLIP_INT)
+ARG(64, int64_t, int64_t, int64_t, SAME, FLIP_INT)
+ARG(f16, cb_half, float, int32_t, HALF, FLIP_FLOAT)
+ARG(bf16, cb_bfloat, float, int32_t, BFLOAT, FLIP_FLOAT)
+ARG(f32, float, float, int32_t, SAME, FLIP_FLOAT)
+ARG(f64, double, double, int64_t, SAME, FLIP_FLOAT)
+
+#define REDUCER(id, ID, name, op, extreme, flip)                                                           \
+    static void rows_##op##_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x,    \
+                                 void *states) {                                                           \
+        rows_##name(kept, n, stride, first, x, states, flip,                                               \
+                    CB_FN(fold_reducer)(CB_REDUCE_##extreme, CB_##id)->rows);                              \
+    }                                                                                                      \
+    static void columns_##op##_##id(int64_t kept, int64_t n, int64_t stride, int64_t first, const void *x, \
+                                    void *states) {                                                        \
+        columns_##name(kept, n, stride, first, x, states, flip);                                           \
+    }                                                                                                      \
+    static void merge_##op##_##id(int64_t kept, void *into, const void *from) {                            \
+        merge_##name(kept, into, from, flip);                                                              \
+    }                                                                                                      \
+    static const cb_reducer reducer_##op##_##id = {                                                        \
+        8, 2, {CB_##ID, CB_I64}, rows_##op##_##id, columns_##op##_##id, start, merge_##op##_##id, NULL};
+#define BOTH(id, ID, name, max_flip, min_flip)    \
+    REDUCER(id, ID, name, argmax, amax, max_flip) \
+    REDUCER(id, ID, name, argmin, amin, min_flip)
+BOTH(U8, U8, 8, INT8_MIN, INT8_MAX)
+BOTH(I8, I8, 8, 0, -1)
+BOTH(U16, U16, 16, INT16_MIN, INT16_MAX)
+BOTH(I16, I16, 16, 0, -1)
+BOTH(U32, U32, 32, INT32_MIN, INT32_MAX)
+BOTH(I32, I32, 32, 0, -1)
+BOTH(U64, U64, 64, INT64_MIN, INT64_MAX)
+BOTH(I64, I64, 64, 0, -1)
+BOTH(F16, F32, f16, 1, -1)
+BOTH(BF16, F32, bf16, 1, -1)
+BOTH(F32, F32, f32, 1, -1)
+BOTH(F64, F64, f64, 1, -1)
 
 #define ENTRY(id) [CB_##id] = {&reducer_argmax_##id, &reducer_argmin_##id}
 static const cb_reducer *const reducers[CB_DTYPE_COUNT][2] = {
