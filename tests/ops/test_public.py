@@ -129,9 +129,10 @@ m.unique(i) ; m.unique(ix, return_inverse=True, return_counts=True) ; m.unique(i
 m.unique(ix, return_inverse=True, return_counts=True, dim=1) ; m.unique_consecutive(i)
 m.unique_consecutive(ix, return_inverse=True, return_counts=True)
 m.unique_consecutive(ix, return_counts=True, dim=0) ; m.unique_consecutive(ix, dim=1)
-m.unique_consecutive(ix, True) ; m.unique_consecutive(i, True, dim=0) ; m.median(ix, 1).values
+m.unique_consecutive(ix, return_inverse=True) ; m.median(ix, 1).values
+m.unique_consecutive(i, return_inverse=True, dim=0)
 m.isnan(m.median(m.log(x), 0).values) ; m.isnan(m.median(m.log(x), 1, True).values)
-x[[0, 2, -1]] ; x[[True, False, True]] ; x[[[0, 1], [2, 0]]] ; x[[]]
+x[[0, 2, -1]] ; x[[True, False, True]] ; x[[]]
 m.masked_scatter(x, mask[:1], y) ; m.masked_scatter(x[:1], mask, y)
 m.bincount(i) ; m.bincount(i, minlength=7)
 m.histc(x, 4, -2, 2) ; x.histc(5)
