@@ -138,8 +138,9 @@ PyObject *cb_wrap_new(cb_tensor *x) {
 }
 
 /* wrap(handles): a plain tensor for a new handle, a tuple of them for a tuple; raises the error of the core
- * for NULL and for an empty tuple. */
+ * for NULL, None and an empty tuple. */
 PyObject *cb_wrap(PyObject *module, PyObject *handles) {
+    if (handles == Py_None) return failed();
     if (!PyTuple_CheckExact(handles))
         return cb_cdata_pointer(handles) ? (PyObject *)cb_plain_tensor(handles) : failed();
     Py_ssize_t n = PyTuple_GET_SIZE(handles);

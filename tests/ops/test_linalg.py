@@ -11,6 +11,7 @@ import pytest
 
 import functorch_like as ft
 from functorch_like import linalg
+from functorch_like.op import TABLE
 from functorch_like.testing import assert_close, check_grads
 
 # values and dtypes are torch's
@@ -442,3 +443,11 @@ def test_vmap_shares_one_factorization():
     hessian = ft.hessian(lambda x: linalg.slogdet(x)[1])(a)
     inverse = linalg.inv(a)
     assert_close(hessian, -ft.einsum("li,jk->ijkl", inverse, inverse), 1e-8, 1e-8)
+
+
+def test_entries_raise_what_the_core_says():
+    """Also those whose kernels give several results or none, called without the public function."""
+    half = ft.ones(3, 3, dtype=ft.float16)
+    for name in ("linalg_eigvals", "linalg_eig"):
+        with pytest.raises(ft.DTypeError, match="expected float32, float64 or complex"):
+            TABLE[name](half, check=None)
