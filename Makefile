@@ -16,7 +16,7 @@ SAY := @printf '== %s\n'
 C_FILES := $(wildcard $(foreach d,include src src/cpu src/program tests examples cuda cuda/tests,\
 	$(addprefix cbackend/$d/*.,c h cc cu)))
 BUILD_FILES := pyproject.toml functorch_like/_version.py cbackend/CMakeLists.txt cbackend/build.py \
-	$(wildcard cbackend/include/* cbackend/src/*.[ch] cbackend/src/*/*.[ch] cbackend/src/*.def cbackend/src/*/*.def)
+	$(wildcard cbackend/include/* cbackend/python/*.[ch] cbackend/src/*.[ch] cbackend/src/*/*.[ch] cbackend/src/*.def cbackend/src/*/*.def)
 TEST_STAMPS := $(patsubst %,$(VENV)/.extra-%,test $(FL_TEST_EXTRAS))
 BENCH_STAMPS := $(patsubst %,$(VENV)/.extra-%,bench $(FL_BENCH_EXTRAS))
 
