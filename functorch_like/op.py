@@ -148,13 +148,10 @@ class Op(Entry):
             self.takes_needs = (
                 "needs" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             )
-            self.pull = (
-                self._pull_view
-                if unpack is not None
-                else self._pull_with_needs
-                if self.takes_needs
-                else self._pull
-            )
+            if unpack is not None:
+                self.pull = self._pull_view
+            else:
+                self.pull = self._pull_with_needs if self.takes_needs else self._pull
         if registered:
             TABLE[name] = self
 

@@ -212,10 +212,7 @@ def _plan(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[Any, Any,
         kept = [sizes[label] for label in term]
         last += (
             ("reshape", [*kept, *[1] * len(missing)]),
-            (
-                "expand",
-                [*kept, *[sizes[label] for label in missing]],
-            ),
+            ("expand", [*kept, *[sizes[label] for label in missing]]),
         )
         term = (*term, *missing)
     return [steps for steps, _ in plain], pairs, last + _arranged(term, out)
