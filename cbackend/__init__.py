@@ -24,6 +24,8 @@ from cbackend._cffi import (
     prepare_calls,
     prepare_views,
     run_program,
+    run_sweep,
+    sweep_key,
     wrap,
     write_all,
 )
@@ -56,6 +58,8 @@ __all__ = [
     "prepare_views",
     "raise_error",
     "run_program",
+    "run_sweep",
+    "sweep_key",
     "wrap",
     "write_all",
 ]

@@ -16,6 +16,7 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .ops.activations import *
 from .ops.aliases import *
 from .ops.attention import *
 from .ops.binary import *
@@ -66,6 +67,7 @@ from .ops.warp import *
 from . import fft, func, linalg, masked, random, signal, special
 from .anomaly import detect_anomaly, set_detect_anomaly
 from .callback import callback
+from .pointwise import pointwise
 from .transforms.checkpointing import checkpoint, checkpoint_name, checkpoint_sequential
 from .transforms.collectives import all_gather, axis_index, axis_size, pmax, pmean, pmin, psum
 from .transforms.control_flow import (

@@ -49,6 +49,10 @@ __all__ = [
 ]
 
 
+def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    return input.copy_(result) if inplace else result
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise.
 
@@ -56,20 +60,24 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
       >>> relu(ft.tensor([-1.0, 2.0]))
       tensor([0., 2.])
     """
-    return input.copy_(ft.relu(input)) if inplace else ft.relu(input)
+    return _given(input, ft.relu(input), inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(input, 0), 6), elementwise."""
-    return hardtanh(input, 0.0, 6.0, inplace)
+    return _given(input, ft.relu6(input), inplace)
+
+
+@ft.pointwise
+def _hardtanh(input: Tensor, *, min_val: float, max_val: float) -> Tensor:
+    return ft.where(input <= min_val, min_val, ft.where(input >= max_val, max_val, input))
 
 
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
     """input limited to min_val..max_val; at the limits the slope is 0, as relu's at 0."""
-    result = ft.where(input <= min_val, min_val, ft.where(input >= max_val, max_val, input))
-    return input.copy_(result) if inplace else result
+    return _given(input, _hardtanh(input, min_val=min_val, max_val=max_val), inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -79,35 +87,40 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
       >>> leaky_relu(ft.tensor([-1.0, 2.0]), 0.1)
       tensor([-0.1000,  2.0000])
     """
-    result = ft.where(input > 0, input, input * negative_slope)
-    return input.copy_(result) if inplace else result
+    return _given(input, ft.leaky_relu(input, negative_slope), inplace)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight * input elsewhere; weight [1] or [c] for input [n, c, ...]."""
     if weight.numel() > 1:
         weight = weight.reshape([-1] + [1] * (input.ndim - 2)) if input.ndim > 1 else weight
-    return ft.where(input > 0, input, input * weight)
+    return ft.leaky_relu(input, weight)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input) - 1) elsewhere. Reference: Clevert et al. 2015."""
+    return _given(input, ft.elu(input, alpha), inplace)
+
+
+@ft.pointwise
+def _celu(input: Tensor, *, alpha: float) -> Tensor:
     positive = input > 0
-    result = ft.where(positive, input, ft.expm1(ft.where(positive, 0.0, input)) * alpha)
-    return input.copy_(result) if inplace else result
+    return ft.where(positive, input, ft.expm1(ft.where(positive, 0.0, input) / alpha) * alpha)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input / alpha) - 1) elsewhere. Reference: Barron 2017."""
-    positive = input > 0
-    result = ft.where(positive, input, ft.expm1(ft.where(positive, 0.0, input) / alpha) * alpha)
-    return input.copy_(result) if inplace else result
+    return _given(input, _celu(input, alpha=alpha), inplace)
+
+
+@ft.pointwise
+def _selu(input: Tensor) -> Tensor:
+    return ft.elu(input, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Self-normalising elu: scale * elu(input, alpha). Reference: Klambauer et al. 2017."""
-    result = elu(input, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
-    return input.copy_(result) if inplace else result
+    return _given(input, _selu(input), inplace)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -119,25 +132,22 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input), elementwise."""
-    return input.copy_(ft.silu(input)) if inplace else ft.silu(input)
+    return _given(input, ft.silu(input), inplace)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * tanh(softplus(input)). Reference: Misra 2019."""
-    result = input * ft.tanh(softplus(input))
-    return input.copy_(result) if inplace else result
+    return _given(input, _mish(input), inplace)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6, elementwise."""
-    result = hardtanh(input + 3.0, 0.0, 6.0) / 6.0
-    return input.copy_(result) if inplace else result
+    return _given(input, ft.hardsigmoid(input), inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """input * hardsigmoid(input), elementwise."""
-    result = input * hardsigmoid(input)
-    return input.copy_(result) if inplace else result
+    """input * hardsigmoid(input), elementwise. Reference: Howard et al. 2019."""
+    return _given(input, ft.hardswish(input), inplace)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -152,12 +162,27 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
       >>> softplus(ft.tensor([0.0, 30.0]))
       tensor([ 0.6931, 30.0000])
     """
+    return _softplus(input, beta=beta, threshold=threshold)
+
+
+@ft.pointwise
+def _softplus(input: Tensor, *, beta: float, threshold: float) -> Tensor:
     scaled = input * beta
     return ft.where(scaled > threshold, input, -ft.logsigmoid(-scaled) / beta)
 
 
+@ft.pointwise
+def _mish(input: Tensor) -> Tensor:
+    return input * ft.tanh(_softplus(input, beta=1.0, threshold=20.0))
+
+
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|), elementwise."""
+    return _softsign(input)
+
+
+@ft.pointwise
+def _softsign(input: Tensor) -> Tensor:
     return input / (1.0 + input.abs())
 
 
@@ -168,8 +193,12 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
       >>> threshold(ft.tensor([0.0, 2.0]), 1.0, -5.0)
       tensor([-5.,  2.])
     """
-    result = ft.where(input > threshold, input, value)
-    return input.copy_(result) if inplace else result
+    return _given(input, _threshold(input, threshold=threshold, value=value), inplace)
+
+
+@ft.pointwise
+def _threshold(input: Tensor, *, threshold: float, value: float) -> Tensor:
+    return ft.where(input > threshold, input, value)
 
 
 def softmin(input: Tensor, dim: int) -> Tensor:
@@ -199,6 +228,11 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
       >>> hardshrink(ft.tensor([-1.0, 0.25, 2.0]))
       tensor([-1.,  0.,  2.])
     """
+    return _hardshrink(input, lambd=lambd)
+
+
+@ft.pointwise
+def _hardshrink(input: Tensor, *, lambd: float) -> Tensor:
     return ft.where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
@@ -213,6 +247,11 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}.")
+    return _softshrink(input, lambd=lambd)
+
+
+@ft.pointwise
+def _softshrink(input: Tensor, *, lambd: float) -> Tensor:
     outside = ft.where(input > lambd, input - lambd, input + lambd)
     return ft.where((input >= -lambd) & (input <= lambd), 0.0, outside)
 
@@ -224,6 +263,11 @@ def tanhshrink(input: Tensor) -> Tensor:
       >>> tanhshrink(ft.tensor([0.0, 2.0]))
       tensor([0.0000, 1.0360])
     """
+    return _tanhshrink(input)
+
+
+@ft.pointwise
+def _tanhshrink(input: Tensor) -> Tensor:
     return input - ft.tanh(input)
 
 
@@ -246,8 +290,7 @@ def rrelu(
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     slope = ft.rand_like(input) * (upper - lower) + lower
-    result = ft.where(input > 0, input, input * slope)
-    return input.copy_(result) if inplace else result
+    return _given(input, ft.leaky_relu(input, slope), inplace)
 
 
 def gumbel_softmax(
@@ -305,7 +348,7 @@ def selu_(input: Tensor) -> Tensor:
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """threshold, written into input."""
-    return input.copy_(ft.where(input > threshold, input, value))
+    return input.copy_(_threshold(input, threshold=threshold, value=value))
 
 
 def rrelu_(

@@ -12,7 +12,8 @@
     X(silu) X(logsigmoid)
 #define CB_MATH_OPS_2(X)                                                                                   \
     X(floor_divide) X(remainder) X(fmod) X(pow) X(atan2) X(hypot) X(logaddexp) X(xlogy) X(gelu_grad)       \
-    X(gelu_tanh_grad) X(sin_grad) X(cos_grad)
+    X(gelu_tanh_grad) X(silu_grad) X(elu) X(sin_grad) X(cos_grad)
+#define CB_MATH_OPS_3(X) X(elu_grad)
 #define CB_SPECIAL_OPS_1(X)                                                                                \
     X(erfinv) X(lgamma) X(digamma) X(erfcinv) X(erfcx) X(airy_ai) X(airy_ai_prime) X(bessel_j0)            \
     X(bessel_j1) X(bessel_y0) X(bessel_y1) X(i0) X(i0e) X(i1) X(i1e) X(modified_bessel_k0)                 \
@@ -42,6 +43,7 @@ constexpr cb_cost cb_cost_of(int family, int op) {
     } else {
         switch (op) {
 #define CB_CASE(name) case CB_TERNARY_##name:
+            CB_MATH_OPS_3(CB_CASE) return CB_MATH_COST;
             CB_SPECIAL_OPS_3(CB_CASE) return CB_SPECIAL_COST;
 #undef CB_CASE
         }

@@ -202,6 +202,8 @@ static PyMethodDef functions[] = {{"plain", plain, METH_O, NULL},
                                   {"lend", cb_lend, METH_O, NULL},
                                   {"number", cb_tensor_of_number, METH_O, NULL},
                                   {"run_program", cb_run_program, METH_VARARGS, NULL},
+                                  {"run_sweep", cb_run_sweep, METH_VARARGS, NULL},
+                                  {"sweep_key", cb_sweep_key, METH_VARARGS, NULL},
                                   {"wrap", cb_wrap, METH_O, NULL},
                                   {"write_all", cb_write_all, METH_VARARGS, NULL},
                                   {0}};

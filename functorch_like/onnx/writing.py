@@ -302,6 +302,20 @@ def _composed(w: Writer, e: Equation) -> str:
     return w.add("Mul", w.add("Mul", x, number(0.5)), w.add("Add", inside, number(1)))
 
 
+@rule("relu6", "hardsigmoid", "hardswish", "leaky_relu", "elu")
+def _activation(w: Writer, e: Equation) -> str:
+    code, name = e.outputs[0].code, e.op.name
+    x, *numbers = (w.operand(v, code) for v in e.inputs)
+    number = lambda value: w.number(value, code)  # noqa: E731
+    if name == "relu6":
+        return w.add("Clip", x, number(0), number(6))
+    if name in ("hardsigmoid", "hardswish"):
+        slope = w.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
+        return slope if name == "hardsigmoid" else w.add("Mul", x, slope)
+    below = x if name == "leaky_relu" else w.add("Sub", w.add("Exp", x), number(1))
+    return w.add("Where", w.add("Greater", x, number(0)), x, w.add("Mul", below, numbers[0]))
+
+
 @rule("where")
 def _where(w: Writer, e: Equation) -> str:
     code = e.outputs[0].code

@@ -14,8 +14,9 @@ from ..tensor import Tensor
 from .family import binary, chain, mul_conj, ternary
 
 __all__ = [
-    "cos_grad", "div_grad", "gelu_grad", "gelu_tanh_grad", "log_grad", "relu_grad", "sigmoid_grad",
-    "sin_grad", "sqrt_grad", "square_grad", "tanh_grad",
+    "cos_grad", "div_grad", "gelu_grad", "gelu_tanh_grad", "hardsigmoid_grad", "hardswish_grad",
+    "log_grad", "relu6_grad", "relu_grad", "sigmoid_grad", "silu_grad", "sin_grad", "sqrt_grad",
+    "square_grad", "tanh_grad",
 ]  # fmt: skip
 
 _POSITIVE = {"low": 0.2, "high": 4.0}
@@ -28,8 +29,15 @@ def _slope(name: str, by_y: Any, doc: str, **samples: Any) -> Callable[..., Tens
     return op
 
 
-relu_grad = _slope(
-    "relu_grad", chain(lambda t, _x, _y, _out: t * 0), "x where y is positive, else 0."
+_NONE = chain(lambda t, _x, _y, _out: t * 0)
+
+relu_grad = _slope("relu_grad", _NONE, "x where y is positive, else 0.")
+relu6_grad = _slope("relu6_grad", _NONE, "x where y is between 0 and 6, else 0.", high=8.0)
+hardsigmoid_grad = _slope("hardsigmoid_grad", _NONE, "x / 6 where y is between -3 and 3, else 0.")
+hardswish_grad = _slope(
+    "hardswish_grad",
+    lambda x, y, _out: hardsigmoid_grad(x + x, y),
+    "x times the slope of hardswish at y: 0 up to -3, y / 3 + 1/2, 1 from 3 on.",
 )
 sigmoid_grad = _slope(
     "sigmoid_grad",
@@ -86,6 +94,14 @@ gelu_tanh_grad = _slope(
     lambda x, y, _out: x * _gelu_tanh_bend(y),
     "x times the slope at y of gelu by its tanh approximation.",
 )
+silu_grad = _slope(
+    "silu_grad", lambda x, y, _out: x * _silu_bend(y), "x times the slope of silu at y."
+)
+
+
+def _silu_bend(y: Tensor) -> Tensor:
+    s = y.sigmoid()
+    return s * (1 - s) * (2 + y * (1 - 2 * s))
 
 
 def _gelu_bend(y: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from .slopes import (
     log_grad,
     relu_grad,
     sigmoid_grad,
+    silu_grad,
     sin_grad,
     sqrt_grad,
     square_grad,
@@ -527,7 +528,14 @@ gelu_tanh = unary(
     samples=_REAL,
 )
 silu = unary(
-    "silu", lambda x, out: _silu_slope(x, out), "x * sigmoid(x).", method=False, samples=_FC
+    "silu",
+    chain(
+        lambda t, x, _out: _silu_rule(t, x, mul_conj),
+        lambda t, x, _out: _silu_rule(t, x, times_slope),
+    ),
+    "x * sigmoid(x).",
+    method=False,
+    samples=_FC,
 )
 logsigmoid = unary(
     "logsigmoid",
@@ -538,9 +546,11 @@ logsigmoid = unary(
 )
 
 
-def _silu_slope(x: Tensor, out: Tensor) -> Tensor:
+def _silu_rule(t: Tensor, x: Tensor, times: Any) -> Tensor:
+    if not _is_complex(x):
+        return silu_grad(t, x)
     s = sigmoid(x)
-    return s + out * (1 - s)
+    return times(t, s * (1 + x * (1 - s)))
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:

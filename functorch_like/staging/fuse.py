@@ -97,6 +97,21 @@ def fuse(graph: Graph) -> list[Item]:
     return _ordered(graph, item_of)
 
 
+def steps_of(graph: Graph) -> Steps | None:
+    """The whole graph as the steps of one sweep, its outputs in order; None where it is not one."""
+    equations = graph.equations
+    if not equations or any(e.pinned or not _can_fuse(e) for e in equations):
+        return None
+    shape = equations[0].outputs[0].shape
+    group = Group(equations[0], 0)
+    group.equations = equations
+    _close(group, _users(graph))
+    if any(e.outputs[0].shape != shape for e in equations) or group.outputs != graph.outputs:
+        return None
+    steps = Steps(group)
+    return steps if steps.fits(len(group.outputs)) else None
+
+
 def _take_whole(
     graph: Graph, group_of: dict[Equation, Group], place: dict[Equation, int], users: Users
 ) -> None:

@@ -138,13 +138,17 @@ def binary_cross_entropy(
             f"{list(target.shape)}."
         )
     tiny = math.exp(-100.0) if input.dtype == ft.float64 else 1e-38
-    floor = -100.0
+    loss = _binary_cross_entropy(input, target, tiny=tiny, floor=-100.0)
+    loss = loss if weight is None else loss * weight
+    return reduced("binary_cross_entropy", loss, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _binary_cross_entropy(input: Tensor, target: Tensor, *, tiny: float, floor: float) -> Tensor:
     # log of a value that is never 0, so that neither branch of `where` has an infinite slope
     yes = ft.where(input > tiny, ft.log(input.clamp(min=tiny)), floor)
     no = ft.where(input < 1, ft.log1p(-ft.where(input < 1, input, 0.0)), floor)
-    loss = -(target * yes + (1 - target) * no)
-    loss = loss if weight is None else loss * weight
-    return reduced("binary_cross_entropy", loss, reduction, size_average, reduce)
+    return -(target * yes + (1 - target) * no)
 
 
 def binary_cross_entropy_with_logits(
@@ -168,13 +172,22 @@ def binary_cross_entropy_with_logits(
             f"binary_cross_entropy_with_logits: expected equal shapes, got {list(input.shape)} "
             f"and {list(target.shape)}."
         )
-    log_yes = ft.logsigmoid(input)
     if pos_weight is None:
-        loss = (1 - target) * input - log_yes
+        loss = _logit_loss(input, target)
     else:
-        loss = (1 - target) * input - log_yes * (1 + (pos_weight - 1) * target)
+        loss = _weighted_logit_loss(input, target, pos_weight)
     loss = loss if weight is None else loss * weight
     return reduced("binary_cross_entropy_with_logits", loss, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _logit_loss(input: Tensor, target: Tensor) -> Tensor:
+    return (1 - target) * input - ft.logsigmoid(input)
+
+
+@ft.pointwise
+def _weighted_logit_loss(input: Tensor, target: Tensor, pos_weight: Tensor) -> Tensor:
+    return (1 - target) * input - ft.logsigmoid(input) * (1 + (pos_weight - 1) * target)
 
 
 def kl_div(
@@ -192,14 +205,16 @@ def kl_div(
       >>> kl_div(p.log(), p)
       tensor(0.)
     """
-    if log_target:
-        loss = ft.exp(target) * (target - input)
-    else:
-        positive = target > 0
-        loss = (
-            ft.where(positive, target * ft.log(ft.where(positive, target, 1.0)), 0.0)
-            - target * input
-        )
+    loss = _kl_div(input, target, log_target=log_target)
     if reduction == "batchmean":
         return loss.sum() / (input.shape[0] if input.ndim else 1)
     return reduced("kl_div", loss, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _kl_div(input: Tensor, target: Tensor, *, log_target: bool) -> Tensor:
+    if log_target:
+        return ft.exp(target) * (target - input)
+    positive = target > 0
+    entropy = ft.where(positive, target * ft.log(ft.where(positive, target, 1.0)), 0.0)
+    return entropy - target * input

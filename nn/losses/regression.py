@@ -83,13 +83,20 @@ def smooth_l1_loss(
     """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}.")
+    loss = _smooth_l1(input, target, beta=beta) if beta > 0 else _distance(input, target)
+    return reduced("smooth_l1_loss", loss, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _distance(input: Tensor, target: Tensor) -> Tensor:
+    return (input - target).abs()
+
+
+@ft.pointwise
+def _smooth_l1(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
     difference = input - target
     distance = difference.abs()
-    if beta > 0:
-        distance = ft.where(
-            distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta
-        )
-    return reduced("smooth_l1_loss", distance, reduction, size_average, reduce)
+    return ft.where(distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta)
 
 
 def huber_loss(
@@ -109,12 +116,17 @@ def huber_loss(
     """
     if delta <= 0:
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}.")
+    loss = _weighted("huber_loss", _huber(input, target, delta=delta), weight)
+    return reduced("huber_loss", loss, reduction)
+
+
+@ft.pointwise
+def _huber(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
     difference = input - target
     distance = difference.abs()
-    loss = ft.where(
+    return ft.where(
         distance <= delta, difference * difference * 0.5, (distance - 0.5 * delta) * delta
     )
-    return reduced("huber_loss", _weighted("huber_loss", loss, weight), reduction)
 
 
 def gaussian_nll_loss(
@@ -156,12 +168,18 @@ def gaussian_nll_loss(
                 f"gaussian_nll_loss: expected var {shape}, {shape[:-1]} or with one size of 1, got "
                 f"{given}."
             )
+    loss = _gaussian_nll(input, target, variance, full=full, eps=eps)
+    return reduced("gaussian_nll_loss", loss, reduction)
+
+
+@ft.pointwise
+def _gaussian_nll(
+    input: Tensor, target: Tensor, variance: Tensor, *, full: bool, eps: float
+) -> Tensor:
     variance = variance + (variance.clamp(min=eps) - variance).detach()
     difference = input - target
     loss = (ft.log(variance) + difference * difference / variance) * 0.5
-    if full:
-        loss = loss + 0.5 * math.log(2 * math.pi)
-    return reduced("gaussian_nll_loss", loss, reduction)
+    return loss + 0.5 * math.log(2 * math.pi) if full else loss
 
 
 def poisson_nll_loss(
@@ -184,13 +202,21 @@ def poisson_nll_loss(
       >>> poisson_nll_loss(ft.tensor([0.0]), ft.tensor([2.0]))
       tensor(1.)
     """
+    loss = _poisson_nll(input, target, log_input=log_input, full=full, eps=eps)
+    return reduced("poisson_nll_loss", loss, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _poisson_nll(
+    input: Tensor, target: Tensor, *, log_input: bool, full: bool, eps: float
+) -> Tensor:
     if log_input:
         loss = ft.exp(input) - target * input
     else:
         loss = input - target * ft.log(input + eps)
-    if full:
-        large = target > 1
-        count = ft.where(large, target, 1.0)
-        stirling = count * ft.log(count) - count + 0.5 * ft.log(2 * math.pi * count)
-        loss = loss + ft.where(large, stirling, 0.0)
-    return reduced("poisson_nll_loss", loss, reduction, size_average, reduce)
+    if not full:
+        return loss
+    large = target > 1
+    count = ft.where(large, target, 1.0)
+    stirling = count * ft.log(count) - count + 0.5 * ft.log(2 * math.pi * count)
+    return loss + ft.where(large, stirling, 0.0)

@@ -1,0 +1,211 @@
+"""pointwise(): functions made of elementwise ops, run as one sweep over memory.
+
+Each op of such a function would read and write whole tensors. Here the function is staged once for
+the dtypes of its operands (on two elements: steps know of no sizes), and the core takes all its
+steps tile by tile. So is its gradient, which keeps nothing but the operands. Where something other
+than the tape interprets, and where the steps do not fit one sweep, the function runs as written.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+from cbackend import lib, run_sweep, sweep_key
+
+from .op import Op, Spec
+from .ops.creation import empty
+from .ops.family import align, fronted, sum_to
+from .tape import record
+from .tensor import Tensor
+from .trace import state
+
+__all__ = ["pointwise"]
+
+_MOST = 64  # sweeps kept of a function: for sets of dtypes and of numbers
+Sweep = tuple[bytes, tuple[Any, ...], int]  # what run_sweep takes
+
+
+class Pointwise(Op):
+    """The entry behind a pointwise function; not in the table, since it has no kernel of its own.
+
+    Args:
+      cotangents: of a gradient, how many of its first operands are cotangents. They have the shape
+        of the results, so that other operands need not be read.
+      count: how many results it gives.
+    Attributes:
+      call: the function, in one sweep where that is possible; `written`: the function as written.
+    """
+
+    __slots__ = ("_gradients", "_sweeps", "call", "cotangents", "written")
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], cotangents: int = 0, count: int = 1
+    ):
+        def vjp(
+            ct: Any, _out: Any, *inputs: Tensor, needs: Sequence[bool], **params: Any
+        ) -> list[Tensor | None]:
+            cts = ct if count > 1 else (ct,)
+            found = self._gradient(tuple(needs))(*cts, *inputs, **params)
+            found = iter(found if type(found) is tuple else (found,))
+            return [
+                sum_to(next(found), Spec(x)) if need else None
+                for x, need in zip(inputs, needs, strict=True)
+            ]
+
+        def batch(size: int, batched: Sequence[bool], *args: Tensor, **params: Any) -> Any:
+            aligned = align(batched, args)
+            return self(*(fronted(size, batched, aligned) if cotangents else aligned), **params)
+
+        super().__init__(
+            name,
+            self._run,
+            vjp=vjp,
+            batch=batch,
+            decompose=function,
+            nouts=count,
+            family="pointwise",
+            registered=False,
+        )
+        self.written, self.call = function, _caller(self)
+        self.cotangents = cotangents
+        self._sweeps: dict[bytes, Sweep | None] = {}
+        self._gradients: dict[tuple[bool, ...], Pointwise] = {}
+
+    def _run(self, *tensors: Tensor, **params: Any) -> Any:
+        """The kernel, for interpreters: handles of the results."""
+        key = sweep_key(tensors, params)
+        sweep = None if key is None else self.sweep(key, tensors, params)
+        if sweep is None:
+            out = self.written(*tensors, **params)
+        else:
+            out = run_sweep(*sweep, tensors)
+        if type(out) is tuple:
+            return tuple([lib.cb_retain(t._v) for t in out])
+        return lib.cb_retain(out._v)
+
+    def sweep(self, key: bytes, tensors: Sequence[Tensor], params: dict[str, Any]) -> Sweep | None:
+        """The steps for these operands; None where they do not fit one sweep."""
+        try:
+            return self._sweeps[key]
+        except KeyError:
+            if len(self._sweeps) >= _MOST:
+                self._sweeps.clear()
+            sweep = self._sweeps[key] = self._stage(tensors, params)
+            return sweep
+
+    def _stage(self, tensors: Sequence[Tensor], params: dict[str, Any]) -> Sweep | None:
+        from .staging.fuse import steps_of
+        from .staging.passes import optimize
+        from .staging.stage import stage
+
+        def results(operands: list[Tensor]) -> list[Tensor]:
+            out = self.written(*operands, **params)
+            return list(out) if type(out) is tuple else [out]
+
+        recording, state.grad = state.grad, True
+        try:
+            examples = [
+                empty((2,) if t._shape else (), dtype=t.dtype, device="meta") for t in tensors
+            ]
+            graph = optimize(stage(results, examples).graph)
+        finally:
+            state.grad = recording
+        steps = steps_of(graph)
+        if steps is None:
+            return None
+        place = {var: i for i, var in enumerate(graph.inputs)}
+        operands = tuple([place[v] if v in place else _item(v.value) for v in steps.operands])
+        read = range(self.cotangents or len(tensors))
+        if any(x is None for x in operands) or not all(i in operands for i in read):
+            return None  # or the result would not have the shape of all operands
+        return array("q", steps.code).tobytes(), operands, len(graph.outputs)
+
+    def _gradient(self, needs: tuple[bool, ...]) -> Callable[..., Any]:
+        """The gradients by the operands that need one, of the shape of the cotangents."""
+        found = self._gradients.get(needs)
+        if found is None:
+            wanted = [i for i, need in enumerate(needs) if need]
+            count = self.nouts
+
+            def function(*operands: Tensor, **params: Any) -> Any:
+                from .transforms.products import vjp
+
+                cts, shape = operands[:count], operands[0]._shape
+                inputs = [x.expand(shape) if x._shape else x for x in operands[count:]]
+
+                def of_wanted(*some: Tensor) -> Any:
+                    for i, x in zip(wanted, some, strict=True):
+                        inputs[i] = x
+                    return self.written(*inputs, **params)
+
+                return vjp(of_wanted, *[inputs[i] for i in wanted])[1](cts if count > 1 else cts[0])
+
+            found = Pointwise(f"{self.name}_grad", function, count, len(wanted))
+            self._gradients[needs] = found
+        return found.call
+
+
+def _caller(op: Pointwise) -> Callable[..., Any]:
+    def call(*tensors: Any, **params: Any) -> Any:
+        key = sweep_key(tensors, params)
+        if key is None:
+            return interpreted(tensors, params)
+        recorded = False
+        for t in tensors:
+            m = t._m
+            if m is not None:
+                if m.is_view or m.trace is not None:
+                    return interpreted(tensors, params)
+                recorded |= m.requires_grad
+        sweep = None if recorded and _mixed(tensors) else op.sweep(key, tensors, params)
+        if sweep is None:
+            return op.written(*tensors, **params)
+        out = run_sweep(*sweep, tensors)
+        return record(op, tensors, params, out) if recorded and state.grad else out
+
+    def interpreted(tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        if not all(isinstance(t, Tensor) for t in tensors) or _mixed(tensors):
+            return op.written(*tensors, **params)
+        return op(*tensors, **params)
+
+    return call
+
+
+def _mixed(tensors: Sequence[Tensor]) -> bool:
+    """Do some have dimensions and some not? The latter's gradients are sums, and no sweeps."""
+    return len({not t._shape for t in tensors}) == 2
+
+
+def _item(constant: Tensor | None) -> Tensor | None:
+    """The item of a constant, if it is the same for all elements of the example."""
+    if constant is None or not constant.ndim:
+        return constant
+    items = constant.reshape((-1,))
+    return items[0] if bool((items == items[0]).all()) else None
+
+
+def pointwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function of elementwise ops, run as one sweep over memory instead of one for each op.
+
+    Values are those of the function as written, bit for bit. All transforms hold; in forward mode
+    and compile it runs as written.
+
+    Args:
+      function: takes tensors by position and Python numbers by keyword, and gives one tensor made
+        of them by elementwise ops alone (arithmetic, comparisons, `where`, casts); it may not
+        depend on values or shapes. It is run again for other dtypes and other numbers.
+    Example:
+      >>> @pointwise
+      ... def swish(x, *, beta):
+      ...     return x * (beta * x).sigmoid()
+      >>> swish(tensor([-1.0, 2.0]), beta=1.0)
+      tensor([-0.2689,  1.7616])
+      >>> grad(lambda x: swish(x, beta=1.0))(tensor(0.0))
+      tensor(0.5000)
+    """
+    return wraps(function)(Pointwise(function.__name__.strip("_"), function).call)
