@@ -183,6 +183,48 @@ static cb_tensor *by_patches(int which, const cb_conv_shape *s, cb_tensor *x, cb
     return result;
 }
 
+/* A kernel of one tap makes one product of the positions of all images, which are copied beside each other.
+ * Where that pays: few copies for many products, and planes that fill few vectors, bfloat16, or one image,
+ * whose gradient of weights needs no copies. */
+static bool is_of_images(int which, const cb_conv_shape *s, int dtype) {
+    int64_t plane = s->in[0] * s->in[1] * s->in[2];
+    for (int d = 0; d < 3; d++)
+        if (s->kernel[d] != 1 || s->stride[d] != 1 || s->padding[d]) return false;
+    if (s->groups != 1 || s->n * plane * s->ic * s->oc == 0 ||
+        (dtype != CB_F32 && dtype != CB_F64 && dtype != CB_BF16))
+        return false;
+    if (which == WEIGHT_GRAD && s->n == 1) return true;
+    return s->ic * s->oc >= 128 * (s->ic + s->oc) && (plane < 64 || dtype == CB_BF16);
+}
+
+/* As run(). */
+static cb_tensor *by_images(int which, const cb_conv_shape *s, cb_tensor *x, cb_tensor *y, int ndim,
+                            const int64_t *shape) {
+    const int64_t plane = s->in[0] * s->in[1] * s->in[2], all = s->n * plane, weights[2] = {s->oc, s->ic};
+    const int64_t swap[3] = {1, 0, 2};
+    int64_t channels = which == FORWARD ? s->ic : s->oc, results = which == FORWARD ? s->oc : s->ic;
+    cb_tensor *a = rearranged(x, 3, (int64_t[]){s->n, channels, plane}, swap, 2, (int64_t[]){channels, all}),
+              *b = NULL, *product = NULL, *out = NULL;
+    if (a && which == WEIGHT_GRAD) {
+        b = rearranged(y, 3, (int64_t[]){s->n, s->ic, plane}, swap, 2, (int64_t[]){s->ic, all});
+        product = b ? cb_linear(a, b, NULL, 0) : NULL;
+        out = product ? cb_reshape(product, ndim, shape) : NULL;
+    } else if (a) {
+        b = which == FORWARD ? cb_reshape(y, 2, weights)
+                             : rearranged(y, 2, weights, swap, 2, (int64_t[]){s->ic, s->oc});
+        cb_tensor *w = b ? cb_contiguous(b) : NULL;
+        product = w ? cb_matmul(w, a) : NULL;
+        cb_release(w);
+        out = product ? rearranged(product, 3, (int64_t[]){results, s->n, plane}, swap, ndim, shape) : NULL;
+    }
+    cb_release(a);
+    cb_release(b);
+    cb_release(product);
+    cb_tensor *result = out ? cb_contiguous(out) : NULL; /* it may be a view */
+    cb_release(out);
+    return result;
+}
+
 /* x and y: the operands in the order of the public function; both are of one dtype. */
 static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
                       const int64_t *shape) {
@@ -191,6 +233,8 @@ static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, c
     if ((device & 255) == CB_META) return cb_empty(x->dtype, device, ndim, shape);
     if ((device & 255) == CB_CPU && is_of_patches(which, s, x->dtype))
         return by_patches(which, s, x, y, ndim, shape);
+    if ((device & 255) == CB_CPU && is_of_images(which, s, x->dtype))
+        return by_images(which, s, x, y, ndim, shape);
     if (x->dtype == CB_BF16 && (device & 255) == CB_CPU) {
         cb_tensor *out = run_as(CB_BF16, which, s, x, y, device, ndim, shape, &status);
         if (status != CB_ERR_UNSUPPORTED) return out;

@@ -72,7 +72,7 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
     bool large = s->groups == 1 && s->ic * s->oc * size3(s->kernel) * k->item > (512 << 10);
     int64_t planes = p->channels * p->channel_size, plane_bytes = 0;
     void *prepared = NULL;
-    if (r.width && !k->pair_weights && plan_direct(p)) {
+    if (r.width && !k->pair_weights && plan_direct(p) && planes == p->channels * size3(p->in)) {
         r.planes = in;
         r.held = planes;
     } else if (large && r.width && r.units < 32) { /* few: copied once for all pieces */

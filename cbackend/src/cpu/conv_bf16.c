@@ -71,7 +71,8 @@ CB_INLINE void round_run(uint16_t *to, int64_t step, const float *from, int64_t 
 
 /* Planes of `size` positions of n channels: at each position 16 channels' pairs of it and the one `step` on.
  */
-static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *from, uint32_t *to);
+static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *from, int64_t pitch,
+                        uint32_t *to);
 
 #define NAME(x) CB_PASTE(bf16, x)
 #define real uint32_t
@@ -85,17 +86,18 @@ static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *f
 #define STORE_RUN(to, step, from, n) round_run(to, step, from, n)
 #define TURN_SUMS f32_turn
 #define PREPARE_PLANES u16_prepare
-#define TURN_PLANES(size, n, step, from, to) pair_planes(size, n, step, from, to)
+#define TURN_PLANES(size, n, step, from, pitch, to) pair_planes(size, n, step, from, pitch, to)
 #include "conv_typed.h"
 #include "conv_weight_typed.h"
 
-static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *from, uint32_t *to) {
+static void pair_planes(int64_t size, int64_t n, int64_t step, const uint16_t *from, int64_t pitch,
+                        uint32_t *to) {
     enum { VL = 16, STRIP = 64 };
     uint32_t strip[VL * STRIP];
     for (int64_t at = 0; at < size; at += STRIP) {
         int64_t count = CB_MIN(STRIP, size - at), whole = CB_MAX(0, CB_MIN(count, size - step - at));
         for (int64_t c = 0; c < n; c++) {
-            const uint16_t *low = from + c * size + at;
+            const uint16_t *low = from + c * pitch + at;
             pair_run(strip + c * STRIP, low, low + step, whole, 1);
             for (int64_t i = whole; i < count; i++)
                 strip[c * STRIP + i] = low[i]; /* zeros behind the plane */

@@ -7,7 +7,7 @@
 #define STORE_RUN(to, step, from, n) NAME(strided_run)(to, step, from, 1, n)
 #define TURN_SUMS NAME(turn)
 #define PREPARE_PLANES NAME(prepare) /* of numbers */
-#define TURN_PLANES(size, n, step, from, to) NAME(pack)(size, n, NAME(vl), from, 1, size, to)
+#define TURN_PLANES(size, n, step, from, pitch, to) NAME(pack)(size, n, NAME(vl), from, 1, pitch, to)
 #endif
 
 /* n numbers, in pieces of fixed size that may overlap: rows are short, and a call of memcpy each would cost

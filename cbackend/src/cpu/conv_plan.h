@@ -343,12 +343,16 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     return CB_OK;
 }
 
-/* Are padded planes the input as it lies? */
+/* Is a channel of padded planes a run of the input? It then begins at plan_skip(). */
 static inline bool plan_direct(const conv_plan *p) {
-    bool direct = p->bands == 1 && p->sources == 1;
+    bool direct = p->sources == 1;
     for (int d = 0; d < 3; d++)
-        direct = direct && p->start[0][d] == 0 && p->size[d] == p->in[d] && p->step[d] == 1;
+        direct = direct && p->start[0][d] == 0 && p->step[d] == 1 &&
+                 (d < p->band_dim ? p->in[d] == 1 : d == p->band_dim || p->size[d] == p->in[d]);
     return direct;
+}
+static inline int64_t plan_skip(const conv_plan *p, int64_t band) {
+    return band * p->hop[p->band_dim] * p->in[2] * (p->band_dim == 0 ? p->in[1] : 1);
 }
 
 /* What a unit computes of a part: counts and first result per dimension. Is it anything? */

@@ -117,16 +117,19 @@ static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit
             int64_t lanes = CB_MIN(VL, n - v * VL);
             real *to = w->vectors + (u * r->vectors + v) * r->vector_size;
             if (r->filters) {
-                TURN_PLANES(out_plane, lanes, 1, ct + v * VL * out_plane, to);
+                TURN_PLANES(out_plane, lanes, 1, ct + v * VL * out_plane, out_plane, to);
                 continue;
             }
             const plain *planes = in + (c + v * VL) * in_plane;
-            if (!r->direct) {
-                PREPARE_PLANES(p, lanes, planes, band, lanes <= w->ready, w->planes);
-                if (p->bands == 1) w->ready = CB_MAX(w->ready, lanes);
-                planes = w->planes;
+            if (r->direct) {
+                int64_t skip = plan_skip(p, band);
+                TURN_PLANES(CB_MIN(p->channel_size, in_plane - skip), lanes, p->hop[2], planes + skip,
+                            in_plane, to);
+                continue;
             }
-            TURN_PLANES(p->channel_size, lanes, p->hop[2], planes, to);
+            PREPARE_PLANES(p, lanes, planes, band, lanes <= w->ready, w->planes);
+            if (p->bands == 1) w->ready = CB_MAX(w->ready, lanes);
+            TURN_PLANES(p->channel_size, lanes, p->hop[2], w->planes, p->channel_size, to);
             NAME(zero_run)(to + p->channel_size * VL, p->shared * VL);
         }
         int64_t left = r->filters ? u * r->held : (unit + u) / p->bands * p->groups * p->rows * out_plane;
@@ -153,6 +156,10 @@ static void NAME(store_weights)(const weight_run *r, int64_t group, int64_t row,
                 const accum *from = sums + ((v * taps + t) * MR + i) * VL;
                 plain *to = out + (row + i) * line + c * taps + t;
                 int64_t count = CB_MIN(TAPS, taps - t);
+                if (taps == 1) {
+                    STORE_RUN(to, 1, from, lanes);
+                    continue;
+                }
                 if (PACKED == 1) {
                     TURN_SUMS(lanes, count, from, 1, MR * VL, (accum *)to, taps);
                     continue;
