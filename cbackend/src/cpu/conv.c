@@ -410,7 +410,7 @@ int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, cons
     depthwise_run one;
     if (is_whole(s)) return whole_product(s, s->oc, s->ic * size3(s->in), s->n, w, y, true, x, false);
     if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) &&
-        one.stride == 1 && (one.side == 3 || (one.side == 5 && !one.padded))) /* more sums need registers */
+        (one.side == 3 || (one.side == 5 && !one.padded))) /* more sums need registers */
         return depthwise_weight(&one, s, w, y, x);
     const conv_kernels *k = kernels_of(s);
     int status = CB_ERR_UNSUPPORTED;

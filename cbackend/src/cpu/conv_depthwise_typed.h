@@ -143,30 +143,62 @@ CB_INLINE void NAME(depthwise_square)(int side, const depthwise_run *r, const re
     }
 }
 
-/* Results [j, j + vl) of all rows with stride 2: each tap reads every second number of two vectors. */
-CB_INLINE void NAME(depthwise_halved)(int side, const depthwise_run *r, const real *x, const real *w,
-                                      int64_t j, real *out) {
+/* With stride 2, the masks of two vectors from each column of the kernel on, for n results from j on. */
+typedef struct NAME(halved_masks) {
+    NAME(mask) low[NAME(columns)], high[NAME(columns)];
+} NAME(halved_masks);
+CB_INLINE NAME(halved_masks) NAME(masks_halved)(const depthwise_run *r, int64_t j, int64_t n) {
+    enum { VL = NAME(vl) };
+    NAME(halved_masks) masks;
+    NAME(lane_masks)(r, 2 * j, CB_MIN(VL, 2 * n), masks.low);
+    NAME(lane_masks)(r, 2 * j + VL, CB_MAX(0, 2 * n - VL), masks.high);
+    return masks;
+}
+
+/* right[t]: what column t of the kernel reads for a vector of results, every second number from t on */
+CB_INLINE void NAME(load_halved)(int side, const real *from, const NAME(halved_masks) * masks,
+                                 NAME(vec) * right) {
     enum { VL = NAME(vl) };
     typeof((NAME(vec)){0} == (NAME(vec)){0}) evens;
-    NAME(mask) low[NAME(columns)], high[NAME(columns)];
-    int64_t n = CB_MIN(VL, r->out[1] - j);
     for (int i = 0; i < VL; i++) evens[i] = 2 * i;
-    NAME(lane_masks)(r, 2 * j, VL, low);
-    NAME(lane_masks)(r, 2 * j + VL, VL, high);
+#pragma GCC unroll 3
+    for (int t = 0; t < side; t += 2) {
+        NAME(vec)
+        low = NAME(load_lanes)(from + t, masks->low[t]),
+        high = NAME(load_lanes)(from + t + VL, masks->high[t]);
+        right[t] = __builtin_shuffle(low, high, evens);
+        if (t + 1 < side) right[t + 1] = __builtin_shuffle(low, high, evens + 1);
+    }
+}
+
+/* Results [j, j + vl) of all rows with stride 2. Two lines of the input are read in a step and added to the
+ * rows that they belong to, of which the first is then complete. */
+CB_INLINE void NAME(depthwise_halved)(int side, const depthwise_run *r, const real *x, const real *w,
+                                      int64_t j, real *out) {
+    int64_t n = CB_MIN(NAME(vl), r->out[1] - j), lines = r->size[0], pitch = r->size[1];
+    int rows = (side + 1) / 2;
+    NAME(halved_masks) masks = NAME(masks_halved)(r, j, n);
+    NAME(vec) sum[3] = {{0}, {0}, {0}};
     x += 2 * j - r->shift[1];
-    for (int64_t y = 0; y < r->out[0]; y++) {
-        NAME(vec) sum = {0};
+    out += j;
+    for (int64_t step = 0, line = -r->shift[0]; step < r->out[0] + rows - 1; step++) {
+#pragma GCC unroll 2
+        for (int m = rows - 1; m > 0; m--) sum[m] = sum[m - 1];
+        sum[0] = (NAME(vec)){0};
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++, line++) {
+            NAME(vec) right[NAME(columns)];
+            if ((uint64_t)line >= (uint64_t)lines) continue;
+            NAME(load_halved)(side, x + line * pitch, &masks, right);
+#pragma GCC unroll 3
+            for (int k = half; k < side; k += 2)
 #pragma GCC unroll 5
-        for (int k = 0; k < side; k++) {
-            int64_t line = 2 * y + k - r->shift[0];
-            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
-            const real *from = x + line * r->size[1];
-#pragma GCC unroll 5
-            for (int t = 0; t < side; t++)
-                sum += w[k * side + t] * __builtin_shuffle(NAME(load_lanes)(from + t, low[t]),
-                                                           NAME(load_lanes)(from + t + VL, high[t]), evens);
+                for (int t = 0; t < side; t++) sum[k / 2] += w[k * side + t] * right[t];
         }
-        NAME(depthwise_store)(sum, n, n, out + y * r->out[1] + j);
+        if (step >= rows - 1) {
+            NAME(depthwise_store)(sum[rows - 1], n, n, out);
+            out += r->out[1];
+        }
     }
 }
 
@@ -333,6 +365,42 @@ CB_INLINE void NAME(depthwise_sums)(int side, const depthwise_run *r, const real
     for (int t = 0; t < side * side; t++) sums[t] = sum[t];
 }
 
+/* The same with stride 2. A step reads two lines, which meet the rows of cotangents whose windows have them.
+ */
+CB_INLINE void NAME(depthwise_sums_halved)(int side, const depthwise_run *r, const real *x, const real *ct,
+                                           NAME(vec) * sums) {
+    enum { VL = NAME(vl) };
+    NAME(vec) sum[MAX_TAPS];
+    int64_t height = r->out[0], width = r->out[1], lines = r->size[0], pitch = r->size[1];
+    int rows = (side + 1) / 2;
+#pragma GCC unroll 25
+    for (int t = 0; t < side * side; t++) sum[t] = sums[t];
+    for (int64_t j = 0; j < width; j += VL) {
+        int64_t n = CB_MIN(VL, width - j);
+        NAME(halved_masks) masks = NAME(masks_halved)(r, j, n);
+        NAME(vec) left[3] = {{0}, {0}, {0}};
+        const real *from = x + 2 * j - r->shift[1];
+        for (int64_t step = 0, line = -r->shift[0]; step < height + rows - 1; step++) {
+#pragma GCC unroll 2
+            for (int m = rows - 1; m > 0; m--) left[m] = left[m - 1];
+            left[0] = (NAME(vec)){0};
+            if (step < height) left[0] = NAME(load_first)(ct + step * width + j, n);
+#pragma GCC unroll 2
+            for (int half = 0; half < 2; half++, line++) {
+                NAME(vec) right[NAME(columns)];
+                if ((uint64_t)line >= (uint64_t)lines) continue;
+                NAME(load_halved)(side, from + line * pitch, &masks, right);
+#pragma GCC unroll 3
+                for (int k = half; k < side; k += 2)
+#pragma GCC unroll 5
+                    for (int t = 0; t < side; t++) sum[k * side + t] += left[k / 2] * right[t];
+            }
+        }
+    }
+#pragma GCC unroll 25
+    for (int t = 0; t < side * side; t++) sums[t] = sum[t];
+}
+
 /* items: channels; all images of one are summed in order */
 static void NAME(depthwise_weight)(void *context, int64_t begin, int64_t end) {
     depthwise_run *r = context;
@@ -355,10 +423,12 @@ static void NAME(depthwise_weight)(void *context, int64_t begin, int64_t end) {
                 r->widen(out, wide, (const uint16_t *)r->w + plane * out);
                 ct = wide;
             }
-            if (r->side == 3)
-                NAME(depthwise_sums)(3, r, x, ct, sums);
+            if (r->stride == 2)
+                r->side == 3 ? NAME(depthwise_sums_halved)(3, r, x, ct, sums)
+                             : NAME(depthwise_sums_halved)(5, r, x, ct, sums);
             else
-                NAME(depthwise_sums)(5, r, x, ct, sums);
+                r->side == 3 ? NAME(depthwise_sums)(3, r, x, ct, sums)
+                             : NAME(depthwise_sums)(5, r, x, ct, sums);
         }
         for (int64_t t = 0; t < r->taps; t++) ((real *)r->y)[channel * r->taps + t] = NAME(vec_sum)(sums[t]);
     }
