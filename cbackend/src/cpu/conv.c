@@ -205,7 +205,7 @@ static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64
                            const int64_t pad[2]) {
     *r = (depthwise_run){.images = s->n, .groups = s->groups, .filters = s->oc, .taps = size3(s->kernel)};
     if (s->ic != 1 || s->kernel[0] != 1 || s->in[0] != 1 || s->out[0] != 1 || s->padding[0] != 0 ||
-        r->taps > MAX_TAPS || (s->dtype != CB_F32 && s->dtype != CB_F64 && s->dtype != CB_BF16))
+        r->taps > DEPTHWISE_TAPS || (s->dtype != CB_F32 && s->dtype != CB_F64 && s->dtype != CB_BF16))
         return false;
     int64_t side = s->kernel[1];
     bool square = side == s->kernel[2] && s->dilation[1] == 1 && s->dilation[2] == 1,

@@ -306,7 +306,7 @@ static void NAME(depthwise)(void *context, int64_t begin, int64_t end) {
         const real *x = NAME(read_plane)(r, r->x, plane, buffer);
         int64_t first = plane % r->groups * r->filters;
         for (int64_t f = 0; f < r->filters; f++) {
-            real turned[MAX_TAPS];
+            real turned[DEPTHWISE_TAPS];
             const real *w = (const real *)r->w + (first + f) * r->taps;
             if (r->turn) {
                 for (int64_t t = 0; t < r->taps; t++) turned[t] = w[r->taps - 1 - t];
@@ -345,7 +345,7 @@ CB_INLINE void NAME(depthwise_products)(int rows, int side, const depthwise_run 
 CB_INLINE void NAME(depthwise_sums)(int side, const depthwise_run *r, const real *x, const real *ct,
                                     NAME(vec) * sums) {
     enum { VL = NAME(vl), ROWS = NAME(tall) };
-    NAME(vec) sum[MAX_TAPS];
+    NAME(vec) sum[DEPTHWISE_TAPS];
     int64_t height = r->out[0], width = r->out[1];
     x -= r->shift[0] * r->size[1] + r->shift[1];
 #pragma GCC unroll 25
@@ -370,7 +370,7 @@ CB_INLINE void NAME(depthwise_sums)(int side, const depthwise_run *r, const real
 CB_INLINE void NAME(depthwise_sums_halved)(int side, const depthwise_run *r, const real *x, const real *ct,
                                            NAME(vec) * sums) {
     enum { VL = NAME(vl) };
-    NAME(vec) sum[MAX_TAPS];
+    NAME(vec) sum[DEPTHWISE_TAPS];
     int64_t height = r->out[0], width = r->out[1], lines = r->size[0], pitch = r->size[1];
     int rows = (side + 1) / 2;
 #pragma GCC unroll 25
@@ -413,7 +413,7 @@ static void NAME(depthwise_weight)(void *context, int64_t begin, int64_t end) {
     }
     if (r->padded) memset(buffer, 0, (size_t)r->padded * sizeof(real));
     for (int64_t channel = begin; channel < end; channel++) {
-        NAME(vec) sums[MAX_TAPS];
+        NAME(vec) sums[DEPTHWISE_TAPS];
         for (int t = 0; t < r->taps; t++) sums[t] = (NAME(vec)){0};
         for (int64_t image = 0; image < r->images; image++) {
             int64_t plane = image * r->groups + channel;

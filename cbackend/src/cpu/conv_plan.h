@@ -10,7 +10,8 @@
 
 #include "cpu.h"
 
-enum { MAX_TAPS = 64, MAX_STRIDE = 16, MAX_TOGETHER = 16, PREPARED = 64 /* channels a piece */ };
+enum { MAX_TAPS = 2048, MAX_STRIDE = 512 }; /* of a dimension */
+enum { MAX_PARTS = 4096, DEPTHWISE_TAPS = 64, MAX_TOGETHER = 16, PREPARED = 64 /* channels a piece */ };
 
 typedef struct conv_part {
     int64_t taps;
@@ -96,7 +97,7 @@ typedef struct depthwise_run {
     int64_t padded;            /* items of a padded plane, and room behind it; 0: read as they lie */
     bool turn;
     int side, stride; /* of a small square kernel, or 0 */
-    int32_t offsets[MAX_TAPS];
+    int32_t offsets[DEPTHWISE_TAPS];
     cb_cast_kernel widen, narrow; /* of 16-bit planes, or NULL */
     int status;
 } depthwise_run;
@@ -156,22 +157,22 @@ typedef struct conv_axis {
     int sources;
     int64_t first[MAX_STRIDE], count[MAX_STRIDE];
     int64_t start[MAX_STRIDE];
-    int phase[MAX_TAPS], source[MAX_TAPS];
+    int16_t phase[MAX_TAPS], source[MAX_TAPS];
     int64_t shift[MAX_TAPS], most; /* most: the largest shift */
 } conv_axis;
 
 static inline void forward_axis(const cb_conv_shape *s, int d, conv_axis *a) {
-    int source_of[MAX_STRIDE];
+    int16_t source_of[MAX_STRIDE];
     a->phases = 1;
     a->sources = 0;
     a->first[0] = 0;
     a->count[0] = s->out[d];
-    for (int r = 0; r < MAX_STRIDE; r++) source_of[r] = -1;
+    for (int64_t r = 0; r < s->stride[d]; r++) source_of[r] = -1;
     a->most = 0;
     for (int64_t k = 0; k < s->kernel[d]; k++) {
         int r = (int)(k * s->dilation[d] % s->stride[d]);
         if (source_of[r] < 0) {
-            source_of[r] = a->sources;
+            source_of[r] = (int16_t)a->sources;
             a->start[a->sources++] = r - s->padding[d];
         }
         a->phase[k] = 0;
@@ -193,7 +194,7 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
     }
     for (int64_t k = 0; k < s->kernel[d]; k++) {
         int r = (int)(k * s->dilation[d] % step);
-        a->phase[k] = r;
+        a->phase[k] = (int16_t)r;
         a->source[k] = 0;
         a->shift[k] = begin[r] + (r - k * s->dilation[d]) /
                                      step; /* exact; index of the cotangent for the first result */
@@ -221,8 +222,8 @@ static inline void turned_axis(const cb_conv_shape *s, int d, conv_axis *a) {
     a->most = (s->kernel[d] - 1) * s->dilation[d];
 }
 
-/* Makes the plan; free p->memory after use. copied: channels in one padded copy. CB_ERR_UNSUPPORTED: sizes
- * beyond 32-bit offsets, without an error message. */
+/* Makes the plan; free p->memory after use. copied: channels in one padded copy. CB_ERR_UNSUPPORTED: too
+ * many phases, or sizes beyond 32-bit offsets, without an error message. */
 enum { PLAIN, INPUT_GRAD, TURNED };
 static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, int64_t copied,
                             int64_t itemsize) {
@@ -246,6 +247,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         most[d] = 0;
         for (int r = 0; r < axis[d].phases; r++) most[d] = CB_MAX(most[d], axis[d].count[r]);
     }
+    if (p->sources > MAX_PARTS || p->parts > MAX_PARTS) return CB_ERR_UNSUPPORTED;
     /* bands: a copy that stays in L2, and enough pieces to share */
     p->band_dim = most[0] > 1 ? 0 : 1;
     int b = p->band_dim;
