@@ -150,14 +150,17 @@ static void large(void) {
     geometry wide = {2, 2, 20, 1, 1, {9, 19}, {7, 7}, {1, 1}, {3, 2}, {1, 1}, {9, 17}};
     geometry line = {1, 2, 20, 1, 1, {150}, {31}, {1}, {15}, {1}, {150}};
     geometry tiled = {2, 2, 1, 2, 64, {36, 64}, {4, 8}, {4, 8}, {0, 0}, {1, 1}, {9, 8}};
-    geometry images = {2, 3, 1, 260, 256, {3, 4}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {3, 4}};
-    geometry banded = {2, 2, 1, 64, 160, {40, 30}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {40, 30}};
+    geometry images = {2, 3, 1, 260, 256, {1, 3}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {1, 3}};
+    geometry banded = {2, 1, 1, 64, 140, {33, 30}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {33, 30}};
     geometry strided = {1, 2, 1, 3, 20, {400}, {90}, {33}, {5}, {1}, {10}};
     geometry sparse = {2, 2, 2, 4, 4, {60, 50}, {3, 20}, {18, 17}, {1, 3}, {1, 2}, {4, 2}};
+    geometry row = {1, 1, 1, 96, 4, {1200}, {5}, {2}, {3}, {1}, {601}};
+    geometry odd = {1, 2, 1, 4, 96, {1101}, {3}, {1}, {1}, {2}, {1099}};
+    geometry few = {1, 1, 1, 3, 256, {1296}, {9}, {1}, {4}, {1}, {1296}};
     geometry far = {1, 2, 1, 3, 5, {100}, {20}, {20}, {0}, {1}, {5}};
-    const geometry *all[] = {&a,     &b,     &c,      &d,      &e,       &f,     &g,
-                             &h,     &whole, &pixels, &halved, &uneven,  &wide,  &line,
-                             &tiled, &far,   &images, &banded, &strided, &sparse};
+    const geometry *all[] = {&a,      &b,      &c,       &d,      &e,    &f,    &g,     &h,
+                             &whole,  &pixels, &halved,  &uneven, &wide, &line, &tiled, &far,
+                             &images, &banded, &strided, &sparse, &row,  &odd,  &few};
     for (int i = 0; i < (int)(sizeof all / sizeof *all); i++)
         for (int threads = 1; threads <= 4; threads += 3) {
             cb_set_num_threads(threads);

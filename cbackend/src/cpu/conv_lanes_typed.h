@@ -74,7 +74,7 @@ static int64_t NAME(flatten)(const conv_plan *p, const real *from, const int64_t
     for (int64_t f = 0; f < rows; f++, from += size3(p->out))
         for (int64_t z = 0; z < count[0]; z++) {
             real *row = to + (f * zs + z) * room;
-            const real *line = from + ((z + first[0]) * p->out[1] + first[1]) * p->out[2];
+            const real *line = from + ((z + first[0]) * p->out[1] + first[1]) * p->out[2] + first[2];
             for (int64_t y = 0; y < count[1]; y++, line += p->out[2]) {
                 NAME(copy_run)(row + y * p->size[2], line, count[2]);
                 int64_t end = y + 1 < count[1] ? (y + 1) * p->size[2] : room;
@@ -93,7 +93,7 @@ static void NAME(lane_pieces)(void *context, int64_t begin, int64_t end) {
     int64_t in_plane = size3(p->in), out_plane = size3(p->out), channels = p->channels,
             zs = p->band_dim == 0 ? p->band : part->count[0], planes = channels * p->channel_size,
             held = round_up(planes + p->shared + VL, VL), flat_row = zs * p->flat_pitch;
-    bool in_place = p->out[2] % VL == 0, padded = false;
+    bool in_place = p->out[2] % VL == 0 && (p->band_dim < 2 || p->bands == 1), padded = false;
     int64_t nbytes = (held + (in_place ? 0 : r->block * flat_row)) * (int64_t)sizeof(real);
     real *buffer = cb_alloc(CB_CPU, nbytes), *flat = buffer + held;
     if (!buffer) {

@@ -249,7 +249,7 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     }
     if (p->sources > MAX_PARTS || p->parts > MAX_PARTS) return CB_ERR_UNSUPPORTED;
     /* bands: a copy that stays in L2, and enough pieces to share */
-    p->band_dim = most[0] > 1 ? 0 : 1;
+    p->band_dim = most[0] > 1 ? 0 : most[1] > 1 ? 1 : 2;
     int b = p->band_dim;
     int64_t line = copied * p->sources * itemsize, budget = 384 << 10, most_work = 1 << 23;
     for (int d = b + 1; d < 3; d++) line *= (most[d] - 1) * p->hop[d] + 1 + axis[d].most;
@@ -259,10 +259,15 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     p->band =
         CB_MAX(1, CB_MIN((budget / CB_MAX(line, 1) - axis[b].most) / p->hop[b], most_work / CB_MAX(work, 1)));
     /* copied edges should stay the smaller part, and results enough for several tiles */
-    int64_t least = CB_MAX(2 * axis[b].most + 1, 64 / CB_MAX(1, most[2] * (b == 0 ? most[1] : 1)));
+    int64_t least =
+        CB_MAX(2 * axis[b].most + 1, 64 / CB_MAX(1, (b < 2 ? most[2] : 1) * (b == 0 ? most[1] : 1)));
     p->band = CB_MAX(p->band, CB_MIN(most[b], least));
     p->bands = CB_MAX(1, (most[b] + p->band - 1) / p->band);
     p->band = CB_MAX(1, (most[b] + p->bands - 1) / p->bands);
+    if (b == 2 && p->bands > 1) { /* a row is cut between tiles */
+        p->band = round_up(p->band, 48);
+        p->bands = (most[b] + p->band - 1) / p->band;
+    }
     for (int d = 0; d < 3; d++)
         p->size[d] = ((d == b ? p->band : most[d]) - 1) * p->hop[d] + 1 + axis[d].most;
     /* zeros right of a row can be those left of the next one */
@@ -272,10 +277,10 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
         int64_t end = start < p->in[2] ? floor_div(p->in[2] - 1 - start, p->step[2]) + 1 : 0;
         shared = CB_MIN(shared, CB_MAX(0, CB_MIN(CB_MIN(left, p->size[2]), p->size[2] - CB_MAX(end, 0))));
     }
-    p->shared = CB_MIN(shared, p->size[2] - most[2]) * (p->hop[2] == 1);
+    p->shared = CB_MIN(shared, p->size[2] - most[2]) * (p->hop[2] == 1 && (b < 2 || p->bands == 1));
     p->size[2] -= p->shared;
     int64_t plane = size3(p->size);
-    p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + most[2];
+    p->flat = ((b == 1 ? p->band : most[1]) - 1) * p->size[2] + (b == 2 ? p->band : most[2]);
     p->flat_pitch = round_up(p->flat, 64 / itemsize);
     p->channel_size = p->sources * plane;
     if (p->channels * p->channel_size > INT32_MAX / 2 || taps * p->channels * p->rows > INT32_MAX)
@@ -354,7 +359,7 @@ static inline bool plan_direct(const conv_plan *p) {
     return direct;
 }
 static inline int64_t plan_skip(const conv_plan *p, int64_t band) {
-    return band * p->hop[p->band_dim] * p->in[2] * (p->band_dim == 0 ? p->in[1] : 1);
+    return band * p->hop[p->band_dim] * (p->band_dim < 2 ? p->in[2] : 1) * (p->band_dim == 0 ? p->in[1] : 1);
 }
 
 /* What a unit computes of a part: counts and first result per dimension. Is it anything? */

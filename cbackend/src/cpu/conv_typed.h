@@ -230,6 +230,7 @@ static void NAME(pack_weights)(conv_plan *p, const cb_conv_shape *s, int64_t wid
 /* The vectors a block of filters takes when computing by pixels, or 0 where whole rows cost less. */
 static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
     enum { VL = NAME(vl), MR = NAME(mr), PACKING = 24 }; /* what packing a weight costs, in products */
+    if (p->band_dim == 2 && p->bands > 1) return 0; /* rows are long */
     int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
     int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
     for (int q = 0; q < p->parts; q++) {

@@ -74,7 +74,7 @@ static void NAME(list_runs)(const weight_run *r, const int64_t count[3], const i
     for (int64_t z = 0; z < count[0]; z++)
         for (int64_t y = 0; y < lines; y++) {
             int64_t in_planes = (z * p->hop[0] * p->size[1] + y * p->hop[1]) * p->size[2],
-                    in_results = ((first[0] + z) * p->out[1] + first[1] + y) * p->out[2];
+                    in_results = ((first[0] + z) * p->out[1] + first[1] + y) * p->out[2] + first[2];
             runs[(*n)++] = (NAME(position_run)){.left = left + (r->filters ? in_planes : in_results),
                                                 .right = u * r->vectors * r->vector_size +
                                                          (r->filters ? in_results : in_planes) * NAME(vl),
@@ -85,11 +85,12 @@ static void NAME(list_runs)(const weight_run *r, const int64_t count[3], const i
 /* The cotangents of `rows` filters from `ct` on, behind each other, each run of an odd number made even. */
 static int64_t NAME(copy_cotangents)(const conv_plan *p, const plain *ct, int64_t rows, int64_t runs,
                                      NAME(weight_scratch) * w) {
-    int64_t n = p->out[2], length = n + 1, pitch = runs * length;
+    int64_t width = p->band_dim == 2 ? p->band : p->out[2], length = width + 1, pitch = runs * length;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < runs; k++) {
+            int64_t left = w->runs[k].left, n = CB_MIN(width, p->out[2] - left % p->out[2]);
             plain *to = w->ct + i * pitch + k * length;
-            memcpy(to, ct + i * size3(p->out) + w->runs[k].left, (size_t)n * sizeof(plain));
+            memcpy(to, ct + i * size3(p->out) + left, (size_t)n * sizeof(plain));
             to[n] = 0;
         }
     for (int64_t k = 0; k < runs; k++) w->runs[k].left = k * length;
