@@ -101,3 +101,6 @@ int (*fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tenso
 int (*reduce_made)(const cb_fused_call *made, int op, const cb_tensor *x, uint32_t mask,
                    cb_tensor *const *out);
 int (*softmax_made)(const cb_fused_call *made, const cb_tensor *x, int dim, int log, cb_tensor *out);
+/* to[r * to_step + c] = from[c * from_step + r], steps in items: host memory only */
+void (*turn)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step, void *to,
+             int64_t to_step);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { BLOCK = 16, PIECE = 40000 /* multiplications: about 20 us */, GROUP_MIN = 4 };
+enum { PIECE = 40000 /* multiplications: about 20 us */, GROUP_MIN = 4, TURN_ITEMS = 32768 };
 
 int cb_lapack_start(cb_lapack *j, const char *op, int nin, cb_tensor *const *in, const int *core) {
     memset(j, 0, sizeof *j);
@@ -282,24 +282,34 @@ const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item) 
     return (const char *)x->data + offset * x->itemsize;
 }
 
-typedef struct item16 {
-    uint64_t part[2];
-} item16;
+/* y[i, k] = x[i, k], for layouts of which none is dense along the other's dense dimension */
+static inline void move_items(int itemsize, char *y, int64_t y_row, int64_t y_col, const char *x, int64_t x_row,
+                       int64_t x_col, int64_t rows, int64_t cols) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < cols; k++)
+            memcpy(y + (i * y_row + k * y_col) * itemsize, x + (i * x_row + k * x_col) * itemsize,
+                   (size_t)itemsize);
+}
 
-/* y[i, k] = x[i, k], in blocks that stay in L1 whichever way each of them runs */
-#define MOVER(T, name)                                                                                     \
-    static void name(T *y, int64_t y_row, int64_t y_col, const T *x, int64_t x_row, int64_t x_col,         \
-                     int64_t rows, int64_t cols) {                                                         \
-        for (int64_t i0 = 0; i0 < rows; i0 += BLOCK)                                                       \
-            for (int64_t k0 = 0; k0 < cols; k0 += BLOCK) {                                                 \
-                int64_t i1 = CB_MIN(i0 + BLOCK, rows), k1 = CB_MIN(k0 + BLOCK, cols);                      \
-                for (int64_t k = k0; k < k1; k++)                                                          \
-                    for (int64_t i = i0; i < i1; i++) y[i * y_row + k * y_col] = x[i * x_row + k * x_col]; \
-            }                                                                                              \
-    }
-MOVER(uint32_t, move4)
-MOVER(uint64_t, move8)
-MOVER(item16, move16)
+typedef struct turn_job {
+    int itemsize;
+    int64_t columns, from_step, to_step;
+    const char *from;
+    char *to;
+} turn_job;
+
+static void turn_rows(void *context, int64_t begin, int64_t end) {
+    const turn_job *t = context;
+    cb_cpu->turn(t->itemsize, end - begin, t->columns, t->from + begin * t->itemsize, t->from_step,
+                 t->to + begin * t->to_step * t->itemsize, t->to_step);
+}
+
+static void turn(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step, void *to,
+                 int64_t to_step) {
+    int64_t strip = CB_MAX(TURN_ITEMS / CB_MAX(columns, 1), 1) + 15;
+    cb_parallel(rows, strip / 16 * 16, turn_rows,
+                &(turn_job){itemsize, columns, from_step, to_step, from, to});
+}
 
 static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void *x, int64_t x_row,
                  int64_t x_col, int64_t rows, int64_t cols) {
@@ -307,12 +317,18 @@ static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void
         for (int64_t i = 0; i < rows; i++)
             memcpy((char *)y + i * y_row * itemsize, (const char *)x + i * x_row * itemsize,
                    (size_t)(cols * itemsize));
+    else if (x_col == 1 && y_row == 1)
+        turn(itemsize, cols, rows, x, x_row, y, y_col);
+    else if (x_row == 1 && y_col == 1)
+        turn(itemsize, rows, cols, x, x_col, y, y_row);
+    else if (x_row == 1 && y_row == 1)
+        move(itemsize, y, y_col, 1, x, x_col, 1, cols, rows);
     else if (itemsize == 4)
-        move4(y, y_row, y_col, x, x_row, x_col, rows, cols);
+        move_items(4, y, y_row, y_col, x, x_row, x_col, rows, cols);
     else if (itemsize == 8)
-        move8(y, y_row, y_col, x, x_row, x_col, rows, cols);
+        move_items(8, y, y_row, y_col, x, x_row, x_col, rows, cols);
     else
-        move16(y, y_row, y_col, x, x_row, x_col, rows, cols);
+        move_items(16, y, y_row, y_col, x, x_row, x_col, rows, cols);
 }
 
 void cb_lapack_load(const cb_lapack *j, int which, int64_t item, void *to, int ld) {

@@ -70,7 +70,10 @@ static inline void *cb_lapack_best(cb_lapack *j, int order, int which) {
     return order <= CB_SMALL_ORDER ? cb_small_routine(j->dtype, which)
                                    : cb_lapack_routine(j, names[which], NULL);
 }
-/* of BLAS, for factorizations by panels */
+/* of BLAS, for factorizations by panels; places in `call` */
+enum { CB_TRSM = 6, CB_TRSV = 7 };
+typedef void (*cb_trsv_fn)(const char *uplo, const char *trans, const char *diag, const int *n, const void *a,
+                           const int *lda, void *x, const int *step, size_t, size_t, size_t);
 typedef void (*cb_trsm_fn)(const char *side, const char *uplo, const char *trans, const char *diag,
                            const int *m, const int *n, const void *alpha, const void *a, const int *lda,
                            void *b, const int *ldb, size_t, size_t, size_t, size_t);
@@ -83,6 +86,25 @@ static inline const void *cb_unit(int dtype, bool minus) {
     static const double wide[2][2] = {{1, 0}, {-1, 0}};
     return cb_real_dtype(dtype) == CB_F32 ? (const void *)narrow[minus] : wide[minus];
 }
+/* Triangular systems, side by side: op(a) x = b, or x op(a) = b if not left, in place in x [m, n], which is
+ * contiguous by rows. */
+typedef struct cb_triangle {
+    const cb_lapack *j;
+    const char *a;
+    int64_t ld;
+    bool by_columns;          /* as a lies; ld elements from one to the next */
+    bool upper, left, unit;   /* unit: its diagonal is taken as ones */
+    int trans;                /* op: 0 nothing, 1 transposed, 2 conjugated too */
+    char *x;
+    int m, n;
+} cb_triangle;
+void cb_triangle_start(cb_lapack *j); /* takes call[CB_TRSM] and call[CB_TRSV] */
+/* a of operand `which` where it lies if BLAS can read that, else copied to scratch */
+void cb_triangle_operand(cb_triangle *t, int which, int64_t item, void *scratch);
+/* right sides [begin, end): columns of x, or rows if not left */
+void cb_triangle_solve(const cb_triangle *t, int64_t begin, int64_t end);
+/* How many right sides make a piece: enough for a matrix to be packed for, even where there are few pieces. */
+int64_t cb_triangle_grain(int64_t n, int64_t sides);
 int cb_lapack_run(cb_lapack *j);
 /* Moves the results to out, or releases them after a failure. info >= 0 is a result to be checked: with
  * `check`, an item of it that is not zero is a LinAlgError; `property` says what was expected. */

@@ -11,6 +11,7 @@ typedef void (*getrs_fn)(const char *trans, const int *n, const int *k, const vo
                          const int *pivots, void *b, const int *ldb, int *info, size_t);
 typedef void (*getri_fn)(const int *n, void *a, const int *lda, const int *pivots, void *work,
                          const int *lwork, int *info);
+typedef void (*swap_fn)(const int *n, void *x, const int *x_step, void *y, const int *y_step);
 typedef void (*laswp_fn)(const int *n, void *a, const int *lda, const int *first, const int *last,
                          const int *pivots, const int *step);
 typedef void (*sytrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *pivots, void *work,
@@ -28,9 +29,8 @@ static int *info_at(const cb_lapack *j, int which, int64_t item) { return (int *
 /* ---- LU ---- */
 
 /* By panels of PANEL columns; the columns right of one are swapped, solved and updated in pieces of COLUMNS,
- * side by side. Matrices below LEAST are one call of LAPACK, which is as fast. Right sides are solved for in
- * pieces of COLUMNS too, or of SIDES numbers. */
-enum { PANEL = 32, COLUMNS = 64, LEAST = 256, SIDES = 8192 };
+ * side by side. Matrices below LEAST are one call of LAPACK, which is as fast. */
+enum { PANEL = 32, COLUMNS = 64, LEAST = 256, SWAP_BYTES = 512 };
 typedef struct panel {
     const cb_lapack *j;
     char *a;
@@ -132,31 +132,65 @@ int cb_lu_factor(cb_tensor *a, const char *check, cb_tensor *out[3]) {
     return cb_lapack_finish(&j, status, check, 2, "invertible matrices", out, 3);
 }
 
-typedef struct right_sides {
-    const cb_lapack *j;
-    const void *lu;
-    const int *pivots;
-    char *b;
-} right_sides;
-
-static void solve_columns(void *context, int64_t begin, int64_t end) {
-    const right_sides *r = context;
-    const cb_lapack *j = r->j;
-    int ld = cb_leading(j->n), count = (int)(end - begin), info;
-    ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &count, r->lu, &ld, r->pivots,
-                           r->b + begin * ld * cb_itemsize(j->dtype), &ld, &info, 1);
-}
-
-static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype);
+static void lu_solve_small(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), size = cb_itemsize(j->dtype), info;
     void *lu = cb_carve(&scratch, (int64_t)size * j->n * j->n);
     int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
     cb_lapack_load(j, 0, item, lu, ld);
     cb_lapack_load_vector(j, 1, item, pivots);
     cb_lapack_load(j, 2, item, scratch, ld);
-    cb_parallel(j->k, CB_MAX(COLUMNS, SIDES / ld), solve_columns,
-                &(right_sides){.j = j, .lu = lu, .pivots = pivots, .b = scratch});
+    ((getrs_fn)j->call[0])(&"NTC"[j->flags[0]], &j->n, &j->k, lu, &ld, pivots, scratch, &ld, &info, 1);
     cb_lapack_store(j, 0, item, scratch, ld);
+}
+
+typedef struct right_sides {
+    cb_triangle lower, upper;
+    const int *pivots;
+} right_sides;
+
+/* row i of these columns and row pivots[i] change places, in the order of i or, `back`, against it */
+static void swap_columns_of_rows(const right_sides *r, int64_t begin, int64_t end, bool back) {
+    const cb_triangle *t = &r->lower;
+    int64_t size = cb_itemsize(t->j->dtype), row = size * t->n, left = size * (end - begin);
+    for (char *x = t->x + begin * size; left > 0; x += SWAP_BYTES, left -= SWAP_BYTES) {
+        size_t bytes = (size_t)CB_MIN(left, SWAP_BYTES);
+        char spare[SWAP_BYTES];
+        for (int step = 0; step < t->m; step++) {
+            int i = back ? t->m - 1 - step : step, other = r->pivots[i] - 1;
+            if (other == i) continue;
+            memcpy(spare, x + i * row, bytes);
+            memcpy(x + i * row, x + other * row, bytes);
+            memcpy(x + other * row, spare, bytes);
+        }
+    }
+}
+
+static void lu_solve_piece(void *context, int64_t begin, int64_t end) {
+    const right_sides *r = context;
+    bool back = r->lower.trans;
+    if (!back) swap_columns_of_rows(r, begin, end, false);
+    cb_triangle_solve(back ? &r->upper : &r->lower, begin, end);
+    cb_triangle_solve(back ? &r->lower : &r->upper, begin, end);
+    if (back) swap_columns_of_rows(r, begin, end, true);
+}
+
+static void lu_solve_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
+    right_sides r = {.pivots = pivots,
+                     .lower = {.j = j,
+                               .left = true,
+                               .unit = true,
+                               .trans = j->flags[0],
+                               .x = cb_lapack_place(j, 0, item),
+                               .m = j->n,
+                               .n = j->k}};
+    cb_lapack_load_vector(j, 1, item, pivots);
+    cb_triangle_operand(&r.lower, 0, item, scratch);
+    cb_lapack_load_rows(j, 2, item, r.lower.x);
+    r.upper = r.lower;
+    r.upper.unit = false;
+    r.upper.upper = true;
+    cb_parallel(j->k, cb_triangle_grain(2 * (int64_t)j->n, j->k), lu_solve_piece, &r);
 }
 
 static void lu_solve_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
@@ -223,11 +257,15 @@ cb_tensor *cb_lu_solve(cb_tensor *lu, cb_tensor *pivots, cb_tensor *b, int trans
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
         int64_t size = cb_itemsize(j.dtype);
-        j.call[0] = cb_lapack_best(&j, CB_MAX(j.n, j.k), CB_GETRS);
+        bool is_small = CB_MAX(j.n, j.k) <= CB_SMALL_ORDER;
         j.flags[0] = trans;
+        if (is_small)
+            j.call[0] = cb_small_routine(j.dtype, CB_GETRS);
+        else
+            cb_triangle_start(&j);
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.n * j.k;
         j.work = (double)j.n * j.n * (j.k + 1);
-        j.one = lu_solve_one;
+        j.one = is_small ? lu_solve_small : lu_solve_one;
         j.kind = CB_LAPACK_LU_SOLVE;
         j.group = lu_solve_group;
         status = cb_lapack_run(&j);
@@ -271,14 +309,55 @@ cb_tensor *cb_lu_permutation(cb_tensor *pivots, int64_t m) {
     return cb_lapack_finish(&j, status, NULL, 0, "", &out, 1) ? NULL : out;
 }
 
-static void inv_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int ld = cb_leading(j->n), *info = info_at(j, 1, item);
+static void inv_small(const cb_lapack *j, int64_t item, char *scratch) {
+    int ld = cb_leading(j->n), *info = info_at(j, 1, item), none = 0;
     void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * j->n * j->n);
-    int *pivots = cb_carve(&scratch, (int64_t)sizeof(int) * j->n);
+    int *pivots = (int *)scratch;
     cb_lapack_load(j, 0, item, a, ld);
     factorize(j, j->n, j->n, a, ld, pivots, info);
-    if (*info == 0) ((getri_fn)j->call[1])(&j->n, a, &ld, pivots, scratch, &j->lwork, info);
+    if (*info == 0) ((getri_fn)j->call[1])(&j->n, a, &ld, pivots, NULL, &none, info);
     cb_lapack_store(j, 0, item, a, ld);
+}
+
+typedef struct inversion {
+    const cb_lapack *j;
+    const char *lu;
+    const int *pivots;
+    char *x;
+} inversion;
+
+/* These rows of X with X P L U = 1, by columns; those of U^-1 begin with zeros. */
+static void inv_piece(void *context, int64_t begin, int64_t end) {
+    const inversion *v = context;
+    const cb_lapack *j = v->j;
+    int n = j->n, rows = (int)(end - begin), left = n - (int)begin;
+    int64_t size = cb_itemsize(j->dtype), column = n * size, bytes = rows * size;
+    const void *one = cb_unit(j->dtype, false);
+    char *x = v->x + begin * size;
+    for (int64_t c = 0; c < n; c++) {
+        memset(x + c * column, 0, (size_t)bytes);
+        if (begin <= c && c < end) memcpy(x + c * column + (c - begin) * size, one, (size_t)size);
+    }
+    ((cb_trsm_fn)j->call[3])("R", "U", "N", "N", &rows, &left, one, v->lu + begin * (column + size), &n,
+                             x + begin * column, &n, 1, 1, 1, 1);
+    ((cb_trsm_fn)j->call[3])("R", "L", "N", "U", &rows, &n, one, v->lu, &n, x, &n, 1, 1, 1, 1);
+    for (int c = n - 1; c >= 0; c--)
+        if (v->pivots[c] != c + 1)
+            ((swap_fn)j->call[1])(&rows, x + c * column, &(int){1}, x + (v->pivots[c] - 1) * column,
+                                  &(int){1});
+}
+
+/* By rows A is A^T to LAPACK, and the inverse of that the transpose of A's. */
+static void inv_one(const cb_lapack *j, int64_t item, char *scratch) {
+    int n = j->n, *info = info_at(j, 1, item);
+    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * n * n);
+    inversion v = {.j = j, .lu = a, .pivots = (int *)scratch, .x = cb_lapack_place(j, 0, item)};
+    cb_lapack_load_rows(j, 0, item, a);
+    factorize(j, n, n, a, n, (int *)scratch, info);
+    if (*info == 0)
+        cb_parallel(n, cb_triangle_grain(2 * (int64_t)n, n), inv_piece, &v);
+    else
+        memcpy(v.x, a, (size_t)cb_itemsize(j->dtype) * (size_t)n * (size_t)n);
 }
 
 static void inv_group(const cb_lapack *j, int64_t first, cb_small *s, char *scratch) {
@@ -298,16 +377,17 @@ int cb_inv(cb_tensor *a, const char *check, cb_tensor *out[2]) {
     cb_lapack_result(&j, CB_I32, -1, -1);
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
-        int64_t size = cb_itemsize(j.dtype);
-        double answer[2] = {0}, any[2] = {0};
-        int query = -1, info, integer = 0, ld = cb_leading(j.n);
+        bool is_small = j.n <= CB_SMALL_ORDER;
         start_factorize(&j, j.n, j.n);
-        j.call[1] = cb_lapack_best(&j, j.n, CB_GETRI);
-        if (!j.failed) ((getri_fn)j.call[1])(&j.n, any, &ld, &integer, answer, &query, &info);
-        j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 1);
-        j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * j.n) + size * j.lwork;
+        if (is_small) {
+            j.call[1] = cb_small_routine(j.dtype, CB_GETRI);
+        } else {
+            j.call[1] = cb_lapack_routine(&j, "swap", NULL);
+            j.call[3] = cb_lapack_routine(&j, "trsm", NULL);
+        }
+        j.scratch = cb_padded((int64_t)cb_itemsize(j.dtype) * j.n * j.n) + (int64_t)sizeof(int) * j.n;
         j.work = 2.0 * j.n * j.n * j.n;
-        j.one = inv_one;
+        j.one = is_small ? inv_small : inv_one;
         j.kind = CB_LAPACK_INVERSE;
         j.group = inv_group;
         status = cb_lapack_run(&j);

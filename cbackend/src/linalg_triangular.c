@@ -1,4 +1,6 @@
 /* Cholesky factors and triangular systems. */
+#include <limits.h>
+
 #include "linalg.h"
 
 typedef void (*potrf_fn)(const char *uplo, const int *n, void *a, const int *lda, int *info, size_t);
@@ -110,15 +112,66 @@ int cb_cholesky(cb_tensor *a, int part, const char *check, cb_tensor *out[2]) {
     return cb_lapack_finish(&j, status, check, 1, "positive-definite matrices", out, 2);
 }
 
+/* ---- triangular systems ---- */
+
+void cb_triangle_start(cb_lapack *j) {
+    j->call[CB_TRSM] = cb_lapack_routine(j, "trsm", NULL);
+    j->call[CB_TRSV] = cb_lapack_routine(j, "trsv", NULL);
+}
+
+void cb_triangle_operand(cb_triangle *t, int which, int64_t item, void *scratch) {
+    const cb_tensor *x = t->j->in[which];
+    int64_t n = x->shape[x->ndim - 1], row = x->strides[x->ndim - 2], col = x->strides[x->ndim - 1];
+    bool conjugated = t->trans == 2 && cb_is_complex(x->dtype); /* not without transposing */
+    t->a = cb_lapack_at(t->j, which, 2, item);
+    t->by_columns = row == 1 && col >= n && col <= INT_MAX && !conjugated;
+    t->ld = t->by_columns ? col : row;
+    if (t->by_columns || (col == 1 && row >= n && row <= INT_MAX)) return;
+    cb_lapack_load_rows(t->j, which, item, scratch);
+    t->a = scratch;
+    t->ld = n;
+}
+
+int64_t cb_triangle_grain(int64_t n, int64_t sides) {
+    enum { WIDE = 100, LEAST = 200000 /* multiplications: about 10 us */ };
+    int64_t pieces = CB_MIN(n * n / 2 * sides / LEAST, ((sides - 1) / WIDE + 2) / 2 * 2);
+    pieces = CB_MAX(pieces, 1);
+    return CB_MAX((sides + pieces - 1) / pieces, 1);
+}
+
+/* To BLAS x is x^T, and a matrix by rows its transpose: x^T op(a)^T = b^T, with op(a)^T = op(a^T). */
+void cb_triangle_solve(const cb_triangle *t, int64_t begin, int64_t end) {
+    const cb_lapack *j = t->j;
+    int count = (int)(end - begin), order = t->left ? t->m : t->n, ld = (int)CB_MAX(t->ld, 1);
+    bool is_complex = cb_is_complex(j->dtype);
+    const char *trans = &(t->by_columns ? "TNN" : "NTC")[t->trans];
+    const char *uplo = t->upper == t->by_columns ? "U" : "L", *diag = t->unit ? "U" : "N";
+    char *x = t->x + begin * (t->left ? 1 : t->n) * cb_itemsize(j->dtype);
+    if (count == 1 && (!t->left || (t->n == 1 && !(is_complex && *trans == 'C')))) {
+        const char *vector_trans = !t->left ? trans : *trans == 'N' ? "T" : "N"; /* x^T M = (M^T x)^T */
+        ((cb_trsv_fn)j->call[CB_TRSV])(uplo, vector_trans, diag, &order, t->a, &ld, x, &(int){1}, 1, 1, 1);
+        return;
+    }
+    ((cb_trsm_fn)j->call[CB_TRSM])(t->left ? "R" : "L", uplo, trans, diag, t->left ? &count : &order,
+                                   t->left ? &order : &count, cb_unit(j->dtype, false), t->a, &ld, x, &t->n,
+                                   1, 1, 1, 1);
+}
+
+static void solve_piece(void *context, int64_t begin, int64_t end) { cb_triangle_solve(context, begin, end); }
+
 static void solve_triangular_one(const cb_lapack *j, int64_t item, char *scratch) {
-    int side = j->in[0]->shape[j->in[0]->ndim - 1], lda = cb_leading(side), ldb = cb_leading(j->m);
-    void *a = cb_carve(&scratch, (int64_t)cb_itemsize(j->dtype) * side * side);
-    cb_lapack_load(j, 0, item, a, lda);
-    cb_lapack_load(j, 1, item, scratch, ldb);
-    ((cb_trsm_fn)j->call[0])(j->flags[1] & 1 ? "L" : "R", j->flags[0] ? "U" : "L", &"NTC"[j->flags[2]],
-                             j->flags[1] & 2 ? "U" : "N", &j->m, &j->n, cb_unit(j->dtype, false), a, &lda,
-                             scratch, &ldb, 1, 1, 1, 1);
-    cb_lapack_store(j, 0, item, scratch, ldb);
+    cb_triangle t = {.j = j,
+                     .upper = j->flags[0],
+                     .left = j->flags[1] & 1,
+                     .unit = j->flags[1] & 2,
+                     .trans = j->flags[2],
+                     .x = cb_lapack_place(j, 0, item),
+                     .m = j->m,
+                     .n = j->n};
+    int64_t sides = t.left ? t.n : t.m;
+    cb_triangle_operand(&t, 0, item, scratch);
+    cb_lapack_load_rows(j, 1, item, t.x);
+    cb_parallel(sides, cb_triangle_grain(t.left ? t.m : t.n, sides), solve_piece, &t);
 }
 
 /* x op(a) = b is op(a)^T x^T = b^T */
@@ -152,11 +205,11 @@ cb_tensor *cb_solve_triangular(cb_tensor *a, cb_tensor *b, int upper, int left, 
     int status = CB_OK;
     if (!cb_lapack_idle(&j)) {
         int64_t size = cb_itemsize(j.dtype);
-        j.call[0] = cb_lapack_routine(&j, "trsm", NULL);
+        cb_triangle_start(&j);
         j.flags[0] = upper;
         j.flags[1] = (left ? 1 : 0) | (unit ? 2 : 0);
         j.flags[2] = trans;
-        j.scratch = cb_padded(size * side * side) + size * j.m * j.n;
+        j.scratch = size * side * side;
         j.work = 0.5 * side * j.m * j.n + (double)side * side;
         j.one = solve_triangular_one;
         j.kind = CB_LAPACK_TRIANGULAR;

@@ -36,6 +36,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .pool_scatter = CB_FN(pool_scatter),
     .pool_gather = CB_FN(pool_gather),
     .small = CB_FN(small),
+    .turn = CB_FN(turn),
     .index_check = CB_FN(index_check),
     .index_get = CB_FN(index_get),
     .index_put = CB_FN(index_put),

@@ -56,7 +56,10 @@ void CB_FN(turn)(int itemsize, int64_t rows, int64_t columns, const void *from, 
         case 2: turn_2(rows, columns, from, from_step, to, to_step); break;
         case 4: turn_4(rows, columns, from, from_step, to, to_step); break;
         case 8: turn_8(rows, columns, from, from_step, to, to_step); break;
-        default: turn_edge_16(rows, columns, from, from_step, to, to_step);
+        default: /* as many rows at a time as use up the lines that are read */
+            for (int64_t r = 0; r < rows; r += 4)
+                turn_edge_16(CB_MIN(rows - r, 4), columns, (const item16 *)from + r, from_step,
+                             (item16 *)to + r * to_step, to_step);
     }
 }
 
