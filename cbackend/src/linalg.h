@@ -105,6 +105,20 @@ void cb_triangle_operand(cb_triangle *t, int which, int64_t item, void *scratch)
 void cb_triangle_solve(const cb_triangle *t, int64_t begin, int64_t end);
 /* How many right sides make a piece: enough for a matrix to be packed for, even where there are few pieces. */
 int64_t cb_triangle_grain(int64_t n, int64_t sides);
+/* Eigenvectors of symmetric tridiagonal matrices [n, n], n >= 16, of a real dtype (linalg_divide.c). */
+typedef struct cb_divide {
+    int dtype, n, info;
+    int64_t size;
+    void *call[5];
+    void *d, *e, *q, *q2, *s, *reals;
+    int *order, *ints;
+    double scale;
+} cb_divide;
+bool cb_divide_start(cb_divide *t, int dtype);
+int64_t cb_divide_memory(int64_t n, int64_t size);
+/* Eigenvalue i is scale * d[order[i] - 1], in rising order, its vector that column of q; e is overwritten.
+ * Gives LAPACK's info. */
+int cb_divide_run(cb_divide *t, int n, void *d, void *e, void *q, char *scratch);
 int cb_lapack_run(cb_lapack *j);
 /* Moves the results to out, or releases them after a failure. info >= 0 is a result to be checked: with
  * `check`, an item of it that is not zero is a LinAlgError; `property` says what was expected. */

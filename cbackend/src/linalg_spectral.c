@@ -10,6 +10,11 @@ typedef void (*syevd_fn)(const char *jobz, const char *uplo, const int *n, void 
 typedef void (*heevd_fn)(const char *jobz, const char *uplo, const int *n, void *a, const int *lda, void *w,
                          void *work, const int *lwork, void *rwork, const int *lrwork, int *iwork,
                          const int *liwork, int *info, size_t, size_t);
+typedef void (*trd_fn)(const char *uplo, const int *n, void *a, const int *lda, void *d, void *e, void *tau,
+                       void *work, const int *lwork, int *info, size_t);
+typedef void (*mtr_fn)(const char *side, const char *uplo, const char *trans, const int *m, const int *n,
+                       const void *a, const int *lda, const void *tau, void *c, const int *ldc, void *work,
+                       const int *lwork, int *info, size_t, size_t, size_t);
 typedef void (*geev_fn)(const char *left, const char *right, const int *n, void *a, const int *lda, void *wr,
                         void *wi, void *vl, const int *ldvl, void *vr, const int *ldvr, void *work,
                         const int *lwork, int *info, size_t, size_t);
@@ -85,6 +90,92 @@ static eigh_sizes eigh_workspace(int n, bool vectors, bool is_complex) {
     return s;
 }
 
+/* Large matrices: what LAPACK does by one call, with pieces of it side by side. */
+enum { LEAST = 128, BACK_COLUMNS = 100, BACK_BLOCK = 64 };
+typedef struct eigh_job {
+    const cb_lapack *j;
+    cb_divide divide;
+    const char *uplo;
+    char *a, *tau, *vectors, *work;
+    int64_t grain;
+} eigh_job;
+
+static int64_t back_grain(int64_t n) {
+    int64_t pieces = ((n - 1) / BACK_COLUMNS + 2) / 2 * 2;
+    return (n + pieces - 1) / pieces;
+}
+
+static int64_t back_work(int64_t n) { /* numbers, a piece */
+    return BACK_BLOCK * back_grain(n) + (BACK_BLOCK + 1) * BACK_BLOCK;
+}
+
+/* these vectors of the tridiagonal matrix, in rising order, become those of the whole one */
+static void transform_back(void *context, int64_t begin, int64_t end) {
+    const eigh_job *e = context;
+    const cb_lapack *j = e->j;
+    int n = j->n, count = (int)(end - begin), lwork = (int)back_work(n), info;
+    int64_t size = cb_itemsize(j->dtype), real = real_size(j);
+    char *to = e->vectors + begin * n * size;
+    for (int c = 0; c < count; c++) {
+        const char *from = (char *)e->divide.q + (e->divide.order[begin + c] - 1) * n * real;
+        if (size == real) {
+            memcpy(to + c * n * size, from, (size_t)(n * size));
+            continue;
+        }
+        memset(to + c * n * size, 0, (size_t)(n * size));
+        for (int i = 0; i < n; i++) memcpy(to + (c * (int64_t)n + i) * size, from + i * real, (size_t)real);
+    }
+    ((mtr_fn)j->call[2])("L", e->uplo, "N", &n, &count, e->a, &n, e->tau, to, &n,
+                         e->work + begin / e->grain * back_work(n) * size, &lwork, &info, 1, 1, 1);
+}
+
+static int64_t eigh_large_memory(const cb_lapack *j) {
+    int64_t n = j->n, size = cb_itemsize(j->dtype), pieces = (n + back_grain(n) - 1) / back_grain(n);
+    return 2 * cb_padded(size * n * n) + cb_padded(real_size(j) * n * n) + cb_padded(size * n) +
+           cb_padded(real_size(j) * n) + cb_divide_memory(n, real_size(j)) +
+           size * CB_MAX(BACK_BLOCK * n, pieces * back_work(n));
+}
+
+static void eigh_large(const cb_lapack *j, int64_t item, char *a, const char *uplo, char *scratch) {
+    int n = j->n, lwork = BACK_BLOCK * n, *info = info_at(j, item);
+    int64_t size = cb_itemsize(j->dtype), real = real_size(j);
+    eigh_job e = {.j = j, .divide = *(const cb_divide *)j->call[3], .uplo = uplo, .a = a};
+    char *w = cb_lapack_place(j, 0, item), *off = cb_carve(&scratch, real * n);
+    e.tau = cb_carve(&scratch, size * n);
+    e.vectors = cb_carve(&scratch, size * n * n);
+    char *q = cb_carve(&scratch, real * n * n), *memory = cb_carve(&scratch, cb_divide_memory(n, real));
+    e.work = scratch;
+    ((trd_fn)j->call[1])(uplo, &n, a, &n, w, off, e.tau, e.work, &lwork, info, 1);
+    *info = cb_divide_run(&e.divide, n, w, off, q, memory);
+    if (*info) return;
+    e.grain = back_grain(n);
+    cb_parallel(n, e.grain, transform_back, &e);
+    memcpy(off, w, (size_t)(real * n));
+    for (int i = 0; i < n; i++) {
+        int from = e.divide.order[i] - 1;
+        if (real == 4)
+            ((float *)w)[i] = (float)(((float *)off)[from] * e.divide.scale);
+        else
+            ((double *)w)[i] = ((double *)off)[from] * e.divide.scale;
+    }
+    cb_lapack_store(j, 1, item, e.vectors, n);
+}
+
+/* LAPACK scales matrices whose squares might over- or underflow. */
+static bool is_ordinary(const cb_lapack *j, const char *a) {
+    int64_t n = (int64_t)j->n * j->n * (cb_is_complex(j->dtype) ? 2 : 1);
+    double largest = 0;
+    bool narrow = real_size(j) == 4;
+    if (narrow) {
+        float most = 0;
+        for (int64_t i = 0; i < n; i++) most = CB_MAX(most, __builtin_fabsf(((const float *)a)[i]));
+        largest = most;
+    } else {
+        for (int64_t i = 0; i < n; i++) largest = CB_MAX(largest, __builtin_fabs(((const double *)a)[i]));
+    }
+    return narrow ? largest > 1e-15 && largest < 1e15 : largest > 1e-145 && largest < 1e145;
+}
+
 static void eigh_one(const cb_lapack *j, int64_t item, char *scratch) {
     int n = j->n, ld = cb_leading(n), part = j->flags[0], vectors = j->flags[1];
     int size = cb_itemsize(j->dtype);
@@ -98,6 +189,10 @@ static void eigh_one(const cb_lapack *j, int64_t item, char *scratch) {
     if (part == 2) average_triangles(j->dtype, a, n);
     if (!triangle_is_finite(j, a, part == 1)) {
         refuse(j, item);
+        return;
+    }
+    if (vectors && n >= LEAST && is_ordinary(j, a)) {
+        eigh_large(j, item, a, uplo, scratch);
         return;
     }
     if (cb_is_complex(j->dtype))
@@ -145,6 +240,14 @@ int cb_eigh(cb_tensor *a, int part, int vectors, const char *check, cb_tensor *o
         j.flags[1] = vectors;
         j.scratch = cb_padded(size * j.n * j.n) + cb_padded((int64_t)sizeof(int) * s.liwork) +
                     cb_padded(real_size(&j) * s.lrwork) + size * s.lwork;
+        cb_divide divide;
+        if (vectors && j.n >= LEAST) {
+            j.call[1] = cb_lapack_routine(&j, "sytrd", "hetrd");
+            j.call[2] = cb_lapack_routine(&j, "ormtr", "unmtr");
+            j.call[3] = &divide;
+            if (!cb_divide_start(&divide, cb_real_dtype(j.dtype))) j.failed = 1;
+            j.scratch += eigh_large_memory(&j);
+        }
         j.work = 9.0 * j.n * j.n * j.n;
         j.one = eigh_one;
         j.group = eigh_group;
