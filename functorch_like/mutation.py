@@ -21,6 +21,7 @@ from typing import Any
 
 from cbackend import lib
 
+from . import op as op_module
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tensor import Tensor, link_of, replace, sync
@@ -163,16 +164,9 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     t = target
     while (view := link_of(t)) is not None:
         links.append((t, view))
-        if view[1].name not in VIEW_WRITES:
+        if view[1].name not in VIEW_WRITES and view[1].name not in _REPEATING:
             raise ShapeError(
                 message(
-                    name,
-                    "a tensor with one memory location an element",
-                    f"an expanded tensor of shape {list(shape)}",
-                    "Write to a clone().",
-                )
-                if view[1].name == "expand"
-                else message(
                     name,
                     "a view that can be written through",
                     f"one made by {view[1].name}",
@@ -181,8 +175,14 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
             )
         t = view[0]
     root = t
+    repeating = [i for i, (_, view) in enumerate(links) if view[1].name in _REPEATING]
+    below = links[: repeating[-1] + 1] if repeating else []
+    if below:
+        new = _written_at_places(name, target, below, new)
     _claim(name, target)
-    for t, (base, op, params, _) in links:
+    if below and len(below) == len(links):
+        new = _laid_out(root, new)
+    for t, (base, op, params, _) in links[len(below) :]:
         replace(t, carry(t, new))
         new = VIEW_WRITES[op.name](base, t, **params)
         if base is root:
@@ -190,6 +190,36 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
         t._m.is_view = True
         t._b = (base, op, params, _STALE)
     replace(root, carry(root, new))
+
+
+def _written_at_places(name: str, target: Tensor, links: list[Any], new: Tensor) -> Tensor:
+    """The new value of the last link's base, through views that show an element several times.
+
+    Which of an element's showings was written, a value of the view does not tell. So each place of
+    the target is followed to the base.
+    """
+    from .ops.creation import arange
+    from .ops.index import index_put
+
+    base = links[-1][1][0]
+    saved, state.trace = state.trace, None  # the places are known now, whatever is traced
+    try:
+        places = arange(base.numel()).reshape(base._shape)
+        for _, (_, op, params, _) in reversed(links):
+            places = op_module.dispatch(op, (places,), params)
+    finally:
+        state.trace = saved
+    if any(n > 1 and step == 0 for n, step in zip(target._shape, places.stride(), strict=True)):
+        raise ShapeError(
+            message(
+                name,
+                "a tensor with one memory location an element",
+                f"an expanded tensor of shape {list(target._shape)}",
+                "Write to a clone().",
+            )
+        )
+    places = places.to(base.device)
+    return index_put(base.reshape((base.numel(),)), (places,), new).reshape(base._shape)
 
 
 def _laid_out(target: Tensor, new: Tensor) -> Tensor:
@@ -265,3 +295,5 @@ def _views_of(root: Tensor, count: int) -> list[Tensor]:
 # view op -> how a value is written through it:
 # `write(base, value, **params)` gives the base's new value
 VIEW_WRITES: dict[str, Any] = {}
+# view ops that may show an element several times
+_REPEATING = {"expand", "unfold", "as_strided"}

@@ -12,7 +12,6 @@ from typing import Any
 from cbackend import ffi, lib
 
 from ..errors import ShapeError, message
-from ..mutation import VIEW_WRITES
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
@@ -255,16 +254,6 @@ def _unfold_grad(ct: Tensor, length: int, dim: int, size: int, step: int) -> Ten
     return summed.movedim(-1, dim)
 
 
-def _unfold_write(base: Tensor, value: Tensor, *, dim: int, size: int, step: int) -> Tensor:
-    """Overlapping windows: the last one wins."""
-    count = value._shape[dim]
-    rows = base.movedim(dim, 0)
-    at = arange(count, device=base.device).unsqueeze(1) * step
-    at = (at + arange(size, device=base.device)).reshape((-1,))
-    source = value.movedim((dim, -1), (0, 1)).reshape((count * size, *rows._shape[1:]))
-    return _put(rows, source, at, dims=(0,), accumulate=False).movedim(0, dim)
-
-
 _unfold = Op(
     "unfold",
     lambda x, *, dim, size, step: lib.cb_unfold(x._v, dim, size, step),
@@ -278,7 +267,6 @@ _unfold = Op(
     view=True,
     family="view",
 )
-VIEW_WRITES["unfold"] = _unfold_write
 
 
 def _unfold_oracle(np: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
@@ -383,9 +371,6 @@ def _strided_write(base: Tensor, value: Tensor, *, size: Ints, stride: Ints, off
     flat = base.reshape((base.numel(),))
     places = _places(size, stride, offset, base.device)
     return _put(flat, value, places, dims=(0,), accumulate=False).reshape(base._shape)
-
-
-VIEW_WRITES["as_strided"] = _strided_write
 
 
 def _geometry(
