@@ -9,7 +9,7 @@ from typing import Any
 
 from cbackend import borrow, ffi, lend, lib
 
-from .dtypes import as_dtype, get_default_dtype
+from .dtypes import as_dtype, get_default_dtype, uint8
 from .errors import DeviceError, DTypeError, GradError, message
 from .op import wrap
 from .tensor import Tensor, recast
@@ -270,14 +270,31 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
         raise GradError(
             message("deepcopy", "a leaf", "a result of recorded operations", "Copy x.detach().")
         )
-    t = self.detach().clone()
+    t = _copied(self, memo)
     if type(self) is not Tensor:
         t = recast(type(self), t)
     t.requires_grad_(self.requires_grad)
     if self.grad is not None:
-        t.grad = self.grad.detach().clone()
+        t.grad = _copied(self.grad, memo)
     memo[id(self)] = t
     return t
+
+
+def _copied(x: Tensor, memo: dict[Any, Any]) -> Tensor:
+    """A copy; of tensors that share a storage, over one copy of it within a deepcopy."""
+    if not x._v or lib.cb_storage_users(x._v) == 1:
+        return x.detach().clone()
+    source = x.detach()
+    key = "storage", lib.cb_storage_born(x._v)
+    if key not in memo:
+        count = lib.cb_storage_nbytes(x._v) // x.element_size()
+        memo[key] = source.as_strided((count,), (1,), 0).clone()
+    whole = memo[key]
+    if whole.dtype is not x.dtype:
+        count = whole.nbytes // x.element_size() * x.element_size()
+        whole = whole.view(uint8)[:count].view(x.dtype)
+    view = whole.as_strided(x._shape, x.stride(), x.storage_offset())
+    return view.detach() if x.requires_grad else view
 
 
 _numpy.__name__ = "numpy"

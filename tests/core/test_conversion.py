@@ -304,6 +304,32 @@ def test_copy_and_deepcopy():
         copy.deepcopy(x * 2)
 
 
+def test_deepcopy_keeps_storage_shared():
+    """Tensors that share memory have copies that do, within one deepcopy; layouts stay."""
+    x = ft.arange(6.0)
+    values = {"all": x, "part": x[2:4], "bits": x.view(ft.int32), "turned": x.view(2, 3).t()}
+    copies = copy.deepcopy(values)
+    assert [t.tolist() for t in copies.values()] == [t.tolist() for t in values.values()]
+    assert [t.stride() for t in copies.values()] == [t.stride() for t in values.values()]
+    copies["part"].fill_(9)
+    assert copies["all"].tolist() == [0, 1, 9, 9, 4, 5] and copies["turned"][2, 0].item() == 9
+    assert copies["bits"][2].item() == ft.tensor(9.0).view(ft.int32).item()
+    assert x.tolist() == [0, 1, 2, 3, 4, 5]
+    whole, part = copy.deepcopy((x, x[2:4]))
+    part.copy_(ft.ones(2, requires_grad=True) * 7)  # recorded, and seen by all
+    assert whole.tolist() == [0, 1, 7, 7, 4, 5] and x.tolist() == [0, 1, 2, 3, 4, 5]
+
+    base = ft.ones(4)
+    leaves = [base[:2].requires_grad_(), base[1:].detach().requires_grad_()]
+    a, b = copy.deepcopy(leaves)
+    assert a.is_leaf and b.is_leaf and a.requires_grad and b.requires_grad
+    with ft.no_grad():
+        a[1] = 5
+    assert b[0].item() == 5 and base.tolist() == [1, 1, 1, 1]
+    for t in (ft.zeros(0, 3)[:, 1:], ft.ones(2, dtype=ft.bool)[1:], ft.ones(3).expand(2, 3)):
+        assert copy.deepcopy(t).tolist() == t.tolist() and copy.deepcopy(t).dtype is t.dtype
+
+
 def test_clone_and_detach():
     x = ft.ones(2, requires_grad=True)
     y = x.clone()
