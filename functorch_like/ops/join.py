@@ -209,16 +209,26 @@ split_with_sizes = split
 
 
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` pieces of equal size (the last one may be smaller) along a dim; views."""
+    """At most `chunks` pieces of equal size (the last one may be smaller) along a dim; views.
+
+    A dim of size 0 gives `chunks` pieces.
+    """
     d = wrap_dim("chunk", dim, x.ndim)
     if chunks <= 0:
         raise ValueError(message("chunk", "at least 1 chunk", chunks))
-    return split(x, max(1, -(-x._shape[d] // chunks)), d)
+    n = x._shape[d]
+    return split(x, -(-n // chunks) if n else [0] * chunks, d)
 
 
 def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along a dim, without it; views."""
+    """The slices along a dim, without it; views.
+
+    Raises:
+      ShapeError: a tensor without dimensions.
+    """
     d = wrap_dim("unbind", dim, x.ndim)
+    if not x.ndim:
+        raise ShapeError(message("unbind", "at least one dimension", "a 0-d tensor"))
     return tuple([selected(x, d, i) for i in range(x._shape[d])])
 
 

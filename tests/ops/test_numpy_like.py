@@ -160,3 +160,17 @@ def test_apply_along_axis_is_numpys():
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_splitting_dims_of_size_0():
+    x = ft.zeros(0, 3)
+    for pieces, count in (
+        (x.chunk(4), 4), (x.split(2), 1), (x.split(0), 1), (x.split([0, 0]), 2),
+        (x.tensor_split(3), 3), (x.tensor_split((0, 1)), 3), (x.unbind(0), 0), (x.vsplit(3), 3),
+        (ft.vmap(lambda x: x.chunk(2))(ft.zeros(5, 0, 3)), 2),
+    ):  # fmt: skip
+        assert len(pieces) == count and all(0 in p.shape for p in pieces)
+    assert [t.shape for t in ft.zeros(3, 0).unbind(0)] == [(0,)] * 3
+    assert [t.shape for t in ft.zeros(2, 0).chunk(3)] == [(1, 0), (1, 0)]
+    with pytest.raises(ft.ShapeError, match="unbind"):
+        ft.zeros(()).unbind()
