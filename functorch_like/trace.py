@@ -18,7 +18,7 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cbackend import lib
+from cbackend import leave, lib
 
 from .errors import TraceError
 
@@ -158,10 +158,8 @@ class Trace:
             active.remove(self)
             raise
 
-    def __exit__(self, *exc: object) -> None:
-        state.trace = self.parent
-        active.remove(self)
-        self.finished = True
+    # In C: an interrupt may come before the first line of a function in Python, and the trace stay.
+    __exit__ = leave
 
     # Shorter ways for elementwise ops of one and two operands, `one(op, function, x)` and
     # `two(op, function, x, y)`, or None; they give None themselves for operands that need the

@@ -170,6 +170,20 @@ static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
+/* leave(trace, ...): Trace.__exit__. The calling thread goes on with the trace's parent. */
+static PyObject *leave(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *trace = PyTuple_GET_ITEM(arguments, 0), *parent = PyObject_GetAttrString(trace, "parent");
+    int status = parent ? PyObject_SetAttr(state, trace_name, parent) : -1;
+    Py_XDECREF(parent);
+    Py_ssize_t last = PyList_GET_SIZE(active) - 1;
+    while (last >= 0 && PyList_GET_ITEM(active, last) != trace) last--;
+    if (status || (last >= 0 && PySequence_DelItem(active, last)) ||
+        PyObject_SetAttrString(trace, "finished", Py_True))
+        return NULL;
+    Py_RETURN_NONE;
+}
+static PyMethodDef leave_method = {"leave", leave, METH_VARARGS, NULL};
+
 static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, NULL},
                                 {"_m", T_OBJECT_EX, offsetof(cb_handle, m), 0, NULL},
                                 {"_b", T_OBJECT_EX, offsetof(cb_handle, b), 0, NULL},
@@ -220,7 +234,11 @@ PyMODINIT_FUNC PyInit__cffi(void) {
     shape_name = PyUnicode_InternFromString("shape");
     PyObject *module = cb_generated_module();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions) ||
+    PyObject *function = PyCFunction_New(&leave_method, NULL); /* which does not bind: its wrapper does */
+    PyObject *method = function ? PyInstanceMethod_New(function) : NULL;
+    Py_XDECREF(function);
+    if (!type || !method || PyModule_AddObject(module, "leave", method) < 0 ||
+        PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions) ||
         cb_add_forms(module) || cb_add_entry(module)) {
         Py_XDECREF(type);
         Py_CLEAR(module);

@@ -42,10 +42,13 @@ class Program:
         self._apart: Program | None = None  # writes over nothing, for inputs that share memory
         inputs = [*graph.inputs, *self.captured]
         metas = {v: wrap(lib.cb_as_meta(v.meta._v)) for v in inputs}
-        self._p = lib.cb_program_begin(len(inputs), [metas[v]._v for v in inputs])
-        if not self._p:
-            raise_error()
+        begun: list[Any] = []
         try:
+            # one call: an interrupt between it and an assignment would lose the program
+            begun.extend(map(lib.cb_program_begin, [len(inputs)], [[metas[v]._v for v in inputs]]))
+            self._p = begun[0]
+            if not self._p:
+                raise_error()
             for v in graph.outside():
                 if v.value is not None:
                     metas[v] = wrap(lib.cb_as_meta(v.meta._v))
@@ -73,8 +76,9 @@ class Program:
             if lib.cb_program_end(self._p, len(results), [t._v for t in results], targets):
                 raise_error()
         except BaseException:  # also an interrupt: the thread must not go on recording
-            lib.cb_program_free(self._p)
             self._p = ffi.NULL
+            if begun:
+                lib.cb_program_free(begun[0])
             raise
         self._undecided = any(t._v.device >> 8 & 255 == lib.CB_CUDA for t in metas.values())
         self._sources: list[Any] = [v.source for v in self.captured]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import sys
 
 import numpy
 import pytest
@@ -156,3 +157,32 @@ def test_interrupts_while_a_program_is_made(call, monkeypatch):
     assert kept.__traceback__ is not None
     assert ft.ones(2).tolist() == [1, 1]
     assert f(ft.ones(2)).tolist() == [2, 2]
+
+
+def test_interrupts_at_any_instruction_that_makes_a_program():
+    """The first instructions of a program's frame, one after the other."""
+    program = importlib.import_module("functorch_like.staging.program").Program
+    code, count, at = program.__init__.__code__, 0, 0
+
+    def interrupt(frame, event, _arg):
+        nonlocal count
+        if frame.f_code is not code:
+            return None
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        if event == "opcode" and count == at:
+            raise KeyboardInterrupt
+        return interrupt
+
+    before = sys.gettrace()
+    for at in range(1, 400, 3):
+        f, count = ft.compile(lambda x: x @ ft.ones(2, 2)), 0
+        sys.settrace(interrupt)
+        try:
+            f(ft.ones(2))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        assert ft.ones(2).tolist() == [1, 1], at
+        assert f(ft.ones(2)).tolist() == [2, 2], at

@@ -2,12 +2,14 @@
 flow, leaks, exceptions."""
 
 import itertools
+import signal
 import threading
 
 import numpy as np
 import pytest
 
 import functorch_like as ft
+from functorch_like.trace import active, state
 
 
 def t(*values):
@@ -470,3 +472,32 @@ def test_saved_value_of_a_transform_written_later():
         outer(x)
     assert ft.grad(outer)(x).item() == pytest.approx(3 * np.exp(0.5))
     assert ft.jvp(outer, (x,), (t(1.0),))[1].item() == pytest.approx(3 * np.exp(0.5))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of this system do not signal")
+def test_interrupts_leave_no_trace_entered():
+    """Ctrl-C at any time: what comes after it runs outside of the transform."""
+    x, armed, interrupts = ft.ones(()), False, 0
+
+    def interrupt(_number, _frame):
+        if armed:
+            raise KeyboardInterrupt
+
+    def work():
+        nonlocal armed
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, 1e-5 + interrupts * 3e-6)
+        while True:
+            ft.vjp(lambda x: x, x)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while interrupts < 200:
+            try:
+                work()
+            except KeyboardInterrupt:
+                armed, interrupts = False, interrupts + 1
+            assert state.trace is None and not active
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
