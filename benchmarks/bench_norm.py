@@ -1,4 +1,4 @@
-"""Layer and RMS norm over the last dimension of [rows, 1000], forward and backward."""
+"""Layer and RMS norm over the last dimension of [rows, 1000], batch and group norm of images."""
 
 import functorch_like as ft
 from functorch_like.op import TABLE
@@ -9,7 +9,7 @@ from . import common
 class Norm(common.Kept):
     """Each fused entry."""
 
-    params = [op.name for op in TABLE.values() if op.family == "norm"]
+    params = ["layer_norm", "layer_norm_grad", "rms_norm", "rms_norm_grad"]
     param_names = ["op"]
     rows = 4096
     small = {"rows": 4}
@@ -38,7 +38,40 @@ class Norm(common.Kept):
     track_rate.unit = "GB/s"
 
 
-class Composite(common.Kept):
+class Channels(common.Kept):
+    """Each fused entry on images: statistics per channel, or of 8 groups, or given."""
+
+    params = [["channel_norm", "channel_norm_grad", "channel_scale"], [0, 8]]
+    param_names = ["op", "groups"]
+    n, side = 32, 28
+    small = {"n": 2, "side": 2}
+
+    def make(self, op, groups):
+        n, c = self.n, 64
+        x, ct = (common.normal(n, c, self.side, self.side, seed=seed) for seed in (0, 1))
+        w, part = common.normal(c, seed=2), (n, groups) if groups else (c,)
+        mean, var = common.normal(*part, seed=3), common.normal(*part, seed=4) ** 2
+        self.op = TABLE[op]
+        how = {"groups": groups, "eps": 1e-5}
+        self.args, self.params_of_op = {
+            "channel_norm": ((x, w, w), how),
+            "channel_norm_grad": ((ct, x, mean, var, w), how | {"fixed": False}),
+            "channel_scale": ((x, w, w * w, w, w), {"eps": 1e-5}),
+        }[op]
+
+    def call(self):
+        return self.op(*self.args, **self.params_of_op)
+
+    def time_op(self, op, groups):
+        return self.call()
+
+    def track_rate(self, op, groups):
+        return common.traffic(self.call, *self.args)
+
+    track_rate.unit = "GB/s"
+
+
+class Layers(common.Kept):
     """Batch and group norm of images, forward and backward."""
 
     calls = {

@@ -37,6 +37,7 @@ from .ops.linalg import *
 from .ops.matmul import *
 from .ops.moments import *
 from .ops.norm import *
+from .ops.norm_channels import *
 from .ops.numeric import *
 from .ops.numpy_like import *
 from .ops.pool import *

@@ -194,6 +194,20 @@ int norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tenso
     for (int i = 0; i < 3; i++) o.add(out[i], true);
     return CB_CALL(norm_grad(a, b, n, m, r, w, o.tensors()), o, a, b, m, r, w, o);
 }
+int channel_norm(const cb_tensor *x, int64_t groups, const cb_tensor *weight, const cb_tensor *bias,
+                 double eps, int fixed, cb_tensor *const *out) {
+    mirror a(x), w(weight), b(bias);
+    mirrors o;
+    for (int i = 0; i < 3; i++) o.add(out[i], i == 0 || !fixed);
+    return CB_CALL(channel_norm(a, groups, w, b, eps, fixed, o.tensors()), o, a, w, b, o);
+}
+int channel_norm_grad(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *mean, const cb_tensor *var,
+                      const cb_tensor *weight, int64_t groups, double eps, int fixed, cb_tensor *const *out) {
+    mirror a(ct), b(x), m(mean), v(var), w(weight);
+    mirrors o;
+    for (int i = 0; i < 3; i++) o.add(out[i], true);
+    return CB_CALL(channel_norm_grad(a, b, m, v, w, groups, eps, fixed, o.tensors()), o, a, b, m, v, w, o);
+}
 
 /* ---- products: memory without tensors ---- */
 int64_t size_of(int dtype) { return cb_dtypes[dtype].size; }
@@ -444,6 +458,8 @@ extern "C" const cb_backend *cb_host_round_trip() {
         CB_SET(cross_entropy_grad)
         CB_SET(norm)
         CB_SET(norm_grad)
+        CB_SET(channel_norm)
+        CB_SET(channel_norm_grad)
         CB_SET(gemm)
         CB_SET(conv)
         CB_SET(conv_input_grad)

@@ -320,6 +320,16 @@ int cb_rms_norm(cb_tensor *x, int n_normalized, cb_tensor *weight, int has_affin
                 cb_tensor *out[2]);
 int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normalized, cb_tensor *weight,
                      int has_affine, cb_tensor *out[2]);
+/* x [n, c, ...] with mean 0 and variance 1 over each channel (groups 0) or over each of so many groups of
+ * neighbouring channels of each n, times weight [c] plus bias [c]. out: y, mean and variance, [c] or
+ * [n, groups], in the compute dtype. Gradients: dx, dweight, dbias; fixed: as of cb_channel_scale. */
+int cb_channel_norm(cb_tensor *x, int64_t groups, cb_tensor *weight, cb_tensor *bias, double eps,
+                    cb_tensor *out[3]);
+int cb_channel_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *var, cb_tensor *weight,
+                         int64_t groups, double eps, int fixed, cb_tensor *out[3]);
+/* the same by a mean and a variance [c] that are given */
+cb_tensor *cb_channel_scale(cb_tensor *x, cb_tensor *mean, cb_tensor *var, cb_tensor *weight, cb_tensor *bias,
+                            double eps);
 /* ---- attention (src/attention.c) ---- */
 /* softmax(scale * q @ k^T + bias) @ v of q [..., L, E], k [..., S, E], v [..., S, D], bias [..., L, S] if
  * has_bias (else it is not looked at): of one rank and dtype, leading sizes and the bias's broadcast. causal:

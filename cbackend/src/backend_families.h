@@ -104,3 +104,9 @@ int (*softmax_made)(const cb_fused_call *made, const cb_tensor *x, int dim, int 
 /* to[r * to_step + c] = from[c * from_step + r], steps in items: host memory only */
 void (*turn)(int itemsize, int64_t rows, int64_t columns, const void *from, int64_t from_step, void *to,
              int64_t to_step);
+/* x [n, c, ...]; out: y, mean and variance, which are read if `fixed`; gradient: dx, dweight, dbias */
+int (*channel_norm)(const cb_tensor *x, int64_t groups, const cb_tensor *weight, const cb_tensor *bias,
+                    double eps, int fixed, cb_tensor *const *out);
+int (*channel_norm_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *mean, const cb_tensor *var,
+                         const cb_tensor *weight, int64_t groups, double eps, int fixed,
+                         cb_tensor *const *out);

@@ -1,4 +1,5 @@
-/* Layer norm and RMS norm over the last dimensions, with their gradients. Kernels are in cpu/norm.c.
+/* Layer norm and RMS norm over the last dimensions (kernels in cpu/norm.c), batch and group norm of channels
+ * (cpu/norm_channels.c), with their gradients.
  *
  * Weight and bias may be absent. As a traced tensor also has a NULL handle, `has_affine` says which are
  * given: bit 0 the weight, bit 1 the bias. Statistics have the leading shape followed by ones, in the compute
@@ -154,4 +155,111 @@ int cb_rms_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *rstd, int n_normali
     out[0] = made[0];
     out[1] = made[1];
     return CB_OK;
+}
+
+/* ---- channels ---- */
+
+/* Checks x and n parameters [c]. */
+static int check_channels(const char *op, cb_tensor *x, int64_t groups, int n, cb_tensor *const *params) {
+    if (!cb_is_float(x->dtype))
+        return cb_fail(CB_ERR_DTYPE, "%s: expected a floating dtype, got %s. Cast with .to(dtype).", op,
+                       cb_dtypes[x->dtype].name);
+    if (x->ndim < 2 || groups < 0 || (groups > 0 && x->shape[1] % groups))
+        return cb_fail(CB_ERR_SHAPE, "%s: expected [n, c, ...] with c a multiple of %lld groups, got %s.", op,
+                       (long long)groups, cb_shape_of(x));
+    for (int k = 0; k < n; k++) {
+        if (params[k]->ndim != 1 || params[k]->shape[0] != x->shape[1])
+            return cb_fail(CB_ERR_SHAPE, "%s: expected %lld values, one a channel, got %s.", op,
+                           (long long)x->shape[1], cb_shape_of(params[k]));
+        if (!cb_is_float(params[k]->dtype))
+            return cb_fail(CB_ERR_DTYPE, "%s: expected floating parameters, got %s.", op,
+                           cb_dtypes[params[k]->dtype].name);
+        if (cb_common_device(op, 2, (cb_tensor *[]){x, params[k]}) < 0) return cb_error_code();
+    }
+    return CB_OK;
+}
+
+/* in[k]: given[k], contiguous; the first `of_x` in x's dtype, the rest in the compute dtype */
+static int prepare(cb_tensor *x, int of_x, int n, cb_tensor *const *given, cb_tensor **in) {
+    for (int k = 0; k < n; k++) {
+        in[k] = prepared(given[k], k < of_x ? x->dtype : cb_compute_dtype(x->dtype));
+        if (!in[k]) return cb_error_code();
+    }
+    return CB_OK;
+}
+
+static void drop(int n, cb_tensor **tensors) {
+    for (int k = 0; k < n; k++) {
+        cb_release(tensors[k]);
+        tensors[k] = NULL;
+    }
+}
+
+int cb_channel_norm(cb_tensor *x, int64_t groups, cb_tensor *weight, cb_tensor *bias, double eps,
+                    cb_tensor *out[3]) {
+    out[0] = out[1] = out[2] = NULL;
+    if (!x || !weight || !bias) return cb_fail(CB_ERR_NULL, "channel_norm: no tensor");
+    CB_TRY(check_channels("channel_norm", x, groups, 2, (cb_tensor *[]){weight, bias}));
+    int64_t per_channel = x->shape[1], per_group[2] = {x->shape[0], groups};
+    out[0] = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    for (int k = 1; k < 3 && out[k - 1]; k++)
+        out[k] = cb_empty(cb_compute_dtype(x->dtype), x->device, groups ? 2 : 1,
+                          groups ? per_group : &per_channel);
+    int status = out[2] ? CB_OK : cb_error_code();
+    if (!status && !cb_is_meta(x) && out[1]->numel > 0) {
+        cb_tensor *in[3] = {NULL};
+        status = prepare(x, 1, 3, (cb_tensor *[]){x, weight, bias}, in);
+        if (!status) status = cb_backend_of(x)->channel_norm(in[0], groups, in[1], in[2], eps, 0, out);
+        drop(3, in);
+    }
+    if (status) drop(3, out);
+    return status;
+}
+
+cb_tensor *cb_channel_scale(cb_tensor *x, cb_tensor *mean, cb_tensor *var, cb_tensor *weight, cb_tensor *bias,
+                            double eps) {
+    if (!x || !mean || !var || !weight || !bias) {
+        cb_fail(CB_ERR_NULL, "channel_scale: no tensor");
+        return NULL;
+    }
+    cb_tensor *const params[4] = {mean, var, weight, bias};
+    if (check_channels("channel_scale", x, 0, 4, params)) return NULL;
+    cb_tensor *y = cb_empty(x->dtype, x->device, x->ndim, x->shape), *in[5] = {NULL};
+    if (!y || cb_is_meta(x) || y->numel == 0) return y;
+    int status = prepare(x, 1, 5, (cb_tensor *[]){x, mean, var, weight, bias}, in);
+    if (!status)
+        status =
+            cb_backend_of(x)->channel_norm(in[0], 0, in[3], in[4], eps, 1, (cb_tensor *[]){y, in[1], in[2]});
+    drop(5, in);
+    if (status) drop(1, &y);
+    return y;
+}
+
+int cb_channel_norm_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *mean, cb_tensor *var, cb_tensor *weight,
+                         int64_t groups, double eps, int fixed, cb_tensor *out[3]) {
+    const char *op = "channel_norm_grad";
+    out[0] = out[1] = out[2] = NULL;
+    if (!ct || !x || !mean || !var || !weight) return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
+    CB_TRY(check_channels(op, x, groups, 1, &weight));
+    if (!cb_same_shape(ct, x))
+        return cb_fail(CB_ERR_SHAPE, "%s: expected a cotangent of shape %s, got %s.", op, cb_shape_of(x),
+                       cb_shape_of(ct));
+    int64_t count = groups ? x->shape[0] * groups : x->shape[1];
+    if (mean->numel != count || var->numel != count || (fixed && groups))
+        return cb_fail(CB_ERR_SHAPE, "%s: expected the statistics of the forward pass, got shape %s.", op,
+                       cb_shape_of(mean));
+    if (cb_common_device(op, 4, (cb_tensor *[]){x, ct, mean, var}) < 0) return cb_error_code();
+    out[0] = cb_empty(x->dtype, x->device, x->ndim, x->shape);
+    for (int k = 1; k < 3 && out[k - 1]; k++) out[k] = cb_empty(weight->dtype, x->device, 1, x->shape + 1);
+    int status = out[2] ? CB_OK : cb_error_code();
+    if (!status && !cb_is_meta(x) && out[1]->numel > 0) {
+        cb_tensor *in[5] = {NULL};
+        status = prepare(x, 2, 5, (cb_tensor *[]){ct, x, mean, var, weight}, in);
+        if (!status)
+            status = cb_backend_of(x)->channel_norm_grad(in[0], in[1], in[2], in[3], in[4], groups, eps,
+                                                         fixed, out);
+        drop(5, in);
+    }
+    if (status) drop(3, out);
+    return status;
 }

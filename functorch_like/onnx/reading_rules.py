@@ -334,9 +334,7 @@ def _batch_norm(
         raise ValueError(
             message("onnx.load", "a model for inference", "BatchNormalization in training")
         )
-    shape = (1, -1, *[1] * (x.ndim - 2))
-    factor = scale * (var + epsilon).rsqrt()
-    return (x - mean.reshape(shape)) * factor.reshape(shape) + b.reshape(shape)
+    return ft.batch_norm(x, mean, var, scale, b, eps=epsilon)
 
 
 @rule("LayerNormalization")
@@ -356,10 +354,7 @@ def _layer_norm(
 
 @rule("InstanceNormalization")
 def _instance_norm(x: Tensor, scale: Tensor, b: Tensor, epsilon: float = 1e-5) -> Tensor:
-    dims, shape = tuple(range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
-    apart = x - x.mean(dims, keepdim=True)
-    rstd = ((apart * apart).mean(dims, keepdim=True) + epsilon).rsqrt()
-    return apart * rstd * scale.reshape(shape) + b.reshape(shape)
+    return ft.group_norm(x, x.shape[1], scale, b, epsilon)
 
 
 # ---- reductions ----

@@ -124,6 +124,28 @@ def _layer_norm(w: Writer, e: Equation) -> str:
     )
 
 
+@rule("channel_scale")
+def _channel_scale(w: Writer, e: Equation) -> str:
+    x, mean, var, weight, bias = (w.operand(v, e.outputs[0].code) for v in e.inputs)
+    return w.add("BatchNormalization", x, weight, bias, mean, var, epsilon=e.params["eps"])
+
+
+@rule("channel_norm")
+def _channel_norm(w: Writer, e: Equation) -> str:
+    x, weight, bias = (w.operand(v, e.outputs[0].code) for v in e.inputs)
+    n, c, *rest = e.inputs[0].shape
+    groups = e.params["groups"]
+    axes = w.ints((2,) if groups else (0, 2))
+    x = w.add("Reshape", x, w.ints([n, groups or c, int(np.prod(rest)) * c // (groups or c)]))
+    centred = w.add("Sub", x, w.add("ReduceMean", x, axes, keepdims=1))
+    var = w.add("ReduceMean", w.add("Mul", centred, centred), axes, keepdims=1)
+    root = w.add("Sqrt", w.add("Add", var, w.number(e.params["eps"], e.outputs[0].code)))
+    y = w.add("Reshape", w.add("Div", centred, root), w.ints([n, c, *rest]))
+    by_channel = w.ints([c, *[1] * len(rest)])
+    weight, bias = (w.add("Reshape", p, by_channel) for p in (weight, bias))
+    return w.add("Add", w.add("Mul", y, weight), bias)
+
+
 @rule("rms_norm")
 def _rms_norm(w: Writer, e: Equation) -> str:
     x, weight = (w.operand(v, e.outputs[0].code) for v in e.inputs)

@@ -26,6 +26,7 @@ from . import (
     matmul,
     moments,
     norm,
+    norm_channels,
     numeric,
     numpy_like,
     pool,
@@ -60,7 +61,7 @@ from . import (
 __all__ = [
     "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "diagonals",
     "distance", "draws", "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys",
-    "linalg", "matmul", "moments", "norm", "numeric", "numpy_like", "pool", "pool_adaptive",
+    "linalg", "matmul", "moments", "norm", "norm_channels", "numeric", "numpy_like", "pool", "pool_adaptive",
     "products", "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter",
     "segment", "select", "shape", "softmax", "sort", "special", "special_bessel", "special_gamma",
     "special_polynomials", "spectral", "statistics", "strided", "ternary", "typed", "unary",

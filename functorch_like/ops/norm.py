@@ -1,4 +1,4 @@
-"""Normalisation: layer and RMS norm with fused kernels, batch, group and instance norm.
+"""Layer and RMS norm with fused kernels.
 
 The kernels also give their statistics, which the fused gradients take as operands: so these can be
 differentiated again, by their decompositions. 16-bit floats compute in float32.
@@ -17,11 +17,10 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
-from ..trace import untaped
 from .creation import ones, zeros
 from .family import align, fronted
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = ["layer_norm", "rms_norm"]
 
 _FAMILY = "norm"
 _BOTH = 3  # has_affine of the C interface: a weight and a bias
@@ -328,128 +327,3 @@ def rms_norm(
     if weight is None:
         weight = ones(shape, dtype=input.dtype, device=input.device)
     return _rms_norm(input, weight, n=len(shape), eps=float(eps))[0]
-
-
-def _per_channel(x: Tensor, p: Tensor) -> Tensor:
-    return p if x.ndim == 2 else p.reshape((-1, *[1] * (x.ndim - 2)))
-
-
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """input with mean 0 and variance 1 per channel, times weight plus bias.
-
-    Args:
-      input [n, c, ...] floating.
-      running_mean, running_var [c]: used unless training; when training, moved in place towards the
-        batch's mean and unbiased variance by the share momentum.
-      weight, bias [c].
-      training: take the statistics from the batch.
-      eps: added to the variance.
-    Raises:
-      ShapeError: training with one value per channel. ValueError: no running statistics and not
-        training.
-    Reference: Ioffe & Szegedy 2015.
-    """
-    _floating("batch_norm", input)
-    if input.ndim < 2:
-        raise ShapeError(message("batch_norm", "input [n, c, ...]", list(input._shape)))
-    x = _wide(input)
-    if training:
-        dims = (0, *range(2, x.ndim))
-        count = x.numel() // max(x._shape[1], 1)
-        if count <= 1:
-            wanted = "more than one value per channel when training"
-            got = f"input {list(input._shape)}"
-            hint = "Take a larger batch, or call eval()."
-            raise ShapeError(message("batch_norm", wanted, got, hint))
-        mean = x.mean(dims, keepdim=True)
-        centred = x - mean
-        var = (centred * centred).mean(dims, keepdim=True)
-        if running_mean is not None and running_var is not None:
-            with untaped():
-                _move(running_mean, mean, momentum, 1.0)
-                _move(running_var, var, momentum, count / (count - 1))
-    else:
-        if running_mean is None or running_var is None:
-            wanted = "running_mean and running_var unless training"
-            raise ValueError(message("batch_norm", wanted, "None"))
-        centred, var = x - _per_channel(x, running_mean), _per_channel(x, running_var)
-    scale = (var + eps).rsqrt()
-    out = centred * (scale if weight is None else scale * _per_channel(x, weight))
-    return (out if bias is None else out + _per_channel(x, bias)).to(input.dtype)
-
-
-def _move(running: Tensor, new: Tensor, share: float, factor: float) -> None:
-    flat = new.detach().reshape((-1,)) * (share * factor)
-    running.mul_(1 - share).add_(flat.to(running.dtype))
-
-
-def group_norm(
-    input: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """input with mean 0 and variance 1 over each group of channels, times weight plus bias.
-
-    Args:
-      input [n, c, ...] floating. num_groups: divides c. weight, bias [c].
-    Raises:
-      ShapeError: num_groups does not divide the number of channels.
-    Reference: Wu & He 2018.
-    """
-    _floating("group_norm", input)
-    shape = input._shape
-    if len(shape) < 2 or num_groups <= 0 or shape[1] % num_groups:
-        wanted = f"input [n, c, ...] with c a multiple of {num_groups}"
-        raise ShapeError(message("group_norm", wanted, list(shape)))
-    size = shape[1] // num_groups
-    for n in shape[2:]:
-        size *= n
-    x = _wide(input)
-    out = layer_norm(x.reshape((shape[0], num_groups, size)), (size,), None, None, eps)
-    out = out.reshape(shape)
-    if weight is not None:
-        out = out * _per_channel(x, weight)
-    return (out if bias is None else out + _per_channel(x, bias)).to(input.dtype)
-
-
-def instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """input with mean 0 and variance 1 over each channel of each instance, times weight plus bias.
-
-    Args:
-      input [n, c, ...] floating.
-      running_mean, running_var [c]: moved in place towards the average over instances; used in
-        place of the input's statistics if use_input_stats is False.
-    Reference: Ulyanov, Vedaldi & Lempitsky 2016.
-    """
-    if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    _floating("instance_norm", input)
-    if input.ndim < 3 or input._shape[2:].count(1) == input.ndim - 2:
-        wanted = "input [n, c, ...] with more than one value a channel"
-        raise ShapeError(message("instance_norm", wanted, list(input._shape)))
-    if running_mean is not None and running_var is not None:
-        rows = _wide(input).detach().flatten(2)
-        with untaped():
-            _move(running_mean, rows.mean(2).mean(0), momentum, 1.0)
-            _move(running_var, rows.var(2).mean(0), momentum, 1.0)
-    return group_norm(input, input._shape[1], weight, bias, eps)

@@ -24,6 +24,7 @@ _PER_ITEM = {
     "reduce": 1, "sum_to": 1, "scan": 1, "var": 4, "avg_pool": 1, "avg_pool_grad": 1,
     "softmax": 4, "softmax_grad": 4, "cross_entropy": 4, "cross_entropy_grad": 4,
     "layer_norm": 8, "layer_norm_grad": 14, "rms_norm": 5, "rms_norm_grad": 10,
+    "channel_norm": 8, "channel_norm_grad": 14, "channel_scale": 3,
 }  # fmt: skip
 # these look at as much of the first operand as they give
 _PICKS = {"index", "index_select", "gather", "take", "pool_gather", "masked_select"}

@@ -14,6 +14,11 @@ int CB_FN(norm)(const cb_tensor *x, int64_t n, const cb_tensor *weight, const cb
                 cb_tensor *const *out);
 int CB_FN(norm_grad)(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
                      const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
+int CB_FN(channel_norm)(const cb_tensor *x, int64_t groups, const cb_tensor *weight, const cb_tensor *bias,
+                        double eps, int fixed, cb_tensor *const *out);
+int CB_FN(channel_norm_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *mean,
+                             const cb_tensor *var, const cb_tensor *weight, int64_t groups, double eps,
+                             int fixed, cb_tensor *const *out);
 /* products, convolution, pooling */
 int CB_FN(gemm)(const cb_gemm *g);
 int CB_FN(gemm_16bit)(const cb_gemm *g);

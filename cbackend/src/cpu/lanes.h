@@ -48,4 +48,25 @@
         CB_HALVE(count, lane, 2, OP);   \
         CB_HALVE(count, lane, 1, OP);   \
     } while (0)
+#define CB_PLUS(a, b) ((a) + (b))
+/* sum over a row of the expression `value` in i */
+#define CB_ROW_SUM(F, n, result, value)        \
+    F result;                                  \
+    do {                                       \
+        enum { LANES = 256 / sizeof(F) };      \
+        F lane[LANES] = {0};                   \
+        int64_t b_ = 0;                        \
+        for (; b_ + LANES <= (n); b_ += LANES) \
+            for (int j = 0; j < LANES; j++) {  \
+                int64_t i = b_ + j;            \
+                lane[j] += value;              \
+            }                                  \
+        int rest_ = (int)((n) - b_);           \
+        CB_EACH_REST(j, LANES, rest_) {        \
+            int64_t i = b_ + j;                \
+            lane[j] += j < rest_ ? value : 0;  \
+        }                                      \
+        CB_FOLD_LANES(LANES, lane, CB_PLUS);   \
+        result = lane[0];                      \
+    } while (0)
 #endif

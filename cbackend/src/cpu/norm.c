@@ -12,29 +12,6 @@
 
 enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
 
-#define ADD(a, b) ((a) + (b))
-
-/* sum over a row of the expression `value` in i */
-#define ROW_SUM(F, n, result, value)           \
-    F result;                                  \
-    do {                                       \
-        enum { LANES = 256 / sizeof(F) };      \
-        F lane[LANES] = {0};                   \
-        int64_t b_ = 0;                        \
-        for (; b_ + LANES <= (n); b_ += LANES) \
-            for (int j = 0; j < LANES; j++) {  \
-                int64_t i = b_ + j;            \
-                lane[j] += value;              \
-            }                                  \
-        int rest_ = (int)((n) - b_);           \
-        CB_EACH_REST(j, LANES, rest_) {        \
-            int64_t i = b_ + j;                \
-            lane[j] += j < rest_ ? value : 0;  \
-        }                                      \
-        CB_FOLD_LANES(LANES, lane, ADD);       \
-        result = lane[0];                      \
-    } while (0)
-
 /* y = (x - middle) * scale, with weight and bias or without */
 #define STORE_ROW(n)                                                                                     \
     if (weight && bias)                                                                                  \
@@ -52,11 +29,11 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
                              bool centered, F *y, F *mean, F *rstd) {                                 \
         F middle = 0;                                                                                 \
         if (centered) {                                                                               \
-            ROW_SUM(F, n, sum, x[i]);                                                                 \
+            CB_ROW_SUM(F, n, sum, x[i]);                                                              \
             middle = sum / (F)n;                                                                      \
             *mean = middle;                                                                           \
         }                                                                                             \
-        ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                    \
+        CB_ROW_SUM(F, n, squares, (x[i] - middle) * (x[i] - middle));                                 \
         F scale = (F)(1 / sqrt((double)squares / (double)n + eps));                                   \
         *rstd = scale;                                                                                \
         STORE_ROW(n);                                                                                 \
@@ -71,18 +48,18 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
             sums[n + i] += ct[i];                                                                     \
         }                                                                                             \
         if (weight) {                                                                                 \
-            ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                                  \
+            CB_ROW_SUM(F, n, dot, ct[i] * weight[i] * (x[i] - middle));                               \
             if (centered) {                                                                           \
-                ROW_SUM(F, n, sum, ct[i] * weight[i]);                                                \
+                CB_ROW_SUM(F, n, sum, ct[i] * weight[i]);                                             \
                 mean_g = sum / (F)n;                                                                  \
             }                                                                                         \
             F slope = dot * scale * scale / (F)n;                                                     \
             _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] =                              \
                 scale * (ct[i] * weight[i] - mean_g - (x[i] - middle) * slope);                       \
         } else {                                                                                      \
-            ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                              \
+            CB_ROW_SUM(F, n, dot, ct[i] * (x[i] - middle));                                           \
             if (centered) {                                                                           \
-                ROW_SUM(F, n, sum, ct[i]);                                                            \
+                CB_ROW_SUM(F, n, sum, ct[i]);                                                         \
                 mean_g = sum / (F)n;                                                                  \
             }                                                                                         \
             F slope = dot * scale * scale / (F)n;                                                     \
