@@ -203,7 +203,13 @@ fmod = binary(
 )
 pow = binary(  # torch's name
     "pow",
-    (lambda x, y, _out: _pow_by_base(x, y), lambda x, y, out: _pow_by_exponent(x, y, out)),
+    (
+        chain(
+            lambda t, x, y, _out: _pow_rule(t, x, y, mul_conj),
+            lambda t, x, y, _out: _pow_rule(t, x, y, times_slope),
+        ),
+        lambda x, y, out: _pow_by_exponent(x, y, out),
+    ),
     "x to the power y.",
     dunder="pow",
     oracle="numpy.power",
@@ -211,16 +217,16 @@ pow = binary(  # torch's name
 )
 
 
-def _pow_by_base(x: Tensor, y: Any) -> Tensor:
-    """y x^(y-1), and 0 where y is 0, also at x = 0."""
+def _pow_rule(t: Tensor, x: Tensor, y: Any, times: Any) -> Tensor:
+    """A (co)tangent times y x^(y-1), or times 0 where y is 0, also at x = 0."""
     if not isinstance(y, Tensor) or (y._v and y.ndim == 0 and not y.requires_grad):
         exponent = y.item() if isinstance(y, Tensor) else y
-        if exponent == 2:
-            return 2 * x
-        return x * 0 if exponent == 0 else exponent * pow(x, exponent - 1)
+        if exponent == 2 and not x.dtype.is_complex:
+            return square_grad(t, x)
+        return times(t, x * 0 if exponent == 0 else exponent * pow(x, exponent - 1))
     from .ternary import where
 
-    return where(y == 0, 0, y * pow(x, y - 1))
+    return times(t, where(y == 0, 0, y * pow(x, y - 1)))
 
 
 def _conjugate(x: Any) -> Any:

@@ -34,6 +34,8 @@ void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kern
 cb_kernel CB_FN(kernel_f32)(int op);
 /* NULL where there is no kernel (elementwise.c) */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
+/* of x^exponent, reading x alone; NULL: no better one than that of any powers */
+cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent);
 
 /* An iteration space common to up to CB_MAX_SPACE operands (iterate.c): size-1 dimensions dropped,
  * dimensions ordered by the first operand's strides, neighbours merged where all operands allow it. ndim is

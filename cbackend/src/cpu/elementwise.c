@@ -5,6 +5,7 @@
  * materialised. */
 #include "stream.h"
 #include "sweep.h"
+#include "vmath.h"
 
 /* Pieces per thread: small enough to balance, large enough that waking a thread pays. */
 enum { GRAIN_CHEAP = 65536, GRAIN_COSTLY = 16384 };
@@ -62,6 +63,44 @@ cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
     return tables[compute][family] ? tables[compute][family][op] : NULL;
 }
 
+/* Powers by one number that need no logarithm. float32 multiplies and divides in double, so that these too
+ * are rounded once; float64 has those that a single operation gives. */
+#define POWER(name, T, value)                                                             \
+    static void power_##name(int64_t n, void *out_, const void *const *in) {              \
+        T *out = out_;                                                                    \
+        const T *xs = in[0];                                                              \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                            \
+            double x = xs[i];                                                             \
+            out[i] = (T)(value);                                                          \
+        }                                                                                 \
+    }
+/* unlike a square root, a power gives 0 for -0 and inf for -inf */
+#define ROOT(id, T)                                                                       \
+    static void root_##id(int64_t n, void *out_, const void *const *in) {                 \
+        T *out = out_;                                                                    \
+        const T *xs = in[0];                                                              \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                            \
+            T x = xs[i];                                                                  \
+            out[i] = x == -inf_##id() ? -x : sqrt_##id(x) + 0;                            \
+        }                                                                                 \
+    }
+/* clang-format off */
+POWER(cube, float, x * x * x) POWER(fourth, float, (x * x) * (x * x)) POWER(inverse_square, float, 1 / (x * x))
+ROOT(f32, float) ROOT(f64, double)
+/* clang-format on */
+
+cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent) {
+    if (exponent->numel != 1 || !exponent->data) return NULL;
+    double y;
+    CB_FN(cast_table)[exponent->dtype][CB_F64](1, &y, exponent->data);
+    if (y == 2) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_square, compute);
+    if (compute != CB_F32 && compute != CB_F64) return NULL;
+    if (y == -1) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_reciprocal, compute);
+    if (y == 0.5) return compute == CB_F32 ? root_f32 : root_f64;
+    if (compute == CB_F64) return NULL;
+    return y == 3 ? power_cube : y == 4 ? power_fourth : y == -2 ? power_inverse_square : NULL;
+}
+
 static void run_direct(void *context, int64_t begin, int64_t end) {
     const cb_sweep *w = context;
     const void *in[CB_MAX_OPERANDS];
@@ -96,6 +135,10 @@ static bool is_light(int family, int op, int rule, int compute) {
 int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
     const cb_op_info *info = cb_op_info_of(family, op);
     cb_kernel kernel = CB_FN(find_kernel)(family, op, compute);
+    cb_kernel power = family == CB_FAMILY_BINARY && op == CB_BINARY_pow
+                          ? CB_FN(power_kernel)(compute, in[1])
+                          : NULL;
+    if (power) kernel = power, nin = 1;
     bool where = family == CB_FAMILY_TERNARY && op == CB_TERNARY_where;
     if (where) compute = out->dtype, kernel = where_of(out->itemsize);
     if (!kernel)
@@ -103,7 +146,7 @@ int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_ten
     int64_t grain = info->rule == CB_RULE_FLOAT ? GRAIN_COSTLY : GRAIN_CHEAP;
     cb_sweep w;
     w.kernel = kernel;
-    w.op = family == CB_FAMILY_BINARY ? op : -1;
+    w.op = nin == 2 ? op : -1;
     w.nin = nin;
     cb_operand *o = w.operand;
     o[0] = (cb_operand){.data = out->data, .from = out->dtype, .to = cb_rule_output(info->rule, compute)};

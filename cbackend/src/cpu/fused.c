@@ -161,10 +161,22 @@ static int find_kernels(cb_sweep *w) {
     return CB_OK;
 }
 
+/* Powers by a number among the operands; of many sets each has its own. */
+static void know_exponents(cb_sweep *w, cb_tensor *const *xs) {
+    const cb_fused_steps *f = w->f;
+    for (int j = 0; j < f->nsteps; j++) {
+        const cb_fused_step *s = &f->step[j];
+        if (s->family != CB_FAMILY_BINARY || s->op != CB_BINARY_pow || s->in[1] < 0) continue;
+        cb_kernel power = CB_FN(power_kernel)(s->compute, xs[s->in[1]]);
+        if (power) w->kernel[j] = power;
+    }
+}
+
 int CB_FN(sweep_open)(cb_sweep *w, const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs) {
     w->f = f;
     CB_TRY(find_kernels(w));
     describe(w, outs, xs);
+    know_exponents(w, xs);
     return CB_OK;
 }
 
@@ -187,6 +199,7 @@ int CB_FN(fused)(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_t
         sweeps[s].f = f;
         memcpy(sweeps[s].kernel, one[0].kernel, (size_t)f->nsteps * sizeof(cb_kernel));
         describe(&sweeps[s], outs + s * f->nout, xs + s * f->nin);
+        know_exponents(&sweeps[s], xs + s * f->nin);
         begins[s + 1] = begins[s] + (outs[s * f->nout]->numel + ALIGN - 1) / ALIGN * ALIGN;
     }
     many m = {sweeps, begins, sets};
