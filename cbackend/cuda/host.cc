@@ -158,6 +158,10 @@ int scan(int op, const cb_tensor *x, int dim, cb_tensor *const *out) {
     o.add(op == CB_SCAN_cummax || op == CB_SCAN_cummin ? out[1] : nullptr, true);
     return CB_CALL(scan(op, a, dim, o.tensors()), o, a, o);
 }
+int recurrence(const cb_tensor *a, const cb_tensor *b, int dim, int transposed, cb_tensor *out) {
+    mirror x(a), y(b), o(out, true);
+    return CB_CALL(recurrence(x, y, dim, transposed, o), o, x, y, o);
+}
 int softmax(const cb_tensor *x, int dim, int log, cb_tensor *out) {
     mirror a(x), o(out, true);
     return CB_CALL(softmax(a, dim, log, o), o, a, o);
@@ -452,6 +456,7 @@ extern "C" const cb_backend *cb_host_round_trip() {
         CB_SET(fused)
         CB_SET(reduce)
         CB_SET(scan)
+        CB_SET(recurrence)
         CB_SET(softmax)
         CB_SET(softmax_grad)
         CB_SET(cross_entropy)

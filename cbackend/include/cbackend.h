@@ -174,6 +174,8 @@ int cb_reduce_with_index(int op, cb_tensor *x, int64_t dim, int keepdim, cb_tens
 cb_tensor *cb_scan(int op, cb_tensor *x, int64_t dim, int dtype); /* cumsum cumprod logcumsumexp */
 /* cummax cummin: values, indices */
 int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor *out[2]);
+/* y[i] = a[i] y[i - 1] + b[i] along dim, y[0] = b[0]; transposed: y[i] = a[i + 1] y[i + 1] + b[i] */
+cb_tensor *cb_recurrence(cb_tensor *a, cb_tensor *b, int64_t dim, int transposed);
 
 /* ---- products (src/matmul.c) ---- */
 cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y);

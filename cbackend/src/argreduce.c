@@ -103,3 +103,29 @@ int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor *out[2]) {
     if (d < 0) return cb_error_code();
     return scan(op, x, d, x->dtype, true, out);
 }
+
+cb_tensor *cb_recurrence(cb_tensor *a, cb_tensor *b, int64_t dim, int transposed) {
+    if (!a || !b) return cb_fail_null(CB_ERR_NULL, "recurrence: no tensor");
+    int d = cb_wrap_dim("recurrence", dim, b->ndim);
+    int device = d < 0 ? -1 : cb_common_device("recurrence", 2, (cb_tensor *[]){a, b});
+    if (device < 0) return NULL;
+    if (a->dtype != b->dtype || !cb_is_inexact(b->dtype))
+        return cb_fail_null(CB_ERR_DTYPE,
+                            "recurrence: expected two tensors of one floating dtype, got %s and %s. Cast with "
+                            ".to(dtype).",
+                            cb_dtypes[a->dtype].name, cb_dtypes[b->dtype].name);
+    if (!cb_same_shape(a, b))
+        return cb_fail_null(CB_ERR_SHAPE,
+                            "recurrence: expected factors of shape %s, got %s. Expand them first.",
+                            cb_shape_of(b), cb_shape_of(a));
+    cb_tensor *out = cb_empty(b->dtype, device, b->ndim, b->shape);
+    if (!out || cb_is_meta(out) || out->numel == 0) return out;
+    cb_tensor *factors = cb_contiguous(a), *terms = factors ? cb_contiguous(b) : NULL;
+    int status =
+        terms ? cb_backend_of(out)->recurrence(factors, terms, d, transposed, out) : cb_error_code();
+    cb_release(factors);
+    cb_release(terms);
+    if (!status) return out;
+    cb_release(out);
+    return NULL;
+}

@@ -110,3 +110,5 @@ int (*channel_norm)(const cb_tensor *x, int64_t groups, const cb_tensor *weight,
 int (*channel_norm_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *mean, const cb_tensor *var,
                          const cb_tensor *weight, int64_t groups, double eps, int fixed,
                          cb_tensor *const *out);
+/* cb_recurrence of contiguous operands of one shape and one inexact dtype */
+int (*recurrence)(const cb_tensor *a, const cb_tensor *b, int dim, int transposed, cb_tensor *out);

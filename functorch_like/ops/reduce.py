@@ -256,8 +256,9 @@ sampled(
 
 def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """For each element the product of all others along dims, exact also where some are zero."""
-    from .join import cat
-    from .scan import cumprod
+    from .creation import ones
+    from .join import _pad
+    from .scan import _recurrence, _shifted, cumprod
 
     shape = x._shape
     kept = [d for d in range(len(shape)) if d not in dims]
@@ -265,9 +266,11 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     if 0 in shape:
         return x
     flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))
-    edge = flat[..., :1] * 0 + 1
-    before = cumprod(cat([edge, flat[..., :-1]], -1), -1)
-    after = cumprod(cat([edge, flat.flip(-1)[..., :-1]], -1), -1).flip(-1)
+    last = flat.ndim - 1
+    before = _shifted(cumprod(flat, last), last, -1, 1)
+    one = ones(*flat._shape[:-1], 1, dtype=flat.dtype, device=flat.device)
+    end = _pad(one, pad=(flat._shape[-1] - 1, 0), value=0)
+    after = _recurrence(flat, end, dim=last, transposed=True)
     others = (before * after).reshape([shape[d] for d in order])
     return others.permute([order.index(d) for d in range(len(shape))])
 

@@ -15,10 +15,11 @@ from ..errors import DTypeError, ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
-from .creation import zeros
+from .creation import zeros, zeros_like
 from .extremes import _two, pair
+from .family import fronted
 from .join import _pad, cat
-from .reduce import _code, _holed, _sum
+from .reduce import _code, _holed
 from .ternary import where
 
 __all__ = [
@@ -75,43 +76,93 @@ sampled(
 )
 
 
-def _cumprod_jvp(tangents: Any, _out: Tensor, x: Tensor, *, dim: int) -> Tensor:
-    return (
-        _sum(
-            _cumprod_jacobian(x, dim) * tangents[0].movedim(dim, -1).unsqueeze(-2),
-            dims=(x.ndim,),
-            keepdim=False,
-        ).movedim(-1, dim)
-        if x.ndim
-        else tangents[0]
-    )
+# ---- linear recurrences, of which derivatives of other scans are made ----
 
 
-def _cumprod_vjp(ct: Tensor, _out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
+def _shifted(x: Tensor, dim: int, by: int, beyond: float = 0) -> Tensor:
+    """The element `by` places further along dim, `beyond` past the end; `by` may be negative."""
+    amounts = [0] * (2 * (x.ndim - dim))
+    amounts[-2:] = [-by, by]
+    return _pad(x, pad=tuple(amounts), value=beyond)
+
+
+def _recurrence_vjp(
+    ct: Tensor, out: Tensor, a: Tensor, _b: Tensor, *, dim: int, transposed: bool, needs: Any
+) -> tuple[Tensor | None, Tensor]:
+    gb = _recurrence(a.conj(), ct, dim=dim, transposed=not transposed)
+    if not needs[0]:
+        return None, gb
+    if not out.ndim:
+        return gb * 0, gb
+    g, y = (_shifted(gb, dim, -1), out) if transposed else (gb, _shifted(out, dim, -1))
+    return g * y.conj(), gb
+
+
+def _recurrence_jvp(
+    tangents: Any, out: Tensor, a: Tensor, _b: Tensor, *, dim: int, transposed: bool
+) -> Tensor:
+    ta, tb = tangents
+    if ta is not None and out.ndim:
+        moved = (
+            _shifted(ta * out, dim, 1) if transposed else ta * _shifted(out, dim, -1)
+        )
+        tb = moved if tb is None else tb + moved
+    return zeros_like(out) if tb is None else _recurrence(a, tb, dim=dim, transposed=transposed)
+
+
+def _recurrence_batch(
+    size: int, batched: Any, a: Tensor, b: Tensor, *, dim: int, transposed: bool
+) -> Tensor:
+    a, b = fronted(size, batched, (a, b))
+    return b if b.ndim == 1 else _recurrence(a, b, dim=dim + 1, transposed=transposed)
+
+
+# y[i] = a[i] y[i - 1] + b[i] along dim, y[0] = b[0]; transposed: y[i] = a[i + 1] y[i + 1] + b[i]
+_recurrence = Op(
+    "recurrence",
+    lambda a, b, *, dim, transposed: lib.cb_recurrence(a._v, b._v, dim, transposed),
+    vjp=_recurrence_vjp,
+    jvp=_recurrence_jvp,
+    batch=_recurrence_batch,
+    family="scan",
+)
+
+
+def _recurrence_oracle(np: Any, a: Any, b: Any, *, dim: int, transposed: bool) -> Any:
+    if not b.ndim:
+        return b
+    a, b = np.moveaxis(a, dim, 0), np.moveaxis(b, dim, 0)
+    y = b.copy()
+    for i in range(len(b) - 2, -1, -1) if transposed else range(1, len(b)):
+        y[i] += a[i + 1] * y[i + 1] if transposed else a[i] * y[i - 1]
+    return np.moveaxis(y, 0, dim)
+
+
+sampled(
+    _recurrence,
+    lambda make: [
+        call(make(*shape), make(*shape), dim=dim, transposed=transposed)
+        for shape, dim in (((3, 4), 1), ((4, 2, 3), 0), ((11, 5), 1), ((), 0), ((0, 3), 0))
+        for transposed in (False, True)
+    ],
+    kinds="float complex",
+    oracle=_recurrence_oracle,
+)
+
+
+def _cumprod_jvp(tangents: Any, out: Tensor, x: Tensor, *, dim: int) -> Tensor:
+    if not x.ndim:
+        return tangents[0]
+    before = _shifted(out, dim, -1, 1)
+    return _recurrence(x, tangents[0] * before, dim=dim, transposed=False)
+
+
+def _cumprod_vjp(ct: Tensor, out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
+    """The product before x[j] times the sum of ct[i] x[j + 1] ... x[i]: no division."""
     if not x.ndim:
         return (ct,)
-    weights = _cumprod_jacobian(x, dim).conj()
-    return (
-        _sum(
-            weights * ct.movedim(dim, -1).unsqueeze(-1), dims=(x.ndim - 1,), keepdim=False
-        ).movedim(-1, dim),
-    )
-
-
-def _cumprod_jacobian(x: Tensor, dim: int) -> Tensor:
-    """d out[i] / d x[j] as [..., i, j]: the product of x[k], k <= i, k != j.
-
-    Quadratic in the length, exact at zeros.
-    """
-    from .creation import eye, ones
-
-    rows = x.movedim(dim, -1)
-    n = rows.shape[-1]
-    identity = eye(n, dtype="bool", device=x.device)
-    others = where(identity, 1, rows.unsqueeze(-2))  # [..., j, k]: row j has a 1 in place of x[j]
-    products = _cumprod(others, dim=others.ndim - 1).transpose(-1, -2)  # [..., i, j]
-    lower = ones(n, n, dtype="bool", device=x.device).tril()
-    return where(lower, products, 0)
+    after = _recurrence(x.conj(), ct, dim=dim, transposed=True)
+    return (after * _shifted(out, dim, -1, 1).conj(),)
 
 
 _cumprod = _scan("cumprod", vjp=_cumprod_vjp, jvp=_cumprod_jvp)
@@ -145,48 +196,27 @@ def cumprod(x: Tensor, dim: int | None = None, *, dtype: Any = None, **options: 
 # ---- logcumsumexp ----
 
 
-def _shifted(x: Tensor, dim: int, by: int) -> Tensor:
-    """The element `by` places further along dim, 0 beyond the end; `by` may be negative."""
-    amounts = [0] * (2 * (x.ndim - dim))
-    amounts[-2:] = [-by, by]
-    return _pad(x, pad=tuple(amounts), value=0)
-
-
-def _decayed_sums(x: Tensor, level: Tensor, dim: int, direction: int) -> Tensor:
-    """sum of x[i] exp(-|level[i] - level[j]|) over i from j on in a direction.
-
-    For a level that rises along dim.
-
-    By doubling: log2(n) passes; every factor is at most 1, and the result is linear in x.
-    """
-    n, by = x._shape[dim], 1
-    while by < n:
-        step = by * direction
-        gap = (level - _shifted(level, dim, step)) * direction
-        inside = _shifted(x * 0 + 1, dim, step)
-        x = x + where(inside != 0, gap, 0).exp() * _shifted(x, dim, step)
-        by *= 2
-    return x
-
-
-def _levels(x: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """out without -inf, and exp(x - out)."""
+def _decay(x: Tensor, out: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """exp(x - out), and from the second place on how the shares of earlier items shrink."""
     level = where(out == -float("inf"), finfo(out.dtype).min, out)
-    return level, (x - level).exp()
+    n = level._shape[dim]
+    steps = level.narrow(dim, 0, max(n - 1, 0)) - level.narrow(dim, min(n, 1), max(n - 1, 0))
+    edge = zeros_like(level.narrow(dim, 0, min(n, 1)))
+    return (x - level).exp(), cat([edge, steps.exp()], dim)
 
 
 def _logcumsumexp_vjp(ct: Tensor, out: Tensor, x: Tensor, *, dim: int) -> tuple[Tensor]:
     if not x.ndim:
         return (ct,)
-    level, share = _levels(x, out)
-    return (share * _decayed_sums(ct, level, dim, 1),)
+    share, decay = _decay(x, out, dim)
+    return (share * _recurrence(decay, ct, dim=dim, transposed=True),)
 
 
 def _logcumsumexp_jvp(tangents: Any, out: Tensor, x: Tensor, *, dim: int) -> Tensor:
     if not x.ndim:
         return tangents[0]
-    level, share = _levels(x, out)
-    return _decayed_sums(tangents[0] * share, level, dim, -1)
+    share, decay = _decay(x, out, dim)
+    return _recurrence(decay, tangents[0] * share, dim=dim, transposed=False)
 
 
 _logcumsumexp = _scan("logcumsumexp", vjp=_logcumsumexp_vjp, jvp=_logcumsumexp_jvp)

@@ -15,6 +15,7 @@ __attribute__((visibility("hidden"))) const cb_backend CB_FN(cpu) = {
     .softmax_made = CB_FN(softmax_made),
     .reduce = CB_FN(reduce),
     .scan = CB_FN(scan),
+    .recurrence = CB_FN(recurrence),
     .softmax = CB_FN(softmax),
     .softmax_grad = CB_FN(softmax_grad),
     .cross_entropy = CB_FN(cross_entropy),

@@ -155,3 +155,93 @@ int CB_FN(scan)(int op, const cb_tensor *x, int dim, cb_tensor *const *out) {
     cb_parallel(outer * s.tiles, CB_MAX(1, WORK / work), run_tiles, &s);
     return CB_OK;
 }
+
+/* ---- linear recurrences: y = a y' + b, where y' is the item before ---- */
+
+enum { TOGETHER = 8 }; /* rows side by side, since each step of one waits for the last */
+
+typedef struct recurrence_run {
+    void (*lines)(int64_t n, int64_t width, int64_t line, int64_t step, const void *a, const void *b,
+                  void *out);
+    int itemsize;
+    int64_t n, inner, width, tiles; /* along the dim; behind it; lines a tile; tiles of columns */
+    int64_t rows;
+    bool transposed;
+    const char *a, *b;
+    char *out;
+} recurrence_run;
+
+/* `width` lines, `line` apart, of n items, `step` apart; b and out at their first items, a at the factor of the
+ * second ones */
+#define RECURRENCE(id, T, CARRY, LOAD, STORE)                                                               \
+    CB_INLINE void recur_##id(int64_t n, int64_t width, int64_t line, int64_t step, const T *a, const T *b, \
+                              T *out) {                                                                     \
+        CARRY carry[COLUMNS];                                                                               \
+        for (int64_t j = 0; j < width; j++) {                                                               \
+            carry[j] = LOAD(b[j * line]);                                                                   \
+            out[j * line] = b[j * line];                                                                    \
+        }                                                                                                   \
+        for (int64_t i = 1; i < n; i++, a += step) {                                                        \
+            b += step;                                                                                      \
+            out += step;                                                                                    \
+            _Pragma("GCC ivdep") for (int64_t j = 0; j < width; j++) {                                      \
+                carry[j] = (CARRY)LOAD(a[j * line]) * carry[j] + (CARRY)LOAD(b[j * line]);                  \
+                out[j * line] = (T)STORE(carry[j]);                                                         \
+            }                                                                                               \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void recurrence_##id(int64_t n, int64_t width, int64_t line, int64_t step, const void *a_,       \
+                                const void *b_, void *out_) {                                               \
+        const T *a = a_, *b = b_;                                                                           \
+        T *out = out_;                                                                                      \
+        if (line == 1)                                                                                      \
+            recur_##id(n, width, 1, step, a, b, out);                                                       \
+        else if (width == TOGETHER)                                                                         \
+            recur_##id(n, TOGETHER, line, step, a, b, out);                                                 \
+        else                                                                                                \
+            for (int64_t j = 0; j < width * line; j += line)                                                \
+                recur_##id(n, 1, line, step, a + j, b + j, out + j);                                        \
+    }
+RECURRENCE(F16, cb_half, double, HALF, TO_HALF)
+RECURRENCE(BF16, cb_bfloat, double, BFLOAT, TO_BFLOAT)
+RECURRENCE(F32, float, double, SAME, SAME)
+RECURRENCE(F64, double, double, SAME, SAME)
+RECURRENCE(C64, cb_complex64, cb_complex128, SAME, SAME)
+RECURRENCE(C128, cb_complex128, cb_complex128, SAME, SAME)
+
+static void run_lines(void *context, int64_t begin, int64_t end) {
+    const recurrence_run *s = context;
+    bool rows = s->inner == 1;
+    int64_t step = s->transposed ? -s->inner : s->inner, last = (s->n - 1) * s->inner;
+    for (int64_t t = begin; t < end; t++) {
+        int64_t at = t % s->tiles * s->width, first = rows ? at * s->n : t / s->tiles * s->n * s->inner + at;
+        int64_t lines = CB_MIN(s->width, (rows ? s->rows : s->inner) - at);
+        if (s->transposed) first += last;
+        int64_t factor = s->transposed || s->n == 1 ? first : first + step;
+        s->lines(s->n, lines, rows ? s->n : 1, step, s->a + factor * s->itemsize, s->b + first * s->itemsize,
+                 s->out + first * s->itemsize);
+    }
+}
+
+int CB_FN(recurrence)(const cb_tensor *a, const cb_tensor *b, int dim, int transposed, cb_tensor *out) {
+    static void (*const kernels[CB_DTYPE_COUNT])(int64_t, int64_t, int64_t, int64_t, const void *, const void *,
+                                                 void *) = {
+        [CB_F16] = recurrence_F16, [CB_BF16] = recurrence_BF16, [CB_F32] = recurrence_F32,
+        [CB_F64] = recurrence_F64, [CB_C64] = recurrence_C64,   [CB_C128] = recurrence_C128,
+    };
+    recurrence_run s = {.lines = kernels[b->dtype],
+                        .itemsize = b->itemsize,
+                        .n = 1,
+                        .inner = 1,
+                        .rows = 1,
+                        .transposed = transposed,
+                        .a = a->data,
+                        .b = b->data,
+                        .out = out->data};
+    for (int d = 0; d < b->ndim; d++) *(d < dim ? &s.rows : d == dim ? &s.n : &s.inner) *= b->shape[d];
+    bool rows = s.inner == 1;
+    s.width = rows ? TOGETHER : COLUMNS;
+    s.tiles = ((rows ? s.rows : s.inner) + s.width - 1) / s.width;
+    cb_parallel(rows ? s.tiles : s.rows * s.tiles, CB_MAX(1, WORK / (s.n * s.width)), run_lines, &s);
+    return CB_OK;
+}
