@@ -110,10 +110,11 @@ cb_tensor *cb_recurrence(cb_tensor *a, cb_tensor *b, int64_t dim, int transposed
     int device = d < 0 ? -1 : cb_common_device("recurrence", 2, (cb_tensor *[]){a, b});
     if (device < 0) return NULL;
     if (a->dtype != b->dtype || !cb_is_inexact(b->dtype))
-        return cb_fail_null(CB_ERR_DTYPE,
-                            "recurrence: expected two tensors of one floating dtype, got %s and %s. Cast with "
-                            ".to(dtype).",
-                            cb_dtypes[a->dtype].name, cb_dtypes[b->dtype].name);
+        return cb_fail_null(
+            CB_ERR_DTYPE,
+            "recurrence: expected two tensors of one floating dtype, got %s and %s. Cast with "
+            ".to(dtype).",
+            cb_dtypes[a->dtype].name, cb_dtypes[b->dtype].name);
     if (!cb_same_shape(a, b))
         return cb_fail_null(CB_ERR_SHAPE,
                             "recurrence: expected factors of shape %s, got %s. Expand them first.",
@@ -121,8 +122,7 @@ cb_tensor *cb_recurrence(cb_tensor *a, cb_tensor *b, int64_t dim, int transposed
     cb_tensor *out = cb_empty(b->dtype, device, b->ndim, b->shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
     cb_tensor *factors = cb_contiguous(a), *terms = factors ? cb_contiguous(b) : NULL;
-    int status =
-        terms ? cb_backend_of(out)->recurrence(factors, terms, d, transposed, out) : cb_error_code();
+    int status = terms ? cb_backend_of(out)->recurrence(factors, terms, d, transposed, out) : cb_error_code();
     cb_release(factors);
     cb_release(terms);
     if (!status) return out;

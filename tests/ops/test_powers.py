@@ -5,7 +5,7 @@ import pytest
 
 import functorch_like as ft
 
-EXPONENTS = [2, 2.0, 3, 4, 0.5, -1, -2, 1, 0, 1.5]
+EXPONENTS = [2, 2.0, 3, 4, 0.5, -0.5, -1, -1.5, -2, 1, 0, 1.5]
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, -3.0, 1e30, -1e30, 1e-30, 1e-45]
 
 

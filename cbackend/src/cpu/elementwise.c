@@ -63,42 +63,55 @@ cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
     return tables[compute][family] ? tables[compute][family][op] : NULL;
 }
 
-/* Powers by one number that need no logarithm. float32 multiplies and divides in double, so that these too
- * are rounded once; float64 has those that a single operation gives. */
-#define POWER(name, T, value)                                                             \
-    static void power_##name(int64_t n, void *out_, const void *const *in) {              \
-        T *out = out_;                                                                    \
-        const T *xs = in[0];                                                              \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                            \
-            double x = xs[i];                                                             \
-            out[i] = (T)(value);                                                          \
-        }                                                                                 \
+/* Powers by one number that need no logarithm. float32 multiplies in double what it found in float, so that
+ * these too are rounded once; float64 has those that a single operation gives. */
+#define POWER(name, T, VALUE)                                                \
+    static void power_##name(int64_t n, void *out_, const void *const *in) { \
+        T *out = out_;                                                       \
+        const T *xs = in[0];                                                 \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {               \
+            T x = xs[i];                                                     \
+            out[i] = (T)(VALUE);                                             \
+        }                                                                    \
     }
-/* unlike a square root, a power gives 0 for -0 and inf for -inf */
-#define ROOT(id, T)                                                                       \
-    static void root_##id(int64_t n, void *out_, const void *const *in) {                 \
-        T *out = out_;                                                                    \
-        const T *xs = in[0];                                                              \
-        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) {                            \
-            T x = xs[i];                                                                  \
-            out[i] = x == -inf_##id() ? -x : sqrt_##id(x) + 0;                            \
-        }                                                                                 \
-    }
+/* r, about 1 / x or 1 / sqrt(x), made better by a step of Newton's method where it is neither 0 nor infinite
+ */
+#define IS_PLAIN(r) ((r) != 0 && fabs_f32(r) < inf_f32())
+CB_INLINE double inverse(float x) {
+    double r = 1 / x, d = x;
+    return IS_PLAIN((float)r) ? r + r * (1 - d * r) : r;
+}
+CB_INLINE double inverse_root(float x) {
+    double r = 1 / sqrt_f32(fabs_f32(x)), d = x;
+    double better = IS_PLAIN((float)r) ? r + 0.5 * r * (1 - d * r * r) : r;
+    return x < 0 && x > -inf_f32() ? (double)(inf_f32() - inf_f32()) : better;
+}
+#define CUBE(x) ((x) * (x) * (x))
+#define SQUARE(x) ((x) * (x))
 /* clang-format off */
-POWER(cube, float, x * x * x) POWER(fourth, float, (x * x) * (x * x)) POWER(inverse_square, float, 1 / (x * x))
-ROOT(f32, float) ROOT(f64, double)
-/* clang-format on */
+POWER(cube_f32, float, CUBE((double)x)) POWER(fourth_f32, float, SQUARE(SQUARE((double)x)))
+POWER(inverse_square_f32, float, SQUARE(inverse(x)))
+POWER(inverse_root_f32, float, inverse_root(x)) POWER(inverse_root_cube_f32, float, CUBE(inverse_root(x)))
+/* unlike a square root, a power gives 0 for -0 and inf for -inf */
+POWER(root_f32, float, x == -inf_f32() ? -x : sqrt_f32(x) + 0)
+POWER(root_f64, double, x == -inf_f64() ? -x : sqrt_f64(x) + 0)
+    /* clang-format on */
 
-cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent) {
+    cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent) {
     if (exponent->numel != 1 || !exponent->data) return NULL;
     double y;
     CB_FN(cast_table)[exponent->dtype][CB_F64](1, &y, exponent->data);
     if (y == 2) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_square, compute);
     if (compute != CB_F32 && compute != CB_F64) return NULL;
     if (y == -1) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_reciprocal, compute);
-    if (y == 0.5) return compute == CB_F32 ? root_f32 : root_f64;
+    if (y == 0.5) return compute == CB_F32 ? power_root_f32 : power_root_f64;
     if (compute == CB_F64) return NULL;
-    return y == 3 ? power_cube : y == 4 ? power_fourth : y == -2 ? power_inverse_square : NULL;
+    return y == 3      ? power_cube_f32
+           : y == 4    ? power_fourth_f32
+           : y == -2   ? power_inverse_square_f32
+           : y == -0.5 ? power_inverse_root_f32
+           : y == -1.5 ? power_inverse_root_cube_f32
+                       : NULL;
 }
 
 static void run_direct(void *context, int64_t begin, int64_t end) {
@@ -135,9 +148,8 @@ static bool is_light(int family, int op, int rule, int compute) {
 int CB_FN(elementwise)(int family, int op, cb_tensor *out, int nin, const cb_tensor *const *in, int compute) {
     const cb_op_info *info = cb_op_info_of(family, op);
     cb_kernel kernel = CB_FN(find_kernel)(family, op, compute);
-    cb_kernel power = family == CB_FAMILY_BINARY && op == CB_BINARY_pow
-                          ? CB_FN(power_kernel)(compute, in[1])
-                          : NULL;
+    cb_kernel power =
+        family == CB_FAMILY_BINARY && op == CB_BINARY_pow ? CB_FN(power_kernel)(compute, in[1]) : NULL;
     if (power) kernel = power, nin = 1;
     bool where = family == CB_FAMILY_TERNARY && op == CB_TERNARY_where;
     if (where) compute = out->dtype, kernel = where_of(out->itemsize);
