@@ -261,18 +261,21 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     from .scan import _recurrence, _shifted, cumprod
 
     shape = x._shape
-    kept = [d for d in range(len(shape)) if d not in dims]
-    order = (*kept, *dims)
     if 0 in shape:
         return x
-    flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))
-    last = flat.ndim - 1
-    before = _shifted(cumprod(flat, last), last, -1, 1)
-    one = ones(*flat._shape[:-1], 1, dtype=flat.dtype, device=flat.device)
-    end = _pad(one, pad=(flat._shape[-1] - 1, 0), value=0)
-    after = _recurrence(flat, end, dim=last, transposed=True)
-    others = (before * after).reshape([shape[d] for d in order])
-    return others.permute([order.index(d) for d in range(len(shape))])
+    if len(dims) != 1:  # as one dim, the last
+        kept = [d for d in range(len(shape)) if d not in dims]
+        order = (*kept, *dims)
+        flat = x.permute(order).reshape((*[shape[d] for d in kept], -1))
+        others = _product_of_others(flat, (len(kept),)).reshape([shape[d] for d in order])
+        return others.permute([order.index(d) for d in range(len(shape))])
+    (dim,) = dims
+    before = _shifted(cumprod(x, dim), dim, -1, 1)
+    edge = [1 if d == dim else n for d, n in enumerate(shape)]
+    amounts = [0] * (2 * (len(shape) - dim))
+    amounts[-2] = shape[dim] - 1
+    end = _pad(ones(*edge, dtype=x.dtype, device=x.device), pad=tuple(amounts), value=0)
+    return before * _recurrence(x, end, dim=dim, transposed=True)
 
 
 def prod(
