@@ -17,6 +17,7 @@ from cbackend import lib
 from . import op as op_module
 from .errors import GradError, ShapeError, message
 from .op import Op, Spec
+from .parts import Parts
 from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
@@ -256,6 +257,8 @@ def run_backward(
             ct = cts.pop(meta, None)
         else:
             meta, ct, only, only_ct = only, only_ct, None, None
+        if ct.__class__ is Parts:
+            ct = ct.whole()
         if not meta.watched:
             node = meta
             if inner is not None and meta in inner:
@@ -310,9 +313,14 @@ def run_backward(
             for leaf in _completed(uses, node):
                 if leaf not in cts:
                     continue
+                if cts[leaf].__class__ is Parts:
+                    cts[leaf] = cts[leaf].whole()
                 if leaf.hooks is not None:
                     cts[leaf] = run_hooks(leaf, cts[leaf])
                 complete(leaf, cts.pop(leaf))  # type: ignore[misc]
+    for meta, ct in cts.items():
+        if ct.__class__ is Parts:
+            cts[meta] = ct.whole()
     for meta in cts:
         if meta.successor is not None:
             cts = _moved_on(cts)

@@ -5,6 +5,7 @@ params hold the spec of cb_index_basic, or the dims that index tensors apply to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,8 +15,10 @@ from cbackend import ffi, lib
 from .. import mutation
 from ..dtypes import int64
 from ..op import Op, Spec
+from ..parts import Parts
 from ..samples import call, sampled
 from ..tensor import Tensor
+from ..trace import active, state
 from .family import align, fronted, operand
 
 _FAMILY = "index"
@@ -84,6 +87,27 @@ _embed = Op(
     ),
     family=_FAMILY,
 )
+
+
+_COLLECTED = 1 << 14  # items of a tensor from which on gradients of its slices are collected
+
+
+def _pull_slice(node: Any, ct: Tensor) -> Any:
+    params = node.params  # or the index, as a view's link has it
+    spec = params["spec"] if params.__class__ is dict else basic_spec(params)
+    shape = node.args[0].shape
+    if (
+        ct._v
+        and ct._m is None
+        and not state.grad
+        and (not active or state.trace is None)
+        and math.prod(shape) >= _COLLECTED
+    ):
+        return (Parts(ct, shape, spec),)
+    return (_embed(ct, shape=shape, spec=spec),)
+
+
+_basic.pull = _pull_slice
 
 
 # shape and index of the samples of basic indexing
