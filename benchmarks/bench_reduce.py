@@ -25,13 +25,13 @@ class Reduce(common.Kept):
         _, given = samples_of(self.op)[0]  # the op's other params, correction of var for one
         if "dims" in given:
             dims = {"rows": (1,), "columns": (0,), "full": (0, 1)}[along]
-            self.params_of_op = {**given, "dims": dims}
+            self.numbers = {**given, "dims": dims}
         else:
             self.x = self.x.reshape(-1) if along == "full" else self.x
-            self.params_of_op = {**given, "dim": 1 if along == "rows" else 0}
+            self.numbers = {**given, "dim": 1 if along == "rows" else 0}
 
     def reduce(self):
-        return self.op(self.x, **self.params_of_op)
+        return self.op(self.x, **self.numbers)
 
     def time_op(self, op, along):
         return self.reduce()
@@ -120,12 +120,15 @@ class Scan(common.Kept):
     def make(self, op, along):
         self.op, self.dim = TABLE[op], 1 if along == "rows" else 0
         self.x = 1 + common.normal(self.side, self.side) * 1e-3
+        self.operands, self.numbers = (self.x,), {"dim": self.dim}
+        if op == "recurrence":  # of factors and terms
+            self.operands, self.numbers = (self.x, self.x), {"dim": self.dim, "transposed": False}
 
     def time_op(self, op, along):
-        return self.op(self.x, dim=self.dim)
+        return self.op(*self.operands, **self.numbers)
 
     def track_rate(self, op, along):
-        return common.traffic(lambda: self.op(self.x, dim=self.dim), self.x)
+        return common.traffic(lambda: self.op(*self.operands, **self.numbers), *self.operands)
 
     track_rate.unit = "GB/s"
 
@@ -142,7 +145,7 @@ class Softmax(common.Kept):
         n, k = self.rows, 1000
         x, y, ct = common.normal(n, k), common.integers(k, n), common.normal(n, k, seed=1)
         self.op = TABLE[op]
-        self.args, self.params_of_op = {
+        self.args, self.numbers = {
             "softmax": lambda: ((x,), {"dim": 1}),
             "log_softmax": lambda: ((x,), {"dim": 1}),
             "softmax_grad": lambda: ((ct, x.softmax(1)), {"dim": 1, "log": False}),
@@ -154,7 +157,7 @@ class Softmax(common.Kept):
         }[op]()
 
     def call(self):
-        return self.op(*self.args, **self.params_of_op)
+        return self.op(*self.args, **self.numbers)
 
     def time_op(self, op):
         return self.call()

@@ -103,9 +103,7 @@ def _recurrence_jvp(
 ) -> Tensor:
     ta, tb = tangents
     if ta is not None and out.ndim:
-        moved = (
-            _shifted(ta * out, dim, 1) if transposed else ta * _shifted(out, dim, -1)
-        )
+        moved = _shifted(ta * out, dim, 1) if transposed else ta * _shifted(out, dim, -1)
         tb = moved if tb is None else tb + moved
     return zeros_like(out) if tb is None else _recurrence(a, tb, dim=dim, transposed=transposed)
 
