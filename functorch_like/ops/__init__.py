@@ -4,6 +4,7 @@ One module a family, as in cbackend/src.
 """
 
 from . import (
+    activations,
     aliases,
     attention,
     binary,
@@ -59,11 +60,11 @@ from . import (
 )
 
 __all__ = [
-    "aliases", "attention", "binary", "casts", "complex", "conv", "creation", "diagonals",
-    "distance", "draws", "extremes", "fft", "fill", "fold", "gather", "index", "join", "keys",
-    "linalg", "matmul", "moments", "norm", "norm_channels", "numeric", "numpy_like", "pool", "pool_adaptive",
-    "products", "random", "recurrent", "reduce", "resample", "sampling", "scan", "scatter",
-    "segment", "select", "shape", "softmax", "sort", "special", "special_bessel", "special_gamma",
-    "special_polynomials", "spectral", "statistics", "strided", "ternary", "typed", "unary",
-    "views", "warp",
+    "activations", "aliases", "attention", "binary", "casts", "complex", "conv", "creation",
+    "diagonals", "distance", "draws", "extremes", "fft", "fill", "fold", "gather", "index", "join",
+    "keys", "linalg", "matmul", "moments", "norm", "norm_channels", "numeric", "numpy_like", "pool",
+    "pool_adaptive", "products", "random", "recurrent", "reduce", "resample", "sampling", "scan",
+    "scatter", "segment", "select", "shape", "softmax", "sort", "special", "special_bessel",
+    "special_gamma", "special_polynomials", "spectral", "statistics", "strided", "ternary", "typed",
+    "unary", "views", "warp",
 ]  # fmt: skip
