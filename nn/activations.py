@@ -218,7 +218,12 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise ShapeError(
             f"glu: expected an even size along dim {dim}, got {size} of shape {list(input.shape)}."
         )
-    return input.narrow(dim, 0, size // 2) * ft.sigmoid(input.narrow(dim, size // 2, size // 2))
+    return _gated(input.narrow(dim, 0, size // 2), input.narrow(dim, size // 2, size // 2))
+
+
+@ft.pointwise
+def _gated(values: Tensor, gates: Tensor) -> Tensor:
+    return values * ft.sigmoid(gates)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:

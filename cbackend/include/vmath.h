@@ -134,38 +134,38 @@ CB_NEXTAFTER(double, uint64_t, f64, 0x8000000000000000u)
 CB_MATH float fmod_f32(float x, float y) { return fmodf(x, y); }
 CB_MATH double fmod_f64(double x, double y) { return fmod(x, y); }
 
-#define CB_COMPOSED(T, f32)                                                                            \
-    /* the result has the divisor's sign, as in Python */                                              \
-    CB_MATH T remainder_##f32(T x, T y) {                                                              \
-        T r = fmod_##f32(x, y);                                                                        \
-        return r != 0 && (y < 0) != (r < 0) ? r + y : r;                                               \
-    }                                                                                                  \
-    /* floor of the exact quotient: x - r is a multiple of y up to rounding, which the half repairs */ \
-    CB_MATH T floor_divide_##f32(T x, T y) {                                                           \
-        T r = fmod_##f32(x, y), ratio = x / y;                                                         \
-        T q = (x - r) / y;                                                                             \
-        q = r != 0 && (y < 0) != (r < 0) ? q - 1 : q;                                                  \
-        T down = floor_##f32(q);                                                                       \
-        down = q - down > (T)0.5 ? down + 1 : down;                                                    \
-        down = q == 0 ? copysign_##f32((T)0, ratio) : down;                                            \
-        return y == 0 ? ratio : down;                                                                  \
-    }                                                                                                  \
-    /* nan in any operand propagates; with lo > hi the result is hi */                                 \
-    CB_MATH T clamp_##f32(T x, T lo, T hi) {                                                           \
-        T up = x < lo || lo != lo ? lo : x;                                                            \
-        return up > hi || hi != hi ? hi : up;                                                          \
-    }                                                                                                  \
-    /* two forms, so that both ends are met exactly and the result is monotonic in w */                \
-    CB_MATH T lerp_##f32(T x, T y, T w) {                                                              \
-        T d = y - x;                                                                                   \
-        return fabs_##f32(w) < (T)0.5 ? x + w * d : y - d * (1 - w);                                   \
-    }                                                                                                  \
-    /* log(exp x + exp y); two equal infinities would give inf - inf */                                \
-    CB_MATH T logaddexp_##f32(T x, T y) {                                                              \
-        T m = x > y ? x : y, d = fabs_##f32(x - y);                                                    \
-        T sum = m + cb_log1p_unit_##f32(exp_##f32(-d));                                                \
-        sum = x == y && fabs_##f32(x) == inf_##f32() ? x : sum;                                        \
-        return x != x || y != y ? x + y : sum;                                                         \
+#define CB_COMPOSED(T, f32)                                                                             \
+    /* of r = fmod(x, y): the result has the divisor's sign, as in Python */                            \
+    CB_MATH T cb_remainder_of_##f32(T r, T x, T y) {                                                    \
+        return (void)x, r != 0 && (y < 0) != (r < 0) ? r + y : r;                                       \
+    }                                                                                                   \
+    CB_MATH T remainder_##f32(T x, T y) { return cb_remainder_of_##f32(fmod_##f32(x, y), x, y); }       \
+    /* floor of the exact quotient: x - r is a multiple of y up to rounding, which the half repairs */  \
+    CB_MATH T cb_floor_divide_of_##f32(T r, T x, T y) {                                                 \
+        T ratio = x / y, q = (x - r) / y;                                                               \
+        q = r != 0 && (y < 0) != (r < 0) ? q - 1 : q;                                                   \
+        T down = floor_##f32(q);                                                                        \
+        down = q - down > (T)0.5 ? down + 1 : down;                                                     \
+        down = q == 0 ? copysign_##f32((T)0, ratio) : down;                                             \
+        return y == 0 ? ratio : down;                                                                   \
+    }                                                                                                   \
+    CB_MATH T floor_divide_##f32(T x, T y) { return cb_floor_divide_of_##f32(fmod_##f32(x, y), x, y); } \
+    /* nan in any operand propagates; with lo > hi the result is hi */                                  \
+    CB_MATH T clamp_##f32(T x, T lo, T hi) {                                                            \
+        T up = x < lo || lo != lo ? lo : x;                                                             \
+        return up > hi || hi != hi ? hi : up;                                                           \
+    }                                                                                                   \
+    /* two forms, so that both ends are met exactly and the result is monotonic in w */                 \
+    CB_MATH T lerp_##f32(T x, T y, T w) {                                                               \
+        T d = y - x;                                                                                    \
+        return fabs_##f32(w) < (T)0.5 ? x + w * d : y - d * (1 - w);                                    \
+    }                                                                                                   \
+    /* log(exp x + exp y); two equal infinities would give inf - inf */                                 \
+    CB_MATH T logaddexp_##f32(T x, T y) {                                                               \
+        T m = x > y ? x : y, d = fabs_##f32(x - y);                                                     \
+        T sum = m + cb_log1p_unit_##f32(exp_##f32(-d));                                                 \
+        sum = x == y && fabs_##f32(x) == inf_##f32() ? x : sum;                                         \
+        return x != x || y != y ? x + y : sum;                                                          \
     }
 CB_COMPOSED(float, f32)
 CB_COMPOSED(double, f64)
