@@ -24,7 +24,6 @@ from .ops.special_bessel import (
     bessel_j1,
     bessel_y0,
     bessel_y1,
-    erfcinv,
     erfcx,
     i0,
     i0e,
@@ -53,7 +52,7 @@ from .ops.special_polynomials import (
     shifted_chebyshev_polynomial_v,
     shifted_chebyshev_polynomial_w,
 )  # fmt: skip
-from .ops.unary import erf, erfc, erfinv, exp2, expm1, log1p, round
+from .ops.unary import erf, erfc, erfcinv, erfinv, exp2, expm1, log1p, round
 
 psi = digamma
 

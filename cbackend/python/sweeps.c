@@ -17,19 +17,20 @@ static int append(char *key, Py_ssize_t *n, const void *bytes, size_t size) {
 }
 
 static int append_number(char *key, Py_ssize_t *n, PyObject *value) {
+    if (value == Py_None) return append(key, n, "n", 1);
     if (PyFloat_CheckExact(value)) {
         double x = PyFloat_AS_DOUBLE(value);
         return append(key, n, "f", 1) && append(key, n, &x, sizeof x);
     }
-    if (!PyLong_Check(value)) return 0;
+    if (!PyLong_CheckExact(value) && !PyBool_Check(value)) return 0;
     int overflow;
     long long i = PyLong_AsLongLongAndOverflow(value, &overflow);
     return !overflow && append(key, n, PyBool_Check(value) ? "b" : "i", 1) && append(key, n, &i, sizeof i);
 }
 
 /* sweep_key(tensors, numbers): what tells sweeps of a function apart, as bytes: the dtypes of its operands,
- * which of them have dimensions, and its numbers. None while something interprets, for traced tensors and
- * for other arguments. */
+ * which of them have dimensions, and its numbers (or None). None while something interprets, for traced
+ * tensors and for other arguments. */
 PyObject *cb_sweep_key(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *tensors, *numbers, *name, *value;
     char key[ROOM];

@@ -13,16 +13,17 @@ from typing import Any
 
 from cbackend import lib
 
-from ..dtypes import finfo, float32, float64, get_default_dtype
+from ..dtypes import bool_, finfo, float32, float64, get_default_dtype
 from ..errors import DTypeError, GradError, message
-from ..op import Op, Spec, wrap
+from ..op import Op, Spec
+from ..pointwise import pointwise
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .binary import logaddexp, xlogy
-from .creation import arange, full
+from .creation import arange, full, ones_like, zeros_like
 from .family import align, operand, result_type, sum_to, times_slope, unary
 from .ternary import where
-from .unary import erfc, erfinv, exp, log, log1p, sigmoid, sin
+from .unary import erfc, erfcinv, log, log1p, sigmoid, sin
 
 __all__ = [
     "allclose",
@@ -48,6 +49,7 @@ __all__ = [
 
 _FAMILY = "special"
 _INF = float("inf")
+_FEW = 8  # test elements that are compared one by one
 
 # ---- gamma functions, zeta ----
 
@@ -172,7 +174,8 @@ _WITH_COMPLEX = ("sinc",)
 
 
 def floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Takes numbers and integers, and computes 16-bit floats in float32."""
+    """Takes numbers and integers, computes 16-bit floats in float32, and all in one sweep."""
+    swept = pointwise(function)
 
     @wraps(function)
     def computed(*args: Any, **options: Any) -> Tensor:
@@ -184,7 +187,7 @@ def floating(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if not dtype.is_inexact:
             dtype = get_default_dtype()
         wide = float32 if dtype.itemsize == 2 else dtype
-        out = function(*[t if t.dtype is wide else t.to(wide) for t in tensors], **options)
+        out = swept(*[t if t.dtype is wide else t.to(wide) for t in tensors], **options)
         return out if wide is dtype else out.to(dtype)
 
     return computed
@@ -307,55 +310,6 @@ def log_ndtr(x: Any) -> Tensor:
     return where(far, lower, where(high, upper, middle))
 
 
-def _ndtri_value(p: Tensor) -> Tensor:
-    """By erfinv, and in the tails by Newton's method on log_ndtr."""
-    low = where(p > 0.5, 1 - p, p)
-    tail = (low < 0.02) & (low > 0)
-    target = log(where(tail, low, 0.01))
-    y = -(-2 * target).sqrt()
-    for _ in range(8):
-        value = log_ndtr(y)
-        y = y - (value - target) * exp(value + 0.5 * y * y) * math.sqrt(2 * math.pi)
-    y = where(p > 0.5, -y, y)
-    return where(tail, y, math.sqrt(2) * erfinv(2 * p - 1))
-
-
-def _ndtri_impl(p: Tensor) -> Any:
-    out = _ndtri_value(wrap(lib.cb_retain(p._v)))
-    return lib.cb_retain(out._v)
-
-
-def _ndtri_slope(out: Tensor) -> Tensor:
-    return math.sqrt(2 * math.pi) * exp(0.5 * out * out)
-
-
-_ndtri = Op(
-    "ndtri",
-    _ndtri_impl,
-    vjp=lambda ct, out, _p: (times_slope(ct, _ndtri_slope(out)),),
-    jvp=lambda tangents, out, _p: times_slope(tangents[0], _ndtri_slope(out)),
-    batch=lambda _size, _batched, p: _ndtri(p),
-    family=_FAMILY,
-)
-
-
-def _ndtri_oracle(_np: Any, p: Any) -> Any:
-    from importlib import import_module
-
-    return import_module("scipy.special").ndtri(p)
-
-
-sampled(
-    _ndtri,
-    lambda make: [
-        call(make(3, 4, low=0.001, high=0.999)),
-        call(make(low=0.3, high=0.4)),
-        call(make(0)),
-    ],
-    oracle=_ndtri_oracle,
-)
-
-
 @floating
 def ndtri(p: Any) -> Tensor:
     """The inverse of ndtr: the quantiles of the standard normal distribution.
@@ -364,7 +318,7 @@ def ndtri(p: Any) -> Tensor:
       >>> ndtri(tensor([0.5, 0.975]))
       tensor([0.0000, 1.9600])
     """
-    return _ndtri(p)
+    return 0 - math.sqrt(2) * erfcinv(2 * p)
 
 
 def rad2deg(x: Any) -> Tensor:
@@ -400,9 +354,18 @@ def nan_to_num(
     if not x.dtype.is_floating_point:
         return x.clone()
     limits = finfo(x.dtype)
-    x = where(x != x, nan, x)
-    x = where(x == _INF, limits.max if posinf is None else posinf, x)
-    return where(x == -_INF, limits.min if neginf is None else neginf, x)
+    return _finite(
+        x,
+        nan=float(nan),
+        high=float(limits.max if posinf is None else posinf),
+        low=float(limits.min if neginf is None else neginf),
+    )
+
+
+@pointwise
+def _finite(x: Tensor, *, nan: float, high: float, low: float) -> Tensor:
+    x = where(x == _INF, high, where(x == -_INF, low, x))
+    return where(x != x, nan, x)
 
 
 def heaviside(x: Tensor, values: Tensor) -> Tensor:
@@ -440,7 +403,7 @@ def ldexp(x: Tensor, other: Tensor) -> Tensor:
 
 def isreal(x: Tensor) -> Tensor:
     """Is the imaginary part 0?"""
-    return x.imag == 0 if x.dtype.is_complex else x.detach() * 0 == x.detach() * 0
+    return x.imag == 0 if x.dtype.is_complex else ones_like(x, dtype=bool_)
 
 
 def isclose(
@@ -492,6 +455,11 @@ def isin(
     from .sort import _searchsorted, _sort_values
 
     x, y = operand("isin", elements).detach(), operand("isin", test_elements).detach()
+    if y.numel() <= _FEW:
+        found = zeros_like(x, dtype=bool_)
+        for value in y.reshape((-1,)).unbind():
+            found = found | (x == value)
+        return ~found if invert else found
     y = _sort_values(y.reshape((-1,)), dim=0, descending=False)
     ends = [_searchsorted(y, x, right=right) for right in (True, False)]
     found = (ends[0] > ends[1]) & (x == x)

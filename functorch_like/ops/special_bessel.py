@@ -17,7 +17,7 @@ from .special_family import ordered, scipy_special
 from .ternary import where
 from .unary import abs, exp, sign
 
-__all__ = ["erfcinv", "i0"]
+__all__ = ["i0"]
 
 _REAL: dict[str, Any] = {"kinds": "float"}
 _POSITIVE: dict[str, Any] = {"kinds": "float", "low": 0.2, "high": 9.0}
@@ -229,12 +229,4 @@ _erfcx_derivative = ordered(
     [lambda x, order: _erfcx_derivative(x, order=order + 1)],
     _samples(-1.0, 1.0),
     oracle=_erfcx_oracle,
-)
-erfcinv = unary(
-    "erfcinv",
-    lambda _x, out: (-math.sqrt(math.pi) / 2) * exp(out * out),
-    "The inverse of erfc, exact for small x; nan outside [0, 2].",
-    method=False,
-    oracle="scipy.special.erfcinv",
-    samples={"kinds": "float", "low": 0.1, "high": 1.9, "special": "0 at 1; SciPy gives -0"},
 )

@@ -14,6 +14,7 @@ from cbackend import ffi, lib
 from ..dtypes import int64
 from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, wrap
+from ..pointwise import pointwise
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import state
@@ -375,7 +376,12 @@ def nansum(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
     """The sum over dims with nan counted as 0."""
-    return where(x != x, 0, x).sum(dim, keepdim, dtype=dtype, **options)
+    return _numbers(x).sum(dim, keepdim, dtype=dtype, **options)
+
+
+@pointwise
+def _numbers(x: Tensor) -> Tensor:
+    return where(x != x, 0, x)
 
 
 def nanmean(

@@ -48,6 +48,7 @@ __all__ = [
     "cosh",
     "erf",
     "erfc",
+    "erfcinv",
     "erfinv",
     "exp",
     "exp2",
@@ -512,6 +513,14 @@ erfinv = unary(
     "The inverse error function.",
     oracle="scipy.special.erfinv",
     samples={"ulp": (1, 10), **_UNIT, **_REAL, "special": "SciPy loses the sign of zero"},
+)
+erfcinv = unary(
+    "erfcinv",
+    lambda _x, out: (-math.sqrt(math.pi) / 2) * exp(out * out),
+    "The inverse of erfc, exact for small x; nan outside [0, 2].",
+    method=False,
+    oracle="scipy.special.erfcinv",
+    samples={"kinds": "float", "low": 0.1, "high": 1.9, "special": "0 at 1; SciPy gives -0"},
 )
 gelu_exact = unary(
     "gelu",
