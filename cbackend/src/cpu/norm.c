@@ -8,9 +8,10 @@
 
 #include "cpu.h"
 #include "lanes.h"
+#include "norm_short.h"
 #include "vmath.h"
 
-enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
+enum { WORK = 32768, PIECES = 64, FLUSH = 32 };
 
 /* y = (x - middle) * scale, with weight and bias or without */
 #define STORE_ROW(n)                                                                                     \
@@ -76,40 +77,16 @@ enum { WORK = 32768, PIECES = 64, FLUSH = 32, SIDE = 16, SHORT = 256 };
 ROWS(float, f32)
 ROWS(double, f64)
 
-/* total[r] = the sum of row r, of its square of deviations from middle[r] if `squared` */
-CB_INLINE void sixteen_sums(int64_t rows, int64_t n, const float *x, const float *middle, bool squared,
-                            float *total) {
-    _Alignas(64) float lanes[SIDE * SIDE] = {0}, turned[SIDE * SIDE];
-    for (int64_t r = 0; r < rows; r++, x += n) {
-        float lane[SIDE] = {0}, shift = squared ? middle[r] : 0;
-        int64_t b = 0;
-        for (; b + SIDE <= n; b += SIDE)
-            for (int j = 0; j < SIDE; j++) {
-                float v = x[b + j] - shift;
-                lane[j] += squared ? v * v : v;
-            }
-        for (int j = 0; b + j < n; j++) {
-            float v = x[b + j] - shift;
-            lane[j] += squared ? v * v : v;
-        }
-        memcpy(lanes + r * SIDE, lane, sizeof lane);
-    }
-    CB_FN(turn)(sizeof(float), SIDE, SIDE, lanes, SIDE, turned, SIDE);
-    for (int half = SIDE / 2; half > 0; half /= 2)
-        for (int j = 0; j < half * SIDE; j++) turned[j] += turned[half * SIDE + j];
-    memcpy(total, turned, SIDE * sizeof(float));
-}
-
 /* At most sixteen short rows; a row's result does not depend on the others. */
 static void sixteen_norms(int64_t rows, int64_t n, const float *x, const float *weight, const float *bias,
                           double eps, float *y, float *means, float *rstds) {
     float middles[SIDE] = {0}, scales[SIDE];
     if (means) {
-        sixteen_sums(rows, n, x, NULL, false, middles);
+        sixteen_sums(SUM, rows, n, x, NULL, NULL, middles);
         for (int r = 0; r < SIDE; r++) middles[r] /= (float)n;
         memcpy(means, middles, (size_t)rows * sizeof(float));
     }
-    sixteen_sums(rows, n, x, middles, true, scales);
+    sixteen_sums(SQUARES, rows, n, x, middles, NULL, scales);
     for (int r = 0; r < SIDE; r++) scales[r] = (float)(1 / sqrt((double)scales[r] / (double)n + eps));
     memcpy(rstds, scales, (size_t)rows * sizeof(float));
     for (int64_t r = 0; r < rows; r++, x += n, y += n) {

@@ -3,14 +3,24 @@
  * Means and squared deviations, or the gradient's sums, are taken of pieces that lie in L1: blocks of the
  * rows of x [n * c, inner]; where rows are short and statistics per channel, tiles of x [n, c * inner], down
  * the columns. Each gives a pair of numbers, and pairs are joined in order, in double: which piece runs where
- * and when makes no difference. Groups that fit into L2 are done one after the other, so that memory is read
- * once; else all pieces are read, then all again. */
+ * and when makes no difference. Groups that fit into L2 are done one after the other; else all pieces are
+ * read, then all again. (A channel's rows would fit as well, but are often a power of two apart.) */
 #include <math.h>
 
 #include "cpu.h"
 #include "lanes.h"
+#include "norm_short.h"
 
-enum { BLOCK = 16384, SHORT = 64, COLUMNS = 64, TALL = 64, WORK = 32768, CACHED = 512 * 1024, FEW = 8 };
+enum {
+    BLOCK = 16384,
+    NARROW = 64,
+    COLUMNS = 64,
+    TALL = 64,
+    WORK = 32768,
+    CACHED = 512 * 1024,
+    FEW = 8,
+    JOINED = 1024
+};
 
 #define F float
 #define NAME(f) f##_f32
@@ -32,7 +42,7 @@ typedef struct task {
     int64_t length, blocks; /* rows that pairs are taken of, and blocks of each */
     int64_t pieces;         /* blocks of a row of x */
     int64_t outer, stride, run; /* a set's pairs: `run` neighbours, `outer` times */
-    int64_t entries;            /* coefficients of a set */
+    int64_t entries, coefficients; /* of a set; of all */
     double eps;
     int64_t nbytes; /* of pairs and all that follows */
     const char *x, *ct; /* ct: NULL unless gradient */
@@ -65,21 +75,59 @@ typedef struct room {
     char x[BLOCK] __attribute__((aligned(64))), ct[BLOCK];
 } room;
 
+/* where a piece lies: rows of `length` items, in pieces of a block. Kept while pieces go by, as divisions
+ * cost as much as short rows. */
+typedef struct place {
+    int64_t length, row, from, set; /* set: whose coefficients the row has, counted up to `sets` */
+    int64_t sets;
+} place;
+
+static place place_of(const task *t, int64_t length, int64_t piece, int64_t sets) {
+    int64_t pieces = CB_MAX((length + t->block - 1) / t->block, 1), row = piece / pieces;
+    return (place){length, row, piece % pieces * t->block, row % sets, sets};
+}
+CB_INLINE void to_next(const task *t, place *p) {
+    p->from += t->block;
+    if (p->from < p->length) return;
+    p->from = 0;
+    p->row++;
+    if (++p->set == p->sets) p->set = 0;
+}
+
 /* ---- pairs ---- */
 
-static void pair_of_block(const task *t, int64_t unit, room *room) {
-    int64_t row = unit / t->blocks, from = unit % t->blocks * t->block,
-            n = CB_MIN(t->block, t->length - from);
-    int64_t at = row * t->length + from;
-    double *pair = t->pairs + 2 * unit;
+static void pair_of_block(const task *t, const place *p, double *pair, room *room) {
+    int64_t n = CB_MIN(t->block, p->length - p->from), at = p->row * p->length + p->from;
     const void *x = load(t, t->x, at, n, room->x);
     if (!t->ct) {
         t->compute == CB_F64 ? row_moments_f64(n, x, pair) : row_moments_f32(n, x, pair);
         return;
     }
     const void *ct = load(t, t->ct, at, n, room->ct);
-    double mean = get(t, t->each[MEAN], t->groups ? row : row % t->c);
+    double mean = get(t, t->each[MEAN], p->set);
     t->compute == CB_F64 ? row_sums_f64(n, ct, x, mean, pair) : row_sums_f32(n, ct, x, (float)mean, pair);
+}
+
+/* of at most sixteen short rows */
+static void pairs_of_short(const task *t, const place *p, int64_t rows, double *pairs, room *room) {
+    int64_t n = p->length, at = p->row * n;
+    const float *x = load(t, t->x, at, rows * n, room->x);
+    float first[SIDE], second[SIDE];
+    if (t->ct) {
+        const float *ct = load(t, t->ct, at, rows * n, room->ct), *means = t->each[MEAN];
+        float middle[SIDE];
+        for (int64_t r = 0; r < rows; r++) middle[r] = means[(p->set + r) % p->sets];
+        sixteen_sums(SUM, rows, n, ct, NULL, NULL, first);
+        sixteen_sums(PRODUCTS, rows, n, x, middle, ct, second);
+    } else {
+        sixteen_sums(SUM, rows, n, x, NULL, NULL, first);
+        for (int r = 0; r < SIDE; r++) first[r] /= (float)n;
+        sixteen_sums(SQUARES, rows, n, x, first, NULL, second);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        pairs[2 * r] = (double)first[r];
+        pairs[2 * r + 1] = (double)second[r];
+    }
 }
 
 /* rows of a tile in the compute dtype, and their distance */
@@ -111,10 +159,20 @@ static void pairs_of_tile(const task *t, int64_t unit, room *room) {
 }
 
 static void take_pairs(void *context, int64_t begin, int64_t end) {
+    const task *t = context;
     room room;
-    for (int64_t unit = begin; unit < end; unit++)
-        ((task *)context)->columns ? pairs_of_tile(context, unit, &room)
-                                   : pair_of_block(context, unit, &room);
+    if (t->columns)
+        for (int64_t tile = begin; tile < end; tile++) pairs_of_tile(t, tile, &room);
+    else if (t->compute == CB_F32 && t->length <= SHORT)
+        for (int64_t row = begin; row < end; row += SIDE) {
+            place p = place_of(t, t->length, row, t->coefficients);
+            pairs_of_short(t, &p, CB_MIN(SIDE, end - row), t->pairs + 2 * row, &room);
+        }
+    else {
+        place p = place_of(t, t->length, begin, t->coefficients);
+        for (int64_t piece = begin; piece < end; piece++, to_next(t, &p))
+            pair_of_block(t, &p, t->pairs + 2 * piece, &room);
+    }
 }
 
 /* ---- from pairs to statistics and coefficients ---- */
@@ -123,16 +181,17 @@ static void join_moments(const task *t, int64_t set) {
     double sum = 0, squares = 0, count = (double)(t->members * t->inner);
     for (int pass = 0; pass < 2; pass++) {
         double mean = sum / count;
-        for (int64_t o = 0; o < t->outer; o++)
-            for (int64_t i = 0; i < t->run; i++) {
-                const double *pair = t->pairs + 2 * (o * t->stride + set * t->run + i);
-                int64_t n = t->columns ? CB_MIN(TALL, t->n - o * TALL)
-                                       : CB_MIN(t->block, t->length - i % t->blocks * t->block);
+        for (int64_t o = 0; o < t->outer; o++) {
+            const double *pair = t->pairs + 2 * (o * t->stride + set * t->run);
+            int64_t left = t->length, n;
+            for (int64_t i = 0; i < t->run; i++, pair += 2, left -= n) {
+                n = t->columns ? CB_MIN(TALL, t->n - o * TALL) : CB_MIN(t->block, left);
                 if (pass == 0)
                     sum += (double)n * pair[0];
                 else
                     squares += pair[1] + (double)n * (pair[0] - mean) * (pair[0] - mean);
             }
+        }
     }
     put(t, t->mean, set, sum / count);
     put(t, t->var, set, squares / count);
@@ -141,18 +200,20 @@ static void join_moments(const task *t, int64_t set) {
 /* what the set's coefficients have in common */
 static void join_sums(const task *t, int64_t set, double scale, double *shift, double *back) {
     double plain = 0, scaled = 0, count = (double)(t->members * t->inner);
-    for (int64_t o = 0; o < t->outer; o++)
-        for (int64_t i = 0; i < t->run; i++) {
-            const double *pair = t->pairs + 2 * (o * t->stride + set * t->run + i);
-            int64_t channel = t->groups ? (set * t->members + i / t->blocks) % t->c : set;
-            double weight = get(t, t->weight, channel);
+    for (int64_t o = 0; o < t->outer; o++) {
+        const double *pair = t->pairs + 2 * (o * t->stride + set * t->run);
+        for (int64_t i = 0; i < t->run; i++, pair += 2) {
+            double weight = t->groups ? get(t, t->weight, (set * t->members + i / t->blocks) % t->c) : 1;
             plain += weight * pair[0];
             scaled += weight * pair[1];
-            if (!t->groups) {
-                t->sums[channel] += scale * pair[1];
-                t->sums[t->c + channel] += pair[0];
-            }
         }
+    }
+    if (!t->groups) {
+        t->sums[set] = t->outer ? scale * scaled : 0;
+        t->sums[t->c + set] = plain;
+        plain *= get(t, t->weight, set);
+        scaled *= get(t, t->weight, set);
+    }
     *shift = t->fixed ? 0 : -scale * plain / count;
     *back = t->fixed ? 0 : -scale * scale * scale * scaled / count;
 }
@@ -209,31 +270,24 @@ CB_INLINE void give(const task *t, int64_t at, int64_t n, int64_t first, room *r
     if (!in_place) CB_FN(cast_table)[t->compute][t->dtype](n, to, y);
 }
 
-/* pieces of rows of x, [n * c, inner] or of columns [n, c * inner] */
+/* pieces of rows of x, [n * c, inner], or of columns [n, c * inner] */
 static void give_results(void *context, int64_t begin, int64_t end) {
     const task *t = context;
-    int64_t length = t->columns ? t->c * t->inner : t->inner;
     room room;
-    for (int64_t unit = begin; unit < end; unit++) {
-        int64_t row = unit / t->pieces, from = unit % t->pieces * t->block;
-        give(t, row * length + from, CB_MIN(t->block, length - from),
-             t->columns  ? from
-             : t->groups ? row
-                         : row % t->c,
+    place p = place_of(t, t->columns ? t->c * t->inner : t->inner, begin, t->coefficients);
+    for (int64_t piece = begin; piece < end; piece++, to_next(t, &p))
+        give(t, p.row * p.length + p.from, CB_MIN(t->block, p.length - p.from), t->columns ? p.from : p.set,
              &room);
-    }
 }
 
-/* pairs and results of one set after the other */
-static void whole_sets(void *context, int64_t begin, int64_t end) {
+/* pairs and results of one group after the other */
+static void whole_groups(void *context, int64_t begin, int64_t end) {
     const task *t = context;
-    int64_t run = t->entries * t->pieces, stride = t->c * t->pieces;
+    int64_t pieces = t->members * t->pieces;
     for (int64_t set = begin; set < end; set++) {
-        for (int64_t o = 0; o < t->outer; o++)
-            take_pairs(context, o * t->stride + set * t->run, o * t->stride + (set + 1) * t->run);
+        take_pairs(context, set * t->run, (set + 1) * t->run);
         join(context, set, set + 1);
-        for (int64_t o = 0; o < t->outer; o++)
-            give_results(context, o * stride + set * run, o * stride + (set + 1) * run);
+        give_results(context, set * pieces, (set + 1) * pieces);
     }
 }
 
@@ -244,13 +298,14 @@ static void lay_out(task *t, const cb_tensor *x, int64_t groups) {
     t->n = x->shape[0], t->c = x->shape[1], t->groups = groups, t->x = x->data;
     t->inner = cb_numel_of(x->ndim - 2, x->shape + 2);
     t->block = BLOCK / t->size;
-    t->columns = !groups && t->inner < SHORT;
+    t->columns = !groups && t->inner < NARROW;
     t->count = groups ? t->n * groups : t->c;
     t->members = groups ? t->c / groups : t->n;
     t->length = groups && !t->ct ? t->members * t->inner : t->inner;
     t->blocks = (t->length + t->block - 1) / t->block;
     t->pieces = ((t->columns ? t->c * t->inner : t->inner) + t->block - 1) / t->block;
     t->entries = groups ? t->members : t->columns ? t->inner : 1;
+    t->coefficients = t->count * t->entries;
     t->outer = groups ? 1 : t->columns ? (t->n + TALL - 1) / TALL : t->n;
     t->run = t->columns ? t->inner : groups && t->ct ? t->members * t->blocks : t->blocks;
     t->stride = t->columns ? t->c * t->inner : t->c * t->blocks;
@@ -259,19 +314,18 @@ static void lay_out(task *t, const cb_tensor *x, int64_t groups) {
 static int work(task *t) {
     int64_t width = t->c * t->inner, set = t->members * t->inner;
     int64_t pairs = 2 * t->outer * (t->columns ? width : t->count * t->run);
-    t->nbytes = (pairs + 2 * t->c + EACH * t->entries * t->count) * (int64_t)sizeof(double);
+    t->nbytes = (pairs + 2 * t->c + EACH * t->coefficients) * (int64_t)sizeof(double);
     t->pairs = cb_alloc(CB_CPU, t->nbytes);
     if (!t->pairs) return cb_error_code();
     t->sums = t->pairs + pairs;
-    for (int k = 0; k < EACH; k++) t->each[k] = t->sums + 2 * t->c + k * t->entries * t->count;
+    for (int k = 0; k < EACH; k++) t->each[k] = t->sums + 2 * t->c + k * t->coefficients;
     memset(t->sums, 0, (size_t)t->c * 2 * sizeof(double));
-    for (int64_t i = 0; t->ct && i < t->entries * t->count; i++)
+    for (int64_t i = 0; t->ct && i < t->coefficients; i++)
         put(t, t->each[MEAN], i, get(t, t->mean, i / t->entries));
     int64_t rows = t->columns ? t->n : t->n * t->c, piece = CB_MIN(t->block, t->columns ? width : t->inner);
     bool pass_once = t->fixed && !t->ct; /* y needs no pairs */
-    if (!t->columns && !pass_once && t->count >= FEW &&
-        set * cb_dtypes[t->dtype].size * (t->ct ? 2 : 1) <= CACHED) {
-        cb_parallel(t->count, CB_MAX(1, WORK / CB_MAX(set, 1)), whole_sets, t);
+    if (t->groups && t->count >= FEW && set * cb_dtypes[t->dtype].size * (t->ct ? 2 : 1) <= CACHED) {
+        cb_parallel(t->count, CB_MAX(1, WORK / CB_MAX(set, 1)), whole_groups, t);
     } else {
         if (t->columns)
             cb_parallel(pass_once ? 0 : t->outer * ((width + COLUMNS - 1) / COLUMNS), WORK / (TALL * COLUMNS),
@@ -279,7 +333,7 @@ static int work(task *t) {
         else
             cb_parallel(pass_once ? 0 : pairs / 2, CB_MAX(1, WORK / CB_MAX(CB_MIN(t->block, t->length), 1)),
                         take_pairs, t);
-        cb_parallel(t->count, CB_MAX(1, WORK / 8 / CB_MAX(t->outer * t->run, 1)), join, t);
+        cb_parallel(t->count, CB_MAX(1, JOINED / CB_MAX(t->outer * t->run, 1)), join, t);
         cb_parallel(rows * t->pieces, CB_MAX(1, WORK / CB_MAX(piece, 1)), give_results, t);
     }
     return CB_OK;
