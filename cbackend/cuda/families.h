@@ -25,6 +25,12 @@ int cb_cuda_norm(const cb_tensor *x, int64_t n, const cb_tensor *weight, const c
                  cb_tensor *const *out);
 int cb_cuda_norm_grad(const cb_tensor *ct, const cb_tensor *x, int64_t n, const cb_tensor *mean,
                       const cb_tensor *rstd, const cb_tensor *weight, cb_tensor *const *out);
+/* norm_channels.cu */
+int cb_cuda_channel_norm(const cb_tensor *x, int64_t groups, const cb_tensor *weight, const cb_tensor *bias,
+                         double eps, int fixed, cb_tensor *const *out);
+int cb_cuda_channel_norm_grad(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *mean,
+                              const cb_tensor *var, const cb_tensor *weight, int64_t groups, double eps,
+                              int fixed, cb_tensor *const *out);
 /* gemm.cu, conv.cu, pool.cu */
 int cb_cuda_gemm(const cb_gemm *g);
 int cb_cuda_conv(const cb_conv_shape *s, void *y, const void *x, const void *w);

@@ -59,6 +59,8 @@ static cb_backend make_table() {
     t.cross_entropy_grad = cb_cuda_cross_entropy_grad;
     t.norm = cb_cuda_norm;
     t.norm_grad = cb_cuda_norm_grad;
+    t.channel_norm = cb_cuda_channel_norm;
+    t.channel_norm_grad = cb_cuda_channel_norm_grad;
     t.gemm = cb_cuda_gemm;
     t.conv = cb_cuda_conv;
     t.conv_input_grad = cb_cuda_conv_input_grad;
