@@ -214,6 +214,63 @@ static void test_norms(void) {
             }
 }
 
+static void channels_reference(const int64_t *shape, int64_t groups, const double *x, const double *ct,
+                               const double *w, const double *b, double *y, double *dx, double *dw,
+                               double *db) {
+    int64_t n = shape[0], c = shape[1], inner = shape[2], sets = groups ? n * groups : c;
+    double items = (double)(n * c * inner) / (double)sets, *sum = calloc((size_t)sets * 4, 8);
+    double *mean = sum, *var = sum + sets, *g_mean = sum + 2 * sets, *dot = sum + 3 * sets;
+#define EACH                                                                                            \
+    for (int64_t i = 0; i < n * c * inner; i++)                                                         \
+        for (int64_t row = i / inner, j = row % c, once = 1, s = groups ? row / (c / groups) : j; once; \
+             once = 0)
+    EACH mean[s] += x[i] / items;
+    EACH var[s] += pow(x[i] - mean[s], 2) / items;
+#define SCALED ((x[i] - mean[s]) / sqrt(var[s] + 1e-3))
+    EACH {
+        y[i] = SCALED * w[j] + b[j];
+        g_mean[s] += ct[i] * w[j] / items;
+        dot[s] += ct[i] * w[j] * SCALED / items;
+        dw[j] += ct[i] * SCALED;
+        db[j] += ct[i];
+    }
+    EACH dx[i] = (ct[i] * w[j] - g_mean[s] - SCALED * dot[s]) / sqrt(var[s] + 1e-3);
+#undef SCALED
+#undef EACH
+    free(sum);
+}
+
+static void test_channels(void) {
+    /* columns, short rows, several blocks of a row and of a group */
+    const int64_t shapes[][3] = {{5, 3, 1}, {130, 70, 2}, {3, 5, 70}, {2, 3, 5000}, {9, 16, 30}, {1, 2, 9}};
+    const int64_t groups[] = {0, 0, 0, 0, 4, 1};
+    for (int t = 0; t < 4; t++)
+        for (int k = 0; k < 6; k++) {
+            int64_t c = shapes[k][1], numel = shapes[k][0] * c * shapes[k][2];
+            cb_tensor *x = make(dtypes[t], 3, shapes[k]), *ct = make(dtypes[t], 3, shapes[k]),
+                      *w = make(dtypes[t], 1, &c), *b = make(dtypes[t], 1, &c), *out[3], *grad[3];
+            CHECK(!cb_channel_norm(x, groups[k], w, b, 1e-3, out) &&
+                      !cb_channel_norm_grad(ct, x, out[1], out[2], w, groups[k], 1e-3, 0, grad),
+                  "%s", cb_error_message());
+            double *in[4] = {values(x), values(ct), values(w), values(b)},
+                   *want = calloc((size_t)(2 * numel + 2 * c), 8), *dx = want + numel, *dw = dx + numel;
+            channels_reference(shapes[k], groups[k], in[0], in[1], in[2], in[3], want, dx, dw, dw + c);
+            compare("channel_norm", t, out[0], want, 4);
+            compare("channel_norm_grad", t, grad[0], dx, 20);
+            compare("channel_norm_grad: weight", t, grad[1], dw, 200);
+            compare("channel_norm_grad: bias", t, grad[2], dw + c, 200);
+            if (!groups[k]) {
+                cb_tensor *y = cb_channel_scale(x, out[1], out[2], w, b, 1e-3);
+                compare("channel_scale", t, y, want, 4);
+                cb_release(y);
+            }
+            for (int i = 0; i < 4; i++) free(in[i]);
+            free(want);
+            cb_release(x), cb_release(ct), cb_release(w), cb_release(b);
+            for (int i = 0; i < 3; i++) cb_release(out[i]), cb_release(grad[i]);
+        }
+}
+
 static void same_bits(const char *what, cb_tensor **a, cb_tensor **b, int n) {
     for (int i = 0; i < n; i++) {
         CHECK(a[i] && b[i] && !memcmp(a[i]->data, b[i]->data, (size_t)(a[i]->numel * a[i]->itemsize)),
@@ -226,19 +283,21 @@ static void test_threads(void) {
     int64_t shape[] = {600, 700}, label_shape = 600;
     cb_tensor *x = make(CB_F32, 2, shape), *w = make(CB_F32, 1, shape + 1),
               *labels = cb_full(CB_I64, CB_CPU, 1, &label_shape, &(cb_scalar){.kind = 'i', .i = 3});
-    cb_tensor *soft[2][2], *entropy[2][2], *norm[2][3], *grad[2][3];
+    cb_tensor *soft[2][2], *entropy[2][2], *norm[2][3], *grad[2][3], *channels[2][3];
     for (int k = 0; k < 2; k++) {
         cb_set_num_threads(k + 1);
         for (int dim = 0; dim < 2; dim++) soft[k][dim] = cb_softmax(x, dim, 0, -1);
         CHECK(!cb_cross_entropy(x, labels, -100, entropy[k]) &&
                   !cb_layer_norm(x, 1, w, w, 3, 1e-5, norm[k]) &&
-                  !cb_layer_norm_grad(x, x, norm[k][1], norm[k][2], 1, w, 3, grad[k]),
+                  !cb_layer_norm_grad(x, x, norm[k][1], norm[k][2], 1, w, 3, grad[k]) &&
+                  !cb_channel_norm(x, 0, w, w, 1e-5, channels[k]),
               "%s", cb_error_message());
     }
     same_bits("softmax", soft[0], soft[1], 2);
     same_bits("cross_entropy", entropy[0], entropy[1], 2);
     same_bits("layer_norm", norm[0], norm[1], 3);
     same_bits("layer_norm_grad", grad[0], grad[1], 3);
+    same_bits("channel_norm", channels[0], channels[1], 3);
     cb_release(x), cb_release(w), cb_release(labels);
 }
 
@@ -263,6 +322,10 @@ static void test_rules(void) {
     FAILS(cb_layer_norm(x, 3, NULL, NULL, 0, 1e-5, out), CB_ERR_DIM);
     FAILS(cb_layer_norm(x, 1, x, NULL, 1, 1e-5, out), CB_ERR_SHAPE);
     FAILS(cb_rms_norm(whole, 1, NULL, 0, 1e-5, out), CB_ERR_DTYPE);
+    FAILS(cb_channel_norm(x, 0, NULL, x, 1e-5, out), CB_ERR_NULL);
+    FAILS(cb_channel_norm(x, 2, x, x, 1e-5, out), CB_ERR_SHAPE);
+    FAILS(cb_channel_norm(x, 0, x, x, 1e-5, out), CB_ERR_SHAPE);
+    FAILS(cb_channel_norm(whole, 0, x, x, 1e-5, out), CB_ERR_DTYPE);
     y = cb_softmax(whole, 0, 0, CB_F64);
     CHECK(y && y->dtype == CB_F64, "softmax: dtype");
     cb_release(y);
@@ -285,6 +348,7 @@ int main(void) {
     test_softmax();
     test_cross_entropy();
     test_norms();
+    test_channels();
     test_threads();
     test_rules();
     CHECK(cb_memory_allocated(CB_CPU) == live, "%lld bytes leaked",
