@@ -8,19 +8,17 @@
 #include <math.h>
 
 #include "cpu.h"
+#include "half.h"
 #include "lanes.h"
 #include "norm_short.h"
 
-enum {
-    BLOCK = 16384,
-    NARROW = 64,
-    COLUMNS = 64,
-    TALL = 64,
-    WORK = 32768,
-    CACHED = 512 * 1024,
-    FEW = 8,
-    JOINED = 1024
-};
+enum { BLOCK = 16384 };               /* bytes of a piece of a row */
+enum { COLUMNS = 64, TALL = 64 };     /* of a tile */
+enum { NARROW = 64 };                 /* items: shorter rows go by columns */
+enum { WORK = 32768, JOINED = 1024 }; /* items, pairs: what is worth a thread */
+enum { CACHED = 512 * 1024 };         /* bytes of a group */
+enum { FEW = 8 };                     /* groups: too few to be shared out whole */
+enum { TOGETHER = 8 };                /* sets that are joined side by side */
 
 #define F float
 #define NAME(f) f##_f32
@@ -67,7 +65,11 @@ CB_INLINE void put(const task *t, void *values, int64_t i, double value) {
 CB_INLINE const void *load(const task *t, const char *data, int64_t at, int64_t n, void *scratch) {
     const char *items = data + at * cb_dtypes[t->dtype].size;
     if (t->compute == t->dtype) return items;
-    CB_FN(cast_table)[t->dtype][t->compute](n, scratch, items);
+    if (t->dtype == CB_BF16 && n <= SHORT) /* a call costs as much */
+        for (int64_t i = 0; i < n; i++)
+            ((float *)scratch)[i] = bfloat_to_float(((const cb_bfloat *)(const void *)items)[i]);
+    else
+        CB_FN(cast_table)[t->dtype][t->compute](n, scratch, items);
     return scratch;
 }
 
@@ -177,24 +179,31 @@ static void take_pairs(void *context, int64_t begin, int64_t end) {
 
 /* ---- from pairs to statistics and coefficients ---- */
 
-static void join_moments(const task *t, int64_t set) {
-    double sum = 0, squares = 0, count = (double)(t->members * t->inner);
+/* of k sets, side by side: the additions of one wait for each other */
+static void join_moments(const task *t, int64_t first, int64_t k) {
+    double sum[TOGETHER] = {0}, mean[TOGETHER] = {0}, squares[TOGETHER] = {0};
     for (int pass = 0; pass < 2; pass++) {
-        double mean = sum / count;
         for (int64_t o = 0; o < t->outer; o++) {
-            const double *pair = t->pairs + 2 * (o * t->stride + set * t->run);
+            const double *pair = t->pairs + 2 * (o * t->stride + first * t->run);
             int64_t left = t->length, n;
             for (int64_t i = 0; i < t->run; i++, pair += 2, left -= n) {
                 n = t->columns ? CB_MIN(TALL, t->n - o * TALL) : CB_MIN(t->block, left);
-                if (pass == 0)
-                    sum += (double)n * pair[0];
-                else
-                    squares += pair[1] + (double)n * (pair[0] - mean) * (pair[0] - mean);
+                double count = (double)n;
+                for (int64_t s = 0; s < k; s++) {
+                    double value = pair[2 * s * t->run], apart = value - mean[s];
+                    if (pass == 0)
+                        sum[s] += count * value;
+                    else
+                        squares[s] += pair[2 * s * t->run + 1] + count * apart * apart;
+                }
             }
         }
+        for (int64_t s = 0; s < k; s++) mean[s] = sum[s] / (double)(t->members * t->inner);
     }
-    put(t, t->mean, set, sum / count);
-    put(t, t->var, set, squares / count);
+    for (int64_t s = 0; s < k; s++) {
+        put(t, t->mean, first + s, mean[s]);
+        put(t, t->var, first + s, squares[s] / (double)(t->members * t->inner));
+    }
 }
 
 /* what the set's coefficients have in common */
@@ -220,9 +229,10 @@ static void join_sums(const task *t, int64_t set, double scale, double *shift, d
 
 static void join(void *context, int64_t begin, int64_t end) {
     const task *t = context;
+    for (int64_t set = begin; set < end && !t->ct && !t->fixed; set += TOGETHER)
+        join_moments(t, set, CB_MIN(TOGETHER, end - set));
     for (int64_t set = begin; set < end; set++) {
         double shift = 0, back = 0;
-        if (!t->ct && !t->fixed) join_moments(t, set);
         double mean = get(t, t->mean, set), scale = 1 / sqrt(get(t, t->var, set) + t->eps);
         if (t->ct) join_sums(t, set, scale, &shift, &back);
         for (int64_t e = 0; e < t->entries; e++) {
@@ -267,7 +277,10 @@ CB_INLINE void give(const task *t, int64_t at, int64_t n, int64_t first, room *r
         : x   ? grad_row_f32(n, ct, x, (float)m, (float)a, (float)b, (float)s, y)
               : multiply_row_f32(n, ct, (float)a, y);
     }
-    if (!in_place) CB_FN(cast_table)[t->compute][t->dtype](n, to, y);
+    if (t->dtype == CB_BF16 && n <= SHORT)
+        for (int64_t i = 0; i < n; i++) ((cb_bfloat *)(void *)to)[i] = float_to_bfloat(((float *)y)[i]);
+    else if (!in_place)
+        CB_FN(cast_table)[t->compute][t->dtype](n, to, y);
 }
 
 /* pieces of rows of x, [n * c, inner], or of columns [n, c * inner] */
