@@ -280,52 +280,68 @@ def cross_entropy(
         input, target = input.unsqueeze(0), target.unsqueeze(0)
     if not input.dtype.is_floating_point:
         raise DTypeError(message("cross_entropy", "floating logits", input.dtype))
-    if input.ndim > 2:  # classes last, everything else rows
-        moved = input.movedim(1, -1)
-        lead = moved._shape[:-1]
-        rows = moved.reshape((-1, moved._shape[-1]))
-        soft = target.dtype.is_floating_point
-        labels = target.movedim(1, -1).reshape(rows._shape) if soft else target.reshape((-1,))
+    shape = input._shape
+    lead = (shape[0], *shape[2:])
+    if target.dtype.is_floating_point:
+        losses, scale = _soft_losses(input, target, weight, label_smoothing), None
     else:
-        rows, lead, labels = input, input._shape[:1], target
-    if labels.dtype.is_floating_point:
-        losses, scale = _soft_losses(rows, labels, weight, label_smoothing), None
-    else:
-        if labels._shape != rows._shape[:1]:
+        if target._shape != lead:
             raise ShapeError(
                 message(
                     "cross_entropy",
-                    f"labels of shape {list(lead)} for logits of shape {list(input._shape)}",
+                    f"labels of shape {list(lead)} for logits of shape {list(shape)}",
                     list(target._shape),
                 )
             )
-        losses, scale = _hard_losses(rows, labels, weight, ignore_index, label_smoothing)
+        losses, scale = _hard_losses(input, target, weight, ignore_index, label_smoothing)
     if reduction == "none":
-        return losses.reshape(lead if not single else ())
+        return losses if not single else losses.reshape(())
     if reduction == "mean" and scale is None:
         return losses.mean()
     return losses.sum() if reduction == "sum" else losses.sum() / scale
 
 
 def _hard_losses(
-    rows: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float
+    x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int, smoothing: float
 ) -> tuple[Tensor, Any]:
-    """The losses and what "mean" divides by (None: the number of rows)."""
-    losses, totals = _entropy(rows, labels, ignore_index=ignore_index)
-    if weight is None and smoothing == 0.0:
-        return losses, None if not _has(labels, ignore_index) else (labels != ignore_index).sum()
-    from .ternary import where
-
-    kept = labels != ignore_index
-    safe = where(kept, labels, 0)
-    factor = kept.to(rows.dtype)
-    picked = factor if weight is None else weight.index_select(0, safe) * factor
-    losses = losses * picked if weight is not None else losses
+    """The losses and what "mean" divides by (None: the number of labels); classes are dim 1."""
+    if not smoothing and (x.ndim == 2 or x.dtype.itemsize < 4):
+        return _row_losses(x, labels, weight, ignore_index)
+    log_p = _log_softmax(x, dim=1)
+    losses, factor = _picked("cross_entropy", log_p, labels, weight, ignore_index)
     if smoothing:
-        log_p = (rows - totals.unsqueeze(1)).to(rows.dtype)
-        uniform = -(log_p if weight is None else log_p * weight).sum(1) * factor / rows._shape[1]
+        weighted = log_p if weight is None else log_p * _along_classes(weight, x.ndim)
+        uniform = -weighted.sum(1) / x._shape[1]
+        if factor is not None:
+            from .ternary import where
+
+            uniform = where(labels != ignore_index, uniform, 0)
         losses = losses * (1 - smoothing) + uniform * smoothing
-    return losses, picked.sum()
+    return losses, None if factor is None else factor.sum()
+
+
+def _row_losses(
+    x: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Any]:
+    """_hard_losses() by the kernel that reads rows of classes and keeps nothing but them."""
+    shape = labels._shape
+    if x.ndim > 2:
+        x, labels = x.movedim(1, -1).reshape((-1, x._shape[1])), labels.reshape((-1,))
+    losses, _totals = _entropy(x, labels, ignore_index=ignore_index)
+    scale = None
+    if weight is not None:
+        from .ternary import where
+
+        kept = labels != ignore_index
+        factor = weight.index_select(0, where(kept, labels, 0)) * kept.to(x.dtype)
+        losses, scale = losses * factor, factor.sum()
+    elif _has(labels, ignore_index):
+        scale = (labels != ignore_index).sum()
+    return losses if losses.ndim == len(shape) else losses.reshape(shape), scale
+
+
+def _along_classes(weight: Tensor, ndim: int) -> Tensor:
+    return weight.reshape((-1, *[1] * (ndim - 2)))
 
 
 def _has(labels: Tensor, ignore_index: int) -> bool:
@@ -342,7 +358,7 @@ def _few(labels: Tensor) -> list[Any] | None:
     return labels._numbers() if plain and labels._v.numel <= 64 else None
 
 
-def _ignores(labels: Tensor, classes: int, ignore_index: int) -> bool:
+def _ignores(op: str, labels: Tensor, classes: int, ignore_index: int) -> bool:
     """_has(), once no other label is negative: gather() would count it from the end."""
     if not labels._v or labels.is_meta:
         return True
@@ -351,19 +367,20 @@ def _ignores(labels: Tensor, classes: int, ignore_index: int) -> bool:
         return ignore_index >= 0 and _has(labels, ignore_index)
     wrong = labels[(labels < 0) & (labels != ignore_index)]
     if wrong.numel():
-        raise DimError(message("nll_loss", f"labels in [0, {classes})", wrong[0].item()))
+        raise DimError(message(op, f"labels in [0, {classes})", wrong[0].item()))
     return True
 
 
-def _soft_losses(rows: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
-    if p._shape != rows._shape:
+def _soft_losses(x: Tensor, p: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+    if p._shape != x._shape:
         raise ShapeError(
-            message("cross_entropy", f"probabilities of shape {list(rows._shape)}", list(p._shape))
+            message("cross_entropy", f"probabilities of shape {list(x._shape)}", list(p._shape))
         )
     if smoothing:
-        p = p * (1 - smoothing) + smoothing / rows._shape[1]
-    log_p = _log_softmax(rows, dim=1)
-    return -(log_p * p if weight is None else log_p * p * weight).sum(1)
+        p = p * (1 - smoothing) + smoothing / x._shape[1]
+    if weight is not None:
+        p = p * _along_classes(weight, x.ndim)
+    return -(_log_softmax(x, dim=1) * p).sum(1)
 
 
 def _check_reduction(op: str, reduction: str) -> None:
@@ -387,30 +404,36 @@ def nll_loss(
     Raises:
       DimError: a label out of range.
     """
-    from .ternary import where
-
     _check_reduction("nll_loss", reduction)
     if input.ndim == 1:
         picked = nll_loss(
             input.unsqueeze(0), target.unsqueeze(0), weight, None, ignore_index, None, reduction
         )
         return picked.squeeze(0) if picked.ndim else picked
-    ignores = _ignores(target, input._shape[1], ignore_index)
-    if weight is None and not ignores:
-        losses = -input.gather(1, target.unsqueeze(1))
-        if reduction == "none":
-            return losses.squeeze(1)
-        return losses.sum() if reduction == "sum" else losses.mean()
-    kept = target != ignore_index
-    safe = where(kept, target, 0)
-    losses = -input.gather(1, safe.unsqueeze(1)).squeeze(1)
-    factor = kept.to(input.dtype)
-    if weight is not None:
-        factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)
-    losses = where(kept, losses * factor, 0)  # an ignored one may be inf
+    losses, factor = _picked("nll_loss", input, target, weight, ignore_index)
     if reduction == "none":
         return losses
+    if reduction == "mean" and factor is None:
+        return losses.mean()
     return losses.sum() if reduction == "sum" else losses.sum() / factor.sum()
+
+
+def _picked(
+    op: str, log_p: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Any]:
+    """Minus log_p at the labels of dim 1, times factors, and these; None where all are 1."""
+    from .ternary import where
+
+    ignores = _ignores(op, labels, log_p._shape[1], ignore_index)
+    if weight is None and not ignores:
+        return -log_p.gather(1, labels.unsqueeze(1)).squeeze(1), None
+    kept = labels != ignore_index
+    safe = where(kept, labels, 0)
+    losses = -log_p.gather(1, safe.unsqueeze(1)).squeeze(1)
+    factor = kept.to(log_p.dtype)
+    if weight is not None:
+        factor = factor * weight.index_select(0, safe.reshape((-1,))).reshape(safe._shape)
+    return where(kept, losses * factor, 0), factor  # an ignored one may be inf
 
 
 Tensor.softmax = softmax  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""Cross entropy with classes in the middle, smoothing, weights and ignored labels."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import functorch_like as ft
+
+RNG = np.random.default_rng(0)
+SHAPES = [(6, 5), (5,), (2, 5, 3), (2, 5, 3, 4)]
+
+
+def targets(shape, soft):
+    if soft:
+        return RNG.uniform(0, 1, shape)
+    labels = RNG.integers(0, 5, () if len(shape) == 1 else (shape[0], *shape[2:]))
+    labels.flat[:1] = labels.flat[:1] if labels.ndim == 0 else 2
+    return np.asarray(labels)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cross_entropy_is_that_of_torch(against_torch, shape, reduction, soft):
+    torch = pytest.importorskip("torch")
+    for weighted, ignored, smoothing in itertools.product((0, 1), (0, 1), (0.0, 0.1)):
+        if ignored and (soft or len(shape) == 1):
+            continue
+        w = RNG.uniform(0.5, 2, 5) if weighted else None
+        t = targets(shape, soft)
+        options = {"reduction": reduction, "label_smoothing": smoothing}
+        if ignored:
+            options["ignore_index"] = 2
+        against_torch(
+            lambda x: ft.cross_entropy(
+                x, ft.tensor(t), None if w is None else ft.tensor(w), **options
+            ),
+            lambda x: torch.nn.functional.cross_entropy(
+                x, torch.tensor(t), None if w is None else torch.tensor(w), **options
+            ),
+            RNG.standard_normal(shape),
+        )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("soft", [False, True])
+def test_cross_entropy_under_transforms(transforms, shape, soft):
+    t = ft.tensor(targets(shape, soft))
+    x = ft.tensor(RNG.standard_normal(shape))
+    transforms(lambda x: ft.cross_entropy(x, t, reduction="none"), x)
+    transforms(lambda x: ft.cross_entropy(x, t, label_smoothing=0.1), x)
+
+
+def test_wrong_labels_of_images_are_found():
+    x, t = ft.zeros(2, 3, 4, 4), ft.zeros(2, 4, 4, dtype="int64")
+    with pytest.raises(ft.errors.DimError):
+        ft.cross_entropy(x, t + 3)
+    with pytest.raises(ft.errors.DimError):
+        ft.cross_entropy(x, t - 1)
+    with pytest.raises(ft.errors.ShapeError):
+        ft.cross_entropy(x, t.reshape(2, 16))
+
+
+def test_ignored_labels_of_infinite_loss_count_for_nothing():
+    x = ft.zeros(1, 2, 3)
+    x[0, 1] = -float("inf")
+    t = ft.tensor([[0, 1, 0]])
+    assert ft.cross_entropy(x, t, ignore_index=1).item() == 0.0
+    assert ft.cross_entropy(x, t).item() == float("inf")
