@@ -60,8 +60,14 @@ class Parts:
             for ct, spec in self.parts:
                 rest = rest + _embed(ct, shape=shape, spec=spec)
             return rest
-        parts = self.parts
-        if self._covers():
+        parts, places = self.parts, self._cover()
+        if places is not None:
+            if rest is None and (dim := _line(places, shape)) is not None:
+                from .ops.join import cat
+
+                order = sorted(range(len(parts)), key=lambda i: places[i][dim].start)
+                blocks = [parts[i][0].reshape([len(r) for r in places[i]]) for i in order]
+                return cat(blocks, dim)
             out = plain(lib.cb_empty(ct._v.dtype, ct._v.device, len(shape), shape))
         elif rest is None:
             out, parts = _embed(ct, shape=shape, spec=spec), parts[1:]
@@ -72,13 +78,16 @@ class Parts:
             _write(out, rest, ct, spec)
         return out
 
-    def _covers(self) -> bool:
-        """Do the slices make up the whole without overlap? (False also where it is hard to say.)"""
+    def _cover(self) -> list[list[range]] | None:
+        """Where the slices lie, if they make up the whole without overlap.
+
+        None also where that is hard to say.
+        """
         filled = sum([ct._v.numel for ct, _ in self.parts])
         if filled != math.prod(self.shape) or len(self.parts) > _MANY:
-            return False
+            return None
         places = [_places(self.shape, spec) for _, spec in self.parts]
-        return all(_disjoint(a, b) for a, b in combinations(places, 2))
+        return places if all(_disjoint(a, b) for a, b in combinations(places, 2)) else None
 
 
 def _write(out: Tensor, rest: Tensor | None, ct: Tensor, spec: tuple[int, ...]) -> None:
@@ -124,3 +133,11 @@ def _disjoint(a: list[range], b: list[range]) -> bool:
         or (r.step == s.step and (r[0] - s[0]) % r.step != 0)
         for r, s in zip(a, b, strict=True)
     )
+
+
+def _line(places: list[list[range]], shape: tuple[int, ...]) -> int | None:
+    """The dim along which blocks that make up the whole follow each other, if it is one."""
+    dims = [d for d, n in enumerate(shape) if any(len(p[d]) != n for p in places)]
+    if len(dims) != 1 or any(p[dims[0]].step != 1 for p in places):
+        return None
+    return dims[0]

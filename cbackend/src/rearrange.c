@@ -32,6 +32,63 @@ static int joined_dtype(int n, cb_tensor *const *xs) {
     return xs[0]->dtype;
 }
 
+/* Short runs of each operand in turn, a row of the result after the other: the memory written is contiguous.
+ */
+enum { ALTERNATED = 8, SHORTEST = 64, LONGEST = 16384, ROWS_WORK = 1 << 17 };
+
+typedef struct alternation {
+    int n;
+    const char *from[ALTERNATED];
+    int64_t run[ALTERNATED], step[ALTERNATED]; /* bytes, of one row and from one to the next */
+    char *to;
+    int64_t row;
+} alternation;
+
+static void run_alternation(void *context, int64_t begin, int64_t end) {
+    const alternation *a = context;
+    char *to = a->to + begin * a->row;
+    for (int64_t r = begin; r < end; r++)
+        for (int i = 0; i < a->n; to += a->run[i++])
+            memcpy(to, a->from[i] + r * a->step[i], (size_t)a->run[i]);
+}
+
+/* Do the dims from `dim` on lie together, and all before them evenly? Gives the items between neighbours. */
+static bool lies_in_rows(const cb_tensor *x, int dim, int64_t *step) {
+    int64_t expected = 1;
+    for (int k = x->ndim - 1; k >= dim; k--) {
+        if (x->shape[k] != 1 && x->strides[k] != expected) return false;
+        expected *= x->shape[k];
+    }
+    bool first = true;
+    *step = 0;
+    for (int k = dim - 1; k >= 0; k--) {
+        if (x->shape[k] == 1) continue;
+        if (first) expected = *step = x->strides[k];
+        if (x->strides[k] != expected) return false;
+        expected *= x->shape[k];
+        first = false;
+    }
+    return true;
+}
+
+/* Copies by an alternation of runs where these are short; false where they are not, or elsewhere. */
+static bool alternated(cb_tensor *out, int dim, int n, cb_tensor *const *xs) {
+    int64_t rows = 1, inner = out->itemsize;
+    for (int k = 0; k < dim; k++) rows *= out->shape[k];
+    for (int k = dim + 1; k < out->ndim; k++) inner *= out->shape[k];
+    if (out->device != CB_CPU || n > ALTERNATED || rows == 1) return false;
+    alternation a = {.n = n, .to = out->data, .row = inner * out->shape[dim]};
+    for (int i = 0; i < n; i++) {
+        if (xs[i]->dtype != out->dtype || xs[i]->ndim != out->ndim) return false;
+        a.from[i] = xs[i]->data;
+        a.run[i] = inner * xs[i]->shape[dim];
+        if (a.run[i] < SHORTEST || a.run[i] > LONGEST || !lies_in_rows(xs[i], dim, &a.step[i])) return false;
+        a.step[i] *= out->itemsize;
+    }
+    cb_parallel(rows, CB_MAX(1, ROWS_WORK / a.row), run_alternation, &a);
+    return true;
+}
+
 cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
     if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "cat: no tensor");
     if (n == 0) return cb_fail_null(CB_ERR_VALUE, "cat: expected at least one tensor, got none.");
@@ -59,7 +116,7 @@ cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
         shape[d] += xs[i]->shape[d];
     }
     cb_tensor *out = cb_empty(dtype, device, first->ndim, shape);
-    if (!out || cb_is_meta(out)) return out;
+    if (!out || cb_is_meta(out) || alternated(out, d, n, xs)) return out;
     int status = CB_OK;
     int64_t at = 0;
     for (int i = 0; i < n && !status; i++) {

@@ -14,6 +14,7 @@ from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
 from .conv import spread
 from .creation import arange, zeros
+from .extremes import max as maximum_of
 from .join import cat
 from .pool import _max_pool, _pool_gather, avg_pool1d, avg_pool2d, avg_pool3d
 from .random import rand
@@ -137,7 +138,11 @@ def _along(i: int, nd: int, places: Tensor) -> Tensor:
 def _adaptive_max(op: str, nd: int, x: Tensor, output_size: Any, return_indices: bool) -> Any:
     size = _output_size(op, nd, x, output_size)
     own = x._shape[x.ndim - nd :]
-    if all(m and n % m == 0 for n, m in zip(own, size, strict=True)):
+    if all(n and m == 1 for n, m in zip(own, size, strict=True)):
+        lead = x._shape[: x.ndim - nd]
+        found = maximum_of(x.reshape((*lead, math.prod(own))), dim=-1)
+        values, indices = (y.reshape((*lead, *size)) for y in found)
+    elif all(m and n % m == 0 for n, m in zip(own, size, strict=True)):
         kernel = tuple([n // m for n, m in zip(own, size, strict=True)])
         values, indices = _max_pool(
             x,

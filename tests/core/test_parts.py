@@ -66,8 +66,14 @@ def test_second_order_and_graphs_of_gradients(case):
 
 def test_halves_are_written_once(monkeypatch):
     covered = []
-    covers = parts.Parts._covers
-    monkeypatch.setattr(parts.Parts, "_covers", lambda p: covered.append(covers(p)) or covered[-1])
+    cover = parts.Parts._cover
+
+    def watched(self):
+        places = cover(self)
+        covered.append(places is not None)
+        return places
+
+    monkeypatch.setattr(parts.Parts, "_cover", watched)
     for case in ("halves", "three by unbind", "uneven", "interleaved", "quarters", "rows"):
         gradients(CASES[case], ft.randn(16, 4, 18))
     assert covered == [True] * 6
@@ -97,3 +103,31 @@ def test_transforms_and_compiled_programs():
     each = ft.stack([ft.grad(f)(one) for one in x])
     ft.testing.assert_close(ft.vmap(ft.grad(f))(x), each, rtol=1e-9, atol=1e-9)
     ft.testing.assert_close(ft.compile(ft.grad(f))(x[0]), each[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int8", "complex64"])
+def test_cat_of_rows_of_any_layout(dtype):
+    x = ft.arange(24 * 40 * 6).reshape(24, 40, 6).to(dtype)
+    wide = ft.arange(24 * 90 * 6).reshape(24, 90, 6).to(dtype)
+    row = ft.arange(40 * 6).reshape(40, 6).to(dtype)
+    operands = {
+        "contiguous": x,
+        "slice": wide[:, 20:65],
+        "of every other row": wide.reshape(12, 2, 90, 6)[:, 1].repeat(2, 1, 1),
+        "expanded rows": row.expand(24, 40, 6),
+        "transposed": x.transpose(0, 2).contiguous().transpose(0, 2),
+        "expanded items": x[:, :, :1].expand(24, 40, 6),
+    }
+    for a in operands.values():
+        for b in operands.values():
+            expected = ft.zeros(24, a.shape[1] + b.shape[1], 6).to(dtype)
+            expected[:, : a.shape[1]], expected[:, a.shape[1] :] = a, b
+            assert ft.equal(ft.cat([a, b], 1), expected)
+    parts_of = ft.cat(
+        [x.reshape(4, 6, 40, 6)[:, :1].expand(4, 6, 40, 6), x.reshape(4, 6, 40, 6)], 2
+    )
+    assert ft.equal(parts_of[:, 3, :40], x.reshape(4, 6, 40, 6)[:, 0])
+    uneven = ft.cat([row.expand(4, 6, 40, 6), x.reshape(4, 6, 40, 6)], 2)
+    assert ft.equal(uneven[2, 5, :40], row)
+    shared = x.reshape(4, 6, 40, 6)[:, 2:3].expand(4, 6, 40, 6)
+    assert ft.equal(ft.cat([shared, shared], 2)[3, 4, 40:], x.reshape(4, 6, 40, 6)[3, 2])
