@@ -275,6 +275,35 @@ static void test_scan(cb_tensor *x, int dim) {
     free(in);
 }
 
+/* y[i] = a[i] y[i - 1] + b[i], or its transpose, whose factor is that of the item before it comes from */
+static void test_recurrence(cb_tensor *b, int dim) {
+    cb_tensor *a = make(b->dtype, b->ndim, b->shape);
+    double complex *factors = values(a), *terms = values(b);
+    int64_t step = 1, n = b->shape[dim];
+    for (int d = dim + 1; d < b->ndim; d++) step *= b->shape[d];
+    for (int transposed = 0; transposed < 2; transposed++) {
+        cb_tensor *y = cb_recurrence(a, b, dim, transposed);
+        CHECK(y, "recurrence: %s", cb_error_message());
+        if (!y) continue;
+        double complex *got = values(y);
+        for (int64_t i = 0; i < b->numel; i++) {
+            if (i / step % n) continue; /* the first of its line */
+            double complex value = 0;
+            for (int64_t k = 0; k < n; k++) {
+                int64_t j = i + (transposed ? n - 1 - k : k) * step;
+                value = k ? factors[transposed ? j + step : j] * value + terms[j] : terms[j];
+                if (cabs(value) > 6e4) break; /* too large for 16 bits */
+                CHECK(close_to(got[j], value, tolerance(b->dtype) * 4), "recurrence %s: got %g, expected %g",
+                      names[b->dtype], creal(got[j]), creal(value));
+            }
+        }
+        free(got);
+        cb_release(y);
+    }
+    free(factors), free(terms);
+    cb_release(a);
+}
+
 static void test_layouts(void) {
     static const int64_t shapes[][4] = {{1},      {9},       {70},         {3, 5}, {18, 33},
                                         {12, 70}, {4, 1, 9}, {2, 3, 4, 5}, {0, 4}, {5, 0, 3}};
@@ -290,6 +319,7 @@ static void test_layouts(void) {
                 for (int d = 0; d < y->ndim && y->numel; d++) {
                     if (!is_complex(dtype)) test_arg(y, d);
                     test_scan(y, d);
+                    if (dtype >= CB_F16) test_recurrence(y, d);
                 }
                 cb_release(y);
             }
@@ -425,6 +455,12 @@ static void test_rules(void) {
     FAILS(cb_argreduce(0, z, 0, 0), CB_ERR_DTYPE);
     FAILS(cb_scan(code("scan", "logcumsumexp"), z, 0, -1), CB_ERR_DTYPE);
     CHECK(cb_scan_with_index(code("scan", "cummax"), z, 0, pair) == CB_ERR_DTYPE, "cummax: complex");
+    FAILS(cb_recurrence(x, x, 0, 0), CB_ERR_DTYPE);
+    FAILS(cb_recurrence(NULL, none, 0, 0), CB_ERR_NULL);
+    FAILS(cb_recurrence(none, none, 2, 0), CB_ERR_DIM);
+    out = make(CB_C64, 2, (int64_t[]){3, 2});
+    FAILS(cb_recurrence(out, z, 0, 0), CB_ERR_SHAPE);
+    cb_release(out);
     /* a dtype: floats are cast before, integer sums after */
     out = cb_reduce(0, x, -1, NULL, 0, CB_F32);
     CHECK(out && out->dtype == CB_F32, "sum: dtype");
