@@ -156,11 +156,11 @@ def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> N
     earlier = meta.grad
     if earlier is None:
         # a hook may have kept g, a rule may have returned it twice
-        shared = (
-            id(g) in given
-            or getrefcount(g) > _OWN_REFERENCES
-            or (g._m is None and not lib.cb_is_sole_owner(g._v))
-        )
+        shared = id(g) in given or getrefcount(g) > _OWN_REFERENCES
+        if not shared and g._m is None:
+            if getattr(g, "_b", None) is not None:
+                g._b = None  # of a view that nobody else sees: its base may go
+            shared = not lib.cb_is_sole_owner(g._v)
         given.add(id(g))
         meta.grad = g.clone() if shared else g
     elif create_graph or earlier._m is not None or g._m is not None or not earlier._v:

@@ -105,6 +105,21 @@ def test_transforms_and_compiled_programs():
     ft.testing.assert_close(ft.compile(ft.grad(f))(x[0]), each[0], rtol=1e-9, atol=1e-9)
 
 
+def test_a_gradient_through_a_view_is_the_leafs_own():
+    x, y = ft.zeros(6, 4).requires_grad_(), ft.zeros(4, 6).requires_grad_()
+    seen = []
+    z = x.reshape(4, 6)
+    z.register_hook(seen.append)
+    (z + y).sum().backward()
+    x.grad += 1
+    assert (y.grad == 1).all().item()
+    assert (seen[0] == 1).all().item()
+    x.grad = None
+    (x.reshape(24) * 3).sum().backward()
+    assert (x.grad == 3).all().item()
+    assert x.grad.shape == (6, 4)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int8", "complex64"])
 def test_cat_of_rows_of_any_layout(dtype):
     x = ft.arange(24 * 40 * 6).reshape(24, 40, 6).to(dtype)
