@@ -118,8 +118,8 @@ def _places(shape: tuple[int, ...], spec: tuple[int, ...]) -> list[range]:
             n = shape[len(found)]
             if kind == 0:
                 start, stop, step = start % n, start % n + 1, 1
-            bounds = [None if bound == _MISSING else bound for bound in (start, stop)]
-            found.append(range(*slice(*bounds, step).indices(n)))
+            first, last = (None if bound == _MISSING else bound for bound in (start, stop))
+            found.append(range(*slice(first, last, step).indices(n)))
     return found + [range(n) for n in shape[len(found) :]]
 
 

@@ -94,7 +94,7 @@ _COLLECTED = 1 << 14  # items of a tensor from which on gradients of its slices 
 
 def _pull_slice(node: Any, ct: Tensor) -> Any:
     params = node.params  # or the index, as a view's link has it
-    spec = params["spec"] if params.__class__ is dict else basic_spec(params)
+    spec: Any = params["spec"] if params.__class__ is dict else basic_spec(params)
     shape = node.args[0].shape
     if (
         ct._v
