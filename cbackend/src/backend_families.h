@@ -53,6 +53,9 @@ void (*mask_count)(const cb_tensor *mask, int64_t *counts);
 void (*mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void (*mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* out contiguous */
+/* out, contiguous, is rows of n pieces side by side: bytes[i] from from[i] + row * bytes[i]. NULL where there
+ * is none. */
+void (*join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes);
 /* padding; both sides contiguous. pads[d]: the mode (pad.h) and the items before, NULL where nothing is
  * padded; pad_grad adds what was taken to zeros, for floats of 32 and 64 bits and complex numbers. */
 int (*pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
@@ -69,6 +72,8 @@ int (*lapack)(const struct cb_lapack *j);
 /* sorting: the k first items of x along dim; values or indices may be NULL, not both, and without indices k
  * is all */
 int (*sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending, int64_t k);
+/* Item k of each row in the order of sort; results have size 1 along dim. NULL where there is none. */
+int (*kth)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int64_t k);
 /* contiguous, one dtype */
 int (*searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 /* flags where a new value begins; returns how many */

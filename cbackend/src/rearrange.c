@@ -2,6 +2,7 @@
  * transpose of basic indexing. Most are strided copies into views of one fresh result. */
 #include "index_views.h"
 #include "internal.h"
+#include "pad.h"
 
 /* copies src into dst[..., begin : begin + length, ...] along dim */
 static int copy_slab(cb_tensor *dst, int dim, int64_t begin, int64_t length, const cb_tensor *src) {
@@ -32,60 +33,22 @@ static int joined_dtype(int n, cb_tensor *const *xs) {
     return xs[0]->dtype;
 }
 
-/* Short runs of each operand in turn, a row of the result after the other: the memory written is contiguous.
- */
-enum { ALTERNATED = 8, SHORTEST = 64, LONGEST = 16384, ROWS_WORK = 1 << 17 };
-
-typedef struct alternation {
-    int n;
-    const char *from[ALTERNATED];
-    int64_t run[ALTERNATED], step[ALTERNATED]; /* bytes, of one row and from one to the next */
-    char *to;
-    int64_t row;
-} alternation;
-
-static void run_alternation(void *context, int64_t begin, int64_t end) {
-    const alternation *a = context;
-    char *to = a->to + begin * a->row;
-    for (int64_t r = begin; r < end; r++)
-        for (int i = 0; i < a->n; to += a->run[i++])
-            memcpy(to, a->from[i] + r * a->step[i], (size_t)a->run[i]);
-}
-
-/* Do the dims from `dim` on lie together, and all before them evenly? Gives the items between neighbours. */
-static bool lies_in_rows(const cb_tensor *x, int dim, int64_t *step) {
-    int64_t expected = 1;
-    for (int k = x->ndim - 1; k >= dim; k--) {
-        if (x->shape[k] != 1 && x->strides[k] != expected) return false;
-        expected *= x->shape[k];
-    }
-    bool first = true;
-    *step = 0;
-    for (int k = dim - 1; k >= 0; k--) {
-        if (x->shape[k] == 1) continue;
-        if (first) expected = *step = x->strides[k];
-        if (x->strides[k] != expected) return false;
-        expected *= x->shape[k];
-        first = false;
-    }
-    return true;
-}
-
-/* Copies by an alternation of runs where these are short; false where they are not, or elsewhere. */
-static bool alternated(cb_tensor *out, int dim, int n, cb_tensor *const *xs) {
-    int64_t rows = 1, inner = out->itemsize;
-    for (int k = 0; k < dim; k++) rows *= out->shape[k];
-    for (int k = dim + 1; k < out->ndim; k++) inner *= out->shape[k];
-    if (out->device != CB_CPU || n > ALTERNATED || rows == 1) return false;
-    alternation a = {.n = n, .to = out->data, .row = inner * out->shape[dim]};
+/* Joins operands that lie in order of memory, row by row; false where they do not, or where rows are too
+ * short or operands too many to gain by it. */
+static bool join(cb_tensor *out, int64_t rows, int n, cb_tensor *const *xs) {
+    enum { MOST = 32, SHORT = 32 };
+    const cb_backend *backend = cb_backend_of(out);
+    const char *from[MOST];
+    int64_t bytes[MOST];
+    if (!backend->join || rows < 2 || n > MOST) return false;
+    bool pairs = n == 2 && xs[0]->numel == rows && xs[1]->numel == rows && out->itemsize <= 8;
     for (int i = 0; i < n; i++) {
-        if (xs[i]->dtype != out->dtype || xs[i]->ndim != out->ndim) return false;
-        a.from[i] = xs[i]->data;
-        a.run[i] = inner * xs[i]->shape[dim];
-        if (a.run[i] < SHORTEST || a.run[i] > LONGEST || !lies_in_rows(xs[i], dim, &a.step[i])) return false;
-        a.step[i] *= out->itemsize;
+        from[i] = xs[i]->data;
+        bytes[i] = xs[i]->numel / rows * out->itemsize;
+        if (xs[i]->dtype != out->dtype || !cb_is_contiguous(xs[i]) || (bytes[i] < SHORT && !pairs))
+            return false;
     }
-    cb_parallel(rows, CB_MAX(1, ROWS_WORK / a.row), run_alternation, &a);
+    backend->join(out, rows, n, from, bytes);
     return true;
 }
 
@@ -116,7 +79,7 @@ cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
         shape[d] += xs[i]->shape[d];
     }
     cb_tensor *out = cb_empty(dtype, device, first->ndim, shape);
-    if (!out || cb_is_meta(out) || alternated(out, d, n, xs)) return out;
+    if (!out || cb_is_meta(out) || join(out, cb_numel_of(d, shape), n, xs)) return out;
     int status = CB_OK;
     int64_t at = 0;
     for (int i = 0; i < n && !status; i++) {
@@ -143,7 +106,7 @@ cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim) {
     for (int k = 0; k < first->ndim; k++) shape[k + (k >= d)] = first->shape[k];
     shape[d] = n;
     cb_tensor *out = cb_empty(dtype, device, first->ndim + 1, shape);
-    if (!out || cb_is_meta(out)) return out;
+    if (!out || cb_is_meta(out) || join(out, cb_numel_of(d, shape), n, xs)) return out;
     int status = CB_OK;
     cb_stack_view place; /* out[..., i, ...] */
     int order[CB_MAX_NDIM];
@@ -228,33 +191,6 @@ cb_tensor *cb_flip(cb_tensor *x, int n, const int64_t *dims) {
     return finished(out, cb_backend_of(out)->copy(out, &view.tensor));
 }
 
-/* copies x into out, rotated by shifts[d] in [0, size): two blocks for each dimension that moves */
-static int roll_blocks(cb_stack_view to, cb_stack_view from, int dim, const int64_t *shifts) {
-    for (; dim < to.tensor.ndim; dim++) {
-        int64_t shift = shifts[dim], size = to.shape[dim];
-        if (shift == 0) continue;
-        cb_stack_view part[2] = {to, from};
-        for (int k = 0; k < 2; k++) {
-            part[k].tensor.shape = part[k].shape;
-            part[k].tensor.strides = part[k].strides;
-        }
-        part[0].shape[dim] = part[1].shape[dim] = size - shift; /* the front of x goes to the back */
-        part[0].tensor.offset += shift * to.strides[dim];
-        CB_TRY(roll_blocks(part[0], part[1], dim + 1, shifts));
-        part[0].shape[dim] = part[1].shape[dim] = shift;
-        part[0].tensor.offset -= shift * to.strides[dim];
-        part[1].tensor.offset += (size - shift) * from.strides[dim];
-        return roll_blocks(part[0], part[1], dim + 1, shifts);
-    }
-    to.tensor.shape = to.shape;
-    to.tensor.strides = to.strides;
-    from.tensor.shape = from.shape;
-    from.tensor.strides = from.strides;
-    cb_view_finish(&to);
-    cb_view_finish(&from);
-    return cb_backend_of(&to.tensor)->copy(&to.tensor, &from.tensor);
-}
-
 cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *dims) {
     if (!x) return cb_fail_null(CB_ERR_NULL, "roll: no tensor");
     if (!dims) { /* over the flattened tensor */
@@ -269,21 +205,23 @@ cb_tensor *cb_roll(cb_tensor *x, int n, const int64_t *shifts, const int64_t *di
         cb_release(flat);
         return out;
     }
-    int64_t shift[CB_MAX_NDIM] = {0};
+    int64_t moved[CB_MAX_NDIM][2], *pads[CB_MAX_NDIM] = {NULL}; /* circular padding to the size there was */
     for (int i = 0; i < n; i++) {
         int d = cb_wrap_dim("roll", dims[i], x->ndim);
         if (d < 0) return NULL;
         int64_t size = x->ndim ? x->shape[d] : 1;
-        if (size == 0) continue;
-        int64_t total = shift[d] + shifts[i] % size;
-        shift[d] = (total % size + size) % size;
+        if (size < 2) continue;
+        int64_t shift = ((pads[d] ? pads[d][1] : 0) + shifts[i] % size + size) % size;
+        moved[d][0] = CB_PAD_CIRCULAR;
+        moved[d][1] = shift;
+        pads[d] = moved[d];
     }
     cb_tensor *out = cb_empty(x->dtype, x->device, x->ndim, x->shape);
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
-    cb_stack_view to, from;
-    cb_part_view(&to, out, 0, out->ndim);
-    cb_part_view(&from, x, 0, x->ndim);
-    return finished(out, roll_blocks(to, from, 0, shift));
+    cb_tensor *from = cb_contiguous(x);
+    int status = from ? cb_backend_of(out)->pad(out, from, pads, &(cb_scalar){.kind = 'i'}) : cb_error_code();
+    cb_release(from);
+    return finished(out, status);
 }
 
 /* ---- tril and triu, the transpose of basic indexing ---- */

@@ -11,9 +11,10 @@ static int need_order(const char *op, const cb_tensor *x) {
                    cb_dtypes[x->dtype].name);
 }
 
-/* The k first items along dim: values where out[0] is wanted, indices where out[1] is. */
-static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, int64_t k, bool want_values,
-                   bool want_indices, cb_tensor **out) {
+/* The k first items along dim, or the last of them alone: values where out[0] is wanted, indices where out[1]
+ * is. */
+static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, int64_t k, bool alone,
+                   bool want_values, bool want_indices, cb_tensor **out) {
     if (!x) return cb_fail(CB_ERR_NULL, "%s: no tensor", op);
     CB_TRY(need_order(op, x));
     int d = cb_wrap_dim(op, dim, x->ndim);
@@ -21,7 +22,7 @@ static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, in
     int64_t shape[CB_MAX_NDIM] = {1}, n = x->ndim ? x->shape[d] : 1;
     memcpy(shape, x->shape, (size_t)x->ndim * sizeof *shape);
     if (k < 0) k = n;
-    if (x->ndim) shape[d] = k;
+    if (x->ndim) shape[d] = alone ? 1 : k;
     cb_tensor *values = NULL, *indices = NULL;
     if (want_values && !(values = cb_empty(x->dtype, x->device, x->ndim, shape))) return cb_error_code();
     if (want_indices && !(indices = cb_empty(CB_I64, x->device, x->ndim, shape))) {
@@ -40,8 +41,10 @@ static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, in
             if (values) cb_view_add_dim(&to_values);
             if (indices) cb_view_add_dim(&to_indices);
         }
-        status = cb_backend_of(x)->sort(values ? &to_values.tensor : NULL,
-                                        indices ? &to_indices.tensor : NULL, &from.tensor, d, descending, k);
+        const cb_backend *backend = cb_backend_of(x);
+        cb_tensor *v = values ? &to_values.tensor : NULL, *i = indices ? &to_indices.tensor : NULL;
+        status = alone ? backend->kth(v, i, &from.tensor, d, k - 1)
+                       : backend->sort(v, i, &from.tensor, d, descending, k);
     }
     if (status) {
         cb_release(values);
@@ -55,19 +58,19 @@ static int ordered(const char *op, cb_tensor *x, int64_t dim, int descending, in
 
 int cb_sort(cb_tensor *x, int64_t dim, int descending, int stable, cb_tensor *out[2]) {
     (void)stable; /* always */
-    return ordered("sort", x, dim, descending, -1, true, true, out);
+    return ordered("sort", x, dim, descending, -1, false, true, true, out);
 }
 
 cb_tensor *cb_sort_values(cb_tensor *x, int64_t dim, int descending) {
     cb_tensor *out = NULL;
-    ordered("sort", x, dim, descending, -1, true, false, &out);
+    ordered("sort", x, dim, descending, -1, false, true, false, &out);
     return out;
 }
 
 cb_tensor *cb_argsort(cb_tensor *x, int64_t dim, int descending, int stable) {
     (void)stable;
     cb_tensor *out = NULL;
-    ordered("argsort", x, dim, descending, -1, false, true, &out);
+    ordered("argsort", x, dim, descending, -1, false, false, true, &out);
     return out;
 }
 
@@ -80,7 +83,7 @@ int cb_topk(cb_tensor *x, int64_t k, int64_t dim, int largest, int sorted, cb_te
     if (k < 0 || k > n)
         return cb_fail(CB_ERR_VALUE, "topk: expected k in [0, %lld] for dim %d of shape %s, got %lld.",
                        (long long)n, d, cb_shape_of(x), (long long)k);
-    return ordered("topk", x, dim, largest, k, true, true, out);
+    return ordered("topk", x, dim, largest, k, false, true, true, out);
 }
 
 int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor *out[2]) {
@@ -91,10 +94,11 @@ int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor *ou
     if (k < 1 || k > n)
         return cb_fail(CB_ERR_VALUE, "kthvalue: expected k in [1, %lld] for dim %d of shape %s, got %lld.",
                        (long long)n, d, cb_shape_of(x), (long long)k);
-    bool from_top = n - k + 1 < k; /* sort the shorter part */
-    int64_t count = from_top ? n - k + 1 : k;
+    bool alone = !cb_is_meta(x) && cb_backend_of(x)->kth,
+         from_top = !alone && n - k + 1 < k; /* the shorter */
+    int64_t place = alone ? 0 : from_top ? n - k : k - 1;
     cb_tensor *pair[2];
-    CB_TRY(ordered("kthvalue", x, dim, from_top, count, true, true, pair));
+    CB_TRY(ordered("kthvalue", x, dim, from_top, alone ? k : place + 1, alone, true, true, pair));
     int status = CB_OK;
     for (int i = 0; i < 2; i++) {
         cb_tensor *y = pair[i], *result = NULL;
@@ -105,8 +109,8 @@ int cb_kthvalue(cb_tensor *x, int64_t k, int64_t dim, int keepdim, cb_tensor *ou
             shape[ndim] = e == d ? 1 : y->shape[e];
             strides[ndim++] = y->strides[e];
         }
-        cb_tensor *last = cb_view_new(y, ndim, shape, strides,
-                                      y->ndim ? y->offset + (count - 1) * y->strides[d] : y->offset);
+        cb_tensor *last =
+            cb_view_new(y, ndim, shape, strides, y->ndim ? y->offset + place * y->strides[d] : y->offset);
         if (last) result = cb_is_meta(last) ? cb_empty(y->dtype, y->device, ndim, shape) : cb_clone(last);
         cb_release(last);
         cb_release(y);
@@ -160,7 +164,7 @@ int cb_unique(cb_tensor *x, int return_inverse, int return_counts, cb_tensor *ou
     cb_tensor *flat = cb_reshape(x, 1, &(int64_t){-1}), *pair[2] = {NULL, NULL};
     uint8_t *starts = NULL;
     if (!flat) return cb_error_code();
-    int status = ordered("unique", flat, 0, 0, -1, true, return_inverse, pair);
+    int status = ordered("unique", flat, 0, 0, -1, false, true, return_inverse, pair);
     if (!status && !(starts = cb_alloc(x->device, flat->numel + 1))) status = cb_error_code();
     if (!status) {
         const cb_backend *backend = cb_backend_of(x);

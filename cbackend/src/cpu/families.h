@@ -57,6 +57,7 @@ void CB_FN(mask_count)(const cb_tensor *mask, int64_t *counts);
 void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void CB_FN(mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper);
+void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes);
 /* pad.c, resample.c */
 int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
 int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);
@@ -69,6 +70,7 @@ int CB_FN(random_perm)(cb_tensor *out, uint64_t seed, uint64_t offset);
 /* sort.c */
 int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
                 int64_t k);
+int CB_FN(kth)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int64_t k);
 /* search.c */
 int CB_FN(searchsorted)(cb_tensor *out, const cb_tensor *sorted, const cb_tensor *values, int right);
 int64_t CB_FN(run_starts)(const cb_tensor *sorted, uint8_t *starts);

@@ -1,5 +1,5 @@
-/* Lower and upper triangles of batches of matrices. */
-#include "cpu.h"
+/* Lower and upper triangles of batches of matrices; pieces joined side by side. */
+#include "stream.h"
 
 enum { WORK = 32768 };
 
@@ -74,4 +74,56 @@ int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper) 
         return tri_small(&t);
     cb_parallel(out->numel / t.columns, CB_MAX(WORK / t.columns, 1), tri_rows, &t);
     return CB_OK;
+}
+
+typedef struct join_run {
+    char *out;
+    int64_t row; /* bytes */
+    int n;
+    const char *const *from;
+    const int64_t *bytes;
+    bool stream;
+} join_run;
+
+static void join_rows(void *context, int64_t begin, int64_t end) {
+    const join_run *j = context;
+    char *to = j->out + begin * j->row;
+    for (int64_t r = begin; r < end; r++)
+        for (int i = 0; i < j->n; i++) {
+            int64_t bytes = j->bytes[i];
+            const char *from = j->from[i] + r * bytes;
+            if (j->stream && bytes >= 1024)
+                cb_stream(to, from, bytes);
+            else
+                memcpy(to, from, (size_t)bytes);
+            to += bytes;
+        }
+    if (j->stream) cb_stream_end();
+}
+
+/* items of two tensors by turns */
+#define JOIN_PAIRS(type)                                                                           \
+    static void join_##type(void *context, int64_t begin, int64_t end) {                           \
+        const join_run *j = context;                                                               \
+        type *restrict to = (type *)j->out;                                                        \
+        const type *restrict x = (const type *)j->from[0], *restrict y = (const type *)j->from[1]; \
+        for (int64_t i = begin; i < end; i++) {                                                    \
+            to[2 * i] = x[i];                                                                      \
+            to[2 * i + 1] = y[i];                                                                  \
+        }                                                                                          \
+    }
+JOIN_PAIRS(uint16_t)
+JOIN_PAIRS(uint32_t)
+JOIN_PAIRS(uint64_t)
+
+void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes) {
+    join_run j = {.out = out->data, .n = n, .from = from, .bytes = bytes};
+    for (int i = 0; i < n; i++) j.row += bytes[i];
+    j.stream = cb_streams(rows * j.row, rows * j.row);
+    bool pairs = n == 2 && bytes[0] == out->itemsize && bytes[1] == out->itemsize;
+    void (*body)(void *, int64_t, int64_t) = pairs && bytes[0] == 2   ? join_uint16_t
+                                             : pairs && bytes[0] == 4 ? join_uint32_t
+                                             : pairs && bytes[0] == 8 ? join_uint64_t
+                                                                      : join_rows;
+    cb_parallel(rows, CB_MAX(4 * WORK / j.row, 1), body, &j);
 }

@@ -452,6 +452,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     if (scratch != local) cb_free(CB_CPU, scratch, nbytes);
 }
 
+#include "sort_select.h"
+
 int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int dim, int descending,
                 int64_t k) {
     sort_run s = {.x = x,

@@ -156,6 +156,15 @@ CB_INLINE int64_t NAME(split)(const ITEM *x, ITEM *y, int64_t n, ITEM pivot, boo
     return low;
 }
 
+/* the middle of some items of x, which are many */
+CB_INLINE ITEM NAME(pivot)(const ITEM *x, int64_t n) {
+    ITEM sample[4 * LANES];
+    int count = n <= 128 * LANES ? 2 * LANES : 4 * LANES; /* a short row is not worth a better pivot */
+    for (int k = 0; k < count; k++) sample[k] = x[n / count * k + k % 2];
+    NAME(leaf)(sample, sample, count);
+    return sample[count / 2];
+}
+
 /* x sorted, with y as scratch; the result goes to y or stays in x */
 static void NAME(quick)(ITEM *x, ITEM *y, int64_t n, bool into_y, int depth, int low, int high) {
     if (n <= NAME(LEAF)) {
@@ -167,11 +176,7 @@ static void NAME(quick)(ITEM *x, ITEM *y, int64_t n, bool into_y, int depth, int
         if (sorted != to) memcpy(to, sorted, (size_t)n * sizeof *to);
         return;
     }
-    ITEM sample[4 * LANES];
-    int count = n <= 128 * LANES ? 2 * LANES : 4 * LANES; /* a short row is not worth a better pivot */
-    for (int k = 0; k < count; k++) sample[k] = x[n / count * k + k % 2];
-    NAME(leaf)(sample, sample, count);
-    ITEM pivot = sample[count / 2];
+    ITEM pivot = NAME(pivot)(x, n);
     int64_t m = NAME(split)(x, y, n, pivot, false);
     if (m == 0) { /* the pivot is the least: all that equal it are in place together */
         m = NAME(split)(x, y, n, pivot, true);
@@ -184,6 +189,28 @@ static void NAME(quick)(ITEM *x, ITEM *y, int64_t n, bool into_y, int depth, int
 
 static void NAME(vector_sort)(ITEM *a, ITEM *b, int64_t n, int low, int high) {
     NAME(quick)(a, b, n, false, 2 * (64 - __builtin_clzll((uint64_t)n)), low, high);
+}
+
+/* item k of x sorted, with y as scratch; both are overwritten */
+static ITEM NAME(vector_select)(ITEM *x, ITEM *y, int64_t n, int64_t k, int low, int high) {
+    for (int depth = 2 * (64 - __builtin_clzll((uint64_t)n)); n > NAME(LEAF); depth--) {
+        if (depth == 0) return NAME(radix_small)(x, y, n, low, high)[k];
+        ITEM pivot = NAME(pivot)(x, n), *from = x;
+        int64_t m = NAME(split)(x, y, n, pivot, false);
+        x = y;
+        y = from;
+        if (k < m) {
+            n = m;
+            continue;
+        }
+        if (m == 0) { /* the pivot is the least */
+            m = NAME(split)(y, x, n, pivot, true);
+            if (k < m) return pivot;
+        }
+        x += m, y += m, n -= m, k -= m;
+    }
+    NAME(leaf)(x, x, n);
+    return x[k];
 }
 
 #undef ORDER
