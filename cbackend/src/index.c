@@ -136,6 +136,63 @@ static int copied(cb_tensor *x, const cb_tensor *base) {
     return cb_is_meta(x) || x->numel == 0 ? CB_OK : cb_backend_of(x)->copy(x, base);
 }
 
+/* do sums of 16-bit floats touch few places of one dimension? */
+static bool puts_few(const plan *p, const cb_tensor *x) {
+    int64_t n = p->indices[0]->numel, size = x->shape[p->dims[0]];
+    return p->count == 1 && x->device == CB_CPU && n > 0 && n <= size / 4 && x->numel / size >= 8 &&
+           x->numel >= 1 << 15;
+}
+
+static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *base, cb_tensor *values,
+                    int accumulate, int64_t clock);
+
+/* Such sums run over float copies of the places they touch, in order of their first use. */
+static int put_few(const plan *p, const char *op, cb_tensor *x, cb_tensor *base, cb_tensor *values,
+                   int64_t clock) {
+    int d = p->dims[0], present[CB_MAX_NDIM] = {0};
+    int64_t size = x->shape[d], held = 0;
+    CB_TRY(cb_backend_of(x)->index_check(x, op, 1, p->indices, p->dims));
+    cb_tensor *index = cb_contiguous(p->indices[0]), *numbers = index ? cb_empty_like(index, -1, -1) : NULL;
+    int32_t *number_of = numbers ? cb_alloc(CB_CPU, size * (int64_t)sizeof *number_of) : NULL;
+    int64_t *used = number_of ? cb_alloc(CB_CPU, index->numel * (int64_t)sizeof *used) : NULL;
+    cb_tensor *places = NULL, *picked = NULL, *sums = NULL, *rounded = NULL, *indices[CB_MAX_NDIM] = {NULL};
+    if (used) {
+        memset(number_of, 0, (size_t)size * sizeof *number_of);
+        const int64_t *from = index->data;
+        int64_t *to = numbers->data;
+        for (int64_t i = 0; i < index->numel; i++) {
+            int64_t place = from[i] < 0 ? from[i] + size : from[i];
+            if (number_of[place] == 0) {
+                used[held++] = place;
+                number_of[place] = (int32_t)held; /* from 1 */
+            }
+            to[i] = number_of[place] - 1;
+        }
+        if ((places = cb_empty(CB_I64, x->device, 1, &held))) {
+            memcpy(places->data, used, (size_t)held * sizeof *used);
+            picked = cb_index_select(base ? base : x, d, places);
+        }
+        sums = picked ? cb_cast(picked, CB_F32) : NULL;
+    }
+    present[d] = 1;
+    indices[d] = numbers;
+    plan q;
+    int status = sums ? plan_make(&q, op, sums, d + 1, indices, present) : cb_error_code();
+    if (!status) {
+        status = plan_put(&q, op, sums, NULL, values, ADD, clock);
+        plan_release(&q);
+    }
+    if (!status && !(rounded = cb_cast(sums, x->dtype))) status = cb_error_code();
+    if (!status && base) status = copied(x, base);
+    indices[d] = places;
+    if (!status) status = cb_index_put(x, d + 1, indices, present, rounded, ASSIGN, clock);
+    cb_tensor *all[] = {index, numbers, places, picked, sums, rounded};
+    for (int i = 0; i < 6; i++) cb_release(all[i]);
+    if (used) cb_free(CB_CPU, used, p->indices[0]->numel * (int64_t)sizeof *used);
+    if (number_of) cb_free(CB_CPU, number_of, size * (int64_t)sizeof *number_of);
+    return status;
+}
+
 /* base: NULL, or what x, which is fresh then, is to be a copy of before anything is written */
 static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *base, cb_tensor *values,
                     int accumulate, int64_t clock) {
@@ -146,6 +203,7 @@ static int plan_put(const plan *p, const char *op, cb_tensor *x, cb_tensor *base
     cb_tensor *target = NULL;
     /* sums of 16-bit floats run over a float copy, so that many small terms are not lost */
     if (accumulate && cb_is_16bit_float(x->dtype) && !cb_is_meta(x)) {
+        if (puts_few(p, x)) return put_few(p, op, x, base, values, clock);
         target = cb_cast(base ? base : x, CB_F32);
         if (!target) return cb_error_code();
         base = NULL;

@@ -1,7 +1,7 @@
 /* Padding and its transpose, a row at a time: along the last padded dimension places form runs that go up,
  * down or stand still, the same ones for every row; dimensions before it choose the row. */
 #include "../pad.h"
-#include "cpu.h"
+#include "bytes.h"
 
 enum { WORK = 32768 };
 
@@ -20,6 +20,7 @@ typedef struct pad_call {
     run *runs;
     int64_t room;
     char *padded, *other, item[16];
+    bool stream;
 } pad_call;
 
 /* The run that begins at place i of a padded dimension of n, which takes places of one of `own`; no longer
@@ -121,40 +122,6 @@ typedef struct {
     double re, im;
 } item16;
 
-/* fewer than 64 bytes: two moves that overlap */
-static inline void copy_few(char *to, const char *from, size_t n) {
-#define HALVES(size)                             \
-    if (n >= (size)) {                           \
-        char first[size], last[size];            \
-        memcpy(first, from, size);               \
-        memcpy(last, from + (n - (size)), size); \
-        memcpy(to, first, size);                 \
-        memcpy(to + (n - (size)), last, size);   \
-        return;                                  \
-    }
-    HALVES(32)
-    HALVES(16)
-    HALVES(8)
-    HALVES(4)
-    HALVES(2)
-#undef HALVES
-    if (n) *to = *from;
-}
-
-/* memcpy without a call for lengths of rows of images; the last piece overlaps the one before */
-static inline void copy_bytes(char *to, const char *from, int64_t n) {
-    if (n < 64) {
-        copy_few(to, from, (size_t)n);
-        return;
-    }
-    if (n > 1024) {
-        memcpy(to, from, (size_t)n);
-        return;
-    }
-    for (int64_t i = 0; i + 64 <= n; i += 64) memcpy(to + i, from + i, 64);
-    memcpy(to + n - 64, from + n - 64, 64);
-}
-
 /* How many rows from this one on take rows of the other side that follow each other, or are all outside? */
 static inline int64_t rows_ahead(const pad_call *c, const cursor *at) {
     int d = c->ndim - 1;
@@ -179,7 +146,7 @@ static inline int64_t rows_ahead(const pad_call *c, const cursor *at) {
             const T *f = from && r->from >= 0 ? from + r->from : NULL;                                     \
             int64_t count = r->length * inner, bytes = count * (int64_t)sizeof(T);                         \
             if (f && r->step == 1) {                                                                       \
-                copy_bytes((char *)t, (const char *)f, bytes);                                             \
+                cb_copy_bytes((char *)t, (const char *)f, bytes, c->stream);                               \
             } else if (f && inner > 1) {                                                                   \
                 for (int64_t i = 0; i < r->length; i++)                                                    \
                     memcpy(t + i * inner, f + i * r->step * inner, (size_t)inner * sizeof(T));             \
@@ -189,7 +156,7 @@ static inline int64_t rows_ahead(const pad_call *c, const cursor *at) {
                 T same[64 / sizeof(T)], value = f ? *f : outside;                                          \
                 for (int i = 0; i < (int)(64 / sizeof(T)); i++) same[i] = value;                           \
                 if (bytes < 64)                                                                            \
-                    copy_few((char *)t, (const char *)same, (size_t)bytes);                                \
+                    cb_copy_few((char *)t, (const char *)same, (size_t)bytes);                             \
                 else                                                                                       \
                     for (int64_t i = 0; i < count; i++) t[i] = value;                                      \
             }                                                                                              \
@@ -211,6 +178,7 @@ static inline int64_t rows_ahead(const pad_call *c, const cursor *at) {
             if (c->ndim) at.index[c->ndim - 1] += i - 1;                                                   \
             next_row(c, &at);                                                                              \
         }                                                                                                  \
+        if (c->stream) cb_stream_end();                                                                    \
     }
 PAD(uint8_t, 1)
 PAD(uint16_t, 2)
@@ -226,6 +194,7 @@ int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const c
                       .numel = 1,
                       .flags = CB_FLAG_CONTIGUOUS,
                       .data = c.item};
+    c.stream = cb_streams(x->numel * x->itemsize, out->numel * out->itemsize);
     int status = CB_FN(fill)(&item, value);
     void (*body)(void *, int64_t, int64_t) = out->itemsize == 1   ? pad_runs_1
                                              : out->itemsize == 2 ? pad_runs_2

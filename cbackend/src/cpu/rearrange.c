@@ -1,5 +1,5 @@
 /* Lower and upper triangles of batches of matrices; pieces joined side by side. */
-#include "stream.h"
+#include "bytes.h"
 
 enum { WORK = 32768 };
 
@@ -92,10 +92,7 @@ static void join_rows(void *context, int64_t begin, int64_t end) {
         for (int i = 0; i < j->n; i++) {
             int64_t bytes = j->bytes[i];
             const char *from = j->from[i] + r * bytes;
-            if (j->stream && bytes >= 1024)
-                cb_stream(to, from, bytes);
-            else
-                memcpy(to, from, (size_t)bytes);
+            cb_copy_bytes(to, from, bytes, j->stream);
             to += bytes;
         }
     if (j->stream) cb_stream_end();
