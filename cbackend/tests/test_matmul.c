@@ -81,6 +81,8 @@ static void float_shapes(void) {
             one(dtype, S(65, 300), S(300, 50), mx, my);
             one(dtype, S(1, 300), S(300, 100), mx, my);
             one(dtype, S(100, 300), S(300, 1), mx, my);
+            for (int64_t n = 2; n <= 17; n += 5) one(dtype, S(37, 290), S(290, n), mx, my); /* thin */
+            one(dtype, S(50, 70), S(70, 3), mx, my);
             one(dtype, S(20, 8, 8), S(20, 8, 8), mx, my);
         }
     one(CB_F32, S(130, 513), S(513, 200), 0, 1); /* large blocks */

@@ -215,10 +215,11 @@ static void NAME(large_blocks)(void *context, int64_t begin, int64_t end) {
 /* rows x cols dot products of contiguous runs */
 CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int64_t a_row, const real *b,
                               int64_t b_col, const real *bias, real *c, int64_t c_row) {
+    enum { AHEAD = 2048 / sizeof(real) };
     NAME(vec) sum[4][4], more[4][4];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols; j++) sum[i][j] = more[i][j] = (NAME(vec)){0};
-    int64_t at = 0;
+    int64_t at = 0, ahead = rows * k <= 4096 ? rows * a_row : AHEAD; /* the next rows, if they fit in L1 */
     bool twice = rows * cols <= 4; /* a second set of sums hides the latency of few */
     if (twice)
         for (; at + 2 * NAME(vl) <= k; at += 2 * NAME(vl))
@@ -229,10 +230,12 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
                     more[i][j] += *(const NAME(vecu) *)(x + NAME(vl)) * *(const NAME(vecu) *)(y + NAME(vl));
                 }
     for (; at + NAME(vl) <= k; at += NAME(vl))
-        for (int i = 0; i < rows; i++)
+        for (int i = 0; i < rows; i++) {
+            __builtin_prefetch(a + i * a_row + at + ahead);
             for (int j = 0; j < cols; j++)
                 sum[i][j] +=
                     *(const NAME(vecu) *)(a + i * a_row + at) * *(const NAME(vecu) *)(b + j * b_col + at);
+        }
     if (at < k) {
         NAME(vec) right[4];
         for (int j = 0; j < cols; j++) right[j] = NAME(load_first)(b + j * b_col + at, k - at);
@@ -243,21 +246,14 @@ CB_INLINE void NAME(dot_tile)(int rows, int cols, int64_t k, const real *a, int6
     }
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < cols && twice; j++) sum[i][j] += more[i][j];
-    real totals[4][4];
-    if (rows == 4 && cols == 1) {
-        NAME(vec) column[4] = {sum[0][0], sum[1][0], sum[2][0], sum[3][0]};
-        real four[4];
-        NAME(sum4)(column, four);
-        for (int i = 0; i < 4; i++) totals[i][0] = four[i];
-    } else {
-        for (int i = 0; i < rows; i++)
-            if (cols == 4)
-                NAME(sum4)(sum[i], totals[i]);
-            else
-                totals[i][0] = NAME(vec_sum)(sum[i][0]);
-    }
+    NAME(vec) flat[16];
+    real totals[16];
+    for (int i = 0; i < rows * cols; i++) flat[i] = sum[i / cols][i % cols];
+    for (int i = 0; i + 4 <= rows * cols; i += 4) NAME(sum4)(flat + i, totals + i);
+    for (int i = rows * cols & ~3; i < rows * cols; i++) totals[i] = NAME(vec_sum)(flat[i]);
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j++) c[i * c_row + j] = bias ? totals[i][j] + bias[j] : totals[i][j];
+        for (int j = 0; j < cols; j++)
+            c[i * c_row + j] = bias ? totals[i * cols + j] + bias[j] : totals[i * cols + j];
 }
 
 static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, const real *b,
@@ -269,6 +265,7 @@ static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
     {                                             \
         int64_t j = 0;                            \
         for (; j + 4 <= n; j += 4) DOTS(rows, 4); \
+        for (; j + 2 <= n; j += 2) DOTS(rows, 2); \
         for (; j < n; j++) DOTS(rows, 1);         \
     }
     int64_t i = 0;
@@ -281,7 +278,7 @@ static void NAME(dots)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a
 /* A few rows times a matrix with contiguous rows, read once in the order of memory. */
 static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_col,
                              const real *b, int64_t b_row, const real *bias, real *c, int64_t c_row) {
-    enum { STRIP = 2048 };
+    enum { STRIP = 2048, LINE = 64 / sizeof(real) };
     for (int64_t j0 = 0; j0 < n; j0 += STRIP)
         for (int64_t i = 0; i < m; i++) {
             int64_t cols = CB_MIN(STRIP, n - j0), r = 0;
@@ -291,12 +288,22 @@ static void NAME(rows_times)(int64_t m, int64_t n, int64_t k, const real *a, int
                 const real *x = a + i * a_row + r * a_col, *restrict y = b + r * b_row + j0;
                 real x0 = x[0], x1 = x[a_col], x2 = x[2 * a_col], x3 = x[3 * a_col];
                 real x4 = x[4 * a_col], x5 = x[5 * a_col], x6 = x[6 * a_col], x7 = x[7 * a_col];
-                for (int64_t j = 0; j < cols; j++) {
-                    const real *z = y + j;
-                    to[j] +=
-                        ((x0 * z[0] + x1 * z[b_row]) + (x2 * z[2 * b_row] + x3 * z[3 * b_row])) +
-                        ((x4 * z[4 * b_row] + x5 * z[5 * b_row]) + (x6 * z[6 * b_row] + x7 * z[7 * b_row]));
+                int64_t j = 0;
+#define EIGHT_ROWS(type)                                                                          \
+    {                                                                                             \
+        const real *z = y + j;                                                                    \
+        *(type *)(to + j) +=                                                                      \
+            ((x0 * ROW(type, 0) + x1 * ROW(type, 1)) + (x2 * ROW(type, 2) + x3 * ROW(type, 3))) + \
+            ((x4 * ROW(type, 4) + x5 * ROW(type, 5)) + (x6 * ROW(type, 6) + x7 * ROW(type, 7)));  \
+    }
+#define ROW(type, q) (*(const type *)(z + q * b_row))
+                while (j + LINE <= cols) {
+                    for (int q = 8; q < 16; q++) __builtin_prefetch(y + j + q * b_row); /* the next eight */
+                    for (int v = 0; v < LINE; v += NAME(vl), j += NAME(vl)) EIGHT_ROWS(NAME(vecu))
                 }
+                for (; j < cols; j++) EIGHT_ROWS(real)
+#undef ROW
+#undef EIGHT_ROWS
             }
             for (; r < k; r++) {
                 real x = a[i * a_row + r * a_col];
@@ -378,7 +385,8 @@ static int NAME(product)(int64_t m, int64_t n, int64_t k, const void *a, int64_t
                          int64_t c_row) {
     if (n <= 8 && b_col == 1 && m <= 8 && k <= 8 && c_row == n && !bias) {
         NAME(tiny)(m, n, k, a, a_row, a_col, b, b_row, c);
-    } else if (a_col == 1 && b_row == 1 && (k >= 2 * NAME(vl) ? m <= 4 || n <= 4 : n == 1)) {
+    } else if (a_col == 1 && b_row == 1 &&
+               (k >= 2 * NAME(vl) ? m <= 4 || n <= 4 || (n <= 16 && k > NAME(kc)) : n == 1)) {
         NAME(dots)(m, n, k, a, a_row, b, b_col, bias, c, c_row);
     } else if (b_col == 1 && m <= 2 && n >= NAME(vl)) {
         NAME(rows_times)(m, n, k, a, a_row, a_col, b, b_row, bias, c, c_row);

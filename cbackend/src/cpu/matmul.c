@@ -88,6 +88,14 @@ static void blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* without a batch and a bias: c transposed, or c itself if it is one row or column */
+static void transpose(cb_gemm *g) {
+    cb_gemm t = *g;
+    t.m = g->n, t.a = g->b, t.a_row = g->b_col, t.a_col = g->b_row;
+    t.n = g->m, t.b = g->a, t.b_row = g->a_col, t.b_col = g->a_row;
+    *g = t;
+}
+
 /* One matrix times many columns, each an item of the batch, is one product: the columns as rows, times the
  * matrix transposed. */
 static void join_columns(cb_gemm *g) {
@@ -98,18 +106,11 @@ static void join_columns(cb_gemm *g) {
             return;
         else if (d < g->nbatch - 1)
             count *= g->batch_shape[d];
-    const void *a = g->a;
-    int64_t a_row = g->a_row, a_col = g->a_col, m = g->m;
-    g->a = g->b;
-    g->a_row = row;
-    g->a_col = g->b_row;
-    g->b = a;
-    g->b_row = a_col;
-    g->b_col = a_row;
-    g->m = g->batch;
-    g->n = m;
+    g->n = g->batch;
+    g->b_col = row;
     g->nbatch = 0;
     g->batch = 1;
+    transpose(g);
 }
 
 /* Dot products and rows times matrices, long in k: fixed pieces of k summed apart, then in order. Each piece
@@ -151,6 +152,41 @@ static int long_sum(const cb_gemm *g, product multiply, int64_t size) {
     }
     cb_free(CB_CPU, r.parts, nbytes);
     return r.status;
+}
+
+/* Products of few columns, long in k. Where rows of a lie in order, b is turned once for all, so that results
+ * are dot products of two runs; where columns of a do, the transposed product packs nothing. */
+enum { THIN = 16, THIN_ROWS = 32, THIN_LENGTH = 32, NARROW_LENGTH = 256 };
+
+static bool is_thin(const cb_gemm *g) {
+    bool by_rows = g->a_col == 1 && g->b_row != 1, by_columns = g->a_row == 1 && g->a_col != 1 && !g->bias;
+    return g->batch == 1 && g->n <= THIN && g->m >= THIN_ROWS && g->k >= THIN_LENGTH &&
+           (g->n <= 4 || g->k > NARROW_LENGTH) && (by_rows || (by_columns && g->n > 1)) &&
+           !cb_is_complex(g->dtype);
+}
+
+static int thin_product(const cb_gemm *g, int size) {
+    bool by_rows = g->a_col == 1;
+    int64_t length = by_rows ? g->k : g->m, nbytes = g->n * length * size;
+    char *room = cb_alloc(CB_CPU, nbytes);
+    if (!room) return CB_ERR_MEMORY;
+    cb_gemm t = *g;
+    if (by_rows) {
+        t.b = room, t.b_row = 1, t.b_col = length;
+        if (g->b_col == 1)
+            CB_FN(turn)(size, g->n, length, g->b, g->b_row, room, length);
+        else
+            for (int64_t j = 0; j < g->n; j++)
+                CB_FN(gather_run)(size, g->b + j * g->b_col * size, g->b_row, length,
+                                  room + j * length * size);
+    } else {
+        transpose(&t);
+        t.c = room;
+    }
+    int status = CB_FN(gemm)(&t);
+    if (!by_rows) CB_FN(turn)(size, length, g->n, room, length, g->c, g->n);
+    cb_free(CB_CPU, room, nbytes);
+    return status;
 }
 
 /* ---- complex, through OpenBLAS ---- */
@@ -274,6 +310,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
     cb_gemm g = *given;
     fold_batch(&g);
     join_columns(&g);
+    if (g.batch == 1 && g.n == 1 && g.a_row == 1 && g.a_col != 1 && !g.bias) transpose(&g);
     int64_t size = cb_dtypes[g.dtype].size, work = g.m * g.n * CB_MAX(g.k, 1);
     product multiply;
     switch (g.dtype) {
@@ -287,6 +324,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
     bool by_rows = g.b_col == 1 && g.n >= 64 && g.n <= 4096 && g.k >= 64 && work > 4 * SMALL;
     if (g.batch * g.m == 1 && (by_rows || (g.n == 1 && g.k > LONG_PIECE)) && cb_is_float(g.dtype))
         return long_sum(&g, multiply, size);
+    if (is_thin(&g)) return thin_product(&g, (int)size);
 #if defined(__AVX512F__)
     if (permutable(&g, 64 / size)) {
         cb_parallel(g.batch, TINY_ITEMS,
