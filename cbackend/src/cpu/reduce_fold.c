@@ -32,14 +32,23 @@ enum { BLOCK = CB_FOLD_BLOCK, SHORT = CB_FOLD_SHORT, AHEAD = 8192 };
         b_ < a_ ? b_ : a_;    \
     })
 
-/* eight items into s, two by two; extrema of floats look for a nan in pairs, and one in s stays */
+/* eight items into s, two by two */
 #define EIGHT(OP, s, a, b, c, d, e, f, g, h) OP(s, OP(OP(OP(a, b), OP(c, d)), OP(OP(e, f), OP(g, h))))
-#define EXTREME(OP, s, a, b, c, d, e, f, g, h)                                  \
-    ({                                                                          \
-        __auto_type most_ = EIGHT(OP, s, a, b, c, d, e, f, g, h);               \
-        bool nan_ = __builtin_isunordered(a, b) | __builtin_isunordered(c, d) | \
-                    __builtin_isunordered(e, f) | __builtin_isunordered(g, h);  \
-        nan_ ? (__typeof__(most_))NAN : most_;                                  \
+/* Extrema of floats: OP keeps a nan that comes first, so each step shows whether its item is one, and items
+ * themselves are loaded once. A nan in s stays. */
+#define EXTREME(OP, s, a, b, c, d, e, f, g, h)                                            \
+    ({                                                                                    \
+        __auto_type ab_ = OP(a, b);                                                       \
+        __auto_type c_ = OP(c, ab_);                                                      \
+        __auto_type d_ = OP(d, c_);                                                       \
+        __auto_type e_ = OP(e, d_);                                                       \
+        __auto_type f_ = OP(f, e_);                                                       \
+        __auto_type g_ = OP(g, f_);                                                       \
+        __auto_type h_ = OP(h, g_);                                                       \
+        __auto_type most_ = OP(s, h_);                                                    \
+        bool ordered_ = !__builtin_isunordered(b, ab_) & !__builtin_isunordered(c_, d_) & \
+                        !__builtin_isunordered(e_, f_) & !__builtin_isunordered(g_, h_);  \
+        ordered_ ? most_ : (__typeof__(most_))NAN;                                        \
     })
 #define EIGHT_ADD(...) EIGHT(ADD, __VA_ARGS__)
 #define EIGHT_MULTIPLY(...) EIGHT(MULTIPLY, __VA_ARGS__)
