@@ -175,10 +175,10 @@ static void fold_items(const plan *p, int64_t kept, int64_t n, int64_t stride, i
         case ROWS: p->reducer->rows(kept, n, kept_stride, first, x, states); break;
         case COLUMNS: p->reducer->columns(kept, n, stride, first, x, states); break;
         case TURNED:
-            CB_FN(turn)(p->itemsize, n, kept, x, kept_stride, tile, kept);
-            /* the next tile's items come while these are folded */
+            /* the next tile's items come meanwhile */
             for (int64_t b = kept * kept_stride * p->itemsize, end = 2 * b; b < end; b += 64)
                 __builtin_prefetch(x + b);
+            CB_FN(turn)(p->itemsize, n, kept, x, kept_stride, tile, kept);
             p->reducer->columns(kept, n, kept, first, tile, states);
             break;
         case GATHERED_ROWS:
