@@ -306,6 +306,17 @@ static void run_tiles(void *context, int64_t begin, int64_t end) {
     if (w->stream) cb_stream_end();
 }
 
+/* Does an operand leave out items between those it has? Reads that stop and start again are slow enough
+ * without stores that memory has to take at once. */
+static bool has_gaps(const cb_space *s, int k) {
+    const int64_t *stride = s->strides[k];
+    int last = s->ndim - 1;
+    bool gaps = stride[last] < 0 || stride[last] > 1;
+    for (int d = 0; d < last; d++)
+        gaps |= stride[d] != 0 && stride[d + 1] != 0 && stride[d] != stride[d + 1] * s->shape[d + 1];
+    return gaps;
+}
+
 void CB_FN(sweep)(cb_sweep *w, int64_t grain) {
     cb_space *s = &w->space;
     int last = s->ndim - 1, most = 1;
@@ -331,6 +342,7 @@ void CB_FN(sweep)(cb_sweep *w, int64_t grain) {
     for (int k = 0; k <= w->nin; k++) {
         plain &= s->strides[k][last] == 1 && w->operand[k].from == w->operand[k].to;
         if (k) w->period = CB_MAX(w->period, period_of(s, k));
+        w->stream &= !has_gaps(s, k);
     }
     if (s->ndim == 1 || s->shape[last] >= (plain && w->period == 1 ? SHORT : LONG)) {
         cb_parallel(s->numel, grain, run_rows, w);
