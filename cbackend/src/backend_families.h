@@ -53,9 +53,10 @@ void (*mask_count)(const cb_tensor *mask, int64_t *counts);
 void (*mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void (*mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int (*tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper); /* out contiguous */
-/* out, contiguous, is rows of n pieces side by side: bytes[i] from from[i] + row * bytes[i]. NULL where there
+/* out, contiguous, is rows of n pieces side by side: bytes[i] from from[i] + row * steps[i]. NULL where there
  * is none. */
-void (*join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes);
+void (*join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes,
+             const int64_t *steps);
 /* padding; both sides contiguous. pads[d]: the mode (pad.h) and the items before, NULL where nothing is
  * padded; pad_grad adds what was taken to zeros, for floats of 32 and 64 bits and complex numbers. */
 int (*pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);

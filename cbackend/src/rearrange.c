@@ -33,22 +33,42 @@ static int joined_dtype(int n, cb_tensor *const *xs) {
     return xs[0]->dtype;
 }
 
-/* Joins operands that lie in order of memory, row by row; false where they do not, or where rows are too
- * short or operands too many to gain by it. */
-static bool join(cb_tensor *out, int64_t rows, int n, cb_tensor *const *xs) {
+/* Do the dims from `dim` on lie together, and all before them evenly? Gives the items between neighbours. */
+static bool lies_in_rows(const cb_tensor *x, int dim, int64_t *step) {
+    int64_t expected = 1;
+    for (int k = x->ndim - 1; k >= dim; k--) {
+        if (x->shape[k] != 1 && x->strides[k] != expected) return false;
+        expected *= x->shape[k];
+    }
+    bool first = true;
+    *step = 0;
+    for (int k = dim - 1; k >= 0; k--) {
+        if (x->shape[k] == 1) continue;
+        if (first) expected = *step = x->strides[k];
+        if (x->strides[k] != expected) return false;
+        expected *= x->shape[k];
+        first = false;
+    }
+    return true;
+}
+
+/* Joins the dims from `dim` on of all operands, row by row; false where these do not lie in rows, or where
+ * rows are too short or operands too many to gain by it. */
+static bool join(cb_tensor *out, int dim, int n, cb_tensor *const *xs) {
     enum { MOST = 32, SHORT = 32 };
     const cb_backend *backend = cb_backend_of(out);
     const char *from[MOST];
-    int64_t bytes[MOST];
+    int64_t bytes[MOST], steps[MOST], rows = cb_numel_of(dim, out->shape);
     if (!backend->join || rows < 2 || n > MOST) return false;
     bool pairs = n == 2 && xs[0]->numel == rows && xs[1]->numel == rows && out->itemsize <= 8;
     for (int i = 0; i < n; i++) {
         from[i] = xs[i]->data;
         bytes[i] = xs[i]->numel / rows * out->itemsize;
-        if (xs[i]->dtype != out->dtype || !cb_is_contiguous(xs[i]) || (bytes[i] < SHORT && !pairs))
-            return false;
+        if (xs[i]->dtype != out->dtype || (bytes[i] < SHORT && !pairs)) return false;
+        if (!lies_in_rows(xs[i], dim, &steps[i]) || (pairs && steps[i] != 1)) return false;
+        steps[i] *= out->itemsize;
     }
-    backend->join(out, rows, n, from, bytes);
+    backend->join(out, rows, n, from, bytes, steps);
     return true;
 }
 
@@ -79,7 +99,7 @@ cb_tensor *cb_cat(int n, cb_tensor *const *xs, int64_t dim) {
         shape[d] += xs[i]->shape[d];
     }
     cb_tensor *out = cb_empty(dtype, device, first->ndim, shape);
-    if (!out || cb_is_meta(out) || join(out, cb_numel_of(d, shape), n, xs)) return out;
+    if (!out || cb_is_meta(out) || join(out, d, n, xs)) return out;
     int status = CB_OK;
     int64_t at = 0;
     for (int i = 0; i < n && !status; i++) {
@@ -106,7 +126,7 @@ cb_tensor *cb_stack(int n, cb_tensor *const *xs, int64_t dim) {
     for (int k = 0; k < first->ndim; k++) shape[k + (k >= d)] = first->shape[k];
     shape[d] = n;
     cb_tensor *out = cb_empty(dtype, device, first->ndim + 1, shape);
-    if (!out || cb_is_meta(out) || join(out, cb_numel_of(d, shape), n, xs)) return out;
+    if (!out || cb_is_meta(out) || join(out, d, n, xs)) return out;
     int status = CB_OK;
     cb_stack_view place; /* out[..., i, ...] */
     int order[CB_MAX_NDIM];

@@ -57,7 +57,8 @@ void CB_FN(mask_count)(const cb_tensor *mask, int64_t *counts);
 void CB_FN(mask_nonzero)(cb_tensor *out, const cb_tensor *mask, const int64_t *starts);
 void CB_FN(mask_select)(cb_tensor *out, const cb_tensor *x, const cb_tensor *mask, const int64_t *starts);
 int CB_FN(tri)(cb_tensor *out, const cb_tensor *x, int64_t diagonal, int upper);
-void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes);
+void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes,
+                 const int64_t *steps);
 /* pad.c, resample.c */
 int CB_FN(pad)(cb_tensor *out, const cb_tensor *x, int64_t *const *pads, const cb_scalar *value);
 int CB_FN(pad_grad)(cb_tensor *out, const cb_tensor *ct, int64_t *const *pads);

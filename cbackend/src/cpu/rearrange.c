@@ -81,7 +81,7 @@ typedef struct join_run {
     int64_t row; /* bytes */
     int n;
     const char *const *from;
-    const int64_t *bytes;
+    const int64_t *bytes, *steps; /* of a row, and from one to the next */
     bool stream;
 } join_run;
 
@@ -91,7 +91,7 @@ static void join_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++)
         for (int i = 0; i < j->n; i++) {
             int64_t bytes = j->bytes[i];
-            const char *from = j->from[i] + r * bytes;
+            const char *from = j->from[i] + r * j->steps[i];
             cb_copy_bytes(to, from, bytes, j->stream);
             to += bytes;
         }
@@ -113,8 +113,9 @@ JOIN_PAIRS(uint16_t)
 JOIN_PAIRS(uint32_t)
 JOIN_PAIRS(uint64_t)
 
-void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes) {
-    join_run j = {.out = out->data, .n = n, .from = from, .bytes = bytes};
+void CB_FN(join)(cb_tensor *out, int64_t rows, int n, const char *const *from, const int64_t *bytes,
+                 const int64_t *steps) {
+    join_run j = {.out = out->data, .n = n, .from = from, .bytes = bytes, .steps = steps};
     for (int i = 0; i < n; i++) j.row += bytes[i];
     j.stream = cb_streams(rows * j.row, rows * j.row);
     bool pairs = n == 2 && bytes[0] == out->itemsize && bytes[1] == out->itemsize;
