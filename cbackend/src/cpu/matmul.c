@@ -145,10 +145,11 @@ static int long_sum(const cb_gemm *g, product multiply, int64_t size) {
     long_run r = {g, multiply, size, piece, cb_alloc(CB_CPU, nbytes), CB_OK};
     if (!r.parts) return CB_ERR_MEMORY;
     cb_parallel(g->k, piece, long_pieces, &r);
-    if (g->dtype == CB_F32) {
-        ADD_PARTS(float);
-    } else {
-        ADD_PARTS(double);
+    switch (g->dtype) {
+        case CB_F32: ADD_PARTS(float); break;
+        case CB_F64: ADD_PARTS(double); break;
+        case CB_C64: ADD_PARTS(cb_complex64); break;
+        default: ADD_PARTS(cb_complex128);
     }
     cb_free(CB_CPU, r.parts, nbytes);
     return r.status;
@@ -194,22 +195,57 @@ static int thin_product(const cb_gemm *g, int size) {
 typedef void (*complex_gemm)(int order, int ta, int tb, int m, int n, int k, const void *alpha, const void *a,
                              int lda, const void *b, int ldb, const void *beta, void *c, int ldc);
 
-static int complex_product(complex_gemm gemm, int64_t m, int64_t n, int64_t k, const char *a, int64_t lda,
-                           int ta, const char *b, int64_t ldb, int tb, const void *bias, char *c, int64_t ldc,
-                           int64_t size) {
+static complex_gemm cgemm, zgemm;
+typedef void (*complex_gemv)(int order, int trans, int m, int n, const void *alpha, const void *a, int lda,
+                             const void *x, int x_step, const void *beta, void *y, int y_step);
+static complex_gemv cgemv, zgemv;
+typedef void (*complex_dot)(int n, const void *x, int x_step, const void *y, int y_step, void *sum);
+static complex_dot cdotu, zdotu;
+
+/* m and n 1; numbers that do not follow each other are copied, since BLAS adds those one by one */
+static int complex_sum(int64_t k, const void *a, int64_t a_step, const void *b, int64_t b_step,
+                       const void *bias, void *c, int64_t size) {
+    char *copy = NULL;
+    if (a_step != 1 || b_step != 1) {
+        copy = cb_alloc(CB_CPU, 2 * k * size);
+        if (!copy) return CB_ERR_MEMORY;
+        CB_FN(gather_run)((int)size, a, a_step, k, copy);
+        CB_FN(gather_run)((int)size, b, b_step, k, copy + k * size);
+        a = copy;
+        b = copy + k * size;
+    }
+    (size == 16 ? zdotu : cdotu)((int)k, a, 1, b, 1, c);
+    if (bias && size == 16) *(cb_complex128 *)c += *(const cb_complex128 *)bias;
+    if (bias && size == 8) *(cb_complex64 *)c += *(const cb_complex64 *)bias;
+    if (copy) cb_free(CB_CPU, copy, 2 * k * size);
+    return CB_OK;
+}
+
+static void complex_product(int64_t m, int64_t n, int64_t k, const char *a, int64_t lda, int ta,
+                            const char *b, int64_t ldb, int tb, const void *bias, char *c, int64_t ldc,
+                            int64_t size) {
     cb_complex128 one16 = 1, zero16 = 0;
     cb_complex64 one8 = 1, zero8 = 0;
     bool wide = size == 16;
     const void *one = wide ? (void *)&one16 : (void *)&one8, *zero = wide ? (void *)&zero16 : (void *)&zero8;
-    if (bias)
-        for (int64_t i = 0; i < m; i++) memcpy(c + i * ldc * size, bias, (size_t)(n * size));
     enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
-    gemm(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n, (int)k, one, a,
-         (int)lda, b, (int)ldb, bias ? one : zero, c, (int)ldc);
-    return CB_OK;
+    complex_gemv gemv = wide ? zgemv : cgemv;
+    for (int64_t i = 0; i < m && (bias || n == 1 || m == 1); i++) {
+        if (bias)
+            memcpy(c + i * ldc * size, bias, (size_t)(n * size));
+        else
+            memset(c + i * ldc * size, 0, (size_t)(n * size));
+    }
+    if (n == 1)
+        gemv(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, (int)(ta ? k : m), (int)(ta ? m : k), one, a, (int)lda, b,
+             tb ? 1 : (int)ldb, one, c, (int)ldc);
+    else if (m == 1)
+        gemv(ROW_MAJOR, tb ? PLAIN : TRANSPOSED, (int)(tb ? n : k), (int)(tb ? k : n), one, b, (int)ldb, a,
+             ta ? (int)lda : 1, one, c, 1);
+    else
+        (wide ? zgemm : cgemm)(ROW_MAJOR, ta ? TRANSPOSED : PLAIN, tb ? TRANSPOSED : PLAIN, (int)m, (int)n,
+                               (int)k, one, a, (int)lda, b, (int)ldb, bias ? one : zero, c, (int)ldc);
 }
-
-static complex_gemm cgemm, zgemm;
 
 /* how BLAS takes a matrix of these strides: its leading dimension, or 0 when it must be copied */
 static int64_t leading(int64_t rows, int64_t cols, int64_t row, int64_t col, int *transposed) {
@@ -222,6 +258,7 @@ static int64_t leading(int64_t rows, int64_t cols, int64_t row, int64_t col, int
 static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_t a_row, int64_t a_col,
                           const void *b, int64_t b_row, int64_t b_col, const void *bias, void *c,
                           int64_t c_row, int64_t size) {
+    if (m == 1 && n == 1) return complex_sum(k, a, a_col, b, b_row, bias, c, size);
     int ta, tb;
     int64_t lda = leading(m, k, a_row, a_col, &ta), ldb = leading(k, n, b_row, b_col, &tb);
     int64_t a_bytes = m * k * size, b_bytes = k * n * size;
@@ -237,9 +274,10 @@ static int complex_blocks(int64_t m, int64_t n, int64_t k, const void *a, int64_
             CB_FN(gather_run)((int)size, (const char *)b + i * b_row * size, b_col, n, b_copy + i * n * size);
         b = b_copy, ldb = n, tb = 0;
     }
-    status = lda && ldb ? complex_product(size == 16 ? zgemm : cgemm, m, n, k, a, lda, ta, b, ldb, tb, bias,
-                                          c, c_row, size)
-                        : CB_ERR_MEMORY;
+    if (lda && ldb)
+        complex_product(m, n, k, a, lda, ta, b, ldb, tb, bias, c, c_row, size);
+    else
+        status = CB_ERR_MEMORY;
     if (a_copy) cb_free(CB_CPU, a_copy, a_bytes);
     if (b_copy) cb_free(CB_CPU, b_copy, b_bytes);
     return status;
@@ -257,10 +295,14 @@ static int product_c128(int64_t m, int64_t n, int64_t k, const void *a, int64_t 
 }
 
 static bool blas_fits(const cb_gemm *g) {
-    if (g->m * g->n * g->k < 32768 || g->k > INT32_MAX || g->n > INT32_MAX) return false;
-    complex_gemm *slot = g->dtype == CB_C64 ? &cgemm : &zgemm;
-    if (!*slot) *slot = (complex_gemm)cb_blas_symbol(g->dtype == CB_C64 ? "cblas_cgemm" : "cblas_zgemm");
-    return *slot != NULL; /* without OpenBLAS the plain loops do it */
+    int64_t least = g->m == 1 || g->n == 1 ? 512 : 32768;
+    if (g->m * g->n * g->k < least || g->k > INT32_MAX || g->n > INT32_MAX) return false;
+    bool wide = g->dtype == CB_C128;
+    if (wide ? zdotu != NULL : cdotu != NULL) return true;
+    *(void **)(wide ? &zgemm : &cgemm) = cb_blas_symbol(wide ? "cblas_zgemm" : "cblas_cgemm");
+    *(void **)(wide ? &zgemv : &cgemv) = cb_blas_symbol(wide ? "cblas_zgemv" : "cblas_cgemv");
+    *(void **)(wide ? &zdotu : &cdotu) = cb_blas_symbol(wide ? "cblas_zdotu_sub" : "cblas_cdotu_sub");
+    return wide ? zdotu != NULL : cdotu != NULL; /* without OpenBLAS the plain loops do it */
 }
 
 typedef struct large_kernels {
@@ -322,7 +364,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
     }
     if (!multiply) return CB_FN(gemm_plain)(&g);
     bool by_rows = g.b_col == 1 && g.n >= 64 && g.n <= 4096 && g.k >= 64 && work > 4 * SMALL;
-    if (g.batch * g.m == 1 && (by_rows || (g.n == 1 && g.k > LONG_PIECE)) && cb_is_float(g.dtype))
+    if (g.batch * g.m == 1 && (by_rows || (g.n == 1 && g.k > LONG_PIECE)) && cb_is_inexact(g.dtype))
         return long_sum(&g, multiply, size);
     if (is_thin(&g)) return thin_product(&g, (int)size);
 #if defined(__AVX512F__)
@@ -344,7 +386,7 @@ int CB_FN(gemm)(const cb_gemm *given) {
                   .row_blocks = 1,
                   .column_blocks = 1};
     /* packing pays when enough rows pass over what is packed; rows of b that lie in order need it less */
-    bool packs = g.k > 256 || g.b_col != 1, shared = g.batch == 1 || work >= 4 * LARGE;
+    bool packs = g.k > 256 || g.b_col != 1 || cb_is_complex(g.dtype), shared = g.batch == 1 || work >= 4 * LARGE;
     bool large = work >= LARGE && g.n >= 64 && g.m > (g.b_col == 1 ? 512 : 128) && packs && shared &&
                  !cb_is_complex(g.dtype);
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
