@@ -1,4 +1,6 @@
 /* Factorizations by Householder reflections, and least squares. */
+#include <math.h>
+
 #include "linalg.h"
 
 typedef void (*geqrf_fn)(const int *m, const int *n, void *a, const int *lda, void *tau, void *work,
@@ -14,9 +16,6 @@ typedef void (*larfb_fn)(const char *side, const char *trans, const char *direct
                          const int *m, const int *n, const int *k, const void *v, const int *ldv,
                          const void *t, const int *ldt, void *c, const int *ldc, void *work,
                          const int *ldwork, size_t, size_t, size_t, size_t);
-typedef void (*trcon_fn)(const char *norm, const char *uplo, const char *diag, const int *n, const void *a,
-                         const int *lda, void *rcond, void *work, void *integers_or_reals, int *info, size_t,
-                         size_t, size_t);
 typedef void (*gelsy_fn)(const int *m, const int *n, const int *k, void *a, const int *lda, void *b,
                          const int *ldb, int *jpvt, const void *rcond, int *rank, void *work,
                          const int *lwork, int *info);
@@ -285,25 +284,74 @@ cb_tensor *cb_ormqr(cb_tensor *a, cb_tensor *tau, cb_tensor *c, int left, int tr
 
 /* ---- least squares ---- */
 
-/* Where R's estimated condition leaves no doubt of full rank the solution is the one of gelsy, which pivots
- * columns, one at a time, to find the rank: R x = Q^H b. False: not done. spare: n numbers. */
-static bool full_rank(const cb_lapack *j, void *a, int lda, void *b, int ldb, void *tau, void *spare,
+/* A vector divided by its length, which it gives. */
+static double to_unit(int dtype, void *x, int64_t n) {
+    double squares = 0;
+    if (cb_is_complex(dtype)) n *= 2;
+    if (cb_real_dtype(dtype) == CB_F64) {
+        double *v = x;
+        for (int64_t i = 0; i < n; i++) squares += v[i] * v[i];
+        for (int64_t i = 0; i < n; i++) v[i] /= sqrt(squares);
+    } else {
+        float *v = x;
+        for (int64_t i = 0; i < n; i++) squares += (double)v[i] * v[i];
+        for (int64_t i = 0; i < n; i++) v[i] = (float)(v[i] / sqrt(squares));
+    }
+    return sqrt(squares);
+}
+
+/* Is the smallest singular value of R [n, n] surely above `share` times the largest? Powers of R^H R and of
+ * its inverse times a vector of signs tell the one from above and the other from below, after LOOPS steps
+ * within n^(1 / (4 LOOPS)) of them, about (for a vector without a part along theirs rounding gives it one);
+ * MARGIN is for that. x: n numbers. */
+static bool well_conditioned(const cb_lapack *j, int n, const void *r, int ldr, double share, void *x) {
+    enum { LOOPS = 4, MARGIN = 4 };
+    int64_t size = cb_itemsize(j->dtype);
+    const char *adjoint = cb_is_complex(j->dtype) ? "C" : "T";
+    double most = 0, least = 0;
+    for (int inverse = 0; inverse < 2; inverse++) {
+        cb_trsv_fn multiply = (cb_trsv_fn)j->call[inverse ? 1 : 4];
+        uint32_t bits = 1;
+        for (int i = 0; i < n; i++) {
+            bits = bits * 1664525u + 1013904223u;
+            memcpy((char *)x + i * size, cb_unit(j->dtype, bits >> 31), (size_t)size);
+        }
+        to_unit(j->dtype, x, n);
+        for (int loop = 0; loop < LOOPS; loop++) {
+            multiply("U", inverse ? adjoint : "N", "N", &n, r, &ldr, x, &(int){1}, 1, 1, 1);
+            double first = to_unit(j->dtype, x, n);
+            multiply("U", inverse ? "N" : adjoint, "N", &n, r, &ldr, x, &(int){1}, 1, 1, 1);
+            *(inverse ? &least : &most) = sqrt(first * to_unit(j->dtype, x, n));
+        }
+    }
+    return 1 / least > MARGIN * share * most; /* not for inf and nan */
+}
+
+/* Where R's condition leaves no doubt of full rank the solution is the one of gelsy, which pivots columns, one
+ * at a time, to find the rank: R x = Q^H b, or of least norm, for A^H = Q R, x = Q (R^-H b). False: not done. */
+static bool full_rank(const cb_lapack *j, int64_t item, void *a, void *b, int ldb, void *tau, void *spare,
                       void *work) {
-    int n = j->n, info;
-    float narrow = 0;
-    double rcond = 0;
-    bool is_narrow = cb_real_dtype(j->dtype) == CB_F32;
-    /* the tolerance of float32 grows to the inverse condition of an ordinary square matrix */
-    if (j->m < (is_narrow ? 2 * n : n)) return false;
-    factorize(j, j->m, n, a, lda, tau, work);
-    ((trcon_fn)j->call[4])("1", "U", "N", &n, a, &lda, is_narrow ? (void *)&narrow : &rcond, work, spare,
-                           &info, 1, 1, 1);
-    if (is_narrow) rcond = narrow;
-    if (!(rcond > 8 * j->number)) return false;
-    ((ormqr_fn)j->call[5])("L", cb_is_complex(j->dtype) ? "C" : "T", &j->m, &j->k, &n, a, &lda, tau, b, &ldb,
-                           work, &j->lwork, &info, 1, 1);
-    ((cb_trsm_fn)j->call[6])("L", "U", "N", "N", &n, &j->k, cb_unit(j->dtype, false), a, &lda, b, &ldb, 1, 1,
-                             1, 1);
+    bool wide = j->m < j->n;
+    int rows = CB_MAX(j->m, j->n), n = CB_MIN(j->m, j->n), info;
+    const char *adjoint = cb_is_complex(j->dtype) ? "C" : "T";
+    if (wide)
+        cb_lapack_load_rows(j, 0, item, a);
+    else
+        cb_lapack_load(j, 0, item, a, rows);
+    if (wide && j->dtype == CB_C64)
+        for (int64_t i = 0; i < (int64_t)rows * n; i++) ((float *)a)[2 * i + 1] *= -1;
+    if (wide && j->dtype == CB_C128)
+        for (int64_t i = 0; i < (int64_t)rows * n; i++) ((double *)a)[2 * i + 1] *= -1;
+    factorize(j, rows, n, a, rows, tau, work);
+    if (!well_conditioned(j, n, a, rows, j->number, spare)) return false;
+    if (!wide)
+        ((ormqr_fn)j->call[5])("L", adjoint, &rows, &j->k, &n, a, &rows, tau, b, &ldb, work, &j->lwork, &info,
+                               1, 1);
+    ((cb_trsm_fn)j->call[CB_TRSM])("L", "U", wide ? adjoint : "N", "N", &n, &j->k, cb_unit(j->dtype, false), a,
+                                   &rows, b, &ldb, 1, 1, 1, 1);
+    if (wide)
+        ((ormqr_fn)j->call[5])("L", "N", &rows, &j->k, &n, a, &rows, tau, b, &ldb, work, &j->lwork, &info, 1,
+                               1);
     return true;
 }
 
@@ -311,15 +359,15 @@ static void lstsq_one(const cb_lapack *j, int64_t item, char *scratch) {
     int m = j->m, n = j->n, lda = cb_leading(m), ldb = cb_leading(CB_MAX(m, n)), rank = 0, info;
     int64_t size = cb_itemsize(j->dtype), real = cb_itemsize(cb_real_dtype(j->dtype));
     void *a = cb_carve(&scratch, size * m * n), *b = cb_carve(&scratch, size * ldb * j->k);
-    int *order = cb_carve(&scratch, (int64_t)sizeof(double) * n);
+    int *order = cb_carve(&scratch, (int64_t)sizeof(int) * n);
     void *rwork = cb_carve(&scratch, 2 * real * n), *tau = cb_carve(&scratch, size * CB_MIN(m, n));
+    void *spare = cb_carve(&scratch, size * CB_MIN(m, n));
     float narrow = (float)j->number;
     const void *rcond = real == 4 ? (const void *)&narrow : &j->number;
     memset(b, 0, (size_t)(size * ldb * j->k));
-    cb_lapack_load(j, 0, item, a, lda);
     cb_lapack_load(j, 1, item, b, ldb);
-    if (full_rank(j, a, lda, b, ldb, tau, order, scratch)) {
-        *(int64_t *)cb_lapack_place(j, 1, item) = n;
+    if (CB_MIN(m, n) > 0 && full_rank(j, item, a, b, ldb, tau, spare, scratch)) {
+        *(int64_t *)cb_lapack_place(j, 1, item) = CB_MIN(m, n);
         cb_lapack_store(j, 0, item, b, ldb);
         return;
     }
@@ -352,9 +400,10 @@ int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]) {
         int query = -1, info, rank, integer = 0, lda = cb_leading(j.m), ldb = cb_leading(CB_MAX(j.m, j.n));
         j.call[0] = cb_lapack_routine(&j, "geqrf", NULL);
         start_panels(&j);
-        j.call[4] = cb_lapack_routine(&j, "trcon", NULL);
+        j.call[1] = cb_lapack_routine(&j, "trsv", NULL);
+        j.call[4] = cb_lapack_routine(&j, "trmv", NULL);
         j.call[5] = cb_lapack_routine(&j, "ormqr", "unmqr");
-        j.call[6] = cb_lapack_routine(&j, "trsm", NULL);
+        j.call[CB_TRSM] = cb_lapack_routine(&j, "trsm", NULL);
         j.call[7] = cb_lapack_routine(&j, "gelsy", NULL);
         j.number = rcond;
         if (!j.failed && cb_is_complex(j.dtype))
@@ -363,11 +412,11 @@ int cb_lstsq(cb_tensor *a, cb_tensor *b, double rcond, cb_tensor *out[2]) {
         else if (!j.failed)
             ((gelsy_fn)j.call[7])(&j.m, &j.n, &j.k, any, &lda, any, &ldb, &integer, &rcond, &rank, answer,
                                   &query, &info);
-        /* enough for the blocks of geqrf and ormqr, and for trcon */
+        /* enough for the blocks of geqrf and ormqr */
         j.lwork = CB_MAX(cb_lapack_queried(j.dtype, answer), 64 * (64 + CB_MAX(j.n, j.k)));
         j.scratch = cb_padded(size * j.m * j.n) + cb_padded(size * ldb * j.k) +
-                    cb_padded((int64_t)sizeof(double) * j.n) + cb_padded(2 * real * j.n) +
-                    cb_padded(size * CB_MIN(j.m, j.n)) + size * j.lwork;
+                    cb_padded((int64_t)sizeof(int) * j.n) + cb_padded(2 * real * j.n) +
+                    2 * cb_padded(size * CB_MIN(j.m, j.n)) + size * j.lwork;
         j.work = 3.0 * j.m * j.n * CB_MIN(j.m, j.n) + (double)j.m * j.n * j.k;
         j.one = lstsq_one;
         status = cb_lapack_run(&j);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Sequence
 from typing import Any
 
 from cbackend import lib
@@ -11,12 +12,13 @@ from ...dtypes import finfo
 from ...errors import message
 from ...op import Op, Spec, wrap
 from ...samples import call, sampled
-from ...tensor import Tensor
+from ...tensor import Size, Tensor
 from ...trace import untaped
 from ..creation import full, zeros
 from ..family import sum_to
+from ..join import cat
 from ..ternary import where
-from .common import FAMILY, batch_of, column, good, handles, hermitian_part, matrix, square
+from .common import FAMILY, batch_of, column, good, handles, hermitian_part, leading, matrix, square
 from .norms import matrix_norm
 from .solve import _columns, inv_ex
 from .spectral import _eigh, _svd, _svdvals, eigvalsh, svdvals
@@ -176,7 +178,12 @@ def matrix_rank(
 # ---- least squares ----
 
 
-def _lstsq_meaning(a: Tensor, b: Tensor, *, rcond: float) -> Any:
+def _least_squares(a: Tensor, b: Tensor, *, rcond: float) -> Any:
+    """(solution, rank): many small matrices by singular values, which are found side by side."""
+    m, n = a._shape[-2:]
+    lead = a._shape[:-2]
+    if not lead or Size(lead).numel() < 4 or max(m, n) > 32 or not m * n or a.dtype.is_complex:
+        return _lstsq(a, b, rcond=rcond)
     lowest, share = _cutoffs(a, None, rcond)
     s = _svdvals(a, check="linalg.lstsq")
     rank = (s > _threshold(s, lowest, share)).sum(-1)
@@ -184,11 +191,44 @@ def _lstsq_meaning(a: Tensor, b: Tensor, *, rcond: float) -> Any:
     return x, rank.expand(x._shape[:-2])
 
 
+def _lstsq_vjp(
+    ct: Any, out: Any, a: Tensor, b: Tensor, *, rcond: float, needs: Sequence[bool]
+) -> Any:
+    """_pinv_vjp with P's products as solutions: P g, P^H g by those with A and A^H."""
+    g, x = ct[0], out[0]
+    if g is None:
+        return None, None
+    k = x._shape[-1]
+    both = _least_squares(a.mH, cat([g, x], -1), rcond=rcond)[0]
+    gb, y = both[..., :k], both[..., k:]
+    ga = None
+    if needs[0]:
+        z = _least_squares(a, gb, rcond=rcond)[0]
+        ga = (b - a @ x) @ z.mH - gb @ x.mH + y @ (g - a.mH @ gb).mH
+        ga = sum_to(ga, Spec(a))
+    return ga, sum_to(gb, Spec(b)) if needs[1] else None
+
+
+def _lstsq_jvp(tangents: Any, out: Any, a: Tensor, b: Tensor, *, rcond: float) -> Any:
+    (da, db), x = tangents, out[0]
+    if da is None:
+        return _least_squares(a, db, rcond=rcond)[0], None
+    k = x._shape[-1]
+    inner = _least_squares(a.mH, cat([da.mH @ (b - a @ x), x], -1), rcond=rcond)[0]
+    moved = da.mH @ inner[..., k:]
+    right = inner[..., :k] - da @ x - a @ moved
+    right = right if db is None else right + db
+    return _least_squares(a, right, rcond=rcond)[0] + moved, None
+
+
 _lstsq = Op(
     "linalg_lstsq",
     lambda a, b, *, rcond: handles(2, lambda out: lib.cb_lstsq(a._v, b._v, rcond, out)),
-    batch=batch_of(lambda: _lstsq, 2, 2),
-    decompose=_lstsq_meaning,
+    vjp=_lstsq_vjp,
+    jvp=_lstsq_jvp,
+    batch=lambda size, batched, a, b, *, rcond: _least_squares(
+        *leading(size, batched, (a, b), (2, 2)), rcond=rcond
+    ),
     nouts=2,
     family=FAMILY,
 )
@@ -232,7 +272,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     right, vector = _columns(A, B)
     m, n = A._shape[-2:]
     share = finfo(A.dtype).eps * max(m, n) if rcond is None else float(rcond)
-    x, rank = _lstsq(A, right, rcond=share)
+    x, rank = _least_squares(A, right, rcond=share)
     empty = zeros(0, dtype=A.dtype.to_real(), device=A.device)
     residuals, values = empty, empty
     if driver in ("gelsd", "gelss"):
