@@ -284,8 +284,8 @@ const char *cb_lapack_at(const cb_lapack *j, int which, int core, int64_t item) 
 }
 
 /* y[i, k] = x[i, k], for layouts of which none is dense along the other's dense dimension */
-static inline void move_items(int itemsize, char *y, int64_t y_row, int64_t y_col, const char *x, int64_t x_row,
-                       int64_t x_col, int64_t rows, int64_t cols) {
+static inline void move_items(int itemsize, char *y, int64_t y_row, int64_t y_col, const char *x,
+                              int64_t x_row, int64_t x_col, int64_t rows, int64_t cols) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < cols; k++)
             memcpy(y + (i * y_row + k * y_col) * itemsize, x + (i * x_row + k * x_col) * itemsize,
@@ -314,6 +314,7 @@ static void turn(int itemsize, int64_t rows, int64_t columns, const void *from, 
 
 static void move(int itemsize, void *y, int64_t y_row, int64_t y_col, const void *x, int64_t x_row,
                  int64_t x_col, int64_t rows, int64_t cols) {
+    if (!rows || !cols) return;
     if (x_col == 1 && y_col == 1)
         for (int64_t i = 0; i < rows; i++)
             memcpy((char *)y + i * y_row * itemsize, (const char *)x + i * x_row * itemsize,

@@ -103,7 +103,8 @@ void cb_triangle_start(cb_lapack *j); /* takes call[CB_TRSM] and call[CB_TRSV] *
 void cb_triangle_operand(cb_triangle *t, int which, int64_t item, void *scratch);
 /* right sides [begin, end): columns of x, or rows if not left */
 void cb_triangle_solve(const cb_triangle *t, int64_t begin, int64_t end);
-/* How many right sides make a piece: enough for a matrix to be packed for, even where there are few pieces. */
+/* How many right sides make a piece: enough for a matrix to be packed for, even where there are few pieces.
+ */
 int64_t cb_triangle_grain(int64_t n, int64_t sides);
 /* Eigenvectors of symmetric tridiagonal matrices [n, n], n >= 16, of a real dtype (linalg_divide.c). */
 typedef struct cb_divide {

@@ -75,37 +75,35 @@ static void find_roots(void *context, int64_t begin, int64_t end) {
 }
 
 /* z for which the roots found are exact (Gu & Eisenstat), in place of the given one, for rows [begin, end) */
-#define EXACT_Z(T, root)                                                            \
-    static void exact_z_##T(const merge *m, int begin, int end) {                   \
-        const T *poles = (const T *)m->poles, *q = (const T *)m->q;                 \
-        T *z = (T *)m->z;                                                           \
-        const T *w = (const T *)m->w;                                               \
-        for (int i = begin; i < end; i++) z[i] = q[i + (int64_t)i * m->ld];         \
-        for (int k = 0; k < m->k; k++) {                                            \
-            const T *column = q + (int64_t)k * m->ld;                               \
-            T pole = poles[k];                                                      \
-            for (int i = begin; i < CB_MIN(k, end); i++)                            \
-                z[i] *= column[i] / (poles[i] - pole);                              \
-            for (int i = CB_MAX(k + 1, begin); i < end; i++)                        \
-                z[i] *= column[i] / (poles[i] - pole);                              \
-        }                                                                           \
-        for (int i = begin; i < end; i++) z[i] = __builtin_copysign(root(-z[i]), w[i]); \
-    }                                                                               \
-    /* the vector of root `column`, in the order of the grouped columns */          \
-    static void vector_##T(const merge *m, int column, T *to) {                     \
-        const T *q = (const T *)m->q + (int64_t)column * m->ld, *z = (const T *)m->z; \
-        if (m->k <= 2) { /* laed4 has made unit vectors */                          \
-            for (int i = 0; i < m->k; i++) to[i] = q[m->grouped[i] - 1];            \
-            return;                                                                 \
-        }                                                                           \
-        double squares = 0;                                                         \
-        for (int i = 0; i < m->k; i++) {                                            \
-            T x = z[m->grouped[i] - 1] / q[m->grouped[i] - 1];                      \
-            to[i] = x;                                                              \
-            squares += (double)x * (double)x;                                       \
-        }                                                                           \
-        double scale = 1 / __builtin_sqrt(squares);                                 \
-        for (int i = 0; i < m->k; i++) to[i] = (T)(to[i] * scale);                  \
+#define EXACT_Z(T, root)                                                                            \
+    static void exact_z_##T(const merge *m, int begin, int end) {                                   \
+        const T *poles = (const T *)m->poles, *q = (const T *)m->q;                                 \
+        T *z = (T *)m->z;                                                                           \
+        const T *w = (const T *)m->w;                                                               \
+        for (int i = begin; i < end; i++) z[i] = q[i + (int64_t)i * m->ld];                         \
+        for (int k = 0; k < m->k; k++) {                                                            \
+            const T *column = q + (int64_t)k * m->ld;                                               \
+            T pole = poles[k];                                                                      \
+            for (int i = begin; i < CB_MIN(k, end); i++) z[i] *= column[i] / (poles[i] - pole);     \
+            for (int i = CB_MAX(k + 1, begin); i < end; i++) z[i] *= column[i] / (poles[i] - pole); \
+        }                                                                                           \
+        for (int i = begin; i < end; i++) z[i] = __builtin_copysign(root(-z[i]), w[i]);             \
+    }                                                                                               \
+    /* the vector of root `column`, in the order of the grouped columns */                          \
+    static void vector_##T(const merge *m, int column, T *to) {                                     \
+        const T *q = (const T *)m->q + (int64_t)column * m->ld, *z = (const T *)m->z;               \
+        if (m->k <= 2) { /* laed4 has made unit vectors */                                          \
+            for (int i = 0; i < m->k; i++) to[i] = q[m->grouped[i] - 1];                            \
+            return;                                                                                 \
+        }                                                                                           \
+        double squares = 0;                                                                         \
+        for (int i = 0; i < m->k; i++) {                                                            \
+            T x = z[m->grouped[i] - 1] / q[m->grouped[i] - 1];                                      \
+            to[i] = x;                                                                              \
+            squares += (double)x * (double)x;                                                       \
+        }                                                                                           \
+        double scale = 1 / __builtin_sqrt(squares);                                                 \
+        for (int i = 0; i < m->k; i++) to[i] = (T)(to[i] * scale);                                  \
     }
 EXACT_Z(float, __builtin_sqrtf)
 EXACT_Z(double, __builtin_sqrt)
@@ -187,19 +185,19 @@ static void merge_quarters(void *context, int64_t begin, int64_t end) {
         merge_pair(t, start_of(t, pair), start_of(t, pair + 1), start_of(t, pair + 2));
 }
 
-#define PREPARE(T, absolute)                                            \
-    {                                                                   \
-        T *d = t->d, *e = t->e, largest = 0;                            \
-        for (int i = 0; i < n; i++) largest = CB_MAX(largest, absolute(d[i])); \
+#define PREPARE(T, absolute)                                                       \
+    {                                                                              \
+        T *d = t->d, *e = t->e, largest = 0;                                       \
+        for (int i = 0; i < n; i++) largest = CB_MAX(largest, absolute(d[i]));     \
         for (int i = 0; i + 1 < n; i++) largest = CB_MAX(largest, absolute(e[i])); \
-        t->scale = largest;                                             \
-        for (int i = 0; i < n; i++) d[i] /= largest;                    \
-        for (int i = 0; i + 1 < n; i++) e[i] /= largest;                \
-        for (int part = 1; part < PARTS; part++) {                      \
-            int cut = start_of(t, part);                                \
-            d[cut - 1] -= absolute(e[cut - 1]);                         \
-            d[cut] -= absolute(e[cut - 1]);                             \
-        }                                                               \
+        t->scale = largest;                                                        \
+        for (int i = 0; i < n; i++) d[i] /= largest;                               \
+        for (int i = 0; i + 1 < n; i++) e[i] /= largest;                           \
+        for (int part = 1; part < PARTS; part++) {                                 \
+            int cut = start_of(t, part);                                           \
+            d[cut - 1] -= absolute(e[cut - 1]);                                    \
+            d[cut] -= absolute(e[cut - 1]);                                        \
+        }                                                                          \
     }
 
 static double value_at(const cb_divide *t, int i) {

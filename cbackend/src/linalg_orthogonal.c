@@ -327,8 +327,9 @@ static bool well_conditioned(const cb_lapack *j, int n, const void *r, int ldr, 
     return 1 / least > MARGIN * share * most; /* not for inf and nan */
 }
 
-/* Where R's condition leaves no doubt of full rank the solution is the one of gelsy, which pivots columns, one
- * at a time, to find the rank: R x = Q^H b, or of least norm, for A^H = Q R, x = Q (R^-H b). False: not done. */
+/* Where R's condition leaves no doubt of full rank the solution is the one of gelsy, which pivots columns,
+ * one at a time, to find the rank: R x = Q^H b, or of least norm, for A^H = Q R, x = Q (R^-H b). False: not
+ * done. */
 static bool full_rank(const cb_lapack *j, int64_t item, void *a, void *b, int ldb, void *tau, void *spare,
                       void *work) {
     bool wide = j->m < j->n;
@@ -347,8 +348,8 @@ static bool full_rank(const cb_lapack *j, int64_t item, void *a, void *b, int ld
     if (!wide)
         ((ormqr_fn)j->call[5])("L", adjoint, &rows, &j->k, &n, a, &rows, tau, b, &ldb, work, &j->lwork, &info,
                                1, 1);
-    ((cb_trsm_fn)j->call[CB_TRSM])("L", "U", wide ? adjoint : "N", "N", &n, &j->k, cb_unit(j->dtype, false), a,
-                                   &rows, b, &ldb, 1, 1, 1, 1);
+    ((cb_trsm_fn)j->call[CB_TRSM])("L", "U", wide ? adjoint : "N", "N", &n, &j->k, cb_unit(j->dtype, false),
+                                   a, &rows, b, &ldb, 1, 1, 1, 1);
     if (wide)
         ((ormqr_fn)j->call[5])("L", "N", &rows, &j->k, &n, a, &rows, tau, b, &ldb, work, &j->lwork, &info, 1,
                                1);

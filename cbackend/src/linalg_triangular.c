@@ -144,6 +144,7 @@ void cb_triangle_solve(const cb_triangle *t, int64_t begin, int64_t end) {
     const cb_lapack *j = t->j;
     int count = (int)(end - begin), order = t->left ? t->m : t->n, ld = (int)CB_MAX(t->ld, 1);
     bool is_complex = cb_is_complex(j->dtype);
+    if (!t->m || !t->n) return;
     const char *trans = &(t->by_columns ? "TNN" : "NTC")[t->trans];
     const char *uplo = t->upper == t->by_columns ? "U" : "L", *diag = t->unit ? "U" : "N";
     char *x = t->x + begin * (t->left ? 1 : t->n) * cb_itemsize(j->dtype);

@@ -386,7 +386,8 @@ int CB_FN(gemm)(const cb_gemm *given) {
                   .row_blocks = 1,
                   .column_blocks = 1};
     /* packing pays when enough rows pass over what is packed; rows of b that lie in order need it less */
-    bool packs = g.k > 256 || g.b_col != 1 || cb_is_complex(g.dtype), shared = g.batch == 1 || work >= 4 * LARGE;
+    bool packs = g.k > 256 || g.b_col != 1 || cb_is_complex(g.dtype),
+         shared = g.batch == 1 || work >= 4 * LARGE;
     bool large = work >= LARGE && g.n >= 64 && g.m > (g.b_col == 1 ? 512 : 128) && packs && shared &&
                  !cb_is_complex(g.dtype);
     int64_t grain = CB_MAX(1, SMALL * 4 / CB_MAX(work, 1));
