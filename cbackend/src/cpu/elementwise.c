@@ -89,25 +89,28 @@ CB_INLINE double inverse_root(float x) {
 }
 #define CUBE(x) ((x) * (x) * (x))
 #define SQUARE(x) ((x) * (x))
-/* clang-format off */
-POWER(cube_f32, float, CUBE((double)x)) POWER(fourth_f32, float, SQUARE(SQUARE((double)x)))
+POWER(first_f32, float, x)
+POWER(first_f64, double, x)
+POWER(cube_f32, float, CUBE((double)x))
+POWER(fourth_f32, float, SQUARE(SQUARE((double)x)))
 POWER(inverse_square_f32, float, SQUARE(inverse(x)))
-POWER(inverse_root_f32, float, inverse_root(x)) POWER(inverse_root_cube_f32, float, CUBE(inverse_root(x)))
+POWER(inverse_root_f32, float, inverse_root(x))
+POWER(inverse_root_cube_f32, float, CUBE(inverse_root(x)))
 /* unlike a square root, a power gives 0 for -0 and inf for -inf */
 POWER(root_f32, float, x == -inf_f32() ? -x : sqrt_f32(x) + 0)
 POWER(root_f64, double, x == -inf_f64() ? -x : sqrt_f64(x) + 0)
-    /* clang-format on */
 
-    cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent) {
+cb_kernel CB_FN(power_kernel)(int compute, const cb_tensor *exponent) {
     if (exponent->numel != 1 || !exponent->data) return NULL;
     double y;
     CB_FN(cast_table)[exponent->dtype][CB_F64](1, &y, exponent->data);
     if (y == 2) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_square, compute);
-    if (compute != CB_F32 && compute != CB_F64) return NULL;
     if (y == -1) return CB_FN(find_kernel)(CB_FAMILY_UNARY, CB_UNARY_reciprocal, compute);
-    if (y == 0.5) return compute == CB_F32 ? power_root_f32 : power_root_f64;
-    if (compute == CB_F64) return NULL;
-    return y == 3      ? power_cube_f32
+    if (compute == CB_F64) return y == 1 ? power_first_f64 : y == 0.5 ? power_root_f64 : NULL;
+    if (compute != CB_F32) return NULL;
+    return y == 1      ? power_first_f32
+           : y == 0.5  ? power_root_f32
+           : y == 3    ? power_cube_f32
            : y == 4    ? power_fourth_f32
            : y == -2   ? power_inverse_square_f32
            : y == -0.5 ? power_inverse_root_f32
