@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cbackend import Entry, Form, lib, prepare_calls, raise_error, wrap
+from cbackend import Entry, Form, lib, raise_error, wrap
 
 from .dtypes import DTYPES, device, device_from_code, dtype
 from .trace import active, state
@@ -59,8 +59,9 @@ class Spec(Form):
 class Op(Entry):
     """One entry of the table.
 
-    Called, it evaluates the op on tensors, whatever they are and whatever is going on: its impl for
-    plain ones while nothing is, else dispatch().
+    Called, it evaluates the op on tensors, whatever they are and whatever is going on: outside of
+    transforms its impl, then recorded if that is asked for; else dispatch(). Numbers and arrays
+    may stand for tensors.
 
     Args:
       name: the public name; unique.
@@ -84,15 +85,13 @@ class Op(Entry):
       registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
-    __slots__ = (
-        "_masks", "batch", "changes_dtype", "decides", "decompose", "differentiable", "doc",
-        "errors", "family", "impl", "jvp", "keeps", "name", "nouts", "oracle", "ordered",
-        "partials", "product", "pull", "random", "samples", "takes_needs", "tolerance",
-        "unpack", "view", "vjp",
+    __slots__ = (  # beside the members of Entry
+        "batch", "changes_dtype", "decides", "decompose", "doc", "errors", "family", "jvp",
+        "keeps", "name", "nouts", "oracle", "ordered", "product", "random", "samples",
+        "tolerance", "unpack", "vjp",
     )  # fmt: skip
 
     vjp: Any
-    pull: Any
 
     def __init__(
         self,
@@ -276,9 +275,6 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
                 out._m.is_view = True
             out._b = (base, op, params, base._m)
     return out
-
-
-prepare_calls(dispatch)
 
 
 def fail(op: Op, args: tuple[Tensor, ...]) -> None:

@@ -12,33 +12,30 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from cbackend import lib
+from cbackend import Record, lib, output_of, prepare_records, record
 
 from . import op as op_module
 from .errors import GradError, ShapeError, message
-from .op import Op, Spec
+from .op import Spec
 from .parts import Parts
 from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-_new = object.__new__
 
+class Node(Record, Meta):
+    """A recorded operation; the meta of its output when there is one output.
 
-class Node(Meta):
-    """A recorded operation; the meta of its output when there is one output."""
-
-    requires_grad = True
-    args: Any = ()  # of the inputs, what the reverse rule needs; None once freed
-    params: dict[str, Any] = {}  # noqa: RUF012 - never written
-    needs: tuple[bool, ...]
-    edges: tuple[Meta | None, ...]
-    out: Any = None
-    # of the inputs, when one of them differs in shape or dtype from the result
-    specs: tuple[Spec | None, ...] | None = None
-    seq: int
-    op: Op
+    Attributes of Record, whose members the core fills in (fill_node):
+      op, seq, edges: what was done, when, and the metas of the inputs that want a gradient.
+      args: of the inputs, what the reverse rule needs; None once freed.
+      params: of the op, or of a view the arguments as its link has them.
+      needs: which inputs want a gradient, where the rule asks for that.
+      out: the output, or outputs, without their metas, where the rule names it.
+      specs: of elementwise ops, where an input differs in shape or dtype from the result.
+      clock: when it was made; -1 where nothing is saved.
+    """
 
     def saved_out(self) -> Any:
         """The result as the reverse rule sees it: connected to the graph when the tape records."""
@@ -46,7 +43,7 @@ class Node(Meta):
         if out is None or not state.grad:
             return out
         if type(out) is tuple:
-            return tuple(_reconnected(t, OutputMeta(self, i, t)) for i, t in enumerate(out))
+            return tuple(_reconnected(t, output_of(self, i, t)) for i, t in enumerate(out))
         return _reconnected(out, self)
 
     def name(self) -> str:
@@ -65,16 +62,8 @@ class Node(Meta):
         )
 
 
-class OutputMeta(Meta):
-    """The meta of one output of an operation with several."""
-
-    requires_grad = True
-    watched = True
-
-    def __init__(self, node: Node, index: int, tensor: Tensor):
-        self.node, self.index, self.op, self.seq = node, index, node.op, node.seq
-        if tensor._m is not None:
-            self.stand_on(tensor._m)
+class OutputMeta(Record, Meta):
+    """The meta of one output of an operation with several, made by output_of()."""
 
     def name(self) -> str:
         return self.node.name()
@@ -99,66 +88,7 @@ def irregular(args: Sequence[Tensor], out: Tensor) -> bool:
     return any(a._shape != shape or a.dtype is not dtype for a in args)
 
 
-def fill_node(
-    node: Node,
-    op: Op,
-    args: Sequence[Tensor],
-    params: dict[str, Any],
-    out: Any,
-    edges: tuple[Meta | None, ...],
-) -> None:
-    """Completes a node: edges, and the inputs and output that the op's reverse rule names."""
-    node.watched, node.specs, node.out = False, None, None
-    node.op = op
-    node.edges = edges
-    node.seq = next_sequence()
-    node.clock = clock[0]
-    if params:
-        node.params = params
-    if len(args) == 1:
-        (keep,), keep_out = op._masks.get(_ALONE) or op.saved(_ALONE)
-        (a,) = args
-        node.args = (a if keep == 2 else None if keep == 0 else Spec(a),)
-        if op.takes_needs:
-            node.needs = _ALONE
-    else:
-        needs = tuple([e is not None for e in edges])
-        keeps, keep_out = op._masks.get(needs) or op.saved(needs)
-        node.args = tuple(
-            [a if k == 2 else None if k == 0 else Spec(a) for a, k in zip(args, keeps)]  # noqa: B905 - hot
-        )
-        if op.takes_needs:
-            node.needs = needs
-    if op.partials and irregular(args, out):
-        node.specs = tuple([Spec(a) for a in args])
-    if keep_out:
-        node.out = out
-
-
-_ALONE = (True,)
-
-
-def record(op: Op, args: tuple[Tensor, ...], params: dict[str, Any], out: Any) -> Any:
-    """Puts an operation on the tape: its output (or outputs) require grad from now on."""
-    node = _new(Node)
-    node.requires_grad, node.is_view, node.trace = True, False, None
-    edges = tuple([m if (m := a._m) is not None and m.requires_grad else None for a in args])
-    fill_node(node, op, args, params, out, edges)
-    if type(out) is not tuple:
-        if out._m is not None:
-            node.stand_on(out._m)
-        if node.out is not None:
-            node.out = out._alias()
-        out._m = node
-        return out
-    if node.out is not None:
-        node.out = tuple([t._alias() for t in out])
-    for i, t in enumerate(out):
-        if t.dtype.is_inexact:
-            t._m = OutputMeta(node, i, t)
-    return out
-
-
+prepare_records(Node, OutputMeta, Spec, next_sequence.__self__, clock, irregular)
 op_module.record = record
 
 

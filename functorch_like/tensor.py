@@ -52,6 +52,8 @@ class Tensor(Handle):
 
         @property
         def dtype(self) -> dtype: ...
+        @property
+        def shape(self) -> Size: ...
 
         # attached by values.py, interop.py and autograd.py
         def tolist(self) -> Any: ...
@@ -130,11 +132,6 @@ class Tensor(Handle):
             m = self._m
         return m.tracer or m
 
-    @property
-    def shape(self) -> Size:
-        """The sizes of all dimensions."""
-        return self._sizes()
-
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one size of it.
 
@@ -142,7 +139,7 @@ class Tensor(Handle):
           DimError: dim is out of range.
         """
         if dim is None:
-            return self._sizes()
+            return self.shape
         shape = self._shape
         return shape[wrap_dim("size", dim, len(shape))]
 
@@ -170,7 +167,8 @@ class Tensor(Handle):
     @property
     def device(self) -> device:
         """Where the tensor lives."""
-        return device_from_code(self._place)
+        v = self._v
+        return device_from_code(v.device if v else self._place)
 
     @property
     def _place(self) -> int:

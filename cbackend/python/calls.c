@@ -1,61 +1,114 @@
 /* What is asked for most in one call: ops on plain tensors, and small tensors of a shape. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stddef.h>
+#include <structmember.h>
 
 #include "handle.h"
 #include "record_calls.h"
 
 /* ---- Entry: the base class of Op ---- */
 
-static PyObject *dispatch; /* of op.py */
-static PyObject *impl_name, *view_name;
+PyTypeObject *cb_entry_type;
+static PyObject *dispatch, *operand; /* of op.py and family.py */
 
-/* prepare_calls(dispatch): who evaluates ops the general way */
-PyObject *cb_prepare_calls(PyObject *Py_UNUSED(module), PyObject *function) {
-    dispatch = Py_NewRef(function);
+/* prepare_calls(dispatch, operand): who evaluates ops the general way; who makes a tensor of an argument */
+PyObject *cb_prepare_calls(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    if (!PyArg_ParseTuple(arguments, "OO", &dispatch, &operand)) return NULL;
+    Py_INCREF(dispatch);
+    Py_INCREF(operand);
     Py_RETURN_NONE;
 }
 
-/* The kernel of an op that may be called on these arguments as they are, a new reference; NULL where that
- * takes the general way. */
-static PyObject *kernel_of(PyObject *op, PyObject *args) {
-    if (!cb_is_untraced()) return NULL;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
-        PyObject *x = PyTuple_GET_ITEM(args, i);
-        if (!PyObject_TypeCheck(x, cb_handle_type) || ((cb_handle *)x)->m != Py_None) return NULL;
+/* The arguments as tensors, a new reference. */
+static PyObject *operands_of(PyObject *op, PyObject *args) {
+    Py_ssize_t n = PyTuple_GET_SIZE(args), tensors = 0;
+    while (tensors < n && PyObject_TypeCheck(PyTuple_GET_ITEM(args, tensors), cb_handle_type)) tensors++;
+    if (tensors == n) return Py_NewRef(args);
+    PyObject *all = PyTuple_New(n);
+    for (Py_ssize_t i = 0; all && i < n; i++) {
+        PyObject *x = PyTuple_GET_ITEM(args, i), *t;
+        int is_tensor = PyObject_TypeCheck(x, cb_handle_type);
+        t = is_tensor ? Py_NewRef(x) : cb_tensor_of_number(NULL, x);
+        if (t == Py_None) { /* no plain number */
+            PyObject *name = PyObject_GetAttrString(op, "name");
+            Py_SETREF(t, name ? PyObject_CallFunctionObjArgs(operand, name, x, NULL) : NULL);
+            Py_XDECREF(name);
+        }
+        if (t)
+            PyTuple_SET_ITEM(all, i, t);
+        else
+            Py_CLEAR(all);
     }
-    PyObject *view = PyObject_GetAttr(op, view_name);
-    PyObject *impl = view == Py_False ? PyObject_GetAttr(op, impl_name) : NULL;
-    Py_XDECREF(view);
-    if (impl == Py_None) Py_CLEAR(impl);
-    return impl;
+    return all;
+}
+
+/* How is an op to be called on these tensors? 0: its kernel as it is; 1: that, and the tape records it;
+ * -1: the general way. */
+static int way_of(cb_entry *op, PyObject *args) {
+    if (op->impl == Py_None || op->view != Py_False || !cb_is_untraced()) return -1;
+    int asks = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *m = ((cb_handle *)PyTuple_GET_ITEM(args, i))->m;
+        int on_tape = m == Py_None ? 0 : cb_on_tape(m);
+        if (on_tape < 0) return -1;
+        asks |= on_tape;
+    }
+    if (!asks || op->differentiable != Py_True || !cb_records_now()) return 0;
+    return op->pull == Py_None ? -1 : 1;
 }
 
 /* op(*args, **params) */
-static PyObject *entry_call(PyObject *op, PyObject *args, PyObject *params) {
-    PyObject *impl = kernel_of(op, args), *out = NULL;
-    if (impl) {
-        out = PyObject_Call(impl, args, params);
-        if (out) Py_SETREF(out, cb_wrap(NULL, out));
-        Py_DECREF(impl);
-    } else if (!PyErr_Occurred()) {
+static PyObject *entry_call(PyObject *self, PyObject *args, PyObject *params) {
+    cb_entry *op = (cb_entry *)self;
+    if (!(args = operands_of(self, args))) return NULL;
+    int way = way_of(op, args);
+    PyObject *out;
+    if (way < 0) {
         PyObject *none = params ? NULL : PyDict_New();
         out = PyObject_CallFunctionObjArgs(dispatch, op, args, params ? params : none, NULL);
         Py_XDECREF(none);
+    } else {
+        out = PyObject_Call(op->impl, args, params);
+        if (out) Py_SETREF(out, cb_wrap(NULL, out));
+        if (out && way) Py_SETREF(out, cb_record_op(op, args, params, out));
     }
+    Py_DECREF(args);
     return out;
 }
 
-static PyType_Slot slots[] = {{Py_tp_call, entry_call}, {0, NULL}};
-static PyType_Spec spec = {"cbackend._cffi.Entry", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+enum { COUNT = (sizeof(cb_entry) - offsetof(cb_entry, impl)) / sizeof(PyObject *) };
+
+static int entry_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    return cb_visit_members(&((cb_entry *)self)->impl, COUNT, visit, arg);
+}
+
+static int entry_clear(PyObject *self) {
+    cb_clear_members(&((cb_entry *)self)->impl, COUNT);
+    return 0;
+}
+
+static void entry_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    entry_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+#define MEMBER(name) {#name, T_OBJECT_EX, offsetof(cb_entry, name), 0, NULL}
+static PyMemberDef members[] = {MEMBER(impl),     MEMBER(view),        MEMBER(pull),   MEMBER(differentiable),
+                                MEMBER(partials), MEMBER(takes_needs), MEMBER(_masks), {0}};
+static PyType_Slot slots[] = {{Py_tp_call, entry_call},         {Py_tp_dealloc, entry_dealloc},
+                              {Py_tp_traverse, entry_traverse}, {Py_tp_clear, entry_clear},
+                              {Py_tp_members, members},         {0, NULL}};
+static PyType_Spec spec = {"cbackend._cffi.Entry", sizeof(cb_entry), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 int cb_add_entry(PyObject *module) {
-    impl_name = PyUnicode_InternFromString("impl");
-    view_name = PyUnicode_InternFromString("view");
-    PyObject *type = PyType_FromSpec(&spec);
-    int failed = !impl_name || !view_name || !type || PyModule_AddObjectRef(module, "Entry", type);
-    Py_XDECREF(type);
-    return failed;
+    cb_entry_type = (PyTypeObject *)PyType_FromSpec(&spec);
+    return !cb_entry_type || PyModule_AddObjectRef(module, "Entry", (PyObject *)cb_entry_type);
 }
 
 /* ---- small tensors of a shape ---- */
@@ -71,7 +124,7 @@ static int read_small(PyObject *sizes, int64_t *shape) {
     return ndim >= 0 && cb_is_small(ndim, shape) ? ndim : -1;
 }
 
-/* filled(like, dtype, device, number): a tensor of one integer, or of what was in memory for None. `like`: a
+/* filled(like, dtype, device, number): a tensor of one number, or of what was in memory for None. `like`: a
  * shape as zeros() takes it, or a tensor, whose dtype and device -1 keeps. None for large ones and for
  * anything unusual. */
 PyObject *cb_filled(PyObject *Py_UNUSED(module), PyObject *arguments) {
@@ -90,8 +143,9 @@ PyObject *cb_filled(PyObject *Py_UNUSED(module), PyObject *arguments) {
     if (ndim < 0) Py_RETURN_NONE;
     const int64_t *sizes = x ? x->shape : shape;
     if (number == Py_None) return cb_wrap_new(cb_empty(dtype, device, ndim, sizes));
-    cb_scalar value = {.kind = 'i', .i = PyLong_AsLongLong(number)};
-    return PyErr_Occurred() ? NULL : cb_wrap_new(cb_full(dtype, device, ndim, sizes, &value));
+    cb_scalar value;
+    return cb_read_number(number, &value) ? cb_wrap_new(cb_full(dtype, device, ndim, sizes, &value))
+                                          : Py_NewRef(Py_None);
 }
 
 /* drawn(kind, sizes, dtype, device, seed, offset, a, b): small tensors of random numbers as cb_random draws

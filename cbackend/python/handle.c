@@ -11,10 +11,10 @@
 #include "handle.h"
 
 PyTypeObject *cb_handle_type;
-PyObject *cb_recorded_view;
+PyObject *cb_state;
 static PyTypeObject *tensor_type;  /* the class of plain tensors */
 static PyTypeObject *size_type;    /* of shapes that users get */
-static PyObject *active, *state;   /* of trace.py: all entered traces; this thread's modes */
+static PyObject *active;           /* of trace.py: all entered traces */
 static PyObject *dtypes, *raise_error; /* by their codes; of cbackend */
 static PyObject *trace_name, *value_name, *shape_name;
 
@@ -74,7 +74,7 @@ static PyObject *handle_shape(PyObject *object, void *Py_UNUSED(context)) {
     return cb_shape_of(object, &PyTuple_Type);
 }
 
-static PyObject *handle_sizes(PyObject *object, PyObject *Py_UNUSED(nothing)) {
+static PyObject *handle_sizes(PyObject *object, void *Py_UNUSED(context)) {
     return cb_shape_of(object, size_type);
 }
 
@@ -109,7 +109,7 @@ cb_handle *cb_plain_tensor(PyObject *v) {
 
 int cb_is_untraced(void) {
     if (!PyList_GET_SIZE(active)) return 1;
-    PyObject *trace = PyObject_GetAttr(state, trace_name);
+    PyObject *trace = PyObject_GetAttr(cb_state, trace_name);
     Py_XDECREF(trace);
     if (!trace) PyErr_Clear();
     return trace == Py_None;
@@ -117,12 +117,6 @@ int cb_is_untraced(void) {
 
 /* plain(handle): a tensor that is nothing but memory. Half the time of doing it in Python. */
 static PyObject *plain(PyObject *Py_UNUSED(module), PyObject *v) { return (PyObject *)cb_plain_tensor(v); }
-
-/* prepare_views(recorded_view): who finishes views of tensors that carry something besides memory */
-static PyObject *prepare_views(PyObject *Py_UNUSED(module), PyObject *function) {
-    cb_recorded_view = Py_NewRef(function);
-    Py_RETURN_NONE;
-}
 
 /* Raises what the core says and gives NULL. */
 static PyObject *failed(void) {
@@ -159,13 +153,13 @@ PyObject *cb_wrap(PyObject *module, PyObject *handles) {
  * functorch_like */
 static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "O!O!O!O!OO", &PyType_Type, &tensor_type, &PyType_Type, &size_type,
-                          &PyTuple_Type, &dtypes, &PyList_Type, &active, &state, &raise_error))
+                          &PyTuple_Type, &dtypes, &PyList_Type, &active, &cb_state, &raise_error))
         return NULL;
     Py_INCREF(tensor_type);
     Py_INCREF(size_type);
     Py_INCREF(dtypes);
     Py_INCREF(active);
-    Py_INCREF(state);
+    Py_INCREF(cb_state);
     Py_INCREF(raise_error);
     Py_RETURN_NONE;
 }
@@ -189,14 +183,15 @@ static PyMemberDef members[] = {{"_v", T_OBJECT_EX, offsetof(cb_handle, v), 0, N
                                 {"_b", T_OBJECT_EX, offsetof(cb_handle, b), 0, NULL},
                                 {0}};
 static PyGetSetDef properties[] = {{"_shape", handle_shape, NULL, NULL, NULL},
+                                   {"shape", handle_sizes, NULL, "The sizes of all dimensions.", NULL},
                                    {"ndim", handle_ndim, NULL, "The number of dimensions.", NULL},
                                    {"dtype", handle_dtype, NULL, "The type of the elements.", NULL},
                                    {0}};
-#define VIEW(name) {"_try_" #name, (PyCFunction)(void (*)(void))cb_try_##name, METH_FASTCALL, NULL}
+#define FASTCALL(function) (PyCFunction)(void (*)(void)) function
+#define VIEW(name) {"_try_" #name, FASTCALL(cb_try_##name), METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {{"item", cb_handle_item, METH_NOARGS, cb_item_doc},
                                 {"_number", cb_handle_number, METH_NOARGS, NULL},
                                 {"_numbers", cb_handle_numbers, METH_NOARGS, NULL},
-                                {"_sizes", handle_sizes, METH_NOARGS, NULL},
                                 VIEW(expand),
                                 VIEW(index),
                                 VIEW(permute),
@@ -208,10 +203,15 @@ static PyMethodDef methods[] = {{"item", cb_handle_item, METH_NOARGS, cb_item_do
                                 {0}};
 static PyMethodDef functions[] = {{"plain", plain, METH_O, NULL},
                                   {"prepare", prepare, METH_VARARGS, NULL},
-                                  {"prepare_calls", cb_prepare_calls, METH_O, NULL},
-                                  {"prepare_views", prepare_views, METH_O, NULL},
+                                  {"prepare_calls", cb_prepare_calls, METH_VARARGS, NULL},
+                                  {"prepare_records", cb_prepare_records, METH_VARARGS, NULL},
+                                  {"fill_node", FASTCALL(cb_fill_node), METH_FASTCALL, NULL},
+                                  {"output_of", cb_output_of, METH_VARARGS, NULL},
+                                  {"record", cb_record_from_python, METH_VARARGS, NULL},
+                                  {"recorded", FASTCALL(cb_recorded), METH_FASTCALL, NULL},
                                   {"borrow", cb_borrow, METH_VARARGS, NULL},
                                   {"drawn", cb_drawn, METH_VARARGS, NULL},
+                                  {"fill", cb_fill_tensor, METH_VARARGS, NULL},
                                   {"filled", cb_filled, METH_VARARGS, NULL},
                                   {"lend", cb_lend, METH_O, NULL},
                                   {"number", cb_tensor_of_number, METH_O, NULL},
@@ -239,7 +239,7 @@ PyMODINIT_FUNC PyInit__cffi(void) {
     Py_XDECREF(function);
     if (!type || !method || PyModule_AddObject(module, "leave", method) < 0 ||
         PyModule_AddObject(module, "Handle", type) < 0 || PyModule_AddFunctions(module, functions) ||
-        cb_add_forms(module) || cb_add_entry(module)) {
+        cb_add_forms(module) || cb_add_entry(module) || cb_add_records(module)) {
         Py_XDECREF(type);
         Py_CLEAR(module);
     }

@@ -12,6 +12,18 @@ typedef struct {
     PyObject *b; /* of a view what it is a view of, or NULL */
 } cb_handle;
 
+/* The base class of what the tape hangs on a tensor: a Node of tape.py, which is the meta of its only output,
+ * one of several outputs, a leaf. Members are attributes of the same name, explained there. */
+typedef struct {
+    PyObject_HEAD PyObject *op, *seq, *edges, *args, *params, *needs, *out, *specs, *clock, *node, *index;
+    PyObject *watched, *trace, *requires_grad, *is_view; /* bools are Py_True or Py_False */
+} cb_record;
+
+/* The base class of Op; the members are attributes of the same name, explained in op.py. */
+typedef struct {
+    PyObject_HEAD PyObject *impl, *view, *pull, *differentiable, *partials, *takes_needs, *_masks;
+} cb_entry;
+
 enum { CB_BRIEF_NUMEL = 2048 }; /* elements up to which a call keeps the interpreter's lock: generated.h */
 
 /* made with the cffi module */
@@ -20,7 +32,8 @@ char *cb_cdata_pointer(PyObject *cdata);
 PyObject *cb_cdata_of(cb_tensor *x); /* takes the reference over */
 char *cb_cdata_program(PyObject *cdata);
 
-extern PyTypeObject *cb_handle_type;
+extern PyTypeObject *cb_handle_type, *cb_entry_type;
+extern PyObject *cb_state; /* of trace.py: this thread's modes */
 
 static inline cb_tensor *cb_pointer(const cb_handle *self) {
     return self->v ? (cb_tensor *)cb_cdata_pointer(self->v) : NULL;
@@ -44,7 +57,6 @@ VIEW_METHOD(cb_try_transpose);
 VIEW_METHOD(cb_try_unsqueeze);
 VIEW_METHOD(cb_try_view);
 #undef VIEW_METHOD
-extern PyObject *cb_recorded_view; /* of recording.py */
 
 /* programs.c: functions of the module */
 PyObject *cb_run_program(PyObject *module, PyObject *arguments);
@@ -56,6 +68,8 @@ PyObject *cb_run_sweep(PyObject *module, PyObject *arguments);
 
 /* numbers.c: a function of the module and methods of Handle */
 PyObject *cb_tensor_of_number(PyObject *module, PyObject *value);
+int cb_read_number(PyObject *value, cb_scalar *s); /* is it a number of 64 bits that is not complex? */
+PyObject *cb_fill_tensor(PyObject *module, PyObject *arguments);
 PyObject *cb_handle_number(PyObject *tensor, PyObject *nothing);
 PyObject *cb_handle_item(PyObject *tensor, PyObject *nothing);
 PyObject *cb_handle_float(PyObject *tensor);
@@ -80,11 +94,33 @@ static inline int cb_is_small(int ndim, const int64_t *shape) {
 int cb_read_numbers(PyObject *sizes, int64_t *out, PyObject **tuple);
 
 /* calls.c: functions of the module */
-PyObject *cb_prepare_calls(PyObject *module, PyObject *function);
+PyObject *cb_prepare_calls(PyObject *module, PyObject *arguments);
 PyObject *cb_filled(PyObject *module, PyObject *arguments);
 PyObject *cb_drawn(PyObject *module, PyObject *arguments);
 
-int cb_add_entry(PyObject *module); /* calls.c; not 0 with an exception */
+/* records.c: functions of the module */
+PyObject *cb_fill_node(PyObject *module, PyObject *const *args, Py_ssize_t n);
+PyObject *cb_output_of(PyObject *module, PyObject *arguments);
+PyObject *cb_prepare_records(PyObject *module, PyObject *arguments);
+PyObject *cb_record_from_python(PyObject *module, PyObject *arguments);
+PyObject *cb_recorded(PyObject *module, PyObject *const *args, Py_ssize_t n);
+
+/* What is the meta m on the tape? 1: its tensor requires grad; 0: not; -1: it belongs to a trace, or is that
+ * of a view that may have to take up what was written to its base. */
+int cb_on_tape(PyObject *m);
+int cb_records_now(void); /* is the tape on? */
+/* The results `out` of an op on `inputs`, put on the tape; params: NULL for none. NULL with an exception. */
+PyObject *cb_record_op(cb_entry *op, PyObject *inputs, PyObject *params, PyObject *out);
+/* The same for op(x) made by views.c from `arguments`, which `shares` memory with x or not; 0: it has to be
+ * made the general way, -1: an exception. */
+int cb_record_view(cb_entry *op, PyObject *x, cb_handle *view, PyObject *arguments, int shares);
+
+/* objects that are a row of members */
+int cb_visit_members(PyObject **members, int n, visitproc visit, void *arg);
+void cb_clear_members(PyObject **members, int n);
+
+int cb_add_entry(PyObject *module);   /* calls.c; not 0 with an exception */
+int cb_add_records(PyObject *module); /* records.c; the same */
 int cb_add_forms(PyObject *module); /* forms.c; the same */
 
 #endif

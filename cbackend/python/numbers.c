@@ -5,23 +5,40 @@
 #include "handle.h"
 #include "record_calls.h"
 
+int cb_read_number(PyObject *value, cb_scalar *s) {
+    int overflow = 0;
+    *s = (cb_scalar){0};
+    if (PyFloat_CheckExact(value)) {
+        s->kind = 'f';
+        s->re = PyFloat_AS_DOUBLE(value);
+    } else if (PyBool_Check(value)) {
+        s->kind = 'b';
+        s->i = value == Py_True;
+    } else if (PyLong_CheckExact(value)) {
+        s->kind = 'i';
+        s->i = PyLong_AsLongLongAndOverflow(value, &overflow);
+    }
+    return s->kind && !overflow;
+}
+
 /* number(value): a 0-d tensor, promoted by category only, of a Python number; None for numbers of more than
  * 64 bits, complex ones and those of subclasses */
 PyObject *cb_tensor_of_number(PyObject *Py_UNUSED(module), PyObject *value) {
-    cb_scalar s = {0};
-    int overflow = 0;
-    if (PyFloat_CheckExact(value)) {
-        s.kind = 'f';
-        s.re = PyFloat_AS_DOUBLE(value);
-    } else if (PyBool_Check(value)) {
-        s.kind = 'b';
-        s.i = value == Py_True;
-    } else if (PyLong_CheckExact(value)) {
-        s.kind = 'i';
-        s.i = PyLong_AsLongLongAndOverflow(value, &overflow);
-    }
-    if (!s.kind || overflow) Py_RETURN_NONE;
+    cb_scalar s;
+    if (!cb_read_number(value, &s)) Py_RETURN_NONE;
     return cb_wrap_new(cb_scalar_tensor(&s, -1));
+}
+
+/* fill(tensor, number, clock): the number everywhere; says whether it was written, and not raised what the
+ * core refused, which cb_fill says again */
+PyObject *cb_fill_tensor(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *tensor, *number;
+    long long clock;
+    cb_scalar s;
+    if (!PyArg_ParseTuple(arguments, "O!OL", cb_handle_type, &tensor, &number, &clock)) return NULL;
+    cb_tensor *x = cb_pointer((cb_handle *)tensor);
+    int known = x && x->numel <= CB_BRIEF_NUMEL && cb_read_number(number, &s);
+    return PyBool_FromLong(known && !cb_fill(x, &s, clock));
 }
 
 /* The only element as a Python number; None where there is none in the processor's memory. */

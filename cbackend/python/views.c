@@ -2,9 +2,7 @@
  *
  * x._try_view(op, shape) and its like do what op(x, shape=shape) would while no transform is running. They
  * give None for everything they do not know, arguments that are wrong included: the general way, in
- * ops/views.py and ops/index.py, then does it or says what is wrong. Where x carries something besides
- * memory, recorded_view() of recording.py puts the view on the tape, or says that it is one for the general
- * way.
+ * ops/views.py and ops/index.py, then does it or says what is wrong.
  *
  * A view notes what it is a view of as (base, op, arguments, None), the arguments as they came: few are ever
  * asked for, and Op.unpack makes parameters of them. */
@@ -26,16 +24,10 @@ static PyObject *view_of(PyObject *x, PyObject *op, cb_tensor *y, PyObject *argu
     int shares = y && cb_storage_id(y) == cb_storage_id(cb_pointer(self)); /* a reshape may have copied */
     PyObject *v = y ? cb_cdata_of(y) : NULL;
     cb_handle *view = v && arguments ? cb_plain_tensor(v) : NULL;
-    if (!view) {
+    if (!view)
         cb_release(y);
-    } else if (self->m != Py_None) {
-        PyObject *given[] = {op, x, self->m, (PyObject *)view, arguments, shares ? Py_True : Py_False};
-        PyObject *known = PyObject_Vectorcall(cb_recorded_view, given, 6, NULL);
-        if (known != Py_True) Py_CLEAR(view);
-        Py_XDECREF(known);
-    } else if (shares) {
-        view->b = PyTuple_Pack(4, x, op, arguments, Py_None);
-    }
+    else if (cb_record_view((cb_entry *)op, x, view, arguments, shares) <= 0)
+        Py_CLEAR(view);
     Py_XDECREF(v);
     Py_XDECREF(arguments);
     if (PyErr_Occurred()) return Py_XDECREF(view), NULL;

@@ -323,7 +323,7 @@ def _where(w: Writer, e: Equation) -> str:
     return w.add("Where", w.value(condition), w.operand(x, code), w.operand(y, code))
 
 
-@rule("clamp")
+@rule("clamp", "hardtanh")
 def _clamp(w: Writer, e: Equation) -> str:
     x, low, high = (w.operand(v, e.outputs[0].code) for v in e.inputs)
     return w.add("Min", w.add("Max", x, low), high)

@@ -8,6 +8,7 @@ from cbackend import ffi, filled, lib
 
 from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, int64
 from ..errors import DTypeError, ShapeError, message
+from ..interop import from_array
 from ..op import wrap
 from ..out import store
 from ..tensor import Tensor
@@ -108,8 +109,6 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     if isinstance(data, Tensor):
         t = data.detach().clone()
     elif hasattr(data, "__array_interface__") or hasattr(data, "__dlpack__"):
-        from ..interop import from_array
-
         t = from_array(data, copy=True)
     else:
         t = _from_lists(data, target)
@@ -183,8 +182,6 @@ def _from_mixed(items: list[Any], shape: tuple[int, ...]) -> Tensor:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """The data as a tensor: itself, or sharing a NumPy array's memory, if nothing has to change."""
     if not isinstance(data, Tensor) and hasattr(data, "__array_interface__") and dtype is None:
-        from ..interop import from_array
-
         data = from_array(data, copy=False)
     if isinstance(data, Tensor):
         return (
@@ -225,7 +222,7 @@ _ZERO, _ONE = _scalar(0), _scalar(1)
 
 
 def _filled_with(
-    value: int | None,
+    value: Any,
     op: str,
     size: Any,
     dtype: Any,
@@ -233,7 +230,7 @@ def _filled_with(
     requires_grad: bool,
     out: Tensor | None,
 ) -> Tensor:
-    """A tensor of 0 or 1, or of whatever was in memory for None."""
+    """A tensor of one number, or of whatever was in memory for None."""
     code = (get_default_dtype() if dtype is None else as_dtype(dtype)).code
     place = 0 if device is None else as_device(device).code
     t = filled(size, code, place, value)
@@ -242,7 +239,7 @@ def _filled_with(
         t = wrap(
             lib.cb_empty(code, place, len(shape), shape)
             if value is None
-            else lib.cb_full(code, place, len(shape), shape, _ONE if value else _ZERO)
+            else lib.cb_full(code, place, len(shape), shape, _scalar(value))
         )
     if out is not None:
         t = store(op, out, t)
@@ -278,18 +275,12 @@ def full(
       >>> full((2,), 7)
       tensor([7, 7])
     """
-    shape = sizes("full", (size,))
     if isinstance(fill_value, Tensor):
-        t = fill_value.expand(shape).clone()
+        t = fill_value.expand(sizes("full", (size,))).clone()
         return t if dtype is None else t.to(as_dtype(dtype))
     if dtype is None:
-        dtype = _natural_dtype([fill_value]) or get_default_dtype()
-    return _made(
-        lib.cb_full(
-            as_dtype(dtype).code, as_device(device).code, len(shape), shape, _scalar(fill_value)
-        ),
-        requires_grad,
-    )
+        dtype = _natural_dtype([fill_value])
+    return _filled_with(fill_value, "full", (size,), dtype, device, requires_grad, None)
 
 
 def zeros(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cbackend import ffi, lib, plain
+from cbackend import ffi, lib, plain, prepare_calls, recorded
 from cbackend import number as number_in_c
 
 from .. import op as op_module
@@ -22,7 +22,7 @@ from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
 from ..tensor import Tensor, known_regular
 from ..trace import active, clock, state
-from .recording import assign, given, recorded_one, recorded_two
+from .recording import assign, given
 
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -99,6 +99,9 @@ def operand(op: str, value: Any) -> Tensor:
     raise DTypeError(
         message(op, "a tensor or a number", type(value).__name__, "Convert it with tensor().")
     )
+
+
+prepare_calls(dispatch, operand)
 
 
 # ---- rules shared by all elementwise ops ----
@@ -339,7 +342,7 @@ def unary(
             elif m.trace is None and not m.is_view:
                 h = call(code, input._v)
                 if h:
-                    return recorded_one(op, h, input, m)
+                    return recorded(op, h, input)
         elif trace.one is not None and input.__class__ is Tensor:
             t = trace.one(op, function, input)
             if t is not None:
@@ -425,7 +428,7 @@ def binary(
                     h = None
                 if h:
                     if m is not None or n is not None:
-                        return recorded_two(op, h, input, other, m, n)
+                        return recorded(op, h, input, other)
                     return plain(h)
         elif trace.two is not None and input.__class__ is Tensor:
             t = trace.two(op, function, input, other)
@@ -455,7 +458,7 @@ def binary(
                     h = call_int(code, x._v, y, 1)
                 if h:
                     if m is not None:
-                        return recorded_two(op, h, y, x, None, m)
+                        return recorded(op, h, y, x)
                     return plain(h)
         elif trace.two is not None:
             t = trace.two(op, number_first, y, x)
@@ -488,12 +491,14 @@ def binary(
     return function
 
 
-def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) -> Op:
-    """An op of three operands that broadcast, with the C kernel of the same name.
+def ternary(
+    name: str, partials: Any, *, kernel: str = "", samples: dict[str, Any] | None = None
+) -> Op:
+    """An op of three operands that broadcast, with the C kernel of the same name, or `kernel`.
 
     The public function is written beside it.
     """
-    code = lib.cb_op_code(b"ternary", name.encode())
+    code = lib.cb_op_code(b"ternary", (kernel or name).encode())
     if code < 0:
         raise ImportError(
             f"op {name}: expected a ternary kernel of that name in ops.def, got none."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import lib
+from cbackend import fill, lib
 
 from .. import mutation
 from ..op import TABLE, Op, fail
@@ -38,7 +38,7 @@ def fill_(x: Tensor, value: Any) -> Tensor:
         return copy_(x, value)
     if mutation.writes_memory("fill_", x):
         clock[0] += 1
-        if lib.cb_fill(x._v, _scalar(value), clock[0]):
+        if not fill(x, value, clock[0]) and lib.cb_fill(x._v, _scalar(value), clock[0]):
             fail(TABLE["clone"], (x,))
         return x
     nowhere = full((), False, device=x.device)

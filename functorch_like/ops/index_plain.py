@@ -1,4 +1,4 @@
-"""Indexing of plain tensors outside of traces: one or two C calls.
+"""Indexing outside of traces, most of it of plain tensors: one or two C calls.
 
 Everything here says whether it did its work: what it does not know, and what C refuses, is left to
 index.py and gather.py, which know all cases and every error.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cbackend import ffi, lib, plain
+from cbackend import ffi, fill, lib, plain, wrap
 
 from ..dtypes import DTYPES, bool_, int8, int16, int32, int64
 from ..tensor import Tensor
 from ..trace import active, clock, state
 from .creation import _scalar
 from .family import number
-from .index_entries import _basic
+from .index_entries import _basic, _gather
 
 _INTEGERS = (int8, int16, int32, int64)
 _NUMBERS = (int, float, bool)
@@ -76,9 +76,11 @@ def _rows(x: Tensor, mask: Tensor) -> Any:
 
 def taken(x: Tensor, index: Any) -> Tensor | None:
     """x[index] for integer tensors or one mask, of all dims or the first; None for others."""
-    if x._m is not None or (active and state.trace is not None):
+    if active and state.trace is not None:
         return None
     found = _handles(index)
+    if x._m is not None:
+        return _recorded(x, index, found and found[1])
     if found is not None:
         h = lib.cb_index(x._v, len(found[0]), *found)
     elif _is_mask(x, index, x._v.ndim):
@@ -88,6 +90,17 @@ def taken(x: Tensor, index: Any) -> Tensor | None:
     else:
         return None
     return plain(h) if h else None
+
+
+def _recorded(x: Tensor, index: Any, present: list[int] | None) -> Tensor | None:
+    """taken() of a tensor with a place on the tape; `present`: where its tensors stand."""
+    dims = tuple([d for d, there in enumerate(present or ()) if there])
+    if dims and len(present or ()) <= x.ndim:
+        items = index if index.__class__ is tuple else (index,)
+        return _gather(x, *[items[d] for d in dims], dims=dims)
+    if _is_mask(x, index, 1):
+        return _gather(x, wrap(lib.cb_nonzero(index._v)).reshape((-1,)), dims=(0,))
+    return None
 
 
 def stored(x: Tensor, index: Any, value: Any) -> bool:
@@ -102,7 +115,7 @@ def stored(x: Tensor, index: Any, value: Any) -> bool:
         clock[0] += 1
         if tensor:
             return not lib.cb_copy_into(view._v, value._v, clock[0])
-        return not lib.cb_fill(view._v, _scalar(value), clock[0])
+        return fill(view, value, clock[0]) or not lib.cb_fill(view._v, _scalar(value), clock[0])
     source = value if tensor else number(value)
     found = _handles(index)
     if found is not None:

@@ -16,6 +16,7 @@ __all__ = [
     "clamp_max",
     "clamp_min",
     "clip",
+    "hardtanh",
     "lerp",
     "masked_fill",
     "where",
@@ -25,15 +26,11 @@ _where = ternary(
     "where",
     (
         0,
-        chain(lambda t, c, _x, _y, _out: _where(c, t, _ZERO())),
-        chain(lambda t, c, _x, _y, _out: _where(c, _ZERO(), t)),
+        chain(lambda t, c, _x, _y, _out: _where(c, t, 0)),
+        chain(lambda t, c, _x, _y, _out: _where(c, 0, t)),
     ),
     samples={"kinds": "bool int float complex", "masks": (0,)},
 )
-
-
-def _ZERO() -> Tensor:
-    return operand("where", 0)
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -54,20 +51,26 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         return condition.nonzero(as_tuple=True)
     if x is None or y is None:
         raise TypeError(message("where", "both x and y, or neither", "one of them"))
-    return _where(operand("where", condition), operand("where", x), operand("where", y))
+    return _where(condition, x, y)
 
 
 def _inside(t: Tensor, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return where((x >= low) & (x <= high), t, 0)
 
 
+_of_bounds = (
+    chain(lambda t, x, y, z, _out: where((x < y) & (y < z), t, 0)),
+    chain(lambda t, x, y, z, _out: where((x > z) | (y >= z), t, 0)),
+)
 _clamp = ternary(
     "clamp",
-    (
-        chain(lambda t, x, y, z, _out: _inside(t, x, y, z)),
-        chain(lambda t, x, y, z, _out: where((x < y) & (y < z), t, 0)),
-        chain(lambda t, x, y, z, _out: where((x > z) | (y >= z), t, 0)),
-    ),
+    (chain(lambda t, x, y, z, _out: _inside(t, x, y, z)), *_of_bounds),
+    samples={"kinds": "int float"},
+)
+_hardtanh = ternary(
+    "hardtanh",
+    (chain(lambda t, x, y, z, _out: where((x > y) & (x < z), t, 0)), *_of_bounds),
+    kernel="clamp",
     samples={"kinds": "int float"},
 )
 _addcmul = ternary(
@@ -108,10 +111,20 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Tensor:  # torch's names
             min, max = (-limit, max) if min is None else (min, limit)
         else:
             return minimum(x, max) if min is None else maximum(x, min)
-    return _clamp(x, operand("clamp", min), operand("clamp", max))
+    return _clamp(x, min, max)
 
 
 clip = clamp
+
+
+def hardtanh(x: Any, min_val: Any = -1.0, max_val: Any = 1.0) -> Tensor:
+    """clamp(), with gradient 0 at a bound: as relu's at 0.
+
+    Example:
+      >>> hardtanh(tensor([-2.0, 0.5, 2.0]))
+      tensor([-1.0000,  0.5000,  1.0000])
+    """
+    return _hardtanh(x, min_val, max_val)
 
 
 def clamp_min(x: Any, min: Any) -> Tensor:
@@ -126,13 +139,11 @@ def clamp_max(x: Any, max: Any) -> Tensor:
 
 def addcmul(x: Any, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """x + value * y * z, elementwise with broadcasting."""
-    x, y, z = (operand("addcmul", a) for a in (x, y, z))
     return _addcmul(x, y if value == 1 else y * value, z)
 
 
 def addcdiv(x: Any, y: Any, z: Any, *, value: Any = 1) -> Tensor:
     """x + value * y / z, elementwise with broadcasting."""
-    x, y, z = (operand("addcdiv", a) for a in (x, y, z))
     return _addcdiv(x, y if value == 1 else y * value, z)
 
 
@@ -143,7 +154,7 @@ def lerp(x: Any, end: Any, weight: Any) -> Tensor:
       >>> lerp(tensor([0.0]), tensor([10.0]), 0.25)
       tensor([2.5000])
     """
-    return _lerp(operand("lerp", x), operand("lerp", end), operand("lerp", weight))
+    return _lerp(x, end, weight)
 
 
 def _where_method(x: Tensor, condition: Any, y: Any) -> Tensor:

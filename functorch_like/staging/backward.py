@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cbackend import output_of
+
 from .. import autograd
 from ..ops.creation import zeros
-from ..tape import Node, OutputMeta
+from ..tape import Node
 from ..tensor import Tensor
 from ..trace import Leaf, next_sequence, state
 from .entry import Entry
@@ -21,8 +23,6 @@ from .graph import Equation, Graph, Var
 from .passes import optimize
 from .program import Program
 from .stage import Staged, StageTrace
-
-_new = object.__new__
 
 
 class Differentiable:
@@ -129,7 +129,7 @@ class Differentiable:
         if not out:
             return out
         results, kept = out[: len(out) - self.n_kept], out[len(out) - self.n_kept :]
-        node = _new(Node)
+        node = Node()
         node.op = self  # type: ignore[assignment]
         node.seq = next_sequence()
         leaves = [tensors[e] if isinstance(e, int) else e for e in self.edges]
@@ -138,7 +138,7 @@ class Differentiable:
         node.args = kept
         node.params = {"tensors": tensors, "leaves": leaves, "floats": list(floats)}
         for index, i in enumerate(self.smooth):
-            results[i]._m = OutputMeta(node, index, results[i])
+            results[i]._m = output_of(node, index, results[i])
         return results
 
     def pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:

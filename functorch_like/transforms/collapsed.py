@@ -30,7 +30,7 @@ _LINEAR = {
     "stack", "flip", "roll", "repeat", "tri", "constant_pad", "edge_pad", "edge_pad_grad", "sum",
     "mean", "cumsum", "where", "resample",
     "amax", "amin", "max_dim", "min_dim", "max_pool", "avg_pool", "sort", "sort_values", "topk",
-    "relu", "maximum", "minimum", "clamp", "abs",
+    "relu", "maximum", "minimum", "clamp", "hardtanh", "abs",
 }  # fmt: skip
 _BILINEAR = {"mul", "matmul", "convolution", "div"}  # div by a constant
 

@@ -15,13 +15,12 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from cbackend import lib
+from cbackend import fill_node, lib, record
 
 from .. import tree
 from ..errors import GradError, ShapeError, message
 from ..op import Op, Spec
 from ..ops.family import fronted, sum_to
-from ..tape import fill_node, record
 from ..tensor import Tensor
 from ..trace import Outside, Trace, clock, state, untaped
 from .arguments import zeros_like
@@ -30,7 +29,6 @@ from .products import vjp
 from .vjp_trace import VjpNode, VjpTrace
 from .vmap_trace import VmapTrace
 
-_new = object.__new__
 Tensors = tuple[Tensor, ...]
 
 
@@ -348,7 +346,7 @@ def _in_reverse(rules: Rules, trace: VjpTrace, inputs: Tensors) -> Tensors:
     with Outside(trace):
         outs, back = rules.linearized_back(primals)
     call = _Call(rules, outs, lambda cts: _checked(rules, back(cts), specs))
-    node = _new(VjpNode)
+    node = VjpNode()
     fill_node(node, call, primals, {}, outs, edges)
     if len(outs) > 1:
         return trace.outputs(node, tuple(outs))

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cbackend import ffi, plain
+from cbackend import ffi, fill_node, plain
 
 from ..op import Op, Spec, dispatch, fail
-from ..tape import Node, fill_node, irregular, run_backward
+from ..tape import Node, irregular, run_backward
 from ..tensor import Tensor, known_regular, sync, wrap
 from ..trace import Meta, Outside, PrimalValue, Trace, clock, next_sequence, state
 
@@ -60,10 +60,8 @@ class VjpTrace(Trace):
 
     def leaf(self, x: Tensor) -> Tensor:
         """A tracer for an input."""
-        node = _new(VjpNode)
+        node = VjpNode()
         node.seq = next_sequence()
-        node.op = None  # type: ignore[assignment]
-        node.watched = False
         return self.tracer(x, node)
 
     def tracer(self, primal: Tensor, node: Meta) -> Tensor:
@@ -131,7 +129,7 @@ class VjpTrace(Trace):
                 out = dispatch(op, tuple(primals), params)
             if not records:
                 return out
-            node = _new(VjpNode)
+            node = VjpNode()
             fill_node(node, op, primals, params, out, tuple(edges))
         finally:
             state.trace = self
@@ -149,7 +147,7 @@ class VjpTrace(Trace):
         out = wrap(handles)
         if not op.differentiable:
             return out
-        node = _new(VjpNode)
+        node = VjpNode()
         fill_node(node, op, (x,), params, out, (edge,))
         return self.outputs(node, out) if type(out) is tuple else self.tracer(out, node)
 
@@ -180,8 +178,7 @@ class VjpTrace(Trace):
                 state.trace = self
         if not op.differentiable:
             return out
-        node = _new(VjpNode)
-        node.watched = False
+        node = VjpNode()
         node.op = op
         node.seq = next_sequence()
         node.edges = (m.node,)
@@ -240,8 +237,7 @@ class VjpTrace(Trace):
                 state.trace = self
         if not op.differentiable:
             return out
-        node = _new(VjpNode)
-        node.watched, node.specs = False, None
+        node = VjpNode()
         node.op = op
         node.seq = next_sequence()
         node.edges = (m, n)
