@@ -12,6 +12,7 @@ from cbackend import lib
 
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
+from .ops.creation import zeros_like
 from .tape import run_backward
 from .tensor import Tensor, ones_of
 from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state, untaped
@@ -243,8 +244,6 @@ def grad(
     for i, (t, m) in enumerate(zip(sources, metas, strict=True)):
         g = found.get(m)  # type: ignore[arg-type]
         if g is None and materialize_grads:
-            from .ops.creation import zeros_like
-
             g = zeros_like(t)
         elif g is None and not allow_unused:
             raise GradError(

@@ -249,4 +249,6 @@ def device_from_code(code: int) -> device:
 
 def as_device(spec: Any) -> device:
     """A device from a device, a string or None (the CPU)."""
-    return _CPU if spec is None else spec if isinstance(spec, device) else device(spec)
+    if spec is None or (spec.__class__ is str and spec == "cpu"):
+        return _CPU
+    return spec if isinstance(spec, device) else device(spec)

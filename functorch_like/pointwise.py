@@ -15,12 +15,11 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from cbackend import lib, run_sweep, sweep_key
+from cbackend import lib, record, run_sweep, sweep_key
 
 from .op import Op, Spec
 from .ops.creation import empty
 from .ops.family import align, fronted, sum_to
-from .tape import record
 from .tensor import Tensor
 from .trace import state
 

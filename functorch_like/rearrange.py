@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import ShapeError, message
+from .ops.join import stack
 from .tensor import Tensor
 
 _REST = "..."
@@ -60,7 +61,6 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
               [1, 4],
               [2, 5]])
     """
-    from .ops.join import stack
 
     x = tensor if isinstance(tensor, Tensor) else stack(list(tensor))
     sides = pattern.split("->")

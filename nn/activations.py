@@ -68,16 +68,11 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     return _given(input, ft.relu6(input), inplace)
 
 
-@ft.pointwise
-def _hardtanh(input: Tensor, *, min_val: float, max_val: float) -> Tensor:
-    return ft.where(input <= min_val, min_val, ft.where(input >= max_val, max_val, input))
-
-
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
     """input limited to min_val..max_val; at the limits the slope is 0, as relu's at 0."""
-    return _given(input, _hardtanh(input, min_val=min_val, max_val=max_val), inplace)
+    return _given(input, ft.hardtanh(input, min_val, max_val), inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -162,18 +157,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
       >>> softplus(ft.tensor([0.0, 30.0]))
       tensor([ 0.6931, 30.0000])
     """
-    return _softplus(input, beta=beta, threshold=threshold)
-
-
-@ft.pointwise
-def _softplus(input: Tensor, *, beta: float, threshold: float) -> Tensor:
-    scaled = input * beta
-    return ft.where(scaled > threshold, input, -ft.logsigmoid(-scaled) / beta)
+    return ft.softplus(input, beta, threshold)
 
 
 @ft.pointwise
 def _mish(input: Tensor) -> Tensor:
-    return input * ft.tanh(_softplus(input, beta=1.0, threshold=20.0))
+    return input * ft.tanh(ft.softplus(input))
 
 
 def softsign(input: Tensor) -> Tensor:

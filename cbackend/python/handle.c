@@ -167,7 +167,7 @@ static PyObject *prepare(PyObject *Py_UNUSED(module), PyObject *arguments) {
 /* leave(trace, ...): Trace.__exit__. The calling thread goes on with the trace's parent. */
 static PyObject *leave(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *trace = PyTuple_GET_ITEM(arguments, 0), *parent = PyObject_GetAttrString(trace, "parent");
-    int status = parent ? PyObject_SetAttr(state, trace_name, parent) : -1;
+    int status = parent ? PyObject_SetAttr(cb_state, trace_name, parent) : -1;
     Py_XDECREF(parent);
     Py_ssize_t last = PyList_GET_SIZE(active) - 1;
     while (last >= 0 && PyList_GET_ITEM(active, last) != trace) last--;

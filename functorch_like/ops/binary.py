@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from .creation import zeros_like
 from .family import binary, chain, mul_conj, operand, ternary, times_slope
 from .slopes import div_grad, square_grad
+from .unary import exp, log, sign
 
 __all__ = [
     "add",
@@ -253,7 +254,6 @@ def _pow_by_exponent(x: Tensor, y: Tensor, out: Tensor) -> Tensor:
     if number is not None:
         return out * math.log(number)
     from .ternary import where
-    from .unary import log
 
     at_zero = x == 0 if y.dtype.is_complex else (x == 0) & (y >= 0)
     return where(at_zero, 0, out * log(where(at_zero, 1, x)))
@@ -384,13 +384,11 @@ xlogy = binary(
 
 
 def _copysign_rule(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    from .unary import sign
 
     return t * (sign(x) * copysign(1.0, y))
 
 
 def _exp(x: Tensor) -> Tensor:
-    from .unary import exp
 
     return exp(x)
 
@@ -400,7 +398,6 @@ def _xlogy_by_x(x: Tensor, y: Tensor) -> Any:
     if number is not None:
         return math.log(number)
     from .ternary import where
-    from .unary import log
 
     return where((x == 0) & (y <= 0), 0, log(y))
 

@@ -7,7 +7,7 @@ from typing import Any
 from cbackend import lib
 
 from ..dtypes import DTYPES, as_device, as_dtype, bool_, int64
-from ..op import NONDIFF, Op, Spec
+from ..op import NONDIFF, TABLE, Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import Meta, active, state
@@ -17,7 +17,6 @@ __all__ = ["clone", "contiguous", "detach", "to", "type_as"]
 
 def _identity_batch(op_name: str) -> Any:
     def batch(_size: int, _batched: Any, x: Tensor, **params: Any) -> Tensor:
-        from ..op import TABLE
 
         return TABLE[op_name](x, **params)
 
@@ -170,16 +169,14 @@ def to(
     for a in args:
         if isinstance(a, Tensor):
             dtype, device = a.dtype, a.device
-        elif isinstance(a, (str, as_device(None).__class__)) and not (
-            isinstance(a, str) and a in _DTYPE_NAMES
-        ):
+        elif isinstance(a, _NAMES_A_DEVICE) and a not in _DTYPE_NAMES:
             device = a
         elif isinstance(a, bool):
             continue
         elif a is not None:
             dtype = a
     before = x
-    if device is not None and (place := as_device(device)).code != x.device.code:
+    if device is not None and (place := as_device(device)).code != x._place:
         x = _to_device(x, code=place.code)
     if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:
         x = (_cast if d.is_inexact else _cast_flat)(x, code=d.code)
@@ -187,6 +184,7 @@ def to(
 
 
 _DTYPE_NAMES = {d.name for d in DTYPES}
+_NAMES_A_DEVICE = (str, as_device(None).__class__)
 
 
 def _cast_method(name: str, target: Any) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
+from .creation import zeros_like
 from .family import operand
+from .join import stack
 from .unary import conj_physical
-from .views import view_as_complex, view_as_real
+from .views import broadcast_tensors, view_as_complex, view_as_real
 
 __all__ = [
     "complex",
@@ -26,7 +28,6 @@ def real(x: Tensor) -> Tensor:
 
 def imag(x: Tensor) -> Tensor:
     """The imaginary part, a view; zeros for a real tensor."""
-    from .creation import zeros_like
 
     return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)
 
@@ -46,8 +47,6 @@ def complex(real: Any, imag: Any) -> Tensor:  # torch's name
       >>> complex(tensor([1.0]), tensor([2.0]))
       tensor([1.+2.j])
     """
-    from .join import stack
-    from .views import broadcast_tensors
 
     return view_as_complex(
         stack(broadcast_tensors(operand("complex", real), operand("complex", imag)), -1)

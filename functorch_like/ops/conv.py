@@ -20,6 +20,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import zeros
 from .family import fronted
+from .join import pad
 from .matmul import _sum_of
 from .views import _reshape
 
@@ -274,8 +275,6 @@ def _convolve(
             raise ValueError(message(op, "stride 1 with padding='same'", f"stride {stride}"))
         total = [d * (k - 1) for d, k in zip(dilation, weight._shape[2:], strict=True)]
         if any(t % 2 for t in total):
-            from .join import pad
-
             x = pad(x, [n for t in reversed(total) for n in (0, t % 2)])
         padding = [t // 2 for t in total]
     y = _conv(

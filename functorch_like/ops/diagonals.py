@@ -10,6 +10,8 @@ from ..mutation import VIEW_WRITES
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from .creation import _ZERO, ones
+from .ternary import where
 
 __all__ = ["diag", "diag_embed", "diagonal"]
 
@@ -41,8 +43,6 @@ sampled(
 
 def _embed_diagonal(x: Tensor, *, shape: tuple[int, ...], offset: int, a: int, b: int) -> Any:
     from cbackend import raise_error
-
-    from .creation import _ZERO
 
     base = lib.cb_full(x._v.dtype, x._v.device, len(shape), shape, _ZERO)
     if not base:
@@ -110,8 +110,6 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _diagonal_write(base: Tensor, value: Tensor, *, offset: int, a: int, b: int) -> Tensor:
-    from .creation import ones
-    from .ternary import where
 
     mask = _diagonal_embed(
         ones(value._shape, dtype="bool", device=base.device),

@@ -10,6 +10,8 @@ from cbackend import ffi, lib
 from ..op import NONDIFF, Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from .binary import maximum, minimum
+from .creation import zeros
 from .reduce import _amax, _amin, _code, _reduced, amax, amin
 
 __all__ = [
@@ -29,8 +31,6 @@ def _arg_reduction(name: str) -> Op:
 
     def batch(_size: int, _batched: Any, x: Tensor, *, dim: int, keepdim: bool) -> Tensor:
         if x.ndim == 1:  # a 0-d tensor a lane
-            from .creation import zeros
-
             return zeros(x._shape, dtype="int64", device=x.device)
         if dim == _FLAT:
             flat = op(x.reshape((x._shape[0], -1)), dim=1, keepdim=False)
@@ -120,7 +120,6 @@ def _indexed_vjp(ct: Any, out: Any, x_spec: Spec, *, dim: int, keepdim: bool) ->
         return (g,)
     if not keepdim:
         g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    from .creation import zeros
 
     return (zeros(x_spec.shape, dtype=g.dtype, device=g.device).scatter(dim, indices, g),)
 
@@ -145,8 +144,6 @@ def _with_index(name: str, arg: str) -> Op:
 
 def _batched_with_index(op: Op, x: Tensor, dim: int, keepdim: bool) -> Any:
     if x.ndim == 1:  # a 0-d tensor a lane
-        from .creation import zeros
-
         return x, zeros(x._shape, dtype="int64", device=x.device)
     return op(x, dim=dim + 1, keepdim=keepdim)
 
@@ -198,8 +195,6 @@ def max(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
       tensor([5., 7.])
     """
     if isinstance(dim, Tensor):
-        from .binary import maximum
-
         return maximum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:
@@ -213,8 +208,6 @@ def min(x: Tensor, dim: Any = None, keepdim: bool = False, **options: Any) -> An
     With dim, (values, indices) along it; with another tensor, the elementwise minimum.
     """
     if isinstance(dim, Tensor):
-        from .binary import minimum
-
         return minimum(x, dim)
     dim, keepdim = options.get("axis", dim), options.get("keepdims", keepdim)
     if dim is None:

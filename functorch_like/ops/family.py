@@ -491,14 +491,12 @@ def binary(
     return function
 
 
-def ternary(
-    name: str, partials: Any, *, kernel: str = "", samples: dict[str, Any] | None = None
-) -> Op:
-    """An op of three operands that broadcast, with the C kernel of the same name, or `kernel`.
+def ternary(name: str, partials: Any, *, samples: dict[str, Any] | None = None) -> Op:
+    """An op of three operands that broadcast, with the C kernel of the same name.
 
     The public function is written beside it.
     """
-    code = lib.cb_op_code(b"ternary", (kernel or name).encode())
+    code = lib.cb_op_code(b"ternary", name.encode())
     if code < 0:
         raise ImportError(
             f"op {name}: expected a ternary kernel of that name in ops.def, got none."

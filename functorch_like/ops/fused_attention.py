@@ -15,7 +15,7 @@ from cbackend import ffi, lib
 from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor
-from .creation import arange, zeros_like
+from .creation import full, zeros_like
 from .family import sum_to
 from .matmul import matmul
 from .reduce import logsumexp
@@ -34,8 +34,7 @@ def _wide(x: Tensor) -> Tensor:
 
 def causal_bias(rows: int, columns: int, like: Tensor) -> Tensor:
     """0 where a query may attend, -inf behind it: [rows, columns]."""
-    past = arange(columns, device=like.device) <= arange(rows, device=like.device).unsqueeze(1)
-    return where(past, 0.0, -_INFINITE).to(like.dtype)
+    return full((rows, columns), -_INFINITE, dtype=like.dtype, device=like.device).triu(1)
 
 
 def _scores(q: Tensor, k: Tensor, biases: Sequence[Tensor], causal: bool, scale: float) -> Tensor:

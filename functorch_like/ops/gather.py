@@ -14,10 +14,12 @@ from ..op import Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, clock, state
+from .creation import arange, full, zeros
 from .family import align, fronted
 from .index_entries import _ANY, _FAMILY, _embed, _gather, _or_zeros, _put, _zeros
 from .index_plain import are_plain
-from .views import _reshape
+from .ternary import where
+from .views import _reshape, broadcast_shapes
 
 __all__ = [
     "embedding",
@@ -130,7 +132,6 @@ sampled(
 def _scatter_vjp(
     ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: Spec, *, dim: int
 ) -> tuple[Any, ...]:
-    from .creation import arange, full, zeros
 
     gx = _scatter(ct, index, zeros(index._shape, dtype=ct.dtype, device=ct.device), dim=dim)
     order = arange(index.numel(), device=ct.device).reshape(index._shape)
@@ -190,7 +191,6 @@ def _source(op: str, x: Tensor, index: Tensor, src: Any) -> Tensor:
                 message(op, f"a source of the tensor's dtype {x.dtype}", src.dtype, "Cast it.")
             )
         return src
-    from .creation import full
 
     return full(index._shape, src, dtype=x.dtype, device=x.device)
 
@@ -269,7 +269,6 @@ def _select_batch(
         return out.movedim(dim, 0) if dim else out
     lane_x = x.movedim(dim + 1, 1)
     lanes = align([True, True], [index, index])[0]
-    from .creation import arange
 
     lane = arange(size, device=x.device).reshape((size, *[1] * (lanes.ndim - 1)))
     out = _gather(lane_x, lane, lanes, dims=(0, 1))
@@ -314,7 +313,6 @@ def _zeros_index_add(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
 def _index_add_batch(
     size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int
 ) -> Tensor:
-    from .creation import arange
 
     x, src = fronted(size, batched[::2], (x, src))
     if not batched[1]:
@@ -402,9 +400,6 @@ def embedding(
     if weight.ndim != 2:
         raise ShapeError(message("embedding", "a weight of 2 dimensions", list(weight._shape)))
     if padding_idx is not None:
-        from .creation import arange
-        from .ternary import where
-
         rows = weight._shape[0]
         padding = arange(rows, device=weight.device).unsqueeze(1) == padding_idx % rows
         weight = where(padding, weight.detach(), weight)
@@ -417,7 +412,6 @@ def take_along_dim(x: Tensor, indices: Tensor, dim: int | None = None) -> Tensor
     """gather() with broadcasting; without dim, places in the flattened tensor."""
     if dim is None:
         return _gather_dim(x.reshape((-1,)), indices.reshape((-1,)), dim=0)
-    from .views import broadcast_shapes
 
     d = wrap_dim("take_along_dim", dim, x.ndim)
     xs, ix = list(x._shape), list(indices._shape)

@@ -20,6 +20,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import arange, zeros
 from .family import fronted
+from .join import cat, stack
 from .ternary import where
 
 __all__ = ["MODES", "PADDINGS", "sample"]
@@ -129,7 +130,6 @@ def _weight(lines: Sequence[_Line], tap: Sequence[int], slope: int | None = None
 def _table(x: Tensor) -> Tensor:
     """[N * places + 1, C]: all channels of a place in a row, and a row of zeros."""
     rows = x.movedim(1, -1).reshape((-1, x._shape[1]))
-    from .join import cat
 
     return cat([rows, zeros((1, x._shape[1]), dtype=x.dtype, device=x.device)])
 
@@ -167,7 +167,6 @@ def _gradients(ct: Tensor, x: Tensor, grid: Tensor, **params: Any) -> tuple[Tens
             product_ = (table.index_select(0, number).reshape(rows._shape) * rows).sum(-1)
             for d in range(len(lines)):
                 slopes[d] = slopes[d] + _weight(lines, tap, d) * product_
-    from .join import stack
 
     gx = gx[:-1].reshape((n, *size, c)).movedim(-1, 1)
     if nearest:

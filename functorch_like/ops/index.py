@@ -14,11 +14,12 @@ from cbackend import lib
 
 from .. import mutation
 from ..dtypes import bool_, int64, uint8
-from ..errors import DimError, DTypeError, message
+from ..errors import DimError, DTypeError, TraceError, message
 from ..op import NONDIFF, Op, dispatch, fail, wrap
 from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import clock
+from .creation import arange, as_tensor, empty, full
 from .family import operand
 from .index_entries import (
     _ANY,
@@ -33,6 +34,7 @@ from .index_entries import (
     basic_spec,
 )  # fmt: skip
 from .index_plain import added, put_copy, stored, taken
+from .ternary import where
 
 __all__ = [
     "argwhere",
@@ -114,7 +116,6 @@ def _mask_rank(item: Any) -> int:
 
 
 def _to_index(x: Tensor, item: Any) -> Tensor:
-    from .creation import as_tensor
 
     t = item if isinstance(item, Tensor) else as_tensor(item)
     if t.numel() == 0 and t.dtype.is_floating_point:
@@ -209,8 +210,6 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         return
     value = operand("setitem", value)
     if isinstance(index, Tensor) and index.dtype is bool_ and value.ndim == 0:
-        from .ternary import where
-
         mask = index
         if mask.ndim < x.ndim:
             mask = mask.reshape(mask._shape + (1,) * (x.ndim - mask.ndim))
@@ -301,7 +300,6 @@ sampled(
 
 
 def _refuse(name: str) -> Any:
-    from ..errors import TraceError
 
     raise TraceError(
         message(
@@ -339,9 +337,7 @@ def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
               [ 3],
               [-1]])
     """
-    from .creation import arange, empty, full
     from .join import stack
-    from .ternary import where
 
     if not x.ndim:
         return empty(size, 0, dtype=int64, device=x.device)

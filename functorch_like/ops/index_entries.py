@@ -19,7 +19,8 @@ from ..parts import Parts
 from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import active, state
-from .family import align, fronted, operand
+from .creation import arange, empty, full, zeros
+from .family import align, fronted, operand, sum_to
 
 _FAMILY = "index"
 _ANY = "bool int float complex"
@@ -123,14 +124,12 @@ _BASIC: list[tuple[tuple[int, ...], Any]] = [
 
 
 def _spec_of(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
-    from .creation import empty
     from .index import _parse
 
     return tuple(_parse(empty(shape), index)[0])
 
 
 def _indexed_shape(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
-    from .creation import empty
 
     return empty(shape)[index]._shape
 
@@ -165,7 +164,6 @@ def _slice_write(x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Any:
 
 
 def _write_grad(ct: Tensor, spec: tuple[int, ...], value_spec: Spec) -> Tensor:
-    from .family import sum_to
 
     return sum_to(_basic(ct, spec=spec), value_spec)
 
@@ -212,7 +210,6 @@ mutation.VIEW_WRITES["getitem"] = _write
 
 
 def _or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
-    from .creation import zeros
 
     return zeros(like._shape, dtype=like.dtype, device=like.device) if t is None else t
 
@@ -251,7 +248,6 @@ def _lanes(
     size: int, batched: Sequence[bool], x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]
 ) -> tuple[list[Tensor], tuple[int, ...]]:
     """Indices and dims for a mapped x: a mapped index needs the lane number beside it."""
-    from .creation import arange
 
     if not any(batched):
         return list(indices), tuple([d + 1 for d in dims])
@@ -323,7 +319,6 @@ sampled(
 
 def _zeros(spec: Spec, like: Tensor) -> Tensor:
     """Zeros to be cloned and written to: one number expanded, so that they are written once."""
-    from .creation import zeros
 
     return zeros((), dtype=like.dtype, device=like.device).expand(spec.shape)
 
@@ -347,7 +342,6 @@ def _put_vjp(
     dims: tuple[int, ...],
     accumulate: bool,
 ) -> tuple[Any, ...]:
-    from .family import sum_to
 
     if accumulate:
         gx, gv = ct, _gather(ct, *indices, dims=dims)
@@ -361,7 +355,6 @@ def _last_writer(
     ct: Tensor, value_spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]
 ) -> Any:
     """1 for the writes that lasted, 0 for those that a later write to the same place replaced."""
-    from .creation import arange, full
 
     picked = _gather(ct, *indices, dims=dims)
     order = arange(picked.numel(), device=ct.device).reshape(picked._shape)

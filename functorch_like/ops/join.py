@@ -15,7 +15,7 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, state
-from .creation import _scalar, sizes
+from .creation import _scalar, sizes, zeros_like
 from .family import fronted, operand
 from .index import selected, sliced
 
@@ -70,7 +70,6 @@ def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
 
 def _stack_tangents(op: Any) -> Any:
     def jvp(tangents: Sequence[Tensor | None], _out: Tensor, *xs: Tensor, dim: int) -> Tensor:
-        from .creation import zeros_like
 
         return op()(
             *[zeros_like(x) if t is None else t for t, x in zip(tangents, xs, strict=True)], dim=dim
@@ -124,7 +123,7 @@ sampled(
 
 
 def _list(op: str, tensors: Any) -> list[Tensor]:
-    xs = [operand(op, x) for x in tensors]
+    xs = [x if x.__class__ is Tensor else operand(op, x) for x in tensors]
     if not xs:
         raise ValueError(message(op, "at least one tensor", "none"))
     return xs
@@ -156,7 +155,7 @@ def cat(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
     if joined is not None:
         return joined
     xs = _list("cat", tensors)
-    rank = max(x.ndim for x in xs)
+    rank = max([x.ndim for x in xs])
     if rank == 0:
         raise ShapeError(
             message("cat", "tensors with at least one dimension", "0-d tensors", "Use stack.")

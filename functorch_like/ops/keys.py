@@ -18,7 +18,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .creation import tensor
 from .family import align, operand
-from .random import Generator, default_generator
+from .random import Generator, _random_int, default_generator
 
 UNIFORM, NORMAL, BERNOULLI, EXPONENTIAL, INTEGERS, SIGNS, PERMUTATION = range(7)
 _FAMILY = "random"
@@ -144,7 +144,6 @@ def fold_in(key: Tensor, data: Any) -> Tensor:
 def fresh(generator: Generator | None = None) -> Tensor:
     """A key from a generator; under vmap one a lane or one for all, as `randomness` says."""
     params = {"code": int64.code, "place": 0, "shape": (2,), "low": 0, "high": 1 << 32}
-    from .random import _random_int
 
     params["generator"] = generator or default_generator
     return dispatch(_random_int, (), params).to(uint32)

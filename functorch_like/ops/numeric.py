@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..dtypes import int32, int64
 from ..errors import DTypeError, ShapeError, message
+from ..linalg import lstsq
 from ..tensor import Tensor, wrap_dim
 from .creation import full_like, linspace, ones_like, zeros
 from .diagonals import diag_embed
@@ -273,7 +274,6 @@ def polyfit(x: Tensor, y: Tensor, deg: int, *, w: Tensor | None = None) -> Tenso
     Args:
       x [n], y [n] or [n, k]; w [n]: weights of the residuals, not squared.
     """
-    from ..linalg import lstsq  # type: ignore[import-not-found]
 
     if x.ndim != 1 or y.ndim not in (1, 2) or y._shape[0] != x._shape[0]:
         raise ShapeError(

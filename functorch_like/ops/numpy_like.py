@@ -8,6 +8,7 @@ from typing import Any
 from ..dtypes import get_default_dtype, promote_types
 from ..errors import ShapeError, message
 from ..tensor import Tensor, wrap_dim
+from ..transforms.vmap import vmap
 from .complex import complex as join_parts
 from .complex import conj
 from .conv import conv1d
@@ -284,7 +285,6 @@ def apply_along_axis(
       >>> apply_along_axis(lambda row: row.max() - row.min(), 1, tensor([[1, 5], [2, 3]]))
       tensor([4, 1])
     """
-    from ..transforms.vmap import vmap
 
     arr = operand("apply_along_axis", arr)
     d = wrap_dim("apply_along_axis", axis, arr.ndim)

@@ -23,7 +23,8 @@ from ..out import store
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from ..trace import active, clock, state
-from .creation import sizes
+from .creation import sizes, tensor
+from .views import broadcast_shapes
 
 __all__ = [
     "Generator",
@@ -77,7 +78,6 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Seed and offset as a tensor, for set_state."""
-        from .creation import tensor
 
         return tensor(
             [
@@ -412,8 +412,6 @@ def normal(
 ) -> Tensor:
     """Normal random numbers; mean and std may be tensors, whose shapes broadcast."""
     if size is None:
-        from .views import broadcast_shapes
-
         size = broadcast_shapes(*[v._shape for v in (mean, std) if isinstance(v, Tensor)])
     return randn(size, generator=generator) * std + mean
 

@@ -18,6 +18,7 @@ from .gather import _ALONG, _along_batch, _gather_dim, _scatter, _scatter_add, _
 from .index import _inplace, _parse, index_put, nonzero
 from .index_entries import _basic, _put, _write
 from .ternary import where
+from .views import broadcast_tensors
 
 __all__ = [
     "diagonal_scatter",
@@ -251,8 +252,6 @@ def masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         wanted = f"a source of the tensor's dtype {x.dtype}"
         raise DTypeError(message("masked_scatter", wanted, source.dtype, "Cast it."))
     if x._shape != mask._shape:
-        from .views import broadcast_tensors
-
         x, mask = broadcast_tensors(x, mask)
     flat = mask.reshape((mask.numel(),))
     n = source.numel()

@@ -15,6 +15,7 @@ from .creation import arange, zeros
 from .gather import _index_select
 from .index import _refuse
 from .index_entries import _gather, _put
+from .scatter import masked_scatter
 from .views import broadcast_tensors
 
 __all__ = ["masked_select", "take"]
@@ -66,7 +67,6 @@ sampled(
 
 
 def _masked_put(ct: Tensor, spec: Spec, mask: Tensor) -> Tensor:
-    from .scatter import masked_scatter
 
     return masked_scatter(zeros(spec.shape, dtype=ct.dtype, device=ct.device), mask, ct)
 

@@ -16,8 +16,10 @@ from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from ..trace import active, state
+from .creation import arange
 from .extremes import _two
 from .reduce import _logsumexp, _sum
+from .ternary import where
 from .views import _expand
 
 __all__ = [
@@ -160,7 +162,6 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None, **_leg
 
 
 def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
-    from .ternary import where
 
     total = _logsumexp(x, dims=(1,), keepdim=False)
     kept = target != ignore_index
@@ -219,8 +220,6 @@ sampled(
 def _entropy_grad_meaning(
     ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int
 ) -> Tensor:
-    from .creation import arange
-    from .ternary import where
 
     classes = arange(x._shape[1], device=x.device)
     hit = classes == target.unsqueeze(1)

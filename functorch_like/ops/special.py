@@ -20,10 +20,12 @@ from ..pointwise import pointwise
 from ..samples import call, sampled
 from ..tensor import Tensor
 from .binary import logaddexp, xlogy
+from .complex import complex as make_complex
 from .creation import arange, full, ones_like, zeros_like
 from .family import align, operand, result_type, sum_to, times_slope, unary
+from .sort import _searchsorted, _sort_values
 from .ternary import where
-from .unary import erfc, erfcinv, log, log1p, sigmoid, sin
+from .unary import erfc, erfcinv, log, log1p, logsigmoid, sigmoid, sin
 
 __all__ = [
     "allclose",
@@ -255,8 +257,7 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 @floating
 def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
     scaled = x * beta
-    linear = scaled > threshold
-    return where(linear, x, logaddexp(where(linear, 0, scaled), 0.0) / beta)
+    return where(scaled > threshold, x, -logsigmoid(-scaled) / beta)
 
 
 _softplus.__name__ = "softplus"
@@ -347,8 +348,6 @@ def nan_to_num(
       tensor([1., 9.])
     """
     if x.dtype.is_complex:
-        from .complex import complex as make_complex
-
         parts = [nan_to_num(part, nan, posinf, neginf) for part in (x.real, x.imag)]
         return make_complex(*parts)
     if not x.dtype.is_floating_point:
@@ -452,7 +451,6 @@ def isin(
       >>> isin(tensor([1, 2, 3]), tensor([2, 3]))
       tensor([False,  True,  True])
     """
-    from .sort import _searchsorted, _sort_values
 
     x, y = operand("isin", elements).detach(), operand("isin", test_elements).detach()
     if y.numel() <= _FEW:

@@ -70,7 +70,6 @@ _clamp = ternary(
 _hardtanh = ternary(
     "hardtanh",
     (chain(lambda t, x, y, z, _out: where((x > y) & (x < z), t, 0)), *_of_bounds),
-    kernel="clamp",
     samples={"kinds": "int float"},
 )
 _addcmul = ternary(

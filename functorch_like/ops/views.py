@@ -11,12 +11,14 @@ from typing import Any
 
 from cbackend import lib
 
+from ..dtypes import as_dtype
 from ..errors import ShapeError, message
 from ..mutation import VIEW_WRITES
 from ..op import Op, Spec, dispatch
 from ..samples import call, sampled
 from ..tensor import Size, Tensor, wrap, wrap_dim
 from .creation import sizes
+from .family import sum_to
 
 __all__ = [
     "broadcast_shapes",
@@ -269,8 +271,6 @@ def view(x: Tensor, *shape: Any) -> Tensor:
     if view is not None:
         return view
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
-        from ..dtypes import as_dtype
-
         return _view_dtype(x, as_dtype(shape[0]))
     shape = sizes("view", shape)
     return _view(x, shape=_resolved("view", x.numel(), shape) if -1 in shape else shape)
@@ -364,7 +364,6 @@ def _with_ones(x: Tensor, at: int, ndim: int) -> Tensor:
 
 
 def _unexpand(ct: Tensor, spec: Spec) -> Tensor:
-    from .family import sum_to
 
     return sum_to(ct, spec)
 

@@ -173,8 +173,18 @@ def _on_tape(t: Tensor) -> bool:
     m = t._m
     if m is None or not m.requires_grad or m.op is None:
         return False
-    node = m if isinstance(m, Node) else m.node
-    return node.args is not None
+    seen, todo = set(), [m]
+    while todo:
+        m = todo.pop()
+        node = m if isinstance(m, Node) or m.op is None else m.node
+        if m.op is None or node in seen:
+            continue
+        seen.add(node)
+        if node.args is None:
+            return False
+        if node.clock < 0:  # saves nothing, so that using it up leaves no trace: those behind tell
+            todo += [edge for edge in node.edges if edge is not None]
+    return True
 
 
 def _depending(graph: Graph, sources: Sequence[Var]) -> set[Any]:

@@ -14,6 +14,7 @@ from ...samples import call, sampled
 from ...tensor import Size, Tensor, wrap_dim
 from ..creation import ones
 from ..join import cat, stack
+from ..products import cross as along
 from .common import (
     FAMILY,
     batch_of,
@@ -363,7 +364,6 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     Raises:
       ShapeError: another size.
     """
-    from ..products import cross as along
 
     rank = max(input.ndim, other.ndim)
     if input.ndim != other.ndim:

@@ -9,6 +9,7 @@ from ...errors import DTypeError, ShapeError, message
 from ...tensor import Tensor, wrap_dim
 from ..reduce import _norm2
 from ..ternary import where
+from .spectral import svdvals
 
 __all__ = ["matrix_norm", "norm", "vector_norm"]
 
@@ -92,7 +93,6 @@ def matrix_norm(
       >>> linalg.matrix_norm(tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
       tensor(6.)
     """
-    from .spectral import svdvals
 
     op = "linalg.matrix_norm"
     A = _prepared(op, A, dtype)

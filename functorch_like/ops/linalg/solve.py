@@ -16,7 +16,9 @@ from ...errors import ShapeError, message
 from ...op import NONDIFF, Op, Spec, wrap
 from ...samples import call, sampled
 from ...tensor import Tensor
+from ..creation import arange
 from ..family import sum_to
+from ..views import broadcast_shapes
 from .common import (
     FAMILY,
     batch_of,
@@ -413,7 +415,6 @@ def _lu_solve_meaning(lu: Tensor, pivots: Tensor, b: Tensor, *, adjoint: bool) -
 
 def rows(x: Tensor, p: Tensor) -> Tensor:
     """The rows of matrices in the order p [..., m]; leading dims broadcast."""
-    from ..views import broadcast_shapes
 
     lead = broadcast_shapes(x._shape[:-2], p._shape[:-1])
     n = x._shape[-1]
@@ -432,7 +433,6 @@ _permutation = Op(
 
 def _pivots(make: Any, *shape: int) -> Tensor:
     """Pivots from 1 to n: row k is swapped with one not above it."""
-    from ..creation import arange
 
     n = shape[-1]
     steps = arange(n)
