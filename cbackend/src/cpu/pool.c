@@ -36,6 +36,11 @@ static inline int64_t first_tap(const cb_pool_shape *s, int d, int64_t o) {
     return CB_MIN(start, s->in[d] - 1);
 }
 
+static inline int64_t first_place(const cb_pool_shape *s, int64_t row, int64_t x) {
+    int64_t z = row / s->out[1] % s->out[0], y = row % s->out[1];
+    return (first_tap(s, 0, z) * s->in[1] + first_tap(s, 1, y)) * s->in[2] + first_tap(s, 2, x);
+}
+
 /* The loops over the chunk's window rows: ROW(input_row) runs with j0..j1 valid outputs and tap k2's first
  * input x. */
 #define FOR_TAPS(s, z, y, x0, count, ...)                                                            \
@@ -106,6 +111,96 @@ static inline int64_t first_tap(const cb_pool_shape *s, int d, int64_t o) {
             }                                                                                                \
         }                                                                                                    \
     }
+
+/* Maxima of windows of several rows: first of each of their columns, reading rows as they lie, then of the
+ * columns of each window. Places decide between equal numbers, so neither order matters. Rows of results are
+ * taken together, `slots` results apart, while their columns fit. */
+enum { COLUMNS = 1024, LANES = 16, NOWHERE = INT32_MAX };
+
+static bool by_columns(const cb_pool_shape *s) {
+    return (s->dtype == CB_F32 || s->dtype == CB_F64) && s->kernel[0] * s->kernel[1] > 1 &&
+           (s->kernel[2] - 1) * s->dilation[2] < COLUMNS / 2 && s->stride[2] <= COLUMNS / 2;
+}
+
+#define MAX_COLUMNS(name, type, lowest, nan)                                                                \
+    CB_INLINE void larger_##name(int32_t n, int32_t at, const type *x, type *column, int32_t *place) {      \
+        for (int32_t i = 0; i < n; i++) {                                                                   \
+            type v = x[i];                                                                                  \
+            bool better = (v > column[i]) | (nan);                                                          \
+            column[i] = better ? v : column[i];                                                             \
+            place[i] = better ? at + i : place[i];                                                          \
+        }                                                                                                   \
+    }                                                                                                       \
+    /* For the windows of row `item` of results, whose columns are n and begin at one of the input. */      \
+    static void columns_##name(const pool_run *r, int64_t item, int64_t at, int64_t n, type *column,        \
+                               int32_t *place) {                                                            \
+        const cb_pool_shape *s = r->s;                                                                      \
+        int64_t rows = s->out[0] * s->out[1], z = item % rows / s->out[1] * s->stride[0] - s->padding[0],   \
+                y = item % s->out[1] * s->stride[1] - s->padding[1], begin = CB_MAX(0, -at),                \
+                end = CB_MIN(n, s->in[2] - at);                                                             \
+        const type *x = (const type *)r->in + item / rows * size3(s->in);                                   \
+        for (int64_t i = 0; i < n; i++) column[i] = lowest, place[i] = NOWHERE;                             \
+        for (int64_t iz = z; iz < z + s->kernel[0] * s->dilation[0]; iz += s->dilation[0])                  \
+            for (int64_t iy = y; iy < y + s->kernel[1] * s->dilation[1]; iy += s->dilation[1]) {            \
+                if (iz < 0 || iz >= s->in[0] || iy < 0 || iy >= s->in[1]) continue;                         \
+                int64_t row = (iz * s->in[1] + iy) * s->in[2] + at;                                         \
+                for (int64_t i = begin; i < end; i += LANES) { /* the last ones may overlap those before */ \
+                    if (end - begin >= LANES) i = CB_MIN(i, end - LANES);                                   \
+                    if (end - i >= LANES)                                                                   \
+                        larger_##name(LANES, (int32_t)(row + i), x + row + i, column + i, place + i);       \
+                    else                                                                                    \
+                        larger_##name((int32_t)(end - i), (int32_t)(row + i), x + row + i, column + i,      \
+                                      place + i);                                                           \
+                }                                                                                           \
+            }                                                                                               \
+    }                                                                                                       \
+    CB_INLINE void windows_##name(int32_t n, int32_t step, const type *column, const int32_t *place,        \
+                                  type *best, int32_t *where) {                                             \
+        for (int32_t j = 0; j < n; j++) {                                                                   \
+            type v = column[j * step], top = best[j];                                                       \
+            int32_t at = place[j * step];                                                                   \
+            bool better =                                                                                   \
+                (v > top) | ((v == top) & (at < where[j])) | ((nan) & ((top == top) | (at > where[j])));    \
+            best[j] = better ? v : top;                                                                     \
+            where[j] = better ? at : where[j];                                                              \
+        }                                                                                                   \
+    }                                                                                                       \
+    static void max_columns_##name(void *context, int64_t begin, int64_t end) {                             \
+        const pool_run *r = context;                                                                        \
+        const cb_pool_shape *s = r->s;                                                                      \
+        type column[COLUMNS], best[COLUMNS];                                                                \
+        int32_t place[COLUMNS], where[COLUMNS];                                                             \
+        int64_t step = s->stride[2], hop = s->dilation[2], span = (s->kernel[2] - 1) * hop + 1,             \
+                most = CB_MIN(s->out[2], (COLUMNS - span) / step + 1),                                      \
+                slots = (span + step - 1) / step + most - 1,                                                \
+                group = most == s->out[2] ? CB_MAX(1, COLUMNS / (slots * step)) : 1;                        \
+        for (int64_t item = begin; item < end; item += group) {                                             \
+            int64_t rows = CB_MIN(group, end - item);                                                       \
+            for (int64_t x0 = 0; x0 < s->out[2]; x0 += most) {                                              \
+                int64_t count = CB_MIN(most, s->out[2] - x0), all = (rows - 1) * slots + count;             \
+                for (int64_t i = 0; i < rows; i++)                                                          \
+                    columns_##name(r, item + i, x0 * step - s->padding[2], (count - 1) * step + span,       \
+                                   column + i * slots * step, place + i * slots * step);                    \
+                for (int64_t j = 0; j < all; j++) best[j] = lowest, where[j] = NOWHERE;                     \
+                for (int64_t t = 0; t < span; t += hop)                                                     \
+                    if (step == 1)                                                                          \
+                        windows_##name((int32_t)all, 1, column + t, place + t, best, where);                \
+                    else if (step == 2)                                                                     \
+                        windows_##name((int32_t)all, 2, column + t, place + t, best, where);                \
+                    else                                                                                    \
+                        windows_##name((int32_t)all, (int32_t)step, column + t, place + t, best, where);    \
+                for (int64_t i = 0; i < rows; i++) {                                                        \
+                    int64_t to = (item + i) * s->out[2] + x0;                                               \
+                    memcpy((type *)r->out + to, best + i * slots, (size_t)count * sizeof *best);            \
+                    for (int64_t j = 0; j < count && r->indices; j++) {                                     \
+                        int32_t at = where[i * slots + j];                                                  \
+                        r->indices[to + j] = at == NOWHERE ? first_place(s, item + i, x0 + j) : at;         \
+                    }                                                                                       \
+                }                                                                                           \
+            }                                                                                               \
+        }                                                                                                   \
+    }
+
 MAX_POOL(u8, uint8_t, 0, 0)
 MAX_POOL(i8, int8_t, INT8_MIN, 0)
 MAX_POOL(u16, uint16_t, 0, 0)
@@ -116,6 +211,8 @@ MAX_POOL(u64, uint64_t, 0, 0)
 MAX_POOL(i64, int64_t, INT64_MIN, 0)
 MAX_POOL(f32, float, -__builtin_inff(), (v != v))
 MAX_POOL(f64, double, -__builtin_inf(), (v != v))
+MAX_COLUMNS(f32, float, -__builtin_inff(), (v != v))
+MAX_COLUMNS(f64, double, -__builtin_inf(), (v != v))
 
 /* ---- the common 2 x 2 windows of stride 2 in float32: eight outputs from two rows of sixteen inputs ---- */
 
@@ -202,6 +299,7 @@ int CB_FN(max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const voi
                     indices ? max_2x2_indexed : max_2x2, &r);
         return CB_OK;
     }
+    bool columns = by_columns(s);
     void (*body)(void *, int64_t, int64_t);
     switch (s->dtype) {
         case CB_U8: body = max_u8; break;
@@ -212,8 +310,8 @@ int CB_FN(max_pool)(const cb_pool_shape *s, void *y, int64_t *indices, const voi
         case CB_I32: body = max_i32; break;
         case CB_U64: body = max_u64; break;
         case CB_I64: body = max_i64; break;
-        case CB_F32: body = max_f32; break;
-        default: body = max_f64;
+        case CB_F32: body = columns ? max_columns_f32 : max_f32; break;
+        default: body = columns ? max_columns_f64 : max_f64;
     }
     cb_parallel(s->planes * s->out[0] * s->out[1], row_grain(s), body, &r);
     return CB_OK;
