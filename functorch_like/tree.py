@@ -109,10 +109,10 @@ def broadcast_prefix(prefix: Any, tree: Any, what: str) -> list[Any]:
             is_leaf=lambda x: x is None,
             none_is_leaf=True,
         )
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
-            f"{what}: expected the structure of the arguments or a prefix of it, got {prefix!r}. "
-            f"{error}"
+            f"{what}: expected one entry for each of {n} leaves, nested as they are or a prefix of "
+            f"that, got {prefix!r}."
         ) from None
     flat: list[Any] = []
     for entry in optree.tree_leaves(

@@ -19,8 +19,11 @@ INEXACT = frozenset(code for code, d in enumerate(DTYPES) if d.is_inexact)
 
 def selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]:
     """The argument positions, checked and made non-negative."""
-    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    positions: Any = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     n = len(args)
+    if not positions or not all(isinstance(p, int) for p in positions):
+        kind = TypeError if positions else ValueError
+        raise kind(message(op, "argnums that is an int or a tuple of at least one", repr(argnums)))
     for p in positions:
         if not -n <= p < n:
             raise ValueError(
@@ -31,7 +34,10 @@ def selected(op: str, args: Sequence[Any], argnums: Argnums) -> tuple[int, ...]:
                     f"The function was called with {n} positional arguments.",
                 )
             )
-    return tuple(p % n for p in positions)
+    chosen = tuple(p % n for p in positions)
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(message(op, "argnums that name each argument once", argnums))
+    return chosen
 
 
 def tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:

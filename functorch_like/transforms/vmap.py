@@ -305,7 +305,7 @@ class _Run:
     def finished(self, size: int, pairs: list[Any], definition: Any) -> Any:
         """The results with their mapped dimensions where out_dims wants them."""
         out = tree.unflatten(definition, [y for y, _ in pairs])
-        where_to = tree.broadcast_prefix(self.out_dims, out, "vmap: out_dims")
+        where_to = _out_dims(self.out_dims, out)
         return tree.unflatten(
             definition,
             [_placed(y, batched, d, size) for (y, batched), d in zip(pairs, where_to, strict=True)],
@@ -360,10 +360,13 @@ def _in_dims(in_dims: Any, args: tuple[Any, ...], flat: list[Any]) -> list[int |
             checked.append(None)
             continue
         if d is not None and not -x.ndim <= d < x.ndim:
-            raise ValueError(
-                f"vmap: in_dims={d} is out of range for argument {i} of rank {x.ndim} "
-                f"({-x.ndim}..{x.ndim - 1}). Use None for arguments that are not mapped."
-            )
+            hint = "Use None for arguments that are not mapped."
+            if not x.ndim:
+                raise ValueError(
+                    message("vmap", "None in in_dims for 0-d tensors", f"{d} for leaf {i}", hint)
+                )
+            rule = f"in_dims in [{-x.ndim}, {x.ndim - 1}] for leaf {i} of shape {list(x._shape)}"
+            raise ValueError(message("vmap", rule, d, hint))
         checked.append(None if d is None else d % x.ndim)
     return checked
 
@@ -410,10 +413,21 @@ def _placed(y: Any, batched: bool | None, dim: int | None, size: int) -> Any:
     return y.transpose(0, 1) if n == 2 else y.movedim(0, dim)
 
 
+def _out_dims(out_dims: Any, out: Any) -> list[int | None]:
+    """One entry of out_dims for each leaf of a result; of one tensor it may be a tuple of one."""
+    if isinstance(out, Tensor) and isinstance(out_dims, (tuple, list)) and len(out_dims) == 1:
+        out_dims = out_dims[0]
+    places = tree.broadcast_prefix(out_dims, out, "vmap: out_dims")
+    for d in places:
+        if d is not None and not isinstance(d, int):
+            raise TypeError(message("vmap", "ints and None in out_dims", repr(d)))
+    return places
+
+
 def _joined(pieces: list[Any], out_dims: Any) -> Any:
     from ..ops.join import cat
 
-    where_to = tree.broadcast_prefix(out_dims, pieces[0], "vmap: out_dims")
+    where_to = _out_dims(out_dims, pieces[0])
     flats = [tree.flatten(p) for p in pieces]
     definition = flats[0][1]
     joined = [

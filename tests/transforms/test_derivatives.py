@@ -281,3 +281,13 @@ def test_an_exception_leaves_nothing_behind(x):
         with pytest.raises(KeyError):
             run()
         assert state.trace is None and not active
+
+
+def test_argnums_name_each_argument_once():
+    f = lambda a, b: (a * b).sum()  # noqa: E731
+    x = ft.ones(2)
+    for transform in (ft.grad, ft.jacrev, ft.jacfwd, ft.hessian):
+        for argnums, kind in (((0, 0), ValueError), ((0, -2), ValueError), ((), ValueError),
+                              ("a", TypeError), (None, TypeError)):  # fmt: skip
+            with pytest.raises(kind, match="argnums"):
+                transform(f, argnums)(x, x)

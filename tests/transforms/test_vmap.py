@@ -144,9 +144,9 @@ def test_size_one_and_zero():
     ("make", "error", "text"),
     [
         (lambda: ft.vmap(lambda x, y: x)(rand(3), rand(4)), ValueError, r"sizes \[3, 4\]"),
-        (lambda: ft.vmap(lambda x: x, 1)(rand(3)), ValueError, "out of range"),
-        (lambda: ft.vmap(lambda x: x, -2)(rand(3)), ValueError, "out of range"),
-        (lambda: ft.vmap(lambda x: x)(rand()), ValueError, "out of range"),
+        (lambda: ft.vmap(lambda x: x, 1)(rand(3)), ValueError, "in_dims"),
+        (lambda: ft.vmap(lambda x: x, -2)(rand(3)), ValueError, "in_dims"),
+        (lambda: ft.vmap(lambda x: x)(rand()), ValueError, "in_dims"),
         (lambda: ft.vmap(lambda x: x, (0, 0))(rand(3)), ValueError, "in_dims"),
         (lambda: ft.vmap(lambda x: x, ({"a": 0},))(rand(3)), ValueError, "in_dims"),
         (lambda: ft.vmap(lambda x: x["a"], ({"b": 0},))({"a": rand(3)}), ValueError, "in_dims"),
@@ -545,3 +545,14 @@ def test_convolutions_of_no_lanes():
     ):
         assert gx.shape == x.shape and gw.shape == w.shape
     assert ft.vmap(lambda x: x + ft.rand(3))(ft.zeros(0, 3)).shape == (0, 3)
+
+
+def test_out_dims_of_one_tensor_may_be_a_tuple_of_one():
+    x = ft.arange(6.0).reshape(2, 3)
+    assert ft.vmap(lambda x: x * 2, out_dims=(1,))(x).shape == (3, 2)
+    assert ft.vmap(lambda x: x * 2, out_dims=(1,), chunk_size=1)(x).shape == (3, 2)
+    for out_dims, kind in (((0, 0), ValueError), ("a", TypeError), (5, ValueError)):
+        with pytest.raises(kind, match="out_dims"):
+            ft.vmap(lambda x: x * 2, out_dims=out_dims)(x)
+    with pytest.raises(ValueError, match="None in in_dims"):
+        ft.vmap(lambda x: x)(ft.ones(()))
