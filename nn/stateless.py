@@ -68,6 +68,11 @@ def functional_call(
     if tie_weights and missing:
         served = {id(cells[name][0][cells[name][1]]) for name in given if name in cells}
         missing = [name for name in missing if id(cells[name][0][cells[name][1]]) not in served]
+    for name, value in given.items():
+        if not isinstance(value, ft.Tensor):
+            raise TypeError(
+                f"functional_call: expected a tensor for {name!r}, got {type(value).__name__}."
+            )
     if unknown or missing:
         raise RuntimeError(
             f"functional_call: expected names of parameters and buffers of {module._get_name()}, "
@@ -84,7 +89,13 @@ def functional_call(
 
     swaps = {name: given[name] for name in given}
     if tie_weights:
-        owner = {id(cells[name][0][cells[name][1]]): value for name, value in given.items()}
+        owner: dict[int, Any] = {}
+        for name, value in given.items():
+            if owner.setdefault(id(cells[name][0][cells[name][1]]), value) is not value:
+                raise ValueError(
+                    f"functional_call: expected one value for each tied weight, got another one "
+                    f"for {name!r}. Give one name only, or pass tie_weights=False."
+                )
         for name, (values, key, _) in cells.items():
             if name not in swaps and id(values[key]) in owner:
                 swaps[name] = owner[id(values[key])]

@@ -350,11 +350,21 @@ def _transposed(
             )
         )
     s, p, e, d = (spread(op, v, nd) for v in (stride, padding, output_padding, dilation))
+    if any(not 0 <= e[i] < max(s[i], d[i]) for i in range(nd)):
+        rule = "output_padding smaller than stride or dilation"
+        raise ValueError(message(op, rule, f"{list(e)} with stride {list(s)}, dilation {list(d)}"))
+    # of a dim with more of it, the whole result is made and cut: a convolution has no such input
+    crop = [(p[i], e[i] - p[i]) if e[i] >= s[i] else (0, 0) for i in range(nd)]
+    if any(e[i] >= s[i] for i in range(nd)):
+        p = tuple(0 if e[i] >= s[i] else p[i] for i in range(nd))
+        e = tuple(0 if e[i] >= s[i] else e[i] for i in range(nd))
     size = tuple(
         (n - 1) * s[i] - 2 * p[i] + d[i] * (weight._shape[2 + i] - 1) + e[i] + 1
         for i, n in enumerate(x._shape[2:])
     )
     y = _input_grad(x, weight, input_size=size, stride=s, padding=p, dilation=d, groups=groups)
+    if any(crop):
+        y = pad(y, [n for before, after in reversed(crop) for n in (-before, after)])
     if bias is not None:
         y = y + bias.reshape((-1, *[1] * nd))
     return y.squeeze(0) if single else y

@@ -336,6 +336,8 @@ def _avg(
         raise ShapeError(
             message(op, f"input [N, C, *{nd} sizes] (N may be missing)", list(x._shape))
         )
+    if divisor == 0:
+        raise ValueError(message(op, "divisor_override other than 0", divisor))
     kernel = spread(op, kernel_size, nd)
     return _avg_pool(
         x,

@@ -279,6 +279,8 @@ def cross_entropy(
         input, target = input.unsqueeze(0), target.unsqueeze(0)
     if not input.dtype.is_floating_point:
         raise DTypeError(message("cross_entropy", "floating logits", input.dtype))
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(message("cross_entropy", "label_smoothing in [0, 1]", label_smoothing))
     shape = input._shape
     lead = (shape[0], *shape[2:])
     if target.dtype.is_floating_point:

@@ -19,6 +19,7 @@ __all__ = [
     "pack_sequence",
     "pad_packed_sequence",
     "pad_sequence",
+    "unpack_sequence",
     "unpad_sequence",
 ]
 
@@ -184,6 +185,11 @@ def unpad_sequence(
     x = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     sizes = _lengths("unpad_sequence", lengths, x.shape[0], x.shape[1])
     return [x[row, :size] for row, size in enumerate(sizes)]
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """The sequences of a packed one, in the order in which they were packed."""
+    return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:

@@ -341,3 +341,10 @@ def test_nll_loss_labels(weight):
     assert F.nll_loss(x, ft.tensor([2, 1]), ignore_index=2).item() == 4.0
     assert F.nll_loss(x.to("meta"), labels.to("meta")).shape == ()
     assert F.cross_entropy(x.to("meta"), labels.to("meta")).shape == ()
+
+
+def test_label_smoothing_is_a_share():
+    x, labels = ft.zeros(2, 3), ft.tensor([0, 1])
+    for share in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="label_smoothing"):
+            nn.functional.cross_entropy(x, labels, label_smoothing=share)

@@ -424,3 +424,30 @@ def test_sequential_calls_its_modules_only():
     want = model(x)
     model.register_parameter("scale", nn.Parameter(ft.ones(1)))
     assert ft.equal(model(x), want) and len(model) == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (2, 4, 0)])
+def test_batch_norm_of_an_empty_batch(shape):
+    """Nothing is learned from it, but that it was seen."""
+    layer = nn.BatchNorm1d(4)
+    out = layer(ft.zeros(*shape))
+    out.sum().backward()
+    assert out.shape == shape and layer.weight.grad.tolist() == [0] * 4
+    assert layer.running_mean.tolist() == [0] * 4 and layer.running_var.tolist() == [1] * 4
+    assert layer.num_batches_tracked.item() == 1
+
+
+@pytest.mark.parametrize("padding", [0, 1, 3])
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_transposed_convolution_with_output_padding_from_the_stride_up(padding, extra):
+    """A dilation above it allows that: rows of the full result, then zeros."""
+    ft.manual_seed(0)
+    layer = nn.ConvTranspose1d(2, 3, 3, 1, padding, extra, dilation=3)
+    x = ft.randn(2, 2, 6)
+    full = nn.functional.conv_transpose1d(x, layer.weight, None, dilation=3)
+    full = nn.functional.pad(full, (0, 3))[..., padding : 12 - padding + extra]
+    assert_close(layer(x), full + layer.bias[:, None])
+    with pytest.raises(ValueError, match="output_padding"):
+        nn.ConvTranspose1d(2, 3, 3, 2, output_padding=3)(x)
+    with pytest.raises(ValueError, match="divisor_override"):
+        nn.functional.avg_pool2d(ft.ones(1, 1, 2, 2), 2, divisor_override=0)

@@ -212,3 +212,9 @@ def test_embedding_bag_as_torch(bridge, mode):
         ours(ft.tensor([[7]]))
     table = nn.EmbeddingBag.from_pretrained(ft.ones(3, 2), mode="sum")
     assert table(ft.tensor([[0, 1]])).tolist() == [[2, 2]] and not table.weight.requires_grad
+
+
+def test_unpack_sequence_gives_what_was_packed():
+    rows = [ft.arange(2.0), ft.arange(3.0), ft.ones(1)]
+    packed = nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)
+    assert [t.tolist() for t in nn.utils.rnn.unpack_sequence(packed)] == [t.tolist() for t in rows]

@@ -172,3 +172,24 @@ def test_running_statistics_under_transforms():
     _, after = ft.vmap(ft.grad(loss, has_aux=True), in_dims=in_dims)(params, buffers, x, y)
     assert near(after["1.running_mean"], ft.stack(expected))
     assert after["1.num_batches_tracked"].tolist() == [1, 1, 1]
+
+
+def test_given_values_are_tensors_and_agree():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+            self.b.weight = self.a.weight
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    net, x, w = Tied(), ft.ones(2), ft.eye(2)
+    with pytest.raises(TypeError, match=r"'a\.weight', got int"):
+        nn.functional_call(net, {"a.weight": 3}, x)
+    with pytest.raises(ValueError, match=r"tied.*'b\.weight'"):
+        nn.functional_call(net, {"a.weight": w, "b.weight": w * 2}, x)
+    both = {"a.weight": w, "b.weight": w}
+    assert nn.functional_call(net, both, x).tolist() == [1, 1]
+    both["b.weight"] = w * 2
+    assert nn.functional_call(net, both, x, tie_weights=False).tolist() == [2, 2]
