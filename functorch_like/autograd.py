@@ -196,6 +196,7 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of the outputs with respect to the inputs, as a tuple; no .grad is touched.
@@ -203,6 +204,7 @@ def grad(
     Args:
       create_graph: record this pass, for higher derivatives.
       allow_unused: give None for an input the outputs do not depend on, instead of an error.
+      is_grads_batched: grad_outputs have one more dimension, the first, and so have the results.
       materialize_grads: give zeros instead of None.
     Raises:
       GradError: an input does not require grad, or is not used.
@@ -213,6 +215,16 @@ def grad(
       (tensor(2.),)
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if is_grads_batched:
+        from .transforms.vmap import vmap
+
+        cts = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+        return vmap(
+            lambda cts: grad(
+                outputs, inputs, cts, retain_graph, create_graph, allow_unused, False,
+                materialize_grads,
+            )
+        )(cts)  # fmt: skip
     allow_unused = allow_unused or materialize_grads
     sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:

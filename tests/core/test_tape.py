@@ -969,3 +969,14 @@ def test_callbacks_at_the_end_of_backward():
         autograd.queue_callback(print)
     ft.compile(lambda: (x * y).sum().backward())()
     assert seen == ["hook", "end"] * 2
+
+
+def test_batches_of_cotangents():
+    """As a call for each, in one pass."""
+    x, unused = ft.arange(3.0).requires_grad_(), ft.ones(2, requires_grad=True)
+    y, cts = x**3, ft.arange(6.0).reshape(2, 3)
+    each = [autograd.grad(y, x, ct, retain_graph=True)[0].tolist() for ct in cts]
+    gx, none = autograd.grad(y, (x, unused), cts, True, True, True, is_grads_batched=True)
+    assert gx.tolist() == each and none is None
+    (second,) = autograd.grad(gx.sum(), x)
+    assert second.tolist() == (6 * x.detach() * cts.sum(0)).tolist()
