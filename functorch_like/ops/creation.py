@@ -6,7 +6,7 @@ from typing import Any
 
 from cbackend import ffi, filled, lib
 
-from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, int64
+from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, iinfo, int64
 from ..errors import DTypeError, ShapeError, message
 from ..interop import from_array
 from ..op import wrap
@@ -128,6 +128,8 @@ def _from_lists(data: Any, target: Any) -> Tensor:
     natural = _natural_dtype(items)
     if natural is None:
         return _from_mixed(items, shape)
+    if target is not None and target.name != "bool":
+        _check_fits(items, natural, target)
     if natural.is_complex:
         flat = [part for item in items for part in (complex(item).real, complex(item).imag)]
         pairs = _filled(flat, "float64", (*shape, 2))
@@ -141,6 +143,18 @@ def _from_lists(data: Any, target: Any) -> Tensor:
         store = target
     t = _filled(items, store.name, shape)
     return t if store is natural or store is target else t.to(natural)
+
+
+def _check_fits(items: list[Any], natural: Any, target: Any) -> None:
+    """Raises for numbers that the dtype asked for cannot hold; negative ones wrap around."""
+    if natural.is_complex and not target.is_complex:
+        raise DTypeError(message("tensor", f"real numbers for {target}", "complex ones"))
+    if natural.name == "int64" and not target.is_inexact and items:
+        limits = iinfo(target)
+        low, high = min(items), max(items)
+        if high > limits.max or low < (limits.min or -limits.max):
+            rule = f"integers in [{limits.min}, {limits.max}] for {target}"
+            raise ValueError(message("tensor", rule, high if high > limits.max else low))
 
 
 def _filled(items: list[Any], name: str, shape: tuple[int, ...]) -> Tensor:

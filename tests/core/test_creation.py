@@ -293,3 +293,13 @@ def test_small_and_large_tensors_of_a_shape_agree():
             assert (x == value).all() and (y == value).all()
     with pytest.raises(ft.ShapeError, match="at least 0"):
         ft.zeros(-1)
+
+
+def test_numbers_that_a_dtype_cannot_hold():
+    for numbers, dtype in (([300], ft.uint8), ([-129], ft.int8), (2**31, ft.int32)):
+        with pytest.raises(ValueError, match=f"tensor: expected integers .* {dtype}"):
+            ft.tensor(numbers, dtype=dtype)
+    with pytest.raises(ft.DTypeError, match="real numbers"):
+        ft.tensor([1 + 1j], dtype=ft.float32)
+    assert ft.tensor([-1], dtype=ft.uint8).item() == 255  # negative ones wrap around, as in torch
+    assert ft.tensor([1 + 1j], dtype=ft.bool).item()
