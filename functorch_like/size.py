@@ -37,8 +37,11 @@ def wrap_dim(op: str, dim: int, ndim: int) -> int:
       DimError: dim is out of range.
     """
     n = ndim or 1
-    if -n <= dim < n:
-        return dim + n if dim < 0 else dim
+    try:
+        if -n <= dim < n:
+            return dim + n if dim < 0 else dim
+    except TypeError:
+        raise TypeError(message(op, "a dim that is an integer", repr(dim))) from None
     raise DimError(
         message(op, f"a dim in [{-n}, {n - 1}]", dim, f"The tensor has {ndim} dimensions.")
     )

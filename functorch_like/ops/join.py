@@ -425,9 +425,9 @@ def _unrepeat(ct: Tensor, shape: tuple[int, ...], reps: tuple[int, ...]) -> Tens
     return ct.reshape(split_shape).sum(tuple(range(0, 2 * len(reps), 2))).reshape(shape)
 
 
-def flip(x: Tensor, *dims: Any) -> Tensor:
-    """The elements in reverse order along dims; a copy."""
-    dims = sizes("flip", dims)
+def flip(x: Tensor, *along: Any, dims: Any = ()) -> Tensor:
+    """The elements in reverse order along dims, given as numbers or a tuple; a copy."""
+    dims = sizes("flip", along or (dims,))
     return _flip(x, dims=tuple([wrap_dim("flip", d, x.ndim) for d in dims]))
 
 

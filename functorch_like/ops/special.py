@@ -394,7 +394,10 @@ def ldexp(x: Tensor, other: Tensor) -> Tensor:
       >>> ldexp(tensor([1.5]), tensor([3]))
       tensor([12.])
     """
-    return x * 2.0 ** operand("ldexp", other)
+    power = operand("ldexp", other)
+    if x.dtype.is_floating_point and not power.dtype.is_inexact:
+        power = power.to(x.dtype)
+    return x * 2.0**power
 
 
 # ---- comparisons ----

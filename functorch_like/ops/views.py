@@ -120,8 +120,8 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(inverse)
 
 
-def permute(x: Tensor, *dims: Any) -> Tensor:
-    """The dimensions in another order; a view.
+def permute(x: Tensor, *order: Any, dims: Any = None) -> Tensor:
+    """The dimensions in another order, given as numbers or a tuple; a view.
 
     Raises:
       DimError: dims do not name every dimension once.
@@ -129,11 +129,13 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
       >>> permute(zeros(2, 3, 4), 2, 0, 1).shape
       Size([4, 2, 3])
     """
-    view = x._try_permute(_permute, dims)
+    if dims is not None:
+        order = (dims,)
+    view = x._try_permute(_permute, order)
     if view is not None:
         return view
     n = x.ndim
-    return _permute(x, dims=tuple([wrap_dim("permute", d, n) for d in sizes("permute", dims)]))
+    return _permute(x, dims=tuple([wrap_dim("permute", d, n) for d in sizes("permute", order)]))
 
 
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:

@@ -174,3 +174,26 @@ def test_splitting_dims_of_size_0():
     assert [t.shape for t in ft.zeros(2, 0).chunk(3)] == [(1, 0), (1, 0)]
     with pytest.raises(ft.ShapeError, match="unbind"):
         ft.zeros(()).unbind()
+
+
+def test_dims_by_name_and_dims_that_are_no_numbers():
+    x = ft.arange(6).reshape(2, 3)
+    assert ft.equal(ft.flip(x, dims=(0, 1)), x.flip(0, 1)) and ft.equal(x.flip(dims=1), x.flip(1))
+    assert ft.equal(ft.permute(x, dims=(1, 0)), x.t()) and x.permute(dims=[1, 0]).shape == (3, 2)
+    for call in (lambda: x.sum(dim="x"), lambda: x.flip("x")):
+        with pytest.raises(TypeError, match="expected"):
+            call()
+
+
+def test_powers_of_two_keep_halves():
+    half = ft.ones(1, dtype=ft.float16)
+    assert ft.ldexp(half, ft.tensor([3])).dtype is ft.float16
+    assert ft.ldexp(ft.tensor([1]), ft.tensor([3])).tolist() == [8.0]
+
+
+@pytest.mark.parametrize("values", [[1.0, numpy.inf], [1.0, 2.0, -numpy.inf], [numpy.inf, 1.0]])
+def test_infinite_numbers_have_no_variance(values):
+    """Along any dim, whichever comes last."""
+    x = ft.tensor(values)
+    for one in (x.var(), x[:, None].var(0)[0], x[:, None].expand(-1, 3).contiguous().var(0)[1]):
+        assert numpy.isnan(one.item())

@@ -259,8 +259,10 @@ static void merge_var(int64_t kept, void *into, const void *from) {
         join_moments(&count[j], &mean[j], &m2[j], more[j], more[j + kept], more[j + 2 * kept]);
 }
 static void finish_var(int64_t kept, void *states, int64_t items, double correction) {
-    double *count = states, *m2 = count + 2 * kept, divisor = CB_MAX((double)items - correction, 0);
-    for (int64_t j = 0; j < kept; j++) count[j] = m2[j] / divisor;
+    double *count = states, *mean = count + kept, *m2 = mean + kept;
+    double divisor = CB_MAX((double)items - correction, 0);
+    /* with infinite items, whose mean is infinite, there is no variance, whatever the order of the steps gave */
+    for (int64_t j = 0; j < kept; j++) count[j] = (m2[j] + (mean[j] - mean[j])) / divisor;
 }
 
 MOMENTS(F16, cb_half, float, f32, HALF)
