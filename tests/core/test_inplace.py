@@ -80,3 +80,33 @@ def test_an_operand_that_is_a_view_of_a_tensor_written_since():
             lambda x: x.addcmul_(view, view),
         ):
             assert write(ft.zeros(2)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.expand(3, 5)[1, 1:3],
+        lambda x: x[None].expand(2, 5)[1].view(5, 1)[2],
+        lambda x: x.unfold(0, 3, 1)[0],
+        lambda x: x.unfold(0, 3, 1).unfold(0, 2, 1)[1, 1],
+        lambda x: x[1:].unfold(0, 2, 1)[1].expand(2, 2)[1:2],
+        lambda x: x.as_strided((2, 2), (1, 1))[0],
+    ],
+)
+def test_writes_to_one_of_several_showings_of_an_element(view):
+    """What is written is seen in all of them, also where a write makes a new value."""
+
+    def f(x):
+        part = view(x)
+        part.fill_(5.0)
+        part.mul_(x[-1] + 2)
+        return x
+
+    base = ft.arange(5.0)
+    expected = f(base.clone()).tolist()
+    assert expected != base.tolist()
+    assert f(base.clone().requires_grad_() * 1).tolist() == expected
+    assert ft.vmap(f)(ft.stack([base, base])).tolist() == [expected, expected]
+    assert ft.compile(f)(base.clone()).tolist() == expected
+    slopes = ft.jacrev(lambda x: f(x * 1))(base)
+    assert slopes.tolist() == ft.jacfwd(lambda x: f(x * 1))(base).tolist()

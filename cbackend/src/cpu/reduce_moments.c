@@ -261,7 +261,7 @@ static void merge_var(int64_t kept, void *into, const void *from) {
 static void finish_var(int64_t kept, void *states, int64_t items, double correction) {
     double *count = states, *mean = count + kept, *m2 = mean + kept;
     double divisor = CB_MAX((double)items - correction, 0);
-    /* with infinite items, whose mean is infinite, there is no variance, whatever the order of the steps gave */
+    /* infinite items, whose mean is infinite, have no variance, whatever the order of the steps gave */
     for (int64_t j = 0; j < kept; j++) count[j] = (m2[j] + (mean[j] - mean[j])) / divisor;
 }
 
