@@ -105,6 +105,29 @@ def _channel_vjp(
     return dx if extra is None else dx + extra, dweight, dbias.to(bias_spec.dtype)
 
 
+def _channel_jvp(
+    tangents: Any, out: Any, x: Tensor, weight: Tensor, bias: Tensor, *, groups: int, eps: float
+) -> tuple[Any, ...]:
+    dx, dweight, dbias = tangents
+    _, mean, var = out
+    rstd = (_spread(var, x, groups) + eps).rsqrt()
+    scaled = (_grouped(x, groups) - _spread(mean, x, groups)) * rstd
+    dy = dmean = dvar = None
+    if dx is not None:
+        dims, wide = _over(groups), _grouped(dx, groups)
+        dmean = wide.mean(dims, keepdim=True)
+        slope = (wide * scaled).mean(dims, keepdim=True)
+        dy = (wide - dmean - scaled * slope) * (rstd * _by_channel(weight, x, groups))
+        dmean, dvar = dmean.reshape(mean._shape), (2 * slope / rstd).reshape(var._shape)
+    if dweight is not None:
+        more = scaled * _by_channel(dweight, x, groups)
+        dy = more if dy is None else dy + more
+    if dbias is not None:
+        more = _by_channel(dbias, x, groups)
+        dy = more.expand(scaled._shape) if dy is None else dy + more
+    return dy.reshape(x._shape).to(x.dtype), dmean, dvar  # type: ignore[union-attr]
+
+
 def _into_channels(size: int, batched: bool, x: Tensor) -> Tensor:
     """Lanes as more channels or groups: [n, size * c, ...], or [size * c] of [c]."""
     if not batched:
@@ -165,6 +188,7 @@ _channel_norm = Op(
         3, lambda out: lib.cb_channel_norm(x._v, groups, weight._v, bias._v, eps, out)
     ),
     vjp=_channel_vjp,
+    jvp=_channel_jvp,
     batch=_channel_batch,
     decompose=_channel_meaning,
     nouts=3,
