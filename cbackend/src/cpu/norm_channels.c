@@ -86,7 +86,7 @@ typedef struct place {
 
 static place place_of(const task *t, int64_t length, int64_t piece, int64_t sets) {
     int64_t pieces = CB_MAX((length + t->block - 1) / t->block, 1), row = piece / pieces;
-    return (place){length, row, piece % pieces * t->block, row % sets, sets};
+    return (place){length, row, piece % pieces * t->block, row % CB_MAX(sets, 1), sets};
 }
 CB_INLINE void to_next(const task *t, place *p) {
     p->from += t->block;
