@@ -49,7 +49,7 @@ def test_systems(dtype, layout):
             return ft.asarray(x)
         if layout == "columns":
             return ft.asarray(numpy.ascontiguousarray(x.T)).mT
-        return ft.asarray(numpy.repeat(numpy.repeat(x, 2, 0), 3, 1))[::2, ::3]
+        return ft.asarray(x.repeat(2, axis=0).repeat(3, axis=1))[::2, ::3]
 
     A, B, C = given(a), given(b), given(b.T)
     lower, upper = numpy.tril(a), numpy.triu(a)
