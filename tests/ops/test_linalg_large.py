@@ -52,13 +52,13 @@ def test_systems(dtype, layout):
         return ft.asarray(x.repeat(2, axis=0).repeat(3, axis=1))[::2, ::3]
 
     A, B, C = given(a), given(b), given(b.T)
-    lower, upper = numpy.tril(a), numpy.triu(a)
+    lower, upper, factors = numpy.tril(a), numpy.triu(a), linalg.lu_factor(A)
     x, one, inverse, adjoint, low, right, vector = with_threads(
         lambda: (
             linalg.solve(A, B),
             linalg.solve(A, B[:, :1]),
             linalg.inv(A),
-            linalg.lu_solve(*linalg.lu_factor(A), B, adjoint=True),
+            linalg.lu_solve(factors.LU, factors.pivots, B, adjoint=True),
             linalg.solve_triangular(A, B, upper=False),
             linalg.solve_triangular(A, C, upper=True, left=False),
             linalg.solve_triangular(A, B[:, 1:2], upper=True),
