@@ -357,6 +357,8 @@ def batch_norm(
     if input.ndim < 2:
         raise ShapeError(message("batch_norm", "input [n, c, ...]", list(input._shape)))
     weight, bias, eps = *_affine(input, weight, bias), float(eps)
+    if training and not input.numel():  # no statistics: nothing to normalise, nothing to remember
+        running_mean, running_var, training = bias.detach(), weight.detach(), False
     if not training:
         if running_mean is None or running_var is None:
             wanted = "running_mean and running_var unless training"
