@@ -41,7 +41,7 @@ def kernel_by_products(f, params, x1, x2):
         output, pull = ft.vjp(lambda p: f(p, a), params)
 
         def product(vector):  # K v = J(b) (J(a)^T v)
-            direction = pull(vector)
+            (direction,) = pull(vector)
             return ft.jvp(lambda p: f(p, b), (params,), (direction,))[1]
 
         return ft.vmap(product)(ft.eye(len(output))).T  # products are columns

@@ -142,7 +142,10 @@ class Pointwise(Op):
                         inputs[i] = x
                     return self.written(*inputs, **params)
 
-                return vjp(of_wanted, *[inputs[i] for i in wanted])[1](cts if count > 1 else cts[0])
+                found = vjp(of_wanted, *[inputs[i] for i in wanted])[1](
+                    cts if count > 1 else cts[0]
+                )
+                return found if len(found) > 1 else found[0]
 
             found = Pointwise(f"{self.name}_grad", function, count, len(wanted))
             self._gradients[needs] = found

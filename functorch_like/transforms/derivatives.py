@@ -164,13 +164,7 @@ def linear_transpose(function: Callable[..., Any], *examples: Any) -> Callable[.
       >>> linear_transpose(lambda x: 3.0 * x.sum(), zeros(2))(tensor(1.0))
       (tensor([3., 3.]),)
     """
-    zeros = tree.map(zeros_like, tuple(examples))
-    _, back = vjp(lambda args: function(*args), zeros)
-
-    def transposed(ct: Any) -> tuple[Any, ...]:
-        return back(ct)
-
-    return transposed
+    return vjp(function, *tree.map(zeros_like, tuple(examples)))[1]
 
 
 # ---- Jacobians ----
@@ -248,8 +242,7 @@ def vhp(
     """
     f, chosen, vectors, single = _second_order("vhp", function, primals, cotangents, argnums)
     gradient = grad(f, tuple(range(len(chosen))))
-    _, back = vjp(lambda args: gradient(*args), chosen)
-    product = back(vectors)
+    product = vjp(gradient, *chosen)[1](vectors)
     return product[0] if single else product
 
 
@@ -303,8 +296,7 @@ def ggnvp(
         )
     out, pushed = jvp(model, tuple(primals), tuple(tangents))
     curved = jvp(grad(loss), (out,), (pushed,))[1]
-    _, back = vjp(lambda args: model(*args), tuple(primals))
-    return back(curved)
+    return vjp(model, *primals)[1](curved)
 
 
 # ---- sums of diagonals ----

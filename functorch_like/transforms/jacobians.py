@@ -91,10 +91,8 @@ def jacrev(
             return function(*call, **kwargs)
 
         value, back, *aux = vjp(of_chosen, *[args[p] for p in positions], has_aux=has_aux)
-        jacobian = _rows_pulled(value, back, chunk_size)
-        if not isinstance(argnums, int) and len(positions) == 1:
-            rows, out_definition = tree.flatten(jacobian)
-            jacobian = tree.unflatten(out_definition, [(leaf,) for leaf in rows])
+        one = isinstance(argnums, int)
+        jacobian = _rows_pulled(value, (lambda ct: back(ct)[0]) if one else back, chunk_size)
         return (jacobian, aux[0]) if has_aux else jacobian
 
     return wrapped
@@ -105,8 +103,8 @@ def _jacobian_of(
 ) -> Any:
     """The Jacobian of a recorded function of one tensor, by rows."""
     if value is None or chunk_size is not None:
-        both = pull_function(trace, [given], tree.flatten((given.primal,))[1], out, True)
-        return _rows_pulled(*both, chunk_size)
+        result, pull = pull_function(trace, [given], tree.flatten((given.primal,))[1], out)
+        return _rows_pulled(result, lambda ct: pull(ct)[0], chunk_size)
     y, leaf = value.primal, given.node
 
     def back(ct: Tensor) -> Tensor:

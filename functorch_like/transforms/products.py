@@ -18,11 +18,11 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
 
     Returns:
       (output, vjp_fn), and aux with has_aux. vjp_fn may be called any number of times; it returns
-      one cotangent for a single primal, a tuple for several.
+      a tuple of cotangents, one a primal.
     Example:
       >>> y, back = vjp(lambda x: x * x, tensor([1.0, 3.0]))
       >>> back(tensor([1.0, 1.0]))
-      tensor([2., 6.])
+      (tensor([2., 6.]),)
     """
     flat, definition = tree.flatten(primals)
     with VjpTrace() as trace:
@@ -30,12 +30,12 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         inputs: list[Any] = [x._m for x in tracers]
         out, aux = split_aux("vjp", function(*tree.unflatten(definition, tracers)), has_aux)
         aux = lowered(trace, aux) if has_aux else None
-    value, vjp_fn = pull_function(trace, inputs, definition, out, len(primals) == 1)
+    value, vjp_fn = pull_function(trace, inputs, definition, out)
     return (value, vjp_fn, aux) if has_aux else (value, vjp_fn)
 
 
 def pull_function(
-    trace: VjpTrace, inputs: list[Any], definition: Any, out: Any, single: bool
+    trace: VjpTrace, inputs: list[Any], definition: Any, out: Any
 ) -> tuple[Any, Callable[..., Any]]:
     """The value of a recorded result, and the function that carries cotangents back."""
     out_leaves, out_definition = tree.flatten(out)
@@ -56,8 +56,7 @@ def pull_function(
         filled = [
             g if g is not None else zeros_like(x.primal) for g, x in zip(grads, inputs, strict=True)
         ]
-        result = tree.unflatten(definition, filled)
-        return result[0] if single else result
+        return tree.unflatten(definition, filled)
 
     return tree.unflatten(out_definition, values), vjp_fn
 

@@ -97,7 +97,7 @@ class Rules:
 
         def pulled(cts: Sequence[Tensor]) -> list[Tensor | None]:
             gradients: list[Tensor | None] = [None] * len(inputs)
-            for i, g in zip(at, back(list(cts)), strict=True):
+            for i, g in zip(at, back(list(cts))[0], strict=True):
                 gradients[i] = g
             return gradients
 
@@ -126,7 +126,7 @@ class Rules:
 
         _, forward = vjp(backward, tuple([zeros_like(outs[i]) for i in at]))
         results: list[Tensor | None] = [None] * len(outs)
-        for i, t in zip(at, forward([tangents[i] for i in moving]), strict=True):
+        for i, t in zip(at, forward([tangents[i] for i in moving])[0], strict=True):
             results[i] = t
         return outs, results
 

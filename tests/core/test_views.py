@@ -242,7 +242,7 @@ def test_results_of_transforms_are_up_to_date():
     x = ft.tensor([2.0, 5.0])
     assert ft.grad(f)(x).tolist() == [3, 0]
     y, back = ft.vjp(f, x)
-    assert y.item() == 6 and back(ft.tensor(1.0)).tolist() == [3, 0]
+    assert y.item() == 6 and back(ft.tensor(1.0))[0].tolist() == [3, 0]
     assert [t.item() for t in ft.jvp(f, (x,), (ft.ones(2),))] == [6, 3]
     assert ft.vmap(f)(ft.tensor([[2.0, 5.0], [1.0, 1.0]])).tolist() == [6, 3]
     assert ft.jacrev(f)(x).tolist() == ft.jacfwd(f)(x).tolist() == [3, 0]

@@ -327,7 +327,6 @@ def test_vjp_is_the_transpose_of_jvp(name):
                     out, pushed = ft.jvp(of_some, some, t)
                     ct = tuple(make_like(y, generator) for y in out)
                     pulled = ft.vjp(of_some, *some)[1](ct)
-                    pulled = pulled if isinstance(pulled, tuple) else (pulled,)
                     for g, x in zip(pulled, some, strict=True):
                         assert (g.shape, g.dtype) == (x.shape, x.dtype), (
                             "a gradient has its input's shape and dtype"
@@ -353,7 +352,6 @@ def test_tape_gives_the_functional_gradients(name):
                 out, back = ft.vjp(function, *values)
                 ct = tuple(make_like(y, random_generator()) for y in out)
                 expected = back(ct)
-                expected = expected if isinstance(expected, tuple) else (expected,)
                 leaves = [v.detach().clone().requires_grad_() for v in values]
                 ft.autograd.backward(list(function(*leaves)), list(ct))
                 for leaf, e in zip(leaves, expected, strict=True):

@@ -115,7 +115,7 @@ def by_tape(f):
 
 TRANSFORMS = {
     "grad": lambda f: ft.grad(lambda x: f(x).sum()),
-    "vjp": lambda f: lambda x: (lambda y, back: back(y))(*ft.vjp(f, x)),
+    "vjp": lambda f: lambda x: (lambda y, back: back(y)[0])(*ft.vjp(f, x)),
     "jvp": lambda f: lambda x: ft.jvp(f, (x,), (x * 0 + 1,))[1],
     "vmap": lambda f: ft.vmap(f),
     "vmap grad": lambda f: ft.vmap(ft.grad(lambda x: f(x).sum())),

@@ -57,7 +57,7 @@ def by_tape(f):
 
 TRANSFORMS = {
     "grad": ft.grad,
-    "vjp": lambda f: lambda x: (lambda y, back: back(one(y)))(*ft.vjp(f, x)),
+    "vjp": lambda f: lambda x: (lambda y, back: back(one(y))[0])(*ft.vjp(f, x)),
     "jvp": lambda f: lambda x: ft.jvp(f, (x,), (one(x),))[1],
     "jet": lambda f: lambda x: ft.jet(f, (x,), ([one(x)],))[1][0],
     "linearize": lambda f: lambda x: ft.linearize(f, x)[1](one(x)),

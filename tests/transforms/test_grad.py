@@ -173,8 +173,8 @@ def test_metadata_of_the_function_is_kept():
 def test_vjp():
     y, back = ft.vjp(lambda x: x * x, t(1.0, 3.0))
     close(y, [1, 9])
-    close(back(t(1.0, 1.0)), [2, 6])
-    close(back(t(0.0, 2.0)), [0, 12])  # again and again
+    close(*back(t(1.0, 1.0)), [2, 6])
+    close(*back(t(0.0, 2.0)), [0, 12])  # again and again
     y, back = ft.vjp(lambda x, y: x * y, t(2.0), t(3.0))
     gx, gy = back(t(1.0))
     close(gx, [3])
@@ -185,7 +185,7 @@ def test_vjp_of_pytrees():
     _, back = ft.vjp(
         lambda p: {"s": p["a"] + p["b"][0], "m": [p["a"] * 2]}, {"a": t(1.0), "b": (t(2.0),)}
     )
-    g = back({"s": t(1.0), "m": [t(10.0)]})
+    (g,) = back({"s": t(1.0), "m": [t(10.0)]})
     close(g["a"], [21])
     close(g["b"][0], [1])
     with pytest.raises(ValueError, match="structure"):
@@ -205,7 +205,7 @@ def test_vjp_of_unused_and_constant():
 
 def test_tangents_and_cotangents_are_cast():
     _, back = ft.vjp(lambda x: x, t(1.0))
-    assert back(ft.ones(1)).dtype is ft.float64
+    assert back(ft.ones(1))[0].dtype is ft.float64
     _, d = ft.jvp(lambda x: x, (ft.ones(1),), (t(1.0),))
     assert d.dtype is ft.float32
     assert ft.jvp(lambda x: x**2, (ft.tensor(3.0),), (1.0,))[1].item() == 6
@@ -223,8 +223,8 @@ def test_vjp_errors():
 
 def test_vjp_function_inside_other_transforms():
     _, back = ft.vjp(lambda x: x**3, t(2.0, 3.0))
-    close(ft.vmap(back)(ft.eye(2, dtype=ft.float64)), [[12, 0], [0, 27]])
-    close(ft.grad(lambda ct: (back(ct) ** 2).sum())(t(1.0, 1.0)), [2 * 12 * 12, 2 * 27 * 27])
+    close(*ft.vmap(back)(ft.eye(2, dtype=ft.float64)), [[12, 0], [0, 27]])
+    close(ft.grad(lambda ct: (back(ct)[0] ** 2).sum())(t(1.0, 1.0)), [2 * 12 * 12, 2 * 27 * 27])
 
 
 # ---- jvp ----
