@@ -41,6 +41,11 @@ static int make_plan(int family, int op, int n, cb_tensor *const *xs, plan *p) {
                            info->kinds & CB_KIND_REAL ? "floating " : "",
                            info->kinds & CB_KIND_COMPLEX ? "complex" : "dtype", cb_dtypes[type].name);
     }
+    if (family == CB_FAMILY_BINARY && op == CB_BINARY_pow && kind_bit(compute) == CB_KIND_INT &&
+        xs[1]->flags & CB_FLAG_WEAK && !cb_is_meta(xs[1]) && *(const int64_t *)xs[1]->data < 0)
+        return cb_fail(CB_ERR_VALUE,
+                       "pow: expected powers of at least 0 of integers, got %lld. Cast with .float().",
+                       (long long)*(const int64_t *)xs[1]->data);
     p->compute = compute;
     p->result = info->rule == CB_RULE_BOOL || info->rule == CB_RULE_LOGICAL ? CB_BOOL
                 : info->rule == CB_RULE_REAL                                ? cb_real_dtype(type)

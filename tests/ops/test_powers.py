@@ -66,3 +66,13 @@ def test_the_gradient_of_a_square_at_zero_and_infinity():
     x = ft.tensor([0.0, float("inf")], requires_grad=True)
     (x**2).backward(ft.tensor([1.0, 0.0]))
     assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_integers_have_no_negative_powers_by_a_number():
+    x = ft.tensor([1, 2, -1])
+    for power in (lambda: x**-1, lambda: ft.pow(x, -2), lambda: x.pow(-1), lambda: x.pow_(-1)):
+        with pytest.raises(ValueError, match="pow: expected powers of at least 0"):
+            power()
+    assert ft.pow(x, ft.tensor([-1, -2, -3])).tolist() == [1, 0, -1]  # as torch
+    assert (2 ** ft.tensor([-1])).tolist() == [0]
+    assert (x**-1.0).tolist() == [1.0, 0.5, -1.0]
