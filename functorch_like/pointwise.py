@@ -10,12 +10,11 @@ than the tape interprets, and where the steps do not fit one sweep, the function
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from cbackend import lib, record, run_sweep, sweep_key
+from cbackend import ffi, lib, record, run_sweep, sweep_key
 
 from .op import Op, Spec
 from .ops.creation import empty
@@ -122,7 +121,7 @@ class Pointwise(Op):
         read = range(self.cotangents or len(tensors))
         if any(x is None for x in operands) or not all(i in operands for i in read):
             return None  # or the result would not have the shape of all operands
-        return array("q", steps.code).tobytes(), operands, len(graph.outputs)
+        return bytes(ffi.buffer(ffi.new("int64_t[]", steps.code))), operands, len(graph.outputs)
 
     def _gradient(self, needs: tuple[bool, ...]) -> Callable[..., Any]:
         """The gradients by the operands that need one, of the shape of the cotangents."""
