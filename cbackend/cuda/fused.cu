@@ -190,6 +190,7 @@ static int one_by_one(const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor
 
 int cb_cuda_fused(const cb_fused_steps *f, int sets, cb_tensor *const *outs, cb_tensor *const *xs) {
     for (; sets > 0; sets--, outs += f->nout, xs += f->nin) {
+        if (!outs[0]->numel) continue;
         chain c;
         if (!describe(&c, f, outs, xs)) {
             CB_TRY(one_by_one(f, outs, xs));
