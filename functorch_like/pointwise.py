@@ -118,8 +118,8 @@ class Pointwise(Op):
             return None
         place = {var: i for i, var in enumerate(graph.inputs)}
         operands = tuple([place[v] if v in place else _item(v.value) for v in steps.operands])
-        read = range(self.cotangents or len(tensors))
-        if any(x is None for x in operands) or not all(i in operands for i in read):
+        needed = set(range(self.cotangents or len(tensors)))
+        if any(x is None for x in operands) or needed - {x for x in operands if type(x) is int}:
             return None  # or the result would not have the shape of all operands
         return bytes(ffi.buffer(ffi.new("int64_t[]", steps.code))), operands, len(graph.outputs)
 

@@ -181,3 +181,12 @@ def test_errors_are_the_functions_own():
         with pytest.raises(KeyError, match="mine"):
             broken(ft.ones(2))
     assert (fused(*_tensors(SHAPES[0])) == _gate(*_tensors(SHAPES[0]))).all()
+
+
+def test_a_gradient_that_is_constant_has_the_shape_of_the_cotangent():
+    """As of a sign, whose sweep would read no operand; the dtypes' casts keep it from vanishing."""
+    distance = ft.pointwise(lambda x, y: (x - y).abs())
+    x = ft.tensor([1.0, 2.0, -3.0], requires_grad=True)
+    (g,) = ft.autograd.grad(distance(x, ft.zeros(3).double()).sum(), x, create_graph=True)
+    (g * g).sum().backward()
+    assert g.tolist() == [1, 1, -1] and x.grad.tolist() == [0, 0, 0]
