@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functorch_like as ft
 from functorch_like import Tensor, log_softmax, sigmoid, softmax, tanh
-from functorch_like.errors import ShapeError
+from functorch_like.errors import DTypeError, ShapeError, message
 
 __all__ = [
     "celu",
@@ -50,7 +50,12 @@ __all__ = [
 
 
 def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(result) if inplace else result
+    if not inplace:
+        return result
+    if not ft.can_cast(result.dtype, input.dtype):
+        wanted = f"a floating tensor to write {result.dtype} into"
+        raise DTypeError(message("inplace", wanted, input.dtype, "Use the out-of-place form."))
+    return input.copy_(result)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -176,7 +181,7 @@ def _softsign(input: Tensor) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """input where it exceeds threshold, value elsewhere.
+    """value where input is at most threshold, input elsewhere.
 
     Example:
       >>> threshold(ft.tensor([0.0, 2.0]), 1.0, -5.0)
@@ -187,7 +192,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 @ft.pointwise
 def _threshold(input: Tensor, *, threshold: float, value: float) -> Tensor:
-    return ft.where(input > threshold, input, value)
+    return ft.where(input <= threshold, value, input)
 
 
 def softmin(input: Tensor, dim: int) -> Tensor:

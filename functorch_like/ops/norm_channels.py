@@ -365,7 +365,10 @@ def batch_norm(
             raise ValueError(message("batch_norm", wanted, "None"))
         return _channel_scale(input, running_mean, running_var, weight, bias, eps=eps)
     count = input.numel() // max(input._shape[1], 1)
-    if count <= 1:
+    if not count:  # no statistics
+        none = zeros(weight._shape, dtype=weight.dtype, device=input.device)
+        return _channel_scale(input, none, none, weight, bias, eps=eps)
+    if count == 1:
         wanted = "more than one value per channel when training"
         got = f"input {list(input._shape)}"
         hint = "Take a larger batch, or call eval()."
@@ -432,7 +435,7 @@ def instance_norm(
         raise ShapeError(message("instance_norm", wanted, list(input._shape)))
     affine, n = _affine(input, weight, bias), prod(input._shape[2:])
     out, mean, var = _channel_norm(input, *affine, groups=input._shape[1], eps=float(eps))
-    if running_mean is not None and running_var is not None:
+    if input.numel() and running_mean is not None and running_var is not None:
         with untaped():
             _move(running_mean, mean.mean(0), momentum, 1.0)
             _move(running_var, var.mean(0), momentum, n / (n - 1))

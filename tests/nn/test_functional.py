@@ -174,3 +174,16 @@ def test_functions_of_the_core_are_served():
     for name in ("interpolate", "grid_sample", "scaled_dot_product_attention", "embedding_bag"):
         assert name in F.__all__
         assert getattr(F, name) is getattr(ft, name)
+
+
+def test_threshold_keeps_nan():
+    x = ft.tensor([float("nan"), 1.0, 2.0])
+    assert str(F.threshold(x, 1.0, -5.0).tolist()) == "[nan, -5.0, 2.0]"
+
+
+def test_activations_in_place_do_not_cut_off_fractions():
+    x = ft.tensor([1, -2])
+    for activation in (F.silu, F.elu, F.leaky_relu):
+        with pytest.raises(ft.DTypeError, match="inplace"):
+            activation(x, inplace=True)
+    assert F.relu(x, inplace=True) is x and x.tolist() == [1, 0]
