@@ -236,7 +236,7 @@ def run_backward(
                     only = only_ct = None
                 cts[edge] = g
                 heappush(heap, (-edge.seq, id(edge), edge))
-        if not retain_graph and node.clock >= 0:
+        if not retain_graph and node.clock >= 0 and not node.op.view:
             node.args = node.out = None
         if uses:
             ct = g = None  # a gradient that nothing else refers to need not be cloned

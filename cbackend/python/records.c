@@ -171,10 +171,11 @@ static int fill(cb_record *node, cb_entry *op, PyObject *inputs, PyObject *param
     if (!masks) return 1;
     keeps = PyTuple_GET_ITEM(masks, 0);
     PyObject *args = PyTuple_New(n), **input = PySequence_Fast_ITEMS(inputs);
-    int keeps_out = PyTuple_GET_ITEM(masks, 1) == Py_True, saves = 0;
+    int keeps_out = PyTuple_GET_ITEM(masks, 1) == Py_True, saves = 0, tensors = keeps_out;
     for (Py_ssize_t i = 0; args && i < n; i++) {
         PyObject *kept = kept_of(input[i], PyTuple_GET_ITEM(keeps, i));
         saves |= kept != Py_None;
+        tensors |= kept && PyObject_TypeCheck(kept, cb_handle_type);
         if (kept)
             PyTuple_SET_ITEM(args, i, kept);
         else
@@ -183,9 +184,9 @@ static int fill(cb_record *node, cb_entry *op, PyObject *inputs, PyObject *param
     Py_DECREF(masks);
     if (args && !saves && n <= FEW) Py_SETREF(args, Py_NewRef(nones[n]));
     if (set(&node->args, args)) return 1;
-    saves |= keeps_out;
+    /* the node is used up by a backward pass if it saves tensors; a view's tells whether it is up to date */
+    if (tensors || op->view == Py_True) set(&node->clock, Py_NewRef(now()));
     int elementwise = PyObject_Size(op->partials) > 0, differ = elementwise ? differs(inputs, out) : 0;
-    if (saves || !elementwise) set(&node->clock, Py_NewRef(now()));
     if (keeps_out) set(&node->out, Py_NewRef(out));
     if (differ <= 0) return differ;
     PyObject *specs = PyTuple_New(n);

@@ -182,7 +182,9 @@ def _on_tape(t: Tensor) -> bool:
         seen.add(node)
         if node.args is None:
             return False
-        if node.clock < 0:  # saves nothing, so that using it up leaves no trace: those behind tell
+        if (
+            node.clock < 0 or node.op.view
+        ):  # saves nothing, so that using it up leaves no trace: those behind tell
             todo += [edge for edge in node.edges if edge is not None]
     return True
 

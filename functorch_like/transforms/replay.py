@@ -279,6 +279,7 @@ class Recorded:
     """An op in a node whose saved tensors are gone until its region has been replayed."""
 
     __slots__ = ("name", "nouts", "op", "restore")
+    view = False
 
     def __init__(self, op: Op, restore: Callable[[], None]):
         self.op, self.restore = op, restore

@@ -980,3 +980,19 @@ def test_batches_of_cotangents():
     assert gx.tolist() == each and none is None
     (second,) = autograd.grad(gx.sum(), x)
     assert second.tolist() == (6 * x.detach() * cts.sum(0)).tolist()
+
+
+@pytest.mark.parametrize("share", [lambda x: x.t(), lambda x: x[1:], lambda x: x.reshape(6)])
+def test_views_and_sums_of_several_passes(share):
+    """Only what saves tensors is used up by a pass."""
+    x = ft.ones(2, 3, requires_grad=True)
+    z = share(x)
+    one, other, total = (z * 2).sum(), (z * 3).sum(), x.sum()
+    for loss in (one, other, total, total):
+        loss.backward()
+    seen = ft.grad(lambda x: share(x).sum())(ft.zeros(2, 3))
+    assert x.grad.tolist() == (2 + 5 * seen).tolist()
+    product = z.exp().sum()
+    product.backward()
+    with pytest.raises(ft.GradError, match="retain_graph"):
+        product.backward()
