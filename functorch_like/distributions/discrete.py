@@ -137,6 +137,10 @@ class Geometric(_Trials):
 class Binomial(_Trials):
     """The number of successes of total_count trials."""
 
+    arg_constraints: ClassVar[Any] = {
+        **_Trials.arg_constraints,
+        "total_count": constraints.nonnegative_integer,
+    }
     has_enumerate_support = True
 
     def __init__(
@@ -188,6 +192,10 @@ class Binomial(_Trials):
 class NegativeBinomial(_Trials):
     """The number of successes before total_count failures."""
 
+    arg_constraints: ClassVar[Any] = {
+        **_Trials.arg_constraints,
+        "total_count": constraints.nonnegative,
+    }
     support = constraints.nonnegative_integer
 
     def __init__(

@@ -182,9 +182,8 @@ def _on_tape(t: Tensor) -> bool:
         seen.add(node)
         if node.args is None:
             return False
-        if (
-            node.clock < 0 or node.op.view
-        ):  # saves nothing, so that using it up leaves no trace: those behind tell
+        # one that saves nothing bears no trace of having been used up: those behind it tell
+        if node.clock < 0 or node.op.view:
             todo += [edge for edge in node.edges if edge is not None]
     return True
 

@@ -277,6 +277,11 @@ def test_arguments_are_checked():
         d.Normal(0.0, -1.0)
     with pytest.raises(ValueError, match=r"^Gamma: expected a value in"):
         d.Gamma(1.0, 1.0).log_prob(ft.tensor(-1.0))
+    for count in (-1.0, 1.5, numpy.nan):
+        with pytest.raises(ValueError, match=r"^Binomial: expected total_count to be"):
+            d.Binomial(ft.tensor(count), 0.5)
+    with pytest.raises(ValueError, match=r"^NegativeBinomial: expected total_count to be"):
+        d.NegativeBinomial(ft.tensor(-1.0), 0.5)
     with pytest.raises(ft.ShapeError, match=r"^Normal: expected"):
         d.Normal(ft.zeros(3), 1.0).log_prob(ft.zeros(4))
     assert d.Normal(0.0, -1.0, validate_args=False).scale.item() == -1.0
