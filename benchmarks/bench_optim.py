@@ -14,6 +14,8 @@ class Step(common.Kept):
         "SGD, momentum": (nn.optim.SGD, {"lr": 1e-3, "momentum": 0.9}, 5),
         "Adam": (nn.optim.Adam, {"lr": 1e-3}, 7),
         "AdamW": (nn.optim.AdamW, {"lr": 1e-3}, 7),
+        "RMSprop": (nn.optim.RMSprop, {"lr": 1e-3}, 5),
+        "NAdam": (nn.optim.NAdam, {"lr": 1e-3}, 7),
     }
     params = list(made)
     param_names = ["optimizer"]

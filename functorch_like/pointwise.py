@@ -117,7 +117,7 @@ class Pointwise(Op):
         if steps is None:
             return None
         place = {var: i for i, var in enumerate(graph.inputs)}
-        operands = tuple([place[v] if v in place else _item(v.value) for v in steps.operands])
+        operands = tuple([place[v] if v in place else item_of(v.value) for v in steps.operands])
         needed = set(range(self.cotangents or len(tensors)))
         if any(x is None for x in operands) or needed - {x for x in operands if type(x) is int}:
             return None  # or the result would not have the shape of all operands
@@ -182,7 +182,7 @@ def _mixed(tensors: Sequence[Tensor]) -> bool:
     return len({not t._shape for t in tensors}) == 2
 
 
-def _item(constant: Tensor | None) -> Tensor | None:
+def item_of(constant: Tensor | None) -> Tensor | None:
     """The item of a constant, if it is the same for all elements of the example."""
     if constant is None or not constant.ndim:
         return constant

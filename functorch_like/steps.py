@@ -23,14 +23,19 @@ from .ops.unary import sqrt
 from .tensor import Tensor
 from .trace import active, clock, state
 
-__all__ = ["adam_program", "adam_step", "handles", "sgd_step"]
+__all__ = ["adam_program", "adam_step", "handles", "in_memory", "sgd_step"]
 
 Handles = Sequence[Any]
 
 
+def in_memory() -> bool:
+    """May steps write memory, since neither the tape nor a transform watches?"""
+    return not state.grad and not (active and state.trace is not None)
+
+
 def handles(*lists: Sequence[Tensor]) -> list[Handles] | None:
     """The C handles of lists of tensors; None if something records or one is traced."""
-    if state.grad or (active and state.trace is not None):
+    if not in_memory():
         return None
     result = []
     for tensors in lists:

@@ -91,3 +91,93 @@ PyObject *cb_run_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
     }
     return out;
 }
+
+/* The tensor of set s in a list of a tensor a set, or the one that is there for all; NULL where it may not be
+ * read on the CPU as memory. */
+static cb_tensor *plain_operand(PyObject *operand, Py_ssize_t s) {
+    PyObject *t = PyList_Check(operand) ? PyList_GET_ITEM(operand, s) : operand;
+    if (!PyObject_TypeCheck(t, cb_handle_type)) return NULL;
+    PyObject *m = ((cb_handle *)t)->m;
+    cb_tensor *x = cb_pointer((cb_handle *)t);
+    return x && x->device == CB_CPU && (m == Py_None || cb_on_tape(m) >= 0) ? x : NULL;
+}
+
+/* Has the operand the dtype it has in the first set and the shape of what is written, or is it a number? */
+static int fits(const cb_tensor *x, const cb_tensor *first, const cb_tensor *written, int writes) {
+    if (x->dtype != first->dtype || (writes && x->flags & CB_FLAG_READONLY)) return 0;
+    if (x->ndim == 0 && !writes) return 1;
+    return x->ndim == written->ndim && !memcmp(x->shape, written->shape, (size_t)x->ndim * sizeof *x->shape);
+}
+
+/* The steps for all sets, their results written over the operands that `targets` numbers. */
+static int step(int sets, int n, cb_tensor **xs, int ncode, const int64_t *code, int nout, const int *targets,
+                cb_tensor **made, int64_t *into, long long clock) {
+    uint64_t word = 0;
+    for (int i = 0; i < nout; i++) word |= (uint64_t)(i + 1) << 4 * targets[i];
+    for (int s = 0; s < sets; s++) into[s] = (int64_t)word;
+    int status = cb_fused_sets(sets * n, xs, ncode, code, sets * nout, made, sets, NULL, into);
+    for (int j = 0; j < sets * nout && !status; j++)
+        status = cb_copy_into(xs[j / nout * n + targets[j % nout]], made[j], clock); /* or its clock alone */
+    for (int j = 0; j < sets * nout; j++) cb_release(made[j]);
+    return status;
+}
+
+/* step_sets(code, operands, targets, clock): the steps of cb_fused_sets on the CPU, in place. operands: each
+ * a list of a tensor a set, or a number that all sets share; targets: for each result the list that it is
+ * written over. Gives the status; None, with nothing written, where tensors are not alike, not plain, or not
+ * to be written. */
+PyObject *cb_step_sets(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *operands, *places, *result = NULL;
+    const char *code;
+    Py_ssize_t size;
+    long long clock;
+    int targets[MOST_OPERANDS], writes[MOST_OPERANDS] = {0}, brief = 1, ok = 1;
+    if (!PyArg_ParseTuple(arguments, "y#O!O!L", &code, &size, &PyTuple_Type, &operands, &PyTuple_Type,
+                          &places, &clock))
+        return NULL;
+    int n = (int)PyTuple_GET_SIZE(operands), nout = (int)PyTuple_GET_SIZE(places);
+    int lead = nout ? (int)PyLong_AsLong(PyTuple_GET_ITEM(places, 0)) : -1;
+    if (lead < 0 || lead >= n || n + nout > MOST_OPERANDS ||
+        !PyList_Check(PyTuple_GET_ITEM(operands, lead))) {
+        PyErr_SetString(PyExc_ValueError,
+                        "sweep: expected results for lists, 16 operands and results at most.");
+        return NULL;
+    }
+    Py_ssize_t sets = PyList_GET_SIZE(PyTuple_GET_ITEM(operands, lead));
+    for (int k = 0; k < n; k++) {
+        PyObject *list = PyTuple_GET_ITEM(operands, k);
+        ok &= !PyList_Check(list) || PyList_GET_SIZE(list) == sets;
+    }
+    for (int i = 0; i < nout && ok; i++) {
+        targets[i] = (int)PyLong_AsLong(PyTuple_GET_ITEM(places, i));
+        ok = targets[i] >= 0 && targets[i] < n;
+        if (ok) writes[targets[i]] = 1;
+    }
+    if (!ok) {
+        PyErr_SetString(PyExc_ValueError, "sweep: expected lists of one length and numbers of operands.");
+        return NULL;
+    }
+    cb_tensor **xs = PyMem_New(cb_tensor *, (size_t)(sets * (n + nout)));
+    int64_t *into = PyMem_New(int64_t, (size_t)sets), total = 0;
+    if (!xs || !into) result = PyErr_NoMemory();
+    ok = xs && into && cb_is_untraced() && !cb_records_now();
+    for (Py_ssize_t s = 0; s < sets && ok; s++) {
+        cb_tensor **set = xs + s * n;
+        for (int k = 0; k < n && ok; k++)
+            ok = (set[k] = plain_operand(PyTuple_GET_ITEM(operands, k), s)) != NULL;
+        for (int k = 0; k < n && ok; k++) ok = fits(set[k], xs[k], set[lead], writes[k]);
+        if (ok && (total += set[lead]->numel) > CB_BRIEF_NUMEL) brief = 0;
+    }
+    if (ok) {
+        PyThreadState *save = brief ? NULL : PyEval_SaveThread();
+        int status = step((int)sets, n, xs, (int)(size / (Py_ssize_t)sizeof(int64_t)), (const int64_t *)code,
+                          nout, targets, xs + sets * n, into, clock);
+        if (save) PyEval_RestoreThread(save);
+        result = PyLong_FromLong(status);
+    } else if (xs && into) {
+        result = Py_NewRef(Py_None);
+    }
+    PyMem_Free(xs);
+    PyMem_Free(into);
+    return result;
+}

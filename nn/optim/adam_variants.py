@@ -38,9 +38,8 @@ class _TwoMeans(Elementwise):
         """The gradient to descend, and the parameter after its decay if that is decoupled."""
         if not options["decoupled_weight_decay"]:
             return penalized(grad, param, options), param
-        share = options["lr"] * options["weight_decay"]
-        rest = param * (1 - cast(share, param)) if is_on(share) else param
-        return uphill(grad, options), rest
+        grad, decay = uphill(grad, options), options["weight_decay"]
+        return grad, param * cast(1 - options["lr"] * decay, param) if is_on(decay) else param
 
 
 class Adamax(Elementwise):

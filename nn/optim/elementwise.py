@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import functorch_like as ft
-from functorch_like import Tensor
+from functorch_like import Tensor, steps
+from functorch_like.updates import Update, staged_update
 from nn.optim.base import Optimizer, State, cast, is_on
 
 __all__ = ["Elementwise"]
+
+_MOST = 64  # updates kept: for sets of options and of dtypes
+_updates: dict[Any, Update | None] = {}
+_FIXED = (float, int, bool, str, type(None))  # options that an update is staged for
 
 
 class Elementwise(Optimizer):
@@ -50,6 +55,109 @@ class Elementwise(Optimizer):
         change, new = cls.change(ft.view_as_real(grad), parts, ft.view_as_real(param), options)
         whole = {n: v if n in cls.counters else ft.view_as_complex(v) for n, v in new.items()}
         return ft.view_as_complex(change), whole
+
+    def _step_group(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> None:
+        """The rule: in one sweep over all parameters alike, where memory may be written."""
+        if not steps.in_memory():
+            super()._step_group(params, grads, states, group)
+            return
+        if self._sweep(params, grads, states, group):
+            return
+        alike: dict[Any, list[int]] = {}
+        for i, (param, grad, state) in enumerate(zip(params, grads, states, strict=True)):
+            held = [getattr(value, "dtype", None) for value in state.values()]
+            form = (param.device, param.dtype, grad.dtype, *state, *held)
+            alike.setdefault(form, []).append(i)
+        for chosen in alike.values():
+            some: Any = [[x[i] for i in chosen] for x in (params, grads, states)]
+            if len(alike) == 1 or not self._sweep(*some, group):
+                super()._step_group(*some, group)
+
+    def _sweep(
+        self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
+    ) -> bool:
+        """The step in one sweep; False where nothing was done, since the sets do not fit one."""
+        first = states[0]
+        options = [group[name] for name in self.defaults if name != "lr"]
+        fixed = [part for x in options for part in (x if type(x) is tuple else (x,))]
+        if not all(isinstance(part, _FIXED) for part in fixed) or params[0].is_complex():
+            return False
+        values = list(first.values())
+        if not all(isinstance(x, Tensor) for x in values):
+            return False
+        if any(state.keys() != first.keys() for state in states):
+            return False
+        rate: Any = group["lr"]
+        held: Any = None  # a rate that is no operand: 16-bit formulas round a tensor, not a number
+        if isinstance(rate, Tensor):
+            if rate.ndim or steps.handles([rate]) is None:
+                return False
+        elif params[0].dtype in (ft.float16, ft.bfloat16):
+            held = rate
+        else:
+            rate = ft.tensor(rate, dtype=ft.float64, device="cpu")
+        rates = [] if held is not None else [rate]
+        dtypes = [x.dtype for x in (params[0], grads[0], *values, *rates)]
+        kind = (type(self), held, *options, *first, *dtypes)
+        if kind not in _updates:
+            update = self._update(params[0], grads[0], first, rates, group)
+            if len(_updates) >= _MOST:
+                _updates.clear()
+            _updates[kind] = update
+        update = _updates[kind]
+        if update is None:
+            return False
+        counters = [name for name in first if name in self.counters]
+        tensors = [[state[name] for state in states] for name in first if name not in counters]
+        made: dict[Any, Any] = {}  # numbers, by the counts they are made from
+        same: dict[Any, Any] = {}  # by the identity of the counts
+        each = []
+        for state in states:
+            counts = [state[name] for name in counters]
+            ids = tuple(map(id, counts))
+            if ids not in same:
+                known = tuple([x.item() for x in counts])
+                if known not in made:
+                    made[known] = update.numbers([*counts, *rates])
+                    if made[known] is None:
+                        return False
+                same[ids] = made[known]
+            each.append(same[ids])
+        read = range(len(counters), len(each[0]))
+        numbers = [each[0][k] if len(made) == 1 else [x[k] for x in each] for k in read]
+        if not update.step([params, grads, *tensors], numbers):
+            return False
+        for state, new in zip(states, each, strict=True):
+            state.update(zip(counters, new, strict=False))
+        return True
+
+    def _update(
+        self,
+        param: Tensor,
+        grad: Tensor,
+        state: State,
+        rates: list[Tensor],
+        group: dict[str, Any],
+    ) -> Update | None:
+        """The rule, staged for dtypes like these."""
+        counters = [name for name in state if name in self.counters]
+        names = [name for name in state if name not in counters]
+
+        def formula(
+            tensors: list[Tensor], numbers: list[Tensor]
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            param, grad, *held = tensors
+            old = dict(zip([*names, *counters], [*held, *numbers], strict=False))
+            options = {**group, "lr": numbers[-1]} if rates else group
+            change, new = self.rule(grad, old, param, options)
+            after = {**old, **new}
+            return [param + change, *[after[n] for n in names]], [after[n] for n in counters]
+
+        tensors = [param, grad, *[state[name] for name in names]]
+        numbers = [*[state[name] for name in counters], *rates]
+        return staged_update(formula, tensors, numbers, [0, *range(2, len(tensors))])
 
 
 def uphill(grad: Tensor, options: Mapping[str, Any]) -> Tensor:
