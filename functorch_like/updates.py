@@ -18,12 +18,15 @@ from cbackend import check, step_sets
 
 from .ops.creation import empty
 from .pointwise import item_of
+from .steps import in_memory
 from .tensor import Tensor
 from .trace import clock
 
-__all__ = ["Update", "staged_update"]
+__all__ = ["Update", "put_all", "staged_update"]
 
 Formula = Callable[[list[Tensor], list[Tensor]], tuple[list[Tensor], list[Tensor]]]
+_MOST = 64  # updates that put_all keeps
+_kept: dict[Any, Update | None] = {}
 
 
 class Update:
@@ -108,3 +111,25 @@ def staged_update(
     program = Program(Graph(inputs[count:], scalar, [*graph.outputs[len(written) :], *read]))
     code = array("q", steps.code).tobytes()
     return Update(program, code, operands, tuple(map(steps.operands.index, targets)))
+
+
+def put_all(formula: Callable[..., Tensor], lists: Sequence[list[Tensor]], *numbers: float) -> bool:
+    """first[i] = formula(first[i], second[i], ..., *numbers) in place; says whether it did.
+
+    Args:
+      formula: made of elementwise ops, a function of a module: updates are kept by it, the numbers
+        and the dtypes.
+      lists: of tensors, those of a place alike.
+    """
+    if not in_memory() or not lists[0] or not all(isinstance(n, (float, int)) for n in numbers):
+        return False
+    example = [tensors[0] for tensors in lists]
+    kind = (formula, *numbers, *[x.dtype for x in example])
+    if kind not in _kept:
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[kind] = staged_update(
+            lambda tensors, _: ([formula(*tensors, *numbers)], []), example, [], [0]
+        )
+    update = _kept[kind]
+    return update is not None and update.step(lists, [])

@@ -346,22 +346,24 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [options, parameter numbers]}, as torch's."""
         number: dict[int, int] = {}
+        counters: dict[int, Tensor] = {}  # copies, since steps advance them in place
         groups = []
         for group in self.param_groups:
             for param in group["params"]:
                 number.setdefault(id(param), len(number))
             options = {name: value for name, value in group.items() if name != "params"}
             groups.append({**options, "params": [number[id(param)] for param in group["params"]]})
-        state = {
-            number[id(param)]: {
-                name: value.clone()
-                if name in self.counters and isinstance(value, Tensor)
-                else value
-                for name, value in values.items()
-            }
-            for param, values in self.state.items()
-            if id(param) in number
-        }
+        state = {}
+        for param, values in self.state.items():
+            if id(param) not in number:
+                continue
+            state[number[id(param)]] = saved = dict(values)
+            for name in self.counters:
+                value = saved.get(name)
+                if isinstance(value, Tensor):
+                    if id(value) not in counters:
+                        counters[id(value)] = value.clone()
+                    saved[name] = counters[id(value)]
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.updates import put_all
 from nn.layers.batch_norm import _BatchNorm
 from nn.module import Module
 from nn.optim.base import Optimizer
@@ -38,9 +39,13 @@ def get_ema_avg_fn(decay: float = 0.999) -> Rule:
         raise ValueError(f"get_ema_avg_fn: expected decay within 0..1, got {decay}.")
 
     def rule(averaged: Tensor, current: Tensor, _count: Any) -> Tensor:
-        return averaged * decay + current * (1 - decay)
+        return _exponential(averaged, current, decay)
 
     return rule
+
+
+def _exponential(averaged: Tensor, current: Tensor, decay: float) -> Tensor:
+    return averaged * decay + current * (1 - decay)
 
 
 def get_swa_avg_fn() -> Rule:
@@ -63,7 +68,15 @@ def _many(rule: Rule) -> ManyRule:
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> ManyRule:
     """get_ema_avg_fn for lists of tensors, in place."""
-    return _many(get_ema_avg_fn(decay))
+    each = _many(get_ema_avg_fn(decay))
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
+        with ft.autograd.untaped():
+            swept = put_all(_exponential, [averaged, current], decay)
+        if not swept:
+            each(averaged, current, count)
+
+    return update
 
 
 def get_swa_multi_avg_fn() -> ManyRule:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.updates import put_all
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
@@ -89,5 +90,7 @@ def clip_grad_value_(
 ) -> None:
     """Limit every element of all gradients to -clip_value..clip_value."""
     with ft.no_grad():
-        for grad in _with_grads(parameters):
-            grad.clamp_(-clip_value, clip_value)
+        grads = _with_grads(parameters)
+        if not put_all(ft.clamp, [grads], -clip_value, clip_value):
+            for grad in grads:
+                grad.clamp_(-clip_value, clip_value)

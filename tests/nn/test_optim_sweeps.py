@@ -3,7 +3,9 @@
 import pytest
 
 import functorch_like as ft
+import nn
 import nn.optim
+import nn.optim.swa_utils
 from functorch_like.updates import Update
 from nn.optim.base import Optimizer
 
@@ -157,3 +159,25 @@ def test_a_sweep_of_many_threads_has_the_bits_of_one():
         results.append(values(optimizer, params))
     ft.set_num_threads(threads)
     assert results[0] == results[1]
+
+
+def test_clipped_values_and_exponential_means_have_the_bits_of_one_by_one():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    mean = nn.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=nn.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    mean.update_parameters(model)
+    nn.init.normal_(model[0].weight)
+    old = mean.module[0].weight.detach().clone()
+    mean.update_parameters(model)
+    new = old * 0.9 + model[0].weight.detach() * (1 - 0.9)
+    assert (mean.module[0].weight == new).all()
+
+    grads = [ft.tensor([-3.0, float("nan"), 0.5]), ft.tensor(2.0), ft.ones(2, dtype=ft.float64)]
+    for dtypes in (2, 3):  # alike, and not
+        params = [ft.zeros_like(g).requires_grad_() for g in grads[:dtypes]]
+        for p, g in zip(params, grads, strict=False):
+            p.grad = g.clone()
+        nn.utils.clip_grad_value_(params, 0.75)
+        for p, g in zip(params, grads, strict=False):
+            assert p.grad.numpy().tobytes() == g.clamp(-0.75, 0.75).numpy().tobytes()
