@@ -71,9 +71,10 @@ class Elementwise(Optimizer):
             form = (param.device, param.dtype, grad.dtype, *state, *held)
             alike.setdefault(form, []).append(i)
         for chosen in alike.values():
-            some: Any = [[x[i] for i in chosen] for x in (params, grads, states)]
-            if len(alike) == 1 or not self._sweep(*some, group):
-                super()._step_group(*some, group)
+            some = [params[i] for i in chosen]
+            of_some = [grads[i] for i in chosen], [states[i] for i in chosen]
+            if len(alike) == 1 or not self._sweep(some, *of_some, group):
+                super()._step_group(some, *of_some, group)
 
     def _sweep(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]
@@ -85,7 +86,7 @@ class Elementwise(Optimizer):
         if not all(isinstance(part, _FIXED) for part in fixed) or params[0].is_complex():
             return False
         values = list(first.values())
-        if not all(isinstance(x, Tensor) for x in values):
+        if not all(isinstance(x, Tensor) and x.device.type == "cpu" for x in [params[0], *values]):
             return False
         if any(state.keys() != first.keys() for state in states):
             return False
