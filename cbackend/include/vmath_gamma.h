@@ -1,6 +1,6 @@
 /* Gamma functions, zeta and the inverse error function; the float versions compute in double.
  *
- * digamma, lgamma and zeta are ordinary scalar code with branches. */
+ * digamma, zeta and lgamma of doubles are ordinary scalar code with branches. */
 #ifndef CB_VMATH_GAMMA_H
 #define CB_VMATH_GAMMA_H
 
@@ -14,7 +14,30 @@ CB_MATH double lgamma_f64(double x) {
     int sign;
     return __builtin_lgamma_r(x, &sign);
 }
-CB_MATH float lgamma_f32(float x) { return (float)lgamma_f64((double)x); }
+/* Stirling's series (DLMF 5.11.1) at x + 6 and the logarithm of x (x + 1) ... (x + 5), below 0 by reflection
+ * (DLMF 5.5.3); in double, so that little is left near the zeros 1 and 2. Without branches: loops vectorise.
+ */
+CB_MATH float lgamma_f32(float given) {
+    double x = (double)given, z = x < 0 ? 1 - x : x, near = z * (z + 5);
+    int small = z < 6;
+    double product = small ? near * (near + 4) * (near + 6) : 1, y = small ? z + 6 : z;
+    double fraction = x - rint_f64(x), u = fraction * fraction;
+    double sine = -3.3481335350440634e-12; /* sin(pi fraction) / (pi fraction), its power series */
+    sine =
+        CB_HORNER_3(CB_FMA_F64, u, 2.531217404137026e-7, -7.304711822217769e-9, 1.7165384749821422e-10, sine);
+    sine = CB_HORNER_3(CB_FMA_F64, u, 0.02614784781765479, -0.0023460810354558226, 0.00014842879303107092,
+                       CB_FMA_F64(sine, u, -6.975873661656377e-6));
+    sine = CB_HORNER_3(CB_FMA_F64, u, 1.0, -1.6449340668482264, 0.8117424252833535,
+                       CB_FMA_F64(sine, u, -0.1907518241220842));
+    double log_product = log_f64(x < 0 ? product / fabs_f64(fraction * sine) : product);
+    double v = 1 / y, w = v * v;
+    double series = CB_HORNER_7(CB_FMA_F64, w, 1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680, 1.0 / 1188,
+                                -691.0 / 360360, 1.0 / 156, -3617.0 / 122400);
+    double stirling = (y - 0.5) * (log_f64(y) - 1) + (0.41893853320467274 + v * series);
+    double result = x < 0 ? log_product - stirling : stirling - log_product;
+    result = x == 1 || x == 2 ? 0 : result;
+    return (float)(fabs_f64(x) == inf_f64() ? inf_f64() : result);
+}
 #endif
 
 /* ---- psi(x) = Gamma'(x) / Gamma(x) ---- */
@@ -101,6 +124,18 @@ CB_MATH double cb_zeta_positive(double x, double q) {
     }
     return sum;
 }
+/* zeta(2, q), the trigamma function (DLMF 5.15.8), for q > 1e-100: two terms a division, then the series */
+CB_MATH double cb_zeta_two(double q) {
+    double sum = 0, a = q;
+    for (; a < 10; a += 2) {
+        double b = a + 1, product = a * b;
+        sum += (a * a + b * b) / (product * product);
+    }
+    double v = 1 / a, u = v * v;
+    double series = CB_HORNER_7(CB_FMA_F64, u, 1.0 / 6, -1.0 / 30, 1.0 / 42, -1.0 / 30, 5.0 / 66,
+                                -691.0 / 2730, 7.0 / 6, -3617.0 / 510);
+    return sum + (v + u * (0.5 + v * series));
+}
 /* Outside: inf at x = 1 and at the poles q = 0, -1, ..., nan for x < 1 and for negative q with fractional x,
  * as in Cephes and PyTorch. Below 0 the sum over all integers, split at the fraction of q, less the terms
  * beyond q. */
@@ -108,6 +143,7 @@ CB_MATH double zeta_f64(double x, double q) {
     if (x != x || q != q) return x + q;
     if (x == 1) return inf_f64();
     if (x < 1) return inf_f64() - inf_f64();
+    if (x == 2 && q > 1e-100) return cb_zeta_two(q);
     if (q > 0) return cb_zeta_positive(x, q);
     double fraction = q - floor(q);
     if (fraction == 0) return inf_f64();

@@ -320,6 +320,19 @@ static void test_values(void) {
           fabs(zeta_f64(3, 1) - 1.2020569031595942) < 5e-16);
     CHECK(fabs(zeta_f64(2, -0.5) - 8.934802200544679) < 4e-15 &&
           fabs(zeta_f64(3, -0.5) - 0.4143983221171581) < 1e-14);
+    /* the trigamma function: pi^2 / 8 * 4 at a half, and across the ends of its ways */
+    CHECK(fabs(zeta_f64(2, 0.5) - 4.934802200544679) < 2e-15 &&
+          fabs(zeta_f64(2, 1e-120) * 1e-240 - 1) < 1e-15);
+    for (double q = 1e-3; q < 1e4; q *= 1.17) {
+        double want = cb_zeta_positive(2, q);
+        CHECK(fabs(zeta_f64(2, q) - want) < 2e-15 * want);
+    }
+    CHECK(lgamma_f32(1) == 0 && lgamma_f32(2) == 0 && lgamma_f32(0) == inf_f32() &&
+          lgamma_f32(-3) == inf_f32());
+    CHECK(lgamma_f32(inf_f32()) == inf_f32() && lgamma_f32(-inf_f32()) == inf_f32() &&
+          isnan(lgamma_f32(NAN)));
+    float above = lgamma_f32(0x1.000002p0f), below = lgamma_f32(0x1.fffffep-1f); /* next to the zero 1 */
+    CHECK(fabsf(above + 6.8808e-8f) < 1e-11f && fabsf(below - 3.44044e-8f) < 1e-12f);
     CHECK(isinf(zeta_f64(1, 2)) && isinf(zeta_f64(2, 0)) && isinf(zeta_f64(2, -3)) &&
           isnan(zeta_f64(0.5, 2)));
     CHECK(isnan(zeta_f64(2.5, -1.5)) && zeta_f64(2, inf_f64()) == 0 && zeta_f64(inf_f64(), 1) == 1);

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 
 from .. import random
 from ..errors import ShapeError, message
-from ..ops.creation import arange
 from ..ops.family import operand
 from ..ops.gather import take_along_dim
 from ..ops.reduce import logsumexp
-from ..ops.ternary import where
+from ..ops.special_bessel import i0e, i1e
 from ..ops.views import broadcast_shapes
 from ..tensor import Tensor
 from . import constraints
@@ -204,27 +203,10 @@ class VonMises(Distribution):
     def mode(self) -> Tensor:
         return self.loc
 
-    def _log_i0(self) -> Tensor:
-        """log of the Bessel function I0: its integral over the circle, by the trapezoidal rule.
-
-        The rule converges faster than any power for a periodic function; 256 points are exact to
-        rounding up to a concentration of about 3000, and beyond that the asymptotic series is.
-        """
-        k = self.concentration.unsqueeze(-1)
-        angles = arange(256, dtype=k.dtype, device=k.device) * (2 * math.pi / 256)
-        small = where(k < 1000, k, 1000.0)
-        near = logsumexp(small * (angles.cos() - 1), -1) - math.log(256)
-        big = where(k < 1000, 1000.0, k).squeeze(-1)
-        far = -0.5 * (2 * math.pi * big).log() + (1 / (8 * big) + 9 / (128 * big * big)).log1p()
-        return self.concentration + where(self.concentration < 1000, near, far)
-
     @property
     def variance(self) -> Tensor:
         """The circular variance, 1 - I1 / I0."""
-        k = self.concentration.unsqueeze(-1)
-        angles = arange(256, dtype=k.dtype, device=k.device) * (2 * math.pi / 256)
-        weights = (k * angles.cos()).softmax(-1)
-        return 1 - (weights * angles.cos()).sum(-1)
+        return 1 - i1e(self.concentration) / i0e(self.concentration)
 
     def _draw(self, key: Tensor, shape: tuple[int, ...]) -> Tensor:
         k = self.concentration
@@ -232,5 +214,5 @@ class VonMises(Distribution):
         return (turned + math.pi) % (2 * math.pi) - math.pi
 
     def log_prob(self, value: Any) -> Tensor:
-        aligned = (self._value(value) - self.loc).cos()
-        return self.concentration * aligned - math.log(2 * math.pi) - self._log_i0()
+        k, apart = self.concentration, self._value(value) - self.loc
+        return k * (apart.cos() - 1) - math.log(2 * math.pi) - i0e(k).log()
