@@ -56,10 +56,10 @@ def _parameters(cls):
 
 
 def _cases():
-    """(class, parameters): all ops of a benchmark, the smallest (first) of everything else."""
+    """(class, parameters): all ops and models, the smallest (first) of everything else."""
     for cls in CLASSES:
         first = {name: values[0] for name, values in _parameters(cls).items()}
-        varied = [name for name in first if name in ("op", "entry")]
+        varied = [name for name in first if name in ("op", "entry", "model")]
         for value in _parameters(cls)[varied[0]] if varied else [None]:
             case = first | ({varied[0]: value} if varied else {})
             yield pytest.param(cls, tuple(case.values()), id=f"{cls.__name__}-{value or 'all'}")
