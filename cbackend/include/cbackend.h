@@ -177,6 +177,15 @@ int cb_scan_with_index(int op, cb_tensor *x, int64_t dim, cb_tensor *out[2]);
 /* y[i] = a[i] y[i - 1] + b[i] along dim, y[0] = b[0]; transposed: y[i] = a[i + 1] y[i + 1] + b[i] */
 cb_tensor *cb_recurrence(cb_tensor *a, cb_tensor *b, int64_t dim, int transposed);
 
+/* ---- distances (src/distance.c) ---- */
+/* p-norms of the differences between rows: x [..., P, M], y [..., R, M] -> [..., P, R] */
+cb_tensor *cb_distances(cb_tensor *x, cb_tensor *y, double p);
+/* the gradient by x; out: the distances */
+cb_tensor *cb_distances_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *y, cb_tensor *out, double p);
+/* x [..., N, M] -> [..., N (N - 1) / 2]: of rows (0, 1), (0, 2), ..., (1, 2), ... */
+cb_tensor *cb_pair_distances(cb_tensor *x, double p);
+cb_tensor *cb_pair_distances_grad(cb_tensor *ct, cb_tensor *x, cb_tensor *out, double p);
+
 /* ---- products (src/matmul.c) ---- */
 cb_tensor *cb_matmul(cb_tensor *x, cb_tensor *y);
 /* x [..., in] @ w [out, in] transposed, + b [out] when has_bias */

@@ -118,3 +118,7 @@ int (*channel_norm_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tenso
                          cb_tensor *const *out);
 /* cb_recurrence of contiguous operands of one shape and one inexact dtype */
 int (*recurrence)(const cb_tensor *a, const cb_tensor *b, int dim, int transposed, cb_tensor *out);
+/* distances of contiguous rows; y NULL: of pairs of x's. NULL where there is none. */
+int (*distances)(const cb_tensor *x, const cb_tensor *y, double p, cb_tensor *out);
+int (*distances_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *y, const cb_tensor *out,
+                      double p, cb_tensor *dx);

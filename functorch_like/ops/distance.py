@@ -1,18 +1,17 @@
 """Distances and similarities between vectors, and local response normalisation.
 
-The gradient of a norm at 0 is 0 here: powers and roots see 1 in place of 0, and the result is
-masked.
+The gradient of a norm at 0 is 0 here.
 """
 
 from __future__ import annotations
 
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
+from .distance_entries import distances, length, pair_distances, pairs_meaning, root
 from .join import pad
 from .matmul import matmul
 from .pool import avg_pool2d
 from .reduce import norm
-from .shape import triu_indices
 from .ternary import where
 from .views import broadcast_shapes
 
@@ -32,25 +31,6 @@ def _floating(op: str, *tensors: Tensor) -> None:
     for x in tensors:
         if not x.dtype.is_floating_point:
             raise DTypeError(message(op, "floating tensors", x.dtype, "Cast with .float()."))
-
-
-def _root(x: Tensor, p: float) -> Tensor:
-    """x ** (1 / p), with gradient 0 at 0."""
-    positive = x > 0
-    safe = where(positive, x, 1.0)
-    return where(positive, safe.sqrt() if p == 2 else safe ** (1.0 / p), 0.0)
-
-
-def _length(x: Tensor, p: float, keepdim: bool = False) -> Tensor:
-    """The p-norm over the last dim, with gradient 0 at 0."""
-    if p in (1.0, 2.0, float("inf")) or not x._shape[-1]:
-        return norm(x, p if x._shape[-1] else 2.0, -1, keepdim)
-    size = x.abs()
-    positive = size > 0
-    if p == 0:
-        return where(positive, 1.0, size).sum(-1, keepdim=keepdim)
-    powers = where(positive, where(positive, size, 1.0) ** p, 0.0)
-    return _root(powers.sum(-1, keepdim=keepdim), p)
 
 
 def cdist(
@@ -94,8 +74,12 @@ def cdist(
         shift = x1.detach().mean(tuple(range(x1.ndim - 1))) if x1.numel() else 0.0
         x1, x2 = x1 - shift, x2 - shift  # distances stay, cancellation shrinks
         squares = (x1 * x1).sum(-1).unsqueeze(-1) + (x2 * x2).sum(-1).unsqueeze(-2)
-        return _root(squares - 2 * matmul(x1, x2.mT), 2.0)
-    return _length(x1.unsqueeze(-2) - x2.unsqueeze(-3), float(p))
+        return root(squares - 2 * matmul(x1, x2.mT), 2.0)
+    if x1.dtype is x2.dtype and x1.device == x2.device and x1.device.type != "cuda":
+        leading = broadcast_shapes(x1._shape[:-2], x2._shape[:-2])
+        x1, x2 = (x.expand((*leading, *x._shape[-2:])) for x in (x1, x2))
+        return distances(x1, x2, p=float(p))
+    return length(x1.unsqueeze(-2) - x2.unsqueeze(-3), float(p))
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -114,9 +98,9 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(message("pdist", "input [N, M]", list(input._shape)))
     if not p >= 0:
         raise ValueError(message("pdist", "p of at least 0", p))
-    rows = input._shape[0]
-    first, second = triu_indices(rows, rows, 1, device=input.device).unbind()
-    return _length(input.index_select(0, first) - input.index_select(0, second), float(p))
+    if input.device.type == "cuda":
+        return pairs_meaning(input, p=float(p))
+    return pair_distances(input, p=float(p))
 
 
 def pairwise_distance(
@@ -136,7 +120,7 @@ def pairwise_distance(
     difference = x1 - x2 + eps
     if p == -float("inf"):
         return norm(difference, p, -1, keepdim)
-    return _length(difference, float(p), keepdim)
+    return length(difference, float(p), keepdim)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

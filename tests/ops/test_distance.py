@@ -8,6 +8,7 @@ import scipy.spatial.distance
 
 import functorch_like as ft
 from functorch_like.errors import DTypeError, ShapeError
+from functorch_like.ops import distance_entries
 
 RNG = np.random.default_rng(0)
 POWERS = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, float("inf")]
@@ -36,10 +37,51 @@ def test_cdist_against_torch(against_torch, p):
         )
     if p:
         x = RNG.integers(0, 2, (4, 2)).astype("float64")
-        if p != float("inf"):  # torch gives all of a tie the whole gradient
-            against_torch(
-                lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), x, x[::-1].copy()
-            )
+        against_torch(
+            lambda *x: ft.cdist(*x, p=p), lambda *x: torch.cdist(*x, p=p), x, x[::-1].copy()
+        )
+
+
+@pytest.mark.parametrize("p", POWERS)
+@pytest.mark.parametrize("shape", [(3, 1, 200), (140, 70, 5), (6, 70, 140)])
+def test_rows_and_items_beyond_a_panel(p, shape):
+    """Several chunks of rows, panels and runs of items; halves and strided operands too."""
+    n, r, m = shape
+    x, y, ct = normal(m, n).T, normal(r, m), normal(n, r)
+    for dtype in ("float64", "float32", "bfloat16"):
+        a, b, c = (ft.tensor(t).to(dtype) for t in (x.T, y, ct))
+        got, back = ft.func.vjp(
+            lambda a, b: ft.cdist(a, b, p, "donot_use_mm_for_euclid_dist"), a.mT, b
+        )
+        u, v, g = (ft.tensor(t.double().numpy()) for t in (a.mT, b, c))
+        wanted = distance_entries._meaning(u, v, p=p)
+        slopes = (
+            distance_entries._grad_meaning(g, u, v, wanted, p=p),
+            distance_entries._grad_meaning(g.mT, v, u, wanted.mT, p=p),
+        )
+        bound = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 1e-2}[dtype]
+        np.testing.assert_allclose(got.double().numpy(), wanted.numpy(), rtol=bound)
+        for g, w in zip(back(c), slopes, strict=True):
+            w, scale = w.numpy(), bound * max(1.0, abs(w.numpy()).max())
+            np.testing.assert_allclose(g.double().numpy(), w, rtol=bound, atol=scale)
+        pairs = ft.pdist(b, p)
+        near = ft.cdist(b, b, p, "donot_use_mm_for_euclid_dist")
+        first, second = np.triu_indices(r, 1)
+        np.testing.assert_array_equal(pairs.float().numpy(), near.float().numpy()[first, second])
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    x, y = (ft.tensor(normal(300, 90)).float() for _ in range(2))
+    found = []
+    threads = ft.get_num_threads()
+    try:
+        for n in (1, 2):
+            ft.set_num_threads(n)
+            found.append([t.numpy() for t in (ft.cdist(x, y, 1.0), ft.pdist(x, 3.0))])
+    finally:
+        ft.set_num_threads(threads)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("mode", ["use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"])

@@ -4,6 +4,9 @@
 int CB_FN(reduce)(int op, const cb_tensor *x, uint32_t mask, double parameter, cb_tensor *const *out);
 int CB_FN(scan)(int op, const cb_tensor *x, int dim, cb_tensor *const *out);
 int CB_FN(recurrence)(const cb_tensor *a, const cb_tensor *b, int dim, int transposed, cb_tensor *out);
+int CB_FN(distances)(const cb_tensor *x, const cb_tensor *y, double p, cb_tensor *out);
+int CB_FN(distances_grad)(const cb_tensor *ct, const cb_tensor *x, const cb_tensor *y, const cb_tensor *out,
+                          double p, cb_tensor *dx);
 /* fused rows */
 int CB_FN(softmax)(const cb_tensor *x, int dim, int log, cb_tensor *out);
 int CB_FN(softmax_grad)(const cb_tensor *ct, const cb_tensor *y, int dim, int log, cb_tensor *out);
