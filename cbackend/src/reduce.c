@@ -49,7 +49,9 @@ int cb_check_reduced_sizes(const char *op, const cb_tensor *x, uint32_t mask) {
 /* out, filled; NULL after an error */
 static cb_tensor *reduced(int op, cb_tensor *x, uint32_t mask, double parameter, cb_tensor *out) {
     if (!out || cb_is_meta(out) || out->numel == 0) return out;
-    if (cb_backend_of(out)->reduce(op, x, mask, parameter, (cb_tensor *[]){out, NULL})) {
+    bool none = op == CB_REDUCE_sum && x->numel == 0; /* as in gradients of what repeats nothing */
+    if (none ? cb_backend_of(out)->fill(out, &(cb_scalar){0})
+             : cb_backend_of(out)->reduce(op, x, mask, parameter, (cb_tensor *[]){out, NULL})) {
         cb_release(out);
         return NULL;
     }

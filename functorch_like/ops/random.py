@@ -515,6 +515,9 @@ def dropout(
         raise ValueError(message("dropout", "a probability in [0, 1]", p))
     if not training or p == 0:
         return x
-    keep = _drawn(_BERNOULLI, x._shape, x.dtype, x.device, 1.0 - p, 0.0, generator)
-    y = x * (keep * (1.0 / (1.0 - p)) if p < 1 else keep)
+    if p == 1:
+        y = x * 0.0
+    else:
+        keep = _drawn(_BERNOULLI, x._shape, x.dtype, x.device, 1.0 - p, 0.0, generator)
+        y = x * (keep * (1.0 / (1.0 - p)))
     return x.copy_(y) if inplace else y

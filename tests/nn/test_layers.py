@@ -155,7 +155,9 @@ def test_dropout():
     assert y.max().item() == pytest.approx(4 / 3) and bool(((y == 0) | (y == y.max())).all())
     assert (y == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
     assert layer.eval()(x) is x and nn.Dropout(0.0)(x) is x
+    state = ft.get_rng_state()
     assert nn.Dropout(1.0)(x).abs().sum().item() == 0.0
+    assert bool((ft.get_rng_state() == state).all())  # nothing is drawn
     with pytest.raises(ValueError, match=r"within 0\.\.1, got 1.5"):
         nn.Dropout(1.5)
 

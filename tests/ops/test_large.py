@@ -70,3 +70,12 @@ def test_sums_of_16_bit_floats_run_in_float32(dtype: ft.dtype, size: int, dim: i
         ft.index_add(x, dim, index * 0 + size, values)
     with pytest.raises(ft.ShapeError, match="index_add"):
         ft.index_add(x, dim, index[1:], values)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "bfloat16", "float32", "complex128"])
+def test_sums_of_no_items(dtype: str) -> None:
+    x = ft.zeros(300, 0, 70).to(dtype)
+    out = x.sum(1)
+    assert out.shape == (300, 70) and out.dtype == x[:1].sum().dtype and not bool(out.any())
+    assert x.sum((0, 1), keepdim=True).tolist() == ft.zeros(1, 1, 70).to(out.dtype).tolist()
+    assert not x.sum().item()
