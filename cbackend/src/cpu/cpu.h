@@ -33,6 +33,7 @@ void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kern
 /* kernels of their own of unary functions of float32, or NULL (kernels_f32.c) */
 cb_kernel CB_FN(kernel_f32)(int op);
 cb_kernel CB_FN(modulo_kernel)(int op, int dtype);
+cb_kernel CB_FN(special_kernel)(int family, int op); /* of float32 (kernels_special.c) */
 /* NULL where there is no kernel (elementwise.c) */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute);
 /* of x^exponent, reading x alone; NULL: no better one than that of any powers */

@@ -59,6 +59,7 @@ static cb_kernel where_of(int itemsize) {
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
     cb_kernel own = family == CB_FAMILY_UNARY && compute == CB_F32 ? CB_FN(kernel_f32)(op) : NULL;
     if (!own && family == CB_FAMILY_BINARY) own = CB_FN(modulo_kernel)(op, compute);
+    if (!own && compute == CB_F32) own = CB_FN(special_kernel)(family, op);
     if (own) return own;
     if (family == CB_FAMILY_TERNARY && op == CB_TERNARY_where) return where_of(cb_dtypes[compute].size);
     return tables[compute][family] ? tables[compute][family][op] : NULL;
