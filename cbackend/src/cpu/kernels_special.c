@@ -153,9 +153,9 @@ typedef struct {
 /* false where `outside` is set: some number is out of range */
 static bool of_block(const cb_way *way, int count, const float *xs, float *out) {
     double x[BLOCK], y[BLOCK];
-    bool inside = true;
+    int inside = 1;
     for (int i = 0; i < BLOCK; i++) x[i] = i < count ? xs[i] : 1;
-    for (int i = 0; i < count; i++) inside &= xs[i] >= way->low && xs[i] <= way->high;
+    for (int i = 0; i < count; i++) inside &= (xs[i] >= way->low) & (xs[i] <= way->high);
     way->block(x, y, way->order, way->second);
     for (int i = 0; i < count; i++) out[i] = (float)y[i];
     return inside;
@@ -223,7 +223,7 @@ static bool common_degree(int count, const float *ns, int most) {
     if (!(ns[0] >= 0 && ns[0] < most + 1)) return false;
     float degree = trunc_f32(ns[0]);
     int same = 1;
-    for (int i = 0; i < count; i++) same &= ns[i] >= degree && ns[i] < degree + 1;
+    for (int i = 0; i < count; i++) same &= (ns[i] >= degree) & (ns[i] < degree + 1);
     return same;
 }
 static void polynomial(int kind, int64_t n, void *out_, const void *const *in,
@@ -235,7 +235,7 @@ static void polynomial(int kind, int64_t n, void *out_, const void *const *in,
         float *out = (float *)out_ + begin, made[BLOCK];
         int count = (int)CB_MIN(n - begin, BLOCK), inside = common_degree(count, ns, most_degree(kind));
         for (int i = 0; i < count; i++)
-            inside &= fabs_f32(xs[i]) <= FLT_MAX && parameters[i] == parameters[0];
+            inside &= (fabs_f32(xs[i]) <= FLT_MAX) & (parameters[i] == parameters[0]);
         if (inside) {
             double x[BLOCK], y[BLOCK];
             for (int i = 0; i < BLOCK; i++) x[i] = i < count ? xs[i] : 1;
