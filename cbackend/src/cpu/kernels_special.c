@@ -12,17 +12,25 @@
 #include "vmath.h"
 
 enum { BLOCK = 64 };
-typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
+/* the level's own width: gcc takes wider vectors apart through memory */
+#if defined(__AVX512F__)
+enum { WIDTH = 64 };
+#elif defined(__AVX2__)
+enum { WIDTH = 32 };
+#else
+enum { WIDTH = 16 };
+#endif
+typedef double lanes __attribute__((vector_size(WIDTH), aligned(8), may_alias));
 #define EACH _Pragma("GCC ivdep") for (int i = 0; i < BLOCK; i++)
 
 /* p = the polynomial in u */
 static void sum(const cb_fit *fit, const double *u, double *p) {
-    for (int i = 0; i < BLOCK; i += 32) {
-        const eight *from = (const eight *)(u + i);
-        eight *to = (eight *)(p + i);
-        eight t0 = from[0] * fit->scale + fit->shift, t1 = from[1] * fit->scale + fit->shift;
-        eight t2 = from[2] * fit->scale + fit->shift, t3 = from[3] * fit->scale + fit->shift;
-        eight s0 = {0}, s1 = s0, s2 = s0, s3 = s0;
+    for (int i = 0; i < BLOCK; i += 4 * WIDTH / 8) {
+        const lanes *from = (const lanes *)(u + i);
+        lanes *to = (lanes *)(p + i);
+        lanes t0 = from[0] * fit->scale + fit->shift, t1 = from[1] * fit->scale + fit->shift;
+        lanes t2 = from[2] * fit->scale + fit->shift, t3 = from[3] * fit->scale + fit->shift;
+        lanes s0 = {0}, s1 = s0, s2 = s0, s3 = s0;
         for (int k = 0; k < fit->count; k++) {
             s0 = s0 * t0 + fit->c[k];
             s1 = s1 * t1 + fit->c[k];
