@@ -158,7 +158,7 @@ typedef struct {
     float low, high;
 } cb_way;
 
-/* false where `outside` is set: some number is out of range */
+/* false: some number is out of range */
 static bool of_block(const cb_way *way, int count, const float *xs, float *out) {
     double x[BLOCK], y[BLOCK];
     int inside = 1;
