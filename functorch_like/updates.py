@@ -125,11 +125,12 @@ def put_all(formula: Callable[..., Tensor], lists: Sequence[list[Tensor]], *numb
         return False
     example = [tensors[0] for tensors in lists]
     kind = (formula, *numbers, *[x.dtype for x in example])
-    if kind not in _kept:
-        if len(_kept) >= _MOST:
-            _kept.clear()
-        _kept[kind] = staged_update(
+    update: Any = _kept.get(kind, False)
+    if update is False:
+        update = staged_update(
             lambda tensors, _: ([formula(*tensors, *numbers)], []), example, [], [0]
         )
-    update = _kept[kind]
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[kind] = update
     return update is not None and update.step(lists, [])

@@ -17,7 +17,8 @@ from nn.optim.base import Optimizer, State, cast, is_on
 __all__ = ["Elementwise"]
 
 _MOST = 64  # updates kept: for sets of options and of dtypes
-_updates: dict[Any, Update | None] = {}
+_NEW, _SEEN = object(), object()
+_updates: dict[Any, Any] = {}  # None: not one sweep; _SEEN: wanted once, not staged yet
 _FIXED = (float, int, bool, str, type(None))  # options that an update is staged for
 
 
@@ -102,13 +103,15 @@ class Elementwise(Optimizer):
         rates = [] if held is not None else [rate]
         dtypes = [x.dtype for x in (params[0], grads[0], *values, *rates)]
         kind = (type(self), held, *options, *first, *dtypes)
-        if kind not in _updates:
-            update = self._update(params[0], grads[0], first, rates, group)
+        update: Any = _updates.get(kind, _NEW)
+        if update is _NEW or update is _SEEN:
+            # a rate that changes in each step is not worth staging
+            once = held is not None and update is _NEW
+            update = _SEEN if once else self._update(params[0], grads[0], first, rates, group)
             if len(_updates) >= _MOST:
                 _updates.clear()
             _updates[kind] = update
-        update = _updates[kind]
-        if update is None:
+        if update is None or update is _SEEN:
             return False
         counters = [name for name in first if name in self.counters]
         tensors = [[state[name] for state in states] for name in first if name not in counters]

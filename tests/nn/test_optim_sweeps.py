@@ -25,6 +25,7 @@ CASES = [
     ("Lion", {"weight_decay": 0.1}),
 ]
 FLOATS = [ft.float32, ft.float64, ft.bfloat16, ft.float16]
+HALF = FLOATS[2:]  # staged for a learning rate, when it comes again
 
 
 def by_rule(optimizer):
@@ -65,6 +66,7 @@ def ran(name, options, dtypes, step, change=lambda optimizer, k: None):
 @pytest.fixture
 def sweeps(monkeypatch):
     """How many sweeps steps were made in."""
+    nn.optim.elementwise._updates.clear()
     done = []
     step = Update.step
     monkeypatch.setattr(Update, "step", lambda self, *a: done.append(step(self, *a)) or done[-1])
@@ -75,14 +77,14 @@ def sweeps(monkeypatch):
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_the_bits_of_the_rule(sweeps, name, options, dtype):
     swept = ran(name, options, [dtype], lambda optimizer: optimizer.step())
-    assert sweeps == [True] * 5
+    assert sweeps == [True] * (4 if dtype in HALF else 5)
     assert swept == ran(name, options, [dtype], by_rule)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_several_dtypes_in_one_group(sweeps, name, options):
     swept = ran(name, options, FLOATS, lambda optimizer: optimizer.step())
-    assert sum(sweeps) == 5 * len(FLOATS)
+    assert sum(sweeps) == 5 * len(FLOATS) - len(HALF)
     assert swept == ran(name, options, FLOATS, by_rule)
 
 
@@ -93,7 +95,6 @@ def test_other_learning_rates_need_no_other_staging(sweeps, monkeypatch, name, o
     monkeypatch.setattr(
         nn.optim.elementwise, "staged_update", lambda *a: staged.append(1) or whole(*a)
     )
-    nn.optim.elementwise._updates.clear()
 
     def fall(optimizer, k):
         optimizer.param_groups[0]["lr"] = 0.1 / (k + 1)
