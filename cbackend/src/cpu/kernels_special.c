@@ -106,25 +106,7 @@ static void bessel_jy(const double *x, double *y, int order, int second) {
     EACH y[i] = 0.63661977236758134308 * l[i] + (order ? x[i] * first[i] : first[i]);
 }
 
-/* ---- gamma functions, for positive numbers ---- */
-/* up to 3 by log Gamma(x) = log Gamma(1 + x) - log x with the zeros at 1 and 2 taken out, beyond by
- * Stirling's formula: one logarithm serves both */
-static void lgamma_block(const double *x, double *y, int order, int second) {
-    (void)order, (void)second;
-    double l[BLOCK], u[BLOCK], near[BLOCK];
-    EACH l[i] = x[i];
-    take_log(l);
-    sum(&lgamma_near, x, near);
-    EACH y[i] = x[i] * (x[i] - 1) * (0.34657359027997264 + (x[i] - 2) * near[i]) - l[i];
-    if (!any_above(x, 3)) return;
-    EACH u[i] = 1 / (x[i] * x[i]);
-    sum(&lgamma_far, u, near);
-    EACH {
-        double far = (x[i] - 0.5) * l[i] - x[i] + 0.91893853320467274178 + near[i] / x[i];
-        y[i] = x[i] > 3 ? far : y[i];
-    }
-}
-/* psi'(x) = zeta(2, x) */
+/* psi'(x) = zeta(2, x), for positive numbers */
 static void trigamma_block(const double *x, double *y, int order, int second) {
     (void)order, (void)second;
     double v[BLOCK], near[BLOCK];
@@ -181,7 +163,6 @@ static void by_blocks(int64_t n, void *out_, const void *xs_, const cb_way *way,
 }
 
 #define LEAST FLT_TRUE_MIN
-static double one_lgamma(double x) { return lgamma_f64(x); }
 #define UNARY(name, block, order, second, low, high, one)                              \
     static void unary_##name(int64_t n, void *out, const void *const *in) {            \
         static const cb_way way = {block, order, second, (float)(low), (float)(high)}; \
@@ -199,7 +180,6 @@ UNARY(bessel_j0, bessel_jy, 0, 0, -8, 8, cb_bessel_j0)
 UNARY(bessel_j1, bessel_jy, 1, 0, -8, 8, cb_bessel_j1)
 UNARY(bessel_y0, bessel_jy, 0, 1, LEAST, 8, cb_bessel_y0)
 UNARY(bessel_y1, bessel_jy, 1, 1, LEAST, 8, cb_bessel_y1)
-UNARY(lgamma, lgamma_block, 0, 0, LEAST, FLT_MAX, one_lgamma)
 UNARY(erfcx, erfcx_block, 0, 0, -27, 27, cb_erfcx)
 
 /* ---- functions of a degree or an order, where a block has only one ---- */
@@ -315,7 +295,6 @@ cb_kernel CB_FN(special_kernel)(int family, int op) {
             UNARY_OF(bessel_j1)
             UNARY_OF(bessel_y0)
             UNARY_OF(bessel_y1)
-            UNARY_OF(lgamma)
             UNARY_OF(erfcx)
         }
     if (family == CB_FAMILY_BINARY) switch (op) {
