@@ -1,4 +1,6 @@
 /* Frame of distances between rows: checks, shapes, contiguous operands. 16-bit floats compute in float32. */
+#include <math.h>
+
 #include "internal.h"
 
 /* x, and y unless there is none: rows of one float dtype, with the same leading dimensions */
@@ -90,7 +92,7 @@ static cb_tensor *backward(const char *op, cb_tensor *ct, cb_tensor *x, cb_tenso
         cb_tensor *rows = prepared(x, &status), *others = prepared(y, &status),
                   *slopes = prepared(ct, &status);
         cb_tensor *lengths = NULL;
-        if (!status && dx->dtype != x->dtype) { /* rounded, they would be no item's difference */
+        if (!status && isinf(p) && dx->dtype != x->dtype) { /* rounded, they would be no item's difference */
             lengths = forward(op, rows, others, p);
             if (!lengths) status = cb_error_code();
         } else {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
-from .distance_entries import distances, length, pair_distances, pairs_meaning, root
+from .distance_entries import distances, length, pair_distances, root
 from .join import pad
 from .matmul import matmul
 from .pool import avg_pool2d
@@ -75,7 +75,7 @@ def cdist(
         x1, x2 = x1 - shift, x2 - shift  # distances stay, cancellation shrinks
         squares = (x1 * x1).sum(-1).unsqueeze(-1) + (x2 * x2).sum(-1).unsqueeze(-2)
         return root(squares - 2 * matmul(x1, x2.mT), 2.0)
-    if x1.dtype is x2.dtype and x1.device == x2.device and x1.device.type != "cuda":
+    if x1.dtype is x2.dtype:
         leading = broadcast_shapes(x1._shape[:-2], x2._shape[:-2])
         x1, x2 = (x.expand((*leading, *x._shape[-2:])) for x in (x1, x2))
         return distances(x1, x2, p=float(p))
@@ -98,8 +98,6 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise ShapeError(message("pdist", "input [N, M]", list(input._shape)))
     if not p >= 0:
         raise ValueError(message("pdist", "p of at least 0", p))
-    if input.device.type == "cuda":
-        return pairs_meaning(input, p=float(p))
     return pair_distances(input, p=float(p))
 
 

@@ -6,7 +6,7 @@ that have the largest difference get its whole gradient, as in torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cbackend import lib
@@ -14,6 +14,7 @@ from cbackend import lib
 from ..op import Op
 from ..samples import call, sampled
 from ..tensor import Tensor
+from ..trace import untaped
 from .creation import zeros
 from .family import fronted
 from .reduce import norm
@@ -72,13 +73,26 @@ def _vjp(
     )
 
 
+def _kernel(call: Callable[..., Any], meaning: Callable[..., Tensor]) -> Callable[..., Any]:
+    """The C function; of CUDA tensors, which have none, the formula."""
+
+    def impl(*args: Tensor, p: float) -> Any:
+        if args[0].device.type != "cuda":
+            return call(*[x._v for x in args], p)
+        with untaped():
+            out = meaning(*args, p=p)
+            return lib.cb_retain(out._v)
+
+    return impl
+
+
 def _batch(op: Op, size: int, batched: Sequence[bool], *args: Tensor, p: float) -> Tensor:
     return op(*fronted(size, batched, args), p=p)
 
 
 distances = Op(
     "distances",
-    lambda x, y, *, p: lib.cb_distances(x._v, y._v, p),
+    _kernel(lib.cb_distances, _meaning),
     vjp=_vjp,
     batch=lambda *args, p: _batch(distances, *args, p=p),
     decompose=_meaning,
@@ -86,7 +100,7 @@ distances = Op(
 )
 _distances_grad = Op(
     "distances_grad",
-    lambda ct, x, y, out, *, p: lib.cb_distances_grad(ct._v, x._v, y._v, out._v, p),
+    _kernel(lib.cb_distances_grad, _grad_meaning),
     batch=lambda *args, p: _batch(_distances_grad, *args, p=p),
     decompose=_grad_meaning,
     family="distance",
@@ -96,7 +110,7 @@ _distances_grad = Op(
 # ---- between all pairs of rows ----
 
 
-def pairs_meaning(x: Tensor, *, p: float) -> Tensor:
+def _pairs_meaning(x: Tensor, *, p: float) -> Tensor:
     n = x._shape[-2]
     first, second = triu_indices(n, n, 1, device=x.device).unbind()
     return length(x.index_select(-2, first) - x.index_select(-2, second), p)
@@ -116,15 +130,15 @@ def _pairs_grad_meaning(ct: Tensor, x: Tensor, out: Tensor, *, p: float) -> Tens
 
 pair_distances = Op(
     "pair_distances",
-    lambda x, *, p: lib.cb_pair_distances(x._v, p),
+    _kernel(lib.cb_pair_distances, _pairs_meaning),
     vjp=lambda ct, out, x, *, p: (_pair_distances_grad(ct, x, out, p=p),),
     batch=lambda *args, p: _batch(pair_distances, *args, p=p),
-    decompose=pairs_meaning,
+    decompose=_pairs_meaning,
     family="distance",
 )
 _pair_distances_grad = Op(
     "pair_distances_grad",
-    lambda ct, x, out, *, p: lib.cb_pair_distances_grad(ct._v, x._v, out._v, p),
+    _kernel(lib.cb_pair_distances_grad, _pairs_grad_meaning),
     batch=lambda *args, p: _batch(_pair_distances_grad, *args, p=p),
     decompose=_pairs_grad_meaning,
     family="distance",
@@ -149,7 +163,10 @@ def _pairs_oracle(np: Any, x: Any, *, p: float) -> Any:
 
 
 def _between(make: Any, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """A cotangent, operands, and positive numbers in the distances' place."""
+    """A cotangent, operands, and positive numbers in the distances' place.
+
+    Not for p = inf, where it matters which difference a distance equals.
+    """
     n, last = len(shapes[0]), shapes[-1][-2]
     shape = (*shapes[0][: n - 1], last) if len(shapes) > 1 else (last * (last - 1) // 2,)
     return make(*shape), *(make(*s) for s in shapes), make(*shape, low=0.5, high=1.5)
@@ -168,7 +185,7 @@ sampled(
 sampled(
     _distances_grad,
     lambda make: [
-        *(call(*_between(make, (3, 4), (5, 4)), p=p) for p in _POWERS),
+        *(call(*_between(make, (3, 4), (5, 4)), p=p) for p in _POWERS[:-1]),
         call(*_between(make, (2, 2, 3), (2, 4, 3)), p=2.0),
         call(*_between(make, (2, 3), (0, 3)), p=1.0),
     ],
@@ -184,5 +201,5 @@ sampled(
 )
 sampled(
     _pair_distances_grad,
-    lambda make: [call(*_between(make, (5, 4)), p=p) for p in _POWERS],
+    lambda make: [call(*_between(make, (5, 4)), p=p) for p in _POWERS[:-1]],
 )
