@@ -9,7 +9,7 @@ from typing import Any
 from ..dtypes import int64
 from ..errors import DimError, DTypeError, ShapeError, TraceError, message
 from ..tensor import Tensor, wrap_dim
-from ..trace import state
+from ..trace import active, state
 from .creation import arange, empty, sizes, tensor, zeros
 from .family import operand
 from .index import _refuse, nonzero
@@ -346,8 +346,8 @@ def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = int64, device: Any = None
 ) -> Tensor:
     """The places of the lower triangle of a [row, col] matrix, in row-major order: [2, count]."""
-    lower = arange(col, device=device) <= arange(row, device=device).unsqueeze(1) + offset
-    return nonzero(lower).t().to(dtype)
+    ends = [max(0, min(col, r + offset + 1)) for r in range(row)]
+    return _places([range(end) for end in ends], col, dtype, device)
 
 
 def triu_indices(
@@ -360,8 +360,22 @@ def triu_indices(
       tensor([[0, 0, 1],
               [0, 1, 1]])
     """
-    upper = arange(col, device=device) >= arange(row, device=device).unsqueeze(1) + offset
-    return nonzero(upper).t().to(dtype)
+    starts = [max(0, min(col, r + offset)) for r in range(row)]
+    return _places([range(start, col) for start in starts], col, dtype, device)
+
+
+def _places(kept: Sequence[range], col: int, dtype: Any, device: Any) -> Tensor:
+    """The places of a matrix whose rows keep some columns, in row-major order: [2, count]."""
+    if active and state.trace is not None:  # a constant there; nonzero() is refused by compile
+        rows = [r for r, columns in enumerate(kept) for _ in columns]
+        columns = [c for columns in kept for c in columns]
+        return tensor([rows, columns], dtype=dtype, device=device).reshape(2, len(rows))
+    places = arange(col, device=device)
+    starts, ends = ([getattr(r, end) for r in kept] for end in ("start", "stop"))
+    inside = (places >= tensor(starts, dtype=int64, device=device).unsqueeze(1)) & (
+        places < tensor(ends, dtype=int64, device=device).unsqueeze(1)
+    )
+    return nonzero(inside).t().to(dtype)
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:

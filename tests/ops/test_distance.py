@@ -203,3 +203,11 @@ def test_bad_calls():
         ft.normalize(ft.ones(2, 3).long())
     with pytest.raises(ShapeError, match="local_response_norm"):
         ft.local_response_norm(ft.zeros(2, 3), 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 0), (4, 3, -2), (0, 3, 0), (3, 0, 1), (5, 5, 7)])
+def test_places_of_triangles_under_compile(shape):
+    for places in (ft.triu_indices, ft.tril_indices):
+        compiled = ft.compile(lambda x, places=places: places(*shape) + x)
+        assert compiled(ft.tensor(0)).tolist() == places(*shape).tolist()
+        assert places(*shape).shape == (2, compiled(ft.tensor(0)).shape[1])
