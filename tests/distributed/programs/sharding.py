@@ -252,7 +252,7 @@ def check_one_trace_of_all_ranks(rank, size):
     path = os.path.join(D.broadcast_object(tempfile.mkdtemp()), "trace.json")
     model, data, loss = mlp(768, 8)
     ddp = nd.DistributedDataParallel(model, bucket_cap_mb=1.0)
-    for _ in range(6):  # a busy machine may run the threads one after the other now and then
+    for _ in range(25):  # a busy machine may run the threads one after the other for a while
         with nd.profile_ranks(path):
             loss(ddp, *data[0]).backward()
         with open(D.broadcast_object(path)) as file:
