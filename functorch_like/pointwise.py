@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from cbackend import ffi, lib, record, run_sweep, sweep_key
+from cbackend import lib, record, run_sweep, sweep_key
 
 from .op import Op, Spec
 from .ops.creation import empty
@@ -121,7 +121,7 @@ class Pointwise(Op):
         needed = set(range(self.cotangents or len(tensors)))
         if any(x is None for x in operands) or needed - {x for x in operands if type(x) is int}:
             return None  # or the result would not have the shape of all operands
-        return bytes(ffi.buffer(ffi.new("int64_t[]", steps.code))), operands, len(graph.outputs)
+        return steps.packed(), operands, len(graph.outputs)
 
     def _gradient(self, needs: tuple[bool, ...]) -> Callable[..., Any]:
         """The gradients by the operands that need one, of the shape of the cotangents."""

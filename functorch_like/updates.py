@@ -10,7 +10,6 @@ which writes results over operands.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -109,8 +108,7 @@ def staged_update(
     if any(x is None for x in operands) or not all(v in steps.operands for v in targets):
         return None
     program = Program(Graph(inputs[count:], scalar, [*graph.outputs[len(written) :], *read]))
-    code = array("q", steps.code).tobytes()
-    return Update(program, code, operands, tuple(map(steps.operands.index, targets)))
+    return Update(program, steps.packed(), operands, tuple(map(steps.operands.index, targets)))
 
 
 def put_all(formula: Callable[..., Tensor], lists: Sequence[list[Tensor]], *numbers: float) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from cbackend import lib
+from cbackend import ffi, lib
 
 from ..dtypes import DTYPES, float32
 from .graph import Equation, Graph, Var
@@ -332,6 +332,10 @@ class Steps:
             *[w for step in self._steps for w in step],
             *results,
         ]
+
+    def packed(self) -> bytes:
+        """The code as run_sweep and step_sets of the core take it."""
+        return bytes(ffi.buffer(ffi.new("int64_t[]", self.code)))
 
     def fits(self, results: int) -> bool:
         """Is it within the limits of cb_fused?"""
