@@ -110,15 +110,20 @@ _distances_grad = Op(
 # ---- between all pairs of rows ----
 
 
-def _pairs_meaning(x: Tensor, *, p: float) -> Tensor:
+def _pairs(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers of the two rows of each pair."""
     n = x._shape[-2]
     first, second = triu_indices(n, n, 1, device=x.device).unbind()
+    return first, second
+
+
+def _pairs_meaning(x: Tensor, *, p: float) -> Tensor:
+    first, second = _pairs(x)
     return length(x.index_select(-2, first) - x.index_select(-2, second), p)
 
 
 def _pairs_grad_meaning(ct: Tensor, x: Tensor, out: Tensor, *, p: float) -> Tensor:
-    n = x._shape[-2]
-    first, second = triu_indices(n, n, 1, device=x.device).unbind()
+    n, (first, second) = x._shape[-2], _pairs(x)
 
     def square(pairs: Tensor) -> Tensor:
         whole = zeros(*pairs._shape[:-1], n * n, dtype=pairs.dtype, device=pairs.device)

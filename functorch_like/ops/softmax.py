@@ -314,8 +314,6 @@ def _hard_losses(
         weighted = log_p if weight is None else log_p * _along_classes(weight, x.ndim)
         uniform = -weighted.sum(1) / x._shape[1]
         if factor is not None:
-            from .ternary import where
-
             uniform = where(labels != ignore_index, uniform, 0)
         losses = losses * (1 - smoothing) + uniform * smoothing
     return losses, None if factor is None else factor.sum()
@@ -331,8 +329,6 @@ def _row_losses(
     losses, _totals = _entropy(x, labels, ignore_index=ignore_index)
     scale = None
     if weight is not None:
-        from .ternary import where
-
         kept = labels != ignore_index
         factor = weight.index_select(0, where(kept, labels, 0)) * kept.to(x.dtype)
         losses, scale = losses * factor, factor.sum()
@@ -423,8 +419,6 @@ def _picked(
     op: str, log_p: Tensor, labels: Tensor, weight: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Any]:
     """Minus log_p at the labels of dim 1, times factors, and these; None where all are 1."""
-    from .ternary import where
-
     ignores = _ignores(op, labels, log_p._shape[1], ignore_index)
     if weight is None and not ignores:
         return -log_p.gather(1, labels.unsqueeze(1)).squeeze(1), None

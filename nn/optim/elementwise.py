@@ -115,22 +115,12 @@ class Elementwise(Optimizer):
             return False
         counters = [name for name in first if name in self.counters]
         tensors = [[state[name] for state in states] for name in first if name not in counters]
-        made: dict[Any, Any] = {}  # numbers, by the counts they are made from
-        same: dict[Any, Any] = {}  # by the identity of the counts
-        each = []
-        for state in states:
-            counts = [state[name] for name in counters]
-            ids = tuple(map(id, counts))
-            if ids not in same:
-                known = tuple([x.item() for x in counts])
-                if known not in made:
-                    made[known] = update.numbers([*counts, *rates])
-                    if made[known] is None:
-                        return False
-                same[ids] = made[known]
-            each.append(same[ids])
+        each = _numbers(update, [[state[name] for name in counters] for state in states], rates)
+        if each is None:
+            return False
+        alone = all(x is each[0] for x in each)
         read = range(len(counters), len(each[0]))
-        numbers = [each[0][k] if len(made) == 1 else [x[k] for x in each] for k in read]
+        numbers = [each[0][k] if alone else [x[k] for x in each] for k in read]
         if not update.step([params, grads, *tensors], numbers):
             return False
         for state, new in zip(states, each, strict=True):
@@ -162,6 +152,26 @@ class Elementwise(Optimizer):
         tensors = [param, grad, *[state[name] for name in names]]
         numbers = [*[state[name] for name in counters], *rates]
         return staged_update(formula, tensors, numbers, [0, *range(2, len(tensors))])
+
+
+def _numbers(
+    update: Update, counts: list[list[Tensor]], rates: list[Tensor]
+) -> list[list[Tensor]] | None:
+    """What each set's counts amount to, made once for those that are equal; None: other dtypes."""
+    made: dict[Any, Any] = {}  # by the values of the counts
+    same: dict[Any, Any] = {}  # by their identity
+    each = []
+    for some in counts:
+        ids = tuple(map(id, some))
+        if ids not in same:
+            known = tuple([x.item() for x in some])
+            if known not in made:
+                made[known] = update.numbers([*some, *rates])
+                if made[known] is None:
+                    return None
+            same[ids] = made[known]
+        each.append(same[ids])
+    return each
 
 
 def uphill(grad: Tensor, options: Mapping[str, Any]) -> Tensor:
