@@ -32,27 +32,23 @@ static void NAME(multiply_row)(int64_t n, const F *ct, F slope, F *dx) {
 
 /* The same down the columns of a tile: w of at most COLUMNS columns, rows `step` items apart. */
 
+CB_INLINE void NAME(add_moments)(int64_t rows, int64_t w, const F *x, int64_t step, F *mean, F *squares) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < w; j++) mean[j] += x[r * step + j];
+    for (int64_t j = 0; j < w; j++) mean[j] /= (F)rows;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < w; j++) {
+            F v = x[r * step + j] - mean[j];
+            squares[j] += v * v;
+        }
+}
+
 static void NAME(column_moments)(int64_t rows, int64_t w, const F *x, int64_t step, double *pairs) {
     F mean[COLUMNS] = {0}, squares[COLUMNS] = {0};
-    if (w == COLUMNS) {
-        for (int64_t r = 0; r < rows; r++)
-            for (int j = 0; j < COLUMNS; j++) mean[j] += x[r * step + j];
-        for (int j = 0; j < COLUMNS; j++) mean[j] /= (F)rows;
-        for (int64_t r = 0; r < rows; r++)
-            for (int j = 0; j < COLUMNS; j++) {
-                F v = x[r * step + j] - mean[j];
-                squares[j] += v * v;
-            }
-    } else {
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t j = 0; j < w; j++) mean[j] += x[r * step + j];
-        for (int64_t j = 0; j < w; j++) mean[j] /= (F)rows;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t j = 0; j < w; j++) {
-                F v = x[r * step + j] - mean[j];
-                squares[j] += v * v;
-            }
-    }
+    if (w == COLUMNS) /* sums in registers */
+        NAME(add_moments)(rows, COLUMNS, x, step, mean, squares);
+    else
+        NAME(add_moments)(rows, w, x, step, mean, squares);
     for (int64_t j = 0; j < w; j++) {
         pairs[2 * j] = (double)mean[j];
         pairs[2 * j + 1] = (double)squares[j];
