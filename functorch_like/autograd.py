@@ -12,6 +12,7 @@ from cbackend import lib
 
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
+from .narrow import narrowing
 from .ops.creation import zeros_like
 from .tape import run_backward
 from .tensor import Tensor, ones_of
@@ -105,6 +106,7 @@ def backward(
             complete=(lambda meta, g: _accumulate(meta, g, given, create_graph))
             if wanted is None and watched_leaves[0] and state.trace is None
             else None,
+            within=None if wanted is None else narrowing(roots, wanted),
         )
         for meta, g in found.items():
             if meta.requires_grad:
@@ -243,11 +245,13 @@ def grad(
             )
     roots = _roots("grad", outputs, grad_outputs)
     metas = [t._current() for t in sources]
+    wanted: set[Any] = set(metas)
     saved, state.grad = state.grad, create_graph
     try:
         found = run_backward(
             roots,
-            wanted=set(metas),  # type: ignore[arg-type]
+            wanted=wanted,
+            within=narrowing(roots, wanted),
             retain_graph=create_graph if retain_graph is None else retain_graph,
         )
     finally:

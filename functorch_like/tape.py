@@ -21,6 +21,7 @@ from .parts import Parts
 from .trace import Meta, clock, next_sequence, state
 
 if TYPE_CHECKING:
+    from .narrow import Narrowing
     from .tensor import Tensor
 
 
@@ -144,6 +145,7 @@ def run_backward(
     wanted: set[Meta] | None = None,
     retain_graph: bool = False,
     complete: Callable[[Meta, Tensor], None] | None = None,
+    within: Narrowing | None = None,
 ) -> dict[Meta, Tensor]:
     """Carries cotangents from the roots to the leaves; returns those of leaves, or of `wanted`.
 
@@ -152,6 +154,7 @@ def run_backward(
     Args:
       complete: called with a leaf that has after_hooks and its cotangent as soon as every use has
         contributed, while the pass goes on; such leaves are not returned.
+      within: the part of the graph to visit, where `wanted` does not take all of it.
     """
     if state.trace is not None:
         state.trace.settle()
@@ -212,11 +215,13 @@ def run_backward(
                 outputs[node][meta.index] = ct
                 continue
             node = meta
+        if within is not None and within.leaves_out(node):
+            continue
         if node.clock >= 0 and (clock[0] != node.clock or node.args is None):
             check_saved(node)
         i = 0
-        edges = node.edges
-        for g in node.op.pull(node, ct):
+        part, edges = (node, node.edges) if within is None else within.part_of(node)
+        for g in part.op.pull(part, ct):
             edge = edges[i]
             i += 1
             if g is None or edge is None:
@@ -267,10 +272,16 @@ def _moved_on(cts: dict[Meta, Any]) -> dict[Meta, Any]:
     """Cotangents of leaves that were written without being recorded go to what they are now."""
     moved: dict[Meta, Any] = {}
     for meta, ct in cts.items():
-        while meta.successor is not None:
-            meta = meta.successor
+        meta = latest(meta)
         moved[meta] = moved[meta] + ct if meta in moved else ct
     return moved
+
+
+def latest(leaf: Meta) -> Meta:
+    """What a leaf is now, after writes that were not recorded."""
+    while leaf.successor is not None:
+        leaf = leaf.successor
+    return leaf
 
 
 def _uses_of_watched_leaves(roots: Sequence[tuple[Meta, Tensor]]) -> dict[Meta, int]:
@@ -307,23 +318,26 @@ def _completed(uses: dict[Meta, int], node: Node) -> list[Meta]:
 
 def used_leaves(tensors: Sequence[Tensor]) -> set[Meta]:
     """The metas of all leaves that tensors were computed from."""
-    found: set[Meta] = set()
-    metas = [m for t in tensors if (m := t._current()) is not None and m.requires_grad]
-    stack: list[Any] = [getattr(m, "node", m) for m in metas if m.op is not None]
-    found.update(m for m in metas if m.op is None)
-    seen = set(stack)
+    return below([m for t in tensors if (m := t._current()) is not None and m.requires_grad])[1]
+
+
+def below(metas: Sequence[Meta]) -> tuple[list[Any], set[Any]]:
+    """What leads to metas, themselves included: those that were recorded, and the leaves."""
+    recorded: list[Any] = []
+    leaves: set[Any] = set()
+    seen: set[Any] = {None}
+    stack: list[Any] = list(metas)
     while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
-                continue
-            if edge.op is None:
-                found.add(edge)
-                continue
-            node = edge.node if edge.index is not None else edge
-            if node not in seen:
-                seen.add(node)
-                stack.append(node)
-    return found
+        meta = stack.pop()
+        if meta in seen:
+            continue
+        seen.add(meta)
+        if meta.op is None:
+            leaves.add(meta)
+        else:
+            recorded.append(meta)
+            stack += meta.edges if meta.index is None else meta.node.edges
+    return recorded, leaves
 
 
 class _Due:
