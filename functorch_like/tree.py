@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .errors import message
 from .tensor import Tensor
 
 # The definition of a tree that is one leaf. Others of ours: n, of a tuple of n leaves, and (n,), of
@@ -56,6 +57,27 @@ def unflatten(definition: Any, leaves: Any) -> Any:
     if type(definition) is tuple:
         return tuple(leaves), {}
     return definition.unflatten(leaves)
+
+
+def leaves_as(definition: Any, tree: Any, op: str, what: str) -> list[Any]:
+    """The leaves of a tree that has to be of the structure `definition`; `what` names it in errors.
+
+    Raises:
+      ValueError: it is of another structure.
+    """
+    found, given = flatten(tree)
+    if given != definition and described(given) != described(definition):
+        raise ValueError(message(op, f"{what}: {described(definition)}", described(given)))
+    return found
+
+
+def described(definition: Any) -> str:
+    """A structure as it is shown in messages: `(*, {'a': *})`."""
+    if definition is _LEAF:
+        return "*"
+    if type(definition) is int:
+        return f"({', '.join(['*'] * definition)}{',' * (definition == 1)})"
+    return str(definition).removeprefix("PyTreeSpec(").removesuffix(")")
 
 
 def leaves(tree: Any) -> list[Any]:

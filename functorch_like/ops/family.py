@@ -17,10 +17,10 @@ from cbackend import ffi, lib, plain, prepare_calls, recorded
 from cbackend import number as number_in_c
 
 from .. import op as op_module
-from ..dtypes import DTYPES
+from ..dtypes import DTYPES, bool_
 from ..errors import DTypeError, message
 from ..op import NotDifferentiable, Op, Spec, dispatch
-from ..tensor import Tensor, known_regular
+from ..tensor import Tensor, known_regular, wrap
 from ..trace import active, clock, state
 from .recording import assign, given
 
@@ -229,12 +229,34 @@ def _jvp(op: Op) -> Callable[..., Any]:
 
 def _batch(op: Op, arity: int) -> Callable[..., Any]:
     def batch(_size: int, batched: Sequence[bool], *args: Tensor) -> Any:
-        return op(*align(batched, args))
+        return op(*align(batched, as_in_lanes(batched, args)))
 
     def batch_one(_size: int, _batched: Sequence[bool], x: Tensor) -> Any:
         return op(x)
 
     return batch_one if arity == 1 else batch
+
+
+def as_in_lanes(batched: Sequence[bool], args: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Operands whose dtypes promote as they do in a lane, where a mapped one may have no dims.
+
+    One without dims does not widen those of its kind that have some: a mapped dim must not count.
+    """
+    dtype = args[0].dtype
+    if all([a.dtype is dtype for a in args]):
+        return args
+    bare = [b and a.ndim == 1 for a, b in zip(args, batched, strict=True)]
+    if not any(bare):
+        return args
+    dtype = result_type(*[_bare(a) if z else a for a, z in zip(args, bare, strict=True)])
+    return [
+        a.to(dtype) if z and a.dtype is not bool_ else a for a, z in zip(args, bare, strict=True)
+    ]
+
+
+def _bare(x: Tensor) -> Tensor:
+    """A tensor without dims, and without memory, of the dtype of x."""
+    return wrap(lib.cb_empty(x._concrete.dtype, lib.CB_META, 0, ffi.NULL))
 
 
 def align(batched: Sequence[bool], args: Sequence[Tensor]) -> list[Tensor]:
@@ -535,6 +557,8 @@ def result_type(*operands: Any) -> Any:
       float32
     """
     tensors = [operand("result_type", x) for x in operands]
+    # the value of a tracer may have a mapped dim that the tracer has not
+    tensors = [t if t._v or t._shape else _bare(t) for t in tensors]
     code = lib.cb_result_type(len(tensors), [t._concrete for t in tensors])
     if code < 0:
         op_module.raise_error()
@@ -543,6 +567,7 @@ def result_type(*operands: Any) -> Any:
 
 __all__ = [
     "align",
+    "as_in_lanes",
     "binary",
     "chain",
     "fronted",

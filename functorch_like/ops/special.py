@@ -22,7 +22,7 @@ from ..tensor import Tensor
 from .binary import logaddexp, xlogy
 from .complex import complex as make_complex
 from .creation import arange, full, ones_like, zeros_like
-from .family import align, operand, result_type, sum_to, times_slope, unary
+from .family import align, as_in_lanes, operand, result_type, sum_to, times_slope, unary
 from .sort import _searchsorted, _sort_values
 from .ternary import where
 from .unary import erfc, erfcinv, log, log1p, logsigmoid, sigmoid, sin
@@ -99,7 +99,7 @@ _zeta = Op(
     lambda x, q: lib.cb_binary(_zeta_code, x._v, q._v),
     vjp=_zeta_vjp,
     jvp=_zeta_jvp,
-    batch=lambda _size, batched, x, q: _zeta(*align(batched, (x, q))),
+    batch=lambda _size, batched, x, q: _zeta(*align(batched, as_in_lanes(batched, (x, q)))),
     family=_FAMILY,
 )
 

@@ -16,7 +16,7 @@ from ..op import Op, Spec
 from ..samples import sampled
 from ..tensor import Tensor
 from .creation import zeros_like
-from .family import align, number, sum_to, times_slope
+from .family import align, as_in_lanes, number, sum_to, times_slope
 
 _CALLS: dict[int, tuple[bytes, Any]] = {
     2: (b"binary", lib.cb_binary),
@@ -74,7 +74,9 @@ def ordered(
         impl,
         vjp=vjp,
         jvp=jvp,
-        batch=lambda _size, batched, *xs, **order: op(*align(batched, xs), **order),
+        batch=lambda _size, batched, *xs, **order: op(
+            *align(batched, as_in_lanes(batched, xs)), **order
+        ),
         family="special",
     )
     return sampled(op, samples, oracle=oracle)

@@ -100,11 +100,8 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
 
     def jvp_fn(*tangents: Any) -> Any:
         """The derivative along tangents of the primals' structure."""
-        given, structure = tree.flatten(tangents)
-        if len(given) != len(xs):
-            raise ValueError(
-                message("linearize", f"tangents of the primals' structure {definition}", structure)
-            )
+        what = "tangents of the primals' structure"
+        given = tree.leaves_as(definition, tangents, "linearize", what)
         ts = [matching("linearize", "tangent", t, x) for t, x in zip(given, xs, strict=True)]
         found = replay(steps, wanted, given=dict(zip(places, ts, strict=True)))
         results = []

@@ -445,11 +445,8 @@ def jet(
     xs = tensors_of("jet", flat)
     columns = []
     for k in range(order):
-        given, structure = tree.flatten(tuple([s[k] for s in series]))
-        if len(given) != len(xs):
-            raise ValueError(
-                message("jet", f"terms of the primals' structure {definition}", structure)
-            )
+        terms = tuple([s[k] for s in series])
+        given = tree.leaves_as(definition, terms, "jet", "terms of the primals' structure")
         columns.append(
             [
                 _scaled(matching("jet", "term", t, x), 1 / factorial(k + 1))

@@ -46,11 +46,7 @@ def pull_function(
 
     def vjp_fn(ct: Any, retain_graph: bool = True) -> Any:
         """Pulls a cotangent, of the structure of the function's value, back to the primals."""
-        cts, given = tree.flatten(ct)
-        if len(cts) != len(values):
-            raise ValueError(
-                message("vjp", f"a cotangent of the value's structure {out_definition}", f"{given}")
-            )
+        cts = tree.leaves_as(out_definition, ct, "vjp", "a cotangent of the value's structure")
         cts = [matching("vjp", "cotangent", c, v) for c, v in zip(cts, values, strict=True)]
         grads = trace.pull_back(out_leaves, cts, [v.node for v in inputs], retain_graph)
         filled = [
@@ -88,11 +84,9 @@ def jvp(
             )
         )
     flat, definition = tree.flatten(tuple(primals))
-    directions, given = tree.flatten(tuple(tangents))
-    if len(flat) != len(directions):
-        raise ValueError(
-            message("jvp", f"tangents of the primals' structure {definition}", f"{given}")
-        )
+    directions = tree.leaves_as(
+        definition, tuple(tangents), "jvp", "tangents of the primals' structure"
+    )
     with JvpTrace() as trace:
         inputs = []
         for x, t in zip(tensors_of("jvp", flat), directions, strict=True):

@@ -131,7 +131,9 @@ class VmapTrace(Trace):
         return self._elementwise(out) if mapped else out
 
     def two(self, op: Op, function: Any, x: Any, y: Any) -> Tensor | None:
-        rank = other = 0  # of what is mapped and of what is not, which must not meet that dimension
+        # of what is mapped and of what is not, which must not meet that dimension; and lanes
+        # without dims must not promote as if they had one
+        rank = other = 0
         if x.__class__ is Tensor:
             m: Any = x._m
             if m is not None and m.trace is self:
@@ -153,7 +155,7 @@ class VmapTrace(Trace):
                 y = m.physical
                 if other:
                     rank = y.ndim
-                    if x.ndim >= rank:
+                    if x.ndim >= rank or (rank == 1 and x.dtype is not y.dtype):
                         return None
                 elif rank and y.ndim != rank:
                     return None
@@ -161,7 +163,7 @@ class VmapTrace(Trace):
                     rank = y.ndim
             elif m is not None and (m.is_view or m.requires_grad):
                 return None
-            elif rank and y.ndim >= rank:
+            elif rank and (y.ndim >= rank or (rank == 1 and x.dtype is not y.dtype)):
                 return None
         elif y.__class__ is not float and y.__class__ is not int:
             return None

@@ -291,3 +291,25 @@ def test_argnums_name_each_argument_once():
                               ("a", TypeError), (None, TypeError)):  # fmt: skip
             with pytest.raises(kind, match="argnums"):
                 transform(f, argnums)(x, x)
+
+
+@pytest.mark.parametrize(
+    ("primals", "tangents"),
+    [
+        (((1.0, 2.0), 3.0), ((1.0, 2.0, 3.0),)),
+        (((1.0, 2.0), 3.0), (1.0, (2.0, 3.0))),
+        (({"a": 1.0},), ({"b": 1.0},)),
+    ],
+)
+def test_structures_have_to_match(primals, tangents):
+    primals, tangents = (ft.tree.map(ft.tensor, t) for t in (primals, tangents))
+
+    def first(*args):
+        return ft.tree.leaves(args)[0]
+
+    with pytest.raises(ValueError, match="jvp: expected tangents of the primals' structure"):
+        ft.jvp(first, primals, tangents)
+    with pytest.raises(ValueError, match="linearize: expected tangents of the primals' struct"):
+        ft.linearize(first, *primals)[1](*tangents)
+    with pytest.raises(ValueError, match="vjp: expected a cotangent of the value's structure"):
+        ft.vjp(lambda: primals)[1](tangents)
