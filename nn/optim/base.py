@@ -101,6 +101,7 @@ class Optimizer:
     # : names of the state tensors that are counters: one for all parameters in the pure form, never
     # cast on load
     counters: ClassVar[tuple[str, ...]] = ("step",)
+    _parted = 0  # how often counters stopped to be shared
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -285,17 +286,21 @@ class Optimizer:
         if closure is not None:
             with ft.enable_grad():
                 loss = closure()
+        staging.depends_on(lambda: self._parted)
         with ft.autograd.untaped():
             for group in self.param_groups:
-                params, grads, states = [], [], []
+                params, grads, states, idle = [], [], [], []
                 for param in group["params"]:
                     grad = param.grad
                     if grad is not None:
                         params.append(param)
                         grads.append(grad)
                         states.append(self.state[param])
+                    elif param in self.state:
+                        idle.append(self.state[param])
                 if params:
                     self._start(params, states, group)
+                    self._part(states, idle, group)
                     self._step_group(params, grads, states, group)
         for hook in list(self._post_hooks.values()):
             hook(self, (), {} if closure is None else {"closure": closure})
@@ -311,6 +316,22 @@ class Optimizer:
                 for name in self.counters:
                     if name in state:
                         state[name] = counters.setdefault(name, state[name])
+
+    def _part(self, states: list[State], idle: list[State], group: dict[str, Any]) -> None:
+        """Give states counters of their own where they share them with some that make no step."""
+        resting = {id(state[name]) for state in idle for name in self.counters if name in state}
+        own: dict[int, Tensor] = {}
+        for state in states if resting else ():
+            for name in self.counters:
+                counter = state.get(name)
+                if id(counter) not in resting:
+                    continue
+                if id(counter) not in own:
+                    with nullcontext() if staging.was_made(group) else staging.eagerly():
+                        own[id(counter)] = ft.zeros((), dtype=counter.dtype, device=counter.device)
+                    own[id(counter)].copy_(counter)
+                state[name] = own[id(counter)]
+        self._parted += bool(own)
 
     def _step_group(
         self, params: list[Tensor], grads: list[Tensor], states: list[State], group: dict[str, Any]

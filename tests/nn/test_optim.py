@@ -249,6 +249,44 @@ def test_zero_grad_and_missing_gradients():
     assert steps == [2.0, 1.0]
 
 
+@pytest.mark.parametrize("staged", [False, True])
+@pytest.mark.parametrize("name", ["Adam", "SparseAdam", "NAdam", "RAdam"])
+def test_only_parameters_with_a_gradient_count_a_step(name, staged):
+    def train(pattern, staged):
+        a, b = ft.ones(2, requires_grad=True), ft.ones(2, requires_grad=True)
+        optimizer = getattr(optim, name)([a, b], lr=0.1)
+
+        def step(both):
+            optimizer.zero_grad()
+            ((a**3).sum() + (b**3).sum() if both else (a**3).sum()).backward()
+            optimizer.step()
+
+        step = ft.compile(step) if staged else step
+        for both in pattern:
+            step(both)
+        return b, [state["step"].item() for state in optimizer.state_dict()["state"].values()]
+
+    b, steps = train([True, False, True, False, False, True], staged)
+    assert steps == [6.0, 3.0]
+    assert near(b, train([True] * 3, False)[0], 1e-6)
+
+
+def test_a_counter_parted_within_a_program():
+    a, b = ft.ones(2, requires_grad=True), ft.ones(2, requires_grad=True)
+    optimizer = optim.Adam([a, b], lr=0.1)
+
+    @ft.compile
+    def step():
+        for loss in (lambda: (a * b).sum(), lambda: (a * a).sum()):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+
+    for _ in range(3):
+        step()
+    assert [optimizer.state[p]["step"].item() for p in (a, b)] == [6.0, 3.0]
+
+
 def test_closure_and_hooks():
     w = ft.tensor([1.0], requires_grad=True)
     optimizer, seen = optim.SGD([w], lr=0.1), []
