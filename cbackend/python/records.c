@@ -149,6 +149,17 @@ static int differs(PyObject *inputs, PyObject *out) {
     return differs;
 }
 
+static int is_inexact(PyObject *tensor) {
+    cb_tensor *x = cb_pointer((cb_handle *)tensor);
+    if (x) return x->dtype >= CB_F16;
+    PyObject *dtype = PyObject_GetAttrString(tensor, "dtype");
+    PyObject *answer = dtype ? PyObject_GetAttrString(dtype, "is_inexact") : NULL;
+    int inexact = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(dtype);
+    Py_XDECREF(answer);
+    return inexact;
+}
+
 /* Completes a node: edges (which it takes over), and the inputs and output that the op's rule names; whether
  * that failed. `inputs`: a tuple or list, of numbers too where edges are None. */
 static int fill(cb_record *node, cb_entry *op, PyObject *inputs, PyObject *params, PyObject *out,
@@ -249,17 +260,6 @@ PyObject *cb_output_of(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return output((cb_record *)node, index, tensor);
 }
 
-static int is_inexact(PyObject *tensor) {
-    cb_tensor *x = cb_pointer((cb_handle *)tensor);
-    if (x) return x->dtype >= CB_F16;
-    PyObject *dtype = PyObject_GetAttrString(tensor, "dtype");
-    PyObject *answer = dtype ? PyObject_GetAttrString(dtype, "is_inexact") : NULL;
-    int inexact = answer ? PyObject_IsTrue(answer) : -1;
-    Py_XDECREF(dtype);
-    Py_XDECREF(answer);
-    return inexact;
-}
-
 /* The place on the tape of one of several outputs; whether that failed. */
 static int place(cb_record *node, Py_ssize_t index, PyObject *tensor) {
     int inexact = is_inexact(tensor);
@@ -268,6 +268,8 @@ static int place(cb_record *node, Py_ssize_t index, PyObject *tensor) {
 
 PyObject *cb_record_op(cb_entry *op, PyObject *inputs, PyObject *params, PyObject *out) {
     Py_ssize_t n = PyTuple_GET_SIZE(inputs);
+    int inexact = PyTuple_CheckExact(out) || is_inexact(out);
+    if (inexact <= 0) return inexact ? NULL : Py_NewRef(out); /* numbers of other dtypes have no gradient */
     PyObject *edges = PyTuple_New(n);
     cb_record *node = edges ? (cb_record *)record_new(node_type, NULL, NULL) : NULL;
     for (Py_ssize_t i = 0; node && i < n; i++) {

@@ -190,3 +190,12 @@ def test_a_gradient_that_is_constant_has_the_shape_of_the_cotangent():
     (g,) = ft.autograd.grad(distance(x, ft.zeros(3).double()).sum(), x, create_graph=True)
     (g * g).sum().backward()
     assert g.tolist() == [1, 1, -1] and x.grad.tolist() == [0, 0, 0]
+
+
+def test_a_mask_requires_no_gradient():
+    positive = ft.pointwise(lambda x: x > 0)
+    x = ft.tensor([2.0, -1.0], requires_grad=True)
+    assert not positive(x).requires_grad
+    (positive(x) * x).sum().backward()
+    assert x.grad.tolist() == [1, 0]
+    assert ft.grad(lambda x: (positive(x) * x).sum())(x.detach()).tolist() == [1, 0]
