@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import NoneType
 from typing import Any
 
 from cbackend import lib, record, run_sweep, sweep_key
@@ -71,7 +72,7 @@ class Pointwise(Op):
         )
         self.written, self.call = function, _caller(self)
         self.cotangents = cotangents
-        self._sweeps: dict[bytes, Sweep | None] = {}
+        self._sweeps: dict[Any, Sweep | None] = {}
         self._gradients: dict[tuple[bool, ...], Pointwise] = {}
 
     def _run(self, *tensors: Tensor, **params: Any) -> Any:
@@ -86,7 +87,7 @@ class Pointwise(Op):
             return tuple([lib.cb_retain(t._v) for t in out])
         return lib.cb_retain(out._v)
 
-    def sweep(self, key: bytes, tensors: Sequence[Tensor], params: dict[str, Any]) -> Sweep | None:
+    def sweep(self, key: Any, tensors: Sequence[Tensor], params: dict[str, Any]) -> Sweep | None:
         """The steps for these operands; None where they do not fit one sweep."""
         try:
             return self._sweeps[key]
@@ -122,6 +123,12 @@ class Pointwise(Op):
         if any(x is None for x in operands) or needed - {x for x in operands if type(x) is int}:
             return None  # or the result would not have the shape of all operands
         return steps.packed(), operands, len(graph.outputs)
+
+    def reads_all(self, tensors: Sequence[Tensor], params: dict[str, Any]) -> bool:
+        """Has the result the shape of all operands? The rules for transforms count on it."""
+        kinds = [(t.dtype, not t._shape) for t in tensors]
+        key = (*kinds, *[(name, type(value), value) for name, value in params.items()])
+        return self.sweep(key, tensors, params) is not None
 
     def _gradient(self, needs: tuple[bool, ...]) -> Callable[..., Any]:
         """The gradients by the operands that need one, of the shape of the cotangents."""
@@ -170,7 +177,9 @@ def _caller(op: Pointwise) -> Callable[..., Any]:
         return record(op, tensors, params, out) if recorded and state.grad else out
 
     def interpreted(tensors: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        if not all(isinstance(t, Tensor) for t in tensors) or _mixed(tensors):
+        known = all(isinstance(t, Tensor) for t in tensors) and not _mixed(tensors)
+        known = known and all(isinstance(x, (int, float, NoneType)) for x in params.values())
+        if not known or (len(tensors) > 1 and not op.reads_all(tensors, params)):
             return op.written(*tensors, **params)
         return op(*tensors, **params)
 

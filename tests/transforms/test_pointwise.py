@@ -192,6 +192,20 @@ def test_a_gradient_that_is_constant_has_the_shape_of_the_cotangent():
     assert g.tolist() == [1, 1, -1] and x.grad.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("function", [lambda x, y: x.clamp(-1, 1), lambda x, y: y.sin()])
+def test_an_operand_that_is_not_read_gives_no_shape(function):
+    fused, (x, y, z) = ft.pointwise(function), _tensors([(1,), (3,), (3, 3)])
+    for other in (y, z):
+        assert ft.vmap(fused, (None, 0))(x, z).shape == ft.vmap(function, (None, 0))(x, z).shape
+        assert ft.vmap(fused)(other, z).shape == ft.vmap(function)(other, z).shape
+        for number in range(2):
+            of_written, of_fused = (
+                ft.grad(lambda *a, f=f: f(*a).sum(), argnums=number)(x, other)
+                for f in (function, fused)
+            )
+            assert (of_written == of_fused).all() and of_written.shape == of_fused.shape
+
+
 def test_a_mask_requires_no_gradient():
     positive = ft.pointwise(lambda x: x > 0)
     x = ft.tensor([2.0, -1.0], requires_grad=True)
