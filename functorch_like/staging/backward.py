@@ -14,6 +14,7 @@ from typing import Any
 from cbackend import output_of
 
 from .. import autograd
+from ..dtypes import device_from_code
 from ..ops.creation import zeros
 from ..tape import Node
 from ..tensor import Tensor
@@ -157,15 +158,19 @@ class Differentiable:
                 allow_unused=True,
             )
         inputs = [
-            (
-                zeros(meta._shape, dtype=meta.dtype, device=meta.device) if c is None else c
-            ).contiguous()
+            _zeros(meta) if c is None else c.contiguous()
             for c, meta in zip(ct, self.like, strict=True)
         ]
         inputs += node.args
         out = self.backward.run(inputs, 0, 0)
         assert out is not None, "the backward program takes what the forward one gives"
         return out[: len(self.edges)]
+
+
+def _zeros(meta: Tensor) -> Tensor:
+    """Zeros where the tensor is that a staged value stands for."""
+    place = device_from_code(meta._v.device >> 8)
+    return zeros(meta._shape, dtype=meta.dtype, device=place)
 
 
 def _on_tape(t: Tensor) -> bool:

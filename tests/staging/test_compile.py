@@ -87,6 +87,38 @@ def test_pytrees_keywords_and_static_arguments():
     equal(g(5, ft.ones(2)), ft.tensor([5.0, 5.0]))
 
 
+def test_calls_with_trees_like_the_last_one():
+    f = ft.compile(lambda p, x, c=1.0: {k: v * x + c for k, v in p.items()})
+    p, x = {"a": ft.ones(2), "b": ft.tensor([2.0, 3.0])}, ft.tensor([1.0, 2.0])
+
+    def check(p, x, *rest):
+        for _ in range(2):
+            got = f(p, x, *rest)
+            assert list(got) == sorted(p)
+            for k, v in p.items():
+                equal(got[k].detach(), (v * x + (rest[0] if rest else 1.0)).detach())
+        return got
+
+    check(p, x)
+    check({"b": p["a"], "a": p["b"]}, x)  # keys in another order
+    check({"a": p["a"], "c": p["b"]}, x)  # other keys
+    check({"a": p["a"]}, x)
+    check({"a": ft.ones(3, 2), "b": ft.ones(2, dtype=ft.float64)}, x)  # shapes and dtypes
+    check(p, x, 3.0)
+    check(p, x, 4.0)
+    check(p, 2.0)
+    with ft.no_grad():
+        check(p, x)
+    w = ft.ones(2, requires_grad=True)
+    check({"a": w, "b": w}, x)["a"].sum().backward()
+    equal(w.grad, x)
+    equal(ft.vmap(lambda x: f(p, x)["a"])(ft.stack([x, x])), ft.stack([x + 1, x + 1]))
+    base = ft.ones(4)
+    view = base[:2]
+    base.mul_(3)
+    check({"a": view, "b": view}, x)
+
+
 def test_python_branches_on_values():
     @ft.compile
     def f(x):
@@ -203,6 +235,16 @@ def _training(optimizer):
         return loss.detach()
 
     return model, opt, step
+
+
+def test_gradients_of_some_of_the_results():
+    f = ft.compile(lambda a, b: (a * b, a.sin(), b + 1))
+    a, b = (ft.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    f(a, b)[0].sum().backward()
+    equal(a.grad, b.detach())
+    f(a, b)[1].sum().backward()
+    equal(a.grad, b.detach() + a.detach().cos())
+    equal(b.grad, a.detach())
 
 
 @pytest.mark.parametrize(
