@@ -12,8 +12,8 @@ from typing import Any
 from .errors import message
 from .tensor import Tensor
 
-# The definition of a tree that is one leaf. Others of ours: n, of a tuple of n leaves, and (n,), of
-# a call with n leaves as arguments.
+# The definition of a tree that is one leaf. Others of ours: n, of a tuple of n leaves, and (d,), of
+# a call without keywords whose arguments have the definition d.
 _LEAF = object()
 _NUMBERS = (int, float, bool, complex)
 
@@ -40,11 +40,10 @@ def flatten(tree: Any) -> tuple[list[Any], Any]:
 
 def flatten_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
     """flatten((args, kwargs))."""
-    if not kwargs:
-        flat, definition = flatten(args)
-        if type(definition) is int:
-            return flat, (definition,)
-    return flatten((args, kwargs))
+    if kwargs:
+        return flatten((args, kwargs))
+    flat, definition = flatten(args)
+    return flat, (definition,)
 
 
 def unflatten(definition: Any, leaves: Any) -> Any:
@@ -55,7 +54,7 @@ def unflatten(definition: Any, leaves: Any) -> Any:
     if type(definition) is int:
         return tuple(leaves)
     if type(definition) is tuple:
-        return tuple(leaves), {}
+        return unflatten(definition[0], leaves), {}
     return definition.unflatten(leaves)
 
 

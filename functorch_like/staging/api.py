@@ -62,11 +62,18 @@ class Compiled:
         if _PLAINLY or (active and state.trace is not None):
             return self._function(*args, **kwargs)
         last = self._last
+        flattened = None
         if last is not None and not kwargs:
-            entry, kinds, context = last
-            if len(args) == len(kinds) and _context() == context:
+            entry, definition, kinds, context = last
+            leaves: Any = args
+            if definition.__class__ is int:  # of tensors and numbers that stand there by themselves
+                same = len(args) == definition
+            else:
+                leaves, found = flattened = tree.flatten(args)
+                same = found == definition
+            if same and _context() == context:
                 tensors, floats = [], []
-                for a, kind in zip(args, kinds):  # noqa: B905 - hot
+                for a, kind in zip(leaves, kinds):  # noqa: B905 - hot
                     if a.__class__ is not kind:
                         break
                     if kind is float:
@@ -84,13 +91,16 @@ class Compiled:
                                 if entry.definition is tree._LEAF
                                 else tree.unflatten(entry.definition, out)
                             )
-        return self._general(args, kwargs)
+        return self._general(args, kwargs, flattened)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else partial(self, instance)
 
-    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        flat, definition = tree.flatten_call(args, kwargs)
+    def _general(self, args: tuple[Any, ...], kwargs: dict[str, Any], flattened: Any = None) -> Any:
+        if flattened is None:
+            flat, definition = tree.flatten_call(args, kwargs)
+        else:
+            flat, definition = flattened[0], (flattened[1],)
         static = {i for i in self._static if i < len(args)}
         if static:
             flat, definition = tree.flatten(
@@ -153,15 +163,10 @@ class Compiled:
             out = entry.run(call.tensors, call.floats)
         else:
             out = entry.call(call.tensors, call.floats)
-        if (
-            isinstance(entry, Entry)
-            and not self._donate
-            and len(call.flat) == len(args)
-            and not kwargs
-        ):
-            kinds = tuple(map(type, args))
+        if isinstance(entry, Entry) and not (self._donate or self._static or kwargs):
+            kinds = tuple(map(type, call.flat))
             if set(kinds) <= {Tensor, float} and not (float in kinds and not call.floats):
-                self._last = (entry, kinds, key[1])
+                self._last = (entry, call.definition[0], kinds, key[1])
         self._reasons.append((f"{reason} ({took} ms)", entry))
         entries.insert(0, entry)
         if self._dynamic and out is not None and out is not False:
