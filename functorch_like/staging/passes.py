@@ -17,6 +17,7 @@ from .graph import Equation, Graph, Var, is_number
 from .joins import join_slices
 from .log import passed
 from .rewriting import apart_from, moved, rewritten
+from .slopes import share_slopes
 
 # ops whose result is their operand when shape and dtype are the same; `clone` and `contiguous` make
 # other memory, which only the outside could notice
@@ -165,6 +166,6 @@ def drop_unused(graph: Graph) -> Graph:
 
 
 PASSES = (
-    fold_constants, plain_products, simplify, share_numbers, merge_equal, join_slices,
-    drop_unit_products, drop_unused,
+    fold_constants, share_slopes, plain_products, simplify, share_numbers, merge_equal,
+    join_slices, drop_unit_products, drop_unused,
 )  # fmt: skip
