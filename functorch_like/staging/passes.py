@@ -18,6 +18,7 @@ from .joins import join_slices
 from .log import passed
 from .rewriting import apart_from, moved, rewritten
 from .slopes import share_slopes
+from .sums import join_products
 
 # ops whose result is their operand when shape and dtype are the same; `clone` and `contiguous` make
 # other memory, which only the outside could notice
@@ -167,5 +168,5 @@ def drop_unused(graph: Graph) -> Graph:
 
 PASSES = (
     fold_constants, share_slopes, plain_products, simplify, share_numbers, merge_equal,
-    join_slices, drop_unit_products, drop_unused,
+    join_slices, drop_unit_products, join_products, drop_unused,
 )  # fmt: skip
