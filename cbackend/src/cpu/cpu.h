@@ -30,8 +30,8 @@ extern const cb_cast_kernel CB_FN(cast_table)[CB_DTYPE_COUNT][CB_DTYPE_COUNT];
 #define CB_LANES(size, out_size) (64 / (int)CB_MIN(size, out_size))
 void CB_FN(by_lanes)(int64_t n, void *out, const void *const *in, cb_kernel kernel, int nin, int size,
                      int out_size);
-/* kernels of their own of unary functions of float32, or NULL (kernels_f32.c) */
-cb_kernel CB_FN(kernel_f32)(int op);
+/* kernels of their own of functions of float32, or NULL (kernels_f32.c) */
+cb_kernel CB_FN(kernel_f32)(int family, int op);
 cb_kernel CB_FN(modulo_kernel)(int op, int dtype);
 cb_kernel CB_FN(special_kernel)(int family, int op); /* of float32 (kernels_special.c) */
 /* NULL where there is no kernel (elementwise.c) */

@@ -57,7 +57,7 @@ static cb_kernel where_of(int itemsize) {
 
 /* compute: of `where` the dtype of what it chooses from */
 cb_kernel CB_FN(find_kernel)(int family, int op, int compute) {
-    cb_kernel own = family == CB_FAMILY_UNARY && compute == CB_F32 ? CB_FN(kernel_f32)(op) : NULL;
+    cb_kernel own = compute == CB_F32 ? CB_FN(kernel_f32)(family, op) : NULL;
     if (!own && family == CB_FAMILY_BINARY) own = CB_FN(modulo_kernel)(op, compute);
     if (!own && compute == CB_F32) own = CB_FN(special_kernel)(family, op);
     if (own) return own;

@@ -3,32 +3,38 @@
  * tanh and log, where a vector holds sixteen floats: one permutation looks up sixteen numbers in a register;
  * erf, gelu and, with AVX2, tanh: it looks up eight. Tables and polynomials are our own fits (Lawson-weighted
  * least squares, rounded one coefficient at a time); centres of intervals are chosen so that the function
- * there is nearly a float. sin, cos and tan: blocks of numbers below 2^24 do without the choice of the bits
- * of 1/pi, to the same results. */
+ * there is nearly a float. sin, cos, tan and gradients: blocks of numbers below 2^24 do without the choice of
+ * the bits of 1/pi, to the same results. */
 #include "cpu.h"
 #include "vmath.h"
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
-#define NEAR(name)                                                                                         \
-    static void unary_##name(int64_t n, void *out_, const void *const *in) {                               \
-        enum { BLOCK = 128 };                                                                              \
-        float *out = out_;                                                                                 \
-        const float *xs = in[0];                                                                           \
-        for (int64_t i = 0; i < n; i += BLOCK) {                                                           \
-            int64_t end = CB_MIN(n, i + BLOCK);                                                            \
-            int far = 0;                                                                                   \
-            for (int64_t j = i; j < end; j++) far |= fabs_f32(xs[j]) >= 0x1p24f;                           \
-            if (far)                                                                                       \
-                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = cb_##name##_f32(xs[j], 0); \
-            else                                                                                           \
-                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = cb_##name##_f32(xs[j], 1); \
-        }                                                                                                  \
+#define NEAR(family, name, place, value)                                               \
+    static void family##_##name(int64_t n, void *out_, const void *const *in) {        \
+        enum { BLOCK = 128 };                                                          \
+        float *out = out_;                                                             \
+        const float *x = in[0], *angle = in[place];                                    \
+        (void)x;                                                                       \
+        for (int64_t i = 0; i < n; i += BLOCK) {                                       \
+            int64_t end = CB_MIN(n, i + BLOCK);                                        \
+            int far = 0;                                                               \
+            for (int64_t j = i; j < end; j++) far |= fabs_f32(angle[j]) >= 0x1p24f;    \
+            if (far) {                                                                 \
+                enum { near = 0 };                                                     \
+                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = value; \
+            } else {                                                                   \
+                enum { near = 1 };                                                     \
+                _Pragma("GCC ivdep") for (int64_t j = i; j < end; j++) out[j] = value; \
+            }                                                                          \
+        }                                                                              \
     }
-NEAR(sin)
-NEAR(cos)
-NEAR(tan)
+NEAR(unary, sin, 0, cb_sin_f32(angle[j], near))
+NEAR(unary, cos, 0, cb_cos_f32(angle[j], near))
+NEAR(unary, tan, 0, cb_tan_f32(angle[j], near))
+NEAR(binary, sin_grad, 1, x[j] == 0 ? 0 : x[j] * cb_cos_f32(angle[j], near))
+NEAR(binary, cos_grad, 1, x[j] == 0 ? 0 : -x[j] * cb_sin_f32(angle[j], near))
 
 #if defined(__AVX512F__)
 #define PICK(at, ...) _mm512_permutexvar_ps(at, _mm512_setr_ps(__VA_ARGS__))
@@ -265,7 +271,10 @@ BY_LANES(tanh)
 #endif
 #endif
 
-cb_kernel CB_FN(kernel_f32)(int op) {
+cb_kernel CB_FN(kernel_f32)(int family, int op) {
+    if (family == CB_FAMILY_BINARY)
+        return op == CB_BINARY_sin_grad ? binary_sin_grad : op == CB_BINARY_cos_grad ? binary_cos_grad : NULL;
+    if (family != CB_FAMILY_UNARY) return NULL;
     switch (op) {
         case CB_UNARY_sin: return unary_sin;
         case CB_UNARY_cos: return unary_cos;
