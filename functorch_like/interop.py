@@ -45,18 +45,19 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
         if hasattr(source, "__dlpack__") and not hasattr(source, "__array_interface__")
         else numpy.asarray(source)
     )
-    code = _CODES.get(array.dtype.str)
+    code = _known.get(array.dtype)
     if code is None:
         native = array.dtype.newbyteorder("=")
-        if native.str not in _CODES:
+        code = _CODES.get(native.str)
+        if code is None:
             raise DTypeError(
                 message(
                     "from_numpy", "numbers", f"dtype {array.dtype}", "Convert it with astype()."
                 )
             )
-        return from_array(array.astype(native), copy)
-    if not array.flags.c_contiguous and any(s % array.itemsize for s in array.strides):
-        array = array.copy()
+        if array.dtype.str not in _CODES:
+            return from_array(array.astype(native), copy)
+        _known[array.dtype] = code
     if copy or array.size == 0:
         array = numpy.ascontiguousarray(array).reshape(array.shape)
         return wrap(
@@ -64,7 +65,8 @@ def from_array(source: Any, copy: bool = False) -> Tensor:
                 ffi.from_buffer(array) if array.size else ffi.NULL, code, array.ndim, array.shape
             )
         )
-    return borrow(array, code)
+    x = borrow(array, code)
+    return borrow(array.copy(), code) if x is None else x  # strides of parts of elements
 
 
 # NumPy's names of dtypes, with their byte order
@@ -74,6 +76,7 @@ _CODES = {
     "<f2": lib.CB_F16, "<f4": lib.CB_F32, "<f8": lib.CB_F64, "<c8": lib.CB_C64,
     "<c16": lib.CB_C128,
 }  # fmt: skip
+_known: dict[Any, int] = {}  # the same by dtypes that came: their hash takes less than their name
 
 
 def from_numpy(array: Any) -> Tensor:

@@ -38,8 +38,8 @@ def _read_item(self: Tensor) -> Any:
     return _SCALAR[out.kind](out)
 
 
-def tolist(self: Tensor) -> Any:
-    """The elements as nested lists of Python numbers."""
+def _read_list(self: Tensor) -> Any:
+    """tolist() of tensors that are not plain, of none but one element and of 16-bit floats."""
     v = self._memory("tolist")
     if v.ndim == 0:
         return self.item()
@@ -144,7 +144,7 @@ def __format__(self: Tensor, spec: str) -> str:
 
 
 for _f in (
-    _read_item, tolist, _flat_list, _truth, __int__, __complex__, __index__, __iter__,
+    _read_item, _read_list, _flat_list, _truth, __int__, __complex__, __index__, __iter__,
     __contains__, __repr__, __str__, _shown, __format__,
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)

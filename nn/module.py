@@ -16,7 +16,7 @@ from functorch_like.staging import depends_on
 from functorch_like.trace import active
 from nn.errors import locate
 from nn.hooks import RemovableHandle, add_hook, call_with_hooks, hooks_of
-from nn.parameter import Buffer, Parameter, converted
+from nn.parameter import Buffer, Parameter, converted, zero_grads
 from nn.registry import (
     BUFFER,
     BUFFERS,
@@ -27,6 +27,7 @@ from nn.registry import (
     Registry,
     check_free,
     check_name,
+    children_of,
 )  # fmt: skip
 from nn.state_dict import IncompatibleKeys, load_into
 
@@ -204,31 +205,32 @@ class Module:
                     continue
                 seen.add(id(module))
             yield path, module
-            values = module.__dict__
-            children = [
-                (f"{path}.{name}" if path else name, values[name])
-                for name, kind in module._kinds.items()
-                if kind == MODULE and values[name] is not None
-            ]
-            stack += reversed(children)
+            kinds = module._kinds
+            if MODULE in kinds.values():
+                values, dot = module.__dict__, path + "." if path else ""
+                below = [
+                    (dot + name, child)
+                    for name, kind in kinds.items()
+                    if kind == MODULE and (child := values[name]) is not None
+                ]
+                below.reverse()
+                stack += below
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all below it."""
-        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
-            yield module
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly below this one; shared ones once."""
         seen = set()
-        for name, module in self._modules.items():
-            if module is not None and id(module) not in seen:
+        for name, module in children_of(self):
+            if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules directly below this one."""
-        for _, module in self.named_children():
-            yield module
+        """The modules directly below this one; shared ones once."""
+        return iter({id(module): module for _, module in children_of(self)}.values())
 
     def _named_tensors(
         self, kinds: tuple[str, ...], prefix: str, recurse: bool, remove_duplicate: bool
@@ -236,14 +238,16 @@ class Module:
         seen: set[int] = set()
         own = [(prefix, self)]
         for path, module in self.named_modules(None, prefix, remove_duplicate) if recurse else own:
-            values = module.__dict__
+            if not module._kinds:
+                continue
+            values, dot = module.__dict__, path + "." if path else ""
             for name, kind in list(module._kinds.items()):
                 if kind in kinds:
                     value = values[name]
                     if value is None or (remove_duplicate and id(value) in seen):
                         continue
                     seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value
+                    yield dot + name, value
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -253,8 +257,7 @@ class Module:
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters in order; tied ones once."""
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -264,8 +267,7 @@ class Module:
 
     def buffers(self, recurse: bool = True) -> Iterator[ft.Tensor]:
         """All buffers in order."""
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
         """The module at a dotted path below this one; "" is the module itself."""
@@ -306,8 +308,9 @@ class Module:
 
     def apply(self: _Self, fn: Callable[[Module], None]) -> _Self:
         """Call fn on every module below this one, children first, then on itself."""
-        for module in self.children():
-            module.apply(fn)
+        if MODULE in self._kinds.values():
+            for module in self.children():
+                module.apply(fn)
         fn(self)
         return self
 
@@ -317,9 +320,10 @@ class Module:
         """Training mode on or off: Dropout drops, BatchNorm uses the batch; below too."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: expected True or False, got {mode!r}.")
-        self.training = mode
-        for module in self.children():
-            module.train(mode)
+        object.__setattr__(self, "training", mode)
+        if MODULE in self._kinds.values():
+            for module in self.children():
+                module.train(mode)
         return self
 
     def eval(self: _Self) -> _Self:
@@ -334,11 +338,7 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
-        for parameter in self.parameters():
-            if set_to_none:
-                parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad = ft.zeros_like(parameter.grad)
+        zero_grads(self.parameters(), set_to_none)
 
     # ---- dtype and device ----
 

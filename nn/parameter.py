@@ -6,12 +6,12 @@ on them return Tensors. Unlike Tensor they carry a __dict__, so that training co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import functorch_like as ft
 
-__all__ = ["Buffer", "Parameter", "converted"]
+__all__ = ["Buffer", "Parameter", "converted", "zero_grads"]
 
 
 def _data_of(name: str, data: Any) -> ft.Tensor:
@@ -115,3 +115,17 @@ def converted(parameter: Parameter, fn: Callable[[ft.Tensor], ft.Tensor]) -> Par
         if parameter.grad is not None:
             parameter.grad = fn(parameter.grad)
     return parameter
+
+
+def zero_grads(parameters: Iterable[ft.Tensor], set_to_none: bool) -> None:
+    """Drop the gradients, or fill them with zeros where they lie."""
+    if set_to_none:
+        for parameter in parameters:
+            parameter.grad = None
+        return
+    for parameter in parameters:
+        grad = parameter.grad
+        if grad is not None:
+            if grad.requires_grad:  # of create_graph=True
+                parameter.grad = grad = grad.detach()
+            grad.zero_()

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUFFER", "BUFFERS", "MODULE", "PARAMETER", "TRANSIENT", "BufferRegistry", "Registry",
-    "check_free", "check_name",
+    "check_free", "check_name", "children_of",
 ]  # fmt: skip
 
 # kinds of registered names; a transient buffer is not persistent: state_dict leaves it out
@@ -37,6 +37,16 @@ def check_free(module: Module, name: Any, kind: str) -> None:
                 f"{type(module).__name__}: expected a free name for the {kind}, got {name!r}, "
                 "which is taken."
             )
+
+
+def children_of(module: Module) -> list[tuple[str, Module]]:
+    """(name, module) of those directly below a module."""
+    values = module.__dict__
+    return [
+        (name, child)
+        for name, kind in module._kinds.items()
+        if kind == MODULE and (child := values[name]) is not None
+    ]
 
 
 class Registry(MutableMapping[str, Any]):

@@ -77,6 +77,8 @@ PyObject *cb_handle_float(PyObject *tensor);
 int cb_handle_bool(PyObject *tensor);
 extern const char cb_item_doc[];
 PyObject *cb_handle_numbers(PyObject *tensor, PyObject *nothing);
+PyObject *cb_handle_tolist(PyObject *tensor, PyObject *nothing);
+extern const char cb_tolist_doc[];
 
 /* memory.c: functions of the module */
 PyObject *cb_borrow(PyObject *module, PyObject *arguments);

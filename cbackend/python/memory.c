@@ -14,8 +14,8 @@ static void give_back(void *buffer) {
     PyGILState_Release(state);
 }
 
-/* borrow(array, dtype): a tensor over the memory of an object with the buffer protocol, which it keeps.
- * The caller has seen to it that strides are whole elements. */
+/* borrow(array, dtype): a tensor over the memory of an object with the buffer protocol, which it keeps; None
+ * where strides are not whole elements. */
 PyObject *cb_borrow(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *array;
     int dtype;
@@ -26,6 +26,10 @@ PyObject *cb_borrow(PyObject *Py_UNUSED(module), PyObject *arguments) {
     int64_t shape[CB_MAX_NDIM], strides[CB_MAX_NDIM];
     int ndim = buffer->ndim, known = ndim <= CB_MAX_NDIM;
     for (int d = 0; known && d < ndim; d++) {
+        if (buffer->strides[d] % buffer->itemsize) {
+            give_back(buffer);
+            Py_RETURN_NONE;
+        }
         shape[d] = buffer->shape[d];
         strides[d] = buffer->strides[d] / buffer->itemsize;
     }

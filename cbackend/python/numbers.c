@@ -105,6 +105,29 @@ static PyObject *element(const void *data, int dtype, int64_t i) {
     }
 }
 
+/* The elements of dimensions d and up from `start` as nested lists. */
+static PyObject *nested(const cb_tensor *x, int d, int64_t start) {
+    PyObject *list = PyList_New(x->shape[d]);
+    for (int64_t i = 0; list && i < x->shape[d]; i++) {
+        int64_t at = start + i * x->strides[d];
+        PyObject *item = d + 1 < x->ndim ? nested(x, d + 1, at) : element(x->data, x->dtype, at);
+        if (!item)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, item);
+    }
+    return list;
+}
+
+const char cb_tolist_doc[] = "tolist($self, /)\n--\n\nThe elements as nested lists of Python numbers.";
+
+PyObject *cb_handle_tolist(PyObject *object, PyObject *Py_UNUSED(nothing)) {
+    cb_tensor *x = ((cb_handle *)object)->m == Py_None ? cb_pointer((cb_handle *)object) : NULL;
+    if (!x || !x->ndim || x->device != CB_CPU || x->dtype == CB_F16 || x->dtype == CB_BF16)
+        return PyObject_CallMethod(object, "_read_list", NULL);
+    return nested(x, 0, 0);
+}
+
 /* All elements as a flat list; None unless they lie in the processor's memory in order, as numbers that
  * Python has. */
 PyObject *cb_handle_numbers(PyObject *object, PyObject *Py_UNUSED(nothing)) {

@@ -29,15 +29,15 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """
     first = batch[0]
     if isinstance(first, Tensor):
-        for i, sample in enumerate(batch):
-            if sample.shape != first.shape:
-                raise ShapeError(
-                    f"default_collate: expected samples of one shape, got {list(first.shape)} for "
-                    "the first and "
-                    f"{list(sample.shape)} for number {i} of the batch. Pad them, or give a "
-                    "collate_fn."
-                )
-        return ft.stack(list(batch), 0)
+        try:
+            return ft.stack(list(batch))
+        except ShapeError:
+            i, other = next((i, t) for i, t in enumerate(batch) if t.shape != first.shape)
+            raise ShapeError(
+                f"default_collate: expected samples of one shape, got {list(first.shape)} for the "
+                f"first and {list(other.shape)} for number {i} of the batch. Pad them, or give a "
+                "collate_fn."
+            ) from None
     if isinstance(first, bool):
         return ft.tensor(list(batch))
     if isinstance(first, int):
@@ -45,7 +45,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, float):
         return ft.tensor(list(batch), dtype=ft.float64)
     if hasattr(first, "__array_interface__"):  # a NumPy array or number
-        return default_collate([ft.tensor(sample) for sample in batch])
+        make = ft.from_numpy if hasattr(first, "flags") and first.ndim else ft.tensor
+        return default_collate([make(sample) for sample in batch])
     if isinstance(first, (str, bytes)):
         return list(batch)
     if isinstance(first, Mapping):

@@ -52,6 +52,7 @@ class ProcessPool:
             methods = multiprocessing.get_all_start_methods()
             default = "forkserver" if "forkserver" in methods else "spawn"
             context = multiprocessing.get_context(context or default)
+        _import_ahead(context)
         self.turn = 0  # number of the present pass
         self.processes: list[Any] = []
         self.connections: list[Any] = []
@@ -145,6 +146,19 @@ class ProcessPool:
     def close(self) -> None:
         """End the workers."""
         self._finalizer()
+
+
+def _import_ahead(context: Any) -> None:
+    """Let the server that forks workers import once what each of them needs: they start at once.
+
+    A list of modules that the program has set stays; a server that runs already is as it is.
+    """
+    if context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        server = getattr(forkserver, "_forkserver", None)
+        if getattr(server, "_preload_modules", None) == ["__main__"]:
+            context.set_forkserver_preload(["__main__", "nn.data.worker", "numpy"])
 
 
 def _end(processes: list[Any], connections: list[Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 import os
@@ -187,10 +186,11 @@ class WeightedRandomSampler(Sampler):
         replacement: bool = True,
         generator: Generator | None = None,
     ) -> None:
-        weights = weights.tolist() if isinstance(weights, Tensor) else weights
-        self.weights = ft.tensor([float(weight) for weight in weights], dtype=ft.float64)
-        usable = sum(weight > 0 for weight in self.weights.tolist())
-        if any(not weight >= 0 for weight in self.weights.tolist()) or not usable:
+        if not isinstance(weights, Tensor):
+            weights = ft.tensor([float(weight) for weight in weights], dtype=ft.float64)
+        self.weights = weights.detach().to(ft.float64, copy=True)
+        usable = int((self.weights > 0).sum())
+        if not usable or not bool((self.weights >= 0).all()):
             raise ValueError(
                 "WeightedRandomSampler: expected weights >= 0 and one above 0, got others."
             )
@@ -204,27 +204,17 @@ class WeightedRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        weights = self.weights.tolist()
+        weights = self.weights
         if self.replacement:
-            cumulative = list(itertools.accumulate(weights))
-            last = max(
-                i for i, weight in enumerate(weights) if weight > 0
-            )  # rounding must not lead past it
-            draws = ft.rand(self.num_samples, dtype=ft.float64, generator=self.generator).tolist()
-            return iter(
-                [
-                    min(bisect.bisect_right(cumulative, draw * cumulative[-1]), last)
-                    for draw in draws
-                ]
-            )
-        draws = ft.rand(len(weights), dtype=ft.float64, generator=self.generator).tolist()
-        keys = [
-            math.log(1.0 - draw) / weight if weight > 0 else -math.inf
-            for draw, weight in zip(draws, weights, strict=True)
-        ]
-        return iter(
-            sorted(range(len(keys)), key=keys.__getitem__, reverse=True)[: self.num_samples]
-        )
+            upto = weights.cumsum(0)
+            last = int((weights > 0).nonzero()[-1])  # rounding must not lead past it
+            draws = ft.rand(self.num_samples, dtype=ft.float64, generator=self.generator)
+            found = ft.searchsorted(upto, draws * upto[-1], right=True)
+            return iter(found.clamp(max=last).tolist())
+        draws = ft.rand(len(weights), dtype=ft.float64, generator=self.generator)
+        keys = ft.where(weights > 0, ft.log1p(-draws) / weights, -math.inf)
+        order = keys.argsort(descending=True, stable=True)
+        return iter(order[: self.num_samples].tolist())
 
     def __len__(self) -> int:
         return self.num_samples
@@ -249,14 +239,10 @@ class BatchSampler(Sampler):
         self.drop_last = drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
-        batch: list[int] = []
-        for index in self.sampler:
-            batch.append(index)
-            if len(batch) == self.batch_size:
+        indices = iter(self.sampler)
+        while batch := list(itertools.islice(indices, self.batch_size)):
+            if len(batch) == self.batch_size or not self.drop_last:
                 yield batch
-                batch = []
-        if batch and not self.drop_last:
-            yield batch
 
     def __len__(self) -> int:
         size = len(self.sampler)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 import functorch_like as ft
 from functorch_like import Tensor, staging, tree
 from nn.hooks import RemovableHandle
+from nn.parameter import zero_grads
+from nn.state_dict import as_tensor
 
 __all__ = ["Optimizer", "Transformation", "apply_updates"]
 
@@ -268,11 +270,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or fill them with zeros."""
         for group in self.param_groups:
-            for param in group["params"]:
-                if set_to_none:
-                    param.grad = None
-                elif param.grad is not None:
-                    param.grad = ft.zeros_like(param.grad)
+            zero_grads(group["params"], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient; returns the closure's loss.
@@ -376,15 +374,17 @@ class Optimizer:
             groups.append({**options, "params": [number[id(param)] for param in group["params"]]})
         state = {}
         for param, values in self.state.items():
-            if id(param) not in number:
+            place = number.get(id(param))
+            if place is None:
                 continue
-            state[number[id(param)]] = saved = dict(values)
+            state[place] = saved = values.copy()
             for name in self.counters:
                 value = saved.get(name)
                 if isinstance(value, Tensor):
-                    if id(value) not in counters:
-                        counters[id(value)] = value.clone()
-                    saved[name] = counters[id(value)]
+                    copy = counters.get(id(value))
+                    if copy is None:
+                        copy = counters[id(value)] = value.clone()
+                    saved[name] = copy
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -417,12 +417,19 @@ class Optimizer:
             )
         )
         state: defaultdict[Any, State] = defaultdict(dict)
+        counters: dict[int, Tensor] = {}  # those that were shared are so again
         for key, values in state_dict["state"].items():
             if key in params:
                 param = params[key]
-                state[param] = {
-                    what: self._adopt(key, what, value, param) for what, value in values.items()
-                }
+                new = state[param] = {}
+                for what, value in values.items():
+                    counter = isinstance(value, Tensor) and what in self.counters
+                    adopted = counters.get(id(value)) if counter else None
+                    if adopted is None:
+                        adopted = self._adopt(key, what, value, param)
+                    if counter:
+                        counters[id(value)] = adopted
+                    new[what] = adopted
         groups = []
         for group, old in zip(saved, self.param_groups, strict=True):
             options = {
@@ -437,21 +444,19 @@ class Optimizer:
 
     def _adopt(self, key: Any, what: str, value: Any, param: Tensor) -> Any:
         """A saved state value, copied, on the parameter's device and in its dtype."""
-        from nn.state_dict import as_tensor
-
         if what in self.counters:
             return ft.tensor(float(value), dtype=ft.float32)
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         tensor = as_tensor(value)
         expected = self.state_shape(what, param)
-        if tensor.ndim and tuple(tensor.shape) != expected:
+        if tensor.ndim and tensor.shape != expected:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: expected {what} of parameter {key} to be "
                 f"{list(expected)}, "
                 f"got {list(tensor.shape)}. The checkpoint belongs to another model."
             )
-        return tensor.detach().to(param.device, param.dtype).clone()
+        return tensor.detach().to(param.device, param.dtype, copy=True)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -482,3 +482,10 @@ def test_types_by_name():
     assert ft.typename(ft.Tensor) == "functorch_like.tensor.Tensor" and ft.typename(1) == "int"
     with pytest.raises(ft.DTypeError, match=r"^type: expected"):
         x.type("torch.ColourTensor")
+
+
+def test_from_numpy_of_fields():
+    a = np.zeros(4, dtype=[("a", "i1"), ("b", "f4")])
+    a["b"] = range(4)
+    x = ft.from_numpy(a["b"])  # strides of 5 bytes: a copy
+    assert x.dtype == ft.float32 and x.tolist() == [0, 1, 2, 3]

@@ -425,3 +425,31 @@ def test_training_loop_learns():
             loss.backward()
             optimizer.step()
         assert loss.item() < 0.5 * first
+
+
+def test_zeros_are_written_where_gradients_lie():
+    w = ft.ones(3, requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+    (w * w).sum().backward()
+    grad = w.grad
+    optimizer.zero_grad(set_to_none=False)
+    assert w.grad is grad and grad.tolist() == [0, 0, 0]
+    (w**3).sum().backward(create_graph=True)
+    optimizer.zero_grad(set_to_none=False)
+    assert not w.grad.requires_grad and w.grad.tolist() == [0, 0, 0]
+
+
+def test_loaded_counters_are_shared_as_they_were():
+    params = [ft.ones(2, requires_grad=True) for _ in range(3)]
+    optimizer = optim.Adam(params)
+    for param in params:
+        param.grad = ft.ones(2)
+    optimizer.step()
+    state = optimizer.state_dict()
+    separate = {**state["state"][2], "step": ft.tensor(1.0)}
+    optimizer.load_state_dict({**state, "state": {**state["state"], 2: separate}})
+    steps = [optimizer.state[param]["step"] for param in params]
+    assert steps[0] is steps[1] and steps[0] is not steps[2]
+    assert steps[0] is not state["state"][0]["step"]
+    optimizer.step()
+    assert [step.item() for step in steps] == [2, 2, 2]
