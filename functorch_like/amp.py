@@ -1,24 +1,24 @@
 """Mixed precision: autocast, under which products are computed in 16 bits.
 
-Public functions of products ask `lowered`, those that need range or digits (softmax, norms, losses)
-ask `widened`; both only where `entered` says that some autocast is on. Casts are ordinary recorded
-operations, so that gradients arrive in the parameters' own dtype; rules of derivatives call the
-products beneath and are not cast again.
+Public functions of products ask `lowered`, those that need range or digits (softmax, norms, losses,
+decompositions) ask `widened` or are `wide`; all only where `entered` says that some autocast is on.
+Casts are ordinary recorded operations, so that gradients arrive in the parameters' own dtype; rules
+of derivatives call the products beneath and are not cast again.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from .dtypes import bfloat16, dtype, float16, float32
 from .errors import DTypeError, message
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 __all__ = ["autocast", "is_autocast_enabled"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _Local(threading.local):
@@ -33,7 +33,8 @@ entered: list[None] = []
 class autocast:
     """Matrix products and convolutions inside take float32 tensors as 16-bit ones.
 
-    A context manager and a decorator. Softmax, norms and cross_entropy compute and return float32.
+    A context manager and a decorator. Softmax, norms, losses, decompositions, solvers, Fourier
+    transforms, distances and products of elements compute and return float32.
 
     Args:
       device_type: accepted as torch does.
@@ -113,5 +114,21 @@ def widened(*xs: Any) -> tuple[Any, ...]:
     return tuple(x.to(float32) if _narrow(x) and x.dtype is not float32 else x for x in xs)
 
 
-def _narrow(x: Tensor | None) -> bool:
-    return x is not None and x.dtype in (float32, float16, bfloat16)
+def wide(function: _F) -> _F:
+    """The function, which takes 16-bit floating tensors as float32 ones under autocast and computes
+    as without it."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not entered or _local.dtype is None:
+            return function(*args, **kwargs)
+        names, args = list(kwargs), widened(*args, *kwargs.values())
+        count = len(args) - len(names)
+        with autocast(enabled=False):
+            return function(*args[:count], **dict(zip(names, args[count:], strict=True)))
+
+    return call  # type: ignore[return-value]
+
+
+def _narrow(x: Any) -> bool:
+    return getattr(x, "dtype", None) in (float32, float16, bfloat16)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .amp import entered, widened
 from .dtypes import float64, get_default_dtype
 from .errors import DimError, DTypeError, ShapeError, message
 from .ops.complex import conj
@@ -58,6 +59,8 @@ def _floating(op: str, x: Tensor) -> Tensor:
         raise DTypeError(message(op, "a real tensor", x.dtype, "Take its real part, or fft()."))
     if not x.dtype.is_floating_point:
         x = x.to(get_default_dtype())
+    if entered:
+        (x,) = widened(x)
     if x.dtype.itemsize < 4:
         raise DTypeError(
             message(op, "float32, float64, complex64 or complex128", x.dtype, "Cast with .float().")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functorch_like as ft
 from functorch_like import Tensor, log_softmax, sigmoid, softmax, tanh
+from functorch_like.amp import entered, lowered
 from functorch_like.errors import DTypeError, ShapeError, message
 
 __all__ = [
@@ -94,6 +95,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight * input elsewhere; weight [1] or [c] for input [n, c, ...]."""
     if weight.numel() > 1:
         weight = weight.reshape([-1] + [1] * (input.ndim - 2)) if input.ndim > 1 else weight
+    if entered:
+        input, weight = lowered(input, weight)
     return ft.leaky_relu(input, weight)
 
 

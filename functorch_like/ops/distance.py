@@ -5,6 +5,7 @@ The gradient of a norm at 0 is 0 here.
 
 from __future__ import annotations
 
+from ..amp import wide
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
 from .distance_entries import distances, length, pair_distances, root
@@ -33,6 +34,7 @@ def _floating(op: str, *tensors: Tensor) -> None:
             raise DTypeError(message(op, "floating tensors", x.dtype, "Cast with .float()."))
 
 
+@wide
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -164,6 +166,7 @@ def normalize(
     return result if out is None else out.copy_(result)
 
 
+@wide
 def local_response_norm(
     input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:

@@ -279,18 +279,24 @@ ger = outer
 
 def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * (a @ b)."""
+    if entered:
+        (x,) = lowered(x)
     product = mm(a, b)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
 def addmv(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * (a @ b), with b a vector."""
+    if entered:
+        (x,) = lowered(x)
     product = mv(a, b)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
 def baddbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * (a @ b), for batches of matrices."""
+    if entered:
+        (x,) = lowered(x)
     product = bmm(a, b)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..amp import entered, lowered
 from ..dtypes import int32, int64
 from ..errors import DTypeError, ShapeError, message
 from ..linalg import lstsq
@@ -101,6 +102,8 @@ def diagflat(x: Tensor, offset: int = 0) -> Tensor:
 
 def addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * x + alpha * (the sum over the batch of a @ b)."""
+    if entered:
+        (x,) = lowered(x)
     product = bmm(a, b).sum(0)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 

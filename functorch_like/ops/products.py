@@ -11,6 +11,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+from ..amp import wide
 from ..errors import DimError, DTypeError, ShapeError, message
 from ..tensor import Tensor, wrap_dim
 from .binary import maximum
@@ -365,6 +366,7 @@ def cross(x: Tensor, y: Tensor, dim: int | None = None) -> Tensor:
     return stack([b * w - c * v, c * u - a * w, a * v - b * u], d)
 
 
+@wide
 def trace(x: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if x.ndim != 2:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ..amp import entered, lowered
 from ..errors import ShapeError, message
 from ..op import Op
 from ..samples import call, sampled
@@ -236,6 +237,9 @@ def _layers(
         raise ShapeError(message(op, wanted, list(input._shape)))
     if batch_sizes is not None and lengths is not None:
         raise ValueError(message(op, "batch_sizes or lengths", "both"))
+    if entered:
+        input, *low = lowered(input, *hx, *params)
+        hx, params = tuple(low[: len(hx)]), low[len(hx) :]
     x = input.transpose(0, 1) if batch_first and batch_sizes is None else input
     sizes = None
     if batch_sizes is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cbackend import ffi, lib, plain
 
+from ..amp import entered, widened
 from ..dtypes import as_dtype
 from ..errors import DTypeError, message
 from ..op import NONDIFF, Op, dispatch, wrap
@@ -282,6 +283,8 @@ def prod(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
     """The product over dims; integers and bools are multiplied in int64."""
+    if entered:
+        (x,) = widened(x)
     return _reduced(_prod, x, dim, keepdim, dtype, options)
 
 

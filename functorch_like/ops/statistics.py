@@ -11,6 +11,7 @@ from typing import Any
 
 from cbackend import ffi, lib
 
+from ..amp import wide
 from ..dtypes import int64
 from ..errors import DimError, DTypeError, ShapeError, message
 from ..op import NONDIFF, Op, wrap
@@ -232,6 +233,7 @@ def _quantile(
     return out if q.ndim else out.squeeze(0)
 
 
+@wide
 def quantile(
     x: Tensor,
     q: Any,
@@ -254,6 +256,7 @@ def quantile(
     return _quantile("quantile", x, q, dim, keepdim, interpolation, False)
 
 
+@wide
 def nanquantile(
     x: Tensor,
     q: Any,

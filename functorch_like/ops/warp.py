@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..amp import wide
 from ..dtypes import float32
 from ..errors import DTypeError, ShapeError, message
 from ..tensor import Tensor
@@ -54,6 +55,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     return matmul(base, theta.mT).reshape((size[0], *spatial, nd))
 
 
+@wide
 def grid_sample(
     input: Tensor,
     grid: Tensor,

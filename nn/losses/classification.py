@@ -6,6 +6,7 @@ import math
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
 from nn.losses.reduction import reduced, reduction_name
 
@@ -93,6 +94,7 @@ def linear_cross_entropy(
     )
 
 
+@wide
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -112,6 +114,7 @@ def nll_loss(
     return ft.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
+@wide
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -151,6 +154,7 @@ def _binary_cross_entropy(input: Tensor, target: Tensor, *, tiny: float, floor: 
     return -(target * yes + (1 - target) * no)
 
 
+@wide
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -190,6 +194,7 @@ def _weighted_logit_loss(input: Tensor, target: Tensor, pos_weight: Tensor) -> T
     return (1 - target) * input - ft.logsigmoid(input) * (1 + (pos_weight - 1) * target)
 
 
+@wide
 def kl_div(
     input: Tensor,
     target: Tensor,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
 from nn.losses.reduction import reduced
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+@wide
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -41,6 +43,7 @@ def hinge_embedding_loss(
     return reduced("hinge_embedding_loss", far + near, reduction, size_average, reduce)
 
 
+@wide
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -73,6 +76,7 @@ def cosine_embedding_loss(
     return reduced("cosine_embedding_loss", loss, reduction, size_average, reduce)
 
 
+@wide
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -97,6 +101,7 @@ def margin_ranking_loss(
     return reduced("margin_ranking_loss", loss, reduction, size_average, reduce)
 
 
+@wide
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -115,6 +120,7 @@ def soft_margin_loss(
     )
 
 
+@wide
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -156,6 +162,7 @@ def multi_margin_loss(
     return reduced("multi_margin_loss", loss, reduction, size_average, reduce)
 
 
+@wide
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -209,6 +216,7 @@ def multilabel_soft_margin_loss(
     return reduced("multilabel_soft_margin_loss", loss, reduction, size_average, reduce)
 
 
+@wide
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

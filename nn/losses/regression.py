@@ -6,6 +6,7 @@ import math
 
 import functorch_like as ft
 from functorch_like import Tensor
+from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
 from nn.losses.reduction import reduced
 
@@ -27,6 +28,7 @@ def _weighted(op: str, loss: Tensor, weight: Tensor | None) -> Tensor:
     return loss * weight
 
 
+@wide
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -49,6 +51,7 @@ def mse_loss(
     return reduced("mse_loss", loss, reduction, size_average, reduce, weight)
 
 
+@wide
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -67,6 +70,7 @@ def l1_loss(
     return reduced("l1_loss", loss, reduction, size_average, reduce, weight)
 
 
+@wide
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -99,6 +103,7 @@ def _smooth_l1(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
     return ft.where(distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta)
 
 
+@wide
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -182,6 +187,7 @@ def _gaussian_nll(
     return loss + 0.5 * math.log(2 * math.pi) if full else loss
 
 
+@wide
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,

@@ -118,6 +118,86 @@ def test_autocast_lowers_products_and_widens_the_rest(dtype):
     assert low[0].tolist() == expected.tolist()
 
 
+MORE_LOSSES = ["soft_margin_loss", "hinge_embedding_loss", "kl_div", "poisson_nll_loss"]
+LOSSES = ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy"]
+
+
+@pytest.mark.parametrize("name", [*LOSSES, *MORE_LOSSES, "binary_cross_entropy_with_logits"])
+def test_autocast_computes_losses_in_float32(name):
+    loss = getattr(nn.functional, name)
+    x, y = ft.rand(3, 3).bfloat16().requires_grad_(), ft.rand(3, 3).bfloat16()
+    with ft.autocast():
+        value = loss(x, target=y)
+    value.backward()
+    assert value.dtype == ft.float32 and x.grad.dtype == ft.bfloat16
+    assert value.item() == loss(x.float(), y.float()).item()
+    assert loss(x, y).dtype == ft.bfloat16
+
+
+@pytest.mark.torch
+def test_autocast_casts_as_torch(bridge):
+    torch = bridge.torch
+
+    def of(lib, functional, kind):
+        def x(*shape):
+            return lib.rand(*shape).to(getattr(lib, kind))
+
+        def labels(*shape):
+            return lib.zeros(*shape, dtype=lib.int64)
+
+        a, v = x(3, 3), x(3)
+        spd = (lib.eye(3) * 2 + 0.1).to(a.dtype)
+        F, linalg = functional, lib.linalg
+        batch = x(2, 3, 3)
+        return {
+            "addmm": lambda: lib.addmm(a, a, a),
+            "baddbmm": lambda: lib.baddbmm(batch, batch, batch),
+            "addbmm": lambda: lib.addbmm(a, batch, batch), "vecdot": lambda: linalg.vecdot(v, v),
+            "prelu": lambda: F.prelu(a, lib.ones(1)), "cdist": lambda: lib.cdist(a, a),
+            "prod": lambda: lib.prod(a), "trace": lambda: lib.trace(a),
+            "quantile": lambda: lib.quantile(a, 0.5),
+            "nanquantile": lambda: lib.nanquantile(a, 0.5),
+            "grid_sample": lambda: F.grid_sample(
+                x(1, 1, 4, 4), lib.rand(1, 2, 2, 2), align_corners=False
+            ),
+            "local_response_norm": lambda: F.local_response_norm(x(2, 4, 5, 5), 2),
+            "nll_loss": lambda: F.nll_loss(a, labels(3)),
+            "cross_entropy": lambda: F.cross_entropy(a, labels(3)),
+            "multi_margin_loss": lambda: F.multi_margin_loss(a, labels(3)),
+            "multilabel_margin_loss": lambda: F.multilabel_margin_loss(a, labels(3, 3)),
+            "margin_ranking_loss": lambda: F.margin_ranking_loss(v, v, v),
+            "cosine_embedding_loss": lambda: F.cosine_embedding_loss(a, a, lib.ones(3)),
+            "triplet_margin_loss": lambda: F.triplet_margin_loss(a, a, a),
+            "cholesky": lambda: linalg.cholesky(spd), "inv": lambda: linalg.inv(spd),
+            "solve": lambda: linalg.solve(spd, a), "svdvals": lambda: linalg.svdvals(a),
+            "pinv": lambda: lib.pinverse(spd), "eigvalsh": lambda: linalg.eigvalsh(spd),
+            "lstsq": lambda: linalg.lstsq(spd, a)[0], "qr": lambda: linalg.qr(a)[0],
+            "cholesky_solve": lambda: lib.cholesky_solve(a, spd),
+            "fft": lambda: lib.fft.fft(a), "irfft": lambda: lib.fft.irfft(a),
+            "gaussian_nll_loss": lambda: F.gaussian_nll_loss(a, a, a + 1),
+            "group_norm": lambda: F.group_norm(batch, 3), "sum": lambda: a.sum(),
+        }  # fmt: skip
+
+    for kind in ("float32", "bfloat16"):
+        theirs = of(torch, torch.nn.functional, kind)
+        for name, ours in of(ft, nn.functional, kind).items():
+            with torch.autocast("cpu", torch.bfloat16), ft.autocast():
+                expected, got = theirs[name]().dtype, ours().dtype
+            assert str(expected) == f"torch.{got.name}", (name, kind)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_autocast_of_recurrent_layers(kind):
+    layer = getattr(nn, kind)(4, 5, num_layers=2, bidirectional=True)
+    x = ft.rand(3, 2, 4)
+    exact = layer(x)[0]
+    with ft.autocast():
+        out = layer(x)[0]
+    out.float().sum().backward()
+    assert out.dtype == ft.bfloat16 and (out.float() - exact).abs().max().item() < 0.05
+    assert all(p.grad.dtype == ft.float32 for p in layer.parameters())
+
+
 def test_autocast_gradients_and_transforms():
     w = ft.randn(3, 4)
     xs = ft.randn(5, 3)

@@ -11,6 +11,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import wide
 from ...errors import ShapeError, message
 from ...op import Op
 from ...samples import call, sampled
@@ -133,6 +134,7 @@ def _pivoted(op: str, A: Tensor, pivot: bool) -> None:
         raise NotImplementedError(message(op, "pivot=True", "pivot=False", "LAPACK always pivots."))
 
 
+@wide
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """(LU, pivots): L below the diagonal of LU, U on and above it; see linalg.lu.
 
@@ -147,6 +149,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     return lu_factor_result(*_lu_factor(A, check="linalg.lu_factor")[:2])
 
 
+@wide
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """lu_factor() that gives (LU, pivots, info) instead of raising."""
     _pivoted("linalg.lu_factor_ex", A, pivot)
@@ -155,6 +158,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     )
 
 
+@wide
 def lu(A: Tensor, *, pivot: bool = True) -> Any:
     """(P, L, U) with A = P L U: a permutation, unit lower and upper triangular matrices.
 
@@ -237,6 +241,7 @@ def _lower_factor(op: str, A: Tensor, upper: bool, check: str | None) -> Any:
     return (factor.mH if upper else factor), info
 
 
+@wide
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with A = L L^H (U with A = U^H U if upper).
 
@@ -252,6 +257,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return _lower_factor("linalg.cholesky", A, upper, "linalg.cholesky")[0]
 
 
+@wide
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """cholesky() that gives (L, info) instead of raising."""
     name = "linalg.cholesky_ex"
@@ -344,6 +350,7 @@ sampled(
 qr_result = namedtuple("qr", "Q R")
 
 
+@wide
 def qr(A: Tensor, mode: str = "reduced") -> Any:
     """(Q, R) with A = Q R: orthonormal columns, and an upper triangular matrix.
 
@@ -419,6 +426,7 @@ sampled(
 geqrf_result = namedtuple("geqrf", "a tau")
 
 
+@wide
 def geqrf(A: Tensor) -> Any:
     """(a, tau): R on and above the diagonal of a, Householder reflectors below it.
 
@@ -468,6 +476,7 @@ sampled(
 )
 
 
+@wide
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of H_1 ... H_k, H_i = 1 - tau_i v_i v_i^H.
 
@@ -521,6 +530,7 @@ sampled(
 )
 
 
+@wide
 def ormqr(
     input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False
 ) -> Tensor:

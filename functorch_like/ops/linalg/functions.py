@@ -8,6 +8,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import entered, lowered, wide
 from ...errors import DimError, ShapeError, message
 from ...op import Op
 from ...samples import call, sampled
@@ -120,6 +121,7 @@ sampled(
 slogdet_result = namedtuple("slogdet", "sign logabsdet")
 
 
+@wide
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices.
 
@@ -134,6 +136,7 @@ def det(A: Tensor) -> Tensor:
     return _det(A)[0]
 
 
+@wide
 def slogdet(A: Tensor) -> Any:
     """(sign, logabsdet): det is sign * exp(logabsdet), where det itself may overflow.
 
@@ -147,6 +150,7 @@ def slogdet(A: Tensor) -> Any:
     return slogdet_result(*_slogdet(A)[:2])
 
 
+@wide
 def logdet(A: Tensor) -> Tensor:
     """log(det(A)): nan where the determinant is negative, -inf where it is 0."""
     square("logdet", A)
@@ -183,6 +187,7 @@ sampled(
 )
 
 
+@wide
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential of square matrices: the sum of A^k / k!.
 
@@ -289,6 +294,7 @@ def chain_matmul(*tensors: Tensor) -> Tensor:
 # ---- tensor equations ----
 
 
+@wide
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of tensordot with A: tensordot(tensorinv(A, ind), A, ind) is the identity.
 
@@ -307,6 +313,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return inv(A.reshape((n, n))).reshape((*tail, *head))
 
 
+@wide
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The X with tensordot(A, X, X.ndim) = B.
 
@@ -355,6 +362,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
       >>> linalg.vecdot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))
       tensor(11.)
     """
+    if entered:
+        x, y = lowered(x, y)
     return ((x.conj() if x.dtype.is_complex else x) * y).sum(dim)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import wide
 from ...errors import DTypeError, message
 from ...op import NONDIFF, Op
 from ...samples import call, sampled
@@ -95,6 +96,7 @@ ldl_factor_result = namedtuple("ldl_factor", "LD pivots")
 ldl_factor_ex_result = namedtuple("ldl_factor_ex", "LD pivots info")
 
 
+@wide
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
     """(LD, pivots) of symmetric, or Hermitian, matrices: A = L D L^T with D in blocks of 1 and 2.
 
@@ -107,6 +109,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
     return ldl_factor_result(*_ldl_factor(A, hermitian=hermitian, check="linalg.ldl_factor")[:2])
 
 
+@wide
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
     """ldl_factor() that gives (LD, pivots, info) instead of raising."""
     square("linalg.ldl_factor_ex", A)
@@ -114,6 +117,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     return ldl_factor_ex_result(*_ldl_factor(A, hermitian=hermitian, check=check))
 
 
+@wide
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
     """The X with A X = B, from ldl_factor(A). Differentiable in B."""
     square("linalg.ldl_solve", LD)

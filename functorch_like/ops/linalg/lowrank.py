@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...amp import wide
 from ...errors import ShapeError, message
 from ...tensor import Tensor
 from ..random import randn
@@ -31,6 +32,7 @@ def _range(op: str, A: Tensor, q: int, rounds: int) -> Tensor:
     return found
 
 
+@wide
 def svd_lowrank(
     A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None
 ) -> Any:
@@ -59,6 +61,7 @@ def _lowrank(A: Tensor, q: int, rounds: int) -> tuple[Tensor, Tensor, Tensor]:
     return basis @ u, s, vh.mH
 
 
+@wide
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
     """(U, S, V): svd_lowrank of A's rows less their mean: V's columns are principal directions.
 
@@ -73,6 +76,7 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
 
 
+@wide
 def lobpcg(
     A: Tensor,
     k: int | None = None,

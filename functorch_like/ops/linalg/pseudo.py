@@ -8,6 +8,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import wide
 from ...dtypes import finfo
 from ...errors import message
 from ...op import Op, Spec, wrap
@@ -123,6 +124,7 @@ def _cutoffs(A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
     return tensor(0.0 if atol is None else atol), tensor(rtol)
 
 
+@wide
 def pinv(
     A: Tensor,
     rcond: Any = None,
@@ -155,6 +157,7 @@ def pinv(
     return _pinv(A, lowest, share, hermitian=hermitian)
 
 
+@wide
 def matrix_rank(
     A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
@@ -244,6 +247,7 @@ sampled(
 lstsq_result = namedtuple("lstsq", "solution residuals rank singular_values")
 
 
+@wide
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """(solution, residuals, rank, singular_values): the X of least norm that minimises |A X - B|.
 
@@ -287,6 +291,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
 # ---- condition ----
 
 
+@wide
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number |A| |A^-1| of matrices in a norm; inf for singular ones.
 

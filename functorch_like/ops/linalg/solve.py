@@ -12,6 +12,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import wide
 from ...errors import ShapeError, message
 from ...op import NONDIFF, Op, Spec, wrap
 from ...samples import call, sampled
@@ -179,6 +180,7 @@ def _solved(op: str, A: Tensor, B: Tensor, left: bool, check: str | None) -> Any
     return (x.squeeze(-1) if vector else x), info
 
 
+@wide
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X with A X = B, or X A = B if not left.
 
@@ -194,6 +196,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     return _solved("linalg.solve", A, B, left, "linalg.solve")[0]
 
 
+@wide
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """solve() that gives (result, info) instead of raising: info is not 0 where A is singular."""
     name = "linalg.solve_ex"
@@ -226,6 +229,7 @@ sampled(
 inv_ex_result = namedtuple("inv_ex", "inverse info")
 
 
+@wide
 def inv(A: Tensor) -> Tensor:
     """The inverses of square matrices.
 
@@ -244,6 +248,7 @@ def inv(A: Tensor) -> Tensor:
     return _inv(A, check="linalg.inv")[0]
 
 
+@wide
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """inv() that gives (inverse, info) instead of raising: info is not 0 where A is singular."""
     square("linalg.inv_ex", A)
@@ -359,6 +364,7 @@ def _check_triangular(op: str, A: Tensor, B: Tensor) -> None:
         raise ShapeError(message(op, "B [..., n, k]", f"shape {list(B._shape)}", "Unsqueeze it."))
 
 
+@wide
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
@@ -383,6 +389,7 @@ def solve_triangular(
 triangular_solve_result = namedtuple("triangular_solve", "solution cloned_coefficient")
 
 
+@wide
 def triangular_solve(
     b: Tensor,
     A: Tensor,
@@ -461,6 +468,7 @@ sampled(
 )
 
 
+@wide
 def lu_solve(
     LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False
 ) -> Tensor:
@@ -476,6 +484,7 @@ def lu_solve(
     return _lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
 
 
+@wide
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X with A X = B, where A = L L^H (U^H U if upper).
 
@@ -489,6 +498,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     return _triangular(L, y, adjoint=not upper, **form)
 
 
+@wide
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A = L L^H (U^H U if upper)."""
     square("cholesky_inverse", L)

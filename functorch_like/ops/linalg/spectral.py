@@ -12,6 +12,7 @@ from typing import Any
 
 from cbackend import lib
 
+from ...amp import wide
 from ...errors import message
 from ...op import Op
 from ...samples import call, sampled
@@ -179,6 +180,7 @@ def lib_values(function: Any) -> Any:
 svd_result = namedtuple("svd", "U S Vh")
 
 
+@wide
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """(U, S, Vh) with A = U diag(S) Vh: singular values, descending, and singular vectors.
 
@@ -196,6 +198,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     return svd_result(*_svd(A, full=wide, check="linalg.svd"))
 
 
+@wide
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """The singular values of matrices, descending.
 
@@ -266,6 +269,7 @@ def _part(op: str, UPLO: str) -> int:
     return int(UPLO.upper() == "U")
 
 
+@wide
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """(eigenvalues, eigenvectors) of Hermitian matrices: real ones, ascending; columns.
 
@@ -283,6 +287,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     return eigh_result(*_eigh(A, part=_part("linalg.eigh", UPLO), check="linalg.eigh"))
 
 
+@wide
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues of Hermitian matrices, ascending: see eigh."""
     square("linalg.eigvalsh", A)
@@ -341,6 +346,7 @@ sampled(
 eig_result = namedtuple("eig", "eigenvalues eigenvectors")
 
 
+@wide
 def eig(A: Tensor) -> Any:
     """(eigenvalues, eigenvectors) of square matrices: complex, in no order; columns of norm 1.
 
@@ -356,6 +362,7 @@ def eig(A: Tensor) -> Any:
     return eig_result(*_eig(A, check="linalg.eig"))
 
 
+@wide
 def eigvals(A: Tensor) -> Tensor:
     """The eigenvalues of square matrices, complex, in no order."""
     square("linalg.eigvals", A)
