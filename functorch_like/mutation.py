@@ -131,8 +131,12 @@ def _refuse_leaf(name: str, root: Tensor) -> None:
         )
 
 
-def rebind(name: str, target: Tensor, new: Tensor) -> None:
-    """Gives a tensor a new value; everything that saved or views the old one still works."""
+def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> None:
+    """Gives a tensor a new value; everything that saved or views the old one still works.
+
+    Args:
+      uniform: all elements are alike, so that it does not matter which showing of one is written.
+    """
     shape, dtype = target._shape, target.dtype
     if new._shape != shape:
         raise ShapeError(
@@ -178,7 +182,7 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     repeating = [i for i, (_, view) in enumerate(links) if view[1].name in _REPEATING]
     below = links[: repeating[-1] + 1] if repeating else []
     if below:
-        new = _written_at_places(name, target, below, new)
+        new = _written_at_places(name, target, below, new, uniform)
     _claim(name, target)
     if below and len(below) == len(links):
         new = _laid_out(root, new)
@@ -192,7 +196,9 @@ def rebind(name: str, target: Tensor, new: Tensor) -> None:
     replace(root, carry(root, new))
 
 
-def _written_at_places(name: str, target: Tensor, links: list[Any], new: Tensor) -> Tensor:
+def _written_at_places(
+    name: str, target: Tensor, links: list[Any], new: Tensor, uniform: bool
+) -> Tensor:
     """The new value of the last link's base, through views that show an element several times.
 
     Which of an element's showings was written, a value of the view does not tell. So each place of
@@ -209,7 +215,8 @@ def _written_at_places(name: str, target: Tensor, links: list[Any], new: Tensor)
             places = op_module.dispatch(op, (places,), params)
     finally:
         state.trace = saved
-    if any(n > 1 and step == 0 for n, step in zip(target._shape, places.stride(), strict=True)):
+    sizes = zip(target._shape, places.stride(), strict=True)
+    if not uniform and any(n > 1 and step == 0 for n, step in sizes):
         raise ShapeError(
             message(
                 name,

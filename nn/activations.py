@@ -59,6 +59,11 @@ def _given(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
     return input.copy_(result)
 
 
+def _fitting(input: Tensor, first: float, second: float) -> tuple[float, float]:
+    """The numbers as they go with input: integers with integers."""
+    return (first, second) if input.dtype.is_inexact else (int(first), int(second))
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise.
 
@@ -77,7 +82,11 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 def hardtanh(
     input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """input limited to min_val..max_val; at the limits the slope is 0, as relu's at 0."""
+    """input limited to min_val..max_val; at the limits the slope is 0, as relu's at 0.
+
+    Integers stay integers, within limits rounded towards 0.
+    """
+    min_val, max_val = _fitting(input, min_val, max_val)
     return _given(input, ft.hardtanh(input, min_val, max_val), inplace)
 
 
@@ -184,12 +193,13 @@ def _softsign(input: Tensor) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """value where input is at most threshold, input elsewhere.
+    """value where input is at most threshold, input elsewhere; both rounded towards 0 for integers.
 
     Example:
       >>> threshold(ft.tensor([0.0, 2.0]), 1.0, -5.0)
       tensor([-5.,  2.])
     """
+    threshold, value = _fitting(input, threshold, value)
     return _given(input, _threshold(input, threshold=threshold, value=value), inplace)
 
 
@@ -350,6 +360,7 @@ def selu_(input: Tensor) -> Tensor:
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """threshold, written into input."""
+    threshold, value = _fitting(input, threshold, value)
     return input.copy_(_threshold(input, threshold=threshold, value=value))
 
 

@@ -33,17 +33,35 @@ def copy_(x: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:
-    """Overwrites all elements with a number (or a 0-d tensor)."""
+    """Overwrites all elements with a number (or a 0-d tensor).
+
+    Example:
+      >>> x = zeros(2)
+      >>> x.expand(3, 2).fill_(1.0), x
+      (tensor([[1., 1.],
+               [1., 1.],
+               [1., 1.]]), tensor([1., 1.]))
+    """
     if isinstance(value, Tensor):
         return copy_(x, value)
     if mutation.writes_memory("fill_", x):
         clock[0] += 1
         if not fill(x, value, clock[0]) and lib.cb_fill(x._v, _scalar(value), clock[0]):
-            fail(TABLE["clone"], (x,))
+            once = _shown_once(x)
+            if once is x or lib.cb_fill(once._v, _scalar(value), clock[0]):
+                fail(TABLE["clone"], (x,))
         return x
     nowhere = full((), False, device=x.device)
     # still part of the graph, with gradient 0
-    mutation.rebind("fill_", x, where(nowhere, x, value))
+    mutation.rebind("fill_", x, where(nowhere, x, value), uniform=True)
+    return x
+
+
+def _shown_once(x: Tensor) -> Tensor:
+    """One showing of each element that the tensor, expanded from others, shows many times."""
+    for d, (n, step) in enumerate(zip(x._shape, x.stride(), strict=True)):
+        if n > 1 and step == 0:
+            x = x.detach().narrow(d, 0, 1)
     return x
 
 

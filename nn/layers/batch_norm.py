@@ -6,6 +6,7 @@ from typing import Any
 
 import functorch_like as ft
 from functorch_like.errors import ShapeError
+from functorch_like.trace import state
 from nn import functional as F
 from nn import init
 from nn.module import Module
@@ -106,6 +107,20 @@ class _ChannelNorm(Module):
 
 class _BatchNorm(_ChannelNorm):
     """Batch normalisation; the ranks of input are the subclass's."""
+
+    def _input_error(self, *args: Any) -> str | None:
+        trace, mean = state.trace, self.running_mean
+        if not self.training or mean is None or trace is None:
+            return None
+        if trace.functional or trace.owns(mean):
+            return None
+        self._check(args[0], args[0].ndim in self.ranks, 1)
+        return (
+            f"{type(self).__name__}: expected running statistics made inside {trace.name}, got "
+            "ones from outside, into which every lane would write. Call eval(), make it with "
+            "track_running_stats=False, pass the model to nn.replace_all_batch_norm_modules_(), or "
+            "give functional_call buffers of each lane (stack_module_state)."
+        )
 
     def forward(self, input: ft.Tensor) -> ft.Tensor:
         """[n, c, ...] -> [n, c, ...]."""

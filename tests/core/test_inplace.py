@@ -110,3 +110,29 @@ def test_writes_to_one_of_several_showings_of_an_element(view):
     assert ft.compile(f)(base.clone()).tolist() == expected
     slopes = ft.jacrev(lambda x: f(x * 1))(base)
     assert slopes.tolist() == ft.jacfwd(lambda x: f(x * 1))(base).tolist()
+
+
+@pytest.mark.parametrize("views", [0, 1, 2])
+def test_fill_of_expanded_tensors(views):
+    def write(x):
+        y = x * 1
+        z = y.expand(4, 3) if views < 2 else y.unsqueeze(0).expand(2, 3)[0].expand(2, 3)
+        z = z[1:] if views else z
+        z.fill_(2.0)
+        return (y * x).sum() + z.sum()
+
+    x = ft.tensor([1.0, 2.0, 3.0])
+    rows = 3 if views == 1 else 4 if not views else 1
+    assert write(x).item() == 12.0 + 6 * rows
+    assert ft.grad(write)(x).tolist() == [2, 2, 2]
+    assert ft.vmap(write)(ft.stack([x, x + 1])).tolist() == [12.0 + 6 * rows, 18.0 + 6 * rows]
+    assert ft.vmap(ft.grad(write))(ft.stack([x, x])).tolist() == [[2, 2, 2]] * 2
+    assert ft.jvp(write, (x,), (x,))[1].item() == 12.0
+    leaf = x.clone().requires_grad_()
+    write(leaf).backward()
+    assert leaf.grad.tolist() == [2, 2, 2]
+    base = ft.zeros(3)
+    base.expand(2, 3).zero_().fill_(7)
+    assert base.tolist() == [7, 7, 7]
+    with pytest.raises(ValueError, match="one memory location"):
+        base.expand(2, 3).copy_(ft.ones(2, 3))

@@ -187,3 +187,15 @@ def test_activations_in_place_do_not_cut_off_fractions():
         with pytest.raises(ft.DTypeError, match="inplace"):
             activation(x, inplace=True)
     assert F.relu(x, inplace=True) is x and x.tolist() == [1, 0]
+
+
+def test_limits_of_integers_are_integers():
+    x = ft.tensor([-3, 1, 5])
+    for got, expected in (
+        (F.hardtanh(x), [-1, 1, 1]),
+        (F.hardtanh(x, -1.5, 2.5), [-1, 1, 2]),
+        (F.threshold(x, 0.5, 1.7), [1, 1, 5]),
+        (F.threshold_(x.clone(), 0.5, 1.7), [1, 1, 5]),
+        (nn.Hardtanh()(x.to(ft.uint8)), [1, 1, 1]),
+    ):
+        assert not got.dtype.is_inexact and got.tolist() == expected

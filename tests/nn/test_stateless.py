@@ -193,3 +193,22 @@ def test_given_values_are_tensors_and_agree():
     assert nn.functional_call(net, both, x).tolist() == [1, 1]
     both["b.weight"] = w * 2
     assert nn.functional_call(net, both, x, tie_weights=False).tolist() == [2, 2]
+
+
+def test_running_statistics_of_lanes():
+    model, x = nn.Sequential(nn.BatchNorm1d(3)), ft.rand(5, 4, 3)
+    with pytest.raises(
+        ft.TraceError, match=r"running statistics made inside vmap.*stack_module_state"
+    ):
+        ft.vmap(model)(x)
+    with pytest.raises(ft.ShapeError, match="num_features=3"):
+        ft.vmap(model)(x[..., :2])
+    assert model[0].num_batches_tracked.item() == 0
+    params, buffers = nn.stack_module_state([nn.Sequential(nn.BatchNorm1d(3)) for _ in range(5)])
+
+    def lane(params, buffers, x):
+        return nn.functional_call(model, (params, buffers), x)
+
+    expected = ft.stack([nn.functional.batch_norm(lane, None, None, training=True) for lane in x])
+    assert ft.allclose(ft.vmap(lane)(params, buffers, x), expected, atol=1e-5)
+    assert list(ft.vmap(model.eval())(x).shape) == [5, 4, 3]
