@@ -381,23 +381,42 @@ for _f in (retain_grad, register_hook, register_post_accumulate_grad_hook, _back
 
 
 if TYPE_CHECKING:
+    from . import autograd_functional as functional
+    from .anomaly import detect_anomaly, set_detect_anomaly
+    from .testing.derivatives import gradcheck, gradgradcheck
     from .transforms.function import Function
 
 __all__ = [
     "Function",
     "backward",
+    "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "no_grad",
     "queue_callback",
+    "set_detect_anomaly",
     "set_grad_enabled",
     "untaped",
 ]
 
+# where names are that need the transforms, which import this module
+_LATER = {
+    "Function": "transforms.function",
+    "detect_anomaly": "anomaly",
+    "functional": "autograd_functional",
+    "gradcheck": "testing.derivatives",
+    "gradgradcheck": "testing.derivatives",
+    "set_detect_anomaly": "anomaly",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "Function":  # built on the transforms, which import this package
-        from .transforms.function import Function
+    if name in _LATER:
+        from importlib import import_module
 
-        return Function
+        home = import_module(f"{__package__}.{_LATER[name]}")
+        return home if name == "functional" else getattr(home, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
