@@ -4,9 +4,10 @@ Samples come from a generator or, with key=, from a key of ft.random. Everything
 functions, so it works under all transforms: vmap over parameters or keys, gradients by rsample.
 """
 
-from . import constraints
+from . import constraints, kl_mixed
 from .compound import *
 from .constraints import Constraint
+from .continuous_bernoulli import *
 from .discrete import *
 from .distribution import Distribution, Independent
 from .gamma import *

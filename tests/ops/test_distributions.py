@@ -32,7 +32,7 @@ CASES = [
     ("Dirichlet", (P,), ROWS[0]), ("Poisson", (P,), COUNTS), ("Bernoulli", (PROBS,), COUNTS > 0),
     ("Geometric", (PROBS,), COUNTS), ("Binomial", (4.0, PROBS), COUNTS),
     ("NegativeBinomial", (4.0, PROBS), COUNTS), ("Categorical", (ROWS,), numpy.array([1.0, 2.0])),
-    ("OneHotCategorical", (ROWS,), numpy.eye(3)[:2]),
+    ("OneHotCategorical", (ROWS,), numpy.eye(3)[:2]), ("ContinuousBernoulli", (PROBS,), UNIT),
 ]  # fmt: skip
 IDS = [c[0] for c in CASES]
 # where torch gives nan, or of two ends the wrong one
@@ -265,6 +265,57 @@ def test_divergences_are_torchs(name, first, second):
         *[made(torch.distributions, torch.tensor, name, p) for p in (first, second)]
     )
     assert_close(ours, theirs, 1e-6, 1e-7)
+
+
+# torch takes the supports the wrong way round
+TORCHS_ARE_WRONG = {("ContinuousBernoulli", "Uniform"), ("Uniform", "ContinuousBernoulli")}
+# in and across the supports of the others
+FAMILIES = {
+    "Beta": [(P, Q)], "ContinuousBernoulli": [(PROBS,)], "Exponential": [(P,)], "Gamma": [(P, Q)],
+    "Gumbel": [(REAL, P)], "Laplace": [(REAL, P)], "Normal": [(REAL, P)],
+    "Pareto": [(P, Q), (P / 100, Q + 2)], "Uniform": [(-P, Q), (P / 4, P), (P * 0, P / P)],
+    "Bernoulli": [(PROBS,)], "Binomial": [(4.0, PROBS)], "Poisson": [(P,)],
+}  # fmt: skip
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_divergences_between_families_are_torchs(name):
+    torch = pytest.importorskip("torch")
+    theirs = torch.distributions
+    known = torch.distributions.kl._KL_REGISTRY
+    for other in FAMILIES:
+        pair = getattr(theirs, name), getattr(theirs, other)
+        if pair not in known or (name, other) in TORCHS_ARE_WRONG:
+            continue
+        for first in FAMILIES[name]:
+            for second in FAMILIES[other]:
+                expected = theirs.kl_divergence(
+                    made(theirs, torch.tensor, name, first),
+                    made(theirs, torch.tensor, other, second),
+                )
+                p, q = made(d, ft.tensor, name, first), made(d, ft.tensor, other, second)
+                assert_close(d.kl_divergence(p, q), expected, 1e-6, 1e-7)
+
+
+def test_divergences_between_families_are_means_of_log_ratios():
+    key = ft.random.key(0)
+    for p, q in [
+        (d.Normal(0.4, 1.2), d.Laplace(-0.5, 0.7)), (d.Beta(2.0, 3.0), d.Gamma(2.0, 3.0)),
+        (d.Uniform(0.1, 0.9), d.Beta(2.0, 1.5)), (d.Gamma(2.0, 3.0), d.Gumbel(0.3, 1.4)),
+        (d.Uniform(0.5, 2.0), d.Pareto(0.2, 1.5)), (d.Pareto(1.0, 5.0), d.Exponential(0.6)),
+        (d.Beta(2.0, 3.0), d.ContinuousBernoulli(0.3)),
+        (d.Uniform(0.1, 0.9), d.ContinuousBernoulli(0.3)),
+        (d.ContinuousBernoulli(0.3), d.Uniform(-0.5, 1.0)),
+    ]:  # fmt: skip
+        x = p.sample((200_000,), key=key)
+        sampled = (p.log_prob(x) - q.log_prob(x)).mean()
+        assert_close(d.kl_divergence(p, q), sampled, 2e-2, 1e-2)
+    assert d.kl_divergence(d.ContinuousBernoulli(0.3), d.Uniform(0.1, 1.0)).item() == float("inf")
+    assert d.kl_divergence(d.Uniform(0.5, 1.1), d.ContinuousBernoulli(0.3)).item() == float("inf")
+    slope = ft.grad(lambda low: d.kl_divergence(d.Uniform(low, 0.9), d.Beta(2.0, 1.5)))
+    assert ft.isfinite(slope(ft.tensor(0.2))) and slope(ft.tensor(-0.2)).item() == 0
 
 
 def test_divergence_without_formula():
