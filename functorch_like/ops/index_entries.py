@@ -13,14 +13,16 @@ from typing import Any
 from cbackend import ffi, lib
 
 from .. import mutation
-from ..dtypes import int64
+from ..dtypes import int32, int64
 from ..op import Op, Spec
 from ..parts import Parts
 from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import active, state
-from .creation import arange, empty, full, zeros
+from .creation import arange, empty, zeros
 from .family import align, fronted, operand, sum_to
+from .ternary import where
+from .views import broadcast_shapes
 
 _FAMILY = "index"
 _ANY = "bool int float complex"
@@ -341,31 +343,32 @@ def _put_vjp(
     *indices: Tensor,
     dims: tuple[int, ...],
     accumulate: bool,
+    needs: Sequence[bool],
 ) -> tuple[Any, ...]:
+    gx = gv = None
+    if needs[0]:
+        zero = operand("index_put", 0.0)
+        gx = ct if accumulate else _put(ct, zero, *indices, dims=dims, accumulate=False)
+    if needs[1]:
+        gv = _gather(ct, *indices, dims=dims)
+        gv = sum_to(gv if accumulate else where(_lasting(ct, indices, dims), gv, 0.0), value_spec)
+    return gx, gv, *[None] * len(indices)
 
-    if accumulate:
-        gx, gv = ct, _gather(ct, *indices, dims=dims)
-    else:
-        gx = _put(ct, operand("index_put", 0.0), *indices, dims=dims, accumulate=False)
-        gv = _gather(ct, *indices, dims=dims) * _last_writer(ct, value_spec, indices, dims)
-    return gx, sum_to(gv, value_spec), *[None] * len(indices)
 
-
-def _last_writer(
-    ct: Tensor, value_spec: Spec, indices: Sequence[Tensor], dims: tuple[int, ...]
-) -> Any:
-    """1 for the writes that lasted, 0 for those that a later write to the same place replaced."""
-
-    picked = _gather(ct, *indices, dims=dims)
-    order = arange(picked.numel(), device=ct.device).reshape(picked._shape)
-    slots = _put(
-        full(ct._shape, -1, dtype=int64, device=ct.device),
-        order,
-        *indices,
-        dims=dims,
-        accumulate=False,
-    )
-    return (_gather(slots, *indices, dims=dims) == order).to(ct.dtype)
+def _lasting(x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]) -> Tensor:
+    """Which writes to these places lasted, that is no later one replaced: true or false for each,
+    with a dim of size 1 for every dim that follows theirs in x[indices].
+    """
+    shape = broadcast_shapes(*[i._shape for i in indices])
+    sizes = [x._shape[d] for d in dims]
+    n = math.prod(shape)
+    order = arange(n, dtype=int32 if n < 1 << 31 else int64, device=x.device).reshape(shape)
+    every = tuple(range(len(dims)))
+    slots = zeros((), dtype=order.dtype, device=x.device).expand(sizes)
+    last = _put(slots, order, *indices, dims=every, accumulate=False)
+    lasting = _gather(last, *indices, dims=every) == order
+    rest = x.ndim - (dims[-1] + 1 if _adjacent(dims) else len(dims))
+    return lasting.reshape((*shape, *[1] * rest))
 
 
 def _put_jvp(

@@ -64,14 +64,29 @@ def _is_mask(x: Tensor, index: Any, ndim: int) -> bool:
     )
 
 
-def _rows(x: Tensor, mask: Tensor) -> Any:
-    """The slices along the first dim that a vector of flags chooses, as a handle."""
+def _places(mask: Tensor) -> Any:
+    """Where a vector of flags is true, as a handle of a vector."""
     places = lib.cb_nonzero(mask._v)
     flat = lib.cb_reshape(places, 1, (-1,)) if places else ffi.NULL
+    lib.cb_release(places)
+    return flat
+
+
+def _rows(x: Tensor, mask: Tensor) -> Any:
+    """The slices along the first dim that a vector of flags chooses, as a handle."""
+    flat = _places(mask)
     h = lib.cb_index(x._v, 1, (flat,), (1,)) if flat else ffi.NULL
     lib.cb_release(flat)
-    lib.cb_release(places)
     return h
+
+
+def _store_rows(x: Tensor, mask: Tensor, value: Tensor) -> bool:
+    """x[mask] = value for a vector of flags."""
+    flat = _places(mask)
+    clock[0] += 1
+    failed = not flat or lib.cb_index_put(x._v, 1, (flat,), (1,), value._v, False, clock[0])
+    lib.cb_release(flat)
+    return not failed
 
 
 def taken(x: Tensor, index: Any) -> Tensor | None:
@@ -121,6 +136,8 @@ def stored(x: Tensor, index: Any, value: Any) -> bool:
     if found is not None:
         clock[0] += 1
         return not lib.cb_index_put(x._v, len(found[0]), *found, source._v, False, clock[0])
+    if tensor and value._v.ndim and _is_mask(x, index, 1):
+        return _store_rows(x, index, value)
     if tensor or not _is_mask(x, index, x._v.ndim):
         return False
     clock[0] += 1

@@ -75,8 +75,12 @@ def _median_places(rows: Tensor, skip_nan: bool) -> Tensor:
 
 def _median_impl(x: Tensor, *, dims: tuple[int, ...], keepdim: bool, skip_nan: bool) -> Any:
     plain = wrap(lib.cb_retain(x._v))
-    rows = _rows(plain, dims)
-    out = _gather_dim(rows, _median_places(rows, skip_nan), dim=rows.ndim - 1).squeeze(-1)
+    rows = plain if dims == (0,) == tuple(range(plain.ndim)) else _rows(plain, dims)
+    last = rows.ndim - 1
+    if not skip_nan and _is_whole(plain):
+        out = _kthvalue(rows, k=(rows._shape[last] + 1) // 2, dim=last, keepdim=False)[0]
+    else:
+        out = _gather_dim(rows, _median_places(rows, skip_nan), dim=last).squeeze(-1)
     if keepdim:
         out = out.reshape([1 if d in dims else s for d, s in enumerate(plain._shape)])
     return lib.cb_retain(out._v)

@@ -243,6 +243,71 @@ def test_repeated_indices():
     assert x.tolist() == [4, 0, 3]
 
 
+@pytest.mark.parametrize(
+    ("index", "shape"),
+    [
+        (([1, 0, 1], [2, 2, -1]), (3,)),
+        (([1, 0, 1],), (3, 3)),
+        ((slice(None), [2, 0, -1]), (2, 3)),
+        (([[1], [0], [1]],), (3, 1, 3)),
+    ],
+)
+def test_gradients_of_repeated_writes(index, shape):
+    """A value that a later one replaced has no gradient, whatever arrives at its place."""
+    values = (ft.arange(float(np.prod(shape))) + 1).reshape(shape)
+
+    def put(x, v):
+        y = x.clone()
+        y[index] = v
+        return y / ft.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+
+    base = np.zeros((2, 3), "float32")
+    base[index] = values.numpy()
+    last = np.isin(values.numpy(), base)
+    weights = 1 / np.array([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]], "float32")
+    gx, gv = ft.grad(lambda x, v: put(x, v).sum(), argnums=(0, 1))(ft.zeros(2, 3), values)
+    assert np.array_equal(gv.numpy(), np.where(last, weights[index], 0))
+    untouched = np.ones((2, 3), "float32")
+    untouched[index] = 0
+    assert np.array_equal(gx.numpy(), untouched * weights)
+    mapped = ft.vmap(ft.grad(lambda v: put(ft.zeros(2, 3), v).sum()))(ft.stack([values, -values]))
+    assert np.array_equal(mapped.numpy(), np.stack([gv.numpy()] * 2))
+
+
+def test_infinite_gradients_do_not_reach_replaced_values():
+    v = ft.tensor([1.0, 2.0])
+    x = ft.zeros(2)
+    g = ft.grad(lambda v: x.index_put((ft.tensor([0, 0]),), v).log().sum())(v * 0)
+    assert g.tolist() == [0.0, float("inf")]
+
+
+def test_values_of_masked_places():
+    x, y = ft.zeros(5, 2), np.zeros((5, 2), "float32")
+    mask = np.array([True, False, True, False, True])
+    for value in ([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[7.0], [8.0], [9.0]], [1.0, 2.0]):
+        x[ft.tensor(mask)] = ft.tensor(value)
+        y[mask] = value
+        assert np.array_equal(x.numpy(), y)
+    x[ft.tensor(mask)] = ft.tensor([[1, 2]])  # integers are cast
+    assert x[0].tolist() == [1.0, 2.0]
+    with pytest.raises(ft.ShapeError):
+        x[ft.tensor(mask)] = ft.zeros(4, 2)
+    v = ft.zeros(3)[::2]
+    v[ft.tensor([False, True])] = ft.tensor([5.0])
+    assert v.tolist() == [0.0, 5.0]
+
+
+@pytest.mark.parametrize("shape", [(7,), (8,), (3, 5), ()])
+@pytest.mark.parametrize("dtype", [ft.float32, ft.int64])
+def test_medians_of_all_elements(shape, dtype):
+    n = int(np.prod(shape))
+    x = ft.tensor(np.random.default_rng(n).permutation(n), dtype=dtype).reshape(shape)
+    assert ft.median(x).item() == (n - 1) // 2
+    if dtype is ft.float32:
+        x.reshape(-1)[n // 2] = float("nan")
+        assert ft.median(x).isnan()
+
+
 def test_iteration_yields_views():
     x = ft.zeros(2, 2)
     for row in x:
