@@ -509,6 +509,47 @@ static void test_bins(void) {
     cb_release(index);
 }
 
+/* rows of a table, of every length around those of vectors and cache lines */
+static void test_rows(int dtype) {
+    double values[5 * 34], want[5 * 34];
+    fill_values(dtype, 5 * 34, values);
+    cb_tensor *index = make(CB_I64, 1, (int64_t[]){5}, 0, (double[]){3, -1, 0, 3, 1});
+    for (int64_t width = 1; width <= 34; width++) {
+        for (int k = 0; k < 5; k++)
+            memcpy(want + k * width, values + "34031"[k] % 16 * width, (size_t)width * 8);
+        cb_tensor *x = make(dtype, 2, (int64_t[]){5, width}, 0, values), *y = cb_index_select(x, 0, index);
+        expect(y, 2, (int64_t[]){5, width}, want, "rows of %d %s", (int)width, cb_dtypes[dtype].name);
+        cb_release(y);
+        cb_release(x);
+    }
+    cb_release(index);
+}
+
+/* many single items by two indices, of values side by side or of one number */
+static void test_items(int layout, int accumulate, int64_t many) {
+    enum { ITEMS = 40000, ROWS = 60, COLUMNS = 40 };
+    static double i[ITEMS], j[ITEMS], added[ITEMS], want[ROWS * COLUMNS];
+    int64_t shape[2] = {ROWS, COLUMNS}, n = ITEMS;
+    fill_indices(ITEMS, ROWS, i);
+    fill_indices(ITEMS, COLUMNS, j);
+    fill_values(CB_F64, ROWS * COLUMNS, want);
+    for (int k = 0; k < ITEMS; k++) added[k] = (double)(k % 1000);
+    cb_tensor *x = make(CB_F64, 2, shape, layout, want), *v = make(CB_F64, (int)many, &n, layout, added);
+    cb_tensor *indices[2] = {make(CB_I64, 1, &n, 0, i), make(CB_I64, 1, &n, 2, j)};
+    for (int k = 0; k < ITEMS; k++) {
+        double *place = &want[wrapped(i[k], ROWS) * COLUMNS + wrapped(j[k], COLUMNS)];
+        *place = combine(accumulate, CB_F64, *place, added[k * many]);
+    }
+    cb_tensor *y = cb_index_put_copy(x, 2, indices, (int[]){1, 1}, v, accumulate);
+    STATUS(CB_OK, cb_index_put(x, 2, indices, (int[]){1, 1}, v, accumulate, 0));
+    ((int64_t *)indices[0]->data)[ITEMS - 1] = ROWS;
+    STATUS(CB_ERR_INDEX, cb_index_put(x, 2, indices, (int[]){1, 1}, v, accumulate, 0));
+    expect(x, 2, shape, want, "items, layout %d", layout);
+    expect(y, 2, shape, want, "items on a copy, layout %d", layout);
+    cb_tensor *all[5] = {x, y, v, indices[0], indices[1]};
+    for (int k = 0; k < 5; k++) cb_release(all[k]);
+}
+
 /* large operands, where work is divided, with one thread and with several */
 static void test_threads(void) {
     enum { ROWS = 40000, WIDTH = 24, TABLE = 3000 };
@@ -551,7 +592,9 @@ int main(void) {
             test_masks(dtype, layout);
             test_rearrange(dtype, layout);
         }
+        test_rows(dtype);
     }
+    for (int k = 0; k < 4 * LAYOUTS; k++) test_items(k % LAYOUTS, k / LAYOUTS % 2, k / LAYOUTS / 2);
     test_edges();
     test_bins();
     test_threads();

@@ -183,18 +183,20 @@ static void index_run_init(index_run *r, index_space *spaces, const cb_tensor *x
     r->rows = CB_FN(index_rows)(mode, x->dtype);
 }
 
+/* the values of one index at positions [begin, begin + n), in memory or in the tile */
+CB_INLINE const int64_t *values_at(const index_space *s, int64_t begin, int64_t n, int64_t *tile) {
+    if (s->dense) return s->values + begin;
+    CB_FN(gather)(&s->space, 1, 8, s->values, begin, n, tile);
+    return tile;
+}
+
 /* offsets into x of index positions [begin, begin + n) */
 static bool position_offsets(const index_run *r, int64_t begin, int64_t n, int64_t *offsets) {
     int64_t tile[TILE];
     bool good = true;
     for (int k = 0; k < r->count; k++) {
         const index_space *s = &r->indices[k];
-        const int64_t *values = s->values + begin;
-        if (!s->dense) {
-            CB_FN(gather)(&s->space, 1, 8, s->values, begin, n, tile);
-            values = tile;
-        }
-        good &= wrap_indices(n, values, s->size, s->stride, k > 0, offsets);
+        good &= wrap_indices(n, values_at(s, begin, n, tile), s->size, s->stride, k > 0, offsets);
     }
     return good;
 }
@@ -230,6 +232,7 @@ static void move_tile(const index_run *r, int64_t n, int64_t at, const int64_t *
 
 typedef struct get_run {
     index_run run;
+    pick_kernel pick; /* of single items by one index, into places side by side; or NULL */
     atomic_int bad;
 } get_run;
 
@@ -240,6 +243,13 @@ static void get_pieces(void *context, int64_t begin, int64_t end) {
     int64_t places[TILE], sources[TILE];
     for (int64_t p = begin; p < end; p++) {
         int64_t j = p / chunks * r->tile, n = CB_MIN(r->tile, r->n - j), o = p % chunks * r->chunk;
+        if (g->pick) {
+            const index_space *s = &r->indices[0];
+            const int64_t *values = values_at(s, j, n, sources);
+            if (!g->pick(n, r->to + j * r->itemsize, r->from, values, s->size, s->stride))
+                atomic_store(&g->bad, 1);
+            continue;
+        }
         if (!position_offsets(r, j, n, sources)) {
             atomic_store(&g->bad, 1);
             continue;
@@ -257,6 +267,8 @@ int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int cou
     index_run_init(r, spaces, x, out, count, indices, false, MODE_ASSIGN);
     r->tile = CB_MIN(CB_MAX(WORK / r->row, 1), CB_MIN(TILE, r->n));
     r->chunk = CB_MIN(CB_MAX(WORK / (r->tile * r->row), 1), r->outer);
+    bool single = count == 1 && r->unit && r->outer == 1;
+    g.pick = single ? CB_FN(index_pick)(x->itemsize) : NULL;
     atomic_init(&g.bad, 0);
     int64_t tiles = (r->n + r->tile - 1) / r->tile, chunks = (r->outer + r->chunk - 1) / r->chunk;
     cb_parallel(tiles * chunks, CB_MAX(WORK / (r->tile * r->chunk * r->row), 1), get_pieces, &g);
@@ -305,11 +317,7 @@ static void put_ranges(void *context, int64_t begin, int64_t end) {
         if (r->base) memcpy(r->to + low * bytes, r->base + low * bytes, (size_t)((high - low) * bytes));
         for (int64_t j = 0; j < r->n; j += TILE) {
             int64_t n = CB_MIN(TILE, r->n - j), held = 0;
-            const int64_t *values = s->values + j;
-            if (!s->dense) {
-                CB_FN(gather)(&s->space, 1, 8, s->values, j, n, raw);
-                values = raw;
-            }
+            const int64_t *values = values_at(s, j, n, raw);
             CB_FN(index_offsets)(&r->places, 1, j, n, sources);
             for (int64_t i = 0; i < n; i++) {
                 int64_t place = values[i] + (s->size & (values[i] >> 63));
@@ -351,6 +359,37 @@ static int put_bins(index_run *r) {
     return CB_OK;
 }
 
+/* Many single items: all threads make the offsets, and one writes, in order. */
+typedef struct offsets_run {
+    const index_run *run;
+    int64_t *offsets;
+    atomic_int bad;
+} offsets_run;
+
+static void offset_pieces(void *context, int64_t begin, int64_t end) {
+    offsets_run *o = context;
+    for (int64_t j = begin; j < end; j += TILE)
+        if (!position_offsets(o->run, j, CB_MIN(TILE, end - j), o->offsets + j)) atomic_store(&o->bad, 1);
+}
+
+/* Nothing is written where *bad is set: an index is out of range. */
+static int put_items(const index_run *r, cb_tensor *x, const cb_tensor *base, bool *bad) {
+    int64_t nbytes = r->n * (int64_t)sizeof(int64_t), sources[TILE];
+    offsets_run o = {.run = r, .offsets = cb_alloc(CB_CPU, nbytes)};
+    if (!o.offsets) return CB_ERR_MEMORY;
+    atomic_init(&o.bad, 0);
+    cb_parallel(r->n, WORK / 4, offset_pieces, &o);
+    *bad = atomic_load(&o.bad);
+    int status = *bad || !base ? CB_OK : CB_FN(copy)(x, base);
+    for (int64_t j = 0; j < r->n && !*bad && !status; j += TILE) {
+        int64_t n = CB_MIN(TILE, r->n - j);
+        if (!r->unit) CB_FN(index_offsets)(&r->places, 1, j, n, sources);
+        move_tile(r, n, j, o.offsets + j, sources, 0, 1, 0, 1);
+    }
+    cb_free(CB_CPU, o.offsets, nbytes);
+    return status;
+}
+
 enum { RANGES = 8 };
 
 static bool same_layout(const cb_tensor *x, const cb_tensor *base) {
@@ -361,13 +400,18 @@ static bool same_layout(const cb_tensor *x, const cb_tensor *base) {
 
 int CB_FN(index_put)(cb_tensor *x, const cb_tensor *base, const cb_tensor *values, const char *op, int count,
                      cb_tensor *const *indices, const int *dims, int accumulate) {
-    for (int k = 0; k < count; k++) CB_TRY(CB_FN(index_range)(op, indices[k], dims[k], x->shape[k]));
     index_space spaces[count];
     index_run r;
     index_run_init(&r, spaces, x, values, count, indices, true, accumulate ? MODE_ADD : MODE_ASSIGN);
     bool ranges = count == 1 && r.outer == 1 && r.row * r.itemsize >= 64 && r.n * r.row >= 4 * WORK &&
                   spaces[0].size >= 4 * RANGES;
     bool bins = accumulate && count == 1 && r.rest.numel == 1 && r.n >= 4 * WORK && spaces[0].size <= 4096;
+    if (!bins && r.row == 1 && r.outer == 1 && r.n >= WORK) {
+        bool bad;
+        int status = put_items(&r, x, base, &bad);
+        if (status || !bad) return status;
+    }
+    for (int k = 0; k < count; k++) CB_TRY(CB_FN(index_range)(op, indices[k], dims[k], x->shape[k]));
     /* pieces copy what they write to, for their caches, where it lies together */
     if (count == 1 && !bins && same_layout(x, base) &&
         (ranges ? r.row_strides[0] == 1 && spaces[0].stride == r.row : r.row == 1 && spaces[0].stride == 1))

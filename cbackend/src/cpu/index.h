@@ -23,11 +23,17 @@ typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *p
 typedef void (*line_kernel)(int64_t n, void *to, int64_t step, const int64_t *index, int64_t stride,
                             const void *from);
 
+/* to[i] = from[index[i] * stride], counted from the end where negative; false, having stopped, at an index
+ * that is not in [-places, places) */
+typedef bool (*pick_kernel)(int64_t n, void *to, const void *from, const int64_t *index, int64_t places,
+                            int64_t stride);
+
 enum { MODE_ASSIGN, MODE_ADD, MODE_MULTIPLY, MODE_MAXIMUM, MODE_MINIMUM };
 /* MODE_ASSIGN and MODE_ADD */
 items_kernel CB_FN(index_items)(int mode, int dtype);
 rows_kernel CB_FN(index_rows)(int mode, int dtype);
 line_kernel CB_FN(index_line)(int mode, int dtype);
+pick_kernel CB_FN(index_pick)(int itemsize);
 
 /* element offsets of items [begin, begin + n) of operand k, in the order of the space */
 void CB_FN(index_offsets)(const cb_space *s, int k, int64_t begin, int64_t n, int64_t *offsets);

@@ -14,6 +14,7 @@ typedef struct gather_run {
     int64_t size, stride; /* of x along the dimension */
     int itemsize;
     items_kernel items;
+    pick_kernel pick; /* of a run */
     bool dense_index;
     int64_t fetched; /* how far away the run lies that is fetched meanwhile; 0: none is */
     atomic_int bad;
@@ -47,23 +48,26 @@ static void gather_tiles(void *context, int64_t begin, int64_t end) {
     for (int64_t i = begin, n; i < end; i += n) {
         int64_t from = 0;
         n = CB_MIN(TILE, end - i);
-        if (runs) {
-            n = run_from(&a->space, 2, i, n, &from);
-            if (a->fetched) fetch_line(a, from);
-        } else {
-            CB_FN(index_offsets)(&a->space, 2, i, n, sources);
-        }
+        if (runs) n = run_from(&a->space, 2, i, n, &from);
+        if (runs && a->fetched) fetch_line(a, from);
         const int64_t *indices = a->index + i;
         if (!a->dense_index) {
             CB_FN(gather)(&a->space, 1, 8, a->index, i, n, values);
             indices = values;
         }
-        if (!wrap_indices(n, indices, a->size, a->stride, !runs, sources)) {
+        char *out = a->out + i * a->itemsize; /* out is fresh, so its order is the space's */
+        bool good;
+        if (runs) {
+            good = a->pick(n, out, a->x + from * a->itemsize, indices, a->size, a->stride);
+        } else {
+            CB_FN(index_offsets)(&a->space, 2, i, n, sources);
+            good = wrap_indices(n, indices, a->size, a->stride, true, sources);
+            if (good) a->items(n, out, NULL, a->x, sources);
+        }
+        if (!good) {
             atomic_store(&a->bad, 1);
             return;
         }
-        a->items(n, a->out + i * a->itemsize, NULL, a->x + from * a->itemsize,
-                 sources); /* out is fresh, so its order is the space's */
     }
 }
 
@@ -84,7 +88,8 @@ int CB_FN(gather_along)(cb_tensor *out, const cb_tensor *x, const cb_tensor *ind
                     .size = x->shape[dim],
                     .stride = x->strides[dim],
                     .itemsize = x->itemsize,
-                    .items = CB_FN(index_items)(MODE_ASSIGN, x->dtype)};
+                    .items = CB_FN(index_items)(MODE_ASSIGN, x->dtype),
+                    .pick = CB_FN(index_pick)(x->itemsize)};
     atomic_init(&a.bad, 0);
     CB_FN(space_init)(&a.space, 3, (const cb_tensor *const[]){out, index, &still.tensor});
     a.dense_index = CB_FN(space_dense)(&a.space, 1);

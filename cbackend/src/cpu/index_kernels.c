@@ -57,9 +57,31 @@ typedef struct {
             }                                                                                              \
         }                                                                                                  \
     }
-/* Rows of at least 16 bytes that lie together on both sides: in vectors, the last one over the one before. */
+/* Rows that two moves of `half` bytes cover; so short that processors work on many at once, unasked. */
+CB_INLINE void copy_short(int64_t n, int64_t bytes, size_t half, char *to, const int64_t *places,
+                          const char *from, const int64_t *sources, int64_t size) {
+    for (int64_t j = 0; j < n; j++) {
+        char *t = to + places[j] * size, first[64], last[64];
+        const char *f = from + sources[j] * size;
+        memcpy(first, f, half);
+        memcpy(last, f + bytes - half, half);
+        memcpy(t, first, half);
+        memcpy(t + bytes - half, last, half);
+    }
+}
+/* Rows that lie together on both sides: in vectors, the last one over the one before. */
 static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places, const char *from,
                       const int64_t *sources, int64_t size) {
+#define SHORT(half) \
+    if (bytes <= 2 * (half)) return copy_short(n, bytes, half, to, places, from, sources, size)
+    SHORT(1);
+    SHORT(2);
+    SHORT(4);
+    SHORT(8);
+    SHORT(16);
+    SHORT(32);
+    SHORT(64);
+#undef SHORT
     bool in_order = (places[n - 1] - places[0]) * size == (n - 1) * bytes; /* nothing to fetch there */
     int64_t reach = CB_MIN(bytes, 512);
     for (int64_t j = 0; j < n; j++) {
@@ -80,7 +102,7 @@ static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places,
     static void rows_move_##size(int64_t n, int64_t width, void *to_, const int64_t *places,   \
                                  int64_t to_stride, const void *from_, const int64_t *sources, \
                                  int64_t from_stride) {                                        \
-        if (to_stride == 1 && from_stride == 1 && width * (size) >= 16 && n > 0) {             \
+        if (to_stride == 1 && from_stride == 1 && n > 0) {                                     \
             copy_rows(n, width * (size), to_, places, from_, sources, size);                   \
             return;                                                                            \
         }                                                                                      \
@@ -99,7 +121,25 @@ static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places,
             line[index[i] * stride] = (type)(value);                                                 \
         }                                                                                            \
     }
-#define MOVES(size, type) KERNELS(move_##size, type, y) MOVE_ROWS(size, type) LINE(move_##size, type, y)
+/* Branches, since out of range and from the end are rare: a load, a load and a store an item. */
+#define PICK(size, type)                                                                                   \
+    static bool pick_##size(int64_t n, void *to_, const void *from_, const int64_t *index, int64_t places, \
+                            int64_t stride) {                                                              \
+        type *restrict to = to_;                                                                           \
+        const type *restrict from = from_;                                                                 \
+        _Pragma("GCC unroll 4") for (int64_t i = 0; i < n; i++) {                                          \
+            int64_t place = index[i];                                                                      \
+            if (__builtin_expect((uint64_t)place >= (uint64_t)places, 0)) {                                \
+                place += places;                                                                           \
+                if ((uint64_t)place >= (uint64_t)places) return false;                                     \
+            }                                                                                              \
+            to[i] = from[place * stride];                                                                  \
+        }                                                                                                  \
+        return true;                                                                                       \
+    }
+#define MOVES(size, type)         \
+    KERNELS(move_##size, type, y) \
+    MOVE_ROWS(size, type) LINE(move_##size, type, y) PICK(size, type)
 MOVES(1, uint8_t)
 MOVES(2, uint16_t)
 MOVES(4, uint32_t)
@@ -165,3 +205,10 @@ static const line_kernel lines[CB_DTYPE_COUNT][5] = {EACH(ENTRY) ENTRY_COMPLEX(C
 items_kernel CB_FN(index_items)(int mode, int dtype) { CHOICE(items, items_adds[dtype]); }
 rows_kernel CB_FN(index_rows)(int mode, int dtype) { CHOICE(rows, rows_adds[dtype]); }
 line_kernel CB_FN(index_line)(int mode, int dtype) { CHOICE(line, lines[dtype][mode]); }
+pick_kernel CB_FN(index_pick)(int itemsize) {
+    return itemsize == 1   ? pick_1
+           : itemsize == 2 ? pick_2
+           : itemsize == 4 ? pick_4
+           : itemsize == 8 ? pick_8
+                           : pick_16;
+}
