@@ -519,8 +519,7 @@ static void test_rows(int dtype) {
             memcpy(want + k * width, values + "34031"[k] % 16 * width, (size_t)width * 8);
         cb_tensor *x = make(dtype, 2, (int64_t[]){5, width}, 0, values), *y = cb_index_select(x, 0, index);
         expect(y, 2, (int64_t[]){5, width}, want, "rows of %d %s", (int)width, cb_dtypes[dtype].name);
-        cb_release(y);
-        cb_release(x);
+        cb_release(y), cb_release(x);
     }
     cb_release(index);
 }
@@ -530,8 +529,7 @@ static void test_items(int layout, int accumulate, int64_t many) {
     enum { ITEMS = 40000, ROWS = 60, COLUMNS = 40 };
     static double i[ITEMS], j[ITEMS], added[ITEMS], want[ROWS * COLUMNS];
     int64_t shape[2] = {ROWS, COLUMNS}, n = ITEMS;
-    fill_indices(ITEMS, ROWS, i);
-    fill_indices(ITEMS, COLUMNS, j);
+    fill_indices(ITEMS, ROWS, i), fill_indices(ITEMS, COLUMNS, j);
     fill_values(CB_F64, ROWS * COLUMNS, want);
     for (int k = 0; k < ITEMS; k++) added[k] = (double)(k % 1000);
     cb_tensor *x = make(CB_F64, 2, shape, layout, want), *v = make(CB_F64, (int)many, &n, layout, added);

@@ -19,12 +19,11 @@ typedef void (*items_kernel)(int64_t n, void *to, const int64_t *places, const v
 typedef void (*rows_kernel)(int64_t n, int64_t width, void *to, const int64_t *places, int64_t to_stride,
                             const void *from, const int64_t *sources, int64_t from_stride);
 
-/* to[i * step + index[i] * stride] = op(that, from[i]) for places that are in range */
-typedef void (*line_kernel)(int64_t n, void *to, int64_t step, const int64_t *index, int64_t stride,
-                            const void *from);
-
-/* to[i] = from[index[i] * stride], counted from the end where negative; false, having stopped, at an index
- * that is not in [-places, places) */
+/* Places are indices in [0, places), or from the end in [-places, 0); false, having stopped, at any other.
+ * to[i * step + place * stride] = op(that, from[i]) */
+typedef bool (*line_kernel)(int64_t n, void *to, int64_t step, const int64_t *index, int64_t places,
+                            int64_t stride, const void *from);
+/* to[i] = from[place * stride] */
 typedef bool (*pick_kernel)(int64_t n, void *to, const void *from, const int64_t *index, int64_t places,
                             int64_t stride);
 

@@ -131,13 +131,6 @@ CB_INLINE void fetch_ahead(const cb_space *s, const int64_t *index, const char *
     __builtin_prefetch(from + n * size - 1);
 }
 
-/* Are all places in range and none counted from the end? */
-static bool all_plain(int64_t n, const int64_t *index, int64_t size) {
-    uint64_t unusual = 0;
-    for (int64_t i = 0; i < n; i++) unusual |= (uint64_t)((uint64_t)index[i] >= (uint64_t)size);
-    return !unusual;
-}
-
 /* One line, along the innermost dimension of the space; false for a place out of range. */
 static bool write_line(const scatter_run *r, const cb_space *s, char *to, const int64_t *index,
                        const char *from) {
@@ -148,16 +141,16 @@ static bool write_line(const scatter_run *r, const cb_space *s, char *to, const 
         n = CB_MIN(TILE, s->shape[last] - i);
         const int64_t *line = index + i * index_step;
         const void *source = from + i * from_step * size;
-        if (index_step != 1 || !all_plain(n, line, places)) {
+        if (index_step != 1) {
             CB_FN(gather_run)(8, line, index_step, n, indices);
-            if (!wrap_indices(n, indices, places, 1, false, indices)) return false;
             line = indices;
         }
         if (from_step != 1) {
             CB_FN(gather_run)((int)size, source, from_step, n, items);
             source = items;
         }
-        r->line(n, to + i * step * size, step, line, r->x->strides[r->dim], source);
+        if (!r->line(n, to + i * step * size, step, line, places, r->x->strides[r->dim], source))
+            return false;
     }
     return true;
 }

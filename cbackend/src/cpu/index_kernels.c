@@ -111,17 +111,12 @@ static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places,
                 ((type *)to_)[places[j] + i * to_stride] =                                     \
                     ((const type *)from_)[sources[j] + i * from_stride];                       \
     }
-#define LINE(name, type, value)                                                                      \
-    static void line_##name(int64_t n, void *to, int64_t step, const int64_t *index, int64_t stride, \
-                            const void *from) {                                                      \
-        type *line = to;                                                                             \
-        for (int64_t i = 0; i < n; i++, line += step) {                                              \
-            type x = line[index[i] * stride], y = ((const type *)from)[i];                           \
-            (void)x;                                                                                 \
-            line[index[i] * stride] = (type)(value);                                                 \
-        }                                                                                            \
+/* Branches, since indices from the end are rare and those out of range an error. */
+#define FROM_START(place, places)                                   \
+    if (__builtin_expect((uint64_t)place >= (uint64_t)places, 0)) { \
+        place += places;                                            \
+        if ((uint64_t)place >= (uint64_t)places) return false;      \
     }
-/* Branches, since out of range and from the end are rare: a load, a load and a store an item. */
 #define PICK(size, type)                                                                                   \
     static bool pick_##size(int64_t n, void *to_, const void *from_, const int64_t *index, int64_t places, \
                             int64_t stride) {                                                              \
@@ -129,13 +124,23 @@ static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places,
         const type *restrict from = from_;                                                                 \
         _Pragma("GCC unroll 4") for (int64_t i = 0; i < n; i++) {                                          \
             int64_t place = index[i];                                                                      \
-            if (__builtin_expect((uint64_t)place >= (uint64_t)places, 0)) {                                \
-                place += places;                                                                           \
-                if ((uint64_t)place >= (uint64_t)places) return false;                                     \
-            }                                                                                              \
+            FROM_START(place, places)                                                                      \
             to[i] = from[place * stride];                                                                  \
         }                                                                                                  \
         return true;                                                                                       \
+    }
+#define LINE(name, type, value)                                                                      \
+    static bool line_##name(int64_t n, void *to, int64_t step, const int64_t *index, int64_t places, \
+                            int64_t stride, const void *from) {                                      \
+        type *line = to;                                                                             \
+        _Pragma("GCC unroll 4") for (int64_t i = 0; i < n; i++, line += step) {                      \
+            int64_t place = index[i];                                                                \
+            FROM_START(place, places)                                                                \
+            type x = line[place * stride], y = ((const type *)from)[i];                              \
+            (void)x;                                                                                 \
+            line[place * stride] = (type)(value);                                                    \
+        }                                                                                            \
+        return true;                                                                                 \
     }
 #define MOVES(size, type)         \
     KERNELS(move_##size, type, y) \
