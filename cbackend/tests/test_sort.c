@@ -227,6 +227,9 @@ int main(void) {
     static const int large[] = {CB_U8, CB_I16, CB_F32, CB_F64, CB_I64, CB_I32};
     for (int k = 0; k < 6; k++)
         for (int spread = MANY; spread <= NEAR; spread++) test_sort(large[k], 1, 80000, spread, false, k & 1);
+    for (int k = 0; k < 6; k++) test_sort(large[k], 2, 40000, MANY + k % 3, k == 2, k & 1);
+    cb_set_num_threads(1); /* no other thread helps with a row */
+    for (int k = 0; k < 6; k++) test_sort(large[k], 1, k % 2 ? 80000 : 270000, MANY + k % 3, k == 2, k & 1);
     test_edges();
     return finish("test_sort");
 }

@@ -140,7 +140,7 @@ static ITEM *NAME(sort_items)(ITEM *a, ITEM *b, int64_t n, int low, int high, in
     }
 #endif
 #if defined(VECTOR_SORT)
-    if (n < RADIX_LARGE) {
+    if (n < RADIX_LARGE || !counts) {
         NAME(vector_sort)(a, b, n, low, high);
         return a;
     }

@@ -14,6 +14,7 @@ enum {
     INSERTION_MAX = 32,
     RADIX_LARGE = 1 << 16,
     RADIX_DEEP = 1 << 12,
+    SPREAD_LEAST = 1 << 15,
     COMPACT_MOST = 4096, /* codes of 32 bits */
     WORK = 4096,
     STACK = 32768,
@@ -34,10 +35,12 @@ typedef struct pair {
 /* from how many items on they are sorted by codes */
 #if defined(__AVX512F__)
 #include <immintrin.h>
-enum { COMPACT_LEAST = 65 };
+enum { COMPACT_LEAST = 65, VECTORS_32 = 1, VECTORS_64 = 1 };
 #elif defined(__AVX2__)
 #include "sort_avx2.h"
-enum { COMPACT_LEAST = 5 };
+enum { COMPACT_LEAST = 5, VECTORS_32 = 1, VECTORS_64 = 0 };
+#else
+enum { VECTORS_32 = 0, VECTORS_64 = 0 };
 #endif
 #define ITEM uint32_t
 #define KEY(x) (x)
@@ -213,7 +216,7 @@ typedef struct sort_run {
     const cb_tensor *x;
     int dim;
     int64_t n, k; /* length of a row; items wanted of each, n for all */
-    bool descending;
+    bool descending, alone;     /* alone: no other thread helps with a row */
     cb_tensor *values, *indices; /* either may be NULL */
     atomic_int failed;
 } sort_run;
@@ -379,7 +382,10 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     int64_t n = s->n, stride = x->strides[s->dim], size = x->itemsize;
     int bits = key_bits(x->dtype);
     bool pairs = s->indices && (bits == 64 || n > UINT32_MAX), keys_only = !s->indices;
-    bool spreads = bits == 32 && n >= RADIX_LARGE && n <= UINT32_MAX && s->k == n;
+    /* splitting a long row of keys pays where threads share the work */
+    bool whole =
+        keys_only && s->alone && (bits == 64 ? VECTORS_64 : VECTORS_32 && bits == 32 && n >= 4 * RADIX_LARGE);
+    bool spreads = bits == 32 && !whole && n >= SPREAD_LEAST && n <= UINT32_MAX && s->k == n;
     if (spreads && keys_only && s->values->strides[s->dim] != 1) keys_only = false;
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
     /* a buffer of candidates is worth it when few are wanted */
@@ -412,13 +418,13 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             if (bits == 64) {
                 uint64_t flip = s->descending ? ~(uint64_t)0 : 0, *keys = a;
                 for (int64_t i = 0; i < n; i++) keys[i] = wide_key(x->dtype, row, i, false) ^ flip;
-                keys = sort_items_wide(a, b, n, 0, 64, counts);
+                keys = sort_items_wide(a, b, n, 0, 64, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 wide_values(x->dtype, n, keys, flip, (uint64_t *)landing);
             } else {
                 uint32_t flip = s->descending ? 0xffffffffu >> (32 - bits) : 0, *keys = a;
                 narrow_keys(x->dtype, n, row, flip, false, keys);
-                keys = sort_items_narrow(a, b, n, 0, bits, counts);
+                keys = sort_items_narrow(a, b, n, 0, bits, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 narrow_values(x->dtype, n, keys, flip, landing);
             }
@@ -461,6 +467,7 @@ int CB_FN(sort)(cb_tensor *values, cb_tensor *indices, const cb_tensor *x, int d
                   .n = x->shape[dim],
                   .k = k,
                   .descending = descending,
+                  .alone = x->numel > s.n || cb_get_num_threads() == 1,
                   .values = values,
                   .indices = indices};
     atomic_init(&s.failed, 0);
