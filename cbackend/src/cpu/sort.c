@@ -197,6 +197,10 @@ CB_INLINE uint64_t wide_key(int dtype, const void *values, int64_t i, bool merge
     return ((const uint64_t *)values)[i] ^ (dtype == CB_I64 ? 0x8000000000000000u : 0);
 }
 
+static void wide_keys(int dtype, int64_t n, const void *values, uint64_t flip, bool merge, uint64_t *keys) {
+    for (int64_t i = 0; i < n; i++) keys[i] = wide_key(dtype, values, i, merge) ^ flip;
+}
+
 static void wide_values(int dtype, int64_t n, const uint64_t *keys, uint64_t flip, uint64_t *values) {
     if (dtype == CB_F64)
         for (int64_t i = 0; i < n; i++) {
@@ -374,6 +378,26 @@ static void *select_items(const sort_run *s, const void *row, void *a, void *b, 
     return sort_items(a, b, held, bits, pairs, NULL);
 }
 
+enum { SPREAD = 512, CELLS = 1 << 16, SAMPLE = 8 * SPREAD };
+#define WORD uint32_t
+#define ITEM uint64_t
+#define ITEM_OF(key, index) ((uint64_t)(key) << 32 | (uint64_t)(index))
+#define RANK(item) (item)
+#define KEYS narrow_keys
+#define VALUES narrow_values
+#define SORT_KEYS(keys, scratch, n, counts) sort_items_narrow(keys, scratch, n, 0, 32, counts)
+#define SORT_ITEMS(items, scratch, n, counts) sort_items_wide(items, scratch, n, 32, 64, counts)
+#define NAME(f) f##_narrow
+#include "sort_spread.h"
+#define WORD uint64_t
+#define ITEM pair
+#define ITEM_OF(key, index) ((pair){key, index})
+#define RANK(item) ((item).key)
+#define KEYS wide_keys
+#define VALUES wide_values
+#define SORT_KEYS(keys, scratch, n, counts) sort_items_wide(keys, scratch, n, 0, 64, counts)
+#define SORT_ITEMS(items, scratch, n, counts) sort_items_pair(items, scratch, n, 0, 64, counts)
+#define NAME(f) f##_wide
 #include "sort_spread.h"
 
 static void sort_rows(void *context, int64_t begin, int64_t end) {
@@ -381,12 +405,14 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
     const cb_tensor *x = s->x;
     int64_t n = s->n, stride = x->strides[s->dim], size = x->itemsize;
     int bits = key_bits(x->dtype);
-    bool pairs = s->indices && (bits == 64 || n > UINT32_MAX), keys_only = !s->indices;
+    bool keys_only = !s->indices;
     /* splitting a long row of keys pays where threads share the work */
     bool whole =
         keys_only && s->alone && (bits == 64 ? VECTORS_64 : VECTORS_32 && bits == 32 && n >= 4 * RADIX_LARGE);
-    bool spreads = bits == 32 && !whole && n >= SPREAD_LEAST && n <= UINT32_MAX && s->k == n;
+    bool spreads =
+        bits >= 32 && !whole && n >= (keys_only ? RADIX_LARGE : SPREAD_LEAST) && n <= UINT32_MAX && s->k == n;
     if (spreads && keys_only && s->values->strides[s->dim] != 1) keys_only = false;
+    bool pairs = !keys_only && (bits == 64 || n > UINT32_MAX);
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
     /* a buffer of candidates is worth it when few are wanted */
     int64_t room = CB_MAX(4 * s->k, SELECT_TILE) + SELECT_TILE;
@@ -417,7 +443,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
                                 : scratch; /* a strided row was gathered there, and is not needed any more */
             if (bits == 64) {
                 uint64_t flip = s->descending ? ~(uint64_t)0 : 0, *keys = a;
-                for (int64_t i = 0; i < n; i++) keys[i] = wide_key(x->dtype, row, i, false) ^ flip;
+                wide_keys(x->dtype, n, row, flip, false, keys);
                 keys = sort_items_wide(a, b, n, 0, 64, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 wide_values(x->dtype, n, keys, flip, (uint64_t *)landing);
@@ -440,11 +466,13 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             o.values = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
             o.value_stride = s->values->strides[s->dim];
         }
-        void *sorted;
         if (spreads) {
-            if (!spread_sort(&o, n, keys_only, a, b, counts)) atomic_store(&s->failed, 1);
+            bool sorted = bits == 64 ? spread_sort_wide(&o, n, keys_only, a, b, counts)
+                                     : spread_sort_narrow(&o, n, keys_only, a, b, counts);
+            if (!sorted) atomic_store(&s->failed, 1);
             continue;
         }
+        void *sorted;
         if (selects) {
             sorted = select_items(s, row, a, b, room, pairs);
         } else {

@@ -1,13 +1,14 @@
-/* Sorting one long row of 32-bit keys, part of sort.c: keys are spread over buckets of about equal sizes,
- * whose bounds come from a sample; each bucket is sorted and written out while it is in the cache. Stable:
- * items of one key stay in order while they are spread, and carry their index. Chunks and buckets do not
- * depend on the number of threads. */
+/* Sorting one long row, included for keys of 32 and of 64 bits: keys are spread over buckets of about equal
+ * sizes, whose bounds come from a sample; each bucket is sorted and written out while it is in the cache.
+ * Stable: items of one key stay in order while they are spread, and carry their index. Chunks and buckets do
+ * not depend on the number of threads.
+ *
+ * WORD: the type of a key; ITEM, of a key with its index, ITEM_OF(key, index), RANK(item), by which items are
+ * in order; KEYS, VALUES: what makes keys of values, and values again; SORT_KEYS, SORT_ITEMS; NAME. */
 
-enum { SPREAD = 512, CELLS = 1 << 16, SAMPLE = 8 * SPREAD };
-
-typedef struct spread {
+typedef struct {
     outcome result;
-    uint32_t flip, least; /* of the sample */
+    WORD flip, least; /* of the sample */
     int shift;
     const uint16_t *bucket_of; /* of a cell: a range of 1 << shift keys */
     bool keys_only;
@@ -15,75 +16,77 @@ typedef struct spread {
     int64_t n, chunk;
     int64_t *counts; /* a row of SPREAD for each chunk */
     int64_t bounds[SPREAD + 1];
-} spread;
+} NAME(spread);
 
-CB_INLINE uint32_t bucket_of_key(const spread *p, uint32_t key) {
-    uint32_t cell = (key < p->least ? 0 : key - p->least) >> p->shift;
+CB_INLINE uint32_t NAME(bucket)(const NAME(spread) * p, WORD key) {
+    WORD cell = (key < p->least ? 0 : key - p->least) >> p->shift;
     return p->bucket_of[CB_MIN(cell, CELLS - 1)];
 }
 
-static const void *keys_of_tile(const spread *p, int64_t begin, int64_t n, uint32_t *keys) {
-    const sort_run *s = p->result.s;
-    narrow_keys(s->x->dtype, n, (const char *)p->result.row + begin * s->x->itemsize, p->flip, !p->keys_only,
-                keys);
-    return keys;
+static void NAME(keys_of_tile)(const NAME(spread) * p, int64_t begin, int64_t n, WORD *keys) {
+    KEYS(p->result.s->x->dtype, n, (const WORD *)p->result.row + begin, p->flip, !p->keys_only, keys);
 }
 
-static void spread_count(void *context, int64_t begin, int64_t end) {
-    const spread *p = context;
-    uint32_t keys[CB_TILE], local[SPREAD] = {0};
+static void NAME(spread_count)(void *context, int64_t begin, int64_t end) {
+    const NAME(spread) *p = context;
+    WORD keys[CB_TILE];
+    uint32_t local[SPREAD] = {0};
     int64_t *counts = p->counts + begin / p->chunk * SPREAD;
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
-        keys_of_tile(p, i, n, keys);
-        for (int64_t j = 0; j < n; j++) local[bucket_of_key(p, keys[j])]++;
+        NAME(keys_of_tile)(p, i, n, keys);
+        for (int64_t j = 0; j < n; j++) local[NAME(bucket)(p, keys[j])]++;
     }
     for (int k = 0; k < SPREAD; k++) counts[k] = local[k];
 }
 
-static void spread_move(void *context, int64_t begin, int64_t end) {
-    const spread *p = context;
-    uint32_t keys[CB_TILE], places[SPREAD];
+static void NAME(spread_move)(void *context, int64_t begin, int64_t end) {
+    const NAME(spread) *p = context;
+    WORD keys[CB_TILE];
+    uint32_t places[SPREAD];
     const int64_t *counts = p->counts + begin / p->chunk * SPREAD;
     for (int k = 0; k < SPREAD; k++) places[k] = (uint32_t)counts[k];
-    uint64_t *items = p->to;
-    uint32_t *plain = p->to;
+    ITEM *items = p->to;
+    WORD *plain = p->to;
     for (int64_t i = begin; i < end; i += CB_TILE) {
         int64_t n = CB_MIN(CB_TILE, end - i);
-        keys_of_tile(p, i, n, keys);
+        NAME(keys_of_tile)(p, i, n, keys);
         if (p->keys_only)
-            for (int64_t j = 0; j < n; j++) plain[places[bucket_of_key(p, keys[j])]++] = keys[j];
+            for (int64_t j = 0; j < n; j++) plain[places[NAME(bucket)(p, keys[j])]++] = keys[j];
         else
             for (int64_t j = 0; j < n; j++)
-                items[places[bucket_of_key(p, keys[j])]++] = (uint64_t)keys[j] << 32 | (uint64_t)(i + j);
+                items[places[NAME(bucket)(p, keys[j])]++] = ITEM_OF(keys[j], i + j);
     }
 }
 
-#define IN_ORDER(name, type)                                    \
-    static bool in_order_##name(const type *items, int64_t n) { \
-        for (int64_t i = 1; i < n; i++)                         \
-            if (items[i - 1] > items[i]) return false;          \
-        return true;                                            \
-    }
-IN_ORDER(narrow, uint32_t)
-IN_ORDER(wide, uint64_t)
+static bool NAME(keys_in_order)(const WORD *keys, int64_t n) {
+    for (int64_t i = 1; i < n; i++)
+        if (keys[i - 1] > keys[i]) return false;
+    return true;
+}
 
-static void spread_finish(void *context, int64_t begin, int64_t end) {
-    spread *p = context;
+static bool NAME(items_in_order)(const ITEM *items, int64_t n) {
+    for (int64_t i = 1; i < n; i++)
+        if (RANK(items[i - 1]) > RANK(items[i])) return false;
+    return true;
+}
+
+static void NAME(spread_finish)(void *context, int64_t begin, int64_t end) {
+    NAME(spread) *p = context;
     for (int64_t k = begin; k < end; k++) {
         int64_t first = p->bounds[k], n = p->bounds[k + 1] - first;
         if (n == 0) continue;
-        uint32_t *keys = (uint32_t *)p->to + first;
-        uint64_t *items = (uint64_t *)p->to + first;
-        bool sorts = p->keys_only ? !in_order_narrow(keys, n) : !in_order_wide(items, n);
+        WORD *keys = (WORD *)p->to + first;
+        ITEM *items = (ITEM *)p->to + first;
+        bool sorts = p->keys_only ? !NAME(keys_in_order)(keys, n) : !NAME(items_in_order)(items, n);
         int64_t room = sorts ? radix_room(n) * 8 : 0, *counts = room ? cb_alloc(CB_CPU, room) : NULL;
         if (p->keys_only) {
-            if (sorts) keys = sort_items_narrow(keys, (uint32_t *)p->scratch + first, n, 0, 32, counts);
+            if (sorts) keys = SORT_KEYS(keys, (WORD *)p->scratch + first, n, counts);
             const outcome *o = &p->result;
-            narrow_values(o->s->x->dtype, n, keys, p->flip, o->values + first * (int64_t)sizeof *keys);
+            VALUES(o->s->x->dtype, n, keys, p->flip, (void *)((WORD *)o->values + first));
         } else {
             outcome o = p->result;
-            if (sorts && sort_items_wide(items, (uint64_t *)p->scratch + first, n, 32, 64, counts) != items)
+            if (sorts && SORT_ITEMS(items, (ITEM *)p->scratch + first, n, counts) != items)
                 o.items = p->scratch;
             put_outcome(&o, first, first + n);
         }
@@ -92,13 +95,13 @@ static void spread_finish(void *context, int64_t begin, int64_t end) {
 }
 
 /* Fills in the buckets of cells, so that each bucket gets an equal share of the sample. */
-static void spread_plan(spread *p, uint16_t *bucket_of) {
-    uint32_t keys[SAMPLE], scratch[SAMPLE];
-    for (int64_t i = 0; i < SAMPLE; i++) keys_of_tile(p, i * (p->n / SAMPLE), 1, &keys[i]);
-    const uint32_t *sample = sort_items_narrow(keys, scratch, SAMPLE, 0, 32, NULL);
+static void NAME(spread_plan)(NAME(spread) * p, uint16_t *bucket_of) {
+    WORD keys[SAMPLE], scratch[SAMPLE];
+    for (int64_t i = 0; i < SAMPLE; i++) NAME(keys_of_tile)(p, i * (p->n / SAMPLE), 1, &keys[i]);
+    const WORD *sample = SORT_KEYS(keys, scratch, SAMPLE, NULL);
     p->least = sample[0];
-    uint32_t range = sample[SAMPLE - 1] - sample[0];
-    p->shift = range < CELLS ? 0 : 16 - __builtin_clz(range);
+    WORD range = sample[SAMPLE - 1] - sample[0];
+    p->shift = range < CELLS ? 0 : 48 - __builtin_clzll(range);
     int cell = 0;
     for (int i = 0; i < SAMPLE; i++)
         for (int last = (int)((sample[i] - p->least) >> p->shift); cell <= last; cell++)
@@ -109,20 +112,22 @@ static void spread_plan(spread *p, uint16_t *bucket_of) {
 
 /* a, b: room for n items, or keys, and then values are contiguous; counts: radix_room(n) numbers. False when
  * there is no memory. */
-static bool spread_sort(const outcome *result, int64_t n, bool keys_only, void *a, void *b, int64_t *counts) {
+static bool NAME(spread_sort)(const outcome *result, int64_t n, bool keys_only, void *a, void *b,
+                              int64_t *counts) {
     uint16_t *bucket_of = cb_alloc(CB_CPU, CELLS * sizeof *bucket_of);
     if (!bucket_of) return false;
-    spread p = {.result = *result,
-                .flip = result->s->descending ? 0xffffffffu : 0,
-                .keys_only = keys_only,
-                .to = a,
-                .scratch = b,
-                .n = n,
-                .chunk = radix_chunk(n),
-                .counts = counts};
+    NAME(spread)
+    p = {.result = *result,
+         .flip = result->s->descending ? (WORD)-1 : 0,
+         .keys_only = keys_only,
+         .to = a,
+         .scratch = b,
+         .n = n,
+         .chunk = radix_chunk(n),
+         .counts = counts};
     p.result.items = a;
-    spread_plan(&p, bucket_of);
-    cb_parallel(n, p.chunk, spread_count, &p);
+    NAME(spread_plan)(&p, bucket_of);
+    cb_parallel(n, p.chunk, NAME(spread_count), &p);
     int64_t chunks = (n + p.chunk - 1) / p.chunk, sum = 0;
     for (int k = 0; k < SPREAD; k++) {
         p.bounds[k] = sum;
@@ -133,8 +138,18 @@ static bool spread_sort(const outcome *result, int64_t n, bool keys_only, void *
         }
     }
     p.bounds[SPREAD] = n;
-    cb_parallel(n, p.chunk, spread_move, &p);
-    cb_parallel(SPREAD, 4, spread_finish, &p);
+    cb_parallel(n, p.chunk, NAME(spread_move), &p);
+    cb_parallel(SPREAD, 4, NAME(spread_finish), &p);
     cb_free(CB_CPU, bucket_of, CELLS * sizeof *bucket_of);
     return true;
 }
+
+#undef WORD
+#undef ITEM
+#undef ITEM_OF
+#undef RANK
+#undef KEYS
+#undef VALUES
+#undef SORT_KEYS
+#undef SORT_ITEMS
+#undef NAME
