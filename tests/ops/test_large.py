@@ -79,3 +79,14 @@ def test_sums_of_no_items(dtype: str) -> None:
     assert out.shape == (300, 70) and out.dtype == x[:1].sum().dtype and not bool(out.any())
     assert x.sum((0, 1), keepdim=True).tolist() == ft.zeros(1, 1, 70).to(out.dtype).tolist()
     assert not x.sum().item()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8"])
+@pytest.mark.parametrize("shape", [(40, 24), (5000, 8), (3, 4096), (7, 5, 16), (1, 8)])
+def test_any_of_rows_of_bytes(dtype: str, shape: tuple[int, ...]) -> None:
+    x = (RNG.integers(0, 100, shape) * (RNG.random(shape) < 0.05)).astype(dtype)
+    flags = ft.tensor(x)
+    for dims in (None, -1, 0, (0, -1)):
+        np.testing.assert_array_equal(ft.any(flags, dims).numpy(), x.any(dims))
+    for part in (np.s_[..., 8:], np.s_[..., 3:11], np.s_[::2, ..., :8], np.s_[..., ::2]):
+        np.testing.assert_array_equal(flags[part].any(-1).numpy(), x[part].any(-1))

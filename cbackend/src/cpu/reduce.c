@@ -88,6 +88,21 @@ static void split_dims(plan *p, const cb_tensor *x, uint32_t mask, bool ordered)
     if (p->reduced.count > 1) merge_dims(&p->reduced);
 }
 
+/* Is any of some bytes side by side nonzero? Eight of them are one number. */
+static void join_bytes(plan *p) {
+    dims *rows = &p->reduced;
+    bool joins =
+        rows->count == 1 && rows->stride[0] == 1 && rows->size[0] % 8 == 0 && (uintptr_t)p->data % 8 == 0;
+    for (int d = 0; d < p->kept.count; d++) joins = joins && p->kept.stride[d] % 8 == 0;
+    if (!joins) return;
+    p->reducer = CB_FN(fold_reducer)(CB_REDUCE_any, CB_U64);
+    p->itemsize = 8;
+    p->count /= 8;
+    for (int d = 0; d < p->kept.count; d++) p->kept.stride[d] /= 8;
+    rows->size[0] /= 8;
+    rows->stride[0] = rows->size[0] > 1; /* of one number there is no row */
+}
+
 /* Columns a tile: as many as there is room for states, since rows are read in order, and those of a tile are
  * short runs of memory. */
 static int64_t columns_of(const plan *p) {
@@ -379,6 +394,7 @@ static int reduce(int op, const cb_tensor *x, uint32_t mask, double parameter, c
         p.reduced.count = 1;
         p.reduced.stride[0] = 1;
     }
+    if (op == CB_REDUCE_any && p.itemsize == 1 && !made && x->numel > 0) join_bytes(&p);
     choose(&p);
     if (made && !suits_made(&p, op, x->numel)) return CB_ERR_UNSUPPORTED;
     CB_TRY(run(&p));
