@@ -225,12 +225,66 @@ static cb_tensor *by_images(int which, const cb_conv_shape *s, cb_tensor *x, cb_
     return result;
 }
 
+static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
+                      const int64_t *shape);
+
+/* A kernel of one tap with strides reads nothing but a slice of its input. */
+static bool is_of_slice(const cb_conv_shape *s) {
+    int64_t steps = 1;
+    for (int d = 0; d < 3; d++) {
+        if (s->kernel[d] != 1 || s->padding[d]) return false;
+        steps *= s->stride[d];
+    }
+    return steps > 1;
+}
+
+/* What a kernel of one tap reads of x; a view. */
+static cb_tensor *slice_read(const cb_conv_shape *s, cb_tensor *x) {
+    cb_tensor *view = cb_alias(x);
+    for (int d = 2, dim = x->ndim - 1; dim > 1 && view; d--, dim--) {
+        cb_tensor *next = cb_slice(view, dim, 0, s->in[d], s->stride[d]);
+        cb_release(view);
+        view = next;
+    }
+    return view;
+}
+
+/* As run(): without strides, of the slice. */
+static cb_tensor *by_slice(int which, const cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op,
+                           int ndim, const int64_t *shape) {
+    cb_conv_shape plain = *s;
+    int64_t sliced[5] = {shape[0], shape[1]};
+    for (int d = 0; d < 3; d++) {
+        plain.in[d] = s->out[d];
+        plain.stride[d] = 1;
+    }
+    if (which != INPUT_GRAD) {
+        cb_tensor *view = slice_read(s, which == FORWARD ? x : y), *out = NULL;
+        if (view)
+            out =
+                run(which, &plain, which == FORWARD ? view : x, which == FORWARD ? y : view, op, ndim, shape);
+        cb_release(view);
+        return out;
+    }
+    memcpy(sliced + 2, s->out + 5 - ndim, (size_t)(ndim - 2) * sizeof *sliced);
+    cb_tensor *out = cb_full(x->dtype, x->device, ndim, shape, &(cb_scalar){.kind = 'i', .i = 0}),
+              *view = out ? slice_read(s, out) : NULL,
+              *grad = view ? run(which, &plain, x, y, op, ndim, sliced) : NULL;
+    int status = grad ? cb_copy_into(view, grad, 0) : CB_ERR_INTERNAL;
+    cb_release(view);
+    cb_release(grad);
+    if (!status) return out;
+    cb_release(out);
+    return NULL;
+}
+
 /* x and y: the operands in the order of the public function; both are of one dtype. */
 static cb_tensor *run(int which, cb_conv_shape *s, cb_tensor *x, cb_tensor *y, const char *op, int ndim,
                       const int64_t *shape) {
     int device = cb_common_device(op, 2, (cb_tensor *[]){x, y}), status = CB_OK;
     if (device < 0) return NULL;
     if ((device & 255) == CB_META) return cb_empty(x->dtype, device, ndim, shape);
+    if ((device & 255) == CB_CPU && is_of_slice(s)) return by_slice(which, s, x, y, op, ndim, shape);
     if ((device & 255) == CB_CPU && is_of_patches(which, s, x->dtype))
         return by_patches(which, s, x, y, ndim, shape);
     if ((device & 255) == CB_CPU && is_of_images(which, s, x->dtype))
