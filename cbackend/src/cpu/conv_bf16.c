@@ -115,7 +115,16 @@ typedef struct pairing {
 
 static void pair_rows(void *context, int64_t begin, int64_t end) {
     const pairing *r = context;
-    for (int64_t b = begin * r->blocks; b < end * r->blocks; b++)
+    int64_t b = begin * r->blocks, stop = end * r->blocks;
+    if (r->n <= 16) { /* one permutation each; what is too much of a store is stored again by the next */
+        uint16_t lanes[32] = {0};
+        for (int i = 0; i < r->n; i++) lanes[2 * i] = (uint16_t)i, lanes[2 * i + 1] = (uint16_t)(r->n + i);
+        __m512i order = _mm512_loadu_si512(lanes);
+        for (; b * r->n + 16 <= stop * r->n; b++)
+            _mm512_storeu_si512(r->to + b * r->n,
+                                _mm512_permutexvar_epi16(order, _mm512_loadu_si512(r->from + 2 * b * r->n)));
+    }
+    for (; b < stop; b++)
         pair_run(r->to + b * r->n, r->from + 2 * b * r->n, r->from + (2 * b + 1) * r->n, r->n, 1);
 }
 
