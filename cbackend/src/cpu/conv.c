@@ -5,6 +5,7 @@
  * three vectors of positions stays in registers, and rows of the input are read in place, at any alignment.
  */
 #include "conv_plan.h"
+#include "gemm_batch.h"
 
 #define CONV_KERNELS(t)                                         \
     static const conv_kernels t##_kernels = {sizeof(real),      \
@@ -27,6 +28,7 @@
 #include "conv_lanes_typed.h"
 #include "conv_weight_typed.h"
 #include "conv_depthwise_typed.h"
+#include "conv_windows_typed.h"
 CONV_KERNELS(f32);
 #undef real
 #undef NAME
@@ -36,6 +38,7 @@ CONV_KERNELS(f32);
 #include "conv_lanes_typed.h"
 #include "conv_weight_typed.h"
 #include "conv_depthwise_typed.h"
+#include "conv_windows_typed.h"
 CONV_KERNELS(f64);
 #undef real
 #undef NAME
@@ -114,21 +117,34 @@ static int correlate(const cb_conv_shape *s, const conv_kernels *k, conv_plan *p
     return r.status;
 }
 
+/* By the plain loops, which bfloat16 has none of. */
+static int plain_loops(const cb_conv_shape *s, bool input_grad, const void *w, const void *in, void *out) {
+    if (s->dtype == CB_BF16) return CB_ERR_UNSUPPORTED;
+    return input_grad ? CB_FN(conv_input_grad_plain)(s, out, in, w) : CB_FN(conv_plain)(s, out, in, w);
+}
+
 static int planned(const cb_conv_shape *s, bool input_grad, const void *w, const void *in, void *out) {
     const conv_kernels *k = kernels_of(s);
     conv_plan p;
     cb_conv_shape pairs = *s;
     void *paired = NULL;
     int64_t nbytes = 0;
-    if (!k) return CB_ERR_UNSUPPORTED;
+    if (!k) return plain_loops(s, input_grad, w, in, out);
     if (k->pair_weights) {
         int64_t *halved = input_grad ? &pairs.oc : &pairs.ic;
         if (*halved % 2) return CB_ERR_UNSUPPORTED;
         *halved /= 2;
         nbytes = s->groups * pairs.oc * pairs.ic * size3(s->kernel) * k->item;
     }
-    int status =
-        plan_init(&p, &pairs, input_grad ? INPUT_GRAD : PLAIN, input_grad ? pairs.oc : pairs.ic, k->item);
+    int64_t copied = input_grad ? pairs.oc : pairs.ic;
+    bool hops = !input_grad && size3(s->stride) > 1 && size3(s->stride) <= size3(s->kernel);
+    int status = hops ? plan_init(&p, &pairs, HOPPING, copied, k->item) : CB_OK;
+    if (hops && !status && !k->pixel_vectors(&p, s->n * p.bands)) {
+        cb_free(CB_CPU, p.memory, p.nbytes);
+        hops = false;
+    }
+    if (!hops || status) status = plan_init(&p, &pairs, input_grad ? INPUT_GRAD : PLAIN, copied, k->item);
+    if (status == CB_ERR_UNSUPPORTED) return plain_loops(s, input_grad, w, in, out);
     if (status) return status;
     if (k->pair_weights) {
         if ((paired = cb_alloc(CB_CPU, nbytes)))
@@ -183,21 +199,49 @@ static bool is_whole(const cb_conv_shape *s) {
     return s->groups == 1 && (s->dtype == CB_F32 || s->dtype == CB_F64);
 }
 
-static int whole_product(const cb_conv_shape *s, int64_t m, int64_t n, int64_t k, void *c, const void *a,
-                         bool a_turned, const void *b, bool b_turned) {
-    cb_gemm g = {.dtype = s->dtype,
-                 .m = m,
-                 .n = n,
-                 .k = k,
-                 .batch = 1,
-                 .a = a,
-                 .b = b,
-                 .c = c,
-                 .a_row = a_turned ? 1 : k,
-                 .a_col = a_turned ? m : 1,
-                 .b_row = b_turned ? 1 : n,
-                 .b_col = b_turned ? k : 1};
-    return CB_FN(gemm)(&g);
+/* Input gradients of few channels under long kernels with wide strides: what each window gives is a product
+ * of its cotangents and the weights, in runs along the kernel's last dimension, which are added up where
+ * windows overlap. */
+static bool is_of_windows(const cb_conv_shape *s) {
+    return s->ic <= 4 && s->oc >= 32 && s->kernel[2] >= 16 && s->stride[2] >= 4 && s->dilation[2] == 1 &&
+           (s->dtype == CB_F32 || s->dtype == CB_F64);
+}
+
+static int by_windows(const cb_conv_shape *s, void *x, const void *y, const void *w) {
+    enum { HELD = 4 << 20 }; /* bytes of windows: of several images, or of some positions of one */
+    int64_t positions = size3(s->out), row = s->ic * size3(s->kernel), size = cb_dtypes[s->dtype].size,
+            each = CB_MAX(1, CB_MIN(positions, HELD / (s->groups * row * size))),
+            images = CB_MAX(1, CB_MIN(s->n, HELD / (s->groups * positions * row * size))),
+            nbytes = images * s->groups * each * row * size;
+    void *windows = cb_alloc(CB_CPU, nbytes);
+    int status = windows ? CB_OK : CB_ERR_MEMORY;
+    for (int64_t i = 0; i < s->n && !status; i += images)
+        for (int64_t p = 0; p < positions && !status; p += each) {
+            int64_t n = CB_MIN(images, s->n - i), count = CB_MIN(each, positions - p);
+            cb_gemm g = {.dtype = s->dtype,
+                         .nbatch = 2,
+                         .m = count,
+                         .n = row,
+                         .k = s->oc,
+                         .batch = n * s->groups,
+                         .a = (const char *)y + (i * s->groups * s->oc * positions + p) * size,
+                         .b = w,
+                         .c = windows,
+                         .a_row = 1,
+                         .a_col = positions,
+                         .b_row = row,
+                         .b_col = 1,
+                         .batch_shape = {n, s->groups},
+                         .a_batch = {s->groups * s->oc * positions, s->oc * positions},
+                         .b_batch = {0, s->oc * row}};
+            status = CB_FN(gemm)(&g);
+            windows_run r = {s, windows, (char *)x + i * s->groups * s->ic * size3(s->in) * size, p, count};
+            if (!status)
+                cb_parallel(n * s->groups * s->ic, CB_MAX(1, 16384 / (count * size3(s->kernel))),
+                            s->dtype == CB_F64 ? f64_add_windows : f32_add_windows, &r);
+        }
+    if (windows) cb_free(CB_CPU, windows, nbytes);
+    return status;
 }
 
 /* Fills in r for an image of `in` padded by `pad`, if depthwise loops can do it. */
@@ -210,8 +254,10 @@ static bool depthwise_init(depthwise_run *r, const cb_conv_shape *s, const int64
     int64_t side = s->kernel[1];
     bool square = side == s->kernel[2] && s->dilation[1] == 1 && s->dilation[2] == 1,
          in_place = s->dtype == CB_F64 ? f64_in_place : f32_in_place;
-    r->side = square && (side == 3 || side == 5 || (side == 7 && in_place)) ? (int)side : 0;
     r->stride = (int)s->stride[1];
+    r->side = square && (side == 3 || side == 5 || (side == 7 && in_place) || (side == 4 && r->stride == 2))
+                  ? (int)side
+                  : 0;
     if (s->stride[2] != r->stride || (r->stride != 1 && (r->stride != 2 || !r->side || side == 7)))
         return false;
     for (int d = 0; d < 2; d++) {
@@ -268,16 +314,15 @@ static int depthwise_weight(depthwise_run *r, const cb_conv_shape *s, void *w, c
 }
 
 int CB_FN(conv)(const cb_conv_shape *s, void *y, const void *x, const void *w) {
-    if (is_whole(s)) return whole_product(s, s->n, s->oc, s->ic * size3(s->in), y, x, false, w, true);
+    if (is_whole(s)) return one_product(s->dtype, s->n, s->oc, s->ic * size3(s->in), y, x, false, w, true);
     if (is_product(s)) return as_product(s, y, x, w, false);
     depthwise_run r;
     if (s->oc <= 2 && depthwise_init(&r, s, s->in, s->out, s->padding + 1)) return depthwise(&r, s, x, w, y);
-    int status = planned(s, false, w, x, y);
-    return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_plain)(s, y, x, w) : status;
+    return planned(s, false, w, x, y);
 }
 
 int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const void *w) {
-    if (is_whole(s)) return whole_product(s, s->n, s->ic * size3(s->in), s->oc, x, y, false, w, false);
+    if (is_whole(s)) return one_product(s->dtype, s->n, s->ic * size3(s->in), s->oc, x, y, false, w, false);
     if (is_product(s)) return as_product(s, x, y, w, true);
     depthwise_run r;
     int64_t pad[2];
@@ -286,9 +331,8 @@ int CB_FN(conv_input_grad)(const cb_conv_shape *s, void *x, const void *y, const
         r.turn = true;
         return depthwise(&r, s, y, w, x);
     }
-    int status = planned(s, true, w, y, x);
-    return status == CB_ERR_UNSUPPORTED && s->dtype != CB_BF16 ? CB_FN(conv_input_grad_plain)(s, x, y, w)
-                                                               : status;
+    if (is_of_windows(s)) return by_windows(s, x, y, w);
+    return planned(s, true, w, y, x);
 }
 
 /* ---- weight gradients ---- */
@@ -334,29 +378,30 @@ static int lanes_gradient(const cb_conv_shape *s, const conv_kernels *k, int64_t
     return status;
 }
 
-/* Register tiles. `filters`: vectors of filters, else of channels. CB_ERR_UNSUPPORTED without a message where
- * planes of `filters` are too large to be held whole. */
+/* Register tiles. `filters`: vectors of filters, else of channels. */
 static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool filters, int64_t wanted,
                           void *w, const void *y, const void *x) {
     enum { ROWS = 128, VECTORS = 36, HELD = 768 << 10 };
     conv_plan p;
     int64_t vectors = ceil_div(filters ? s->oc : s->ic, k->vl), taps = size3(s->kernel);
     if (!filters) vectors = ceil_div(vectors, ceil_div(vectors * taps, CB_MAX(taps, VECTORS)));
-    int status = plan_init(&p, s, TURNED, filters ? s->ic : vectors * k->vl, k->item);
+    int status = plan_init(&p, s, HOPPING, filters ? s->ic : vectors * k->vl, k->item);
     if (status) return status;
-    int64_t out = size3(s->out), work = out * taps * s->ic * s->oc / p.bands;
+    int64_t out = size3(s->out), work = out * taps * s->ic * s->oc / p.bands,
+            band_out = out / s->out[p.band_dim] * p.band;
     weight_run r = {.plan = &p,
                     .in = x,
                     .ct = y,
                     .out = w,
                     .filters = filters,
                     .copied = k->pair_weights && s->out[2] % 2,
+                    .skips = !filters && taps > 1 && taps <= 64 && (s->padding[0] || s->padding[1]),
                     .units = s->n * p.bands,
                     .rows = filters ? s->ic * taps : s->oc,
                     .blocks = 1,
                     .vectors = vectors,
                     .direct = !filters && plan_direct(&p),
-                    .vector_size = (filters ? out : p.channel_size + p.shared) * k->vl,
+                    .vector_size = (filters ? band_out : p.channel_size + p.shared) * k->vl,
                     .held = (filters ? p.channels : k->vl) * p.channel_size + p.shared};
     r.vector_blocks = filters ? 1 : ceil_div(s->ic, vectors * k->vl);
     /* large blocks of filters turn the input less often */
@@ -375,21 +420,16 @@ static int tiles_gradient(const cb_conv_shape *s, const conv_kernels *k, bool fi
     r.piece_size = round_up(r.block, k->mr) * width;
     int64_t unit = vectors * r.vector_size * k->item + (filters ? r.held : r.block * out / p.bands) * k->size;
     r.together = CB_MAX(1, CB_MIN(CB_MIN(MAX_TOGETHER, r.chunk), HELD / CB_MAX(1, unit)));
-    if (filters && p.bands > 1) {
-        status = CB_ERR_UNSUPPORTED;
-    } else {
-        int64_t nbytes = r.chunks > 1 ? r.chunks * pieces * r.piece_size * k->item : 0;
-        if (nbytes) r.sums = cb_alloc(CB_CPU, nbytes);
-        if (nbytes && !r.sums) r.status = CB_ERR_MEMORY;
-        if (!r.status)
-            cb_parallel(pieces * r.chunks, CB_MAX(1, PIECE * pieces / CB_MAX(1, work * r.chunk * s->groups)),
-                        k->weight_pieces, &r);
-        if (nbytes && !r.status)
-            cb_parallel(pieces * ceil_div(r.block, k->mr),
-                        CB_MAX(1, 16384 / CB_MAX(1, k->mr * width * r.chunks)), k->weight_sums, &r);
-        if (r.sums) cb_free(CB_CPU, r.sums, nbytes);
-        status = r.status;
-    }
+    int64_t sum_bytes = r.chunks > 1 ? r.chunks * pieces * r.piece_size * k->item : 0;
+    if (sum_bytes && !(r.sums = cb_alloc(CB_CPU, sum_bytes))) r.status = CB_ERR_MEMORY;
+    if (!r.status)
+        cb_parallel(pieces * r.chunks, CB_MAX(1, PIECE * pieces / CB_MAX(1, work * r.chunk * s->groups)),
+                    k->weight_pieces, &r);
+    if (sum_bytes && !r.status)
+        cb_parallel(pieces * ceil_div(r.block, k->mr), CB_MAX(1, 16384 / CB_MAX(1, k->mr * width * r.chunks)),
+                    k->weight_sums, &r);
+    if (r.sums) cb_free(CB_CPU, r.sums, sum_bytes);
+    status = r.status;
     cb_free(CB_CPU, p.memory, p.nbytes);
     return status;
 }
@@ -401,16 +441,19 @@ static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t w
             images = CB_MAX(1, s->n / CB_MAX(1, CB_MIN(s->n, wanted / s->groups)));
     int64_t row = s->out[2] % k->vl ? s->out[2] + (s->kernel[2] - 1) * s->dilation[2] : s->out[2],
             positions = round_up(s->out[0] * s->out[1] * row, k->vl);
-    int64_t by_lanes = images * s->oc * products * positions * 50 / k->vl + s->oc * products * 600,
+    /* lanes take phases of the input apart and copy cotangents whose rows are no whole vectors */
+    int64_t copies = (s->out[2] % k->vl ? s->oc * positions * 30 : 0) +
+                     (size3(s->stride) > 1 ? s->ic * size3(s->in) * 100 : 0);
+    int64_t by_lanes = images * (s->oc * products * positions * 50 / k->vl + copies) + s->oc * products * 600,
             by_filters = images * out * width * (round_up(products, 4) * 55 / k->vl + 40);
     return by_filters < by_lanes;
 }
 
 int CB_FN(conv_weight_grad)(const cb_conv_shape *s, void *w, const void *y, const void *x) {
     depthwise_run one;
-    if (is_whole(s)) return whole_product(s, s->oc, s->ic * size3(s->in), s->n, w, y, true, x, false);
-    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) &&
-        (one.side == 3 || (one.side == 5 && !one.padded))) /* more sums need registers */
+    if (is_whole(s)) return one_product(s->dtype, s->oc, s->ic * size3(s->in), s->n, w, y, true, x, false);
+    if (s->oc == 1 && s->groups >= 16 && depthwise_init(&one, s, s->in, s->out, s->padding + 1) && one.side &&
+        one.side <= (one.padded ? 3 : 5)) /* more sums need registers */
         return depthwise_weight(&one, s, w, y, x);
     const conv_kernels *k = kernels_of(s);
     int status = CB_ERR_UNSUPPORTED;

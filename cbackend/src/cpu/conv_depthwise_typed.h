@@ -171,34 +171,38 @@ CB_INLINE void NAME(load_halved)(int side, const real *from, const NAME(halved_m
     }
 }
 
-/* Results [j, j + vl) of all rows with stride 2. Two lines of the input are read in a step and added to the
- * rows that they belong to, of which the first is then complete. */
-CB_INLINE void NAME(depthwise_halved)(int side, const depthwise_run *r, const real *x, const real *w,
-                                      int64_t j, real *out) {
-    int64_t n = CB_MIN(NAME(vl), r->out[1] - j), lines = r->size[0], pitch = r->size[1];
+/* Columns [j, j + vl) of a plane of results with stride 2, or of the cotangents y of which the sums (vectors,
+ * of all taps) of the weights' gradient get their share. Two lines of the input are read in a step and meet
+ * the rows whose windows have them: rows of results are complete when the last of these lines is read. */
+CB_INLINE void NAME(depthwise_halved)(int side, bool weights, const depthwise_run *r, const real *x,
+                                      const real *w, int64_t j, real *y, NAME(vec) * sum) {
+    int64_t n = CB_MIN(NAME(vl), r->out[1] - j), height = r->out[0];
     int rows = (side + 1) / 2;
     NAME(halved_masks) masks = NAME(masks_halved)(r, j, n);
-    NAME(vec) sum[3] = {{0}, {0}, {0}};
+    NAME(vec) row[3] = {{0}, {0}, {0}};
     x += 2 * j - r->shift[1];
-    out += j;
-    for (int64_t step = 0, line = -r->shift[0]; step < r->out[0] + rows - 1; step++) {
+    y += j;
+    for (int64_t step = 0, line = -r->shift[0]; step < height + rows - 1; step++) {
 #pragma GCC unroll 2
-        for (int m = rows - 1; m > 0; m--) sum[m] = sum[m - 1];
-        sum[0] = (NAME(vec)){0};
+        for (int m = rows - 1; m > 0; m--) row[m] = row[m - 1];
+        row[0] = (NAME(vec)){0};
+        if (weights && step < height) row[0] = NAME(load_first)(y + step * r->out[1], n);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; half++, line++) {
             NAME(vec) right[NAME(columns)];
-            if ((uint64_t)line >= (uint64_t)lines) continue;
-            NAME(load_halved)(side, x + line * pitch, &masks, right);
+            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
+            NAME(load_halved)(side, x + line * r->size[1], &masks, right);
 #pragma GCC unroll 3
             for (int k = half; k < side; k += 2)
 #pragma GCC unroll 5
-                for (int t = 0; t < side; t++) sum[k / 2] += w[k * side + t] * right[t];
+                for (int t = 0; t < side; t++)
+                    if (weights)
+                        sum[k * side + t] += row[k / 2] * right[t];
+                    else
+                        row[k / 2] += w[k * side + t] * right[t];
         }
-        if (step >= rows - 1) {
-            NAME(depthwise_store)(sum[rows - 1], n, n, out);
-            out += r->out[1];
-        }
+        if (!weights && step >= rows - 1)
+            NAME(depthwise_store)(row[rows - 1], n, n, y + (step - rows + 1) * r->out[1]);
     }
 }
 
@@ -252,21 +256,63 @@ CB_INLINE void NAME(depthwise_tile)(int rows, const depthwise_run *r, const real
         NAME(depthwise_store)(sum[i], width, (r->out[0] - y) * width - j - i * row, out + i * row);
 }
 
+/* The same for a line of `long_line` vectors under a kernel longer than a vector: taps a vector apart share
+ * what they read. */
+#ifdef __aarch64__
+#define KEEP_IN_REGISTER(vector) __asm__("" : "+w"(vector))
+#else
+#define KEEP_IN_REGISTER(vector) __asm__("" : "+v"(vector))
+#endif
+enum { NAME(long_line) = NAME(in_place) ? 8 : 4 };
+CB_INLINE void NAME(depthwise_line)(const depthwise_run *r, const real *x, const real *w, int64_t j,
+                                    real *out) {
+    enum { VL = NAME(vl), N = NAME(long_line) };
+    NAME(vec) sum[N];
+    for (int i = 0; i < N; i++) sum[i] = (NAME(vec)){0};
+    for (int64_t first = 0; first < r->taps; first += 2 * VL) {
+        int64_t stop = CB_MIN(first + VL, r->taps), pairs = CB_MIN(stop, r->taps - VL), t = first;
+        for (; t < pairs; t++) {
+            NAME(vec) right = *(const NAME(vecu) *)(x + j + t);
+            for (int i = 0; i < N; i++) {
+                sum[i] += w[t] * right;
+                right = *(const NAME(vecu) *)(x + j + t + (i + 1) * VL);
+                KEEP_IN_REGISTER(right); /* the compiler would read it for each use */
+                sum[i] += w[t + VL] * right;
+            }
+        }
+        for (; t < stop; t++)
+            for (int i = 0; i < N; i++) sum[i] += w[t] * *(const NAME(vecu) *)(x + j + t + i * VL);
+    }
+    for (int i = 0; i < N; i++) *(NAME(vecu) *)(out + j + i * VL) = sum[i];
+}
+#undef KEEP_IN_REGISTER
+
 /* One plane of results. */
 static void NAME(depthwise_plane)(const depthwise_run *r, const real *x, const real *w, real *out) {
     enum { VL = NAME(vl), ROWS = 4 };
     int64_t height = r->out[0], width = r->out[1];
     if (r->stride == 2) {
+#define STRIDE_2(side)                                              \
+    if (!r->turn)                                                   \
+        NAME(depthwise_halved)(side, false, r, x, w, j, out, NULL); \
+    else if (r->pad[1] % 2)                                         \
+        NAME(depthwise_doubled)(side, 1, r, x, w, j, out);          \
+    else                                                            \
+        NAME(depthwise_doubled)(side, 0, r, x, w, j, out)
         for (int64_t j = 0; j < (r->turn ? (width + 1) / 2 : width); j += VL)
-            if (!r->turn)
-                r->side == 3 ? NAME(depthwise_halved)(3, r, x, w, j, out)
-                             : NAME(depthwise_halved)(5, r, x, w, j, out);
-            else if (r->pad[1] % 2)
-                r->side == 3 ? NAME(depthwise_doubled)(3, 1, r, x, w, j, out)
-                             : NAME(depthwise_doubled)(5, 1, r, x, w, j, out);
-            else
-                r->side == 3 ? NAME(depthwise_doubled)(3, 0, r, x, w, j, out)
-                             : NAME(depthwise_doubled)(5, 0, r, x, w, j, out);
+            if (r->side == 3) {
+                STRIDE_2(3);
+            } else if (r->side == 4) {
+                STRIDE_2(4);
+            } else {
+                STRIDE_2(5);
+            }
+#undef STRIDE_2
+        return;
+    }
+    enum { LINE = NAME(long_line) * VL };
+    if (height == 1 && width >= LINE && r->taps > VL && r->offsets[r->taps - 1] == r->taps - 1) {
+        for (int64_t j = 0; j < width; j += LINE) NAME(depthwise_line)(r, x, w, CB_MIN(j, width - LINE), out);
         return;
     }
     bool flat = height < ROWS && width >= ROWS * VL && !r->side; /* a tile lies in a row */
@@ -365,38 +411,14 @@ CB_INLINE void NAME(depthwise_sums)(int side, const depthwise_run *r, const real
     for (int t = 0; t < side * side; t++) sums[t] = sum[t];
 }
 
-/* The same with stride 2. A step reads two lines, which meet the rows of cotangents whose windows have them.
- */
+/* The same with stride 2. */
 CB_INLINE void NAME(depthwise_sums_halved)(int side, const depthwise_run *r, const real *x, const real *ct,
                                            NAME(vec) * sums) {
-    enum { VL = NAME(vl) };
     NAME(vec) sum[DEPTHWISE_TAPS];
-    int64_t height = r->out[0], width = r->out[1], lines = r->size[0], pitch = r->size[1];
-    int rows = (side + 1) / 2;
 #pragma GCC unroll 25
     for (int t = 0; t < side * side; t++) sum[t] = sums[t];
-    for (int64_t j = 0; j < width; j += VL) {
-        int64_t n = CB_MIN(VL, width - j);
-        NAME(halved_masks) masks = NAME(masks_halved)(r, j, n);
-        NAME(vec) left[3] = {{0}, {0}, {0}};
-        const real *from = x + 2 * j - r->shift[1];
-        for (int64_t step = 0, line = -r->shift[0]; step < height + rows - 1; step++) {
-#pragma GCC unroll 2
-            for (int m = rows - 1; m > 0; m--) left[m] = left[m - 1];
-            left[0] = (NAME(vec)){0};
-            if (step < height) left[0] = NAME(load_first)(ct + step * width + j, n);
-#pragma GCC unroll 2
-            for (int half = 0; half < 2; half++, line++) {
-                NAME(vec) right[NAME(columns)];
-                if ((uint64_t)line >= (uint64_t)lines) continue;
-                NAME(load_halved)(side, from + line * pitch, &masks, right);
-#pragma GCC unroll 3
-                for (int k = half; k < side; k += 2)
-#pragma GCC unroll 5
-                    for (int t = 0; t < side; t++) sum[k * side + t] += left[k / 2] * right[t];
-            }
-        }
-    }
+    for (int64_t j = 0; j < r->out[1]; j += NAME(vl))
+        NAME(depthwise_halved)(side, true, r, x, NULL, j, (real *)ct, sum);
 #pragma GCC unroll 25
     for (int t = 0; t < side * side; t++) sums[t] = sum[t];
 }
@@ -424,8 +446,9 @@ static void NAME(depthwise_weight)(void *context, int64_t begin, int64_t end) {
                 ct = wide;
             }
             if (r->stride == 2)
-                r->side == 3 ? NAME(depthwise_sums_halved)(3, r, x, ct, sums)
-                             : NAME(depthwise_sums_halved)(5, r, x, ct, sums);
+                r->side == 3   ? NAME(depthwise_sums_halved)(3, r, x, ct, sums)
+                : r->side == 4 ? NAME(depthwise_sums_halved)(4, r, x, ct, sums)
+                               : NAME(depthwise_sums_halved)(5, r, x, ct, sums);
             else
                 r->side == 3 ? NAME(depthwise_sums)(3, r, x, ct, sums)
                              : NAME(depthwise_sums)(5, r, x, ct, sums);

@@ -50,7 +50,7 @@ typedef struct conv_plan {
     int64_t taps, weight_row;       /* of the kernel; from one row's weights to the next's */
     int64_t in[3], out[3];
     int64_t size[3], step[3];       /* padded planes; distance in the input of neighbours in a plane */
-    int64_t hop[3];                 /* distance in a plane of neighbouring results: 1, but for TURNED */
+    int64_t hop[3];                 /* distance in a plane of neighbouring results: 1, but for HOPPING */
     int64_t channel_size, flat;     /* elements of a channel's planes; of the longest flat row of results */
     int64_t flat_pitch;             /* flat, rounded up to a cache line */
     int64_t shared; /* zeros after a row that are those before the next: as many must follow the last */
@@ -122,6 +122,7 @@ typedef struct weight_run {
     const void *in, *ct;
     void *out, *sums;
     bool filters, copied, direct; /* copied: cotangents, to make their rows even; direct: planes are not */
+    bool skips; /* tiles leave out rows where all their taps read padding */
     int64_t units, chunk, chunks; /* as above */
     int64_t rows, block, blocks; /* of sums; a piece */
     int64_t vectors, vector_blocks; /* turned vectors a piece */
@@ -130,6 +131,15 @@ typedef struct weight_run {
     int64_t piece_size;
     int status;
 } weight_run;
+
+/* An input gradient by windows (conv_windows_typed.h): what `count` of them from `first` on give,
+ * [image][group][position][channel][tap]. */
+typedef struct windows_run {
+    const cb_conv_shape *s;
+    const void *windows;
+    void *x;
+    int64_t first, count;
+} windows_run;
 
 /* What the kernels of one type can do. */
 typedef struct conv_kernels {
@@ -208,9 +218,9 @@ static inline void input_grad_axis(const cb_conv_shape *s, int d, conv_axis *a) 
     }
 }
 
-/* Weight gradients whose planes are turned (conv_weight_typed.h) step over positions, so they need no phases.
- */
-static inline void turned_axis(const cb_conv_shape *s, int d, conv_axis *a) {
+/* Results by pixels, and weight gradients whose planes are turned (conv_weight_typed.h), step over positions
+ * and need no phases. */
+static inline void hopping_axis(const cb_conv_shape *s, int d, conv_axis *a) {
     a->phases = a->sources = 1;
     a->first[0] = 0;
     a->count[0] = s->out[d];
@@ -224,7 +234,7 @@ static inline void turned_axis(const cb_conv_shape *s, int d, conv_axis *a) {
 
 /* Makes the plan; free p->memory after use. copied: channels in one padded copy. CB_ERR_UNSUPPORTED: too
  * many phases, or sizes beyond 32-bit offsets, without an error message. */
-enum { PLAIN, INPUT_GRAD, TURNED };
+enum { PLAIN, INPUT_GRAD, HOPPING };
 static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, int64_t copied,
                             int64_t itemsize) {
     conv_axis axis[3];
@@ -237,11 +247,11 @@ static inline int plan_init(conv_plan *p, const cb_conv_shape *s, int purpose, i
     p->weight_row = input_grad ? taps : p->channels * taps;
     p->sources = p->parts = 1;
     for (int d = 0; d < 3; d++) {
-        (input_grad ? input_grad_axis : purpose == TURNED ? turned_axis : forward_axis)(s, d, &axis[d]);
+        (input_grad ? input_grad_axis : purpose == HOPPING ? hopping_axis : forward_axis)(s, d, &axis[d]);
         p->in[d] = input_grad ? s->out[d] : s->in[d];
         p->out[d] = input_grad ? s->in[d] : s->out[d];
         p->step[d] = purpose == PLAIN ? s->stride[d] : 1;
-        p->hop[d] = purpose == TURNED ? s->stride[d] : 1;
+        p->hop[d] = purpose == HOPPING ? s->stride[d] : 1;
         p->sources *= axis[d].sources;
         p->parts *= axis[d].phases;
         most[d] = 0;
@@ -379,7 +389,8 @@ static inline uint64_t taps_inside(const conv_plan *p, const conv_part *part, in
     uint64_t inside = 0;
     if (part->taps > 64) return ~(uint64_t)0;
     for (int64_t t = 0; t < part->taps; t++)
-        inside |= (uint64_t)((uint64_t)(part->origin[t][d] + j * p->step[d]) < (uint64_t)p->in[d]) << t;
+        inside |= (uint64_t)((uint64_t)(part->origin[t][d] + j * p->step[d] * p->hop[d]) < (uint64_t)p->in[d])
+                  << t;
     return inside;
 }
 
@@ -405,10 +416,11 @@ static inline int64_t list_pixels(const conv_plan *p, const conv_part *part, int
                     int lies = row != all_rows             ? (upper ? UPPER : LOWER)
                                : columns[x] != all_columns ? (2 * x < count[2] ? LEFT : RIGHT)
                                                            : INNER;
+                    int64_t line = z * p->hop[0] * p->size[1] + y * p->hop[1],
+                            at = u * held + line * p->size[2] + x * p->hop[2];
                     if (lies == side)
                         list[total++] =
-                            (conv_pixel){(int32_t)(u * held + (z * p->size[1] + y) * p->size[2] + x),
-                                         (int32_t)place, row & columns[x] & depth, 0};
+                            (conv_pixel){(int32_t)at, (int32_t)place, row & columns[x] & depth, 0};
                 }
             }
         }

@@ -230,16 +230,18 @@ static void NAME(pack_weights)(conv_plan *p, const cb_conv_shape *s, int64_t wid
 /* The vectors a block of filters takes when computing by pixels, or 0 where whole rows cost less. */
 static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
     enum { VL = NAME(vl), MR = NAME(mr), PACKING = 24 }; /* what packing a weight costs, in products */
-    if (p->band_dim == 2 && p->bands > 1) return 0; /* rows are long */
+    if (p->band_dim == 2 && p->bands > 1 && p->hop[2] == 1) return 0; /* rows are long */
     int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
     int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
     for (int q = 0; q < p->parts; q++) {
         const conv_part *part = &p->part[q];
         int64_t y = p->band_dim == 1 ? CB_MIN(p->band, part->count[1]) : part->count[1];
         if (y <= 0 || part->count[2] <= 0) continue;
-        by_rows += round_up(p->rows, 4) * round_up((y - 1) * p->size[2] + part->count[2], VL);
+        int64_t pitch = (p->size[2] + p->hop[2] - 1) / p->hop[2];
+        by_rows += round_up(p->rows, 4) * round_up((y - 1) * pitch + part->count[2], VL);
         by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
     }
+    if (size3(p->hop) > 1) by_rows += p->channel_size * (p->hop[2] == 2 ? 12 : 32) / p->taps; /* phases */
     by_pixels = by_pixels * (nv == 1 ? 150 : 106) + p->rows * PACKING * 100 / units;
     return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }

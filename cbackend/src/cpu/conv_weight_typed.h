@@ -9,6 +9,11 @@ typedef struct NAME(position_run) {
     int64_t left, right, n; /* where it begins in either operand; items */
 } NAME(position_run);
 
+/* The vectors of a tile where so many are left. */
+CB_INLINE int NAME(tile_vectors)(int64_t left) {
+    return left == 4 && NAME(nv) == 3 ? 2 : (int)CB_MIN(NAME(nv), left);
+}
+
 /* sums[v][i] += over all positions of a number of row i * a vector v */
 CB_INLINE void NAME(weight_tile)(int mr, int nv, const NAME(position_run) * run, int64_t runs,
                                  const plain *const *rows, int64_t left_step, const real *const *vectors,
@@ -61,24 +66,42 @@ typedef struct NAME(weight_scratch) {
     plain *planes, *ct;
     real *vectors;
     NAME(position_run) * runs;
-    int64_t ready; /* planes whose padding is there */
+    uint64_t *inside; /* of each run, the taps that read more than rows of padding */
+    int64_t ready;    /* planes whose padding is there */
 } NAME(weight_scratch);
+
+/* Of n runs, those that some of the tile's taps read, from `first` on. Returns how many. */
+CB_INLINE int64_t NAME(runs_inside)(const NAME(weight_scratch) * w, int64_t n, int64_t taps, int64_t first,
+                                    int nv, NAME(position_run) * to) {
+    int64_t kept = 0;
+    uint64_t set = 0;
+    for (int v = 0; v < nv; v++) set |= (uint64_t)1 << (first + v) % taps;
+    for (int64_t i = 0; i < n; i++) {
+        to[kept] = w->runs[i];
+        kept += (w->inside[i] & set) != 0;
+    }
+    return kept;
+}
 
 /* The rows of positions of one unit, the u-th of those held, as runs from *runs on; where rows join in both
  * operands, they are one. */
-static void NAME(list_runs)(const weight_run *r, const int64_t count[3], const int64_t first[3], int64_t u,
-                            int64_t left, NAME(position_run) * runs, int64_t *n) {
+static void NAME(list_runs)(const weight_run *r, const int64_t count[3], int64_t u, int64_t left,
+                            int64_t band, NAME(weight_scratch) * w, int64_t *n) {
     const conv_plan *p = r->plan;
-    bool join = p->hop[1] == 1 && p->hop[2] == 1 && p->size[2] == count[2] && !r->copied;
+    bool join = p->hop[1] == 1 && p->hop[2] == 1 && p->size[2] == count[2] && !r->copied &&
+                !(r->skips && p->start[0][1]);
     int64_t lines = join ? 1 : count[1], length = count[2] * count[1] / lines;
     for (int64_t z = 0; z < count[0]; z++)
         for (int64_t y = 0; y < lines; y++) {
+            if (r->skips)
+                w->inside[*n] = taps_inside(p, p->part, 0, z + (p->band_dim == 0 ? band : 0)) &
+                                taps_inside(p, p->part, 1, y + (p->band_dim == 1 ? band : 0));
             int64_t in_planes = (z * p->hop[0] * p->size[1] + y * p->hop[1]) * p->size[2],
-                    in_results = ((first[0] + z) * p->out[1] + first[1] + y) * p->out[2] + first[2];
-            runs[(*n)++] = (NAME(position_run)){.left = left + (r->filters ? in_planes : in_results),
-                                                .right = u * r->vectors * r->vector_size +
-                                                         (r->filters ? in_results : in_planes) * NAME(vl),
-                                                .n = (length + PACKED - 1) / PACKED};
+                    in_results = (z * p->out[1] + y) * p->out[2];
+            w->runs[(*n)++] = (NAME(position_run)){.left = left + (r->filters ? in_planes : in_results),
+                                                   .right = u * r->vectors * r->vector_size +
+                                                            (r->filters ? in_results : in_planes) * NAME(vl),
+                                                   .n = (length + PACKED - 1) / PACKED};
         }
 }
 
@@ -108,17 +131,18 @@ static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit
         int64_t image = (unit + u) / p->bands * p->groups + group, band = (unit + u) % p->bands * p->band,
                 count[3], first[3];
         if (!unit_range(p, p->part, band, count, first)) continue;
+        int64_t begin = (first[0] * p->out[1] + first[1]) * p->out[2] + first[2];
         const plain *in = (const plain *)r->in + image * p->channels * in_plane,
                     *ct = (const plain *)r->ct + image * p->rows * out_plane;
         if (r->filters) {
-            PREPARE_PLANES(p, p->channels, in, 0, u < w->ready, w->planes + u * r->held);
-            w->ready = CB_MAX(w->ready, u + 1);
+            PREPARE_PLANES(p, p->channels, in, band, u < w->ready, w->planes + u * r->held);
+            if (p->bands == 1) w->ready = CB_MAX(w->ready, u + 1);
         }
         for (int64_t v = 0; v * VL < n; v++) {
             int64_t lanes = CB_MIN(VL, n - v * VL);
             real *to = w->vectors + (u * r->vectors + v) * r->vector_size;
             if (r->filters) {
-                TURN_PLANES(out_plane, lanes, 1, ct + v * VL * out_plane, out_plane, to);
+                TURN_PLANES(size3(count), lanes, 1, ct + v * VL * out_plane + begin, out_plane, to);
                 continue;
             }
             const plain *planes = in + (c + v * VL) * in_plane;
@@ -133,8 +157,9 @@ static int64_t NAME(turn_units)(const weight_run *r, int64_t group, int64_t unit
             TURN_PLANES(p->channel_size, lanes, p->hop[2], w->planes, p->channel_size, to);
             NAME(zero_run)(to + p->channel_size * VL, p->shared * VL);
         }
-        int64_t left = r->filters ? u * r->held : (unit + u) / p->bands * p->groups * p->rows * out_plane;
-        NAME(list_runs)(r, count, first, u, left, w->runs, &runs);
+        int64_t left =
+            r->filters ? u * r->held : (unit + u) / p->bands * p->groups * p->rows * out_plane + begin;
+        NAME(list_runs)(r, count, u, left, band, w, &runs);
     }
     return runs;
 }
@@ -195,7 +220,9 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
         plane_bytes = round_up((r->filters ? r->together * r->held : r->held) * (int64_t)sizeof(plain), 64),
             vector_bytes = r->together * r->vectors * r->vector_size * (int64_t)sizeof(real),
             sum_bytes = r->chunks == 1 ? r->piece_size * (int64_t)sizeof(accum) : 0,
-            run_bytes = most * (int64_t)sizeof(NAME(position_run)),
+            tiles = r->skips ? (r->vectors * part->taps + 1) / 2 : 0, /* each with its own runs */
+        run_bytes = most * (int64_t)((tiles + 1) * sizeof(NAME(position_run)) + sizeof(uint64_t)) +
+                    tiles * (int64_t)sizeof(int64_t),
             ct_bytes = r->copied ? r->block * most * (p->out[2] + 1) * (int64_t)sizeof(plain) : 0,
             nbytes = vector_bytes + sum_bytes + plane_bytes + run_bytes + ct_bytes;
     char *buffer = cb_alloc(CB_CPU, nbytes);
@@ -207,6 +234,9 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
     NAME(weight_scratch)
     w = {.vectors = (real *)buffer, .planes = (plain *)(buffer + vector_bytes + sum_bytes)};
     w.runs = (NAME(position_run) *)((char *)w.planes + plane_bytes);
+    NAME(position_run) *of_tiles = w.runs + most;
+    w.inside = (uint64_t *)(of_tiles + tiles * most);
+    int64_t *kept = (int64_t *)(w.inside + most);
     w.ct = (plain *)((char *)w.runs + run_bytes);
     memset(w.planes, 0, (size_t)plane_bytes); /* zeros behind the last plane too */
     int64_t pieces = p->groups * r->blocks * r->vector_blocks, taps = r->filters ? 1 : part->taps;
@@ -225,20 +255,26 @@ static void NAME(weight_pieces)(void *context, int64_t begin, int64_t end) {
                 left_row = NAME(copy_cotangents)(p, left, rows, runs, &w);
                 left = w.ct;
             }
+            for (int64_t first = 0, tile = 0; r->skips && first < vectors; tile++) {
+                int nv = NAME(tile_vectors)(vectors - first);
+                kept[tile] = NAME(runs_inside)(&w, runs, taps, first, nv, of_tiles + tile * most);
+                first += nv;
+            }
             for (int64_t i = 0; i < rows; i += MR) {
                 const plain *row[MR];
                 for (int64_t k = 0; k < MR; k++) {
                     int64_t at = CB_MIN(i + k, rows - 1);
                     row[k] = left + (r->filters ? part->offsets[row0 + at] : at * left_row);
                 }
-                for (int64_t first = 0, nv; first < vectors; first += nv) {
+                for (int64_t first = 0, tile = 0, nv; first < vectors; first += nv, tile++) {
                     const real *from[NV];
-                    nv = vectors - first == 4 && NV == 3 ? 2 : CB_MIN(NV, vectors - first);
+                    const NAME(position_run) *run = r->skips ? of_tiles + tile * most : w.runs;
+                    nv = NAME(tile_vectors)(vectors - first);
                     for (int v = 0; v < nv; v++)
                         from[v] = w.vectors + (first + v) / taps * r->vector_size +
                                   (r->filters ? 0 : (int64_t)part->offsets[(first + v) % taps] * VL);
-                    NAME(run_weights)((int)nv, rows - i > MR / 2, w.runs, runs, row, left_step, from,
-                                      r->filters ? VL : p->hop[2] * PACKED * VL,
+                    NAME(run_weights)((int)nv, rows - i > MR / 2, run, r->skips ? kept[tile] : runs, row,
+                                      left_step, from, r->filters ? VL : p->hop[2] * PACKED * VL,
                                       sums + (i * vectors + first * MR) * VL);
                 }
             }

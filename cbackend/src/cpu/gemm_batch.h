@@ -4,6 +4,24 @@
 
 #include "cpu.h"
 
+/* c [m, n] = a [m, k] @ b [k, n], all contiguous; turned: they lie as [k, m] and [n, k] */
+static inline int one_product(int dtype, int64_t m, int64_t n, int64_t k, void *c, const void *a,
+                              bool a_turned, const void *b, bool b_turned) {
+    cb_gemm g = {.dtype = dtype,
+                 .m = m,
+                 .n = n,
+                 .k = k,
+                 .batch = 1,
+                 .a = a,
+                 .b = b,
+                 .c = c,
+                 .a_row = a_turned ? 1 : k,
+                 .a_col = a_turned ? m : 1,
+                 .b_row = b_turned ? 1 : n,
+                 .b_col = b_turned ? k : 1};
+    return CB_FN(gemm)(&g);
+}
+
 /* Moves inner batch dimensions that b does not have into the rows of a, and joins the others. */
 static inline void fold_batch(cb_gemm *g) {
     while (g->nbatch > 0) {

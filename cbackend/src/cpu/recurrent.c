@@ -1,6 +1,7 @@
 /* One direction of an LSTM layer on the CPU: for each step one matrix product and one sweep over all that is
  * elementwise. The recurrent weights are turned once, so that every product reads them in place. */
 #include "cpu.h"
+#include "gemm_batch.h"
 #include "vmath.h"
 
 enum { WORK = 1024, BLOCK = 16 }; /* elements of the state a piece; side of a block that is turned */
@@ -9,23 +10,6 @@ typedef struct lstm_step {
     const cb_lstm *l;
     int64_t t, before; /* the step, and the one whose states it begins with, or -1 */
 } lstm_step;
-
-/* c [rows, n] = a [rows, k] @ b [k, n], all contiguous */
-static int product(const cb_lstm *l, int64_t k, int64_t n, const void *a, const void *b, void *c) {
-    cb_gemm g = {.dtype = l->dtype,
-                 .m = l->rows,
-                 .n = n,
-                 .k = k,
-                 .batch = 1,
-                 .a = a,
-                 .b = b,
-                 .c = c,
-                 .a_row = k,
-                 .a_col = 1,
-                 .b_row = n,
-                 .b_col = 1};
-    return CB_FN(gemm)(&g);
-}
 
 #define LSTM(real, f)                                                                                        \
     /* items: rows. acts holds the recurrent part of the gates. */                                           \
@@ -110,7 +94,8 @@ int CB_FN(lstm)(const cb_lstm *l) {
     for (int64_t i = 0; i < l->steps && !status; i++) {
         s.t = l->backwards ? l->steps - 1 - i : i;
         const void *h = s.before < 0 ? l->h0 : (const char *)l->hs + s.before * state;
-        status = product(l, n, 4 * n, h, turned, (char *)l->acts + 4 * s.t * state);
+        status = one_product(l->dtype, l->rows, 4 * n, n, (char *)l->acts + 4 * s.t * state, h, false, turned,
+                             false);
         cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? forward_f32 : forward_f64, &s);
         s.before = s.t;
     }
@@ -129,7 +114,8 @@ int CB_FN(lstm_grad)(const cb_lstm *l) {
         s.t = l->backwards ? i : l->steps - 1 - i;
         s.before = l->backwards ? (s.t + 1 < l->steps ? s.t + 1 : -1) : s.t - 1;
         cb_parallel(l->rows, CB_MAX(1, WORK / n), narrow ? backward_f32 : backward_f64, &s);
-        status = product(l, 4 * n, n, (const char *)l->dpre + 4 * s.t * state, l->w, l->dh);
+        status = one_product(l->dtype, l->rows, n, 4 * n, l->dh, (const char *)l->dpre + 4 * s.t * state,
+                             false, l->w, false);
     }
     return status;
 }
