@@ -35,6 +35,15 @@ def run_program(program: Any, tensors: list[Any], seed: int, offset: int, /) -> 
 def run_sweep(
     code: bytes, operands: tuple[Any, ...], count: int, tensors: tuple[Any, ...], /
 ) -> Any: ...
+def reduce_sweep(
+    code: bytes,
+    operands: tuple[Any, ...],
+    tensors: tuple[Any, ...],
+    op: int,
+    dims: tuple[int, ...],
+    keepdim: bool,
+    /,
+) -> Any: ...
 def step_sets(
     code: bytes, operands: tuple[Any, ...], targets: tuple[int, ...], clock: int, /
 ) -> int | None: ...

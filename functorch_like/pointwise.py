@@ -4,6 +4,7 @@ Each op of such a function would read and write whole tensors. Here the function
 the dtypes of its operands (on two elements: steps know of no sizes), and the core takes all its
 steps tile by tile. So is its gradient, which keeps nothing but the operands. Where something other
 than the tape interprets, and where the steps do not fit one sweep, the function runs as written.
+Sums and means of the function are taken in the sweep that makes it, which then writes nothing.
 """
 
 # pyright: reportPrivateUsage=false
@@ -12,14 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import prod
 from types import NoneType
-from typing import Any
+from typing import Any, Protocol, cast
 
-from cbackend import lib, record, run_sweep, sweep_key
+from cbackend import lib, record, reduce_sweep, run_sweep, sweep_key
 
 from .op import Op, Spec
+from .ops import reduce
 from .ops.creation import empty
 from .ops.family import align, fronted, sum_to
+from .ops.views import broadcast_shapes
 from .tensor import Tensor
 from .trace import state
 
@@ -161,15 +165,9 @@ class Pointwise(Op):
 def _caller(op: Pointwise) -> Callable[..., Any]:
     def call(*tensors: Any, **params: Any) -> Any:
         key = sweep_key(tensors, params)
-        if key is None:
+        recorded = None if key is None else _wanted(tensors)
+        if key is None or recorded is None:
             return interpreted(tensors, params)
-        recorded = False
-        for t in tensors:
-            m = t._m
-            if m is not None:
-                if m.is_view or m.trace is not None:
-                    return interpreted(tensors, params)
-                recorded |= m.requires_grad
         sweep = None if recorded and _mixed(tensors) else op.sweep(key, tensors, params)
         if sweep is None:
             return op.written(*tensors, **params)
@@ -186,6 +184,79 @@ def _caller(op: Pointwise) -> Callable[..., Any]:
     return call
 
 
+class Reduction(Op):
+    """The sum or mean of what a pointwise function gives, in the sweep that makes it.
+
+    Attributes:
+      call: the function of tensors and numbers, `dim` and `keepdim` among them.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self, function: Pointwise, kind: str):
+        reduced, code = getattr(reduce, kind), lib.cb_op_code(b"reduce", kind.encode())
+
+        def vjp(
+            ct: Any,
+            _out: Any,
+            *inputs: Tensor,
+            needs: Sequence[bool],
+            dims: tuple[int, ...],
+            keepdim: bool,
+            **params: Any,
+        ) -> list[Tensor | None]:
+            shape = broadcast_shapes(*[x._shape for x in inputs])
+            if kind == "mean":
+                ct = ct / (prod([shape[d] for d in dims]) or 1)
+            ct = reduce._spread(ct, shape, dims, keepdim)
+            return function.vjp(ct, None, *inputs, needs=needs, **params)
+
+        def written(
+            *tensors: Tensor, dims: tuple[int, ...], keepdim: bool, **params: Any
+        ) -> Tensor:
+            return reduced(function.call(*tensors, **params), dims, keepdim)
+
+        def call(*tensors: Any, dim: Any = None, keepdim: bool = False, **params: Any) -> Tensor:
+            key = sweep_key(tensors, params)
+            recorded = None if key is None else _wanted(tensors)
+            sweep = None
+            if key is not None and recorded is not None and not (recorded and _mixed(tensors)):
+                sweep = function.sweep(key, tensors, params)
+            if sweep is None:
+                return reduced(function.call(*tensors, **params), dim, keepdim)
+            dims = reduce._dims(kind, max(tensors, key=_rank), dim)
+            out = reduce_sweep(*sweep[:2], tensors, code, dims, keepdim)
+            if recorded and state.grad:
+                return record(self, tensors, {**params, "dims": dims, "keepdim": keepdim}, out)
+            return out
+
+        super().__init__(
+            f"{function.name}_{kind}",
+            None,
+            vjp=vjp,
+            decompose=written,
+            family="pointwise",
+            registered=False,
+        )
+        self.call = call
+
+
+def _rank(t: Tensor) -> int:
+    return len(t._shape)
+
+
+def _wanted(tensors: Sequence[Tensor]) -> bool | None:
+    """Does one want a gradient? None where something other than the tape has to look at one."""
+    wanted = False
+    for t in tensors:
+        m = t._m
+        if m is not None:
+            if m.is_view or m.trace is not None:
+                return None
+            wanted |= m.requires_grad
+    return wanted
+
+
 def _mixed(tensors: Sequence[Tensor]) -> bool:
     """Do some have dimensions and some not? The latter's gradients are sums, and no sweeps."""
     return len({not t._shape for t in tensors}) == 2
@@ -199,7 +270,21 @@ def item_of(constant: Tensor | None) -> Tensor | None:
     return items[0] if bool((items == items[0]).all()) else None
 
 
-def pointwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+class Swept(Protocol):
+    """A pointwise function."""
+
+    def __call__(self, *tensors: Any, **numbers: Any) -> Tensor: ...
+
+    def sum(self, *tensors: Any, dim: Any = None, keepdim: bool = False, **numbers: Any) -> Tensor:
+        """The sum of what it gives, over dims."""
+        ...
+
+    def mean(self, *tensors: Any, dim: Any = None, keepdim: bool = False, **numbers: Any) -> Tensor:
+        """The mean of what it gives, over dims."""
+        ...
+
+
+def pointwise(function: Callable[..., Tensor]) -> Swept:
     """The function of elementwise ops, run as one sweep over memory instead of one for each op.
 
     Values are those of the function as written, bit for bit. All transforms hold; in forward mode
@@ -209,13 +294,21 @@ def pointwise(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
       function: takes tensors by position and Python numbers by keyword, and gives one tensor made
         of them by elementwise ops alone (arithmetic, comparisons, `where`, casts); it may not
         depend on values or shapes. It is run again for other dtypes and other numbers.
+    Returns:
+      The function, with two more as attributes: `sum` and `mean` take a `dim` and `keepdim` too and
+      give the sum or mean of its values, which are not written to memory.
     Example:
       >>> @pointwise
       ... def swish(x, *, beta):
       ...     return x * (beta * x).sigmoid()
       >>> swish(tensor([-1.0, 2.0]), beta=1.0)
       tensor([-0.2689,  1.7616])
+      >>> swish.sum(tensor([-1.0, 2.0]), beta=1.0)
+      tensor(1.4927)
       >>> grad(lambda x: swish(x, beta=1.0))(tensor(0.0))
       tensor(0.5000)
     """
-    return wraps(function)(Pointwise(function.__name__.strip("_"), function).call)
+    op = Pointwise(function.__name__.strip("_"), function)
+    swept = cast(Any, wraps(function)(op.call))
+    swept.sum, swept.mean = Reduction(op, "sum").call, Reduction(op, "mean").call
+    return swept

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import functorch_like as ft
 from functorch_like import Tensor, log_softmax, sigmoid, softmax, tanh
 from functorch_like.amp import entered, lowered
@@ -64,6 +66,15 @@ def _fitting(input: Tensor, first: float, second: float) -> tuple[float, float]:
     return (first, second) if input.dtype.is_inexact else (int(first), int(second))
 
 
+def _applied(
+    input: Tensor, inplace: bool, function: Callable[..., Tensor], *numbers: float
+) -> Tensor:
+    """function(input, *numbers); in place without a copy, by a function that takes `out`."""
+    if inplace and input.dtype.is_floating_point:
+        return function(input, *numbers, out=input)
+    return _given(input, function(input, *numbers), inplace)
+
+
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise.
 
@@ -71,12 +82,12 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
       >>> relu(ft.tensor([-1.0, 2.0]))
       tensor([0., 2.])
     """
-    return _given(input, ft.relu(input), inplace)
+    return _applied(input, inplace, ft.relu)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(input, 0), 6), elementwise."""
-    return _given(input, ft.relu6(input), inplace)
+    return _applied(input, inplace, ft.relu6)
 
 
 def hardtanh(
@@ -97,7 +108,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
       >>> leaky_relu(ft.tensor([-1.0, 2.0]), 0.1)
       tensor([-0.1000,  2.0000])
     """
-    return _given(input, ft.leaky_relu(input, negative_slope), inplace)
+    return _applied(input, inplace, ft.leaky_relu, negative_slope)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -111,7 +122,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input) - 1) elsewhere. Reference: Clevert et al. 2015."""
-    return _given(input, ft.elu(input, alpha), inplace)
+    return _applied(input, inplace, ft.elu, alpha)
 
 
 @ft.pointwise
@@ -144,7 +155,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input), elementwise."""
-    return _given(input, ft.silu(input), inplace)
+    return _applied(input, inplace, ft.silu)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -154,12 +165,12 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(input + 3, 0), 6) / 6, elementwise."""
-    return _given(input, ft.hardsigmoid(input), inplace)
+    return _applied(input, inplace, ft.hardsigmoid)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * hardsigmoid(input), elementwise. Reference: Howard et al. 2019."""
-    return _given(input, ft.hardswish(input), inplace)
+    return _applied(input, inplace, ft.hardswish)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -234,18 +245,8 @@ def _gated(values: Tensor, gates: Tensor) -> Tensor:
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """input where |input| exceeds lambd, 0 elsewhere.
-
-    Example:
-      >>> hardshrink(ft.tensor([-1.0, 0.25, 2.0]))
-      tensor([-1.,  0.,  2.])
-    """
-    return _hardshrink(input, lambd=lambd)
-
-
-@ft.pointwise
-def _hardshrink(input: Tensor, *, lambd: float) -> Tensor:
-    return ft.where((input >= -lambd) & (input <= lambd), 0.0, input)
+    """input where |input| exceeds lambd, 0 elsewhere."""
+    return ft.hardshrink(input, lambd)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -259,13 +260,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise ValueError(f"softshrink: expected lambd >= 0, got {lambd}.")
-    return _softshrink(input, lambd=lambd)
-
-
-@ft.pointwise
-def _softshrink(input: Tensor, *, lambd: float) -> Tensor:
-    outside = ft.where(input > lambd, input - lambd, input + lambd)
-    return ft.where((input >= -lambd) & (input <= lambd), 0.0, outside)
+    return ft.softshrink(input, lambd)
 
 
 def tanhshrink(input: Tensor) -> Tensor:

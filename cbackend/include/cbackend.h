@@ -501,6 +501,9 @@ int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int no
  * cb_fused would take and give it; reuse and into have a word a set, or are NULL. */
 int cb_fused_sets(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
                   int n2, const int64_t *reuse, const int64_t *into);
+/* cb_reduce of the only result of steps, which need not get memory; dims: n2, or all with -1 */
+cb_tensor *cb_reduce_steps(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int op, int n2,
+                           const int64_t *dims, int keepdim);
 /* ---- CUDA (src/device.c): the CUDA library is opened at the first call; index -1 is the current device ----
  */
 typedef struct cb_device_properties {

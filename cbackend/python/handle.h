@@ -65,6 +65,7 @@ PyObject *cb_write_all(PyObject *module, PyObject *arguments);
 /* sweeps.c: functions of the module */
 PyObject *cb_sweep_key(PyObject *module, PyObject *arguments);
 PyObject *cb_run_sweep(PyObject *module, PyObject *arguments);
+PyObject *cb_reduce_sweep(PyObject *module, PyObject *arguments);
 PyObject *cb_step_sets(PyObject *module, PyObject *arguments);
 
 /* numbers.c: a function of the module and methods of Handle */

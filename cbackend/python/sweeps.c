@@ -52,28 +52,41 @@ PyObject *cb_sweep_key(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return PyBytes_FromStringAndSize(key, n);
 }
 
+/* What `operands` say of the tensors, for each the number of one or a constant tensor; how many there are, -1
+ * with an exception. */
+static int read_operands(PyObject *operands, PyObject *tensors, cb_tensor **xs, int *brief) {
+    int n = (int)PyTuple_GET_SIZE(operands);
+    if (n > MOST_OPERANDS) {
+        PyErr_SetString(PyExc_ValueError, "sweep: expected at most 16 operands and results.");
+        return -1;
+    }
+    *brief = 1;
+    for (int i = 0; i < n; i++) {
+        PyObject *t = PyTuple_GET_ITEM(operands, i);
+        if (PyLong_Check(t)) t = PyTuple_GetItem(tensors, PyLong_AsSsize_t(t));
+        if (!t) return -1;
+        xs[i] = PyObject_TypeCheck(t, cb_handle_type) ? cb_pointer((cb_handle *)t) : NULL;
+        if (xs[i] && (xs[i]->device != CB_CPU || xs[i]->numel > CB_BRIEF_NUMEL)) *brief = 0;
+    }
+    return n;
+}
+
 /* run_sweep(code, operands, count, tensors): a tensor, or a tuple of `count`. code: bytes of what cb_fused
  * takes; operands: for each the number of one of the tensors, or a constant tensor. */
 PyObject *cb_run_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *operands, *tensors, *out;
     const char *code;
     Py_ssize_t size;
-    int count, status;
+    int count, status, brief;
     cb_tensor *xs[MOST_OPERANDS], *made[MOST_OPERANDS];
     if (!PyArg_ParseTuple(arguments, "y#O!iO!", &code, &size, &PyTuple_Type, &operands, &count, &PyTuple_Type,
                           &tensors))
         return NULL;
-    int n = (int)PyTuple_GET_SIZE(operands), brief = 1;
-    if (n > MOST_OPERANDS || count > MOST_OPERANDS) {
+    int n = read_operands(operands, tensors, xs, &brief);
+    if (n < 0) return NULL;
+    if (count > MOST_OPERANDS) {
         PyErr_SetString(PyExc_ValueError, "sweep: expected at most 16 operands and results.");
         return NULL;
-    }
-    for (int i = 0; i < n; i++) {
-        PyObject *t = PyTuple_GET_ITEM(operands, i);
-        if (PyLong_Check(t)) t = PyTuple_GetItem(tensors, PyLong_AsSsize_t(t));
-        if (!t) return NULL;
-        xs[i] = PyObject_TypeCheck(t, cb_handle_type) ? cb_pointer((cb_handle *)t) : NULL;
-        if (xs[i] && (xs[i]->device != CB_CPU || xs[i]->numel > CB_BRIEF_NUMEL)) brief = 0;
     }
     PyThreadState *save = brief ? NULL : PyEval_SaveThread();
     status =
@@ -90,6 +103,33 @@ PyObject *cb_run_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
             Py_CLEAR(out);
     }
     return out;
+}
+
+/* reduce_sweep(code, operands, tensors, op, dims, keepdim): a reduction of the sweep's only result; op: its
+ * code in the core. */
+PyObject *cb_reduce_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *operands, *tensors, *listed;
+    const char *code;
+    Py_ssize_t size;
+    int op, keepdim, brief;
+    cb_tensor *xs[MOST_OPERANDS];
+    int64_t dims[CB_MAX_NDIM];
+    if (!PyArg_ParseTuple(arguments, "y#O!O!iO!p", &code, &size, &PyTuple_Type, &operands, &PyTuple_Type,
+                          &tensors, &op, &PyTuple_Type, &listed, &keepdim))
+        return NULL;
+    int n = read_operands(operands, tensors, xs, &brief), count = (int)PyTuple_GET_SIZE(listed);
+    if (n < 0) return NULL;
+    for (int i = 0; i < count && i < CB_MAX_NDIM; i++)
+        dims[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(listed, i));
+    if (count > CB_MAX_NDIM || PyErr_Occurred()) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "sweep: expected dims of a tensor.");
+        return NULL;
+    }
+    PyThreadState *save = brief ? NULL : PyEval_SaveThread();
+    cb_tensor *made = cb_reduce_steps(n, xs, (int)(size / (Py_ssize_t)sizeof(int64_t)), (const int64_t *)code,
+                                      op, count, dims, keepdim);
+    if (save) PyEval_RestoreThread(save);
+    return cb_wrap_new(made);
 }
 
 /* The tensor of set s in a list of a tensor a set, or the one that is there for all; NULL where it may not be

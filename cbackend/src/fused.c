@@ -208,6 +208,33 @@ int cb_fused_results(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reu
     return cb_error_code();
 }
 
+int cb_fused_read(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reuse, uint64_t into,
+                  cb_tensor **out, int which, bool kept, cb_made_reader read, void *context) {
+    int dtype = 0, device = cb_common_device("fused", f->nin, xs);
+    for (int j = 0; j < f->nsteps; j++)
+        if (f->step[j].out == which) dtype = f->step[j].result;
+    cb_tensor *form = device < 0 ? NULL : cb_elementwise_result("fused", dtype, CB_META, f->nin, xs);
+    if (!form) return cb_error_code();
+    int status = CB_ERR_UNSUPPORTED;
+    if (device == CB_CPU && cb_is_contiguous(form)) {
+        cb_tensor bare = *form; /* what nobody keeps gets no memory */
+        bare.device = device;
+        if (!kept) out[which] = &bare;
+        status = cb_fused_results(f, xs, reuse, into, out);
+        bool made = !status;
+        if (made) status = read(context, &(cb_fused_call){f, xs, out, which}, out[which]);
+        if (!kept) out[which] = NULL;
+        for (int i = 0; i < f->nout && made && status; i++) {
+            cb_release(out[i]);
+            out[i] = NULL;
+        }
+    }
+    cb_release(form);
+    if (status == CB_ERR_MEMORY)
+        cb_fail(status, "fused: expected memory for its tiles, the system has none.");
+    return status;
+}
+
 int cb_fused(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int nout, cb_tensor **out,
              uint64_t reuse, uint64_t into) {
     if (cb_any_null(n, xs)) return cb_fail(CB_ERR_NULL, "fused: no tensor");

@@ -36,6 +36,12 @@ cb_fused_steps *cb_fused_prepare(int n, int ncode, const int64_t *code, int nout
 int cb_fused_results(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reuse, uint64_t into,
                      cb_tensor **out);
 
+/* Runs steps through `read`, the kernel that takes result `which`, of memory only if that is `kept`. In out
+ * come the results as from cb_fused, none with an error; CB_ERR_UNSUPPORTED where two steps are better. */
+typedef int (*cb_made_reader)(void *context, const cb_fused_call *made, cb_tensor *x);
+int cb_fused_read(const cb_fused_steps *f, cb_tensor *const *xs, uint64_t reuse, uint64_t into,
+                  cb_tensor **out, int which, bool kept, cb_made_reader read, void *context);
+
 /* cb_softmax of what steps make; as cb_reduce_made (reduce.h) */
 int cb_softmax_made(const cb_fused_call *made, cb_tensor *x, int64_t dim, int log, int dtype,
                     cb_tensor **out);

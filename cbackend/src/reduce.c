@@ -4,6 +4,8 @@
  * cast first only where computing in its own dtype and casting the result would give other values. */
 #include "reduce.h"
 
+#include <stdlib.h>
+
 #define NEED(x, op) \
     if (!(x)) return cb_fail_null(CB_ERR_NULL, op ": no tensor")
 
@@ -146,6 +148,33 @@ int cb_reduce_made(const cb_fused_call *made, int op, cb_tensor *x, int n, const
     else
         *out = total;
     return status;
+}
+
+typedef struct reading {
+    int op, n, keepdim;
+    const int64_t *dims;
+    cb_tensor *out;
+} reading;
+
+static int reduce_made(void *context, const cb_fused_call *made, cb_tensor *x) {
+    reading *r = context;
+    return cb_reduce_made(made, r->op, x, r->n, r->dims, r->keepdim, -1, &r->out);
+}
+
+cb_tensor *cb_reduce_steps(int n, cb_tensor *const *xs, int ncode, const int64_t *code, int op, int n2,
+                           const int64_t *dims, int keepdim) {
+    if (cb_any_null(n, xs)) return cb_fail_null(CB_ERR_NULL, "reduce: no tensor");
+    cb_fused_steps *f = cb_fused_prepare(n, ncode, code, 1);
+    if (!f) return NULL;
+    cb_tensor *made = NULL;
+    reading r = {op, n2, keepdim, dims, NULL};
+    int status = cb_fused_read(f, xs, 0, 0, &made, 0, false, reduce_made, &r);
+    free(f);
+    if (status == CB_ERR_UNSUPPORTED && !cb_fused(n, xs, ncode, code, 1, &made, 0, 0)) {
+        r.out = cb_reduce(op, made, n2, dims, keepdim, -1);
+        cb_release(made);
+    }
+    return r.out;
 }
 
 /* The variance of a complex number is the sum of those of its parts. */

@@ -10,9 +10,12 @@ from typing import Any
 from ..tensor import Tensor
 from .family import binary, chain, operand, ternary, unary
 from .slopes import hardsigmoid_grad, hardswish_grad, relu6_grad
-from .ternary import where
+from .ternary import clamp, where
+from .unary import relu
 
-__all__ = ["elu", "hardsigmoid", "hardswish", "leaky_relu", "relu6"]
+__all__ = [
+    "elu", "hardshrink", "hardsigmoid", "hardswish", "huber", "leaky_relu", "relu6", "softshrink",
+]  # fmt: skip
 
 _FLOAT = {"kinds": "float"}
 
@@ -57,6 +60,68 @@ elu = binary(
     method=False,
     samples=_FLOAT,
 )
+_hardshrink = binary(
+    "hardshrink",
+    (
+        chain(lambda t, x, y, _out: _shrink_grad(t, x, y)),
+        chain(lambda t, _x, _y, _out: t * 0),
+    ),
+    "0 where |x| is at most y, x elsewhere.",
+    method=False,
+    samples=_FLOAT,
+)
+_softshrink = binary(
+    "softshrink",
+    (
+        chain(lambda t, x, y, _out: _shrink_grad(t, x, y)),
+        chain(lambda t, x, y, _out: -_shrink_grad(t, x, y) * x.sign()),
+    ),
+    "0 where |x| is at most y, x moved by y towards 0 elsewhere.",
+    method=False,
+    samples=_FLOAT,
+)
+# 0 where |y| is at most z, x elsewhere: a (co)tangent x through both
+_shrink_grad = ternary(
+    "shrink_grad",
+    (
+        chain(lambda t, _x, y, z, _out: _shrink_grad(t, y, z)),
+        chain(lambda t, _x, _y, _z, _out: t * 0),
+        chain(lambda t, _x, _y, _z, _out: t * 0),
+    ),
+    samples=_FLOAT,
+)
+huber = binary(
+    "huber",
+    (
+        lambda x, y, _out: clamp(x, -y, y),
+        lambda x, y, _out: relu(x.abs() - y),
+    ),
+    "x^2 / 2 where |x| is at most y, y * (|x| - y / 2) elsewhere.\n\nReference: Huber 1964.",
+    method=False,
+    samples={**_FLOAT, "low": 0.2},
+)
+
+
+def hardshrink(input: Any, lambd: Any = 0.5) -> Tensor:
+    """input where |input| exceeds lambd, 0 elsewhere.
+
+    Example:
+      >>> hardshrink(tensor([-1.0, 0.25, 2.0]))
+      tensor([-1.,  0.,  2.])
+    """
+    return _hardshrink(input, lambd)
+
+
+def softshrink(input: Any, lambd: Any = 0.5) -> Tensor:
+    """input moved by lambd towards 0, and 0 within -lambd..lambd.
+
+    Example:
+      >>> softshrink(tensor([-1.0, 0.25, 2.0]))
+      tensor([-0.5000,  0.0000,  1.5000])
+    """
+    return _softshrink(input, lambd)
+
+
 # x where y is positive, z * x elsewhere: a (co)tangent x through leaky_relu
 _leaky_relu_grad = ternary(
     "leaky_relu_grad",

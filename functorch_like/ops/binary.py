@@ -224,6 +224,8 @@ def _pow_rule(t: Tensor, x: Tensor, y: Any, times: Any) -> Tensor:
         exponent = y.item() if isinstance(y, Tensor) else y
         if exponent == 2 and not x.dtype.is_complex:
             return square_grad(t, x)
+        if exponent == 1:
+            return t
         return times(t, x * 0 if exponent == 0 else exponent * pow(x, exponent - 1))
     from .ternary import where
 

@@ -20,7 +20,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from ..trace import untaped
 from .creation import ones, zeros
-from .norm import _FAMILY, _floating, _handles, _wide
+from .norm import _FAMILY, _floating, _handles, _wide, layer_norm
 
 __all__ = ["batch_norm", "group_norm", "instance_norm"]
 
@@ -405,8 +405,27 @@ def group_norm(
     if len(shape) < 2 or num_groups <= 0 or shape[1] % num_groups:
         wanted = f"input [n, c, ...] with c a multiple of {num_groups}"
         raise ShapeError(message("group_norm", wanted, list(shape)))
+    if input.numel() and len(shape) == 2 and _own_dtype(input, weight, bias):
+        return _row_norm(input, num_groups, weight, bias, float(eps))
     affine = _affine(input, weight, bias)
     return _channel_norm(input, *affine, groups=num_groups, eps=float(eps))[0]
+
+
+def _own_dtype(x: Tensor, *params: Tensor | None) -> bool:
+    return all(p is None or p.dtype is x.dtype for p in params)
+
+
+def _row_norm(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """group_norm of [n, c]: the items of a group are a row, as those of a layer norm."""
+    n, c = x._shape
+    size = c // groups
+    if groups == 1:
+        return layer_norm(x, (c,), weight, bias, eps)
+    out = layer_norm(x.reshape((n, groups, size)), (size,), None, None, eps).reshape((n, c))
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
 
 
 def instance_norm(

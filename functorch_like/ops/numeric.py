@@ -231,38 +231,38 @@ def _slope(x: Tensor, d: int, h: Any, edge_order: int) -> Tensor:
         raise ShapeError(message("gradient", f"at least {edge_order + 1} elements in dim {d}", n))
 
     def part(y: Tensor, start: int, length: int) -> Tensor:
-        return y.narrow(y.ndim - x.ndim + d if y.ndim == x.ndim else 0, start, length)
+        return y.narrow(d, start, length)
 
     if isinstance(h, Tensor) and h.ndim:
         if h._shape != (n,):
             raise ShapeError(message("gradient", f"coordinates of shape [{n}]", list(h._shape)))
         h = h.to(x.dtype)
         gaps = (h[1:] - h[:-1]).reshape([-1 if k == d else 1 for k in range(x.ndim)])
+        gap = lambda start, length=1: part(gaps, start, length)  # noqa: E731
     else:
-        step = h.reshape([1] * x.ndim).to(x.dtype) if isinstance(h, Tensor) else h
-        gaps = ones_like(part(x, 0, n - 1)) * step
+        gaps = None
+        h = h.reshape([1] * x.ndim).to(x.dtype) if isinstance(h, Tensor) else h
+        gap = lambda *_: h  # noqa: E731
     if n == 2:
-        slope = (part(x, 1, 1) - part(x, 0, 1)) / gaps
+        slope = (part(x, 1, 1) - part(x, 0, 1)) / gap(0)
         return cat([slope, slope], d)
-    a, b = gaps.narrow(d, 0, n - 2), gaps.narrow(d, 1, n - 2)
-    left, middle, right = part(x, 0, n - 2), part(x, 1, n - 2), part(x, 2, n - 2)
-    inside = (a * a * right + (b * b - a * a) * middle - b * b * left) / (a * b * (a + b))
-    if edge_order == 1:
-        first = (part(x, 1, 1) - part(x, 0, 1)) / gaps.narrow(d, 0, 1)
-        last = (part(x, n - 1, 1) - part(x, n - 2, 1)) / gaps.narrow(d, n - 2, 1)
+    left, right = part(x, 0, n - 2), part(x, 2, n - 2)
+    if gaps is None:
+        inside = (right - left) / (2 * h)
     else:
-        first = _one_sided(
-            [part(x, k, 1) for k in (0, 1, 2)], gaps.narrow(d, 0, 1), gaps.narrow(d, 1, 1)
-        )
-        last = -_one_sided(
-            [part(x, n - 1 - k, 1) for k in (0, 1, 2)],
-            gaps.narrow(d, n - 2, 1),
-            gaps.narrow(d, n - 3, 1),
-        )
+        a, b = gap(0, n - 2), gap(1, n - 2)
+        middle = part(x, 1, n - 2)
+        inside = (a * a * right + (b * b - a * a) * middle - b * b * left) / (a * b * (a + b))
+    if edge_order == 1:
+        first = (part(x, 1, 1) - part(x, 0, 1)) / gap(0)
+        last = (part(x, n - 1, 1) - part(x, n - 2, 1)) / gap(n - 2)
+    else:
+        first = _one_sided([part(x, k, 1) for k in (0, 1, 2)], gap(0), gap(1))
+        last = -_one_sided([part(x, n - 1 - k, 1) for k in (0, 1, 2)], gap(n - 2), gap(n - 3))
     return cat([first, inside, last], d)
 
 
-def _one_sided(values: Sequence[Tensor], a: Tensor, b: Tensor) -> Tensor:
+def _one_sided(values: Sequence[Tensor], a: Any, b: Any) -> Tensor:
     """The slope at the first of three points at distances a and b, of second order."""
     u, v, w = values
     return -(2 * a + b) / (a * (a + b)) * u + (a + b) / (a * b) * v - a / (b * (a + b)) * w

@@ -297,6 +297,7 @@ def tensordot(x: Tensor, y: Tensor, dims: Any = 2) -> Tensor:
         raise ShapeError(message("tensordot", "dims of the same sizes", got))
     rows = [d for d in range(x.ndim) if d not in one]
     columns = [d for d in range(y.ndim) if d not in two]
+    shape = [*[x._shape[d] for d in rows], *[y._shape[d] for d in columns]]
     n = 1
     for size in sizes:
         n *= size
@@ -306,9 +307,10 @@ def tensordot(x: Tensor, y: Tensor, dims: Any = 2) -> Tensor:
     k = 1
     for d in columns:
         k *= y._shape[d]
+    if not shape:  # a product of vectors has gradients that are not products of matrices
+        return matmul(x.permute(one).reshape((n,)), y.permute(two).reshape((n,)))
     left = x.permute([*rows, *one]).reshape((m, n))
     right = y.permute([*two, *columns]).reshape((n, k))
-    shape = [*[x._shape[d] for d in rows], *[y._shape[d] for d in columns]]
     return matmul(left, right).reshape(shape)
 
 

@@ -255,6 +255,9 @@ sampled(
 )
 
 
+_LONG, _FEW_ROWS, _COLUMNS = 2048, 8, 256
+
+
 def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """For each element the product of all others along dims, exact also where some are zero."""
     from .creation import ones
@@ -271,6 +274,15 @@ def _product_of_others(x: Tensor, dims: tuple[int, ...]) -> Tensor:
         others = _product_of_others(flat, (len(kept),)).reshape([shape[d] for d in order])
         return others.permute([order.index(d) for d in range(len(shape))])
     (dim,) = dims
+    n = shape[dim]
+    if dim == len(shape) - 1 and n >= _LONG and x.numel() < _FEW_ROWS * n:
+        # as columns, which advance together: products of others within one times those of others
+        height = -(-n // _COLUMNS)
+        wide = _pad(x, pad=(0, height * _COLUMNS - n), value=1)
+        wide = wide.reshape((*shape[:dim], height, _COLUMNS))
+        columns = _product_of_others(_prod(wide, dims=(dim,), keepdim=False), (dim,))
+        others = _product_of_others(wide, (dim,)) * columns.unsqueeze(dim)
+        return others.reshape((*shape[:dim], height * _COLUMNS)).narrow(dim, 0, n)
     before = _shifted(cumprod(x, dim), dim, -1, 1)
     edge = [1 if d == dim else n for d, n in enumerate(shape)]
     amounts = [0] * (2 * (len(shape) - dim))

@@ -17,8 +17,10 @@ from ..errors import ShapeError, message
 from ..op import NONDIFF, Op
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
+from ..trace import state
 from .creation import arange, full, ones, zeros
 from .extremes import _picked, _two, pair
+from .extremes import max as maximum_of
 from .family import fronted, operand
 from .gather import _gather_dim, _scatter
 from .index import nonzero
@@ -240,6 +242,8 @@ def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = 
       tensor([3., 2.])
     """
     d = wrap_dim("topk", dim, x.ndim)
+    if k == 1 and largest and x.ndim and x._shape[d]:
+        return maximum_of(x, d, keepdim=True)
     return pair(*_topk(x, k=int(k), dim=d, largest=bool(largest)))
 
 
@@ -425,14 +429,33 @@ def unique(
     d = wrap_dim("unique", dim, x.ndim)
     slices = x.movedim(d, 0)
     rows = slices.reshape((slices._shape[0], -1)) if x.numel() else slices
-    order = arange(rows._shape[0], device=x.device)
-    for column in reversed(rows.unbind(1) if rows.ndim > 1 and rows._shape[1] else ()):
-        order = order[_argsort(column[order], dim=0, descending=False)]
+    order = _order_of_rows(rows)
     values, starts, counts = _runs(slices.index_select(0, order), return_counts)
     if return_inverse:
         inverse = starts.cumsum(0) - 1
         starts = zeros(order._shape, dtype=int64, device=x.device).scatter(0, order, inverse)
     return _chosen((values.movedim(0, d), starts, counts), return_inverse, return_counts)
+
+
+def _order_of_rows(rows: Tensor) -> Tensor:
+    """The places of rows [n, ...] in their order. A few columns decide, or all have to."""
+    columns = rows.unbind(1) if rows.ndim > 1 and rows._shape[1] else ()
+    looks = bool(rows._v) and state.trace is None
+    few = 4 if looks else len(columns)
+    while True:
+        order = arange(rows._shape[0], device=rows.device)
+        for column in reversed(columns[:few]):
+            order = order[_argsort(column[order], dim=0, descending=False)]
+        if few >= len(columns):
+            return order
+        inorder = rows.index_select(0, order)
+        a, b = inorder[1:], inorder[:-1]
+        equal = (a == b).all(1)
+        a, b = a[:, :few], b[:, :few]
+        decided = ((a != b) & ((a == a) | (b == b))).any(1)  # nan is like nan in this order
+        if bool((equal | decided).all()):
+            return order
+        few *= 8
 
 
 def _runs(x: Tensor, counts: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,7 +22,18 @@ from ..tensor import Tensor
 from .binary import logaddexp, xlogy
 from .complex import complex as make_complex
 from .creation import arange, full, ones_like, zeros_like
-from .family import align, as_in_lanes, operand, result_type, sum_to, times_slope, unary
+from .family import (
+    align,
+    as_in_lanes,
+    binary,
+    chain,
+    operand,
+    result_type,
+    sum_to,
+    ternary,
+    times_slope,
+    unary,
+)
 from .sort import _searchsorted, _sort_values
 from .ternary import where
 from .unary import erfc, erfcinv, log, log1p, logsigmoid, sigmoid, sin
@@ -353,18 +364,36 @@ def nan_to_num(
     if not x.dtype.is_floating_point:
         return x.clone()
     limits = finfo(x.dtype)
-    return _finite(
-        x,
-        nan=float(nan),
-        high=float(limits.max if posinf is None else posinf),
-        low=float(limits.min if neginf is None else neginf),
-    )
+    high = float(limits.max if posinf is None else posinf)
+    low = float(limits.min if neginf is None else neginf)
+    return _nan_to_num(x, high, low) if nan == 0 else _numbers(x, nan=nan, high=high, low=low)
+
+
+_nan_to_num = ternary(
+    "nan_to_num",
+    (
+        chain(lambda t, x, _y, _z, _out: _finite_grad(t, x)),
+        chain(lambda t, x, _y, _z, _out: where(x == _INF, t, 0)),
+        chain(lambda t, x, _y, _z, _out: where(x == -_INF, t, 0)),
+    ),
+    samples={"kinds": "float"},
+)
+# x where y is a finite number, else 0: a (co)tangent x through nan_to_num
+_finite_grad = binary(
+    "finite_grad",
+    (
+        chain(lambda t, _x, y, _out: _finite_grad(t, y)),
+        chain(lambda t, _x, _y, _out: t * 0),
+    ),
+    "x where y is a finite number, else 0.",
+    method=False,
+    samples={"kinds": "float"},
+)
 
 
 @pointwise
-def _finite(x: Tensor, *, nan: float, high: float, low: float) -> Tensor:
-    x = where(x == _INF, high, where(x == -_INF, low, x))
-    return where(x != x, nan, x)
+def _numbers(x: Tensor, *, nan: float, high: float, low: float) -> Tensor:
+    return where(x != x, nan, _nan_to_num(x, high, low))
 
 
 def heaviside(x: Tensor, values: Tensor) -> Tensor:
@@ -457,8 +486,9 @@ def isin(
 
     x, y = operand("isin", elements).detach(), operand("isin", test_elements).detach()
     if y.numel() <= _FEW:
-        found = zeros_like(x, dtype=bool_)
-        for value in y.reshape((-1,)).unbind():
+        first, *others = y.reshape((-1,)).unbind() or (None,)
+        found = zeros_like(x, dtype=bool_) if first is None else x == first
+        for value in others:
             found = found | (x == value)
         return ~found if invert else found
     y = _sort_values(y.reshape((-1,)), dim=0, descending=False)

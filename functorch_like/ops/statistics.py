@@ -23,7 +23,18 @@ from .creation import full, zeros
 from .extremes import _argmax, pair
 from .gather import _gather_dim
 from .index import _refuse
-from .reduce import _any, _extreme_jvp, _extreme_vjp, _up
+from .reduce import (
+    _any,
+    _extreme_jvp,
+    _extreme_vjp,
+    _public,
+    _reduced,
+    _reduction,
+    _samples,
+    _spread,
+    _sum,
+    _up,
+)
 from .sort import _argsort, _kthvalue, _searchsorted, _sort, _sort_values
 from .ternary import where
 
@@ -383,20 +394,38 @@ def nansum(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
     """The sum over dims with nan counted as 0."""
-    return _numbers(x).sum(dim, keepdim, dtype=dtype, **options)
+    return _reduced(_nansum, x, dim, keepdim, dtype, options)
 
 
-@pointwise
-def _numbers(x: Tensor) -> Tensor:
-    return where(x != x, 0, x)
+_nansum = _reduction(
+    "nansum",
+    vjp=lambda ct, _out, x, *, dims, keepdim: (
+        where(x == x, _spread(ct, x._shape, dims, keepdim), 0),
+    ),
+    jvp=lambda tangents, _out, x, *, dims, keepdim: _sum(
+        where(x == x, tangents[0], 0), dims=dims, keepdim=keepdim
+    ),
+)
+sampled(
+    _nansum,
+    _samples,
+    kinds="float",
+    oracle=lambda np, x, *, dims, keepdim: np.nansum(x, axis=dims, keepdims=keepdim),
+)
 
 
 def nanmean(
     x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, **options: Any
 ) -> Tensor:
     """The mean over dims of what is not nan."""
-    valid = x == x
-    return nansum(x, dim, keepdim, dtype=dtype, **options) / valid.sum(dim, keepdim, **options)
+    x, dims, keepdim = _public("nanmean", x, dim, keepdim, dtype, options)
+    count = _is_number.sum(x.detach(), dim=dims, keepdim=keepdim)
+    return _nansum(x, dims=dims, keepdim=keepdim) / count
+
+
+@pointwise
+def _is_number(x: Tensor) -> Tensor:
+    return x == x
 
 
 for _f in (median, nanmedian, mode, quantile, nanquantile, bincount, histc, nansum, nanmean):

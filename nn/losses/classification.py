@@ -8,7 +8,7 @@ import functorch_like as ft
 from functorch_like import Tensor
 from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
-from nn.losses.reduction import reduced, reduction_name
+from nn.losses.reduction import reduction_name, swept
 
 __all__ = [
     "binary_cross_entropy",
@@ -141,9 +141,17 @@ def binary_cross_entropy(
             f"{list(target.shape)}."
         )
     tiny = math.exp(-100.0) if input.dtype == ft.float64 else 1e-38
-    loss = _binary_cross_entropy(input, target, tiny=tiny, floor=-100.0)
-    loss = loss if weight is None else loss * weight
-    return reduced("binary_cross_entropy", loss, reduction, size_average, reduce)
+    return swept(
+        "binary_cross_entropy",
+        _binary_cross_entropy,
+        (input, target),
+        reduction,
+        size_average,
+        reduce,
+        weight,
+        tiny=tiny,
+        floor=-100.0,
+    )
 
 
 @ft.pointwise
@@ -176,12 +184,11 @@ def binary_cross_entropy_with_logits(
             f"binary_cross_entropy_with_logits: expected equal shapes, got {list(input.shape)} "
             f"and {list(target.shape)}."
         )
+    op, tensors = "binary_cross_entropy_with_logits", (input, target)
     if pos_weight is None:
-        loss = _logit_loss(input, target)
-    else:
-        loss = _weighted_logit_loss(input, target, pos_weight)
-    loss = loss if weight is None else loss * weight
-    return reduced("binary_cross_entropy_with_logits", loss, reduction, size_average, reduce)
+        return swept(op, _logit_loss, tensors, reduction, size_average, reduce, weight)
+    tensors += (pos_weight,)
+    return swept(op, _weighted_logit_loss, tensors, reduction, size_average, reduce, weight)
 
 
 @ft.pointwise
@@ -210,10 +217,12 @@ def kl_div(
       >>> kl_div(p.log(), p)
       tensor(0.)
     """
-    loss = _kl_div(input, target, log_target=log_target)
     if reduction == "batchmean":
-        return loss.sum() / (input.shape[0] if input.ndim else 1)
-    return reduced("kl_div", loss, reduction, size_average, reduce)
+        loss = _kl_div.sum(input, target, log_target=log_target)
+        return loss / (input.shape[0] if input.ndim else 1)
+    return swept(
+        "kl_div", _kl_div, (input, target), reduction, size_average, reduce, log_target=log_target
+    )
 
 
 @ft.pointwise

@@ -8,7 +8,7 @@ import functorch_like as ft
 from functorch_like import Tensor
 from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
-from nn.losses.reduction import reduced
+from nn.losses.reduction import reduced, swept
 
 __all__ = [
     "cosine_embedding_loss",
@@ -38,9 +38,16 @@ def hinge_embedding_loss(
       >>> hinge_embedding_loss(ft.tensor([0.5, 0.25]), ft.tensor([1, -1]), reduction="none")
       tensor([0.5000, 0.7500])
     """
+    tensors = (input, target)
+    return swept(
+        "hinge_embedding_loss", _hinge, tensors, reduction, size_average, reduce, margin=margin
+    )
+
+
+@ft.pointwise
+def _hinge(input: Tensor, target: Tensor, *, margin: float) -> Tensor:
     far = ft.where(target != 1, (margin - input).clamp(min=0), 0.0)
-    near = ft.where(target != -1, input, 0.0)
-    return reduced("hinge_embedding_loss", far + near, reduction, size_average, reduce)
+    return far + ft.where(target != -1, input, 0.0)
 
 
 @wide
@@ -97,8 +104,15 @@ def margin_ranking_loss(
             "margin_ranking_loss: expected three tensors of one rank, got shapes "
             f"{list(input1.shape)}, {list(input2.shape)} and {list(target.shape)}."
         )
-    loss = (margin - target * (input1 - input2)).clamp(min=0)
-    return reduced("margin_ranking_loss", loss, reduction, size_average, reduce)
+    tensors = (input1, input2, target)
+    return swept(
+        "margin_ranking_loss", _ranking, tensors, reduction, size_average, reduce, margin=margin
+    )
+
+
+@ft.pointwise
+def _ranking(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
+    return (margin - target * (input1 - input2)).clamp(min=0)
 
 
 @wide
@@ -115,9 +129,13 @@ def soft_margin_loss(
       >>> soft_margin_loss(ft.tensor([0.0]), ft.tensor([1]))
       tensor(0.6931)
     """
-    return reduced(
-        "soft_margin_loss", -ft.logsigmoid(target * input), reduction, size_average, reduce
-    )
+    tensors = (input, target)
+    return swept("soft_margin_loss", _soft_margin, tensors, reduction, size_average, reduce)
+
+
+@ft.pointwise
+def _soft_margin(input: Tensor, target: Tensor) -> Tensor:
+    return -ft.logsigmoid(target * input)
 
 
 @wide

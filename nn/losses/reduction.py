@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from functorch_like import Tensor
+from typing import Any
 
-__all__ = ["reduced", "reduction_name"]
+from functorch_like import Tensor
+from functorch_like.pointwise import Swept
+
+__all__ = ["reduced", "reduction_name", "swept"]
 
 
 def reduction_name(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -37,3 +40,27 @@ def reduced(
     if reduction == "none":
         return loss
     raise ValueError(f"{op}: expected reduction 'mean', 'sum' or 'none', got {reduction!r}.")
+
+
+def swept(
+    op: str,
+    loss: Swept,
+    tensors: tuple[Tensor, ...],
+    reduction: str,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    weight: Tensor | None = None,
+    **numbers: Any,
+) -> Tensor:
+    """reduced() of a pointwise loss: one sweep, without memory for losses that are only summed.
+
+    Args:
+      weight: a factor for each loss.
+    """
+    reduction = reduction_name(size_average, reduce, reduction)
+    if weight is None and reduction == "mean":
+        return loss.mean(*tensors, **numbers)
+    if weight is None and reduction == "sum":
+        return loss.sum(*tensors, **numbers)
+    losses = loss(*tensors, **numbers)
+    return reduced(op, losses if weight is None else losses * weight, reduction)

@@ -8,7 +8,7 @@ import functorch_like as ft
 from functorch_like import Tensor
 from functorch_like.amp import wide
 from functorch_like.errors import ShapeError
-from nn.losses.reduction import reduced
+from nn.losses.reduction import reduced, swept
 
 __all__ = [
     "gaussian_nll_loss",
@@ -20,9 +20,7 @@ __all__ = [
 ]
 
 
-def _weighted(op: str, loss: Tensor, weight: Tensor | None) -> Tensor:
-    if weight is None:
-        return loss
+def _weighted(op: str, loss: Tensor, weight: Tensor) -> Tensor:
     if tuple(weight.shape) != tuple(loss.shape):
         raise ShapeError(f"{op}: expected weight {list(loss.shape)}, got {list(weight.shape)}.")
     return loss * weight
@@ -46,9 +44,16 @@ def mse_loss(
       >>> mse_loss(ft.tensor([1.0, 2.0]), ft.tensor([1.0, 4.0]))
       tensor(2.)
     """
-    difference = input - target
-    loss = _weighted("mse_loss", difference * difference, weight)
+    if weight is None:
+        return swept("mse_loss", _square, (input, target), reduction, size_average, reduce)
+    loss = _weighted("mse_loss", _square(input, target), weight)
     return reduced("mse_loss", loss, reduction, size_average, reduce, weight)
+
+
+@ft.pointwise
+def _square(input: Tensor, target: Tensor) -> Tensor:
+    difference = input - target
+    return difference * difference
 
 
 @wide
@@ -66,7 +71,9 @@ def l1_loss(
       >>> l1_loss(ft.tensor([1.0, 2.0]), ft.tensor([1.0, 4.0]))
       tensor(1.)
     """
-    loss = _weighted("l1_loss", (input - target).abs(), weight)
+    if weight is None:
+        return swept("l1_loss", _distance, (input, target), reduction, size_average, reduce)
+    loss = _weighted("l1_loss", _distance(input, target), weight)
     return reduced("l1_loss", loss, reduction, size_average, reduce, weight)
 
 
@@ -87,8 +94,10 @@ def smooth_l1_loss(
     """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: expected beta >= 0, got {beta}.")
-    loss = _smooth_l1(input, target, beta=beta) if beta > 0 else _distance(input, target)
-    return reduced("smooth_l1_loss", loss, reduction, size_average, reduce)
+    tensors = (input, target)
+    if beta == 0:
+        return swept("smooth_l1_loss", _distance, tensors, reduction, size_average, reduce)
+    return swept("smooth_l1_loss", _smooth_l1, tensors, reduction, size_average, reduce, beta=beta)
 
 
 @ft.pointwise
@@ -98,9 +107,7 @@ def _distance(input: Tensor, target: Tensor) -> Tensor:
 
 @ft.pointwise
 def _smooth_l1(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
-    difference = input - target
-    distance = difference.abs()
-    return ft.where(distance < beta, difference * difference * (0.5 / beta), distance - 0.5 * beta)
+    return ft.huber(input - target, beta) * (1 / beta)
 
 
 @wide
@@ -121,17 +128,15 @@ def huber_loss(
     """
     if delta <= 0:
         raise ValueError(f"huber_loss: expected delta > 0, got {delta}.")
+    if weight is None:
+        return swept("huber_loss", _huber, (input, target), reduction, delta=delta)
     loss = _weighted("huber_loss", _huber(input, target, delta=delta), weight)
     return reduced("huber_loss", loss, reduction)
 
 
 @ft.pointwise
 def _huber(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
-    difference = input - target
-    distance = difference.abs()
-    return ft.where(
-        distance <= delta, difference * difference * 0.5, (distance - 0.5 * delta) * delta
-    )
+    return ft.huber(input - target, delta)
 
 
 def gaussian_nll_loss(
@@ -173,8 +178,8 @@ def gaussian_nll_loss(
                 f"gaussian_nll_loss: expected var {shape}, {shape[:-1]} or with one size of 1, got "
                 f"{given}."
             )
-    loss = _gaussian_nll(input, target, variance, full=full, eps=eps)
-    return reduced("gaussian_nll_loss", loss, reduction)
+    tensors = (input, target, variance)
+    return swept("gaussian_nll_loss", _gaussian_nll, tensors, reduction, full=full, eps=eps)
 
 
 @ft.pointwise
@@ -208,8 +213,17 @@ def poisson_nll_loss(
       >>> poisson_nll_loss(ft.tensor([0.0]), ft.tensor([2.0]))
       tensor(1.)
     """
-    loss = _poisson_nll(input, target, log_input=log_input, full=full, eps=eps)
-    return reduced("poisson_nll_loss", loss, reduction, size_average, reduce)
+    return swept(
+        "poisson_nll_loss",
+        _poisson_nll,
+        (input, target),
+        reduction,
+        size_average,
+        reduce,
+        log_input=log_input,
+        full=full,
+        eps=eps,
+    )
 
 
 @ft.pointwise

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import functorch_like as ft
-from functorch_like.pointwise import Pointwise
+from functorch_like.pointwise import Pointwise, Reduction
 
 
 def _smooth(x, y, *, beta):
@@ -213,3 +213,105 @@ def test_a_mask_requires_no_gradient():
     (positive(x) * x).sum().backward()
     assert x.grad.tolist() == [1, 0]
     assert ft.grad(lambda x: (positive(x) * x).sum())(x.detach()).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("function", "count", "params"), FUNCTIONS)
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("dtype", [ft.float32, ft.float64, ft.bfloat16])
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_reductions_are_those_of_the_values(function, count, params, shapes, dtype, kind):
+    tensors = _tensors(shapes[:count], dtype)
+    fused = ft.pointwise(function)
+    values = function(*tensors, **params)
+    for dim in (None, *range(-values.ndim, values.ndim), tuple(range(values.ndim))):
+        for keepdim in (False, True):
+            found = getattr(fused, kind)(*tensors, dim=dim, keepdim=keepdim, **params)
+            wanted = getattr(ft, kind)(values, dim, keepdim)
+            _same(found, wanted)
+            assert found.shape == wanted.shape
+
+
+@pytest.mark.parametrize("shape", [(300, 300), (70000,), (3, 70000), (70000, 3), (20, 40, 60)])
+def test_reductions_of_large_tensors(shape):
+    x, y = _tensors([shape, shape])
+    fused = ft.pointwise(_smooth)
+    for dim in (None, 0, -1):
+        _same(fused.sum(x, y, dim=dim, beta=0.5), _smooth(x, y, beta=0.5).sum(dim))
+    _same(fused.sum(x.T, y.T, beta=0.5), _smooth(x.T, y.T, beta=0.5).sum())
+
+
+@pytest.mark.parametrize(("function", "count", "params"), FUNCTIONS)
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_gradients_of_reductions(function, count, params, shapes, kind):
+    fused = getattr(ft.pointwise(function), kind)
+
+    def reduced(f, *tensors):
+        return (f(*tensors) ** 2).sum()
+
+    def plainly(*tensors):
+        return getattr(ft, kind)(function(*tensors, **params), dims)
+
+    rank = max(len(s) for s in shapes[:count])
+    tensors = _tensors(shapes[:count], ft.float64)
+    if kind == "mean" and 0 in (shapes[0] or (1,)):
+        return
+    for dims in (None, *range(rank)):
+        inner = lambda *xs: fused(*xs, dim=dims, **params)  # noqa: B023, E731
+        places = tuple(range(count))
+        for order in (
+            lambda f, *xs: ft.grad(lambda *ys: reduced(f, *ys), argnums=places)(*xs),
+            lambda f, *xs: ft.grad(
+                lambda *ys: sum(
+                    (g * g).sum() for g in ft.grad(lambda *zs: reduced(f, *zs), argnums=places)(*ys)
+                ),
+                argnums=places,
+            )(*xs),
+        ):
+            for a, b in zip(order(inner, *tensors), order(plainly, *tensors), strict=True):
+                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-11, atol=1e-13)
+                assert a.shape == b.shape
+
+
+def test_a_reduction_is_one_node_on_the_tape():
+    x, y = [t.requires_grad_() for t in _tensors([(3, 4), (4,)])]
+    out = ft.pointwise(_smooth).mean(x, y, beta=0.5)
+    assert isinstance(out._m.op, Reduction)
+    (a, b) = ft.autograd.grad(out, (x, y), create_graph=True)
+    (c,) = ft.autograd.grad((a * a).sum() + (b * b).sum(), x)
+    plain = _smooth(x, y, beta=0.5).mean()
+    (d, e) = ft.autograd.grad(plain, (x, y), create_graph=True)
+    (f,) = ft.autograd.grad((d * d).sum() + (e * e).sum(), x)
+    for found, wanted in ((a, d), (b, e), (c, f)):
+        np.testing.assert_allclose(
+            found.detach().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-7
+        )
+
+
+def test_transforms_around_reductions():
+    mean = ft.pointwise(_smooth).mean
+    x, y = _tensors([(5, 3), (5, 3)], ft.float64)
+
+    def plainly(x, y):
+        return _smooth(x, y, beta=0.5).mean()
+
+    def swept(x, y):
+        return mean(x, y, beta=0.5)
+
+    for transform in (
+        ft.vmap,
+        lambda f: ft.vmap(ft.grad(f)),
+        lambda f: ft.compile(ft.grad(f)),
+        ft.hessian,
+        lambda f: lambda x, y: ft.jvp(f, (x, y), (y, x)),
+    ):
+        found, wanted = transform(swept)(x, y), transform(plainly)(x, y)
+        for a, b in zip(ft.tree.leaves(found), ft.tree.leaves(wanted), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-12)
+
+
+def test_reductions_of_integers_and_bools():
+    count = ft.pointwise(lambda x: x == x).sum
+    x = ft.tensor([[1.0, math.nan], [2.0, 3.0]])
+    _same(count(x, dim=0), ft.tensor([2, 1]))
+    assert count(x).dtype == ft.int64

@@ -126,6 +126,13 @@ static void run_sets(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Is operand k the same item everywhere? */
+static bool repeats(const cb_space *s, int k) {
+    for (int d = 0; d < s->ndim; d++)
+        if (s->strides[k][d]) return false;
+    return true;
+}
+
 /* What all sets share is in w already. */
 static void describe(cb_sweep *w, cb_tensor *const *outs, cb_tensor *const *xs) {
     const cb_fused_steps *f = w->f;
@@ -139,7 +146,7 @@ static void describe(cb_sweep *w, cb_tensor *const *outs, cb_tensor *const *xs) 
         int to = k < f->nout ? x->dtype : f->to[k - f->nout];
         w->operand[k] = (cb_operand){
             .data = x->data, .from = x->dtype, .to = to, .direct = CB_FN(space_dense)(&w->space, k)};
-        if (k >= f->nout) w->number[k - f->nout] = x->numel == 1 && outs[0]->numel > 1;
+        if (k >= f->nout) w->number[k - f->nout] = repeats(&w->space, k);
     }
     int64_t tile = f->nregs > 24 ? CB_TILE / 8 : f->nregs > 6 ? CB_TILE / 2 : CB_TILE;
     w->tile = CB_MIN(tile, outs[0]->numel);

@@ -6,6 +6,7 @@
  * and one that repeats every few items is gathered once. Pieces depend on shapes and strides only. */
 #include "stream.h"
 #include "sweep.h"
+#include "vmath.h"
 
 enum { LONG = 128, SHORT = 16, BLOCK_COLUMNS = 128, BLOCK_BYTES = 128, ACROSS = 8 * BLOCK_COLUMNS };
 
@@ -100,15 +101,55 @@ SPREADS(float) SPREADS(double)
 static const cb_kernel spread_kernels[2][CB_BINARY_COUNT][2] = {PAIRS(float), PAIRS(double)};
 /* clang-format on */
 
+/* A row between two numbers. */
+#define CLAMPED(T, M)                                                                      \
+    static void clamped_##T(int64_t n, void *out_, const void *const *in) {                \
+        T *out = out_, low = *(const T *)in[1], high = *(const T *)in[2];                  \
+        const T *xs = in[0];                                                               \
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) out[i] = M(xs[i], low, high); \
+    }
+CLAMPED(float, clamp_f32)
+CLAMPED(double, clamp_f64)
+
+static cb_kernel clamp_kernel(const cb_sweep *w) {
+    int dtype = w->operand[1].to, last = w->space.ndim - 1;
+    if ((dtype != CB_F32 && dtype != CB_F64) || w->space.strides[1][last] != 1) return NULL;
+    for (int k = 1; k <= 3; k++)
+        if (w->operand[k].from != dtype || (k > 1 && w->space.strides[k][last] != 0)) return NULL;
+    if (w->kernel != CB_FN(find_kernel)(CB_FAMILY_TERNARY, CB_TERNARY_clamp, dtype) &&
+        w->kernel != CB_FN(find_kernel)(CB_FAMILY_TERNARY, CB_TERNARY_hardtanh, dtype))
+        return NULL;
+    return dtype == CB_F32 ? clamped_float : clamped_double;
+}
+
 /* NULL where rows are of another kind */
 static cb_kernel spread_kernel(const cb_sweep *w) {
     const cb_operand *x = &w->operand[1], *y = &w->operand[2];
+    if (w->nin == 3) return clamp_kernel(w);
     if (w->op < 0 || (x->to != CB_F32 && x->to != CB_F64) || x->from != x->to || y->from != x->to)
         return NULL;
     int last = w->space.ndim - 1;
     int64_t x_stride = w->space.strides[1][last], y_stride = w->space.strides[2][last];
     if (x_stride + y_stride != 1 || x_stride * y_stride != 0) return NULL;
     return spread_kernels[x->to == CB_F64][w->op][x_stride];
+}
+
+/* Rows that the kernel takes as they lie, all at the same distance: short ones cost little else then. */
+static void run_even_rows(const cb_sweep *w, cb_kernel kernel, int64_t begin, int64_t end) {
+    const cb_space *s = &w->space;
+    const void *at[CB_MAX_OPERANDS];
+    int64_t step[CB_MAX_OPERANDS], inner = s->shape[1], skip = begin % inner;
+    for (int k = 0; k <= w->nin; k++) {
+        int size = size_of(w->operand[k].from);
+        step[k] = s->strides[k][0] * size;
+        at[k] = w->operand[k].data + begin / inner * step[k] + skip * s->strides[k][1] * size;
+    }
+    for (int64_t i = begin, n; i < end; i += n, skip = 0) {
+        n = CB_MIN(end - i, inner - skip);
+        kernel(n, (void *)at[0], at + 1);
+        for (int k = 0; k <= w->nin; k++)
+            at[k] = (const char *)at[k] + step[k] - skip * s->strides[k][1] * size_of(w->operand[k].from);
+    }
 }
 
 static void run_rows(void *context, int64_t begin, int64_t end) {
@@ -132,6 +173,10 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
     }
     cb_kernel spread = through || w->stream ? spread_kernel(w) : NULL, kernel = spread ? spread : w->kernel;
     whole |= spread != NULL;
+    if (whole && !w->stream && s->ndim == 2) {
+        run_even_rows(w, kernel, begin, end);
+        return;
+    }
     cursor row;
     find_row(w, begin / inner, &row);
     for (int64_t i = begin; i < end;) {

@@ -185,7 +185,7 @@ static int check_array(loading *l, cb_instruction *c, const cb_call_parameter *q
                    ? CB_OK
                    : bad("a text's end", here.i);
     int64_t count = q->count < 0 ? 1 : a[q->count].i;
-    bool all = count == -1 && (!strcmp(function, "cb_reduce") || !strcmp(function, "cb_var") ||
+    bool all = count == -1 && (!strncmp(function, "cb_reduce", 9) || !strcmp(function, "cb_var") ||
                                !strcmp(function, "cb_squeeze"));
     if (count < 0 && !all) return bad("a length", count);
     if (count <= 0) return CB_OK;

@@ -10,7 +10,7 @@ const char *const cb_families[CB_FAMILIES] = {"unary", "binary", "ternary", "red
 static int family_of(const char *function) {
     for (int f = 0; f < 3; f++)
         if (!strncmp(function + 3, cb_families[f], strlen(cb_families[f]))) return f;
-    if (!strcmp(function, "cb_reduce")) return 3;
+    if (!strcmp(function, "cb_reduce") || !strcmp(function, "cb_reduce_steps")) return 3;
     if (!strcmp(function, "cb_argreduce") || !strcmp(function, "cb_reduce_with_index")) return 4;
     if (!strcmp(function, "cb_scan") || !strcmp(function, "cb_scan_with_index")) return 5;
     return -1;
@@ -25,7 +25,7 @@ int cb_each_op(int call, int64_t *words, char *pool, void *context,
             if (family < 0) return cb_fail(CB_ERR_INTERNAL, "program: expected a family for the op.");
             CB_TRY(visit(context, family, &words[k]));
         }
-    if (!cb_is_fused(call)) return CB_OK;
+    if (!cb_is_fused(call) && strcmp(cb_call_names[call], "cb_reduce_steps") != 0) return CB_OK;
     int64_t n = words[0], ncode = words[2], *code = (int64_t *)(pool + words[3]);
     if (cb_is_sets(call)) n = words[6] > 0 ? n / words[6] : -1;
     if (n < 0 || n >= ncode || code[n] < 0 || code[n] > (ncode - n - 1) / 7)

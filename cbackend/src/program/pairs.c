@@ -42,12 +42,19 @@ static bool dies(const cb_program *p, const cb_instruction *c, int64_t slot) {
     return false;
 }
 
-static int reduce_or_softmax(const cb_program *p, cb_pair how, const cb_instruction *d,
-                             const cb_fused_call *made, cb_tensor *x, cb_tensor **out) {
-    const cb_word *a = p->words + d->words;
-    if (how == CB_PAIR_SOFTMAX) return cb_softmax_made(made, x, a[1].i, (int)a[2].i, (int)a[3].i, out);
-    const int64_t *dims = a[3].i < 0 ? NULL : (const int64_t *)(p->pool + a[3].i);
-    return cb_reduce_made(made, (int)a[0].i, x, (int)a[2].i, dims, (int)a[4].i, (int)a[5].i, out);
+typedef struct reading {
+    const cb_program *p;
+    const cb_instruction *d;
+    cb_pair how;
+    cb_tensor **out;
+} reading;
+
+static int reduce_or_softmax(void *context, const cb_fused_call *made, cb_tensor *x) {
+    const reading *r = context;
+    const cb_word *a = r->p->words + r->d->words;
+    if (r->how == CB_PAIR_SOFTMAX) return cb_softmax_made(made, x, a[1].i, (int)a[2].i, (int)a[3].i, r->out);
+    const int64_t *dims = a[3].i < 0 ? NULL : (const int64_t *)(r->p->pool + a[3].i);
+    return cb_reduce_made(made, (int)a[0].i, x, (int)a[2].i, dims, (int)a[4].i, (int)a[5].i, r->out);
 }
 
 int cb_program_feed(const cb_program *p, int k, cb_tensor **slots, bool *ran) {
@@ -55,36 +62,13 @@ int cb_program_feed(const cb_program *p, int k, cb_tensor **slots, bool *ran) {
     const cb_fused_steps *f = c->steps;
     const cb_word *a = p->words + c->words;
     int64_t slot = p->words[d->words + fed_word[c->feeds]].i;
-    int which = (int)(slot - c->out), dtype = 0;
-    cb_tensor *xs[CB_FUSED_TENSORS], **outs = slots + c->out;
+    cb_tensor *xs[CB_FUSED_TENSORS];
     load(p, c, slots, xs);
     *ran = false;
     if (cb_any_null(f->nin, xs)) return CB_OK; /* the call itself complains */
-    for (int j = 0; j < f->nsteps; j++)
-        if (f->step[j].out == which) dtype = f->step[j].result;
-    int device = cb_common_device("fused", f->nin, xs);
-    cb_tensor *form = device < 0 ? NULL : cb_elementwise_result("fused", dtype, CB_META, f->nin, xs);
-    if (!form) return cb_error_code();
-    int status = CB_ERR_UNSUPPORTED;
-    if (device == CB_CPU && cb_is_contiguous(form)) {
-        cb_tensor bare = *form; /* what nobody keeps gets no memory */
-        bare.device = device;
-        bool kept = !dies(p, d, slot);
-        if (!kept) outs[which] = &bare;
-        status = cb_fused_results(f, xs, a[6].u, a[7].u, outs);
-        bool made = !status;
-        if (made)
-            status = reduce_or_softmax(p, c->feeds, d, &(cb_fused_call){f, xs, outs, which}, outs[which],
-                                       slots + d->out);
-        if (!kept) outs[which] = NULL;
-        for (int i = 0; i < c->nout && made && status; i++) {
-            cb_release(outs[i]);
-            outs[i] = NULL;
-        }
-    }
-    cb_release(form);
-    if (status == CB_ERR_MEMORY)
-        cb_fail(status, "fused: expected memory for its tiles, the system has none.");
+    reading r = {p, d, c->feeds, slots + d->out};
+    int status = cb_fused_read(f, xs, a[6].u, a[7].u, slots + c->out, (int)(slot - c->out), !dies(p, d, slot),
+                               reduce_or_softmax, &r);
     *ran = !status;
     return status == CB_ERR_UNSUPPORTED ? CB_OK : status;
 }
