@@ -9,6 +9,7 @@
 #include "vmath.h"
 
 enum { LONG = 128, SHORT = 16, BLOCK_COLUMNS = 128, BLOCK_BYTES = 128, ACROSS = 8 * BLOCK_COLUMNS };
+enum { AHEAD = 4096 }; /* bytes of rows */
 
 typedef union tile {
     char bytes[CB_TILE * 16];
@@ -134,21 +135,31 @@ static cb_kernel spread_kernel(const cb_sweep *w) {
     return spread_kernels[x->to == CB_F64][w->op][x_stride];
 }
 
-/* Rows that the kernel takes as they lie, all at the same distance: short ones cost little else then. */
+/* Rows that the kernel takes as they lie, all at the same distance: short ones cost little else then. Where
+ * they leave gaps, what the processor fetches by itself is what lies behind a row: the next are asked for. */
 static void run_even_rows(const cb_sweep *w, cb_kernel kernel, int64_t begin, int64_t end) {
     const cb_space *s = &w->space;
     const void *at[CB_MAX_OPERANDS];
-    int64_t step[CB_MAX_OPERANDS], inner = s->shape[1], skip = begin % inner;
+    int64_t step[CB_MAX_OPERANDS], back[CB_MAX_OPERANDS], far[CB_MAX_OPERANDS];
+    int64_t inner = s->shape[1], skip = begin % inner;
     for (int k = 0; k <= w->nin; k++) {
         int size = size_of(w->operand[k].from);
+        int64_t length = inner * s->strides[k][1] * size;
         step[k] = s->strides[k][0] * size;
-        at[k] = w->operand[k].data + begin / inner * step[k] + skip * s->strides[k][1] * size;
+        back[k] = skip * s->strides[k][1] * size; /* the first row may be a part */
+        at[k] = w->operand[k].data + begin / inner * step[k] + back[k];
+        far[k] = length && step[k] != length ? AHEAD / length * step[k] : 0;
     }
     for (int64_t i = begin, n; i < end; i += n, skip = 0) {
         n = CB_MIN(end - i, inner - skip);
+        for (int k = 1; k <= w->nin; k++)
+            for (int64_t b = 0; far[k] && b < n * size_of(w->operand[k].from); b += 64)
+                __builtin_prefetch((const char *)at[k] + far[k] + b);
         kernel(n, (void *)at[0], at + 1);
-        for (int k = 0; k <= w->nin; k++)
-            at[k] = (const char *)at[k] + step[k] - skip * s->strides[k][1] * size_of(w->operand[k].from);
+        for (int k = 0; k <= w->nin; k++) {
+            at[k] = (const char *)at[k] + step[k] - back[k];
+            back[k] = 0;
+        }
     }
 }
 
