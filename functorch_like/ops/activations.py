@@ -74,7 +74,7 @@ _softshrink = binary(
     "softshrink",
     (
         chain(lambda t, x, y, _out: _shrink_grad(t, x, y)),
-        chain(lambda t, x, y, _out: -_shrink_grad(t, x, y) * x.sign()),
+        chain(lambda t, x, y, _out: _shrink_grad(where(x > y, -t, t), x, y)),
     ),
     "0 where |x| is at most y, x moved by y towards 0 elsewhere.",
     method=False,

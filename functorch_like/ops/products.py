@@ -11,11 +11,15 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+from cbackend import lib
+
 from ..amp import wide
 from ..errors import DimError, DTypeError, ShapeError, message
+from ..op import Op, Spec, wrap
+from ..samples import call, sampled
 from ..tensor import Tensor, wrap_dim
 from .binary import maximum
-from .family import operand, result_type
+from .family import align, operand, result_type, sum_to
 from .join import stack
 from .matmul import matmul
 from .reduce import norm
@@ -364,8 +368,51 @@ def cross(x: Tensor, y: Tensor, dim: int | None = None) -> Tensor:
     if x._shape[d] != 3 or y._shape[d] != 3:
         got = f"{x._shape[d]} and {y._shape[d]}"
         raise ShapeError(message("cross", "size 3 along the dim", got))
-    (a, b, c), (u, v, w) = x.unbind(d), y.unbind(d)
-    return stack([b * w - c * v, c * u - a * w, a * v - b * u], d)
+    return _cross(x, y, dim=d)
+
+
+def _cross_impl(x: Tensor, y: Tensor, *, dim: int) -> Any:
+    x, y = (wrap(lib.cb_retain(t._v)) for t in (x, y))
+    (a, b, c), (u, v, w) = x.unbind(dim), y.unbind(dim)
+    out = stack([b * w - c * v, c * u - a * w, a * v - b * u], dim)
+    return lib.cb_retain(out._v)
+
+
+def _cross_vjp(
+    ct: Tensor, _out: Any, x: Tensor, y: Tensor, *, dim: int, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    return (
+        sum_to(_cross(y.conj(), ct, dim=dim), Spec(x)) if needs[0] else None,
+        sum_to(_cross(ct, x.conj(), dim=dim), Spec(y)) if needs[1] else None,
+    )
+
+
+def _cross_jvp(tangents: Any, out: Tensor, x: Tensor, y: Tensor, *, dim: int) -> Tensor:
+    dx, dy = tangents
+    terms = [_cross(dx, y, dim=dim)] if dx is not None else []
+    terms += [_cross(x, dy, dim=dim)] if dy is not None else []
+    return (terms[0] if len(terms) == 1 else terms[0] + terms[1]).to(out.dtype)
+
+
+_cross = Op(
+    "cross",
+    _cross_impl,
+    vjp=_cross_vjp,
+    jvp=_cross_jvp,
+    batch=lambda _size, batched, x, y, *, dim: _cross(*align(batched, (x, y)), dim=dim),
+    family="products",
+)
+sampled(
+    _cross,
+    lambda make: [
+        call(make(4, 3), make(4, 3), dim=-1),
+        call(make(3, 5), make(3, 1), dim=-2),
+        call(make(3), make(2, 3), dim=-1),
+        call(make(0, 3), make(0, 3), dim=-1),
+    ],
+    kinds="int float complex",
+    oracle=lambda np, x, y, *, dim: np.cross(x, y, axisa=dim, axisb=dim, axisc=dim),
+)
 
 
 @wide

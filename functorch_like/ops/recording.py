@@ -38,10 +38,12 @@ def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> T
 
     dtype = out.dtype if isinstance(out, Tensor) else None
     if dtype is None or not (
-        op.differentiable and dtype.is_floating_point and all(a.dtype is dtype for a in args)
+        op.differentiable and dtype.is_floating_point and all([a.dtype is dtype for a in args])
     ):
         return store(op.name, out, op(*args))
-    from .views import broadcast_shapes
+    shapes = [a._shape for a in args if a._shape]
+    if not shapes or any([shape != out._shape for shape in shapes]):
+        from .views import broadcast_shapes
 
-    fit(op.name, out, broadcast_shapes(*[a._shape for a in args]))
+        fit(op.name, out, broadcast_shapes(*shapes))
     return assign(out, op, args, into, code)

@@ -24,6 +24,7 @@ from .extremes import _argmax, pair
 from .gather import _gather_dim
 from .index import _refuse
 from .reduce import (
+    _amax,
     _any,
     _extreme_jvp,
     _extreme_vjp,
@@ -88,10 +89,14 @@ def _median_impl(x: Tensor, *, dims: tuple[int, ...], keepdim: bool, skip_nan: b
     plain = wrap(lib.cb_retain(x._v))
     rows = plain if dims == (0,) == tuple(range(plain.ndim)) else _rows(plain, dims)
     last = rows.ndim - 1
-    if not skip_nan and _is_whole(plain):
-        out = _kthvalue(rows, k=(rows._shape[last] + 1) // 2, dim=last, keepdim=False)[0]
-    else:
+    if skip_nan:
         out = _gather_dim(rows, _median_places(rows, skip_nan), dim=last).squeeze(-1)
+    else:
+        k = (rows._shape[last] + 1) // 2
+        out = _kthvalue(rows, k=k, dim=last, keepdim=False)[0]
+        if x.dtype.is_floating_point:
+            largest = _amax(rows, dims=(last,), keepdim=False)
+            out = where(largest == largest, out, largest)  # nan if there is one
     if keepdim:
         out = out.reshape([1 if d in dims else s for d, s in enumerate(plain._shape)])
     return lib.cb_retain(out._v)

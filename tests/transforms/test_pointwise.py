@@ -252,13 +252,12 @@ def test_gradients_of_reductions(function, count, params, shapes, kind):
     def plainly(*tensors):
         return getattr(ft, kind)(function(*tensors, **params), dims)
 
-    rank = max(len(s) for s in shapes[:count])
+    rank, places = max(len(s) for s in shapes[:count]), tuple(range(count))
     tensors = _tensors(shapes[:count], ft.float64)
     if kind == "mean" and 0 in (shapes[0] or (1,)):
         return
     for dims in (None, *range(rank)):
         inner = lambda *xs: fused(*xs, dim=dims, **params)  # noqa: B023, E731
-        places = tuple(range(count))
         for order in (
             lambda f, *xs: ft.grad(lambda *ys: reduced(f, *ys), argnums=places)(*xs),
             lambda f, *xs: ft.grad(
