@@ -316,6 +316,29 @@ def _activation(w: Writer, e: Equation) -> str:
     return w.add("Where", w.add("Greater", x, number(0)), x, w.add("Mul", below, numbers[0]))
 
 
+@rule("hardshrink", "softshrink", "huber")
+def _around_zero(w: Writer, e: Equation) -> str:
+    code = e.outputs[0].code
+    x, y = (w.operand(v, code) for v in e.inputs)
+    half, size = w.number(0.5, code), w.add("Abs", x)
+    inner, outer = w.number(0, code), x
+    if e.op.name == "huber":
+        inner = w.add("Mul", w.add("Mul", x, x), half)
+        outer = w.add("Mul", w.add("Sub", size, w.add("Mul", y, half)), y)
+    elif e.op.name == "softshrink":
+        outer = w.add("Sub", x, w.add("Mul", w.add("Sign", x), y))
+    return w.add("Where", w.add("LessOrEqual", size, y), inner, outer)
+
+
+@rule("nan_to_num")
+def _nan_to_num(w: Writer, e: Equation) -> str:
+    code = e.outputs[0].code
+    x, high, low = (w.operand(v, code) for v in e.inputs)
+    above, below = (w.add("Equal", x, w.number(v, code)) for v in (float("inf"), -float("inf")))
+    finite = w.add("Where", above, high, w.add("Where", below, low, x))
+    return w.add("Where", w.add("IsNaN", x), w.number(0, code), finite)
+
+
 @rule("where")
 def _where(w: Writer, e: Equation) -> str:
     code = e.outputs[0].code
@@ -355,6 +378,13 @@ def _reduced(w: Writer, kind: str, x: str, e: Equation) -> str:
 @rule(*_REDUCE)
 def _reduce(w: Writer, e: Equation) -> str:
     return _reduced(w, _REDUCE[e.op.name], w.operand(e.inputs[0], e.outputs[0].code), e)
+
+
+@rule("nansum")
+def _nansum(w: Writer, e: Equation) -> str:
+    code = e.outputs[0].code
+    x = w.operand(e.inputs[0], code)
+    return _reduced(w, "ReduceSum", w.add("Where", w.add("IsNaN", x), w.number(0, code), x), e)
 
 
 @rule("any", "all")

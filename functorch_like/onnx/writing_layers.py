@@ -31,6 +31,15 @@ def _linear(w: Writer, e: Equation) -> str:
     return w.add("Add", y, w.value(bias[0])) if bias else y
 
 
+@rule("cross")
+def _cross(w: Writer, e: Equation) -> str:
+    """With places counted modulo 3, place i + 2 is that of x[i] y[i + 1] - x[i + 1] y[i]."""
+    x, y = (w.operand(v, e.outputs[0].code) for v in e.inputs)
+    dim = e.params["dim"]
+    turned = lambda name: w.add("Gather", name, w.ints([1, 2, 0]), axis=dim)  # noqa: E731
+    return turned(w.add("Sub", w.add("Mul", x, turned(y)), w.add("Mul", turned(x), y)))
+
+
 @rule("softmax")
 def _softmax(w: Writer, e: Equation) -> str:
     return w.add("Softmax", w.operand(e.inputs[0], e.outputs[0].code), axis=e.params["dim"])

@@ -47,10 +47,10 @@ def complex(real: Any, imag: Any) -> Tensor:  # torch's name
       >>> complex(tensor([1.0]), tensor([2.0]))
       tensor([1.+2.j])
     """
-
-    return view_as_complex(
-        stack(broadcast_tensors(operand("complex", real), operand("complex", imag)), -1)
-    )
+    parts = operand("complex", real), operand("complex", imag)
+    if parts[0]._shape != parts[1]._shape:
+        parts = broadcast_tensors(*parts)
+    return view_as_complex(stack(parts, -1))
 
 
 def polar(abs: Any, angle: Any) -> Tensor:  # torch's names

@@ -168,6 +168,10 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
       Size([3, 4, 2])
     """
     n = x.ndim
+    if n and type(source) is int and type(destination) is int:
+        order = [*range(n)]
+        order.insert(wrap_dim("movedim", destination, n), order.pop(wrap_dim("movedim", source, n)))
+        return _permute(x, dims=tuple(order))
     sources = [
         wrap_dim("movedim", d, n) for d in ((source,) if isinstance(source, int) else source)
     ]
