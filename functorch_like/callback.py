@@ -20,7 +20,7 @@ from .errors import DTypeError, GradError, ShapeError, message
 from .op import NONDIFF, Op, dispatch, wrap
 from .ops.creation import tensor
 from .tensor import Tensor
-from .trace import state
+from .trace import Untraced
 
 __all__ = ["callback"]
 
@@ -150,16 +150,6 @@ def _store(made: Any, result_like: Any, out: list[Tensor]) -> None:
         check(lib.cb_copy_into(target._v, value._memory("callback"), 0))
 
 
-class _Plainly:
-    """Runs a block outside all transforms: a host function sees values only."""
-
-    def __enter__(self) -> None:
-        self.saved, state.trace = state.trace, None
-
-    def __exit__(self, *exc: object) -> None:
-        state.trace = self.saved
-
-
 def _op_of(
     fill: Fill,
     forms: Sequence[Form],
@@ -171,7 +161,7 @@ def _op_of(
     """The op of one call; two of equal origin do the same."""
 
     def run(xs: list[Any], out: list[Any]) -> None:
-        with _Plainly():
+        with Untraced():  # a host function sees values only
             fill([_lent(h) for h in xs], [_lent(h) for h in out], 0)
 
     def run_after(xs: list[Any], out: list[Any]) -> None:

@@ -268,6 +268,18 @@ class Outside:
         state.trace = self.saved
 
 
+class Untraced:
+    """Runs a block outside of all transforms, on the values that tensors have."""
+
+    __slots__ = ("saved",)
+
+    def __enter__(self) -> None:
+        self.saved, state.trace = state.trace, None
+
+    def __exit__(self, *exc: object) -> None:
+        state.trace = self.saved
+
+
 _PACKAGE = os.path.dirname(__file__)
 
 

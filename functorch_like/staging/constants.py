@@ -13,11 +13,11 @@ from typing import Any
 from cbackend import lib
 
 from ..dtypes import DTYPES
-from ..op import TABLE, wrap
+from ..op import TABLE, concretely, wrap
 from ..ops.creation import eye
 from ..ops.family import number
 from ..tensor import Tensor
-from ..trace import state
+from ..trace import Untraced
 from .graph import Equation, Graph, Var, is_number
 from .rewriting import apart_from, applied, moved, rewritten
 
@@ -101,13 +101,8 @@ def _is_constant(e: Equation) -> bool:
 
 
 def _evaluated(e: Equation) -> tuple[Tensor, ...]:
-    saved, state.trace = state.trace, None  # kernels written in Python call public functions
-    paused = lib.cb_staging_pause()
-    try:
+    with Untraced(), concretely():  # kernels written in Python call public functions
         made = wrap(e.op.impl(*[x.value for x in e.inputs], **e.params))  # type: ignore[misc]
-    finally:
-        lib.cb_staging_resume(paused)
-        state.trace = saved
     return made if type(made) is tuple else (made,)
 
 

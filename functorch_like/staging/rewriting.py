@@ -9,7 +9,7 @@ from typing import Any
 from cbackend import lib, raise_error
 
 from ..op import Op, wrap
-from ..trace import state
+from ..trace import Untraced
 from .graph import Equation, Graph, Var
 
 
@@ -37,13 +37,12 @@ def apart_from(graph: Graph) -> set[Var]:
 def applied(op: Op, inputs: Any, params: dict[str, Any], site: Any) -> Equation:
     """A new equation; inputs: one value or several."""
     inputs = [inputs] if isinstance(inputs, Var) else list(inputs)
-    saved, state.trace = state.trace, None
-    try:
-        lib.cb_staging_begin()
-        made = op.impl(*[x.meta for x in inputs], **params)  # type: ignore[misc]
-    finally:
-        lib.cb_staging_end()
-        state.trace = saved
+    with Untraced():
+        try:
+            lib.cb_staging_begin()
+            made = op.impl(*[x.meta for x in inputs], **params)  # type: ignore[misc]
+        finally:
+            lib.cb_staging_end()
     if not made:
         raise_error()
     results = wrap(made)

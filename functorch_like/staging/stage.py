@@ -25,7 +25,17 @@ from ..ops.creation import full
 from ..ops.family import number
 from ..ops.random import Generator
 from ..tensor import Tensor, traced
-from ..trace import Leaf, Trace, TracerValue, _user_site, active, line_of, next_sequence, state
+from ..trace import (
+    Leaf,
+    Trace,
+    TracerValue,
+    Untraced,
+    _user_site,
+    active,
+    line_of,
+    next_sequence,
+    state,
+)
 from .graph import Equation, Graph, Var
 from .numbers import Recipe, StagedFloat, same
 from .rebinding import Binding
@@ -273,8 +283,7 @@ class StageTrace(Trace):
 
     def evaluate(self, wanted: Var) -> Tensor:
         """The value of a part of the graph for the arguments of this call."""
-        saved, state.trace = state.trace, None
-        try:
+        with Untraced():
             needed = _needed(wanted, self.values)
             read = [wanted, *[x for e in needed for x in e.inputs]]
             if any(x.equation is None and x not in self.values for x in read):
@@ -308,8 +317,6 @@ class StageTrace(Trace):
                 self.values.update(
                     zip(e.outputs, made if type(made) is tuple else (made,), strict=True)
                 )
-        finally:
-            state.trace = saved
         return self.values[wanted]
 
     # ---- what reaches outside ----

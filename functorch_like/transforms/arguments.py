@@ -116,12 +116,6 @@ def is_simple(argnums: Argnums, has_aux: bool) -> bool:
     return type(argnums) is int and argnums >= 0 and not has_aux
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    from ..ops.creation import zeros
-
-    return zeros(x._shape, dtype=x.dtype, device=x.device)
-
-
 def recorded(
     op: str, function: Callable[..., Any], at: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[VjpTrace, VjpValue, Any, VjpValue | None]:

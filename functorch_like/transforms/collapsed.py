@@ -15,9 +15,10 @@ from typing import Any
 from .. import tree
 from ..errors import message
 from ..op import Op, dispatch
+from ..ops.creation import zeros_like
 from ..tensor import Tensor, ones_of, traced
 from ..trace import Outside, PrimalValue, Trace, next_sequence
-from .arguments import settled, tensors_of, zeros_like
+from .arguments import settled, tensors_of
 from .products import jvp
 from .vmap import vmap
 

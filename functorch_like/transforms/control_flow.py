@@ -20,7 +20,7 @@ from .. import tree
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, dispatch
 from ..tensor import Tensor
-from ..trace import Trace, state, untaped
+from ..trace import Trace, Untraced, untaped
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 from .vmap_trace import VmapTrace
@@ -53,17 +53,19 @@ def _ground(x: Tensor) -> _Ground | None:
             return None
 
 
-class _Plainly:
-    """Runs a block outside all transforms and without the tape."""
+class _Plainly(Untraced):
+    """Runs a block outside of all transforms and without the tape."""
+
+    __slots__ = ("mode",)
 
     def __enter__(self) -> None:
-        self.saved, state.trace = state.trace, None
+        super().__enter__()
         self.mode = untaped()
         self.mode.__enter__()
 
     def __exit__(self, *exc: object) -> None:
         self.mode.__exit__(*exc)
-        state.trace = self.saved
+        super().__exit__(*exc)
 
 
 class _Choice:

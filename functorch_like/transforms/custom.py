@@ -16,8 +16,8 @@ from typing import Any
 
 from .. import tree
 from ..errors import TraceError, message
+from ..ops.creation import zeros_like
 from ..tensor import Tensor
-from .arguments import zeros_like
 from .rules import Rules, Tensors, all_mapped, invoke
 
 # ---- pytrees to flat tuples ----

@@ -14,9 +14,10 @@ from typing import Any
 
 from .. import tree
 from ..errors import ShapeError, message
+from ..ops.creation import zeros_like
 from ..tensor import Tensor
 from ..trace import state
-from .arguments import Argnums, matching, selected, settled, tensors_of, zeros_like
+from .arguments import Argnums, matching, selected, settled, tensors_of
 from .gradients import grad
 from .jacobians import jacfwd, jacrev, unit_vectors
 from .jvp_trace import JvpTrace

@@ -9,6 +9,7 @@ from typing import Any
 from .. import tree
 from ..dtypes import DTYPES
 from ..errors import DTypeError, GradError, ShapeError, message
+from ..ops.creation import zeros_like
 from ..tape import run_backward
 from ..tensor import Tensor, ones_of
 from .arguments import (
@@ -19,8 +20,7 @@ from .arguments import (
     selected,
     split_aux,
     tensors_of,
-    zeros_like,
-)  # fmt: skip
+)
 from .vjp_trace import VjpTrace
 
 # codes of dtypes

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import tree
 from ..errors import message
+from ..ops.creation import eye, zeros_like
 from ..tape import run_backward
 from ..tensor import Tensor, ones_of
 from .arguments import (
@@ -18,7 +19,6 @@ from .arguments import (
     selected,
     settled,
     tensors_of,
-    zeros_like,
 )
 from .jvp_trace import JvpTrace
 from .products import jvp, pull_function, vjp
@@ -28,8 +28,6 @@ from .vmap import over_lanes, vmap
 
 def unit_vectors(leaves: list[Tensor]) -> list[Tensor]:
     """The unit vectors of the flattened leaves, stacked: for each leaf a tensor [total, *shape]."""
-    from ..ops.creation import eye
-
     sizes = [x.numel() for x in leaves]
     total = sum(sizes)
     if len(leaves) == 1:

@@ -19,9 +19,10 @@ from cbackend import lib
 from .. import tree
 from ..errors import message
 from ..op import Op, dispatch
+from ..ops.creation import zeros_like
 from ..tensor import Tensor, ones_of, traced, wrap
-from ..trace import Outside, Trace, TracerValue, next_sequence, state
-from .arguments import matching, settled, tensors_of, zeros_like
+from ..trace import Outside, Trace, TracerValue, Untraced, next_sequence, state
+from .arguments import matching, settled, tensors_of
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 from .vmap_trace import VmapTrace
@@ -409,12 +410,9 @@ def nth_derivative(
 
 def _all_finite(x: Tensor) -> bool:
     """Are all numbers behind a tensor finite, those of all lanes?"""
-    saved, state.trace = state.trace, None
-    try:
+    with Untraced():
         plain = wrap(lib.cb_retain(x._concrete))
         return isfinite(plain.item() if plain.numel() == 1 else (plain * 0).sum().item())
-    finally:
-        state.trace = saved
 
 
 def jet(

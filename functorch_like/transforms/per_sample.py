@@ -21,9 +21,10 @@ from typing import Any
 from .. import tree
 from ..errors import ShapeError, message
 from ..op import Op
+from ..ops.creation import zeros_like
 from ..tensor import Tensor, ones_of
 from ..trace import Outside, Trace
-from .arguments import settled, tensors_of, zeros_like
+from .arguments import settled, tensors_of
 from .gradients import grad
 from .vjp_trace import VjpTrace
 from .vmap import _in_dims, _mapped_size, vmap

@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import tree
 from ..errors import message
+from ..ops.creation import zeros_like
 from ..tensor import Tensor
-from .arguments import lowered, matching, split_aux, tensors_of, zeros_like
+from .arguments import lowered, matching, split_aux, tensors_of
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 

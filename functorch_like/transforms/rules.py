@@ -20,10 +20,10 @@ from cbackend import fill_node, lib, record
 from .. import tree
 from ..errors import GradError, ShapeError, message
 from ..op import Op, Spec
+from ..ops.creation import tensor, zeros, zeros_like
 from ..ops.family import fronted, sum_to
 from ..tensor import Tensor
 from ..trace import Outside, Trace, clock, state, untaped
-from .arguments import zeros_like
 from .jvp_trace import JvpTrace
 from .products import vjp
 from .vjp_trace import VjpNode, VjpTrace
@@ -216,15 +216,9 @@ def _unwritten(name: str, saved: Sequence[Tensor], since: int) -> None:
 
 def _filled(tangents: Sequence[Tensor | None], like: Sequence[Any]) -> list[Any]:
     return [
-        _zeros_of(x) if t is None and x.dtype.is_inexact else t
+        zeros(x.shape, dtype=x.dtype, device=x.device) if t is None and x.dtype.is_inexact else t
         for t, x in zip(tangents, like, strict=True)
     ]
-
-
-def _zeros_of(x: Any) -> Tensor:
-    from ..ops.creation import zeros
-
-    return zeros(x.shape, dtype=x.dtype, device=x.device)
 
 
 def _mapped(
@@ -412,8 +406,6 @@ def _checked(rules: Rules, gradients: Sequence[Any], specs: Sequence[Spec]) -> l
             checked.append(None)
             continue
         if isinstance(g, (int, float, complex)):
-            from ..ops.creation import tensor
-
             g = tensor(g, dtype=spec.dtype)
         if g._shape != spec.shape and _expands(spec.shape, g._shape):
             g = sum_to(g, spec)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShapeError, message
 from ..op import Op, dispatch
+from ..ops.creation import zeros_like
 from ..tensor import Size, Tensor, ones_of, traced
 from ..trace import Outside, PrimalValue, Trace, next_sequence
 from .arguments import settled, tensors_of
@@ -135,7 +136,7 @@ def _dependences(
     known = [g is not None and not g.levels for g in grounds]
     places_known = all(k or p.dtype.is_inexact for k, p in zip(known, primals, strict=True))
     if places_known and (name in _MOVES or name in _SUMS):
-        return mapped(lambda *ts: dispatch(op, tuple(filled(ts, _zeros)), params))
+        return mapped(lambda *ts: dispatch(op, tuple(filled(ts, zeros_like)), params))
     if name in _PRODUCTS:
         product: Tensor | None = None
         for i, d in zip(at, moving, strict=True):
@@ -169,7 +170,7 @@ def _dependences(
             tangents[i] = t.to(plain[i].dtype) * scales[i]
         result = op.jvp(tangents, out, *plain, **params)  # type: ignore[misc]
         many = result if type(result) is tuple else (result,)
-        return tuple([_zeros(y) if t is None else t for y, t in zip(flat, many, strict=True)])
+        return tuple([zeros_like(y) if t is None else t for y, t in zip(flat, many, strict=True)])
 
     with _Plainly():
         out = dispatch(op, tuple(plain), params)
@@ -182,12 +183,6 @@ def _plain(p: Tensor) -> Tensor:
     assert ground is not None
     with _Plainly():
         return ground.plain.detach()
-
-
-def _zeros(p: Tensor) -> Tensor:
-    from ..ops.creation import zeros
-
-    return zeros(p._shape, dtype=p.dtype, device=p.device)
 
 
 def _is_nonzero(p: Tensor) -> Tensor:

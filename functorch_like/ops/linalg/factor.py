@@ -16,7 +16,7 @@ from ...errors import ShapeError, message
 from ...op import Op
 from ...samples import call, sampled
 from ...tensor import Tensor
-from ..creation import arange, zeros
+from ..creation import arange, zeros, zeros_like
 from ..join import cat
 from ..ternary import where
 from .common import (
@@ -282,8 +282,8 @@ def _from_upper(x: Tensor) -> Tensor:
 def _qr_vjp(ct: Any, out: Any, a_spec: Any) -> Any:
     (gq, gr), (q, r) = ct, out
     m, n = a_spec.shape[-2:]
-    gq = zeros_like_of(q) if gq is None else gq
-    gr = zeros_like_of(r) if gr is None else gr
+    gq = zeros_like(q) if gq is None else gq
+    gr = zeros_like(r) if gr is None else gr
     wide = n > m
     if wide:
         gq = gq + q @ (r[..., :, m:] @ gr[..., :, m:].mH)
@@ -291,10 +291,6 @@ def _qr_vjp(ct: Any, out: Any, a_spec: Any) -> Any:
     middle = _from_upper(square_gr @ square_r.mH - q.mH @ gq)
     ga = _right(square_r, gq + q @ middle, UPPER, adjoint=True)
     return (cat([ga, q @ gr[..., :, m:]], -1) if wide else ga,)
-
-
-def zeros_like_of(x: Tensor) -> Tensor:
-    return zeros(x._shape, dtype=x.dtype, device=x.device)
 
 
 def _qr_jvp(tangents: Any, out: Any, a: Tensor) -> Any:

@@ -80,8 +80,7 @@ class LRScheduler:
         self.refuse_in_program()
         self._step_count += 1
         if epoch is None:
-            self.last_epoch += 1
-            self.set_rates(self.get_lr())
+            self.advance()
         else:
             self.jump(epoch)
 
@@ -93,6 +92,11 @@ class LRScheduler:
                 "got one inside, which would happen only while staging. Call it after the compiled "
                 "step, which reads the learning rate at each run."
             )
+
+    def advance(self) -> None:
+        """Go on by one epoch."""
+        self.last_epoch += 1
+        self.set_rates(self.get_lr())
 
     def jump(self, epoch: int) -> None:
         """Go to an epoch."""

@@ -275,23 +275,19 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             for base in self.base_lrs
         ]
 
-    def step(self, epoch: float | None = None) -> None:
-        """Go on by one epoch, or to a given one, which may be a fraction."""
-        self.refuse_in_program()
-        self._step_count += 1
-        if epoch is None and self.last_epoch >= 0:
-            epoch = self.last_epoch + 1
-            self.T_cur += 1
-            if self.T_cur >= self.T_i:
-                self.T_cur -= self.T_i
-                self.T_i *= self.T_mult
-            self.last_epoch = epoch
-            self.set_rates(self.get_lr())
-        else:
-            self.jump(0 if epoch is None else epoch)
+    def advance(self) -> None:
+        """Go on by one epoch."""
+        if self.last_epoch < 0:
+            self.jump(0)
+            return
+        self.T_cur += 1
+        if self.T_cur >= self.T_i:
+            self.T_cur -= self.T_i
+            self.T_i *= self.T_mult
+        super().advance()
 
     def jump(self, epoch: float) -> None:
-        """Go to an epoch."""
+        """Go to an epoch, which may be a fraction."""
         if epoch < 0:
             raise ValueError(
                 f"CosineAnnealingWarmRestarts: expected an epoch of at least 0, got {epoch}."
