@@ -81,13 +81,14 @@ class Op(Entry):
       random: does it draw random numbers? Then vmap decides how.
       decides: `decides(*inputs)`: the values that the shape of the result depends on; lanes of vmap
         run together while they agree on them. Instead of batch.
+      inlined: does a program take the ops that it is made of, though it has a kernel?
       unpack: of a view, what makes its params of the arguments that views made by views.c keep.
       registered: is it in the table? Ops made while a program runs, from users' rules, are not.
     """
 
     __slots__ = (  # beside the members of Entry
-        "batch", "changes_dtype", "decides", "decompose", "doc", "errors", "family", "jvp",
-        "keeps", "name", "nouts", "oracle", "ordered", "product", "random", "samples",
+        "batch", "changes_dtype", "decides", "decompose", "doc", "errors", "family", "inlined",
+        "jvp", "keeps", "name", "nouts", "oracle", "ordered", "product", "random", "samples",
         "tolerance", "unpack", "vjp",
     )  # fmt: skip
 
@@ -109,6 +110,7 @@ class Op(Entry):
         view: bool = False,
         random: bool = False,
         decides: Callable[..., Any] | None = None,
+        inlined: bool = False,
         unpack: Callable[[Any], dict[str, Any]] | None = None,
         family: str = "",
         registered: bool = True,
@@ -132,7 +134,7 @@ class Op(Entry):
         self.name, self.impl, self.vjp, self.jvp, self.batch = name, impl, vjp, jvp, batch
         self.decompose, self.partials, self.nouts = decompose, partials, nouts
         self.view, self.random, self.decides, self.unpack = view, random, decides, unpack
-        self.product = product
+        self.product, self.inlined = product, inlined
         self.family = family
         # for ops with effects outside of tensors: the same op with a token as first operand and
         # first output, by which a graph keeps their order

@@ -71,7 +71,7 @@ class Pointwise(Op):
             batch=batch,
             decompose=function,
             nouts=count,
-            family="pointwise",
+            inlined=True,  # the compiler fuses its ops with others
             registered=False,
         )
         self.written, self.call = function, _caller(self)

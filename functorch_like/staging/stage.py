@@ -197,7 +197,7 @@ class StageTrace(Trace):
         return known[1]
 
     def process(self, op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
-        if op.impl is None or op.family == "pointwise":  # whose ops the compiler fuses with others
+        if op.impl is None or op.inlined:
             return op.decompose(*args, **params)  # type: ignore[misc]
         if op.decides is not None:
             raise TraceError(
