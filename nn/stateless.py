@@ -51,54 +51,23 @@ def functional_call(
         dicts: Sequence[Mapping[str, Any]] = (parameter_and_buffer_dicts,)
     else:
         dicts = tuple(parameter_and_buffer_dicts)
-    given: dict[str, Any] = {}
-    for values in dicts:
-        for name in values:
-            if name in given:
-                raise ValueError(
-                    f"functional_call: expected every name once, got {name!r} in two dicts."
-                )
-        given.update(values)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     kwargs = {} if kwargs is None else kwargs
 
+    given = _merged(dicts)
     cells = _cells(module)
-    unknown = [name for name in given if name not in cells]
-    missing = [name for name in cells if name not in given] if strict else []
-    if tie_weights and missing:
-        served = {id(cells[name][0][cells[name][1]]) for name in given if name in cells}
-        missing = [name for name in missing if id(cells[name][0][cells[name][1]]) not in served]
-    for name, value in given.items():
-        if not isinstance(value, ft.Tensor):
-            raise TypeError(
-                f"functional_call: expected a tensor for {name!r}, got {type(value).__name__}."
-            )
-    if unknown or missing:
-        raise RuntimeError(
-            f"functional_call: expected names of parameters and buffers of {module._get_name()}, "
-            "got "
-            + "; ".join(
-                [
-                    f"{what}: {', '.join(names)}"
-                    for what, names in (("unknown", unknown), ("not given", missing))
-                    if names
-                ]
-            )
-            + ". named_parameters() and named_buffers() list them."
-        )
-
-    swaps = {name: given[name] for name in given}
+    own = {name: id(values[key]) for name, (values, key, _) in cells.items()}
+    _check_names(module, given, own, tie_weights, strict)
+    swaps = dict(given)
     if tie_weights:
         owner: dict[int, Any] = {}
         for name, value in given.items():
-            if owner.setdefault(id(cells[name][0][cells[name][1]]), value) is not value:
+            if owner.setdefault(own[name], value) is not value:
                 raise ValueError(
                     f"functional_call: expected one value for each tied weight, got another one "
                     f"for {name!r}. Give one name only, or pass tie_weights=False."
                 )
-        for name, (values, key, _) in cells.items():
-            if name not in swaps and id(values[key]) in owner:
-                swaps[name] = owner[id(values[key])]
+        swaps |= {name: owner[own[name]] for name in cells if own[name] in owner}
     if return_buffers:
         copies: dict[int, Any] = {}
         for name, (values, key, kind) in cells.items():
@@ -126,6 +95,44 @@ def functional_call(
     finally:
         for values, key, value in saved:
             values[key] = value
+
+
+def _merged(dicts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for values in dicts:
+        for name, value in values.items():
+            if name in given:
+                raise ValueError(
+                    f"functional_call: expected every name once, got {name!r} in two dicts."
+                )
+            if not isinstance(value, ft.Tensor):
+                raise TypeError(
+                    f"functional_call: expected a tensor for {name!r}, got {type(value).__name__}."
+                )
+            given[name] = value
+    return given
+
+
+def _check_names(
+    module: Module, given: dict[str, Any], own: dict[str, int], tie_weights: bool, strict: bool
+) -> None:
+    """Raise RuntimeError for names that the module lacks and, with strict, for names not given.
+
+    Args:
+      own: the module's names, and the identities of its tensors, which tied names share.
+    """
+    unknown = [name for name in given if name not in own]
+    missing = [name for name in own if name not in given] if strict else []
+    if tie_weights and missing:
+        served = {own[name] for name in given if name in own}
+        missing = [name for name in missing if own[name] not in served]
+    if unknown or missing:
+        parts = [f"unknown: {', '.join(unknown)}"] if unknown else []
+        parts += [f"not given: {', '.join(missing)}"] if missing else []
+        raise RuntimeError(
+            f"functional_call: expected names of parameters and buffers of {module._get_name()}, "
+            f"got {'; '.join(parts)}. named_parameters() and named_buffers() list them."
+        )
 
 
 def _cells(root: Module) -> dict[str, tuple[dict[str, Any], str, str]]:
@@ -166,8 +173,7 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Any], dict[s
     if len({model.training for model in models}) > 1:
         raise RuntimeError(
             "stack_module_state: expected all models in the same mode, got some in training and "
-            "some in evaluation. "
-            "Call train() or eval() on each."
+            "some in evaluation. Call train() or eval() on each."
         )
 
     def stacked(trees: list[dict[str, Any]]) -> dict[str, Any]:

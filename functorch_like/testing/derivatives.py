@@ -6,6 +6,7 @@ As strict as the full Jacobian for all practical errors, at the cost of two eval
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from .. import tree
@@ -108,6 +109,10 @@ def _check(
     generator: Generator,
     path: str,
 ) -> None:
+    deeper = partial(
+        _check, x=x, order=order - 1, modes=modes, rtol=rtol, atol=atol, eps=eps,
+        generator=generator,
+    )  # fmt: skip
     t = _direction(x, generator)
     above = f(*[a + eps * d for a, d in zip(x, t, strict=True)])
     below = f(*[a - eps * d for a, d in zip(x, t, strict=True)])
@@ -123,17 +128,7 @@ def _check(
                     f"{e}"
                 ) from None
         if order > 1:
-            _check(
-                lambda *a: jvp(f, a, t)[1],
-                x,
-                order - 1,
-                modes,
-                rtol,
-                atol,
-                eps,
-                generator,
-                f" (of the forward derivative{path})",
-            )
+            deeper(lambda *a: jvp(f, a, t)[1], path=f" (of the forward derivative{path})")
     if "rev" in modes:
         out, back = vjp(f, *x)
         ct = _direction(out, generator)
@@ -153,21 +148,7 @@ def _check(
                 f"the difference quotient {expected!r}."
             )
         if order > 1:
-
-            def pull(*a: Tensor) -> Any:
-                return vjp(f, *a)[1](ct)
-
-            _check(
-                pull,
-                x,
-                order - 1,
-                modes,
-                rtol,
-                atol,
-                eps,
-                generator,
-                f" (of the reverse derivative{path})",
-            )
+            deeper(lambda *a: vjp(f, *a)[1](ct), path=f" (of the reverse derivative{path})")
 
 
 def _size(x: Tensor) -> float:

@@ -159,105 +159,121 @@ class custom_function:  # reads as a decorator
                         "Close over them with a lambda.",
                     )
                 )
-        layout, outputs = _Layout(args), _Outputs()
-        outs = invoke(self._rules(layout, outputs, len(args)), layout.tensors)
-        return tree.unflatten(outputs.definition, list(outs))
+        call = _Call(self, args)
+        outs = invoke(call.rules(), call.layout.tensors)
+        return tree.unflatten(call.outputs.definition, list(outs))
 
-    def _rules(self, layout: _Layout, outputs: _Outputs, count: int) -> Rules:
-        name = _name_of(self.function)
-        nondiff = {p % count for p in self.nondiff} if count else set()
 
-        def call(*tensors: Tensor) -> Tensors:
-            return outputs.flat(name, _explained(name, self.function, *layout.filled(tensors)))
+class _Call:
+    """One call of a custom_function: its rules as invoke() takes them, of flat tuples."""
 
-        def separated(args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            fixed = [a for i, a in enumerate(args) if i in nondiff]
-            return fixed, [a for i, a in enumerate(args) if i not in nondiff]
+    def __init__(self, custom: custom_function, args: tuple[Any, ...]):
+        self.custom, self.name = custom, _name_of(custom.function)
+        self.layout, self.outputs = _Layout(args), _Outputs()
+        self.count = len(args)
+        self.nondiff = {p % self.count for p in custom.nondiff} if args else set()
 
-        def joined(gradients: Sequence[Any]) -> tuple[Any, ...]:
-            rest = iter(gradients)
-            return tuple([None if i in nondiff else next(rest) for i in range(count)])
-
-        def gradients_of(gradients: Any) -> list[Any]:
-            if not isinstance(gradients, (tuple, list)) or len(gradients) != count - len(nondiff):
-                if count - len(nondiff) == 1:
-                    gradients = (gradients,)
-                else:
-                    raise ValueError(
-                        message(
-                            name,
-                            f"a backward rule that returns a tuple of {count - len(nondiff)} "
-                            "gradients, one an argument",
-                            repr(gradients)
-                            if not isinstance(gradients, (tuple, list))
-                            else len(gradients),
-                        )
-                    )
-            return layout.picked(name, "gradients", joined(gradients))
-
-        rules = Rules(name, call)
-        if self.rule_vjp is not None:
-            forward, backward = self.rule_vjp
-
-            def run_forward(*tensors: Tensor) -> Any:
-                args = layout.filled(tensors)
-                result = _explained(name, forward, *args)
-                if not isinstance(result, tuple) or len(result) != 2:
-                    raise TypeError(
-                        message(
-                            name,
-                            "a forward rule that returns (result, residuals)",
-                            type(result).__name__,
-                        )
-                    )
-                out, residuals = result
-                return outputs.flat(name, out), (residuals, separated(args)[0])
-
-            def run_backward(saved: Any, cts: Sequence[Tensor]) -> list[Any]:
-                residuals, fixed = saved
-                ct = tree.unflatten(outputs.definition, list(cts))
-                return gradients_of(_explained(name, backward, *fixed, residuals, ct))
-
-            rules.forward, rules.backward = run_forward, run_backward
-        elif self.rule_transpose is not None:
-            transpose = self.rule_transpose
-
-            def run_transpose(args: Any, cts: Sequence[Tensor]) -> list[Any]:
-                return gradients_of(transpose(tree.unflatten(outputs.definition, list(cts)), *args))
-
-            rules.forward = lambda *tensors: (call(*tensors), layout.filled(tensors))
-            rules.backward = run_transpose
-        if self.rule_jvp is not None:
-            rule = self.rule_jvp
-
-            def run_push(tensors: Tensors, tangents: Sequence[Tensor | None]) -> Any:
-                fixed, primals = separated(layout.filled(tensors))
-                _, directions = separated(layout.filled(tangents, _NOTHING))
-                directions = tree.map(lambda t: None if t is _NOTHING else t, directions)
-                out, pushed = _explained(name, rule, *fixed, tuple(primals), tuple(directions))
-                outs = outputs.flat(name, out)
-                flat = tree.leaves(pushed)
-                if len(flat) != len(outs):
-                    raise ValueError(
-                        message(name, f"a jvp rule that gives {len(outs)} tangents", len(flat))
-                    )
-                return outs, flat
-
-            rules.push = run_push
-        elif self.rule_transpose is not None:
-            rules.push = lambda tensors, tangents: (call(*tensors), call(*tangents))
-        if self.rule_vmap is not None:
-            batch_rule = self.rule_vmap
-
-            def run_batch(size: int, _randomness: str, batched: Any, *tensors: Tensor) -> Tensors:
-                flags = layout.filled(batched, False)
-                out, out_batched = batch_rule(size, list(flags), *layout.filled(tensors))
-                outs = outputs.flat(name, out)
-                places = tree.broadcast_prefix(out_batched, out, f"{name}: out_batched")
-                return all_mapped(size, list(zip(outs, places, strict=True)))
-
-            rules.batch = run_batch
+    def rules(self) -> Rules:
+        """The rules that were given."""
+        custom = self.custom
+        rules = Rules(self.name, self.evaluate)
+        if custom.rule_vjp is not None:
+            rules.forward, rules.backward = self.forward, self.backward
+        elif custom.rule_transpose is not None:
+            rules.forward, rules.backward = self.linear_forward, self.transpose
+        if custom.rule_jvp is not None:
+            rules.push = self.push
+        elif custom.rule_transpose is not None:
+            rules.push = lambda tensors, tangents: (
+                self.evaluate(*tensors),
+                self.evaluate(*tangents),
+            )
+        if custom.rule_vmap is not None:
+            rules.batch = self.batch
         return rules
+
+    def evaluate(self, *tensors: Tensor) -> Tensors:
+        out = _explained(self.name, self.custom.function, *self.layout.filled(tensors))
+        return self.outputs.flat(self.name, out)
+
+    def forward(self, *tensors: Tensor) -> Any:
+        assert self.custom.rule_vjp is not None
+        args = self.layout.filled(tensors)
+        result = _explained(self.name, self.custom.rule_vjp[0], *args)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                message(
+                    self.name,
+                    "a forward rule that returns (result, residuals)",
+                    type(result).__name__,
+                )
+            )
+        out, residuals = result
+        return self.outputs.flat(self.name, out), (residuals, self._separated(args)[0])
+
+    def backward(self, saved: Any, cts: Sequence[Tensor]) -> list[Any]:
+        assert self.custom.rule_vjp is not None
+        residuals, fixed = saved
+        rule, ct = self.custom.rule_vjp[1], self._result(cts)
+        return self._gradients(_explained(self.name, rule, *fixed, residuals, ct))
+
+    def linear_forward(self, *tensors: Tensor) -> Any:
+        return self.evaluate(*tensors), self.layout.filled(tensors)
+
+    def transpose(self, args: Any, cts: Sequence[Tensor]) -> list[Any]:
+        assert self.custom.rule_transpose is not None
+        return self._gradients(self.custom.rule_transpose(self._result(cts), *args))
+
+    def push(self, tensors: Tensors, tangents: Sequence[Tensor | None]) -> Any:
+        assert self.custom.rule_jvp is not None
+        fixed, primals = self._separated(self.layout.filled(tensors))
+        _, directions = self._separated(self.layout.filled(tangents, _NOTHING))
+        directions = tree.map(lambda t: None if t is _NOTHING else t, directions)
+        out, pushed = _explained(
+            self.name, self.custom.rule_jvp, *fixed, tuple(primals), tuple(directions)
+        )
+        outs = self.outputs.flat(self.name, out)
+        flat = tree.leaves(pushed)
+        if len(flat) != len(outs):
+            raise ValueError(
+                message(self.name, f"a jvp rule that gives {len(outs)} tangents", len(flat))
+            )
+        return outs, flat
+
+    def batch(self, size: int, _randomness: str, batched: Any, *tensors: Tensor) -> Tensors:
+        assert self.custom.rule_vmap is not None
+        flags = self.layout.filled(batched, False)
+        out, out_batched = self.custom.rule_vmap(size, list(flags), *self.layout.filled(tensors))
+        outs = self.outputs.flat(self.name, out)
+        places = tree.broadcast_prefix(out_batched, out, f"{self.name}: out_batched")
+        return all_mapped(size, list(zip(outs, places, strict=True)))
+
+    def _result(self, leaves: Sequence[Tensor]) -> Any:
+        """Leaves in the structure of the function's result."""
+        return tree.unflatten(self.outputs.definition, list(leaves))
+
+    def _separated(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """The arguments named by nondiff_argnums, and the others."""
+        fixed = [a for i, a in enumerate(args) if i in self.nondiff]
+        return fixed, [a for i, a in enumerate(args) if i not in self.nondiff]
+
+    def _gradients(self, gradients: Any) -> list[Any]:
+        """What a reverse rule returned, by tensors: None for arguments without a gradient."""
+        count = self.count - len(self.nondiff)
+        if not isinstance(gradients, (tuple, list)) or len(gradients) != count:
+            if count != 1:
+                raise ValueError(
+                    message(
+                        self.name,
+                        f"a backward rule that returns a tuple of {count} gradients, one an "
+                        "argument",
+                        len(gradients) if isinstance(gradients, (tuple, list)) else repr(gradients),
+                    )
+                )
+            gradients = (gradients,)
+        rest = iter(gradients)
+        every = tuple([None if i in self.nondiff else next(rest) for i in range(self.count)])
+        return self.layout.picked(self.name, "gradients", every)
 
 
 class _Nothing:

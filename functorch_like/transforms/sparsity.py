@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 
 from ..errors import ShapeError, message
 from ..op import Op, dispatch
-from ..ops.creation import zeros_like
+from ..ops.creation import arange, eye, tensor, zeros, zeros_like
+from ..ops.join import cat
+from ..ops.random import Generator, rand
+from ..ops.sort import searchsorted
 from ..tensor import Size, Tensor, ones_of, traced
 from ..trace import Outside, PrimalValue, Trace, next_sequence
 from .arguments import settled, tensors_of
@@ -105,18 +108,10 @@ def _dependences(
 ) -> list[Tensor | None]:
     """For each output which elements depend on which input."""
     name = op.name
-    count = next(d._shape[0] for d in depends if d is not None)
-    if op.partials or name in ("to_dtype", "mul_conj", "conj_physical"):
-        shape = outs[0]._shape
-        total = None
-        for d in depends:
-            if d is not None:
-                lead = (1,) * (len(shape) - (d.ndim - 1))
-                d = d.reshape((count, *lead, *d._shape[1:])).expand((count, *shape))
-                total = d if total is None else total | d
-        return [total]
     at = [i for i, d in enumerate(depends) if d is not None]
     moving = [d for d in depends if d is not None]
+    if op.partials or name in ("to_dtype", "mul_conj", "conj_physical"):
+        return [_elementwise(moving, outs[0])]
     dtype = outs[0].dtype if outs[0].dtype.is_inexact else primals[at[0]].dtype
 
     def mapped(function: Callable[..., Any]) -> list[Tensor | None]:
@@ -138,25 +133,10 @@ def _dependences(
     if places_known and (name in _MOVES or name in _SUMS):
         return mapped(lambda *ts: dispatch(op, tuple(filled(ts, zeros_like)), params))
     if name in _PRODUCTS:
-        product: Tensor | None = None
-        for i, d in zip(at, moving, strict=True):
-            operands = [
-                _is_nonzero(p) if k not in at and known[k] else ones_of(p)
-                for k, p in enumerate(primals)
-            ]
-
-            def one(t: Tensor, i: int = i, operands: Any = operands) -> Tensor:
-                return dispatch(op, (*operands[:i], t, *operands[i + 1 :]), params)
-
-            with _Plainly():
-                part = vmap(one)(d.to(dtype)) != 0
-            product = part if product is None else product | part
-        return [product]
+        return [_of_product(op, primals, dict(zip(at, moving, strict=True)), known, dtype, params)]
     if not all(known):
         return _anything(moving, outs)
     # the derivative in random directions, at this point
-    from ..ops.random import Generator, rand
-
     generator = Generator().manual_seed(0)
     plain = [_plain(p) for p in primals]
     scales = [
@@ -176,6 +156,43 @@ def _dependences(
         out = dispatch(op, tuple(plain), params)
         flat = out if type(out) is tuple else (out,)
     return mapped(pushed)
+
+
+def _elementwise(moving: Sequence[Tensor], out: Tensor) -> Tensor:
+    """Each element depends on what the elements of the operands at its place depend on."""
+    shape, total = out._shape, None
+    for d in moving:
+        lead = (1,) * (len(shape) - (d.ndim - 1))
+        d = d.reshape((d._shape[0], *lead, *d._shape[1:])).expand((d._shape[0], *shape))
+        total = d if total is None else total | d
+    assert total is not None
+    return total
+
+
+def _of_product(
+    op: Op,
+    primals: Sequence[Tensor],
+    depends: dict[int, Tensor],
+    known: Sequence[bool],
+    dtype: Any,
+    params: dict[str, Any],
+) -> Tensor:
+    """What a product depends on: factors that are known to be zero stop a dependence."""
+    total = None
+    for i, d in depends.items():
+        operands = [
+            _is_nonzero(p) if k not in depends and known[k] else ones_of(p)
+            for k, p in enumerate(primals)
+        ]
+
+        def one(t: Tensor, i: int = i, operands: Any = operands) -> Tensor:
+            return dispatch(op, (*operands[:i], t, *operands[i + 1 :]), params)
+
+        with _Plainly():
+            part = vmap(one)(d.to(dtype)) != 0
+        total = part if total is None else total | part
+    assert total is not None
+    return total
 
 
 def _plain(p: Tensor) -> Tensor:
@@ -211,8 +228,6 @@ class CSR(NamedTuple):
 
     def to_dense(self) -> Tensor:
         """The matrix with its zeros."""
-        from ..ops.creation import zeros
-
         m, n = self.shape
         flat = zeros(m * n, dtype=self.values.dtype, device=self.values.device)
         return flat.index_add(0, self._row_of_each() * n + self.columns, self.values).reshape(
@@ -220,15 +235,10 @@ class CSR(NamedTuple):
         )
 
     def _row_of_each(self) -> Tensor:
-        from ..ops.creation import arange
-        from ..ops.sort import searchsorted
-
         return searchsorted(self.rows[1:], arange(self.columns._shape[0]), right=True)
 
     def matvec(self, x: Tensor) -> Tensor:
         """The product with a vector [n]."""
-        from ..ops.creation import zeros
-
         products = self.values * x[self.columns]
         out = zeros(self.shape[0], dtype=products.dtype, device=products.device)
         return out.index_add(0, self._row_of_each(), products)
@@ -244,9 +254,6 @@ def jacobian_sparsity(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor
       tensor([[ True,  True, False],
               [False,  True,  True]])
     """
-    from ..ops.creation import eye, zeros
-    from ..ops.join import cat
-
     tensors_of("jacobian_sparsity", [x])
     n = x.numel()
     blocks = []
@@ -327,8 +334,6 @@ def sparse_jacobian(
 def _compressed(
     function: Callable[[Tensor], Tensor], x: Tensor, pattern: Tensor | None, mode: str | None
 ) -> CSR:
-    from ..ops.creation import tensor, zeros
-
     pattern = jacobian_sparsity(function, x) if pattern is None else pattern
     n = x.numel()
     if pattern.ndim != 2 or pattern._shape[1] != n:

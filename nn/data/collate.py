@@ -62,8 +62,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return type(first)(*fields) if hasattr(first, "_fields") else fields
     raise TypeError(
         "default_collate: expected tensors, arrays, numbers, strings, dicts or lists, got "
-        f"{type(first).__name__}. "
-        "Give a collate_fn."
+        f"{type(first).__name__}. Give a collate_fn."
     )
 
 

@@ -89,32 +89,9 @@ class DataLoader:
     ) -> None:
         _check_workers(num_workers, prefetch_factor, persistent_workers, timeout)
         self._streamed = isinstance(dataset, IterableDataset)
-        if self._streamed and (shuffle or sampler is not None or batch_sampler is not None):
-            raise ValueError(
-                "DataLoader: expected no shuffle, sampler or batch_sampler with an "
-                "IterableDataset, got one. "
-                "Shuffle in its __iter__."
-            )
-        if sampler is not None and shuffle:
-            raise ValueError("DataLoader: expected sampler or shuffle, got both.")
-        if batch_sampler is not None and (
-            batch_size != 1 or shuffle or sampler is not None or drop_last
-        ):
-            raise ValueError(
-                "DataLoader: expected batch_sampler alone, got batch_size, shuffle, sampler or "
-                "drop_last too."
-            )
+        _check_order(self._streamed, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
             batch_size = None
-        elif batch_size is None and drop_last:
-            raise ValueError("DataLoader: expected batch_size with drop_last, got None.")
-        elif batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size <= 0
-        ):
-            raise ValueError(
-                "DataLoader: expected batch_size as an integer above 0 or None, got "
-                f"{batch_size!r}."
-            )
         if not self._streamed and batch_sampler is None and sampler is None:
             if not hasattr(dataset, "__len__"):
                 raise TypeError(
@@ -323,6 +300,31 @@ def _started(tasks: Iterable[Any], skip: int) -> Iterator[Any]:
 
 def _pinned(value: Any) -> Any:
     return value.pin_memory() if isinstance(value, Tensor) else value
+
+
+def _check_order(
+    streamed: bool, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool
+) -> None:
+    if streamed and (shuffle or sampler is not None or batch_sampler is not None):
+        raise ValueError(
+            "DataLoader: expected no shuffle, sampler or batch_sampler with an IterableDataset, "
+            "got one. Shuffle in its __iter__."
+        )
+    if sampler is not None and shuffle:
+        raise ValueError("DataLoader: expected sampler or shuffle, got both.")
+    if batch_sampler is not None:
+        if batch_size != 1 or shuffle or sampler is not None or drop_last:
+            raise ValueError(
+                "DataLoader: expected batch_sampler alone, got batch_size, shuffle, sampler or "
+                "drop_last too."
+            )
+    elif batch_size is None:
+        if drop_last:
+            raise ValueError("DataLoader: expected batch_size with drop_last, got None.")
+    elif isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size <= 0:
+        raise ValueError(
+            f"DataLoader: expected batch_size as an integer above 0 or None, got {batch_size!r}."
+        )
 
 
 def _check_workers(count: int, prefetch: int | None, persistent: bool, timeout: float) -> None:
