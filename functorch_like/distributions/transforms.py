@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..ops.creation import as_tensor, zeros_like
+from ..ops.creation import arange, as_tensor, zeros_like
+from ..ops.join import pad
 from ..ops.special import softplus
 from ..tensor import Tensor
 from . import constraints
@@ -327,13 +328,9 @@ class StickBreakingTransform(Transform):
     codomain = constraints.simplex
 
     def _offset(self, n: int, like: Tensor) -> Tensor:
-        from ..ops.creation import arange
-
         return arange(n, 0, -1, dtype=like.dtype, device=like.device).log()
 
     def _call(self, x: Tensor) -> Tensor:
-        from ..ops.join import pad
-
         z = (x - self._offset(x._shape[-1], x)).sigmoid()
         left = (1 - z).cumprod(-1)
         return pad(z, (0, 1), value=1.0) * pad(left, (1, 0), value=1.0)

@@ -20,7 +20,7 @@ from cbackend import check, ffi, lib, raise_error
 from ..dtypes import DTYPES, as_device, device_from_code
 from ..errors import DeviceError, TraceError, message
 from ..op import wrap
-from ..ops.random import Generator
+from ..ops.random import default_generator
 from ..tensor import Tensor
 from ..trace import untaped
 from .passes import optimize
@@ -302,7 +302,7 @@ class LoadedProgram:
             )
         kept = [t.detach().contiguous() for t in tensors]
         out = ffi.new("cb_tensor *[]", max(len(self.outputs), 1))
-        generator = _default_generator() if self._drawn else None
+        generator = default_generator if self._drawn else None
         state = (generator._seed, generator._offset) if generator else (0, 0)
         for t in kept:
             if t._place != self._place:
@@ -350,12 +350,6 @@ def load_program(path: str | os.PathLike[str], device: Any = "cpu") -> LoadedPro
       LoadedProgram(float32[2], float32[2] -> float32[2])
     """
     return LoadedProgram(os.fspath(path), as_device(device).code)
-
-
-def _default_generator() -> Generator:
-    from ..ops.random import default_generator
-
-    return default_generator
 
 
 def _form(meta: Any) -> tuple[tuple[int, ...], Any]:

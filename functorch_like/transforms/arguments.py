@@ -8,6 +8,7 @@ from typing import Any
 from .. import tree
 from ..dtypes import DTYPES, can_cast
 from ..errors import DTypeError, ShapeError, message
+from ..ops.creation import tensor
 from ..tensor import Tensor
 from .vjp_trace import VjpTrace, VjpValue
 
@@ -45,8 +46,6 @@ def tensors_of(op: str, leaves: Sequence[Any]) -> list[Tensor]:
     out = []
     for leaf in leaves:
         if isinstance(leaf, (float, complex)):
-            from ..ops.creation import tensor
-
             leaf = tensor(leaf)
         if not isinstance(leaf, Tensor):
             raise TypeError(

@@ -13,6 +13,7 @@ from typing import Any
 from .. import tree
 from ..errors import message
 from ..op import Op, dispatch
+from ..ops.creation import arange, tensor, zeros
 from ..tensor import Tensor
 from ..trace import Trace, state
 from .vmap_trace import VmapTrace
@@ -54,8 +55,6 @@ def _is_mapped(x: Tensor, axis: VmapTrace) -> bool:
 
 def _mapped(x: Any, axis: VmapTrace) -> Tensor:
     """x as a value that may differ between the lanes."""
-    from ..ops.creation import tensor, zeros
-
     x = x if isinstance(x, Tensor) else tensor(x)
     if _is_mapped(x, axis):
         return x
@@ -102,8 +101,6 @@ _all_gather = Op(
 
 
 def _index_of(axis: VmapTrace) -> Tensor:
-    from ..ops.creation import arange
-
     saved, state.trace = state.trace, axis.parent
     try:
         return axis.leaf(arange(axis.size))

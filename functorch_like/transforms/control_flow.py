@@ -19,6 +19,9 @@ from cbackend import lib
 from .. import tree
 from ..errors import DTypeError, ShapeError, message
 from ..op import Op, dispatch
+from ..ops.creation import tensor, zeros
+from ..ops.join import cat, flip, stack
+from ..ops.ternary import where
 from ..tensor import Tensor
 from ..trace import Trace, Untraced, untaped
 from .jvp_trace import JvpTrace
@@ -126,8 +129,6 @@ class _Choice:
 
 
 def _where(pred: Tensor, a: Any, b: Any) -> Any:
-    from ..ops.ternary import where
-
     return where(pred != 0, a, b)
 
 
@@ -264,8 +265,6 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _as_carry(init: Any) -> Any:
-    from ..ops.creation import tensor
-
     return tree.map(lambda x: tensor(x) if isinstance(x, (bool, int, float, complex)) else x, init)
 
 
@@ -351,9 +350,6 @@ def _unbind(n: int) -> Op:
         return tuple(slices)
 
     def vjp(cts: Any, _out: Any, x_spec: Any) -> Any:
-        from ..ops.creation import zeros
-        from ..ops.join import stack
-
         missing = zeros(x_spec.shape[1:], dtype=x_spec.dtype, device=x_spec.device)
         return (stack([missing if ct is None else ct for ct in cts]),)
 
@@ -407,8 +403,6 @@ def scan(
       >>> scan(lambda total, x: (total + x, total), tensor(0.0), tensor([1.0, 2.0, 3.0]))
       (tensor(6.), tensor([0., 1., 3.]))
     """
-    from ..ops.join import stack
-
     leaves, definition = tree.flatten(xs)
     n = _length("scan", leaves, length)
     columns = [_slices(x, n) for x in leaves]
@@ -497,8 +491,6 @@ def associative_scan(
       >>> associative_scan(lambda a, b: a * b, tensor([1.0, 2.0, 3.0, 4.0]))
       tensor([ 1.,  2.,  6., 24.])
     """
-    from ..ops.join import cat, flip, stack
-
     leaves, definition = tree.flatten(xs)
     if not leaves:
         return xs

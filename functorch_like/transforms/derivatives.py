@@ -15,6 +15,7 @@ from typing import Any
 from .. import tree
 from ..errors import ShapeError, message
 from ..ops.creation import zeros_like
+from ..ops.random import rand
 from ..tensor import Tensor
 from ..trace import state
 from .arguments import Argnums, matching, selected, settled, tensors_of
@@ -348,8 +349,6 @@ def _directions(x: Tensor, method: str, samples: int) -> Tensor:
     """The unit vectors, or random ones of signs: [n, *x.shape]."""
     if method == "exact":
         return unit_vectors([x])[0]
-    from ..ops.random import rand
-
     signs = rand((samples, *x._shape), dtype=x.dtype, device=x.device) < 0.5
     return signs.to(x.dtype) * 2 - 1
 

@@ -22,6 +22,7 @@ from .. import tree
 from ..errors import ShapeError, message
 from ..op import Op
 from ..ops.creation import zeros_like
+from ..ops.join import cat
 from ..tensor import Tensor, ones_of
 from ..trace import Outside, Trace
 from .arguments import settled, tensors_of
@@ -77,8 +78,6 @@ class _Product:
         """One product for several with the same weight."""
         if len(parts) == 1:
             return parts[0]
-        from ..ops.join import cat
-
         whole = _Product(cat([p.a for p in parts], 1), parts[0].transposed)
         whole.g = cat([p.g for p in parts], 1)
         return whole
@@ -118,8 +117,6 @@ class _Rows:
     def joined(parts: Sequence[_Rows]) -> _Rows:
         if len(parts) == 1:
             return parts[0]
-        from ..ops.join import cat
-
         whole = _Rows(cat([p.index for p in parts], 1), parts[0].like)
         whole.g = cat([p.g for p in parts], 1)
         return whole

@@ -15,6 +15,8 @@ from typing import Any
 
 from .. import tree
 from ..errors import TraceError, message
+from ..ops.creation import tensor
+from ..ops.join import cat
 from ..tensor import Tensor
 from .vmap_trace import LanesDiffer, VmapTrace
 
@@ -241,9 +243,6 @@ class _Run:
         self, groups: list[list[int]], leaves: list[Any], numbers: Sequence[int]
     ) -> tuple[list[Any], Any]:
         """Runs lanes that agree together, and puts the results back in order."""
-        from ..ops.creation import tensor
-        from ..ops.join import cat
-
         if self.axis_name is not None:
             raise TraceError(
                 message(
@@ -425,8 +424,6 @@ def _out_dims(out_dims: Any, out: Any) -> list[int | None]:
 
 
 def _joined(pieces: list[Any], out_dims: Any) -> Any:
-    from ..ops.join import cat
-
     where_to = _out_dims(out_dims, pieces[0])
     flats = [tree.flatten(p) for p in pieces]
     definition = flats[0][1]

@@ -63,9 +63,8 @@ class VmapTrace(Trace):
     def __init__(self, size: int, randomness: str, axis_name: Any = None):
         super().__init__()
         self.size, self.randomness, self.axis_name = size, randomness, axis_name
-        self.run_one_lane: Any = (
-            None  # set by vmap: the function on lane 0, in the parent's context
-        )
+        # set by vmap: the function on lane 0, in the parent's context
+        self.run_one_lane: Any = None
         self.streams: dict[Any, tuple[int, int]] = {}  # generator -> (start, what a lane uses)
 
     def leaf(self, physical: Tensor) -> Tensor:
