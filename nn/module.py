@@ -130,9 +130,8 @@ class Module:
             kinds = self.__dict__["_kinds"]
         except KeyError:
             raise AttributeError(
-                f"{type(self).__name__}: expected super().__init__() before the {kind} {name!r} "
-                "is assigned, got none. "
-                "Call it first in __init__."
+                f"{type(self).__name__}: expected super().__init__() before the {kind} {name!r} is "
+                "assigned, got none. Call it first in __init__."
             ) from None
         check_name(self, name, kind)
         if kinds.get(name) != kind:
@@ -151,8 +150,7 @@ class Module:
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"register_parameter: expected a Parameter or None for {name!r}, got "
-                f"{type(param).__name__}. "
-                "Wrap it in nn.Parameter(...)."
+                f"{type(param).__name__}. Wrap it in nn.Parameter(...)."
             )
         self._register(name, PARAMETER, param)
 
@@ -279,8 +277,7 @@ class Module:
                     names = [key for key, kind in module._kinds.items() if kind == MODULE]
                     raise AttributeError(
                         f"get_submodule: expected a module at {target!r}, got no {name!r} in "
-                        f"{walked}. "
-                        f"It has {', '.join(names) or 'no modules'}."
+                        f"{walked}. It has {', '.join(names) or 'no modules'}."
                     )
                 module = module.__dict__[name]
                 walked += "." + name
@@ -293,8 +290,7 @@ class Module:
             names = [key for key, kind in module._kinds.items() if kind in kinds]
             raise AttributeError(
                 f"{op}: expected a {kinds[0]} at {target!r}, got no {name!r} in "
-                f"{path or type(self).__name__}. "
-                f"It has {', '.join(names) or 'none'}."
+                f"{path or type(self).__name__}. It has {', '.join(names) or 'none'}."
             )
         return module.__dict__[name]
 

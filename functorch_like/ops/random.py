@@ -129,9 +129,8 @@ def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
 
-Lanes = tuple[
-    tuple[int, int], ...
-]  # of each vmap around a draw: its size, counters from lane to lane
+# of each vmap around a draw: its size, and how many counters lie from lane to lane
+Lanes = tuple[tuple[int, int], ...]
 
 
 def _laned(

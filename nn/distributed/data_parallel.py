@@ -148,9 +148,8 @@ def _check_alike(module: Module, group: Group) -> None:
         for a, b in zip(every[0], theirs, strict=False):
             if a != b:
                 raise distributed.CollectiveError(
-                    "DistributedDataParallel: expected equal parameters on all ranks, got "
-                    f"{a[0]} {a[2]}{a[1]} on rank {group.ranks[0]} and {b[0]} {b[2]}{b[1]} on rank "
-                    f"{rank}."
+                    f"DistributedDataParallel: expected equal parameters on all ranks, got {a[0]} "
+                    f"{a[2]}{a[1]} on rank {group.ranks[0]} and {b[0]} {b[2]}{b[1]} on rank {rank}."
                 )
         if len(theirs) != len(every[0]):
             raise distributed.CollectiveError(

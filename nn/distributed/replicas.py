@@ -68,9 +68,8 @@ class DataParallel(Module):
         for tensor in (*self.module.parameters(), *self.module.buffers()):
             if tensor.device != self.device_ids[0]:
                 raise RuntimeError(
-                    "DataParallel: expected parameters and buffers on "
-                    f"{self.device_ids[0]} (device_ids[0]), got one on {tensor.device}. "
-                    "Move the module there."
+                    f"DataParallel: expected parameters and buffers on {self.device_ids[0]} "
+                    f"(device_ids[0]), got one on {tensor.device}. Move the module there."
                 )
         parts = scatter((inputs, kwargs), self.device_ids, self.dim)
         replicas = replicate(self.module, self.device_ids[: len(parts)])

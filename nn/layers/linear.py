@@ -133,8 +133,7 @@ class Bilinear(Module):
         if [input1.shape[-1], input2.shape[-1]] != sizes or input1.shape[:-1] != input2.shape[:-1]:
             return (
                 f"Bilinear: expected inputs [..., {sizes[0]}] and [..., {sizes[1]}] with equal "
-                "leading sizes, "
-                f"got {list(input1.shape)} and {list(input2.shape)}."
+                f"leading sizes, got {list(input1.shape)} and {list(input2.shape)}."
             )
         return None
 

@@ -101,8 +101,7 @@ class CrossEntropyLoss(_WeightedLoss):
             if list(target.shape) != list(input.shape):
                 return (
                     f"CrossEntropyLoss: expected probabilities {list(input.shape)}, got "
-                    f"{list(target.shape)}. "
-                    "Classes must be int64: cast with .long()."
+                    f"{list(target.shape)}. Classes must be int64: cast with .long()."
                 )
             return None
         expected = [*input.shape[:1], *input.shape[2:]] if input.ndim > 1 else []

@@ -70,8 +70,7 @@ class Unflatten(Module):
     def _input_error(self, input: ft.Tensor) -> str | None:
         return (
             f"Unflatten: expected a size along dim {self.dim} that splits into "
-            f"{list(self.unflattened_size)}, "
-            f"got input {list(input.shape)}."
+            f"{list(self.unflattened_size)}, got input {list(input.shape)}."
         )
 
     def extra_repr(self) -> str:

@@ -100,8 +100,8 @@ class Optimizer:
       defaults: the options of groups that do not give them.
     """
 
-    # : names of the state tensors that are counters: one for all parameters in the pure form, never
-    # cast on load
+    #: names of the state tensors that are counters: one for all parameters in the pure form, never
+    #: cast on load
     counters: ClassVar[tuple[str, ...]] = ("step",)
     _parted = 0  # how often counters stopped to be shared
 
@@ -192,8 +192,7 @@ class Optimizer:
             if len(gradients) != len(leaves):
                 raise ValueError(
                     f"{cls.__name__}.update: expected a gradient for each of {len(leaves)} "
-                    "parameters, "
-                    f"got {len(gradients)}."
+                    f"parameters, got {len(gradients)}."
                 )
             parts = {
                 name: [value] * len(leaves) if name in cls.counters else tree.leaves(value)

@@ -59,9 +59,11 @@ class SGD(Optimizer):
     def check(cls, options: Mapping[str, Any]) -> None:
         """Raise ValueError for options out of range."""
         check_at_least(cls, options, lr=0, momentum=0, weight_decay=0)
-        if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+        momentum, dampening = options["momentum"], options["dampening"]
+        if options["nesterov"] and (momentum == 0 or dampening != 0):
             raise ValueError(
-                "SGD: expected momentum > 0 and dampening = 0 with nesterov, got others."
+                "SGD: expected momentum > 0 and dampening = 0 with nesterov, got "
+                f"momentum={momentum} and dampening={dampening}."
             )
 
     @classmethod

@@ -50,8 +50,7 @@ def test_a_world_of_one_without_mpi():
 
 def test_imports_load_no_mpi_without_mpi():
     code = (
-        "import sys, functorch_like as ft, nn;"
-        "assert 'functorch_like.distributed' not in sys.modules;"
-        "ft.distributed.init(); nn.distributed; assert 'mpi4py' not in sys.modules"
+        "import sys, functorch_like as ft, nn;assert 'functorch_like.distributed' not in "
+        "sys.modules;ft.distributed.init(); nn.distributed; assert 'mpi4py' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
