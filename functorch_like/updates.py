@@ -44,7 +44,7 @@ class Update:
         self._program, self._code = program, code
         self._operands, self._targets = operands, targets
 
-    def numbers(self, values: Sequence[Tensor]) -> list[Tensor] | None:
+    def numbers(self, values: Sequence[Tensor]) -> Sequence[Tensor] | None:
         """The formula's new numbers, then those that step() takes; None for other dtypes."""
         return self._program.run(list(values), 0, 0)
 

@@ -1,4 +1,4 @@
-/* Shapes as Python sees them, and what is left of a tensor without its data: base classes of Size and Spec.
+/* Shapes as Python sees them, and what is left of a tensor without its data: Size and Spec derive from these.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -36,11 +36,11 @@ static int handle_clear(PyObject *object) {
 static void handle_dealloc(PyObject *object) {
     cb_handle *self = (cb_handle *)object;
     PyTypeObject *type = Py_TYPE(object);
-    PyObject *kind, *value,
-        *trace; /* of an exception on its way: foreign memory is given back by Python code */
+    PyObject *kind, *value, *trace;
     PyObject_GC_UnTrack(object);
     Py_XDECREF(self->m);
     Py_XDECREF(self->b);
+    /* an exception on its way stays apart from foreign memory, which Python code gives back */
     PyErr_Fetch(&kind, &value, &trace);
     cb_release(cb_pointer(self));
     PyErr_Restore(kind, value, trace);
@@ -129,6 +129,19 @@ PyObject *cb_wrap_new(cb_tensor *x) {
     if (x && !t) cb_release(x);
     Py_XDECREF(v);
     return t ? t : failed();
+}
+
+PyObject *cb_wrap_all(cb_tensor **xs, int n) {
+    PyObject *tensors = PyTuple_New(n);
+    for (int i = 0; i < n; i++) {
+        PyObject *t = tensors ? cb_wrap_new(xs[i]) : NULL;
+        if (!tensors) cb_release(xs[i]);
+        if (t)
+            PyTuple_SET_ITEM(tensors, i, t);
+        else
+            Py_CLEAR(tensors);
+    }
+    return tensors;
 }
 
 /* wrap(handles): a plain tensor for a new handle, a tuple of them for a tuple; raises the error of the core

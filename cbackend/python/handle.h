@@ -4,12 +4,11 @@
 
 #include "cbackend.h"
 
-/* The base class of Tensor. The three are attributes `_v`, `_m` and `_b`, which tensor.py explains. */
+/* The base class of Tensor. The three are attributes `_v`, `_m` and `_b`, which tensor.py explains: the
+ * handle as cffi shows it, a `cb_tensor *`, NULL inside for traced tensors; what the tensor carries besides
+ * memory, or None; of a view what it is a view of, or NULL. */
 typedef struct {
-    PyObject_HEAD PyObject
-        *v;      /* the handle as cffi shows it, a `cb_tensor *`; NULL inside for traced tensors */
-    PyObject *m; /* what the tensor carries besides memory, or None */
-    PyObject *b; /* of a view what it is a view of, or NULL */
+    PyObject_HEAD PyObject *v, *m, *b;
 } cb_handle;
 
 /* The base class of what the tape hangs on a tensor: a Node of tape.py, which is the meta of its only output,
@@ -42,6 +41,7 @@ static inline cb_tensor *cb_pointer(const cb_handle *self) {
 /* A plain Tensor for a handle as cffi shows it, whose reference it takes over; NULL with an exception. */
 cb_handle *cb_plain_tensor(PyObject *v);
 PyObject *cb_wrap_new(cb_tensor *x); /* the same for a new handle; raises the error of the core for NULL */
+PyObject *cb_wrap_all(cb_tensor **xs, int n); /* a tuple of them for several */
 PyObject *cb_wrap(PyObject *module, PyObject *handles);
 PyObject *cb_shape_of(PyObject *tensor, PyTypeObject *type); /* as a tuple or a subclass of it */
 int cb_is_untraced(void); /* does nothing interpret this thread's operations? */

@@ -98,9 +98,8 @@ static PyObject *element(const void *data, int dtype, int64_t i) {
         case CB_F64: return PyFloat_FromDouble(((const double *)data)[i]);
         case CB_C64:
             return PyComplex_FromDoubles(((const float *)data)[2 * i], ((const float *)data)[2 * i + 1]);
-        case CB_C128: {
+        case CB_C128:
             return PyComplex_FromDoubles(((const double *)data)[2 * i], ((const double *)data)[2 * i + 1]);
-        }
         default: return Py_NewRef(Py_None); /* 16-bit floats: see below */
     }
 }

@@ -21,21 +21,7 @@ static int read_handles(PyObject *list, cb_tensor **out) {
     return 0;
 }
 
-/* Plain tensors for handles, whose references it takes over. */
-static PyObject *tensors_of(cb_tensor **handles, int n) {
-    PyObject *list = PyList_New(n);
-    for (int i = 0; i < n; i++) {
-        PyObject *t = list ? cb_wrap_new(handles[i]) : NULL;
-        if (!list) cb_release(handles[i]);
-        if (t)
-            PyList_SET_ITEM(list, i, t);
-        else
-            Py_CLEAR(list);
-    }
-    return list;
-}
-
-/* run_program(program, tensors, seed, offset): the results, or the status of cb_program_run */
+/* run_program(program, tensors, seed, offset): a tuple of results, or the status of cb_program_run */
 PyObject *cb_run_program(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *cdata, *tensors, *results = NULL;
     unsigned long long seed, offset;
@@ -49,14 +35,13 @@ PyObject *cb_run_program(PyObject *Py_UNUSED(module), PyObject *arguments) {
         Py_BEGIN_ALLOW_THREADS;
         status = cb_program_run(program, n, handles, seed, offset, handles + n);
         Py_END_ALLOW_THREADS;
-        results = status ? PyLong_FromLong(status) : tensors_of(handles + n, made);
+        results = status ? PyLong_FromLong(status) : cb_wrap_all(handles + n, made);
     }
     PyMem_Free(handles);
     return results;
 }
 
-/* write_all(targets, values, clock): copies tensors into others, as cb_copy_all_into, whose status it gives
- */
+/* write_all(targets, values, clock): cb_copy_all_into for lists of tensors; gives its status */
 PyObject *cb_write_all(PyObject *Py_UNUSED(module), PyObject *arguments) {
     PyObject *targets, *values, *result = NULL;
     long long clock;

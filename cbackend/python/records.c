@@ -94,8 +94,8 @@ int cb_add_records(PyObject *module) {
            PyModule_AddObjectRef(module, "Record", (PyObject *)record_type);
 }
 
-/* prepare_records(Node, OutputMeta, Spec, sequence, clock, irregular): what of functorch_like is needed here
- */
+/* prepare_records(Node, OutputMeta, Spec, sequence, clock, irregular): what the functions here have to know
+ * of functorch_like */
 PyObject *cb_prepare_records(PyObject *Py_UNUSED(module), PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "O!O!OOO!O", &PyType_Type, &node_type, &PyType_Type, &output_type,
                           &form_type, &sequence, &PyList_Type, &clocks, &is_irregular))

@@ -74,7 +74,7 @@ static int read_operands(PyObject *operands, PyObject *tensors, cb_tensor **xs, 
 /* run_sweep(code, operands, count, tensors): a tensor, or a tuple of `count`. code: bytes of what cb_fused
  * takes; operands: for each the number of one of the tensors, or a constant tensor. */
 PyObject *cb_run_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyObject *operands, *tensors, *out;
+    PyObject *operands, *tensors;
     const char *code;
     Py_ssize_t size;
     int count, status, brief;
@@ -93,16 +93,7 @@ PyObject *cb_run_sweep(PyObject *Py_UNUSED(module), PyObject *arguments) {
         cb_fused(n, xs, (int)(size / (Py_ssize_t)sizeof(int64_t)), (const int64_t *)code, count, made, 0, 0);
     if (save) PyEval_RestoreThread(save);
     if (status || count == 1) return cb_wrap_new(status ? NULL : made[0]);
-    out = PyTuple_New(count);
-    for (int i = 0; i < count; i++) {
-        PyObject *t = out ? cb_wrap_new(made[i]) : NULL;
-        if (!out) cb_release(made[i]);
-        if (t)
-            PyTuple_SET_ITEM(out, i, t);
-        else
-            Py_CLEAR(out);
-    }
-    return out;
+    return cb_wrap_all(made, count);
 }
 
 /* reduce_sweep(code, operands, tensors, op, dims, keepdim): a reduction of the sweep's only result; op: its

@@ -135,7 +135,7 @@ class Program:
 
     def run(
         self, arguments: list[Tensor], seed: int, offset: int, donors: Sequence[Tensor] = ()
-    ) -> list[Tensor] | None:
+    ) -> tuple[Tensor, ...] | None:
         """The results; None if the arguments are of other shapes or dtypes.
 
         The donors are inputs that are used up.

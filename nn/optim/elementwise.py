@@ -6,7 +6,7 @@ tensors then serves both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import functorch_like as ft
@@ -156,7 +156,7 @@ class Elementwise(Optimizer):
 
 def _numbers(
     update: Update, counts: list[list[Tensor]], rates: list[Tensor]
-) -> list[list[Tensor]] | None:
+) -> list[Sequence[Tensor]] | None:
     """What each set's counts amount to, made once for those that are equal; None: other dtypes."""
     made: dict[Any, Any] = {}  # by the values of the counts
     same: dict[Any, Any] = {}  # by their identity
