@@ -13,6 +13,7 @@ from typing import Any
 
 from .dtypes import as_dtype, get_default_dtype, int64
 from .errors import DTypeError, ShapeError, message
+from .linalg import cholesky
 from .ops.creation import sizes
 from .ops.family import operand, result_type
 from .ops.keys import (
@@ -345,8 +346,6 @@ def multivariate_normal(
     key: Tensor, mean: Tensor, cov: Tensor, shape: Any = None, dtype: Any = None
 ) -> Tensor:
     """Normal vectors with a mean [..., n] and a covariance [..., n, n]: [*shape, n]."""
-    from .linalg import cholesky  # type: ignore[import-not-found]
-
     n = mean._shape[-1]
     lead = broadcast_shapes(mean._shape[:-1], cov._shape[:-2])
     shape = lead if shape is None else sizes("multivariate_normal", (shape,))

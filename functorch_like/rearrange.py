@@ -61,7 +61,6 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> Tensor:
               [1, 4],
               [2, 5]])
     """
-
     x = tensor if isinstance(tensor, Tensor) else stack(list(tensor))
     sides = pattern.split("->")
     if len(sides) != 2:

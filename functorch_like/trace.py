@@ -252,32 +252,37 @@ class Trace:
         return " of ".join(names)
 
 
-class Outside:
-    """Runs a block in the context of `trace`'s parent, where rules and backward passes run."""
+class Context:
+    """Runs a block with `trace` as the thread's current one; with None, outside of all."""
 
     __slots__ = ("saved", "trace")
 
-    def __init__(self, trace: Trace):
+    def __init__(self, trace: Trace | None):
         self.trace = trace
 
     def __enter__(self) -> None:
-        self.saved = state.trace
-        state.trace = self.trace.parent
+        self.saved, state.trace = state.trace, self.trace
 
     def __exit__(self, *exc: object) -> None:
         state.trace = self.saved
 
 
-class Untraced:
+class Outside(Context):
+    """Runs a block in the context of `trace`'s parent, where rules and backward passes run."""
+
+    __slots__ = ()
+
+    def __init__(self, trace: Trace):
+        self.trace = trace.parent
+
+
+class Untraced(Context):
     """Runs a block outside of all transforms, on the values that tensors have."""
 
-    __slots__ = ("saved",)
+    __slots__ = ()
 
-    def __enter__(self) -> None:
-        self.saved, state.trace = state.trace, None
-
-    def __exit__(self, *exc: object) -> None:
-        state.trace = self.saved
+    def __init__(self) -> None:
+        self.trace = None
 
 
 _PACKAGE = os.path.dirname(__file__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from .. import random
+from .. import linalg, random
 from ..errors import ShapeError, message
 from ..ops.family import operand
 from ..ops.gather import take_along_dim
@@ -15,7 +15,7 @@ from ..ops.views import broadcast_shapes
 from ..tensor import Tensor
 from . import constraints
 from .discrete import Categorical
-from .distribution import Distribution, linear_algebra, parameters
+from .distribution import Distribution, parameters
 
 __all__ = ["MixtureSameFamily", "MultivariateNormal", "VonMises"]
 
@@ -119,8 +119,6 @@ class MultivariateNormal(Distribution):
                     f"{sum(m is not None for m in given)}",
                 )
             )
-        linalg = linear_algebra()
-
         if scale_tril is None and covariance_matrix is not None:
             scale_tril = linalg.cholesky(covariance_matrix)
         elif scale_tril is None:
@@ -144,8 +142,6 @@ class MultivariateNormal(Distribution):
     @property
     def precision_matrix(self) -> Tensor:
         """The inverse of the covariance."""
-        linalg = linear_algebra()
-
         return linalg.inv(self.covariance_matrix)
 
     @property
@@ -168,8 +164,6 @@ class MultivariateNormal(Distribution):
         return self.scale_tril.diagonal(0, -2, -1).log().sum(-1)
 
     def log_prob(self, value: Any) -> Tensor:
-        linalg = linear_algebra()
-
         apart = (self._value(value) - self.loc).unsqueeze(-1)
         lead = broadcast_shapes(apart._shape[:-2], self.scale_tril._shape[:-2])
         n = self.event_shape[0]

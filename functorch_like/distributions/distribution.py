@@ -7,7 +7,6 @@ parameter would otherwise give nan without a word.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, ClassVar
 
 from ..errors import ShapeError, message
@@ -188,11 +187,6 @@ class Distribution:
             if isinstance(self.__dict__.get(n), Tensor)
         )
         return f"{type(self).__name__}({names})"
-
-
-def linear_algebra() -> Any:
-    """The package's linalg, imported at first use."""
-    return import_module("functorch_like.linalg")
 
 
 def parameters(*values: Any) -> list[Tensor]:

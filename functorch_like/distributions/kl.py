@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import linalg
 from ..errors import message
 from ..ops.binary import xlogy
 from ..ops.special import digamma, lgamma, softplus
@@ -12,7 +13,7 @@ from ..ops.ternary import where
 from ..tensor import Tensor
 from .compound import MultivariateNormal
 from .discrete import Bernoulli, Binomial, Categorical, Geometric, OneHotCategorical, Poisson
-from .distribution import Distribution, Independent, linear_algebra, sum_last
+from .distribution import Distribution, Independent, sum_last
 from .gamma import Beta, Dirichlet, Exponential, Gamma, Pareto
 from .location_scale import Cauchy, Gumbel, HalfNormal, Laplace, Normal, Uniform
 from .transforms import TransformedDistribution
@@ -72,8 +73,6 @@ def _half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
 
 @register_kl(MultivariateNormal, MultivariateNormal)
 def _multivariate(p: MultivariateNormal, q: MultivariateNormal) -> Tensor:
-    linalg = linear_algebra()
-
     mixed = linalg.solve_triangular(q.scale_tril, p.scale_tril, upper=False)
     apart = linalg.solve_triangular(q.scale_tril, (q.loc - p.loc).unsqueeze(-1), upper=False)
     squares = (mixed * mixed).sum((-2, -1)) + (apart * apart).sum((-2, -1))

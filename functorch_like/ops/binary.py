@@ -386,12 +386,10 @@ xlogy = binary(
 
 
 def _copysign_rule(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
-
     return t * (sign(x) * copysign(1.0, y))
 
 
 def _exp(x: Tensor) -> Tensor:
-
     return exp(x)
 
 

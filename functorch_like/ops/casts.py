@@ -17,7 +17,6 @@ __all__ = ["clone", "contiguous", "detach", "to", "type_as"]
 
 def _identity_batch(op_name: str) -> Any:
     def batch(_size: int, _batched: Any, x: Tensor, **params: Any) -> Tensor:
-
         return TABLE[op_name](x, **params)
 
     return batch

@@ -28,7 +28,6 @@ def real(x: Tensor) -> Tensor:
 
 def imag(x: Tensor) -> Tensor:
     """The imaginary part, a view; zeros for a real tensor."""
-
     return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)
 
 

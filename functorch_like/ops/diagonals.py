@@ -110,7 +110,6 @@ def diag(x: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _diagonal_write(base: Tensor, value: Tensor, *, offset: int, a: int, b: int) -> Tensor:
-
     mask = _diagonal_embed(
         ones(value._shape, dtype="bool", device=base.device),
         shape=base._shape,

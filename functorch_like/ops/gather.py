@@ -132,7 +132,6 @@ sampled(
 def _scatter_vjp(
     ct: Tensor, _out: Tensor, _x: Tensor, index: Tensor, src_spec: Spec, *, dim: int
 ) -> tuple[Any, ...]:
-
     gx = _scatter(ct, index, zeros(index._shape, dtype=ct.dtype, device=ct.device), dim=dim)
     order = arange(index.numel(), device=ct.device).reshape(index._shape)
     slots = _scatter(full(ct._shape, -1, dtype=int64, device=ct.device), index, order, dim=dim)
@@ -313,7 +312,6 @@ def _zeros_index_add(ct: Tensor, spec: Spec, index: Tensor, dim: int) -> Tensor:
 def _index_add_batch(
     size: int, batched: Sequence[bool], x: Tensor, index: Tensor, src: Tensor, *, dim: int
 ) -> Tensor:
-
     x, src = fronted(size, batched[::2], (x, src))
     if not batched[1]:
         return _index_add(x, index, src, dim=dim + 1)

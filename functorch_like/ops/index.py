@@ -116,7 +116,6 @@ def _mask_rank(item: Any) -> int:
 
 
 def _to_index(x: Tensor, item: Any) -> Tensor:
-
     t = item if isinstance(item, Tensor) else as_tensor(item)
     if t.numel() == 0 and t.dtype.is_floating_point:
         t = t.long()
@@ -300,7 +299,6 @@ sampled(
 
 
 def _refuse(name: str) -> Any:
-
     raise TraceError(
         message(
             name,

@@ -132,7 +132,6 @@ def _spec_of(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
 
 
 def _indexed_shape(shape: tuple[int, ...], index: Any) -> tuple[int, ...]:
-
     return empty(shape)[index]._shape
 
 
@@ -166,7 +165,6 @@ def _slice_write(x: Tensor, value: Tensor, *, spec: tuple[int, ...]) -> Any:
 
 
 def _write_grad(ct: Tensor, spec: tuple[int, ...], value_spec: Spec) -> Tensor:
-
     return sum_to(_basic(ct, spec=spec), value_spec)
 
 
@@ -212,7 +210,6 @@ mutation.VIEW_WRITES["getitem"] = _write
 
 
 def _or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
-
     return zeros(like._shape, dtype=like.dtype, device=like.device) if t is None else t
 
 
@@ -250,7 +247,6 @@ def _lanes(
     size: int, batched: Sequence[bool], x: Tensor, indices: Sequence[Tensor], dims: tuple[int, ...]
 ) -> tuple[list[Tensor], tuple[int, ...]]:
     """Indices and dims for a mapped x: a mapped index needs the lane number beside it."""
-
     if not any(batched):
         return list(indices), tuple([d + 1 for d in dims])
     aligned = align(batched, indices)
@@ -321,7 +317,6 @@ sampled(
 
 def _zeros(spec: Spec, like: Tensor) -> Tensor:
     """Zeros to be cloned and written to: one number expanded, so that they are written once."""
-
     return zeros((), dtype=like.dtype, device=like.device).expand(spec.shape)
 
 

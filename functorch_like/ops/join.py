@@ -70,7 +70,6 @@ def _cat_vjp(ct: Tensor, _out: Tensor, *_specs: Any, dim: int) -> list[Tensor]:
 
 def _stack_tangents(op: Any) -> Any:
     def jvp(tangents: Sequence[Tensor | None], _out: Tensor, *xs: Tensor, dim: int) -> Tensor:
-
         return op()(
             *[zeros_like(x) if t is None else t for t, x in zip(tangents, xs, strict=True)], dim=dim
         )

@@ -277,7 +277,6 @@ def polyfit(x: Tensor, y: Tensor, deg: int, *, w: Tensor | None = None) -> Tenso
     Args:
       x [n], y [n] or [n, k]; w [n]: weights of the residuals, not squared.
     """
-
     if x.ndim != 1 or y.ndim not in (1, 2) or y._shape[0] != x._shape[0]:
         raise ShapeError(
             message("polyfit", "x [n] and y [n] or [n, k]", f"{list(x._shape)}, {list(y._shape)}")

@@ -285,7 +285,6 @@ def apply_along_axis(
       >>> apply_along_axis(lambda row: row.max() - row.min(), 1, tensor([[1, 5], [2, 3]]))
       tensor([4, 1])
     """
-
     arr = operand("apply_along_axis", arr)
     d = wrap_dim("apply_along_axis", axis, arr.ndim)
     if not arr.ndim:

@@ -78,7 +78,6 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Seed and offset as a tensor, for set_state."""
-
         return tensor(
             [
                 self._seed >> 32,

@@ -35,7 +35,6 @@ def given(out: Any, op: Op, args: tuple[Tensor, ...], into: Any, code: int) -> T
 
     Apart from the functions that call it: a closure over their operands would slow every call.
     """
-
     dtype = out.dtype if isinstance(out, Tensor) else None
     if dtype is None or not (
         op.differentiable and dtype.is_floating_point and all([a.dtype is dtype for a in args])

@@ -67,7 +67,6 @@ sampled(
 
 
 def _masked_put(ct: Tensor, spec: Spec, mask: Tensor) -> Tensor:
-
     return masked_scatter(zeros(spec.shape, dtype=ct.dtype, device=ct.device), mask, ct)
 
 

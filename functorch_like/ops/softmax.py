@@ -162,7 +162,6 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None, **_leg
 
 
 def _entropy_meaning(x: Tensor, target: Tensor, *, ignore_index: int) -> tuple[Tensor, Tensor]:
-
     total = _logsumexp(x, dims=(1,), keepdim=False)
     kept = target != ignore_index
     picked = x.gather(1, where(kept, target, 0).unsqueeze(1)).squeeze(1)
@@ -220,7 +219,6 @@ sampled(
 def _entropy_grad_meaning(
     ct: Tensor, x: Tensor, target: Tensor, total: Tensor, *, ignore_index: int
 ) -> Tensor:
-
     classes = arange(x._shape[1], device=x.device)
     hit = classes == target.unsqueeze(1)
     share = (x - total.unsqueeze(1)).exp() - hit.to(x.dtype)

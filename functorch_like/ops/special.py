@@ -485,7 +485,6 @@ def isin(
       >>> isin(tensor([1, 2, 3]), tensor([2, 3]))
       tensor([False,  True,  True])
     """
-
     x, y = operand("isin", elements).detach(), operand("isin", test_elements).detach()
     if y.numel() <= _FEW:
         first, *others = y.reshape((-1,)).unbind() or (None,)

@@ -370,7 +370,6 @@ def _with_ones(x: Tensor, at: int, ndim: int) -> Tensor:
 
 
 def _unexpand(ct: Tensor, spec: Spec) -> Tensor:
-
     return sum_to(ct, spec)
 
 

@@ -62,7 +62,6 @@ class Differentiable:
           function: of the tensors, and of the floats of the call when nothing is staged.
           owner: the user's function.
         """
-
         with StageTrace() as trace:
             try:
                 inputs = [trace.input(x) for x in leaves]

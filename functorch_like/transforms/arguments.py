@@ -93,6 +93,19 @@ def settled(out: Any) -> None:
         _current(x)
 
 
+def results_of(op: str, out: Any) -> tuple[list[Tensor], Any]:
+    """The leaves of a transformed function's result, and its tree.
+
+    Raises:
+      TypeError: a leaf is no tensor.
+    """
+    leaves, definition = tree.flatten(out)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise TypeError(message(op, "tensors in the function's result", type(leaf).__name__))
+    return leaves, definition
+
+
 def split_aux(op: str, out: Any, has_aux: bool) -> tuple[Any, Any]:
     settled(out)
     if not has_aux:

@@ -21,7 +21,7 @@ from ..errors import message
 from ..op import Op, dispatch
 from ..tape import Node
 from ..tensor import Tensor
-from ..trace import Trace, clock, state
+from ..trace import Context, Trace, clock, state
 from .replay import Place, Recorded, Recorder, Step, replay
 from .vjp_trace import VjpNode, VjpTrace
 
@@ -136,7 +136,7 @@ class _Region:
         saved = state.grad
         state.grad = saved and self.recorder.parent is not None  # a context below may record
         try:
-            with _At(self.recorder.parent):
+            with Context(self.recorder.parent):
                 self._fill(self.nodes, lambda t: t)
         finally:
             state.grad = saved
@@ -144,7 +144,7 @@ class _Region:
     def restore_trace(self) -> None:
         """Gives the nodes of the reverse-mode transform their saved tensors back."""
         assert self.trace is not None
-        with _At(self.trace.parent):
+        with Context(self.trace.parent):
             self._fill(self.values, self.trace.lower)
 
     def _fill(self, nodes: list[Any], lower: Callable[[Tensor], Tensor]) -> None:
@@ -174,19 +174,6 @@ def _connected(t: Tensor, meta: Any) -> Tensor:
     t = t._alias()
     t._m = meta
     return t
-
-
-class _At:
-    """Runs a block in the context of a trace."""
-
-    def __init__(self, trace: Trace | None):
-        self.trace = trace
-
-    def __enter__(self) -> None:
-        self.saved, state.trace = state.trace, self.trace
-
-    def __exit__(self, *exc: object) -> None:
-        state.trace = self.saved
 
 
 def checkpoint(

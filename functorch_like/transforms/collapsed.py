@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
-from ..errors import message
 from ..op import Op, dispatch
 from ..ops.creation import zeros_like
 from ..tensor import Tensor, ones_of, traced
 from ..trace import Outside, PrimalValue, Trace, next_sequence
-from .arguments import settled, tensors_of
+from .arguments import results_of, settled, tensors_of
+from .jet import plus
 from .products import jvp
 from .vmap import vmap
 
@@ -136,7 +136,7 @@ class CollapsedTrace(Trace):
             products = a * b if op.name == "mul" and a.ndim == b.ndim else None
             if products is None:
                 products = vmap(lambda a, b: dispatch(op, (a, b), params))(a, b)
-            return [_plus(totals[0], 2 * products.sum(0))]
+            return [plus(totals[0], 2 * products.sum(0))]
         chosen = tuple([primals[i] for i, _ in moving])
 
         def of_moving(*xs: Tensor) -> Any:
@@ -152,7 +152,7 @@ class CollapsedTrace(Trace):
 
         curved = iter(vmap(curvature)(*[v.first for _, v in moving]))
         return [
-            _plus(total, next(curved).sum(0)) if y.dtype.is_inexact else None
+            plus(total, next(curved).sum(0)) if y.dtype.is_inexact else None
             for y, total in zip(outs, totals, strict=True)
         ]
 
@@ -172,15 +172,11 @@ def _elementwise(op: Op, value: CollapsedValue) -> tuple[Tensor, Any]:
     slope, curvature = jvp(slope_at, (x,), (ones_of(x),))
     first = value.first
     second = curvature * (first * first).sum(0)
-    return slope * first, _plus(None if value.second is None else slope * value.second, second)
+    return slope * first, plus(None if value.second is None else slope * value.second, second)
 
 
 def _single(outs: tuple[Any, ...]) -> Any:
     return outs[0] if len(outs) == 1 else outs
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return b if a is None else a if b is None else a + b
 
 
 def second_derivatives(
@@ -200,12 +196,7 @@ def second_derivatives(
             trace.basis = directions
         out = function(trace.leaf(x, directions, None))
         settled(out)
-        leaves, definition = tree.flatten(out)
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    message("laplacian", "tensors in the function's result", type(leaf).__name__)
-                )
+        leaves, definition = results_of("laplacian", out)
         values = [trace.unpack(y) for y in leaves]
     count = directions._shape[0]
 

@@ -15,7 +15,7 @@ from ..errors import message
 from ..op import Op, dispatch
 from ..ops.creation import arange, tensor, zeros
 from ..tensor import Tensor
-from ..trace import Trace, state
+from ..trace import Outside, Trace, state
 from .vmap_trace import VmapTrace
 
 
@@ -101,11 +101,8 @@ _all_gather = Op(
 
 
 def _index_of(axis: VmapTrace) -> Tensor:
-    saved, state.trace = state.trace, axis.parent
-    try:
+    with Outside(axis):
         return axis.leaf(arange(axis.size))
-    finally:
-        state.trace = saved
 
 
 def axis_index(axis_name: Any) -> Tensor:

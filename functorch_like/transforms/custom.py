@@ -18,6 +18,7 @@ from .. import tree
 from ..errors import TraceError, message
 from ..ops.creation import zeros_like
 from ..tensor import Tensor
+from .arguments import results_of
 from .rules import Rules, Tensors, all_mapped, invoke
 
 # ---- pytrees to flat tuples ----
@@ -57,12 +58,7 @@ class _Outputs:
     definition: Any = None
 
     def flat(self, op: str, out: Any) -> Tensors:
-        leaves, self.definition = tree.flatten(out)
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    message(op, "tensors in the function's result", type(leaf).__name__)
-                )
+        leaves, self.definition = results_of(op, out)
         return tuple(leaves)
 
 

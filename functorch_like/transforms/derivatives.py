@@ -18,7 +18,7 @@ from ..ops.creation import zeros_like
 from ..ops.random import rand
 from ..tensor import Tensor
 from ..trace import state
-from .arguments import Argnums, matching, selected, settled, tensors_of
+from .arguments import Argnums, matching, results_of, selected, settled, tensors_of
 from .gradients import grad
 from .jacobians import jacfwd, jacrev, unit_vectors
 from .jvp_trace import JvpTrace
@@ -82,14 +82,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
             inputs = [trace.leaf(x, t) for x, t in zip(xs, directions, strict=True)]
             out = function(*tree.unflatten(definition, inputs))
             settled(out)
-            out_leaves, out_definition = tree.flatten(out)
-            for leaf in out_leaves:
-                if not isinstance(leaf, Tensor):
-                    raise TypeError(
-                        message(
-                            "linearize", "tensors in the function's result", type(leaf).__name__
-                        )
-                    )
+            out_leaves, out_definition = results_of("linearize", out)
             pairs = [trace.unpack(y) for y in out_leaves]
         recorder.settle()
         ends = [None if t is None else recorder.place_of(t) for _, t in pairs]

@@ -85,7 +85,6 @@ def value_and_grad(
       >>> value_and_grad(lambda x: (x**2).sum())(tensor([1.0, 2.0]))
       (tensor(5.), tensor([2., 4.]))
     """
-
     simple = is_simple(argnums, has_aux)
 
     @wraps(function)

@@ -72,7 +72,6 @@ def jacrev(
       tensor([[2., 0.],
               [0., 4.]])
     """
-
     simple = is_simple(argnums, has_aux)
 
     @wraps(function)
@@ -159,7 +158,6 @@ def jacfwd(
       tensor([[2., 0.],
               [0., 4.]])
     """
-
     simple = is_simple(argnums, has_aux) and chunk_size is None
     only: Any = argnums
 

@@ -22,7 +22,7 @@ from ..op import Op, dispatch
 from ..ops.creation import zeros_like
 from ..tensor import Tensor, ones_of, traced, wrap
 from ..trace import Outside, Trace, TracerValue, Untraced, next_sequence, state
-from .arguments import matching, settled, tensors_of
+from .arguments import matching, results_of, settled, tensors_of
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 from .vmap_trace import VmapTrace
@@ -167,7 +167,8 @@ def _scaled(c: Any, factor: float) -> Any:
     return c if c is None or factor == 1 else c * factor
 
 
-def _plus(a: Any, b: Any) -> Any:
+def plus(a: Any, b: Any) -> Any:
+    """a + b, where None is zero."""
     return b if a is None else a if b is None else a + b
 
 
@@ -179,7 +180,7 @@ def _product(times: Callable[[Any, Any], Any], a: Series, b: Series, k: int) -> 
     total = None
     for j in range(k + 1):
         if a[j] is not None and b[k - j] is not None:
-            total = _plus(total, times(a[j], b[k - j]))
+            total = plus(total, times(a[j], b[k - j]))
     return total
 
 
@@ -188,7 +189,7 @@ def _weighted(a: Series, b: Series, k: int, first: int = 1) -> Any:
     total = None
     for j in range(first, k + 1):
         if a[j] is not None and b[k - j] is not None:
-            total = _plus(total, _scaled(a[j], j) * b[k - j])
+            total = plus(total, _scaled(a[j], j) * b[k - j])
     return _scaled(total, 1 / k)
 
 
@@ -209,7 +210,7 @@ def _linear(op: Op, params: dict[str, Any], order: int, a: Series, b: Series) ->
     sign = 1 if op.name == "add" else -1
     row = [dispatch(op, (a[0], b[0]), params)]
     for k in range(1, order + 1):
-        row.append(_plus(a[k], _scaled(b[k], sign)))
+        row.append(plus(a[k], _scaled(b[k], sign)))
     return _of_one_shape(row)
 
 
@@ -230,10 +231,10 @@ def _squared(x: Series, k: int) -> Any:
     total = None
     for j in range((k + 1) // 2):
         if x[j] is not None and x[k - j] is not None:
-            total = _plus(total, x[j] * x[k - j])
+            total = plus(total, x[j] * x[k - j])
     total = _scaled(total, 2)
     middle = x[k // 2] if k % 2 == 0 else None
-    return total if middle is None else _plus(total, middle * middle)
+    return total if middle is None else plus(total, middle * middle)
 
 
 def _square(_op: Op, _params: dict[str, Any], order: int, x: Series) -> Series:
@@ -303,7 +304,7 @@ def _tanh_slope(y: Series, k: int) -> Any:
 
 def _sigmoid_slope(y: Series, k: int) -> Any:
     square = _squared(y, k)
-    return _plus(y[k], None if square is None else -square)
+    return plus(y[k], None if square is None else -square)
 
 
 def _sqrt(op: Op, _params: dict[str, Any], order: int, x: Series) -> Series:
@@ -455,12 +456,7 @@ def jet(
         inputs = [trace.leaf([x, *[column[i] for column in columns]]) for i, x in enumerate(xs)]
         out = function(*tree.unflatten(definition, inputs))
         settled(out)
-        leaves, out_definition = tree.flatten(out)
-        for leaf in leaves:
-            if not isinstance(leaf, Tensor):
-                raise TypeError(
-                    message("jet", "tensors in the function's result", type(leaf).__name__)
-                )
+        leaves, out_definition = results_of("jet", out)
         rows = [trace.unpack(y) or [y] for y in leaves]
     rows = [row + [None] * (order + 1 - len(row)) for row in rows]
     terms = [

@@ -9,7 +9,7 @@ from .. import tree
 from ..errors import message
 from ..ops.creation import zeros_like
 from ..tensor import Tensor
-from .arguments import lowered, matching, split_aux, tensors_of
+from .arguments import lowered, matching, results_of, split_aux, tensors_of
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 
@@ -39,10 +39,7 @@ def pull_function(
     trace: VjpTrace, inputs: list[Any], definition: Any, out: Any
 ) -> tuple[Any, Callable[..., Any]]:
     """The value of a recorded result, and the function that carries cotangents back."""
-    out_leaves, out_definition = tree.flatten(out)
-    for leaf in out_leaves:
-        if not isinstance(leaf, Tensor):
-            raise TypeError(message("vjp", "tensors in the function's result", type(leaf).__name__))
+    out_leaves, out_definition = results_of("vjp", out)
     values = [trace.lower(x) for x in out_leaves]
 
     def vjp_fn(ct: Any, retain_graph: bool = True) -> Any:
@@ -93,12 +90,7 @@ def jvp(
         for x, t in zip(tensors_of("jvp", flat), directions, strict=True):
             inputs.append(trace.leaf(x, matching("jvp", "tangent", t, x)))
         out, aux = split_aux("jvp", function(*tree.unflatten(definition, inputs)), has_aux)
-        out_leaves, out_definition = tree.flatten(out)
-        for y in out_leaves:
-            if not isinstance(y, Tensor):
-                raise TypeError(
-                    message("jvp", "tensors in the function's result", type(y).__name__)
-                )
+        out_leaves, out_definition = results_of("jvp", out)
         pairs = [trace.unpack(y) for y in out_leaves]
         if has_aux:
             aux = tree.map(lambda x: trace.unpack(x)[0] if isinstance(x, Tensor) else x, aux)

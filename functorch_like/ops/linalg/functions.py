@@ -373,7 +373,6 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     Raises:
       ShapeError: another size.
     """
-
     rank = max(input.ndim, other.ndim)
     if input.ndim != other.ndim:
         got = f"{input.ndim} and {other.ndim} dimensions"

@@ -93,7 +93,6 @@ def matrix_norm(
       >>> linalg.matrix_norm(tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
       tensor(6.)
     """
-
     op = "linalg.matrix_norm"
     A = _prepared(op, A, dtype)
     if isinstance(dim, int) or len(tuple(dim)) != 2:

@@ -422,7 +422,6 @@ def _lu_solve_meaning(lu: Tensor, pivots: Tensor, b: Tensor, *, adjoint: bool) -
 
 def rows(x: Tensor, p: Tensor) -> Tensor:
     """The rows of matrices in the order p [..., m]; leading dims broadcast."""
-
     lead = broadcast_shapes(x._shape[:-2], p._shape[:-1])
     n = x._shape[-1]
     at = p.unsqueeze(-1).expand((*lead, p._shape[-1], n))
@@ -440,7 +439,6 @@ _permutation = Op(
 
 def _pivots(make: Any, *shape: int) -> Tensor:
     """Pivots from 1 to n: row k is swapped with one not above it."""
-
     n = shape[-1]
     steps = arange(n)
     return (steps + make.index(n, *shape) % (n - steps) + 1).int()
