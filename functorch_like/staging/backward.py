@@ -95,33 +95,18 @@ class Differentiable:
                 wanted_vars = [trace.var_of(gradients[i]) for i in used]  # type: ignore[arg-type]
                 if trace.token is not staged.token:  # the backward pass has effects of its own
                     wanted_vars.append(trace.token)  # type: ignore[arg-type]
-                ct_vars = trace.inputs[len(leaves) :]
             finally:
                 trace.restore()
         staged.settle(trace)
         arguments = trace.inputs[: len(leaves)] + [var for var, _ in trace.numbers]
-        whole = optimize(
-            Graph(arguments + ct_vars, trace.equations, staged.graph.outputs + wanted_vars)
-        )
-        n_out = len(staged.graph.outputs)
-        outputs, wanted_vars = whole.outputs[:n_out], whole.outputs[n_out:]
-        later = _depending(whole, ct_vars)
-        before = [e for e in whole.equations if e not in later]
-        behind = [e for e in whole.equations if e in later]
-        forward_made = {y for e in before for y in e.outputs} | set(arguments)
-        kept = list(
-            dict.fromkeys(
-                [x for e in behind for x in e.inputs if x in forward_made]
-                + [v for v in wanted_vars if v in forward_made]
-            )
-        )
-        staged.graph = Graph(arguments, before, outputs + kept)
-        forward = Entry(staged, None, owner, len(kept))
-        inner = {v: Var(v.meta) for v in kept}
-        backward = Program(_replaced(Graph(ct_vars, behind, wanted_vars), inner))
+        ct_vars = trace.inputs[len(leaves) :]
+        outputs = staged.graph.outputs
+        whole = optimize(Graph(arguments + ct_vars, trace.equations, outputs + wanted_vars))
+        staged.graph, backward, n_kept = _divided(whole, len(arguments), len(outputs))
+        forward = Entry(staged, None, owner, n_kept)
         edges = [sources[i][1] for i in used]
         like = [v.meta for v in ct_vars]
-        return cls(forward, backward, smooth, edges, like, len(kept), function)
+        return cls(forward, Program(backward), smooth, edges, like, n_kept, function)
 
     def call(self, tensors: list[Tensor], floats: Sequence[float]) -> Any:
         """The results, on the tape; None or False as Entry.call."""
@@ -190,6 +175,26 @@ def _on_tape(t: Tensor) -> bool:
         if node.clock < 0 or node.op.view:
             todo += [edge for edge in node.edges if edge is not None]
     return True
+
+
+def _divided(whole: Graph, n_arguments: int, n_results: int) -> tuple[Graph, Graph, int]:
+    """What does not depend on cotangents, the rest, and how many values the rest reads of it.
+
+    The former's outputs are the results, then these values, which the latter's last inputs are.
+
+    Args:
+      whole: its inputs are arguments, then cotangents; its outputs results, then gradients.
+    """
+    arguments, cts = whole.inputs[:n_arguments], whole.inputs[n_arguments:]
+    results, gradients = whole.outputs[:n_results], whole.outputs[n_results:]
+    later = _depending(whole, cts)
+    before = [e for e in whole.equations if e not in later]
+    behind = [e for e in whole.equations if e in later]
+    made = {y for e in before for y in e.outputs} | set(arguments)
+    read = [x for e in behind for x in e.inputs] + gradients
+    kept = list(dict.fromkeys([x for x in read if x in made]))
+    rest = _replaced(Graph(cts, behind, gradients), {v: Var(v.meta) for v in kept})
+    return Graph(arguments, before, results + kept), rest, len(kept)
 
 
 def _depending(graph: Graph, sources: Sequence[Var]) -> set[Any]:
