@@ -379,8 +379,15 @@ def _reduce(f: Any) -> Any:
     return reduced
 
 
+def _product(x: Tensor, dims: tuple[int, ...], keep: bool) -> Tensor:
+    for d in sorted((d % x.ndim for d in dims), reverse=True):
+        x = x.prod(d, keepdim=keep)
+    return x
+
+
 RULES.update(
     ReduceSum=_reduce(lambda x, dims, keep: x.sum(dims, keep).to(x.dtype)),
+    ReduceProd=_reduce(_product),
     ReduceMean=_reduce(lambda x, dims, keep: x.mean(dims, keep)),
     ReduceMax=_reduce(lambda x, dims, keep: x.amax(dims, keep)),
     ReduceMin=_reduce(lambda x, dims, keep: x.amin(dims, keep)),
@@ -389,23 +396,6 @@ RULES.update(
     ReduceSumSquare=_reduce(lambda x, dims, keep: (x * x).sum(dims, keep)),
     ReduceLogSumExp=_reduce(lambda x, dims, keep: x.logsumexp(dims, keep)),
 )
-
-
-@rule("ReduceProd")
-def _product(
-    x: Tensor,
-    given: Any = None,
-    *,
-    axes: Any = None,
-    keepdims: int = 1,
-    noop_with_empty_axes: int = 0,
-) -> Tensor:
-    x = _tensor(x)
-    dims = ints(given) if given is not None else axes
-    dims = sorted(d % x.ndim for d in (dims or range(x.ndim)))
-    for d in reversed(dims):
-        x = x.prod(d, keepdim=bool(keepdims))
-    return x
 
 
 RULES["ArgMax"] = lambda x, axis=0, keepdims=1, select_last_index=0: x.argmax(

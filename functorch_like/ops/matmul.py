@@ -196,14 +196,14 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
 _call = lib.cb_matmul
 
 
+def _unfit(op: str, wanted: str, x: Tensor, y: Tensor, hint: str = "Use matmul.") -> ShapeError:
+    return ShapeError(message(op, wanted, f"shapes {list(x._shape)} and {list(y._shape)}", hint))
+
+
 def mm(x: Tensor, y: Tensor) -> Tensor:
     """The product of two matrices."""
     if x.ndim != 2 or y.ndim != 2:
-        raise ShapeError(
-            message(
-                "mm", "two matrices", f"shapes {list(x._shape)} and {list(y._shape)}", "Use matmul."
-            )
-        )
+        raise _unfit("mm", "two matrices", x, y)
     if entered:
         x, y = lowered(x, y)
     return _matmul(x, y)
@@ -212,14 +212,7 @@ def mm(x: Tensor, y: Tensor) -> Tensor:
 def bmm(x: Tensor, y: Tensor) -> Tensor:
     """The products of two batches of matrices."""
     if x.ndim != 3 or y.ndim != 3 or x._shape[0] != y._shape[0]:
-        raise ShapeError(
-            message(
-                "bmm",
-                "two batches of as many matrices",
-                f"shapes {list(x._shape)} and {list(y._shape)}",
-                "Use matmul.",
-            )
-        )
+        raise _unfit("bmm", "two batches of as many matrices", x, y)
     if entered:
         x, y = lowered(x, y)
     return _matmul(x, y)
@@ -228,14 +221,7 @@ def bmm(x: Tensor, y: Tensor) -> Tensor:
 def mv(x: Tensor, y: Tensor) -> Tensor:
     """A matrix times a vector."""
     if x.ndim != 2 or y.ndim != 1:
-        raise ShapeError(
-            message(
-                "mv",
-                "a matrix and a vector",
-                f"shapes {list(x._shape)} and {list(y._shape)}",
-                "Use matmul.",
-            )
-        )
+        raise _unfit("mv", "a matrix and a vector", x, y)
     if entered:
         x, y = lowered(x, y)
     return _matmul(x, y)
@@ -249,14 +235,7 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
       tensor(11.)
     """
     if x.ndim != 1 or y.ndim != 1:
-        raise ShapeError(
-            message(
-                "dot",
-                "two vectors",
-                f"shapes {list(x._shape)} and {list(y._shape)}",
-                "Use matmul, or (x * y).sum().",
-            )
-        )
+        raise _unfit("dot", "two vectors", x, y, "Use matmul, or (x * y).sum().")
     return _matmul(x, y)
 
 
