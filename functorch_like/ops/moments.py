@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cbackend import lib
@@ -116,7 +117,7 @@ def var_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean over dims."""
-    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    return _beside_mean(var, x, dim, unbiased, keepdim, correction)
 
 
 def std_mean(
@@ -128,7 +129,20 @@ def std_mean(
     correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean over dims."""
-    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    return _beside_mean(std, x, dim, unbiased, keepdim, correction)
+
+
+def _beside_mean(
+    spread: Callable[..., Tensor],
+    x: Tensor,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: float | None,
+) -> tuple[Tensor, Tensor]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return spread(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
 
 
 for _f in (var, std):

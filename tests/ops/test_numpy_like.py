@@ -197,3 +197,13 @@ def test_infinite_numbers_have_no_variance(values):
     x = ft.tensor(values)
     for one in (x.var(), x[:, None].var(0)[0], x[:, None].expand(-1, 3).contiguous().var(0)[1]):
         assert numpy.isnan(one.item())
+
+
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_a_spread_beside_the_mean(name):
+    """Also where `unbiased` is the only argument, as torch takes it."""
+    x = ft.tensor([[1.0, 2.0], [3.0, 6.0]])
+    spread, both = getattr(ft, name), getattr(ft, f"{name}_mean")
+    for got, wanted in ((both(x, False), spread(x, False)), (both(x, 0), spread(x, 0))):
+        assert got[0].tolist() == wanted.tolist()
+    assert both(x, False)[1].item() == 3.0 and both(x, 0)[1].tolist() == [2.0, 4.0]
