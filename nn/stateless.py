@@ -57,7 +57,8 @@ def functional_call(
     given = _merged(dicts)
     cells = _cells(module)
     own = {name: id(values[key]) for name, (values, key, _) in cells.items()}
-    _check_names(module, given, own, tie_weights, strict)
+    if strict or not own.keys() >= given.keys():
+        _check_names(module, given, own, tie_weights, strict)
     swaps = dict(given)
     if tie_weights:
         owner: dict[int, Any] = {}
@@ -67,7 +68,9 @@ def functional_call(
                     f"functional_call: expected one value for each tied weight, got another one "
                     f"for {name!r}. Give one name only, or pass tie_weights=False."
                 )
-        swaps |= {name: owner[own[name]] for name in cells if own[name] in owner}
+        for name, tensor in own.items():
+            if name not in swaps and tensor in owner:
+                swaps[name] = owner[tensor]
     if return_buffers:
         copies: dict[int, Any] = {}
         for name, (values, key, kind) in cells.items():
