@@ -241,20 +241,13 @@ def _layers(
         input, *low = lowered(input, *hx, *params)
         hx, params = tuple(low[: len(hx)]), low[len(hx) :]
     x = input.transpose(0, 1) if batch_first and batch_sizes is None else input
-    sizes = None
-    if batch_sizes is not None:
-        sizes = batch_sizes.tolist() if isinstance(batch_sizes, Tensor) else list(batch_sizes)
-        if not sizes or sum(sizes) != x._shape[0] or sorted(sizes, reverse=True) != sizes:
-            wanted = f"falling batch sizes that add up to {x._shape[0]}"
-            raise ShapeError(message(op, wanted, sizes))
+    sizes = None if batch_sizes is None else _packed_sizes(op, batch_sizes, x._shape[0])
     rows = x._shape[1] if sizes is None else sizes[0]
     if not x._shape[0]:
         raise ShapeError(message(op, "at least one step", list(input._shape)))
-    hidden = params[1]._shape[0] // _GATES[step]
-    wanted_shapes = [[num_layers * directions, rows, params[1]._shape[1]]]
-    if len(hx) == 2:
-        wanted_shapes.append([num_layers * directions, rows, hidden])
-    for s, shape in zip(hx, wanted_shapes, strict=True):
+    widths = (params[1]._shape[1], params[1]._shape[0] // _GATES[step])  # of h, and of c
+    for s, width in zip(hx, widths, strict=False):
+        shape = [num_layers * directions, rows, width]
         if list(s._shape) != shape:
             raise ShapeError(message(op, f"an initial state of shape {shape}", list(s._shape)))
     finals: list[State] = []
@@ -277,6 +270,13 @@ def _layers(
     if batch_first and sizes is None:
         x = x.transpose(0, 1)
     return x, tuple([stack([f[i] for f in finals]) for i in range(len(hx))])
+
+
+def _packed_sizes(op: str, batch_sizes: Any, rows: int) -> list[int]:
+    sizes = batch_sizes.tolist() if isinstance(batch_sizes, Tensor) else list(batch_sizes)
+    if not sizes or sum(sizes) != rows or sorted(sizes, reverse=True) != sizes:
+        raise ShapeError(message(op, f"falling batch sizes that add up to {rows}", sizes))
+    return sizes
 
 
 def _ordered(own: list[Tensor], has_biases: bool, x: Tensor, op: str) -> list[Tensor | None]:

@@ -22,17 +22,8 @@ from .graph import Equation, Graph, Var, is_number
 from .rewriting import apart_from, applied, moved, rewritten
 
 EXACT = 1 << 24  # integers up to here are float32 numbers; 16-bit floats are computed in float32
-_PURE = {
-    "unary",
-    "binary",
-    "ternary",
-    "cast",
-    "reduce",
-    "matmul",
-    "index",
-    "join",
-    "scan",
-}  # by family
+# families of ops without effects, whose results follow from their operands
+_PURE = {"unary", "binary", "ternary", "cast", "reduce", "matmul", "index", "join", "scan"}
 MAX_ELEMENTS = 1 << 16  # of a folded result: programs keep it as long as they live
 
 
