@@ -66,7 +66,8 @@ def replacing(path: str, op: str) -> Iterator[str]:
             os.unlink(draft)
         if isinstance(error, OSError):
             why = error.strerror or str(error)
-            text = f"{op}: cannot write {path} ({why}). An existing file is unchanged"
+            text = f"{op}: expected a file that can be written, got {path} ({why}). "
+            text += "An existing file is unchanged"
             if error.errno is None:
                 raise OSError(f"{text}.") from error
             raise type(error)(error.errno, text) from error

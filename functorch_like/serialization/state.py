@@ -87,24 +87,24 @@ def save(
             notes[_PAIRS + name] = ""
             tensor = ft.view_as_real(tensor)
         kept[name] = tensor
+    write_tensors("save", os.fspath(path), kept, notes)
+
+
+def write_tensors(op: str, path: str, tensors: Mapping[str, Tensor], notes: dict[str, str]) -> None:
+    """A new file of contiguous tensors on the CPU, which takes path's place once it is complete."""
     specs = {
         name: TensorSpec(
             dtype=t.dtype.name, shape=list(t.shape), data_ptr=t.data_ptr(), data_len=t.nbytes
         )
-        for name, t in kept.items()
+        for name, t in tensors.items()
     }
-    _write(specs, os.fspath(path), notes)
-
-
-def _write(specs: Mapping[str, Any], path: str, notes: dict[str, str]) -> None:
-    """A new file that takes path's place once it is complete."""
-    with replacing(path, "save") as draft:
+    with replacing(path, op) as draft:
         with open(draft, "wb") as file:
             mode = os.fstat(file.fileno()).st_mode
         try:
-            serialize_file(dict(specs), draft, notes or None)
+            serialize_file(specs, draft, notes or None)
         except SafetensorError as error:
-            raise OSError(f"save: cannot write {path} ({error})") from error
+            raise OSError(str(error)) from error
         os.chmod(draft, mode & 0o7777)  # the library makes files that only their owner may read
 
 

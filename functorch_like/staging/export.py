@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from cbackend import check, ffi, lib, raise_error
@@ -52,6 +51,8 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
       >>> load_program(path)(tensor([3.0, 4.0]))
       {'y': tensor([6., 8.])}
     """
+    from ..serialization.state import write_tensors  # needs safetensors
+
     staged, arguments, result = stage_pure("export", function, args)
     for var in (*staged.graph.inputs, *staged.graph.outside()):
         if var.meta.device.type == "meta" and var.meta._v.device >> 8:
@@ -97,8 +98,11 @@ def export(function: Callable[..., Any], args: Sequence[Any], path: str | os.Pat
         "program.result": json.dumps(result),
         "program.drawn": str(staged.drawn),
     }
-    tensors = {f"constant.{i}": t for i, t in enumerate(constants)}
-    _write(os.fspath(path), {"program": wrap(words), **tensors}, metadata)
+    if any(t.dtype is DTYPES[lib.CB_C128] for t in constants):
+        wanted = "captured tensors that safetensors can hold"
+        raise TypeError(message("export", wanted, "complex128", "Cast it."))
+    tensors = {f"constant.{i}": t.detach().contiguous() for i, t in enumerate(constants)}
+    write_tensors("export", os.fspath(path), {"program": wrap(words), **tensors}, metadata)
 
 
 def stage_pure(
@@ -208,39 +212,6 @@ def _is_structure(structure: Any, n: int, depth: int = 0) -> bool:
             and all(_is_structure(x, n, depth + 1) for x in items[0].values())
         )
     return kind in ("tuple", "list") and all(_is_structure(x, n, depth + 1) for x in items)
-
-
-def _write(path: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    from safetensors import TensorSpec, serialize_file
-
-    specs = {}
-    kept = []  # the writer looks at the memory
-    for name, t in tensors.items():
-        if t.dtype is DTYPES[lib.CB_C128]:
-            raise TypeError(
-                message(
-                    "export", "captured tensors that safetensors can hold", "complex128", "Cast it."
-                )
-            )
-        array = t.detach().contiguous()
-        kept.append(array)
-        specs[name] = TensorSpec(
-            dtype=t.dtype.name,
-            shape=list(t.shape),
-            data_ptr=array.data_ptr(),
-            data_len=array._v.numel * array._v.itemsize,
-        )
-    draft = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(draft, "wb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-        serialize_file(specs, draft, metadata)
-        os.chmod(draft, mode & 0o7777)  # the library makes files that only their owner may read
-        os.replace(draft, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
 
 
 class LoadedProgram:

@@ -97,15 +97,15 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """Write all rows."""
-        names = list(dict.fromkeys(name for row in trainer.history for name in row))
-        draft = f"{self.path}.{os.getpid()}.tmp"
-        with open(draft, "w", newline="") as file:
-            import csv
+        import csv
 
+        from functorch_like.serialization.atomic import replacing
+
+        names = list(dict.fromkeys(name for row in trainer.history for name in row))
+        with replacing(self.path, "CSVLogger") as draft, open(draft, "w", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(trainer.history)
-        os.replace(draft, self.path)
 
 
 class TensorBoardLogger(Callback):
