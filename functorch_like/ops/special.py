@@ -21,7 +21,7 @@ from ..samples import call, sampled
 from ..tensor import Tensor
 from .binary import logaddexp, xlogy
 from .complex import complex as make_complex
-from .creation import arange, full, ones_like, zeros_like
+from .creation import arange, ones_like, zeros_like
 from .family import (
     align,
     as_in_lanes,

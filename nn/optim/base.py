@@ -321,7 +321,7 @@ class Optimizer:
         for state in states if resting else ():
             for name in self.counters:
                 counter = state.get(name)
-                if id(counter) not in resting:
+                if counter is None or id(counter) not in resting:
                     continue
                 if id(counter) not in own:
                     with nullcontext() if staging.was_made(group) else staging.eagerly():
