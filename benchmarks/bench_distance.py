@@ -1,5 +1,6 @@
-"""Distances between 600 rows of 600 items, and their gradients."""
+"""Distances between 600 rows of 600 items, and their gradients; cross products."""
 
+import functorch_like as ft
 from functorch_like.op import TABLE
 
 from . import common
@@ -33,3 +34,17 @@ class Distances(common.Kept):
 
     def time_op(self, op, p):
         return self.call()
+
+
+class Cross(common.Kept):
+    """Products of vectors of size 3."""
+
+    ops = ["cross"]
+    params = [8, 100000]
+    param_names = ["n"]
+
+    def make(self, n):
+        self.x, self.y = common.normal(n, 3), common.normal(n, 3, seed=1)
+
+    def time_cross(self, n):
+        return ft.cross(self.x, self.y)

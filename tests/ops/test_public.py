@@ -552,6 +552,7 @@ ARGUMENTS = {
     "scatter_add_": lambda make: (1, make.index(4, 3, 2), make(3, 2)),
     "index_add_": lambda make: (0, make.index(3, 5), make(5, 4)),
     "index_put_": lambda make: ((make.places(3, 2),), make(2, 4)),
+    "nan_to_num_": lambda make: (0.5, 2.0, -2.0),
     "zero_": lambda make: (),
     "index_fill_": lambda make: (0, make.index(3, 2), 1.5),
     "index_copy_": lambda make: (0, make.places(3, 2), make(2, 4)),
