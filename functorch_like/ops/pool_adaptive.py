@@ -135,6 +135,9 @@ def _along(i: int, nd: int, places: Tensor) -> Tensor:
     return places.reshape((*lead, *shape))
 
 
+_LONG = 32  # items of a window that are folded as a row
+
+
 def _adaptive_max(op: str, nd: int, x: Tensor, output_size: Any, return_indices: bool) -> Any:
     size = _output_size(op, nd, x, output_size)
     own = x._shape[x.ndim - nd :]
@@ -142,6 +145,10 @@ def _adaptive_max(op: str, nd: int, x: Tensor, output_size: Any, return_indices:
         lead = x._shape[: x.ndim - nd]
         found = maximum_of(x.reshape((*lead, math.prod(own))), dim=-1)
         values, indices = (y.reshape((*lead, *size)) for y in found)
+    elif nd == 1 and size[0] and own[0] % size[0] == 0 and own[0] // size[0] >= _LONG:
+        width = own[0] // size[0]
+        values, indices = maximum_of(x.reshape((*x._shape[:-1], size[0], width)), dim=-1)
+        indices = indices + arange(0, own[0], width, device=x.device)
     elif all(m and n % m == 0 for n, m in zip(own, size, strict=True)):
         kernel = tuple([n // m for n, m in zip(own, size, strict=True)])
         values, indices = _max_pool(

@@ -136,13 +136,23 @@ reciprocal = unary(
     oracle="numpy.reciprocal",
     samples={"ulp": (0.51, 0.51), **_POSITIVE, "kinds": "float complex"},
 )
-conj_physical = unary(
+_conj_physical = unary(
     "conj_physical",
     chain(lambda t, _x, _out: conj_physical(t)),
     "The complex conjugate, computed.",
     oracle="numpy.conj",
     samples={"kinds": "float complex"},
 )
+
+
+def conj_physical(input: Any, out: Tensor | None = None) -> Tensor:
+    """The complex conjugate, computed; a real tensor itself."""
+    if out is None and isinstance(input, Tensor) and not input.dtype.is_complex:
+        return input
+    return _conj_physical(input, out)
+
+
+Tensor.conj_physical = conj_physical  # type: ignore[attr-defined]
 angle = unary(
     "angle",
     chain(lambda t, x, _out: _angle_rule(t, x)),
