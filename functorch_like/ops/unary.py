@@ -180,7 +180,7 @@ def _abs_rule(t: Tensor, x: Tensor) -> Tensor:
 
 def _sgn_rule(t: Tensor, x: Tensor, out: Tensor) -> Tensor:
     if not x.dtype.is_complex:
-        return t * 0
+        return zeros_like(t)
     from .ternary import where
 
     size = abs(x)
@@ -190,7 +190,7 @@ def _sgn_rule(t: Tensor, x: Tensor, out: Tensor) -> Tensor:
 
 def _angle_rule(t: Tensor, x: Tensor) -> Tensor:
     if not x.dtype.is_complex:
-        return t * 0
+        return zeros_like(t)
     squared = x.real * x.real + x.imag * x.imag
     if t.dtype.is_complex:
         return (t.imag * x.real - t.real * x.imag) / squared
