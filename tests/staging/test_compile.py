@@ -50,6 +50,34 @@ def test_broadcast_expanded_reversed_and_empty_operands():
         equal(ft.compile(f)(x, y), f(x, y))
 
 
+@pytest.mark.parametrize("dtype", [ft.float32, ft.float64, ft.float16, ft.int32])
+@pytest.mark.parametrize(
+    ("a", "b", "order"),
+    [
+        ((40, 40, 1, 5), (40, 40, 5, 1), (0, 1, 2, 3)),  # short rows
+        ((1, 1, 5, 5), (70, 40, 1, 1), (0, 1, 2, 3)),  # one block, again and again
+        ((13, 1, 7, 3), (13, 50, 1, 3), (0, 2, 1, 3)),
+        ((1, 30, 33), (90, 1, 33), (0, 2, 1)),
+        ((17, 1, 1, 2, 3), (1, 11, 13, 1, 3), (4, 3, 2, 1, 0)),
+        ((3, 1), (1, 4000), (1, 0)),
+    ],
+)
+def test_operands_that_repeat(a, b, order, dtype):
+    def made(shape):
+        turned = (ft.randn(*[shape[d] for d in order]) * 8).to(dtype)
+        return turned.permute(*[order.index(d) for d in range(len(shape))])
+
+    x, y = made(a), made(b)
+    for f in (lambda x, y: (x * y + x) * y, lambda x, y: (x.flip(0) - y) * (y + 1.5)):
+        for threads in (1, 2):
+            before = ft.get_num_threads()
+            ft.set_num_threads(threads)
+            try:
+                equal(ft.compile(f)(x, y), f(x, y))
+            finally:
+                ft.set_num_threads(before)
+
+
 def test_transforms_inside():
     def f(x):
         return (x**3).sum() * x.sin().sum()

@@ -9,6 +9,113 @@ static int64_t max_size(const cb_fused_steps *f, cb_tensor *const *xs) {
     return size;
 }
 
+/* Operands that are not runs of memory. What repeats along the first dimensions is gathered once, for as
+ * many items as a tile that begins anywhere in it reads. Where rows are short and do not follow each other,
+ * a table says where the items of a few slices lie. */
+enum { SHORT_ROW = 16 };
+
+/* After how many items the operand comes again; 0: not, or it is read as it lies. */
+static int64_t repeats_after(const cb_sweep *w, int k) {
+    const cb_space *s = &w->space;
+    int first = 0, last = s->ndim - 1;
+    int64_t count = 1;
+    if (w->operand[k].direct || (s->strides[k][last] == 1 && s->shape[last] >= w->tile / 4)) return 0;
+    while (first < last && s->strides[k][first] == 0) first++;
+    if (first == 0) return 0;
+    for (int d = first; d <= last; d++) count *= s->shape[d];
+    return count <= CB_TILE ? count : 0;
+}
+
+/* The table's slices are of dimension *outer; 0: no table. */
+static int64_t table_length(const cb_sweep *w, int k, int *outer) {
+    const cb_space *s = &w->space;
+    int size = cb_dtypes[w->operand[k].from].size, d = s->ndim - 1;
+    int64_t slice = 1, reach = 0;
+    if (w->operand[k].direct || (size != 4 && size != 8) || s->shape[d] > SHORT_ROW) return 0;
+    for (; d >= 0 && slice * s->shape[d] <= CB_TILE / 2; d--) {
+        slice *= s->shape[d];
+        reach += s->shape[d] * llabs(s->strides[k][d]);
+    }
+    if (d < 0) return 0;
+    int64_t slices = CB_MIN(CB_TILE / slice, s->shape[d]);
+    reach += slices * llabs(s->strides[k][d]);
+    *outer = d;
+    return s->numel >= 8 * CB_TILE && reach <= INT32_MAX ? slice * slices : 0;
+}
+
+static void fill_table(const cb_space *s, int k, int64_t length, int32_t *table) {
+    int64_t made = 1;
+    table[0] = 0;
+    for (int d = s->ndim - 1; made < length; d--) {
+        int64_t count = CB_MIN(s->shape[d], length / made);
+        for (int64_t i = 1; i < count; i++)
+            for (int64_t j = 0; j < made; j++)
+                table[i * made + j] = table[j] + (int32_t)(i * s->strides[k][d]);
+        made *= count;
+    }
+}
+
+/* As CB_FN(load). */
+static const void *pick(const cb_making *m, int input, int64_t begin, int64_t n, char *raw, char *cast) {
+    const cb_space *s = &m->w->space;
+    const cb_picked *p = &m->picked[input];
+    int k = m->w->f->nout + input;
+    const cb_operand *o = &m->w->operand[k];
+    int64_t size = cb_dtypes[o->from].size, slice = 1;
+    for (int d = s->ndim - 1; d > p->outer; d--) slice *= s->shape[d];
+    char *to = raw;
+    for (int64_t at = begin, run; at < begin + n; at += run, to += run * size) {
+        int64_t phase = at % slice, rest = at / slice, offset = 0, left = s->shape[p->outer];
+        left = (left - rest % left) * slice;
+        run = CB_MIN(begin + n - at, CB_MIN(p->length, left) - phase);
+        for (int d = p->outer; d >= 0; d--) {
+            offset += rest % s->shape[d] * s->strides[k][d];
+            rest /= s->shape[d];
+        }
+        const char *source = o->data + offset * size;
+        const int32_t *table = (const int32_t *)p->data + phase;
+        if (size == 4)
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < run; i++)((uint32_t *)to)[i] =
+                ((const uint32_t *)source)[table[i]];
+        else
+            _Pragma("GCC ivdep") for (int64_t i = 0; i < run; i++)((uint64_t *)to)[i] =
+                ((const uint64_t *)source)[table[i]];
+    }
+    if (o->from == o->to) return raw;
+    CB_FN(cast_table)[o->from][o->to](n, cast, raw);
+    return cast;
+}
+
+/* Decides how an operand is read, and how many bytes that takes. */
+static int64_t plan(cb_sweep *w, int k, cb_picked *p) {
+    int64_t tile = CB_MIN(w->tile, w->space.numel);
+    p->length = p->turn = 0;
+    if (w->number[k - w->f->nout]) return 0;
+    p->turn = repeats_after(w, k);
+    if (p->turn) {
+        p->length = CB_MIN(p->turn + tile, w->space.numel);
+        return 2 * (p->length * 16 + 64); /* as it is and cast */
+    }
+    p->length = table_length(w, k, &p->outer);
+    return p->length * (int64_t)sizeof(int32_t) + 64;
+}
+
+static char *prepare(cb_sweep *w, int k, cb_picked *p, char *room) {
+    const cb_operand *o = &w->operand[k];
+    p->data = room;
+    if (!p->length) return room;
+    if (!p->turn) {
+        fill_table(&w->space, k, p->length, (int32_t *)room);
+        return room + (p->length * (int64_t)sizeof(int32_t) + 63) / 64 * 64;
+    }
+    CB_FN(gather)(&w->space, k, cb_dtypes[o->from].size, o->data, 0, p->length, room);
+    room += (p->length * cb_dtypes[o->from].size + 63) / 64 * 64;
+    if (o->from == o->to) return room;
+    CB_FN(cast_table)[o->from][o->to](p->length, room, p->data);
+    p->data = room;
+    return room + (p->length * cb_dtypes[o->to].size + 63) / 64 * 64;
+}
+
 /* A result without memory goes to `landing`. */
 static void run_steps(const cb_sweep *w, int64_t begin, int64_t n, const void *const *operands,
                       char *registers, char *landing) {
@@ -55,12 +162,15 @@ void CB_FN(making_begin)(cb_making *m, cb_sweep *w, int out) {
     m->out = out;
     m->size = cb_dtypes[w->operand[out].from].size;
     m->nbytes = (f->nregs + 2 * f->nin) * w->room;
+    for (int k = 0; k < f->nin; k++) m->nbytes += plan(w, f->nout + k, &m->picked[k]);
     m->registers = cb_alloc(CB_CPU, m->nbytes);
     if (!m->registers) {
         __atomic_store_n(&w->status, CB_ERR_MEMORY, __ATOMIC_RELAXED);
         return;
     }
     char *raw = m->registers + f->nregs * w->room, *cast = raw + f->nin * w->room;
+    char *room = cast + f->nin * w->room;
+    for (int k = 0; k < f->nin; k++) room = prepare(w, f->nout + k, &m->picked[k], room);
     for (int k = 0; k < f->nin; k++)
         if (w->number[k])
             m->in[k] = CB_FN(load)(&w->space, f->nout + k, &w->operand[f->nout + k], 0, w->tile,
@@ -83,10 +193,16 @@ const void *CB_FN(make_items)(cb_making *m, int64_t begin, int64_t n, void *room
     for (int64_t i = begin, end = begin + n, count; i < end; i += count) {
         count = CB_MIN(w->tile, end - i);
         if (whole) count = CB_MIN(count, inner - i % inner);
-        for (int k = 0; k < f->nin; k++)
-            if (!w->number[k])
+        for (int k = 0; k < f->nin; k++) {
+            const cb_picked *p = &m->picked[k];
+            if (p->turn)
+                m->in[k] = p->data + i % p->turn * cb_dtypes[w->operand[f->nout + k].to].size;
+            else if (p->length)
+                m->in[k] = pick(m, k, i, count, raw + k * w->room, cast + k * w->room);
+            else if (!w->number[k])
                 m->in[k] = CB_FN(load)(s, f->nout + k, &w->operand[f->nout + k], i, count, raw + k * w->room,
                                        cast + k * w->room);
+        }
         if (w->streams && i + count < end) prefetch(w, i + count, CB_MIN(w->tile, end - i - count));
         run_steps(w, i, count, m->in, m->registers, room ? (char *)room + (i - begin) * m->size : NULL);
     }

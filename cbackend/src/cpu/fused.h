@@ -18,6 +18,13 @@ typedef struct cb_sweep {
 #pragma GCC visibility push(hidden)
 int CB_FN(sweep_open)(cb_sweep *w, const cb_fused_steps *f, cb_tensor *const *outs, cb_tensor *const *xs);
 
+/* An operand that is not read as it lies: its items up to where it comes again, or a table of places. */
+typedef struct cb_picked {
+    int64_t turn, length; /* items after which it comes again, or 0; items of data, 0 for other operands */
+    int outer;            /* of a table: the dimension of its slices */
+    const char *data;
+} cb_picked;
+
 /* One thread's use of a sweep whose result `out` a kernel reads. */
 typedef struct cb_making {
     cb_sweep *w;
@@ -25,6 +32,7 @@ typedef struct cb_making {
     int64_t nbytes;
     char *registers;
     const void *in[CB_FUSED_TENSORS];
+    cb_picked picked[CB_FUSED_TENSORS];
 } cb_making;
 /* Nothing is made without memory, and the sweep's status says so. */
 void CB_FN(making_begin)(cb_making *m, cb_sweep *w, int out);
