@@ -233,6 +233,7 @@ static void move_tile(const index_run *r, int64_t n, int64_t at, const int64_t *
 typedef struct get_run {
     index_run run;
     pick_kernel pick; /* of single items by one index, into places side by side; or NULL */
+    bool rows;        /* short ones, so picked? */
     atomic_int bad;
 } get_run;
 
@@ -243,11 +244,14 @@ static void get_pieces(void *context, int64_t begin, int64_t end) {
     int64_t places[TILE], sources[TILE];
     for (int64_t p = begin; p < end; p++) {
         int64_t j = p / chunks * r->tile, n = CB_MIN(r->tile, r->n - j), o = p % chunks * r->chunk;
-        if (g->pick) {
+        if (g->pick || g->rows) {
             const index_space *s = &r->indices[0];
-            const int64_t *values = values_at(s, j, n, sources);
-            if (!g->pick(n, r->to + j * r->itemsize, r->from, values, s->size, s->stride))
-                atomic_store(&g->bad, 1);
+            const int64_t *values = values_at(s, j, n, sources), bytes = r->row * r->itemsize;
+            char *to = r->to + j * bytes;
+            bool good = g->rows ? CB_FN(index_pick_rows)(n, bytes, to, r->from, values, s->size,
+                                                         s->stride * r->itemsize)
+                                : g->pick(n, to, r->from, values, s->size, s->stride);
+            if (!good) atomic_store(&g->bad, 1);
             continue;
         }
         if (!position_offsets(r, j, n, sources)) {
@@ -267,8 +271,10 @@ int CB_FN(index_get)(cb_tensor *out, const cb_tensor *x, const char *op, int cou
     index_run_init(r, spaces, x, out, count, indices, false, MODE_ASSIGN);
     r->tile = CB_MIN(CB_MAX(WORK / r->row, 1), CB_MIN(TILE, r->n));
     r->chunk = CB_MIN(CB_MAX(WORK / (r->tile * r->row), 1), r->outer);
-    bool single = count == 1 && r->unit && r->outer == 1;
-    g.pick = single ? CB_FN(index_pick)(x->itemsize) : NULL;
+    bool single = count == 1 && r->outer == 1;
+    g.pick = single && r->unit ? CB_FN(index_pick)(x->itemsize) : NULL;
+    g.rows = single && r->row > 1 && r->row * x->itemsize <= SHORT && r->row_strides[0] == 1 &&
+             r->row_strides[1] == 1 && r->places.ndim == 1 && r->places.strides[1][0] == r->row;
     atomic_init(&g.bad, 0);
     int64_t tiles = (r->n + r->tile - 1) / r->tile, chunks = (r->outer + r->chunk - 1) / r->chunk;
     cb_parallel(tiles * chunks, CB_MAX(WORK / (r->tile * r->chunk * r->row), 1), get_pieces, &g);

@@ -10,7 +10,7 @@
 #include "../index_views.h"
 #include "cpu.h"
 
-enum { TILE = 1024, WORK = 32768 };
+enum { TILE = 1024, WORK = 32768, SHORT = 128 /* bytes of a row */ };
 
 /* to[places[i]] = op(to[places[i]], from[sources[i]]); a table that is NULL stands for 0, 1, 2, ... */
 typedef void (*items_kernel)(int64_t n, void *to, const int64_t *places, const void *from,
@@ -33,6 +33,9 @@ items_kernel CB_FN(index_items)(int mode, int dtype);
 rows_kernel CB_FN(index_rows)(int mode, int dtype);
 line_kernel CB_FN(index_line)(int mode, int dtype);
 pick_kernel CB_FN(index_pick)(int itemsize);
+/* the same of rows of at most SHORT bytes, side by side in `to` and `stride` bytes apart in `from` */
+bool CB_FN(index_pick_rows)(int64_t n, int64_t bytes, char *to, const char *from, const int64_t *index,
+                            int64_t places, int64_t stride);
 
 /* element offsets of items [begin, begin + n) of operand k, in the order of the space */
 void CB_FN(index_offsets)(const cb_space *s, int k, int64_t begin, int64_t n, int64_t *offsets);

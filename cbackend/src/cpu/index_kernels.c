@@ -57,31 +57,58 @@ typedef struct {
             }                                                                                              \
         }                                                                                                  \
     }
-/* Rows that two moves of `half` bytes cover; so short that processors work on many at once, unasked. */
-CB_INLINE void copy_short(int64_t n, int64_t bytes, size_t half, char *to, const int64_t *places,
-                          const char *from, const int64_t *sources, int64_t size) {
-    for (int64_t j = 0; j < n; j++) {
-        char *t = to + places[j] * size, first[64], last[64];
-        const char *f = from + sources[j] * size;
-        memcpy(first, f, half);
-        memcpy(last, f + bytes - half, half);
-        memcpy(t, first, half);
-        memcpy(t + bytes - half, last, half);
+/* Branches, since indices from the end are rare and those out of range an error. */
+#define FROM_START(place, places)                                   \
+    if (__builtin_expect((uint64_t)place >= (uint64_t)places, 0)) { \
+        place += places;                                            \
+        if ((uint64_t)place >= (uint64_t)places) return false;      \
     }
+/* A row that two moves of `half` bytes cover: so short that processors work on many at once, unasked. */
+CB_INLINE void copy_short(char *t, const char *f, int64_t bytes, size_t half) {
+    char first[64], last[64];
+    memcpy(first, f, half);
+    memcpy(last, f + bytes - half, half);
+    memcpy(t, first, half);
+    memcpy(t + bytes - half, last, half);
+}
+/* `move` of rows of a number of bytes, with `half` a constant; nothing of longer ones */
+#define SHORT_ROWS(bytes, move)    \
+    if ((bytes) <= 2) {            \
+        move(1);                   \
+    } else if ((bytes) <= 4) {     \
+        move(2);                   \
+    } else if ((bytes) <= 8) {     \
+        move(4);                   \
+    } else if ((bytes) <= 16) {    \
+        move(8);                   \
+    } else if ((bytes) <= 32) {    \
+        move(16);                  \
+    } else if ((bytes) <= 64) {    \
+        move(32);                  \
+    } else if ((bytes) <= SHORT) { \
+        move(64);                  \
+    }
+bool CB_FN(index_pick_rows)(int64_t n, int64_t bytes, char *to, const char *from, const int64_t *index,
+                            int64_t places, int64_t stride) {
+#define MOVE(half)                                                      \
+    for (int64_t i = 0; i < n; i++) {                                   \
+        int64_t place = index[i];                                       \
+        FROM_START(place, places)                                       \
+        copy_short(to + i * bytes, from + place * stride, bytes, half); \
+    }
+    SHORT_ROWS(bytes, MOVE)
+#undef MOVE
+    return true;
 }
 /* Rows that lie together on both sides: in vectors, the last one over the one before. */
 static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places, const char *from,
                       const int64_t *sources, int64_t size) {
-#define SHORT(half) \
-    if (bytes <= 2 * (half)) return copy_short(n, bytes, half, to, places, from, sources, size)
-    SHORT(1);
-    SHORT(2);
-    SHORT(4);
-    SHORT(8);
-    SHORT(16);
-    SHORT(32);
-    SHORT(64);
-#undef SHORT
+#define MOVE(half)                                                                \
+    for (int64_t j = 0; j < n; j++)                                               \
+        copy_short(to + places[j] * size, from + sources[j] * size, bytes, half); \
+    return
+    SHORT_ROWS(bytes, MOVE)
+#undef MOVE
     bool in_order = (places[n - 1] - places[0]) * size == (n - 1) * bytes; /* nothing to fetch there */
     int64_t reach = CB_MIN(bytes, 512);
     for (int64_t j = 0; j < n; j++) {
@@ -110,12 +137,6 @@ static void copy_rows(int64_t n, int64_t bytes, char *to, const int64_t *places,
             for (int64_t i = 0; i < width; i++)                                                \
                 ((type *)to_)[places[j] + i * to_stride] =                                     \
                     ((const type *)from_)[sources[j] + i * from_stride];                       \
-    }
-/* Branches, since indices from the end are rare and those out of range an error. */
-#define FROM_START(place, places)                                   \
-    if (__builtin_expect((uint64_t)place >= (uint64_t)places, 0)) { \
-        place += places;                                            \
-        if ((uint64_t)place >= (uint64_t)places) return false;      \
     }
 #define PICK(size, type)                                                                                   \
     static bool pick_##size(int64_t n, void *to_, const void *from_, const int64_t *index, int64_t places, \
