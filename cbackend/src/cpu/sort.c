@@ -411,6 +411,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
         keys_only && s->alone && (bits == 64 ? VECTORS_64 : VECTORS_32 && bits == 32 && n >= 4 * RADIX_LARGE);
     bool spreads =
         bits >= 32 && !whole && n >= (keys_only ? RADIX_LARGE : SPREAD_LEAST) && n <= UINT32_MAX && s->k == n;
+    /* two passes over digits are faster than any splitting, until many threads share it */
+    bool passes = bits <= 16 && n >= RADIX_DEEP && n <= (s->alone ? UINT32_MAX : 1 << 21);
     if (spreads && keys_only && s->values->strides[s->dim] != 1) keys_only = false;
     bool pairs = !keys_only && (bits == 64 || n > UINT32_MAX);
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
@@ -450,7 +452,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             } else {
                 uint32_t flip = s->descending ? 0xffffffffu >> (32 - bits) : 0, *keys = a;
                 narrow_keys(x->dtype, n, row, flip, false, keys);
-                keys = sort_items_narrow(a, b, n, 0, bits, whole ? NULL : counts);
+                keys = passes ? radix_small_narrow(a, b, n, 0, bits)
+                              : sort_items_narrow(a, b, n, 0, bits, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 narrow_values(x->dtype, n, keys, flip, landing);
             }
@@ -478,7 +481,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
         } else {
             cb_parallel(n, RADIX_LARGE, make_chunk,
                         &(making){.s = s, .row = row, .items = a, .pairs = pairs});
-            sorted = sort_items(a, b, n, bits, pairs, counts);
+            sorted = passes ? (void *)radix_small_wide(a, b, n, 32, 32 + bits)
+                            : sort_items(a, b, n, bits, pairs, counts);
         }
         o.items = sorted;
         cb_parallel(s->k, RADIX_LARGE, put_outcome, &o);
