@@ -15,6 +15,7 @@ import functorch_like as ft
 
 if TYPE_CHECKING:
     from nn.module import Module
+    from nn.state_dict import Saved
 
 __all__ = ["RemovableHandle", "add_hook", "call_with_hooks", "hooks_of"]
 
@@ -40,7 +41,7 @@ class RemovableHandle:
 
 
 def add_hook(
-    module: Module, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any
+    module: Saved, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any
 ) -> RemovableHandle:
     """Store a hook in the module's table and return its handle."""
     if not callable(hook):
@@ -62,7 +63,7 @@ def add_hook(
     return handle
 
 
-def hooks_of(module: Module, kind: str) -> list[tuple[Callable[..., Any], dict[str, Any]]]:
+def hooks_of(module: Saved, kind: str) -> list[tuple[Callable[..., Any], dict[str, Any]]]:
     """The module's hooks of one kind, in order; a copy, so that a hook may remove itself."""
     tables = module._hooks
     return list(tables[kind].values()) if tables and kind in tables else []

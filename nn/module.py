@@ -8,14 +8,14 @@ are. functional.py holds what layers compute, stateless.py the bridge to the fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, TypeVar
 
 import functorch_like as ft
 from functorch_like.staging import depends_on
 from functorch_like.trace import active
 from nn.errors import locate
-from nn.hooks import RemovableHandle, add_hook, call_with_hooks, hooks_of
+from nn.hooks import RemovableHandle, add_hook, call_with_hooks
 from nn.parameter import Buffer, Parameter, converted, zero_grads
 from nn.registry import (
     BUFFER,
@@ -29,14 +29,14 @@ from nn.registry import (
     check_name,
     children_of,
 )  # fmt: skip
-from nn.state_dict import IncompatibleKeys, load_into
+from nn.state_dict import Saved
 
 __all__ = ["Module"]
 
 _Self = TypeVar("_Self", bound="Module")
 
 
-class Module:
+class Module(Saved):
     """Base class of all layers and models: assign Parameters and Modules in __init__, compute in
     forward.
 
@@ -57,8 +57,6 @@ class Module:
     """
 
     training: bool = True
-    _kinds: dict[str, str]
-    _hooks: dict[str, dict[int, Any]] | None = None
 
     def __init__(self) -> None:
         self.__dict__["_kinds"] = {}
@@ -283,6 +281,20 @@ class Module:
                 walked += "." + name
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module at a dotted path, in place of the one there or (not strict) as a new one."""
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"set_submodule: expected a Module for {target!r}, got {type(module).__name__}."
+            )
+        if strict or parent._kinds.get(name) == MODULE:
+            self.get_submodule(target)  # raises where there is none
+            setattr(parent, name, module)
+        else:
+            parent.add_module(name, module)
+
     def _get_tensor(self, target: str, op: str, kinds: tuple[str, ...]) -> Any:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
@@ -435,68 +447,6 @@ class Module:
             tensor.share_memory_()
         return self
 
-    # ---- state dict ----
-
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        """Put this module's own tensors (not its children's) into destination."""
-        values = self.__dict__
-        for kind in (PARAMETER, BUFFER):
-            for name, its_kind in self._kinds.items():
-                if its_kind == kind and values[name] is not None:
-                    destination[prefix + name] = (
-                        values[name] if keep_vars else values[name].detach()
-                    )
-
-    def state_dict(
-        self,
-        *,
-        destination: dict[str, Any] | None = None,
-        prefix: str = "",
-        keep_vars: bool = False,
-    ) -> dict[str, Any]:
-        """Names and tensors of all parameters and persistent buffers; the tensors share memory with
-        the module.
-
-        Args:
-          destination: a dict to fill; a new one by default.
-          prefix: put before every name.
-          keep_vars: give the Parameters themselves, not detached tensors.
-        Example:
-          >>> import nn
-          >>> {name: list(t.shape) for name, t in nn.Linear(3, 2).state_dict().items()}
-          {'weight': [2, 3], 'bias': [2]}
-        """
-        state: dict[str, Any] = {} if destination is None else destination
-        for hook, _ in hooks_of(self, "state_dict_pre"):
-            hook(self, prefix, keep_vars)
-        self._save_to_state_dict(state, prefix, keep_vars)
-        for name, kind in self._kinds.items():
-            if kind == MODULE and (module := self.__dict__[name]) is not None:
-                module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook, _ in hooks_of(self, "state_dict"):
-            changed = hook(self, state, prefix, {})
-            state = state if changed is None else changed
-        return state
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copy tensors into the parameters and buffers of the same names.
-
-        Args:
-          state_dict: names to tensors (ours, torch's or NumPy arrays); values are cast to the
-            module's dtypes.
-          strict: names that are missing or unexpected are an error; shapes that differ always are.
-          assign: put the given tensors in place of the module's instead of copying.
-        Returns:
-          IncompatibleKeys(missing_keys, unexpected_keys).
-        Raises:
-          RuntimeError: lists all missing, unexpected and misshaped names; the module is unchanged.
-        """
-        return load_into(self, state_dict, strict, assign)
-
     # ---- hooks ----
 
     def register_forward_pre_hook(
@@ -529,22 +479,6 @@ class Module:
     ) -> RemovableHandle:
         """hook(module, grad_input, grad_output) after it; may return another grad_input."""
         return add_hook(self, "backward", hook, prepend)
-
-    def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """hook(module, prefix, keep_vars) before this module's state_dict is taken."""
-        return add_hook(self, "state_dict_pre", hook)
-
-    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """hook(module, state_dict, prefix, {}) after state_dict is taken; may change it."""
-        return add_hook(self, "state_dict", hook)
-
-    def register_load_state_dict_pre_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """hook(module, state, prefix, {}, strict, missing, unexpected, errors) before loading."""
-        return add_hook(self, "load_pre", hook)
-
-    def register_load_state_dict_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
-        """hook(module, incompatible_keys) after loading; it may edit the two lists."""
-        return add_hook(self, "load_post", hook)
 
     # ---- printing ----
 

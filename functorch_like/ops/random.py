@@ -93,6 +93,18 @@ class Generator:
         self._seed, self._offset = high << 32 | low, offset_high << 32 | offset_low
         return self
 
+    def clone_state(self) -> Generator:
+        """Another generator that goes on from here."""
+        return Generator(self.device).set_state(self.get_state())
+
+    def get_offset(self) -> int:
+        """How far the stream has been used."""
+        return self._offset
+
+    def set_offset(self, offset: int) -> None:
+        """Goes to a place of the stream that get_offset() gave."""
+        self._offset = int(offset)
+
     def take(self, kind: int, code: int, numel: int) -> tuple[int, int]:
         """Seed and offset for a draw, and moves on behind it."""
         at = self._offset

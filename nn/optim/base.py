@@ -361,8 +361,50 @@ class Optimizer:
 
     # ---- saving ----
 
+    def register_state_dict_pre_hook(
+        self, hook: Callable[..., None], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(optimizer) before every state_dict()."""
+        return self._hook("save_pre", hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(optimizer, state_dict) after every state_dict(); may return another one."""
+        return self._hook("save_post", hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(optimizer, state_dict) before load_state_dict(); may return another one."""
+        return self._hook("load_pre", hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable[..., None], prepend: bool = False
+    ) -> RemovableHandle:
+        """hook(optimizer) after every load_state_dict()."""
+        return self._hook("load_post", hook, prepend)
+
+    def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool) -> RemovableHandle:
+        table = self.__dict__.setdefault("_saving_hooks", {}).setdefault(kind, {})
+        handle = RemovableHandle(table)
+        rest = dict(table) if prepend else {}
+        for key in rest:
+            del table[key]
+        table[handle.id] = hook
+        table.update(rest)
+        return handle
+
+    def _hooked(self, kind: str, *state: Any) -> Any:
+        """The state that the hooks of a kind make of this one, where they take one."""
+        for hook in list(self.__dict__.get("_saving_hooks", {}).get(kind, {}).values()):
+            changed = hook(self, *state)
+            state = state if changed is None or not state else (changed,)
+        return state[0] if state else None
+
     def state_dict(self) -> dict[str, Any]:
         """{"state": {number: state}, "param_groups": [options, parameter numbers]}, as torch's."""
+        self._hooked("save_pre")
         number: dict[int, int] = {}
         counters: dict[int, Tensor] = {}  # copies, since steps advance them in place
         groups = []
@@ -384,7 +426,7 @@ class Optimizer:
                     if copy is None:
                         copy = counters[id(value)] = value.clone()
                     saved[name] = copy
-        return {"state": state, "param_groups": groups}
+        return self._hooked("save_post", {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over options and state from state_dict(); ours or torch's.
@@ -394,6 +436,7 @@ class Optimizer:
             changed.
         """
         name = type(self).__name__
+        state_dict = self._hooked("load_pre", state_dict)
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(
                 f"{name}.load_state_dict: expected a dict with 'state' and 'param_groups'."
@@ -440,6 +483,7 @@ class Optimizer:
             groups.append({**old, **options})
         self.state = state
         self.param_groups = groups
+        self._hooked("load_post")
 
     def _adopt(self, key: Any, what: str, value: Any, param: Tensor) -> Any:
         """A saved state value, copied, on the parameter's device and in its dtype."""

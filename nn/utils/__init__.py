@@ -23,8 +23,20 @@ from nn.utils.vectors import parameters_to_vector, vector_to_parameters
 
 if TYPE_CHECKING:
     from nn.utils import parametrizations, parametrize, prune, rnn
+    from nn.utils.parametrizations import (
+        remove_spectral_norm,
+        remove_weight_norm,
+        spectral_norm,
+        weight_norm,
+    )
 
-__getattr__, __dir__ = later(__name__, ("parametrizations", "parametrize", "prune", "rnn"))
+# older names of torch.nn.utils; here they are those of parametrizations
+_NORMS = ("remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm")
+__getattr__, __dir__ = later(
+    __name__,
+    ("parametrizations", "parametrize", "prune", "rnn"),
+    dict.fromkeys(_NORMS, "nn.utils.parametrizations"),
+)
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
@@ -38,7 +50,11 @@ __all__ = [
     "parametrizations",
     "parametrize",
     "prune",
+    "remove_spectral_norm",
+    "remove_weight_norm",
     "rnn",
     "skip_init",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]

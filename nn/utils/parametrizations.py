@@ -9,9 +9,15 @@ from functorch_like import Tensor
 from functorch_like.errors import ShapeError
 from nn.functional import normalize
 from nn.module import Module
-from nn.utils.parametrize import register_parametrization
+from nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
+__all__ = [
+    "orthogonal",
+    "remove_spectral_norm",
+    "remove_weight_norm",
+    "spectral_norm",
+    "weight_norm",
+]
 
 
 class _WeightNorm(Module):
@@ -44,6 +50,14 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     Reference: Salimans & Kingma 2016.
     """
     return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+
+
+def remove_weight_norm(module: Module, name: str = "weight") -> Module:
+    """Make the tensor ordinary again, with its present value; also after spectral_norm."""
+    return remove_parametrizations(module, name)
+
+
+remove_spectral_norm = remove_weight_norm
 
 
 class _SpectralNorm(Module):

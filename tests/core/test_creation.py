@@ -303,3 +303,13 @@ def test_numbers_that_a_dtype_cannot_hold():
         ft.tensor([1 + 1j], dtype=ft.float32)
     assert ft.tensor([-1], dtype=ft.uint8).item() == 255  # negative ones wrap around, as in torch
     assert ft.tensor([1 + 1j], dtype=ft.bool).item()
+
+
+def test_generators_are_cloned_and_moved():
+    a = ft.Generator().manual_seed(3)
+    ft.rand(5, generator=a)
+    b, at = a.clone_state(), a.get_offset()
+    first = ft.rand(4, generator=a).tolist()
+    assert ft.rand(4, generator=b).tolist() == first and b.get_offset() == a.get_offset() > at
+    a.set_offset(at)
+    assert ft.rand(4, generator=a).tolist() == first

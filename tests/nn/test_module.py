@@ -361,3 +361,16 @@ def test_summary_as_a_picture(tmp_path):
     text = model.summary((5, 3), picture=str(tmp_path / "model.png"))
     assert text == model.summary((5, 3))
     assert (tmp_path / "model.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_set_submodule():
+    model = nn.Sequential(nn.Sequential(nn.Linear(2, 3)))
+    new = nn.Linear(2, 5)
+    model.set_submodule("0.0", new)
+    assert model[0][0] is new and list(model(ft.ones(1, 2)).shape) == [1, 5]
+    model.set_submodule("0.head", nn.ReLU())
+    assert [name for name, _ in model.named_modules()] == ["", "0", "0.0", "0.head"]
+    with pytest.raises(AttributeError, match="no 'tail'"):
+        model.set_submodule("0.tail", nn.ReLU(), strict=True)
+    with pytest.raises(TypeError, match="expected a Module"):
+        model.set_submodule("0.0", ft.ones(1))

@@ -453,3 +453,24 @@ def test_loaded_counters_are_shared_as_they_were():
     assert steps[0] is not state["state"][0]["step"]
     optimizer.step()
     assert [step.item() for step in steps] == [2, 2, 2]
+
+
+def test_hooks_of_state_dicts():
+    w = ft.ones(2, requires_grad=True)
+    optimizer, seen = optim.SGD([w], lr=0.1), []
+    handles = [
+        optimizer.register_state_dict_pre_hook(lambda o: seen.append("save")),
+        optimizer.register_state_dict_post_hook(lambda o, state: {**state, "epoch": 3}),
+        optimizer.register_state_dict_post_hook(lambda o, state: seen.append(len(state)), True),
+        optimizer.register_load_state_dict_pre_hook(lambda o, state: state["wrapped"]),
+        optimizer.register_load_state_dict_post_hook(lambda o: seen.append("loaded")),
+    ]
+    state = optimizer.state_dict()
+    assert state["epoch"] == 3 and seen == ["save", 2]
+    state["param_groups"][0]["lr"] = 0.5
+    optimizer.load_state_dict({"wrapped": state})
+    assert optimizer.param_groups[0]["lr"] == 0.5 and seen[-1] == "loaded"
+    for handle in handles:
+        handle.remove()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert len(seen) == 3

@@ -137,3 +137,29 @@ def test_torch_weights_move_both_ways(bridge):
         {name: bridge.theirs(value) for name, value in ours.state_dict().items()}
     )
     bridge.close(ours(x), theirs(bridge.theirs(x)))
+
+
+class Counted(nn.Linear):
+    seen = 0
+
+    def get_extra_state(self):
+        return {"seen": self.seen}
+
+    def set_extra_state(self, state):
+        self.seen = state["seen"]
+
+
+def test_extra_state(tmp_path):
+    model, other = (nn.Sequential(Counted(2, 2), nn.ReLU()) for _ in range(2))
+    model[0].seen = 7
+    state = model.state_dict()
+    assert list(state) == ["0.weight", "0.bias", "0._extra_state"]
+    ft.save(state, tmp_path / "model.safetensors")
+    other.load_state_dict(ft.load(tmp_path / "model.safetensors"))
+    assert other[0].seen == 7
+    with pytest.raises(RuntimeError, match=r"missing: 0\._extra_state"):
+        other.load_state_dict({k: v for k, v in state.items() if "extra" not in k})
+    with pytest.raises(RuntimeError, match=r"unexpected: 0\._extra_state"):
+        nn.Sequential(nn.Linear(2, 2)).load_state_dict(state)
+    with pytest.raises(NotImplementedError, match="set_extra_state"):
+        nn.Linear(1, 1).set_extra_state({})

@@ -286,3 +286,16 @@ def test_parametrized_modules_are_copied_and_pickled(copied):
     parametrize.remove_parametrizations(twin[1], "bias")
     assert type(twin[1]) is nn.Linear and parametrize.is_parametrized(model[1])
     assert not ft.equal(twin(x), model(x))
+
+
+def test_older_names_of_norms():
+    layer = nn.Linear(3, 2)
+    weight = layer.weight.detach().clone()
+    nn.utils.weight_norm(layer)
+    assert ft.allclose(layer.weight, weight) and len(list(layer.parameters())) == 3
+    nn.utils.remove_weight_norm(layer)
+    assert type(layer) is nn.Linear and ft.allclose(layer.weight, weight)
+    nn.utils.spectral_norm(layer, n_power_iterations=20)
+    assert ft.linalg.svdvals(layer.eval().weight)[0].item() == pytest.approx(1.0, abs=0.05)
+    nn.utils.remove_spectral_norm(layer)
+    assert [name for name, _ in layer.named_parameters()] == ["bias", "weight"]
