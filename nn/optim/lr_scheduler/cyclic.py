@@ -142,6 +142,10 @@ class CyclicLR(_WithMomentum):
             vars(self._scale_fn_custom).update(attributes)
 
 
+# what the momentum is at the ends of OneCycleLR's phases
+_MOMENTA = ("max_momentum", "base_momentum", "max_momentum", "max_momentum")
+
+
 class OneCycleLR(_WithMomentum):
     """One rise to max_lr and a fall far below the start, batch by batch.
 
@@ -216,19 +220,24 @@ class OneCycleLR(_WithMomentum):
                 f"OneCycleLR: expected at most total_steps={self.total_steps} steps, got "
                 f"{self.last_epoch}."
             )
+        step, ends, i = self.last_epoch, self._ends, 0
+        while i + 1 < len(ends) and step > ends[i]:
+            i += 1
+        start, end = ends[i - 1] if i else 0.0, ends[i]
+        share = (step - start) / (end - start) if end != start else 0.0
+        if self._anneal_func_type == "cos":
+            share = (1 - math.cos(math.pi * share)) / 2
+        back = "initial_lr" if self.three_phase else "min_lr"
+        names = ("initial_lr", "max_lr", back, "min_lr")
         rates = []
         for group in self.optimizer.param_groups:
-            low, high, last = group["initial_lr"], group["max_lr"], group["min_lr"]
-            path = [low, high, *([low] if self.three_phase else []), last]
-            rates.append(self._at(path))
+            rate = group[names[i]]
+            rates.append(rate + (group[names[i + 1]] - rate) * share)
             if self.cycle_momentum:
-                low, high = group["base_momentum"], group["max_momentum"]
-                path = [high, low, high, *([high] if self.three_phase else [])]
-                self._set_momentum(group, self._at(path))
+                momentum = group[_MOMENTA[i]]
+                change = (group[_MOMENTA[i + 1]] - momentum) * share
+                self._set_momentum(group, momentum + change)
         return rates
-
-    def _at(self, values: list[Any]) -> Any:
-        return functional.phases(self.last_epoch, self._ends, values, self._anneal_func_type)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

@@ -163,15 +163,10 @@ def one_cycle_ends(total_steps: int, pct_start: float, three_phase: bool) -> lis
 
 def phases(step: Scalar, ends: Sequence[float], values: Sequence[Scalar], strategy: str) -> Scalar:
     """A value that goes from one of `values` to the next until each of the steps `ends`."""
-    result, last = None, len(ends) - 1
-    if not isinstance(step, Tensor):
-        last = next((i for i in range(last) if step <= ends[i]), last)
-    for i in range(last, -1, -1):
-        start, end, a, b = ends[i - 1] if i else 0.0, ends[i], values[i], values[i + 1]
+    result, starts = None, [0.0, *ends[:-1]]
+    for start, end, a, b in reversed(list(zip(starts, ends, values[:-1], values[1:], strict=True))):
         share = (step - start) / (end - start) if end != start else step * 0.0
         here = _half_cosine(a, b, share) if strategy == "cos" else (b - a) * share + a
-        if not isinstance(step, Tensor):
-            return here
         result = here if result is None else _pick(step <= end, here, result)
     return result
 
