@@ -155,6 +155,7 @@ static void large(void) {
     geometry strided = {1, 2, 1, 3, 20, {400}, {90}, {33}, {5}, {1}, {10}};
     geometry sparse = {2, 2, 2, 4, 4, {60, 50}, {3, 20}, {18, 17}, {1, 3}, {1, 2}, {4, 2}};
     geometry row = {1, 1, 1, 96, 4, {1200}, {5}, {2}, {3}, {1}, {601}};
+    geometry cut = {1, 1, 1, 192, 32, {610}, {2}, {2}, {1}, {1}, {306}};
     geometry odd = {1, 2, 1, 4, 96, {1101}, {3}, {1}, {1}, {2}, {1099}};
     geometry few = {1, 1, 1, 3, 256, {1296}, {9}, {1}, {4}, {1}, {1296}};
     geometry volume = {3,         1,         1,         3,         40,          {24, 33, 31},
@@ -168,10 +169,10 @@ static void large(void) {
     geometry edges = {2, 2, 1, 20, 20, {12, 11}, {3, 3}, {1, 1}, {5, 4}, {5, 4}, {12, 11}};
     geometry column = {2, 2, 1, 20, 20, {9, 9}, {7, 1}, {1, 1}, {3, 0}, {1, 1}, {9, 9}};
     geometry far = {1, 2, 1, 3, 5, {100}, {20}, {20}, {0}, {1}, {5}};
-    const geometry *all[] = {&a,       &volume,   &b,      &c,       &d,      &e,    &f,     &g,
-                             &h,       &whole,    &pixels, &halved,  &uneven, &wide, &line,  &tiled,
-                             &far,     &images,   &banded, &strided, &sparse, &row,  &odd,   &few,
-                             &windows, &overlaps, &even,   &longer,  &slices, &hops, &edges, &column};
+    const geometry *all[] = {
+        &a,      &volume, &b,       &c,        &d,     &e,      &f,      &g,      &h,       &whole,  &pixels,
+        &halved, &uneven, &wide,    &line,     &tiled, &far,    &images, &banded, &strided, &sparse, &row,
+        &odd,    &few,    &windows, &overlaps, &even,  &longer, &slices, &hops,   &edges,   &column, &cut};
     for (int i = 0; i < (int)(sizeof all / sizeof *all); i++)
         for (int threads = 1; threads <= 4; threads += 3) {
             cb_set_num_threads(threads);
@@ -190,9 +191,9 @@ int main(void) {
             bool narrow = dtype == CB_BF16 || dtype == CB_F16;
             if (random_geometry(&g, narrow ? 200 : 1000)) one(&g, dtype, narrow ? 1 : 2, (int)whole(0, 2));
         }
-        large();
     }
     cb_init(NULL);
+    large();
     errors_and_meta();
     return finish("test_conv");
 }

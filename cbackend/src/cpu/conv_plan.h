@@ -407,20 +407,20 @@ static inline int64_t list_pixels(const conv_plan *p, const conv_part *part, int
     for (int side = UPPER; side <= INNER; side++)
         for (int64_t u = 0, place = 0; u < units; u++) {
             int64_t band = (first_unit + u) % p->bands * p->band, skip = p->band_dim == 1 ? band : 0;
+            const uint64_t *column = columns + (p->band_dim == 2 ? band : 0);
             if (!unit_range(p, part, band, count, first) || z >= count[0]) continue;
             uint64_t depth = taps_inside(p, part, 0, z + (p->band_dim == 0 ? band : 0));
             for (int64_t y = 0; y < count[1]; y++) {
                 uint64_t row = taps_inside(p, part, 1, skip + y);
                 bool upper = 2 * (skip + y) < part->count[1];
                 for (int64_t x = 0; x < count[2]; x++, place++) {
-                    int lies = row != all_rows             ? (upper ? UPPER : LOWER)
-                               : columns[x] != all_columns ? (2 * x < count[2] ? LEFT : RIGHT)
-                                                           : INNER;
+                    int lies = row != all_rows            ? (upper ? UPPER : LOWER)
+                               : column[x] != all_columns ? (2 * x < count[2] ? LEFT : RIGHT)
+                                                          : INNER;
                     int64_t line = z * p->hop[0] * p->size[1] + y * p->hop[1],
                             at = u * held + line * p->size[2] + x * p->hop[2];
                     if (lies == side)
-                        list[total++] =
-                            (conv_pixel){(int32_t)at, (int32_t)place, row & columns[x] & depth, 0};
+                        list[total++] = (conv_pixel){(int32_t)at, (int32_t)place, row & column[x] & depth, 0};
                 }
             }
         }

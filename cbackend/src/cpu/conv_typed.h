@@ -136,7 +136,7 @@ static void NAME(correlate_pixels)(const conv_run *r, const conv_part *part, int
     conv_pixel *pixels = (conv_pixel *)(tile + p->flat * (r->together + 1) * width);
     uint64_t *columns = (uint64_t *)(pixels + p->flat * r->together),
              all = part->taps < 64 ? ((uint64_t)1 << part->taps) - 1 : ~(uint64_t)0;
-    tap_lists lists = {.width = width, .pairs = (tap_pair *)(columns + p->flat)};
+    tap_lists lists = {.width = width, .pairs = (tap_pair *)(columns + p->out[2])};
     lists.channels = NAME(run_channels)(p->channels, part->taps, units > 1);
     lists.size = lists.channels * part->taps;
     list_taps(p, part, all, &lists);
@@ -269,7 +269,8 @@ static void NAME(correlate)(void *context, int64_t begin, int64_t end) {
     int64_t pitch = round_up(p->flat, NR), planes = p->channels * p->channel_size,
             held = round_up(planes + p->shared + NR, 64 / sizeof(real)),
             sums = r->width ? p->flat * (r->together + 1) * r->width : MR * pitch,
-            lists = r->width ? p->flat * (int64_t)(r->together * sizeof(conv_pixel) + sizeof(uint64_t)) +
+            lists = r->width ? p->flat * r->together * (int64_t)sizeof(conv_pixel) +
+                                   p->out[2] * (int64_t)sizeof(uint64_t) +
                                    TAP_LISTS * (p->taps + NAME(run_rows)) * (int64_t)sizeof(tap_pair)
                              : 0,
             own = r->planes ? 0 : r->together * held, nbytes = (own + sums) * (int64_t)sizeof(real) + lists;
