@@ -442,8 +442,8 @@ static bool filters_pay(const cb_conv_shape *s, const conv_kernels *k, int64_t w
     int64_t row = s->out[2] % k->vl ? s->out[2] + (s->kernel[2] - 1) * s->dilation[2] : s->out[2],
             positions = round_up(s->out[0] * s->out[1] * row, k->vl);
     /* lanes take phases of the input apart and copy cotangents whose rows are no whole vectors */
-    int64_t copies = (s->out[2] % k->vl ? s->oc * positions * 30 : 0) +
-                     (size3(s->stride) > 1 ? s->ic * size3(s->in) * 100 : 0);
+    int64_t copies = (s->out[2] % k->vl ? s->oc * positions * 45 : 0) +
+                     (size3(s->stride) > 1 ? s->ic * size3(s->in) * 50 : 0);
     int64_t by_lanes = images * (s->oc * products * positions * 50 / k->vl + copies) + s->oc * products * 600,
             by_filters = images * out * width * (round_up(products, 4) * 55 / k->vl + 40);
     return by_filters < by_lanes;

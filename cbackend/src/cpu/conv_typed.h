@@ -232,16 +232,18 @@ static int NAME(pixel_vectors)(const conv_plan *p, int64_t units) {
     enum { VL = NAME(vl), MR = NAME(mr), PACKING = 24 }; /* what packing a weight costs, in products */
     if (p->band_dim == 2 && p->bands > 1 && p->hop[2] == 1) return 0; /* rows are long */
     int nv = p->rows <= VL ? 1 : NAME(nv) == 3 && p->rows % (3 * VL) == 0 ? 3 : 2;
-    int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps;
+    int64_t by_rows = 0, by_pixels = 0, k = p->channels * p->part[0].taps, pitch = p->size[2];
+    if (size3(p->hop) > 1) { /* phases would be shorter, share zeros and be copied apart */
+        pitch = (pitch + p->hop[2] - 1) / p->hop[2] - CB_MAX(0, -p->start[0][2]) / p->hop[2];
+        by_rows = p->channel_size * (p->hop[2] == 2 ? 6 : 32) / p->taps;
+    }
     for (int q = 0; q < p->parts; q++) {
         const conv_part *part = &p->part[q];
         int64_t y = p->band_dim == 1 ? CB_MIN(p->band, part->count[1]) : part->count[1];
         if (y <= 0 || part->count[2] <= 0) continue;
-        int64_t pitch = (p->size[2] + p->hop[2] - 1) / p->hop[2];
         by_rows += round_up(p->rows, 4) * round_up((y - 1) * pitch + part->count[2], VL);
         by_pixels += round_up(y * part->count[2], 4) * round_up(p->rows, nv * VL);
     }
-    if (size3(p->hop) > 1) by_rows += p->channel_size * (p->hop[2] == 2 ? 12 : 32) / p->taps; /* phases */
     by_pixels = by_pixels * (nv == 1 ? 150 : 106) + p->rows * PACKING * 100 / units;
     return k >= 48 && by_pixels < by_rows * 100 ? nv : 0;
 }
