@@ -16,7 +16,7 @@ from .narrow import narrowing
 from .ops.creation import zeros_like
 from .tape import run_backward
 from .tensor import Tensor, ones_of
-from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state, untaped
+from .trace import Meta, enable_grad, no_grad, set_grad_enabled, state, switches, untaped
 
 watched_leaves = [0]  # how many hooks of leaves were ever registered: none, and nobody looks
 
@@ -109,8 +109,7 @@ def backward(
             within=None if wanted is None else narrowing(roots, wanted),
         )
         for meta, g in found.items():
-            if meta.requires_grad:
-                _accumulate(meta, g, given, create_graph)
+            _accumulate(meta, g, given, create_graph)
         for callback in _callbacks.queue:
             callback()
     finally:
@@ -140,10 +139,12 @@ def queue_callback(callback: Callable[[], None]) -> None:
 
 def _accumulate(meta: Meta, g: Tensor, given: set[int], create_graph: bool) -> None:
     """meta.grad += g, where meta.grad shares no memory with anything else."""
+    if not meta.requires_grad:  # no longer: it was switched off
+        return
     trace = g._m.trace if g._m is not None else None
     if (
         trace is not None
-        and meta.trace is None
+        and meta.trace in (None, trace)
         and meta.op is None
         and meta.seq < trace.first
         and not trace.note_grad(meta, reads=True)
@@ -288,6 +289,7 @@ class HookHandle:
         hooks = getattr(self._owner, self._attribute)
         if hooks and self._hook in hooks:
             hooks.remove(self._hook)
+            switches[0] += 1
 
 
 def retain_grad(self: Tensor) -> None:
@@ -319,6 +321,7 @@ def register_hook(self: Tensor, hook: Any) -> Any:
     m.watched = True
     m.hooks = m.hooks or []
     m.hooks.append(hook)
+    switches[0] += 1
     return HookHandle(m, "hooks", hook)
 
 
@@ -345,6 +348,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Any:
             hook(t)
 
     m.after_hooks.append(with_tensor)
+    switches[0] += 1
     watched_leaves[0] += 1
     return HookHandle(m, "after_hooks", with_tensor)
 

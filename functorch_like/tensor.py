@@ -21,7 +21,17 @@ from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .size import Size, wrap_dim
 from .tape import Node
-from .trace import Leaf, Meta, PrimalValue, TracerValue, active, clock, next_sequence, state
+from .trace import (
+    Leaf,
+    Meta,
+    PrimalValue,
+    TracerValue,
+    active,
+    clock,
+    next_sequence,
+    state,
+    switches,
+)
 
 _new = object.__new__
 _release, _retain = lib.cb_release, lib.cb_retain
@@ -319,11 +329,11 @@ class Tensor(Handle):
                         "Use detach().",
                     )
                 )
-            self._m = kept = Meta() if m.history or m.grad is not None else None
             if m.trace is not None:
                 self._m = m.tracer
-            elif kept is not None:
-                kept.history, kept.grad = m.history, m.grad
+            else:
+                m.requires_grad = False  # still the leaf that graphs lead to
+                switches[0] += 1
             return self
         if not self.dtype.is_inexact:
             raise DTypeError(
@@ -345,6 +355,10 @@ class Tensor(Handle):
                     "Use detach().requires_grad_(), or pass it in as an argument.",
                 )
             )
+        switches[0] += 1
+        if type(m) is Leaf:
+            m.requires_grad = True
+            return self
         self._m = leaf = Leaf()
         leaf.seq = next_sequence()
         leaf.stand_on(m)
@@ -369,6 +383,8 @@ class Tensor(Handle):
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient, after backward()."""
+        if active and state.trace is not None:
+            state.trace.read_grad(self)
         m = self._m
         return None if m is None else m.grad
 

@@ -46,6 +46,10 @@ active: list[Trace] = []
 # is noticed.
 clock = [0]
 
+# How often requires_grad or the hooks of a tensor changed: of those that it captured, a program
+# depends on them.
+switches = [0]
+
 
 class Meta:
     """What a tensor carries besides memory.
@@ -86,12 +90,26 @@ class Meta:
             self.trace, self.tracer = other.trace, other.tracer or other  # type: ignore[assignment]
 
 
+def asked_of(m: Meta | None) -> tuple[Any, ...]:
+    """What a tensor with this meta wants of a backward pass."""
+    if m is None or not m.requires_grad:
+        return ()
+    return (None, *(m.hooks or ()), None, *(m.after_hooks or ()))
+
+
 class Leaf(Record, Meta):
     """A tensor whose gradient was asked for by requires_grad; seq: when."""
 
     def __init__(self) -> None:
         self.seq = 0
         self.hooks = self.successor = None
+
+    def last(self) -> Leaf:
+        """What the leaf is by now."""
+        leaf = self
+        while leaf.successor is not None:
+            leaf = leaf.successor
+        return leaf
 
 
 class TracerValue(Meta):
@@ -209,6 +227,11 @@ class Trace:
         """
         del meta, reads
         return False
+
+    def read_grad(self, t: Tensor) -> None:
+        """The .grad of a tensor is about to be read."""
+        if self.parent is not None:
+            self.parent.read_grad(t)
 
     def read(self, t: Tensor, how: str) -> Any:
         """The Python value (bool or item) of a tracer."""

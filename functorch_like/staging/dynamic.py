@@ -306,7 +306,7 @@ def _check_alike(a: Any, b: Any) -> None:
     marks = [
         ([_mark(x) for x in u.writes], [id(x) for x in u.grads], [id(x) for x in u.cleared],
          u.guards, len(u.numbers), [v for _, v in u.number_guards], len(u.watched),
-         len(u.accumulated), id(u.generator), u.n_results)
+         len(u.read_grads), id(u.generator), u.n_results)
         for u in (s, t)
     ]  # fmt: skip
     if marks[0] != marks[1]:

@@ -12,13 +12,13 @@ from cbackend import check, write_all
 from ..errors import message
 from ..ops.family import number
 from ..tensor import Tensor
-from ..trace import clock
+from ..trace import asked_of, clock, switches
 from .graph import Graph
 from .numbers import same
 from .passes import optimize
 from .program import Program
 from .rebinding import Watch
-from .stage import Staged
+from .stage import GradOf, Staged
 
 
 class Entry:
@@ -51,18 +51,19 @@ class Entry:
             self._guards_first = Program(optimize(alone))
         self.definition = definition  # of the result
         self.watch = Watch(staged.bindings, function)
-        self._conditional = bool(staged.watched or staged.accumulated or staged.number_guards)
-        self.free = not self._conditional and not len(self.watch)  # may always run
+        self._conditional = bool(staged.watched or staged.read_grads or staged.number_guards)
+        self._switches = -1  # as of when the same was last asked of the captured tensors
+        self.free = not (self._conditional or len(self.watch) or staged.asked)  # may always run
         self.pure = not (
             staged.writes or staged.grads or staged.cleared or staged.guards
             or staged.generator is not None or staged.token is not None
         )  # fmt: skip
         # gradients that the program does not read make room for the new ones
-        self._drops = not staged.guards and all(was_none for _, was_none in staged.accumulated)
+        self._drops = not staged.guards and all(was_none for _, was_none in staged.read_grads)
         n = staged.n_results
         self._slices = (n, n + len(staged.writes), n + len(staged.writes) + len(staged.grads))
         # outputs and where to; what is used up is not written
-        self._writes = [
+        self._writes: list[tuple[int, Any]] = [
             (i, target)
             for i, target in enumerate(staged.writes, n)
             if not (isinstance(target, int) and target in given)
@@ -73,14 +74,18 @@ class Entry:
         watch = self.watch
         if not (watch.unchanged() or watch.follow()):
             return False
+        staged = self.staged
+        if self._switches != switches[0]:
+            if any(asked_of(b.tensor._m) != before for b, before in staged.asked):
+                return False
+            self._switches = switches[0]
         if not self._conditional:
             return True
-        staged = self.staged
         try:
             return (
                 all(same(recipe(floats), value) for recipe, value in staged.number_guards)
                 and all(read() == value for read, value in staged.watched)
-                and all((leaf.grad is None) == was_none for leaf, was_none in staged.accumulated)
+                and all((now() is None) == was_none for now, was_none in staged.read_grads)
             )
         except ArithmeticError:  # of numbers that cannot be computed with now
             return False
@@ -128,7 +133,7 @@ class Entry:
                 return False
         if self._drops:
             for leaf in staged.grads:
-                leaf.grad = None
+                leaf.last().grad = None
         made = self.program.run(tensors, *start, donors)
         if made is None or self.pure:
             return made
@@ -137,13 +142,16 @@ class Entry:
             return False
         if staged.writes:
             clock[0] += 1
-            targets = [tensors[t] if t.__class__ is int else t for _, t in self._writes]
+            targets = [
+                tensors[t] if t.__class__ is int else t() if t.__class__ is GradOf else t
+                for _, t in self._writes
+            ]
             # of themselves: only marks them
             check(write_all(targets, [made[i] for i, _ in self._writes], clock[0]))
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
-            leaf.grad = grad
+            leaf.last().grad = grad
         for leaf in staged.cleared:
-            leaf.grad = None
+            leaf.last().grad = None
         if generator is not None:
             generator._offset += staged.drawn
         return made[:n] + made[len(made) - self._n_kept :] if self._n_kept else made[:n]

@@ -32,6 +32,7 @@ from ..trace import (
     Untraced,
     _user_site,
     active,
+    asked_of,
     line_of,
     next_sequence,
     state,
@@ -93,6 +94,18 @@ class _Meter(Generator):
         return super().take(kind, code, numel)
 
 
+class GradOf:
+    """The .grad of a leaf or another tensor from outside, as the source of a Var."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Tensor | Leaf):
+        self.owner = owner
+
+    def __call__(self) -> Any:
+        return self.owner.last().grad if isinstance(self.owner, Leaf) else self.owner.grad
+
+
 class StageTrace(Trace):
     """Writes down every operation; computes shapes only."""
 
@@ -105,10 +118,12 @@ class StageTrace(Trace):
         self.arguments: list[tuple[Tensor, Var]] = []  # the tracers given out, and what they were
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Tensor, Var]] = {}  # by the handle's address
+        self.asked: list[tuple[Binding, Any]] = []  # asked_of() what was captured
         self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
         self.before: dict[int, Var] = {}  # their values before
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
-        self.accumulated: list[tuple[Leaf, bool]] = []  # whose .grad was read: was it None?
+        self.origins: dict[Leaf, Leaf] = {}  # of leaves, also of tensors that were written since
+        self.read_grads: dict[int, tuple[GradOf, bool]] = {}  # what of .grad was read: was it None?
         self.guards: list[tuple[Var, Any]] = []
         self.numbers: list[tuple[Var, Recipe]] = []  # inputs made of the arguments' floats
         self.number_guards: list[tuple[Recipe, Any]] = []  # what Python read of them
@@ -191,7 +206,10 @@ class StageTrace(Trace):
                 var = Var(meta, value=kept)
             else:
                 kept = t if m is None or type(m) is Leaf else t._alias()
-                var = Var(meta, source=Binding(kept))
+                binding = Binding(kept)
+                var = Var(meta, source=binding)
+                if kept is t and t.dtype.is_inexact:
+                    self.asked.append((binding, asked_of(m)))
             self.values[var] = kept
             known = self.captured[address] = (kept, var)
         return known[1]
@@ -330,25 +348,48 @@ class StageTrace(Trace):
     def capture_write(self, t: Tensor) -> None:
         """A write to a tensor from outside: it is undone here and done at each run."""
         if id(t) not in self.written and t._v:
-            self.before[id(t)] = self.var_of(t)
+            self.before[id(t)] = before = self.var_of(t)
+            if before in self.values:  # where it may be t itself, which changes now
+                self.values[before] = t._alias()
             self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, getattr(t, "_b", None))
 
     def note_grad(self, meta: Any, reads: bool) -> bool:
-        if type(meta) is Leaf and meta.seq < self.first and meta not in self.leaves:
-            self.leaves[meta] = meta.grad
+        if type(meta) is not Leaf or meta.seq >= self.first:
+            return True
+        leaf = self._origin(meta)
+        if leaf not in self.leaves:
             if reads:
-                self.accumulated.append((meta, meta.grad is None))
-                if meta.grad is not None and meta.grad._v:
-                    self._follow(meta)
+                self._depend_on_grad(leaf)
+            self.leaves[leaf] = leaf.grad
         return True
 
-    def _follow(self, leaf: Leaf) -> None:
-        """The gradient is another tensor at each run: it is found through its leaf."""
-        kept = leaf.grad
-        assert kept is not None
-        var = Var(wrap(lib.cb_as_meta(kept._v)), source=lambda: leaf.grad)
-        self.values[var] = kept
-        self.captured[int(ffi.cast(_address, kept._v))] = (kept, var)
+    def read_grad(self, t: Tensor) -> None:
+        m = t._m
+        if type(m) is Leaf and m.seq < self.first:
+            self._depend_on_grad(self._origin(m))
+        elif (m is None or m.trace is None) and not self.owns(t):
+            self._depend_on_grad(t)
+
+    def _depend_on_grad(self, owner: Any) -> None:
+        """Of a leaf or another tensor, as it is before this changes it."""
+        m = owner._m if isinstance(owner, Tensor) else owner
+        if m in self.leaves or id(owner) in self.read_grads:
+            return
+        kept, source = None if m is None else m.grad, GradOf(owner)
+        self.read_grads[id(owner)] = (source, kept is None)
+        if kept is not None and kept._v:  # another tensor at each run, found through its owner
+            var = Var(wrap(lib.cb_as_meta(kept._v)), source=source)
+            self.values[var] = kept
+            self.captured[int(ffi.cast(_address, kept._v))] = (kept, var)
+
+    def _origin(self, leaf: Leaf) -> Leaf:
+        """The leaf outside: a tensor that is written here without recording it has another."""
+        if leaf not in self.origins:
+            for _, _, before, _ in self.written.values():
+                if type(before) is Leaf:
+                    self.origins[before.last()] = before
+            self.origins.setdefault(leaf, leaf)
+        return self.origins[leaf]
 
     def restore(self) -> None:
         """Undoes what staging did to tensors from outside."""
@@ -390,7 +431,8 @@ class Staged:
       graph: its outputs are the results, then new values for `writes`, then gradients for
         `grads`, then guards, then the `token` of effects if there is one; its inputs are the
         arguments, then `numbers`, made of the arguments' floats.
-      writes: the tensors, or numbers of arguments, that the next outputs are copied into;
+      writes: the tensors, or numbers of arguments, that the next outputs are copied into, some
+        found as the gradient of another;
         `before`, by output, what they held.
       grads: the leaves whose .grad the next outputs become; `cleared`: whose .grad becomes None.
     """
@@ -399,12 +441,13 @@ class Staged:
         trace.check_numbers()
         outputs = [trace.var_of(t) for t in results]
         self.n_results = len(outputs)
-        self.writes: list[Tensor | int] = []
+        self.writes: list[Tensor | GradOf | int] = []
         self.before: dict[int, Var] = {}  # by output: the value that a write replaces
         for t, *_ in trace.written.values():
             t._current()
-            self.writes.append(t)
-            self.before[len(outputs)] = trace.before[id(t)]
+            before = trace.before[id(t)]
+            self.writes.append(before.source if isinstance(before.source, GradOf) else t)
+            self.before[len(outputs)] = before
             outputs.append(trace.var_of(t))
         for i, (t, var) in enumerate(trace.arguments):
             t._current()
@@ -415,8 +458,8 @@ class Staged:
         self.grads: list[Leaf] = []
         self.cleared: list[Leaf] = []
         for leaf in trace.leaves:
-            (self.cleared if leaf.grad is None else self.grads).append(leaf)
-        outputs += [trace.var_of(leaf.grad) for leaf in self.grads]  # type: ignore[arg-type]
+            (self.cleared if leaf.last().grad is None else self.grads).append(leaf)
+        outputs += [trace.var_of(leaf.last().grad) for leaf in self.grads]  # type: ignore[arg-type]
         self.guards = [value for _, value in trace.guards]
         outputs += [var for var, _ in trace.guards]
         self.token = trace.token
@@ -437,7 +480,8 @@ class Staged:
             var.source for _, var in trace.captured.values() if isinstance(var.source, Binding)
         ]
         self.generator, self.drawn, self.draws = trace.generator, trace.drawn, trace.draws
-        self.accumulated, self.watched = trace.accumulated, trace.watched
+        self.read_grads, self.watched = list(trace.read_grads.values()), trace.watched
+        self.asked = trace.asked
 
 
 def stage(function: Callable[[list[Tensor]], list[Tensor]], leaves: list[Tensor]) -> Staged:

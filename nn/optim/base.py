@@ -320,9 +320,9 @@ class Optimizer:
         own: dict[int, Tensor] = {}
         for state in states if resting else ():
             for name in self.counters:
-                counter = state.get(name)
-                if counter is None or id(counter) not in resting:
+                if name not in state or id(state[name]) not in resting:
                     continue
+                counter = state[name]
                 if id(counter) not in own:
                     with nullcontext() if staging.was_made(group) else staging.eagerly():
                         own[id(counter)] = ft.zeros((), dtype=counter.dtype, device=counter.device)
