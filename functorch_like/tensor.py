@@ -541,8 +541,9 @@ def replace(t: Tensor, new: Tensor) -> None:
     old._m = m
     t._v, new._v = new._v, t._v
     kept = new._m or Meta()
-    if m is not None and m.requires_grad and m.op is None and not kept.requires_grad:
+    if isinstance(m, Leaf) and not kept.requires_grad:
         kept = Leaf()  # written under no_grad: still the leaf that graphs of earlier values lead to
+        kept.requires_grad = m.requires_grad
         kept.stand_on(new._m)
         kept.seq, kept.watched = m.seq, m.watched
         kept.hooks, kept.after_hooks = m.hooks, m.after_hooks

@@ -119,6 +119,23 @@ def test_freezing_and_unfreezing():
     assert values[0] != values[1] and values[1][0] == values[2][0] != values[3][0]
 
 
+def test_a_frozen_tensor_with_a_gradient():
+    def make():
+        w, v, optimizer = _pair()
+        (w * v).sum().backward()
+        w.requires_grad_(False)
+
+        def step():
+            (w * v).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step, lambda _: None, lambda: _listed(w, v, w.grad)
+
+    values = _both(make, 3)
+    assert values[0][0] == values[1][0] and values[0][2] is None
+
+
 def test_programs_are_kept_for_both_ways():
     w, v = ft.ones(2, requires_grad=True), ft.ones(2, requires_grad=True)
     staged = []
