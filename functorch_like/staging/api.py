@@ -424,7 +424,8 @@ def compile(
     and the .grad it leaves, is written at each run. Where Python reads a number (`if x > 0`), the
     program checks that it comes out the same, and is staged again if not. Other effects, such as
     print, happen only while staging, and other Python values from outside (globals, attributes)
-    stay what they were then: pass what changes as an argument.
+    stay what they were then: pass what changes as an argument. An argument that shares memory with
+    something that the function writes is read as it was at the call.
 
     Args:
       static_argnums: positions of arguments that are part of the program and compared by ==.
