@@ -15,17 +15,9 @@ from cbackend import (
 )
 
 __all__ = [
-    "DTypeError",
-    "DeviceError",
-    "DimError",
-    "GradError",
-    "KernelError",
-    "LinAlgError",
-    "OutOfMemoryError",
-    "ShapeError",
-    "TraceError",
-    "message",
-]
+    "DTypeError", "DeviceError", "DimError", "GradError", "KernelError", "LinAlgError",
+    "OutOfMemoryError", "ShapeError", "TraceError", "message",
+]  # fmt: skip
 
 
 class GradError(RuntimeError):

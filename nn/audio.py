@@ -11,17 +11,9 @@ from functorch_like import Tensor
 from nn.module import Module
 
 __all__ = [
-    "MFCC",
-    "AmplitudeToDB",
-    "MelSpectrogram",
-    "Spectrogram",
-    "amplitude_to_db",
-    "hz_to_mel",
-    "mel_filters",
-    "mel_to_hz",
-    "read_wav",
-    "write_wav",
-]
+    "MFCC", "AmplitudeToDB", "MelSpectrogram", "Spectrogram", "amplitude_to_db", "hz_to_mel",
+    "mel_filters", "mel_to_hz", "read_wav", "write_wav",
+]  # fmt: skip
 
 
 # ---- files ----

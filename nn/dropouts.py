@@ -9,13 +9,8 @@ from functorch_like import Tensor
 from functorch_like.errors import ShapeError
 
 __all__ = [
-    "alpha_dropout",
-    "dropout",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
-    "feature_alpha_dropout",
-]
+    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+]  # fmt: skip
 
 # -scale * alpha of selu: what an element far below zero becomes
 _SELU_FLOOR = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717

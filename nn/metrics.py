@@ -11,20 +11,10 @@ from functorch_like import Tensor
 from functorch_like.errors import ShapeError
 
 __all__ = [
-    "Collect",
-    "Mean",
-    "Metric",
-    "accuracy",
-    "auroc",
-    "confusion_matrix",
-    "f1_score",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "precision",
-    "r2_score",
-    "recall",
+    "Collect", "Mean", "Metric", "accuracy", "auroc", "confusion_matrix", "f1_score",
+    "mean_absolute_error", "mean_squared_error", "precision", "r2_score", "recall",
     "top_k_accuracy",
-]
+]  # fmt: skip
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -19,27 +19,10 @@ from .creation import arange, as_tensor, full
 from .index import _inplace
 
 __all__ = [
-    "adjoint",
-    "asarray",
-    "get_device",
-    "is_complex",
-    "is_conj",
-    "is_floating_point",
-    "is_inference",
-    "is_neg",
-    "is_nonzero",
-    "is_same_size",
-    "is_signed",
-    "is_tensor",
-    "narrow_copy",
-    "numel",
-    "range",
-    "resolve_neg",
-    "scalar_tensor",
-    "unsafe_chunk",
-    "unsafe_split",
-    "zero_",
-]
+    "adjoint", "asarray", "get_device", "is_complex", "is_conj", "is_floating_point",
+    "is_inference", "is_neg", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "narrow_copy",
+    "numel", "range", "resolve_neg", "scalar_tensor", "unsafe_chunk", "unsafe_split", "zero_",
+]  # fmt: skip
 
 # ---- in-place forms ----
 for _f in (

@@ -22,12 +22,9 @@ from .softmax import softmax
 from .ternary import where
 
 __all__ = [
-    "alibi_bias",
-    "alibi_slopes",
-    "multi_head_attention_forward",
-    "rope",
+    "alibi_bias", "alibi_slopes", "multi_head_attention_forward", "rope",
     "scaled_dot_product_attention",
-]
+]  # fmt: skip
 
 _INFINITE = float("inf")
 

@@ -25,13 +25,8 @@ from .matmul import _sum_of
 from .views import _reshape
 
 __all__ = [
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-]
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+]  # fmt: skip
 
 _FAMILY = "conv"
 Ints = tuple[int, ...]

@@ -15,21 +15,9 @@ from ..tensor import Tensor
 from .family import number
 
 __all__ = [
-    "arange",
-    "as_tensor",
-    "empty",
-    "empty_like",
-    "eye",
-    "full",
-    "full_like",
-    "linspace",
-    "logspace",
-    "ones",
-    "ones_like",
-    "tensor",
-    "zeros",
-    "zeros_like",
-]
+    "arange", "as_tensor", "empty", "empty_like", "eye", "full", "full_like", "linspace",
+    "logspace", "ones", "ones_like", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
 
 _C_ARRAYS = {"bool": "unsigned char", "int64": "int64_t", "float32": "float", "float64": "double"}
 

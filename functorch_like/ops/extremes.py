@@ -15,12 +15,8 @@ from .creation import zeros
 from .reduce import _amax, _amin, _code, _reduced, amax, amin
 
 __all__ = [
-    "aminmax",
-    "argmax",
-    "argmin",
-    "max",
-    "min",
-]
+    "aminmax", "argmax", "argmin", "max", "min",
+]  # fmt: skip
 
 
 _FLAT = -(1 << 63)

@@ -22,14 +22,8 @@ from .ternary import where
 from .views import _reshape, broadcast_shapes
 
 __all__ = [
-    "embedding",
-    "gather",
-    "index_add",
-    "index_select",
-    "scatter",
-    "scatter_add",
-    "take_along_dim",
-]
+    "embedding", "gather", "index_add", "index_select", "scatter", "scatter_add", "take_along_dim",
+]  # fmt: skip
 
 
 def _along_batch(op: Any) -> Any:

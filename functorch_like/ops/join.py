@@ -20,26 +20,9 @@ from .family import fronted, operand
 from .index import selected, sliced
 
 __all__ = [
-    "cat",
-    "chunk",
-    "concat",
-    "concatenate",
-    "flip",
-    "fliplr",
-    "flipud",
-    "narrow",
-    "pad",
-    "repeat",
-    "roll",
-    "select",
-    "split",
-    "split_with_sizes",
-    "stack",
-    "tile",
-    "tril",
-    "triu",
-    "unbind",
-]
+    "cat", "chunk", "concat", "concatenate", "flip", "fliplr", "flipud", "narrow", "pad", "repeat",
+    "roll", "select", "split", "split_with_sizes", "stack", "tile", "tril", "triu", "unbind",
+]  # fmt: skip
 
 _FAMILY = "join"
 _ANY = "bool int float complex"

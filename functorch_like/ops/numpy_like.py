@@ -19,15 +19,9 @@ from .sort import searchsorted
 from .ternary import where
 
 __all__ = [
-    "apply_along_axis",
-    "convolve",
-    "correlate",
-    "digitize",
-    "ediff1d",
-    "interp",
-    "piecewise",
+    "apply_along_axis", "convolve", "correlate", "digitize", "ediff1d", "interp", "piecewise",
     "polyval",
-]
+]  # fmt: skip
 
 
 def _line(op: str, x: Any, what: str) -> Tensor:

@@ -21,15 +21,9 @@ from .ternary import where
 from .views import broadcast_tensors
 
 __all__ = [
-    "diagonal_scatter",
-    "index_copy",
-    "index_fill",
-    "masked_scatter",
-    "put",
-    "scatter_reduce",
-    "select_scatter",
-    "slice_scatter",
-]
+    "diagonal_scatter", "index_copy", "index_fill", "masked_scatter", "put", "scatter_reduce",
+    "select_scatter", "slice_scatter",
+]  # fmt: skip
 
 # ---- scatter_reduce: index and src have the same shape here ----
 

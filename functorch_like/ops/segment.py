@@ -19,13 +19,8 @@ from .sort import searchsorted
 from .ternary import where
 
 __all__ = [
-    "embedding_bag",
-    "segment_max",
-    "segment_mean",
-    "segment_min",
-    "segment_softmax",
-    "segment_sum",
-]
+    "embedding_bag", "segment_max", "segment_mean", "segment_min", "segment_softmax", "segment_sum",
+]  # fmt: skip
 
 
 def _segments(

@@ -18,30 +18,11 @@ from .scan import cumsum
 from .sort import searchsorted
 
 __all__ = [
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "block_diag",
-    "cartesian_prod",
-    "column_stack",
-    "combinations",
-    "dsplit",
-    "dstack",
-    "hsplit",
-    "hstack",
-    "meshgrid",
-    "one_hot",
-    "repeat_interleave",
-    "rot90",
-    "row_stack",
-    "tensor_split",
-    "tril_indices",
-    "triu_indices",
-    "unravel_index",
-    "vander",
-    "vsplit",
-    "vstack",
-]
+    "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "cartesian_prod", "column_stack",
+    "combinations", "dsplit", "dstack", "hsplit", "hstack", "meshgrid", "one_hot",
+    "repeat_interleave", "rot90", "row_stack", "tensor_split", "tril_indices", "triu_indices",
+    "unravel_index", "vander", "vsplit", "vstack",
+]  # fmt: skip
 
 
 def _listed(op: str, tensors: tuple[Any, ...]) -> list[Tensor]:

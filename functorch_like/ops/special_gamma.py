@@ -23,14 +23,8 @@ from .ternary import where
 from .unary import exp, expm1, log, log1p
 
 __all__ = [
-    "betainc",
-    "betaln",
-    "gammainc",
-    "gammaincc",
-    "igamma",
-    "igammac",
-    "softplus_inverse",
-]
+    "betainc", "betaln", "gammainc", "gammaincc", "igamma", "igammac", "softplus_inverse",
+]  # fmt: skip
 
 
 # ---- incomplete gamma ----

@@ -16,14 +16,9 @@ from .join import narrow, pad
 from .views import view_as_real
 
 __all__ = [
-    "bartlett_window",
-    "blackman_window",
-    "hamming_window",
-    "hann_window",
-    "istft",
-    "kaiser_window",
+    "bartlett_window", "blackman_window", "hamming_window", "hann_window", "istft", "kaiser_window",
     "stft",
-]
+]  # fmt: skip
 
 
 # ---- frames ----

@@ -10,17 +10,9 @@ from .binary import maximum, minimum
 from .family import chain, operand, ternary
 
 __all__ = [
-    "addcdiv",
-    "addcmul",
-    "clamp",
-    "clamp_max",
-    "clamp_min",
-    "clip",
-    "hardtanh",
-    "lerp",
-    "masked_fill",
-    "where",
-]
+    "addcdiv", "addcmul", "clamp", "clamp_max", "clamp_min", "clip", "hardtanh", "lerp",
+    "masked_fill", "where",
+]  # fmt: skip
 
 _where = ternary(
     "where",

@@ -12,13 +12,6 @@ from .state import load, load_metadata, save
 from .torch_file import load_torch
 
 __all__ = [
-    "FileFormatError",
-    "LazyTensors",
-    "load",
-    "load_metadata",
-    "load_npz",
-    "load_torch",
-    "save",
-    "save_npz",
-    "save_sharded",
-]
+    "FileFormatError", "LazyTensors", "load", "load_metadata", "load_npz", "load_torch", "save",
+    "save_npz", "save_sharded",
+]  # fmt: skip

@@ -292,13 +292,6 @@ class Recorded:
 
 
 __all__ = [
-    "External",
-    "Place",
-    "Recorded",
-    "Recorder",
-    "Step",
-    "Transparent",
-    "another_shell",
-    "decomposes",
-    "replay",
-]
+    "External", "Place", "Recorded", "Recorder", "Step", "Transparent", "another_shell",
+    "decomposes", "replay",
+]  # fmt: skip

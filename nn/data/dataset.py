@@ -17,16 +17,9 @@ from functorch_like import Generator, Tensor
 from functorch_like.errors import ShapeError
 
 __all__ = [
-    "ChainDataset",
-    "ConcatDataset",
-    "Dataset",
-    "IterableDataset",
-    "StackDataset",
-    "Subset",
-    "TensorDataset",
-    "random_split",
-    "train_test_split",
-]
+    "ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset",
+    "TensorDataset", "random_split", "train_test_split",
+]  # fmt: skip
 
 Sample = TypeVar("Sample", covariant=True)
 

@@ -12,18 +12,9 @@ from nn.losses.reduction import reduction_name
 from nn.module import Module
 
 __all__ = [
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "CrossEntropyLoss",
-    "HuberLoss",
-    "KLDivLoss",
-    "L1Loss",
-    "LinearCrossEntropyLoss",
-    "MSELoss",
-    "NLLLoss",
-    "NLLLoss2d",
-    "SmoothL1Loss",
-]
+    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss",
+    "LinearCrossEntropyLoss", "MSELoss", "NLLLoss", "NLLLoss2d", "SmoothL1Loss",
+]  # fmt: skip
 
 
 class _Loss(Module):

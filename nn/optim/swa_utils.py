@@ -16,14 +16,9 @@ from nn.optim.base import Optimizer
 from nn.optim.lr_scheduler.base import LRScheduler, check_optimizer, per_group
 
 __all__ = [
-    "SWALR",
-    "AveragedModel",
-    "get_ema_avg_fn",
-    "get_ema_multi_avg_fn",
-    "get_swa_avg_fn",
-    "get_swa_multi_avg_fn",
-    "update_bn",
-]
+    "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
+    "get_swa_multi_avg_fn", "update_bn",
+]  # fmt: skip
 
 Rule = Callable[[Tensor, Tensor, Any], Tensor]
 ManyRule = Callable[[list[Tensor], list[Tensor], Any], None]

@@ -8,14 +8,6 @@ from nn.training.nonfinite import NonFiniteLossError
 from nn.training.trainer import Trainer
 
 __all__ = [
-    "CSVLogger",
-    "Callback",
-    "EarlyStopping",
-    "LearningCurve",
-    "ModelCheckpoint",
-    "NonFiniteLossError",
-    "Progress",
-    "TensorBoardLogger",
-    "Trainer",
-    "find_lr",
-]
+    "CSVLogger", "Callback", "EarlyStopping", "LearningCurve", "ModelCheckpoint",
+    "NonFiniteLossError", "Progress", "TensorBoardLogger", "Trainer", "find_lr",
+]  # fmt: skip

@@ -16,25 +16,10 @@ from functorch_like import Tensor
 from functorch_like.errors import DTypeError, ShapeError
 
 __all__ = [
-    "adjust_brightness",
-    "adjust_contrast",
-    "adjust_gamma",
-    "adjust_hue",
-    "adjust_saturation",
-    "affine",
-    "center_crop",
-    "crop",
-    "hflip",
-    "hsv_to_rgb",
-    "normalize",
-    "pad",
-    "resize",
-    "rgb_to_grayscale",
-    "rgb_to_hsv",
-    "rotate",
-    "to_tensor",
-    "vflip",
-]
+    "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation",
+    "affine", "center_crop", "crop", "hflip", "hsv_to_rgb", "normalize", "pad", "resize",
+    "rgb_to_grayscale", "rgb_to_hsv", "rotate", "to_tensor", "vflip",
+]  # fmt: skip
 
 _Number = float | Tensor
 

@@ -14,24 +14,10 @@ from functorch_like import Generator, Tensor
 from nn.vision import functional as F
 
 __all__ = [
-    "CenterCrop",
-    "ColorJitter",
-    "Compose",
-    "Grayscale",
-    "Lambda",
-    "Normalize",
-    "Pad",
-    "RandomAffine",
-    "RandomApply",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomResizedCrop",
-    "RandomRotation",
-    "RandomVerticalFlip",
-    "Resize",
-    "ToTensor",
-]
+    "CenterCrop", "ColorJitter", "Compose", "Grayscale", "Lambda", "Normalize", "Pad",
+    "RandomAffine", "RandomApply", "RandomCrop", "RandomErasing", "RandomHorizontalFlip",
+    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize", "ToTensor",
+]  # fmt: skip
 
 
 class Compose:

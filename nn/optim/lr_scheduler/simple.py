@@ -13,16 +13,9 @@ from nn.optim.lr_scheduler import functional
 from nn.optim.lr_scheduler.base import LRScheduler, per_group, rates_of
 
 __all__ = [
-    "ConstantLR",
-    "CosineAnnealingLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "MultiplicativeLR",
-    "PolynomialLR",
-    "StepLR",
-]
+    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR",
+    "MultiplicativeLR", "PolynomialLR", "StepLR",
+]  # fmt: skip
 
 
 class LambdaLR(LRScheduler):
