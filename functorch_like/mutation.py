@@ -25,7 +25,7 @@ from . import op as op_module
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tensor import Tensor, link_of, replace, sync
-from .trace import _PACKAGE, Meta, Trace, active, state
+from .trace import _PACKAGE, Meta, Trace, Untraced, active, state
 
 
 def root_of(t: Tensor) -> Tensor:
@@ -208,13 +208,10 @@ def _written_at_places(
     from .ops.index import index_put
 
     base = links[-1][1][0]
-    saved, state.trace = state.trace, None  # the places are known now, whatever is traced
-    try:
+    with Untraced():  # the places are known now, whatever is traced
         places = arange(base.numel()).reshape(base._shape)
         for _, (_, op, params, _) in reversed(links):
             places = op_module.dispatch(op, (places,), params)
-    finally:
-        state.trace = saved
     sizes = zip(target._shape, places.stride(), strict=True)
     if not uniform and any(n > 1 and step == 0 for n, step in sizes):
         raise ShapeError(

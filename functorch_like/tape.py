@@ -287,20 +287,13 @@ def latest(leaf: Meta) -> Meta:
 def _uses_of_watched_leaves(roots: Sequence[tuple[Meta, Tensor]]) -> dict[Meta, int]:
     """How often the graph below the roots uses each leaf that has after_hooks."""
     uses: dict[Meta, int] = {}
-    stack: list[Any] = [getattr(meta, "node", meta) for meta, _ in roots if meta.op is not None]
-    seen = set(stack)
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
+    recorded, _ = below([meta for meta, _ in roots])
+    for node in {meta if meta.index is None else meta.node for meta in recorded}:
+        for edge in node.edges:
+            if edge is None or edge.op is not None or not edge.after_hooks:
                 continue
-            if edge.op is None:
-                if edge.after_hooks and getattr(edge, "successor", None) is None:
-                    uses[edge] = uses.get(edge, 0) + 1
-                continue
-            node = edge.node if edge.index is not None else edge
-            if node not in seen:
-                seen.add(node)
-                stack.append(node)
+            if getattr(edge, "successor", None) is None:
+                uses[edge] = uses.get(edge, 0) + 1
     return uses
 
 

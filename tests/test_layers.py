@@ -16,7 +16,6 @@ FORBIDDEN = {"cbackend": {"functorch_like", "nn"}, "functorch_like": {"nn"}, "nn
 
 # kernels that no entry names, and why
 WITHOUT_ENTRY = {
-    "nansum": "nansum is sum of where, which has all rules",
     "sum_squares": "inside norm2 and var in C",
 }
 

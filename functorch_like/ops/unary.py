@@ -149,7 +149,7 @@ def conj_physical(input: Any, out: Tensor | None = None) -> Tensor:
     """The complex conjugate, computed; a real tensor itself."""
     if out is None and isinstance(input, Tensor) and not input.dtype.is_complex:
         return input
-    return _conj_physical(input, out)
+    return _conj_physical(input, out=out)  # type: ignore[call-arg]
 
 
 Tensor.conj_physical = conj_physical  # type: ignore[attr-defined]
