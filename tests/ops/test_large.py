@@ -90,3 +90,29 @@ def test_any_of_rows_of_bytes(dtype: str, shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(ft.any(flags, dims).numpy(), x.any(dims))
     for part in (np.s_[..., 8:], np.s_[..., 3:11], np.s_[::2, ..., :8], np.s_[..., ::2]):
         np.testing.assert_array_equal(flags[part].any(-1).numpy(), x[part].any(-1))
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "int32", "int64", "float16"])
+@pytest.mark.parametrize("n", [5000, 40000, 90000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sorts_of_small_integers(dtype: str, n: int, threads: int) -> None:
+    x = RNG.integers(0, 256, (2, n))
+    x[1] *= 250 if dtype in ("int32", "int64") else 1
+    x[1, -1] = 255  # a row whose keys differ in few bits, and one whose bits differ more
+    x = x.astype(dtype)
+    x[1, 0] = -3 if dtype != "uint8" else 3
+    before = ft.get_num_threads()
+    ft.set_num_threads(threads)
+    try:
+        for rows in (x, x[:1], x[1]):
+            values, indices = ft.sort(ft.tensor(rows), stable=True)
+            np.testing.assert_array_equal(values.numpy(), np.sort(rows))
+            np.testing.assert_array_equal(indices.numpy(), np.argsort(rows, kind="stable"))
+            wide = -rows.astype("float64")
+            down = ft.argsort(ft.tensor(rows), descending=True, stable=True)
+            np.testing.assert_array_equal(down.numpy(), np.argsort(wide, kind="stable"))
+            np.testing.assert_array_equal(ft.unique(ft.tensor(rows)).numpy(), np.unique(rows))
+        across = ft.sort(ft.tensor(np.ascontiguousarray(x.T)), dim=0)
+        np.testing.assert_array_equal(across[1].numpy(), np.argsort(x.T, axis=0, kind="stable"))
+    finally:
+        ft.set_num_threads(before)

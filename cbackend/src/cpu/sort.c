@@ -400,19 +400,38 @@ enum { SPREAD = 512, CELLS = 1 << 16, SAMPLE = 8 * SPREAD };
 #define NAME(f) f##_wide
 #include "sort_spread.h"
 
+/* Do keys differ in their last 16 bits alone? Those of classes and other small integers do. */
+static bool differ_low(int dtype, const void *row, int64_t n) {
+    int size = cb_dtypes[dtype].size;
+    if (size <= 2) return true;
+    if (!cb_is_integer(dtype)) return false;
+    const uint32_t *narrow = row;
+    const uint64_t *wide = row;
+    uint64_t differs = 0;
+    for (int64_t i = 0; i < n && differs <= 0xffff; i += CB_TILE) {
+        int64_t end = CB_MIN(i + CB_TILE, n);
+        if (size == 4)
+            for (int64_t j = i; j < end; j++) differs |= narrow[j] ^ narrow[0];
+        else
+            for (int64_t j = i; j < end; j++) differs |= wide[j] ^ wide[0];
+    }
+    return differs <= 0xffff;
+}
+
 static void sort_rows(void *context, int64_t begin, int64_t end) {
     sort_run *s = context;
     const cb_tensor *x = s->x;
     int64_t n = s->n, stride = x->strides[s->dim], size = x->itemsize;
-    int bits = key_bits(x->dtype);
+    int bits = key_bits(x->dtype), low_bits = CB_MIN(bits, 16);
     bool keys_only = !s->indices;
     /* splitting a long row of keys pays where threads share the work */
     bool whole =
         keys_only && s->alone && (bits == 64 ? VECTORS_64 : VECTORS_32 && bits == 32 && n >= 4 * RADIX_LARGE);
     bool spreads =
         bits >= 32 && !whole && n >= (keys_only ? RADIX_LARGE : SPREAD_LEAST) && n <= UINT32_MAX && s->k == n;
-    /* two passes over digits are faster than any splitting, until many threads share it */
-    bool passes = bits <= 16 && n >= RADIX_DEEP && n <= (s->alone ? UINT32_MAX : 1 << 21);
+    /* two passes over digits are faster than any splitting, unless threads share that */
+    int64_t most = s->alone ? UINT32_MAX : bits <= 16 ? 1 << 21 : SPREAD_LEAST;
+    bool may_pass = n >= RADIX_DEEP && n <= most;
     if (spreads && keys_only && s->values->strides[s->dim] != 1) keys_only = false;
     bool pairs = !keys_only && (bits == 64 || n > UINT32_MAX);
     int64_t item = pairs ? sizeof(pair) : keys_only && bits <= 32 ? 4 : 8;
@@ -437,7 +456,8 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             CB_FN(gather_run)((int)size, row, stride, n, scratch);
             row = scratch;
         }
-        if (keys_only && !spreads) {
+        bool passes = may_pass && !selects && differ_low(x->dtype, row, n);
+        if (keys_only && (passes || !spreads)) {
             int64_t to_stride = s->values->strides[s->dim];
             char *to = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
             char *landing = to_stride == 1
@@ -446,13 +466,14 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             if (bits == 64) {
                 uint64_t flip = s->descending ? ~(uint64_t)0 : 0, *keys = a;
                 wide_keys(x->dtype, n, row, flip, false, keys);
-                keys = sort_items_wide(a, b, n, 0, 64, whole ? NULL : counts);
+                keys = passes ? radix_small_wide(a, b, n, 0, low_bits)
+                              : sort_items_wide(a, b, n, 0, 64, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 wide_values(x->dtype, n, keys, flip, (uint64_t *)landing);
             } else {
                 uint32_t flip = s->descending ? 0xffffffffu >> (32 - bits) : 0, *keys = a;
                 narrow_keys(x->dtype, n, row, flip, false, keys);
-                keys = passes ? radix_small_narrow(a, b, n, 0, bits)
+                keys = passes ? radix_small_narrow(a, b, n, 0, low_bits)
                               : sort_items_narrow(a, b, n, 0, bits, whole ? NULL : counts);
                 if (to_stride != 1) landing = (char *)(keys == a ? b : a);
                 narrow_values(x->dtype, n, keys, flip, landing);
@@ -469,7 +490,7 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
             o.values = (char *)s->values->data + row_offset(s->values, s->dim, r) * size;
             o.value_stride = s->values->strides[s->dim];
         }
-        if (spreads) {
+        if (spreads && !passes) {
             bool sorted = bits == 64 ? spread_sort_wide(&o, n, keys_only, a, b, counts)
                                      : spread_sort_narrow(&o, n, keys_only, a, b, counts);
             if (!sorted) atomic_store(&s->failed, 1);
@@ -481,8 +502,9 @@ static void sort_rows(void *context, int64_t begin, int64_t end) {
         } else {
             cb_parallel(n, RADIX_LARGE, make_chunk,
                         &(making){.s = s, .row = row, .items = a, .pairs = pairs});
-            sorted = passes ? (void *)radix_small_wide(a, b, n, 32, 32 + bits)
-                            : sort_items(a, b, n, bits, pairs, counts);
+            sorted = !passes ? sort_items(a, b, n, bits, pairs, counts)
+                     : pairs ? (void *)radix_small_pair(a, b, n, 0, low_bits)
+                             : (void *)radix_small_wide(a, b, n, 32, 32 + low_bits);
         }
         o.items = sorted;
         cb_parallel(s->k, RADIX_LARGE, put_outcome, &o);
