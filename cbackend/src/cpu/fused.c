@@ -141,18 +141,29 @@ static void run_steps(const cb_sweep *w, int64_t begin, int64_t n, const void *c
     }
 }
 
-/* Asks for the memory of items [begin, begin + n), which the steps before will hide the latency of. */
+static void ask(const char *at, int64_t nbytes, bool writes) {
+    if (writes)
+        for (int64_t b = 0; b < nbytes; b += 64) __builtin_prefetch(at + b, 1);
+    else
+        for (int64_t b = 0; b < nbytes; b += 64) __builtin_prefetch(at + b, 0);
+}
+
+/* Asks for the memory of items [begin, begin + n), which the steps before will hide the latency of: runs of
+ * memory, and rows of it with gaps between them. */
 static void prefetch(const cb_sweep *w, int64_t begin, int64_t n) {
+    const cb_space *s = &w->space;
     int count = w->f->nout + w->f->nin;
     for (int k = 0; k < count; k++) {
         const cb_operand *o = &w->operand[k];
-        if (!o->direct || !o->data) continue;
         int size = cb_dtypes[o->from].size;
-        const char *at = o->data + begin * size;
-        if (k < w->f->nout)
-            for (int64_t b = 0; b < n * size; b += 64) __builtin_prefetch(at + b, 1);
-        else
-            for (int64_t b = 0; b < n * size; b += 64) __builtin_prefetch(at + b, 0);
+        if (!o->data) continue;
+        if (o->direct) {
+            ask(o->data + begin * size, n * size, k < w->f->nout);
+        } else if (s->ndim == 2 && s->strides[k][1] == 1) {
+            int64_t inner = s->shape[1];
+            for (int64_t i = begin - begin % inner; i < begin + n; i += inner)
+                ask(o->data + i / inner * s->strides[k][0] * size, inner * size, k < w->f->nout);
+        }
     }
 }
 
@@ -203,7 +214,8 @@ const void *CB_FN(make_items)(cb_making *m, int64_t begin, int64_t n, void *room
                 m->in[k] = CB_FN(load)(s, f->nout + k, &w->operand[f->nout + k], i, count, raw + k * w->room,
                                        cast + k * w->room);
         }
-        if (w->streams && i + count < end) prefetch(w, i + count, CB_MIN(w->tile, end - i - count));
+        if (w->streams && i + count < end)
+            prefetch(w, i + count, CB_MIN(whole ? CB_MIN(inner, w->tile) : w->tile, end - i - count));
         run_steps(w, i, count, m->in, m->registers, room ? (char *)room + (i - begin) * m->size : NULL);
     }
     return o->data ? o->data + begin * m->size : room;
