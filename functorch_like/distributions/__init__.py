@@ -13,6 +13,7 @@ from .distribution import Distribution, Independent
 from .gamma import *
 from .kl import kl_divergence, register_kl
 from .location_scale import *
+from .low_rank import *
 from .relaxed import *
 from .transforms import *
 

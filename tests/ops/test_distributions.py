@@ -376,3 +376,38 @@ def test_multivariate_normal():
         assert_close(ours.log_prob(ft.tensor(x)), theirs.log_prob(torch.tensor(x)), 1e-9, 1e-9)
         assert_close(ours.entropy(), theirs.entropy(), 1e-9, 1e-9)
         assert tuple(ours.rsample((4,)).shape) == (4, 2)
+
+
+def test_low_rank_normal():
+    torch = pytest.importorskip("torch")
+    loc, factor, spread = numpy.zeros((2, 1)) + REAL, numpy.stack([P, Q], 1), POSITIVE
+    ours = d.LowRankMultivariateNormal(*map(ft.tensor, (loc, factor, spread)))
+    theirs = torch.distributions.LowRankMultivariateNormal(
+        *map(torch.tensor, (loc, factor, spread))
+    )
+    assert tuple(ours.batch_shape) == (2,) and tuple(ours.event_shape) == (3,)
+    x = numpy.array([[[0.3, 0.1, 1.0]], [[1.0, -1.0, 2.0]]])
+    assert_close(ours.log_prob(ft.tensor(x)), theirs.log_prob(torch.tensor(x)), 1e-9, 1e-9)
+    for name in ("variance", "mean", "covariance_matrix", "precision_matrix", "scale_tril"):
+        assert_close(getattr(ours, name), getattr(theirs, name), 1e-9, 1e-9)
+    assert_close(ours.entropy(), theirs.entropy(), 1e-9, 1e-9)
+    full = d.MultivariateNormal(ft.tensor(P), scale_tril=ft.eye(3).double() * 1.5)
+    other = torch.distributions.MultivariateNormal(
+        torch.tensor(P), scale_tril=torch.eye(3).double() * 1.5
+    )
+    low, lower = ours.expand((4, 2)), theirs.expand((4, 2))
+    kl, expected = d.kl_divergence, torch.distributions.kl_divergence
+    for p, q, r, s in [
+        (low, full, lower, other),
+        (full, low, other, lower),
+        (low, low, lower, lower),
+    ]:
+        assert_close(kl(p, q), expected(r, s), 1e-6, 1e-9)
+    x = ours.sample((20_000,), key=ft.random.key(0))
+    assert_close(ft.cov(x[:, 0].T), ours.covariance_matrix[0], 0.1, 0.1)
+    slope = ft.grad(
+        lambda w: d.LowRankMultivariateNormal(ours.loc, w, ours.cov_diag).entropy().sum()
+    )
+    check_grads(slope, (ours.cov_factor[0],), order=1)
+    with pytest.raises(ft.ShapeError, match="LowRankMultivariateNormal: expected cov_factor"):
+        d.LowRankMultivariateNormal(ft.zeros(3), ft.zeros(2, 1), ft.ones(3))
