@@ -269,14 +269,22 @@ def dispatch(op: Op, args: tuple[Tensor, ...], params: dict[str, Any]) -> Any:
         out = record(op, args, params, out)
     if op.view:
         base = args[0]
-        # a reshape may have copied
-        if op.name != "reshape" or (
-            lib.cb_storage_id(out._concrete) == lib.cb_storage_id(base._concrete)
-        ):
+        if op.name != "reshape" or _shares(out, base):  # a reshape may have copied
             if out._m is not None:
                 out._m.is_view = True
             out._b = (base, op, params, base._m)
     return out
+
+
+def _shares(shaped: Tensor, base: Tensor) -> bool:
+    """Is the result of reshape() a view?"""
+    if base._v and not shaped._v:  # staged, of a tensor from outside
+        shape = shaped._shape
+        view = lib.cb_view(base._v, len(shape), shape)
+        if view:
+            lib.cb_release(view)
+        return bool(view)
+    return lib.cb_storage_id(shaped._concrete) == lib.cb_storage_id(base._concrete)
 
 
 def fail(op: Op, args: tuple[Tensor, ...]) -> None:

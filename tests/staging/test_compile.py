@@ -419,6 +419,18 @@ def test_an_argument_that_shares_memory_with_what_is_written():
     equal(w, ft.full((4,), 9.0))
 
 
+def test_writes_through_a_reshape_of_a_captured_tensor():
+    for whole, part in ((ft.ones(2, 3), lambda x: x), (ft.ones(4, 3), lambda x: x[1:3])):
+        rows = part(whole)
+        compiled = ft.compile(lambda rows=rows: rows.reshape(-1).mul_(2).sum())
+        assert [compiled().item() for _ in range(2)] == [12.0, 24.0]
+        equal(rows, ft.full((2, 3), 4.0))
+        equal(part(whole), rows)
+    columns = ft.ones(2, 3).t()
+    ft.compile(lambda: columns.reshape(-1).mul_(2).sum())()
+    equal(columns, ft.ones(3, 2))  # that was a copy
+
+
 @pytest.mark.parametrize("dtype", [ft.float16, ft.bfloat16])
 def test_choices_between_16_bit_floats_fuse(dtype):
     x = ft.tensor([-1.0, 0.3, 2.0]).to(dtype)
