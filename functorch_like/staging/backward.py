@@ -121,7 +121,7 @@ class Differentiable:
         node.edges = tuple([t._m for t in leaves])
         node.needs = (True,) * len(leaves)
         node.args = kept
-        node.params = {"tensors": tensors, "leaves": leaves, "floats": list(floats)}
+        node.params = {"tensors": tensors, "floats": list(floats)}
         for index, i in enumerate(self.smooth):
             results[i]._m = output_of(node, index, results[i])
         return results
@@ -129,18 +129,27 @@ class Differentiable:
     def pull(self, node: Any, ct: Any) -> Sequence[Tensor | None]:
         """The reverse rule: runs the backward program."""
         if state.grad:  # the gradients are to be differentiated again: by the function itself
-            tensors, leaves = node.params["tensors"], node.params["leaves"]
+            # of copies, which for now lead nowhere: what the function captured may be behind them
+            tensors = [t.clone() if t.requires_grad else t for t in node.params["tensors"]]
             results = self.function(tensors, node.params["floats"])
             chosen = [
                 (results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None
             ]
-            return autograd.grad(
-                [y for y, _ in chosen],
-                leaves,
-                [c for _, c in chosen],
-                create_graph=True,
-                allow_unused=True,
-            )
+            copies = [t._m for t in tensors if t.requires_grad]
+            edges = [m.edges for m in copies]
+            try:
+                for m in copies:
+                    m.edges = (None,)
+                return autograd.grad(
+                    [y for y, _ in chosen],
+                    [tensors[e] if isinstance(e, int) else e for e in self.edges],
+                    [c for _, c in chosen],
+                    create_graph=True,
+                    allow_unused=True,
+                )
+            finally:
+                for m, edge in zip(copies, edges, strict=True):
+                    m.edges = edge
         inputs = [
             _zeros(meta) if c is None else c.contiguous()
             for c, meta in zip(ct, self.like, strict=True)

@@ -188,3 +188,17 @@ def test_a_number_read_of_a_tensor_that_was_written():
         )
 
     _both(make, 3)
+
+
+def test_second_derivatives_where_an_argument_comes_from_a_captured_tensor():
+    w = ft.full((3,), 5.0, requires_grad=True)
+    product = ft.compile(lambda x: (x * w * w).sum())
+    for x in (w * 1, w, ft.full((3,), 5.0, requires_grad=True)):
+        (g,) = ft.autograd.grad(product(x), [w], create_graph=True)
+        (h,) = ft.autograd.grad(g.sum(), [w])
+        apart = x.is_leaf and x is not w
+        assert g.tolist() == [50.0 if apart else 75.0] * 3
+        assert h.tolist() == [10.0 if apart else 30.0] * 3
+        if apart:
+            (g,) = ft.autograd.grad(product(x), [w], create_graph=True)
+            assert ft.autograd.grad(g.sum(), [x])[0].tolist() == [10.0] * 3
