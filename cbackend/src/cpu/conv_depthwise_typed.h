@@ -176,7 +176,8 @@ CB_INLINE void NAME(load_halved)(int side, const real *from, const NAME(halved_m
  * the rows whose windows have them: rows of results are complete when the last of these lines is read. */
 CB_INLINE void NAME(depthwise_halved)(int side, bool weights, const depthwise_run *r, const real *x,
                                       const real *w, int64_t j, real *y, NAME(vec) * sum) {
-    int64_t n = CB_MIN(NAME(vl), r->out[1] - j), height = r->out[0];
+    int64_t n = CB_MIN(NAME(vl), r->out[1] - j), height = r->out[0], width = r->out[1], lines = r->size[0],
+            pitch = r->size[1];
     int rows = (side + 1) / 2;
     NAME(halved_masks) masks = NAME(masks_halved)(r, j, n);
     NAME(vec) row[3] = {{0}, {0}, {0}};
@@ -186,12 +187,12 @@ CB_INLINE void NAME(depthwise_halved)(int side, bool weights, const depthwise_ru
 #pragma GCC unroll 2
         for (int m = rows - 1; m > 0; m--) row[m] = row[m - 1];
         row[0] = (NAME(vec)){0};
-        if (weights && step < height) row[0] = NAME(load_first)(y + step * r->out[1], n);
+        if (weights && step < height) row[0] = NAME(load_first)(y + step * width, n);
 #pragma GCC unroll 2
         for (int half = 0; half < 2; half++, line++) {
             NAME(vec) right[NAME(columns)];
-            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
-            NAME(load_halved)(side, x + line * r->size[1], &masks, right);
+            if ((uint64_t)line >= (uint64_t)lines) continue;
+            NAME(load_halved)(side, x + line * pitch, &masks, right);
 #pragma GCC unroll 3
             for (int k = half; k < side; k += 2)
 #pragma GCC unroll 5
@@ -202,7 +203,7 @@ CB_INLINE void NAME(depthwise_halved)(int side, bool weights, const depthwise_ru
                         row[k / 2] += w[k * side + t] * right[t];
         }
         if (!weights && step >= rows - 1)
-            NAME(depthwise_store)(row[rows - 1], n, n, y + (step - rows + 1) * r->out[1]);
+            NAME(depthwise_store)(row[rows - 1], n, n, y + (step - rows + 1) * width);
     }
 }
 
@@ -219,15 +220,16 @@ CB_INLINE void NAME(depthwise_doubled)(int side, int odd, const depthwise_run *r
         at[t] = j + (t + (t + odd) % 2 + r->pad[1]) / 2 - r->shift[1];
         masks[t] = NAME(lane_mask)(r, at[t], VL);
     }
-    for (int64_t y = 0; y < r->out[0]; y++, out += r->out[1]) {
+    int64_t height = r->out[0], width = r->out[1], lines = r->size[0], pitch = r->size[1], pad = r->pad[0],
+            shift = r->shift[0];
+    for (int64_t y = 0; y < height; y++, out += width) {
         NAME(vec) sum[2] = {{0}, {0}};
-        for (int64_t k = (y + r->pad[0]) % 2; k < side; k += 2) {
-            int64_t line = (y + k + r->pad[0]) / 2 - r->shift[0];
-            if ((uint64_t)line >= (uint64_t)r->size[0]) continue;
+        for (int64_t k = (y + pad) % 2; k < side; k += 2) {
+            int64_t line = (y + k + pad) / 2 - shift;
+            if ((uint64_t)line >= (uint64_t)lines) continue;
 #pragma GCC unroll 5
             for (int t = 0; t < side; t++)
-                sum[(t + odd) % 2] +=
-                    w[k * side + t] * NAME(load_lanes)(x + line * r->size[1] + at[t], masks[t]);
+                sum[(t + odd) % 2] += w[k * side + t] * NAME(load_lanes)(x + line * pitch + at[t], masks[t]);
         }
         NAME(depthwise_store)(__builtin_shuffle(sum[0], sum[1], low), first, first, out + 2 * j);
         if (second > 0)
