@@ -157,7 +157,7 @@ def heat_equation(f: Framework, n: int) -> tuple[Any, tuple[Any, ...]]:
 
     whole = lambda p, z, e: vmap(residual, (None, 0, None))(p, z, e).square().mean()  # noqa: E731
     p = workloads.mlp_params(f, (2, 32, 32, 1))
-    return grad(whole), (p, f.normal(n, 2), f.array(np.float32([1, 0])))
+    return grad(whole), (p, f.normal(n, 2), f.array(np.array([1, 0], np.float32)))
 
 
 @_program(16384)
@@ -187,7 +187,7 @@ def leapfrog(f: Framework, n: int) -> tuple[Any, tuple[Any, ...]]:
             r = r + 0.005 * gradient(w, x, y)
         return w, r
 
-    data = f.normal(100, 10, seed=2), f.array(np.float32([1, -1] * 50))
+    data = f.normal(100, 10, seed=2), f.array(np.array([1, -1] * 50, np.float32))
     return run, (f.normal(n, 10), f.normal(n, 10, seed=1), *data)
 
 

@@ -107,9 +107,13 @@ def _product(products: Any, turned: bool, sides: _Sides, e: Equation) -> list[Eq
     """One product for many; turned: for their transposes."""
     first = products[0]
     x, y = (v.shape for v in first.inputs)
-    if len(x) != len(y) or x[:-2] != y[:-2]:
+    if len(x) < 2 or len(x) != len(y) or x[:-2] != y[:-2]:
         return []
-    if any(v.shape != w.shape for t in products for v, w in zip(t.inputs, first.inputs)):  # noqa: B905
+    if any(
+        (v.shape, v.code) != (s, first.inputs[0].code)
+        for t in products
+        for v, s in zip(t.inputs, (x, y), strict=True)
+    ):
         return []
     m, k, n = x[-2], x[-1], y[-1]
     if k * (m + n) > 4 * m * n:  # what is copied, and the products that are written and read

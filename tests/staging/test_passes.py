@@ -482,5 +482,13 @@ def test_sums_that_stay():
     def expanded(x, y):
         return sum(a @ y[:1].expand(6, 4, 5) for a in (x, x + 1, x + 2, x + 3))
 
-    for f in (wide, read, of_other_shapes, expanded):
+    def of_vectors(x, y):
+        return sum(a[0] @ b[:, 0] for a, b in zip(x, y, strict=True)), sum(
+            a @ y[0, :, 0] for a in x
+        )
+
+    def of_everything(x, y):
+        return sum(a.sum() for a in x), sum(a.sum(0) for a in y), sum(a.mT @ a for a in x)
+
+    for f in (wide, read, of_other_shapes, expanded, of_vectors, of_everything):
         assert_close(ft.compile(f)(x, y), f(x, y))
