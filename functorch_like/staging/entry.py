@@ -133,7 +133,7 @@ class Entry:
                 return False
         if self._drops:
             for leaf in staged.grads:
-                leaf.last().grad = None
+                (leaf if leaf.successor is None else leaf.last()).grad = None
         made = self.program.run(tensors, *start, donors)
         if made is None or self.pure:
             return made
@@ -149,9 +149,9 @@ class Entry:
             # of themselves: only marks them
             check(write_all(targets, [made[i] for i, _ in self._writes], clock[0]))
         for leaf, grad in zip(staged.grads, made[end_writes:end_grads], strict=True):
-            leaf.last().grad = grad
+            (leaf if leaf.successor is None else leaf.last()).grad = grad
         for leaf in staged.cleared:
-            leaf.last().grad = None
+            (leaf if leaf.successor is None else leaf.last()).grad = None
         if generator is not None:
             generator._offset += staged.drawn
         return made[:n] + made[len(made) - self._n_kept :] if self._n_kept else made[:n]
