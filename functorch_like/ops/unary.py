@@ -136,7 +136,7 @@ reciprocal = unary(
     oracle="numpy.reciprocal",
     samples={"ulp": (0.51, 0.51), **_POSITIVE, "kinds": "float complex"},
 )
-_conj_physical = unary(
+_conj_physical: Any = unary(
     "conj_physical",
     chain(lambda t, _x, _out: conj_physical(t)),
     "The complex conjugate, computed.",
