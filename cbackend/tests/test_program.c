@@ -136,6 +136,30 @@ static void test_sets(void) {
     for (int s = 0; s < SETS; s++) cb_release(xs[2 * s]), cb_release(xs[2 * s + 1]), cb_release(kept[s]);
 }
 
+/* A reduction of steps: the bits of two calls, by the kernel that makes its items and where there is none. */
+static void test_reduced_steps(int64_t n, const char *op) {
+    cb_tensor *x = cb_random(0, CB_F32, CB_CPU, 2, (int64_t[]){n, 3}, 1, 0, -1, 1);
+    cb_tensor *y = cb_random(0, CB_F64, CB_CPU, 1, (int64_t[]){3}, 2, 0, -1, 1), *xs[] = {x, y}, *made = NULL;
+    int64_t code[32];
+    int length = fused_code(code) - 1, reduction = cb_op_code("reduce", op); /* the first result alone */
+    CHECK(cb_fused(2, xs, length, code, 1, &made, 0, 0) == CB_OK);
+    for (int64_t dim = -1; dim < 2; dim++) {
+        int count = dim < 0 ? -1 : 1;
+        cb_tensor *wanted = cb_reduce(reduction, made, count, &dim, 1, -1);
+        cb_tensor *found = cb_reduce_steps(2, xs, length, code, reduction, count, &dim, 1);
+        CHECK(found && wanted && found->numel == wanted->numel && found->ndim == 2);
+        CHECK(found && !memcmp(found->data, wanted->data, (size_t)found->numel * 4), "%s, dim %d", op,
+              (int)dim);
+        cb_release(wanted);
+        cb_release(found);
+    }
+    CHECK(!cb_reduce_steps(2, xs, length, code, 99, -1, NULL, 0) && cb_error_code() == CB_ERR_VALUE);
+    CHECK(!cb_reduce_steps(2, xs, length - 1, code, 0, -1, NULL, 0) && cb_error_code() == CB_ERR_VALUE);
+    CHECK(!cb_reduce_steps(2, (cb_tensor *[]){x, NULL}, length, code, 0, -1, NULL, 0) &&
+          cb_error_code() == CB_ERR_NULL);
+    cb_release(made), cb_release(x), cb_release(y);
+}
+
 /* Fused steps and the call that reads a result of theirs, as one: the bits of two, whether it is kept or not.
  */
 static void test_pair(const char *reader, int64_t n, int64_t width, int op, bool kept) {
@@ -225,6 +249,9 @@ int main(void) {
     test_recorded_calls();
     test_given_up_recording();
     test_fused();
+    test_reduced_steps(10, "sum");
+    test_reduced_steps(100000, "mean");
+    test_reduced_steps(100000, "amax");
     test_sets();
     test_pairs();
     test_broken_code();
