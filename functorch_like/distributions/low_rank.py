@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from .. import random
+from .. import linalg, random
 from ..errors import ShapeError, message
 from ..ops.creation import eye
 from ..ops.views import broadcast_shapes
 from ..tensor import Tensor
 from . import constraints
 from .compound import MultivariateNormal
-from .distribution import Distribution, linear_algebra
+from .distribution import Distribution
 
 __all__ = ["LowRankMultivariateNormal"]
 
@@ -55,7 +55,7 @@ class LowRankMultivariateNormal(MultivariateNormal):
     @property
     def scale_tril(self) -> Tensor:  # type: ignore[override]
         """The lower Cholesky factor of the covariance."""
-        return linear_algebra().cholesky(self.covariance_matrix)
+        return linalg.cholesky(self.covariance_matrix)
 
     @property
     def variance(self) -> Tensor:
@@ -73,7 +73,7 @@ class LowRankMultivariateNormal(MultivariateNormal):
         w = self.cov_factor
         scaled = w.mT @ (w / self.cov_diag.unsqueeze(-1))
         unit = eye(w._shape[-1], dtype=w.dtype, device=w.device)
-        return linear_algebra().cholesky(unit + scaled)
+        return linalg.cholesky(unit + scaled)
 
     def _log_scale(self) -> Tensor:
         inner = self._inner().diagonal(0, -2, -1).log().sum(-1)
@@ -86,7 +86,7 @@ class LowRankMultivariateNormal(MultivariateNormal):
         inner = self._inner()
         lead = broadcast_shapes(few._shape[:-1], inner._shape[:-2])
         k = inner._shape[-1]
-        z = linear_algebra().solve_triangular(
+        z = linalg.solve_triangular(
             inner.expand((*lead, k, k)), few.expand((*lead, k)).unsqueeze(-1), upper=False
         )
         square = (apart * scaled).sum(-1) - (z * z).sum((-2, -1))
