@@ -18,7 +18,7 @@ from ..dtypes import device_from_code
 from ..ops.creation import zeros
 from ..tape import Node
 from ..tensor import Tensor
-from ..trace import Leaf, next_sequence, state
+from ..trace import next_sequence, state
 from .entry import Entry
 from .graph import Equation, Graph, Var
 from .passes import optimize
@@ -77,11 +77,7 @@ class Differentiable:
                 staged = Staged(trace, results)
                 if not smooth:
                     return staged
-                sources += [
-                    (kept, kept)
-                    for kept, _ in trace.captured.values()
-                    if type(kept._m) is Leaf and kept.requires_grad
-                ]
+                sources += [(b.tensor, b.tensor) for b, asked in trace.asked if asked]
                 cts = [trace.cotangent(results[i]) for i in smooth]
                 gradients = autograd.grad(
                     [results[i] for i in smooth],

@@ -206,9 +206,9 @@ class StageTrace(Trace):
                 var = Var(meta, value=kept)
             else:
                 kept = t if m is None or type(m) is Leaf else t._alias()
-                binding = Binding(kept)
+                binding = Binding(t if m is None or m.trace is None else kept)
                 var = Var(meta, source=binding)
-                if kept is t and t.dtype.is_inexact:
+                if binding.tensor is t and t.dtype.is_inexact:
                     self.asked.append((binding, asked_of(m)))
             self.values[var] = kept
             known = self.captured[address] = (kept, var)

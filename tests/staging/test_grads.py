@@ -202,3 +202,23 @@ def test_second_derivatives_where_an_argument_comes_from_a_captured_tensor():
         if apart:
             (g,) = ft.autograd.grad(product(x), [w], create_graph=True)
             assert ft.autograd.grad(g.sum(), [x])[0].tolist() == [10.0] * 3
+
+
+def test_a_captured_result_of_recorded_operations():
+    def make():
+        w, v, _ = _pair()
+        held = {"y": w * 2}
+        return (
+            lambda: (held["y"] * v).sum().backward(),
+            lambda k: held.update(y=w * (k + 3)),
+            lambda: _listed(w.grad, v.grad),
+        )
+
+    _both(make, 4)
+    w, v, _ = _pair()
+    y = w * 2
+    product = ft.compile(lambda x: (x * y * v).sum())
+    product(ft.ones(2)).backward()
+    assert _listed(w.grad, v.grad) == [[6.0, 6.0], [2.0, 2.0]]
+    y = w * 5
+    assert product(ft.ones(2)).item() == 30.0
