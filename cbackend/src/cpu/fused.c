@@ -2,6 +2,8 @@
  * so what passes between steps never leaves the L1 cache. */
 #include "fused.h"
 
+#include <stdlib.h>
+
 static int64_t max_size(const cb_fused_steps *f, cb_tensor *const *xs) {
     int64_t size = 4;
     for (int k = 0; k < f->nin; k++) size = CB_MAX(size, CB_MAX(xs[k]->itemsize, cb_dtypes[f->to[k]].size));
