@@ -281,11 +281,12 @@ class DataLoader:
         """Whole batches: slices of the data in order, or rows picked by a random order."""
         batches = self.batch_sampler
         inner = batches.sampler if type(batches) is BatchSampler else None
-        if type(inner) not in (SequentialSampler, RandomSampler):
+        drawn = type(inner) is RandomSampler and inner.at_once
+        if not drawn and type(inner) is not SequentialSampler:
             tasks = _started(batches, skip)  # type: ignore[arg-type]
             return (get_batch(ft.tensor([int(i) for i in one], dtype=ft.int64)) for one in tasks)
         assert isinstance(batches, BatchSampler)
-        order = inner.order() if isinstance(inner, RandomSampler) else None
+        order = inner.order() if drawn else None  # type: ignore[union-attr]
         size, step = len(inner), batches.batch_size  # type: ignore[arg-type]
         starts = range(skip * step, size - step + 1 if batches.drop_last else size, step)
         rows = (slice(start, min(start + step, size)) for start in starts)

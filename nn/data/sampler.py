@@ -29,6 +29,9 @@ class Sampler:
         raise NotImplementedError(f"{type(self).__name__}: expected a method __iter__(), got none.")
 
 
+_MOST = 1 << 20  # indices of a random order that are drawn at once
+
+
 class SequentialSampler(Sampler):
     """0, 1, 2, ..."""
 
@@ -71,19 +74,37 @@ class RandomSampler(Sampler):
         """How many indices one pass gives."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
+    @property
+    def at_once(self) -> bool:
+        """Is the order drawn as a whole? One of more indices than anybody reads is not."""
+        size = len(self.data_source)
+        return not size or self.num_samples <= max(_MOST, size)
+
     def order(self) -> Tensor:
         """The indices of one pass [num_samples] int64, newly drawn."""
-        size, count = len(self.data_source), self.num_samples
+        return self._drawn(self.num_samples, self.generator)
+
+    def _drawn(self, count: int, generator: Generator | None) -> Tensor:
+        size = len(self.data_source)
         if size == 0:
             return ft.zeros(0, dtype=ft.int64)
         if self.replacement:
-            return ft.randint(0, size, (count,), dtype=ft.int64, generator=self.generator)
+            return ft.randint(0, size, (count,), dtype=ft.int64, generator=generator)
         passes = -(-count // size)
-        orders = [ft.randperm(size, generator=self.generator) for _ in range(passes)]
+        orders = [ft.randperm(size, generator=generator) for _ in range(passes)]
         return (orders[0] if passes == 1 else ft.cat(orders))[:count]
 
+    def _in_pieces(self, seed: int) -> Iterator[int]:
+        generator, size = ft.Generator().manual_seed(seed), len(self.data_source)
+        piece = -(-_MOST // size) * size  # whole passes, where those have each index once
+        for start in range(0, self.num_samples, piece):
+            yield from self._drawn(min(piece, self.num_samples - start), generator).tolist()
+
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order().tolist())
+        if self.at_once:
+            return iter(self.order().tolist())
+        seed = ft.randint(0, 1 << 62, (), dtype=ft.int64, generator=self.generator)
+        return self._in_pieces(int(seed))
 
     def __len__(self) -> int:
         return self.num_samples

@@ -1,5 +1,6 @@
 """nn.data: data sets, samplers, loader (fast and general way), collate, the digits."""
 
+import itertools
 from typing import NamedTuple
 
 import pytest
@@ -223,3 +224,17 @@ def test_digits():
     assert data.train_test_split(images, labels, seed=1)[1][1].tolist() != test_labels.tolist()
     with pytest.raises(ValueError, match="leaves both sides samples"):
         data.train_test_split(labels, test_size=0.0)
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_a_random_order_without_an_end_in_sight(replacement):
+    dataset = data.TensorDataset(ft.arange(6))
+    make = lambda: data.RandomSampler(dataset, replacement, 10**10, ft.Generator().manual_seed(1))  # noqa: E731
+    some = list(itertools.islice(make(), 60))
+    assert set(some) == set(range(6)) and some == list(itertools.islice(make(), 60))
+    if not replacement:
+        assert all(sorted(some[i : i + 6]) == list(range(6)) for i in range(0, 60, 6))
+    loader = data.DataLoader(dataset, 4, sampler=make())
+    assert len(loader) == 25 * 10**8
+    assert ft.cat([b for (b,) in itertools.islice(loader, 15)]).tolist() == some
+    assert len(list(data.RandomSampler(range(3), replacement, (1 << 20) + 5))) == (1 << 20) + 5
