@@ -121,28 +121,28 @@ def set_default_dtype(d: Any) -> None:
     lib.cb_set_default_dtype(d.code)
 
 
-def promote_types(a: Any, b: Any) -> dtype:
+def promote_types(type1: Any, type2: Any) -> dtype:
     """The smallest dtype that holds both.
 
     Example:
       >>> promote_types(int32, float16)
       float16
     """
-    code = lib.cb_promote_types(as_dtype(a).code, as_dtype(b).code)
+    code = lib.cb_promote_types(as_dtype(type1).code, as_dtype(type2).code)
     if code < 0:
         raise_error()
     return DTYPES[code]
 
 
-def can_cast(source: Any, target: Any) -> bool:
-    """May a result of dtype `source` be stored as `target`?
+def can_cast(from_: Any, to: Any) -> bool:
+    """May a result of dtype `from_` be stored as `to`?
 
     Not from a higher category to a lower one.
     """
     rank = [
         0 if d is bool_ else 1 if d.is_integer else 2 if d.is_floating_point else 3 for d in DTYPES
     ]
-    return rank[as_dtype(source).code] <= rank[as_dtype(target).code]
+    return rank[as_dtype(from_).code] <= rank[as_dtype(to).code]
 
 
 class finfo:

@@ -79,7 +79,7 @@ _CODES = {
 _known: dict[Any, int] = {}  # the same by dtypes that came: their hash takes less than their name
 
 
-def from_numpy(array: Any) -> Tensor:
+def from_numpy(ndarray: Any) -> Tensor:
     """A tensor over a NumPy array's memory: both see later writes.
 
     Raises:
@@ -87,11 +87,11 @@ def from_numpy(array: Any) -> Tensor:
     """
     import numpy
 
-    if not isinstance(array, numpy.ndarray):
+    if not isinstance(ndarray, numpy.ndarray):
         raise TypeError(
-            message("from_numpy", "a NumPy array", type(array).__name__, "Use tensor().")
+            message("from_numpy", "a NumPy array", type(ndarray).__name__, "Use tensor().")
         )
-    return from_array(array)
+    return from_array(ndarray)
 
 
 def frombuffer(
@@ -145,19 +145,21 @@ def from_file(
     return from_array(numpy.memmap(filename, "uint8", mode, shape=(size * d.itemsize,))).view(d)
 
 
-def from_dlpack(source: Any) -> Tensor:
+def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of another library's array, through the DLPack protocol.
 
     Raises:
       TypeError: the object does not speak DLPack.
     """
-    if not hasattr(source, "__dlpack__"):
-        raise TypeError(message("from_dlpack", "an object with __dlpack__", type(source).__name__))
-    if isinstance(source, Tensor):
-        return source._alias()
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            message("from_dlpack", "an object with __dlpack__", type(ext_tensor).__name__)
+        )
+    if isinstance(ext_tensor, Tensor):
+        return ext_tensor._alias()
     import numpy
 
-    return from_array(numpy.from_dlpack(source))
+    return from_array(numpy.from_dlpack(ext_tensor))
 
 
 def to_bytes(x: Tensor) -> bytes:

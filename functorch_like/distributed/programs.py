@@ -13,6 +13,7 @@ from cbackend import check, lib
 
 from ..op import Op, concretely, wrap
 from ..tensor import Tensor
+from ..trace import Untraced
 
 # the instructions' functions by what they do; the core knows functions only while they live
 _calls: dict[Any, Callable[..., Any]] = {}
@@ -41,7 +42,7 @@ def _instruction(
     callback: Any = import_module("..callback", __package__)  # the module, not its function
 
     def run(xs: list[Any], out: list[Any]) -> None:
-        with callback._Plainly():
+        with Untraced():
             source = wrap(lib.cb_retain(xs[1]))
             made = wrap(kernel(source, **params))
             check(lib.cb_copy_into(out[1], made._v, 0))

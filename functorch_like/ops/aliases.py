@@ -104,9 +104,9 @@ Tensor.unsafe_split_with_sizes = Tensor.split_with_sizes  # type: ignore[attr-de
 unsafe_chunk, unsafe_split = join.chunk, join.split
 
 
-def adjoint(x: Tensor) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions swapped and conjugated."""
-    return views.transpose(x, -2, -1).conj()
+    return views.transpose(input, -2, -1).conj()
 
 
 def narrow_copy(x: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -114,9 +114,9 @@ def narrow_copy(x: Tensor, dim: int, start: int, length: int) -> Tensor:
     return join.narrow(x, dim, start, length).clone()
 
 
-def resolve_neg(x: Tensor) -> Tensor:
+def resolve_neg(input: Tensor) -> Tensor:
     """The tensor itself: there are no lazily negated ones."""
-    return x
+    return input
 
 
 def zero_(x: Tensor) -> Tensor:
@@ -132,14 +132,14 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-def is_floating_point(x: Tensor) -> bool:
+def is_floating_point(input: Tensor) -> bool:
     """Is the dtype float16, bfloat16, float32 or float64?"""
-    return x.dtype.is_floating_point
+    return input.dtype.is_floating_point
 
 
-def is_complex(x: Tensor) -> bool:
+def is_complex(input: Tensor) -> bool:
     """Is the dtype complex?"""
-    return x.dtype.is_complex
+    return input.dtype.is_complex
 
 
 def is_signed(x: Tensor) -> bool:
@@ -147,15 +147,15 @@ def is_signed(x: Tensor) -> bool:
     return x.dtype.is_signed
 
 
-def is_nonzero(x: Tensor) -> bool:
+def is_nonzero(input: Tensor) -> bool:
     """Is the only element not zero?
 
     Raises:
       ShapeError: there is not exactly one element.
     """
-    if x.numel() != 1:
-        raise ShapeError(message("is_nonzero", "one element", f"shape {list(x._shape)}"))
-    return bool(x.reshape(()) != 0)
+    if input.numel() != 1:
+        raise ShapeError(message("is_nonzero", "one element", f"shape {list(input._shape)}"))
+    return bool(input.reshape(()) != 0)
 
 
 def is_same_size(x: Tensor, other: Tensor) -> bool:
@@ -163,9 +163,9 @@ def is_same_size(x: Tensor, other: Tensor) -> bool:
     return x._shape == other._shape
 
 
-def numel(x: Tensor) -> int:
+def numel(input: Tensor) -> int:
     """The number of elements."""
-    return x.numel()
+    return input.numel()
 
 
 def get_device(x: Tensor) -> int:

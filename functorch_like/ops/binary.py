@@ -213,6 +213,7 @@ pow = binary(  # torch's name
     ),
     "x to the power y.",
     dunder="pow",
+    second="exponent",
     oracle="numpy.power",
     samples={"low": 0.2, "high": 3.0, "kinds": "float complex"},
 )

@@ -21,19 +21,19 @@ __all__ = [
 ]
 
 
-def real(x: Tensor) -> Tensor:
+def real(input: Tensor) -> Tensor:
     """The real part, a view; a real tensor itself."""
-    return view_as_real(x)[..., 0] if x.dtype.is_complex else x
+    return view_as_real(input)[..., 0] if input.dtype.is_complex else input
 
 
-def imag(x: Tensor) -> Tensor:
+def imag(input: Tensor) -> Tensor:
     """The imaginary part, a view; zeros for a real tensor."""
-    return view_as_real(x)[..., 1] if x.dtype.is_complex else zeros_like(x)
+    return view_as_real(input)[..., 1] if input.dtype.is_complex else zeros_like(input)
 
 
-def conj(x: Tensor) -> Tensor:
+def conj(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor itself."""
-    return conj_physical(x) if x.dtype.is_complex else x
+    return conj_physical(input) if input.dtype.is_complex else input
 
 
 resolve_conj = conj

@@ -249,7 +249,8 @@ def _filled_with(
 
 
 def empty(
-    *size: Any,
+    *shape: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -260,7 +261,9 @@ def empty(
     Raises:
       OutOfMemoryError: there is not that much memory.
     """
-    return _filled_with(None, "empty", size, dtype, device, requires_grad, out)
+    return _filled_with(
+        None, "empty", shape if size is None else (size,), dtype, device, requires_grad, out
+    )
 
 
 def full(
@@ -286,7 +289,8 @@ def full(
 
 
 def zeros(
-    *size: Any,
+    *shape: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
@@ -299,18 +303,23 @@ def zeros(
       tensor([[0., 0.],
               [0., 0.]])
     """
-    return _filled_with(0, "zeros", size, dtype, device, requires_grad, out)
+    return _filled_with(
+        0, "zeros", shape if size is None else (size,), dtype, device, requires_grad, out
+    )
 
 
 def ones(
-    *size: Any,
+    *shape: Any,
+    size: Any = None,
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
     """A tensor of ones."""
-    return _filled_with(1, "ones", size, dtype, device, requires_grad, out)
+    return _filled_with(
+        1, "ones", shape if size is None else (size,), dtype, device, requires_grad, out
+    )
 
 
 def empty_like(

@@ -78,16 +78,16 @@ sampled(
 )
 
 
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal over two dimensions, as a last dimension; a view.
 
     Example:
       >>> diagonal(tensor([[1, 2], [3, 4]]))
       tensor([1, 4])
     """
-    n = x.ndim
+    n = input.ndim
     return _diagonal(
-        x, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n)
+        input, offset=offset, a=wrap_dim("diagonal", dim1, n), b=wrap_dim("diagonal", dim2, n)
     )
 
 

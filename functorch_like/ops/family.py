@@ -11,6 +11,7 @@ all orders follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from cbackend import ffi, lib, plain, prepare_calls, recorded
@@ -391,6 +392,7 @@ def binary(
     method: bool = True,
     inplace: bool = True,
     dunder: str | None = None,
+    second: str = "other",
     samples: dict[str, Any] | None = None,
     oracle: str | None = None,
 ) -> Callable[..., Tensor]:
@@ -400,6 +402,7 @@ def binary(
 
     Args:
       partials: the derivatives by x and by y (see the top of this file), or NONDIFF(reason).
+      second: torch's name for the second operand.
       dunder: the operator's method name without underscores: "add" gives __add__, __radd__ and
         __iadd__.
     """
@@ -491,6 +494,12 @@ def binary(
     def number_first(y: Any, x: Tensor) -> Any:
         return reflected(x, y)
 
+    if second != "other":
+        body = function.__code__
+        names = tuple([second if v == "other" else v for v in body.co_varnames])
+        function = FunctionType(  # type: ignore[assignment]
+            body.replace(co_varnames=names), globals(), name, (None,), function.__closure__
+        )
     _finish(function, op, doc, method)
     if method and inplace:
 

@@ -385,13 +385,13 @@ def _geometry(
     return shape, steps, 0 if storage_offset is None else storage_offset - start
 
 
-def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """x's memory seen with other sizes and strides; a view.
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """input's memory seen with other sizes and strides; a view.
 
     Args:
       size, stride: one number a dimension, strides in elements.
-      storage_offset: the place of the first element in the storage; that of x by default.
-    Notes: under grad and vmap x is taken to be contiguous with a storage of its own.
+      storage_offset: the place of the first element in the storage; that of input by default.
+    Notes: under grad and vmap input is taken to be contiguous with a storage of its own.
     Raises:
       ShapeError: a place outside the storage.
     Example:
@@ -399,8 +399,8 @@ def as_strided(x: Tensor, size: Any, stride: Any, storage_offset: int | None = N
       tensor([[0, 1, 2],
               [1, 2, 3]])
     """
-    shape, steps, offset = _geometry("as_strided", x, size, stride, storage_offset)
-    return _strided(x, size=shape, stride=steps, offset=offset)
+    shape, steps, offset = _geometry("as_strided", input, size, stride, storage_offset)
+    return _strided(input, size=shape, stride=steps, offset=offset)
 
 
 def as_strided_scatter(

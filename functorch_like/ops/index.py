@@ -325,7 +325,7 @@ def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
     return tuple([places.select(1, d) for d in range(places._shape[1])])
 
 
-def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The places of the first `size` nonzero elements, [size, ndim]; fill_value where there are
     fewer. The shape does not depend on values, so vmap and compile take it.
 
@@ -337,25 +337,25 @@ def nonzero_static(x: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """
     from .join import stack
 
-    if not x.ndim:
-        return empty(size, 0, dtype=int64, device=x.device)
-    flat = (x != 0).reshape((-1,))
+    if not input.ndim:
+        return empty(size, 0, dtype=int64, device=input.device)
+    flat = (input != 0).reshape((-1,))
     n = flat._shape[0]
     before = flat.to(int64).cumsum(0) - 1
     at = where(flat & (before < size), before, size)  # one place behind the end for all others
-    numbers = full((size + 1,), n, dtype=int64, device=x.device)
-    numbers = numbers.scatter(0, at, arange(n, device=x.device))[:size]
+    numbers = full((size + 1,), n, dtype=int64, device=input.device)
+    numbers = numbers.scatter(0, at, arange(n, device=input.device))[:size]
     columns, stride = [], 1
-    for length in reversed(x._shape):
+    for length in reversed(input._shape):
         column = (numbers // stride) % max(length, 1)
         columns.append(where(numbers < n, column, fill_value))
         stride *= max(length, 1)
     return stack(columns[::-1], 1)
 
 
-def argwhere(x: Tensor) -> Tensor:
+def argwhere(input: Tensor) -> Tensor:
     """nonzero() as one tensor."""
-    return nonzero(x)
+    return nonzero(input)
 
 
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]

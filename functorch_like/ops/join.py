@@ -163,25 +163,25 @@ def stack(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
     return _stack(*xs, dim=wrap_dim("stack", options.get("axis", dim), xs[0].ndim + 1))
 
 
-def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of a size (the last one may be smaller), or of the given sizes, along a dim; views.
 
     Raises:
       ShapeError: the sizes do not add up.
     """
-    d = wrap_dim("split", dim, x.ndim)
-    n = x._shape[d]
+    d = wrap_dim("split", dim, tensor.ndim)
+    n = tensor._shape[d]
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size <= 0 and n:
             raise ValueError(message("split", "a size above 0", size))
-        return tuple([sliced(x, d, at, at + size) for at in range(0, max(n, 1), max(size, 1))])
+        return tuple([sliced(tensor, d, at, at + size) for at in range(0, max(n, 1), max(size, 1))])
     lengths = list(split_size_or_sections)
     if sum(lengths) != n or min(lengths, default=0) < 0:
         raise ShapeError(message("split", f"sizes that add up to {n}", lengths))
     pieces, at = [], 0
     for length in lengths:
-        pieces.append(sliced(x, d, at, at + length))
+        pieces.append(sliced(tensor, d, at, at + length))
         at += length
     return tuple(pieces)
 
@@ -189,37 +189,37 @@ def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor,
 split_with_sizes = split
 
 
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` pieces of equal size (the last one may be smaller) along a dim; views.
 
     A dim of size 0 gives `chunks` pieces.
     """
-    d = wrap_dim("chunk", dim, x.ndim)
+    d = wrap_dim("chunk", dim, input.ndim)
     if chunks <= 0:
         raise ValueError(message("chunk", "at least 1 chunk", chunks))
-    n = x._shape[d]
-    return split(x, -(-n // chunks) if n else [0] * chunks, d)
+    n = input._shape[d]
+    return split(input, -(-n // chunks) if n else [0] * chunks, d)
 
 
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dim, without it; views.
 
     Raises:
       ShapeError: a tensor without dimensions.
     """
-    d = wrap_dim("unbind", dim, x.ndim)
-    if not x.ndim:
+    d = wrap_dim("unbind", dim, input.ndim)
+    if not input.ndim:
         raise ShapeError(message("unbind", "at least one dimension", "a 0-d tensor"))
-    return tuple([selected(x, d, i) for i in range(x._shape[d])])
+    return tuple([selected(input, d, i) for i in range(input._shape[d])])
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` places of a dim from `start` on; a view.
 
     Raises:
       DimError: they are not all inside.
     """
-    shape = x._shape
+    shape = input._shape
     d = wrap_dim("narrow", dim, len(shape))
     n = shape[d]
     start = start + n if start < 0 else start
@@ -231,12 +231,12 @@ def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
                 f"start {start} and length {length}",
             )
         )
-    return sliced(x, d, start, start + length)
+    return sliced(input, d, start, start + length)
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """The slice at a place of a dim, without it; a view."""
-    return selected(x, wrap_dim("select", dim, x.ndim), index)
+    return selected(input, wrap_dim("select", dim, input.ndim), index)
 
 
 # ---- movers: linear ops with a C kernel ----
@@ -413,14 +413,14 @@ def flip(x: Tensor, *along: Any, dims: Any = ()) -> Tensor:
     return _flip(x, dims=tuple([wrap_dim("flip", d, x.ndim) for d in dims]))
 
 
-def fliplr(x: Tensor) -> Tensor:
+def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order."""
-    return flip(x, 1)
+    return flip(input, 1)
 
 
-def flipud(x: Tensor) -> Tensor:
+def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order."""
-    return flip(x, 0)
+    return flip(input, 0)
 
 
 def roll(x: Tensor, shifts: Any, dims: Any = None) -> Tensor:
@@ -453,10 +453,10 @@ def repeat(x: Tensor, *repeats: Any) -> Tensor:
     return _repeat(x, reps=reps)
 
 
-def tile(x: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *dims: Any) -> Tensor:
     """repeat() that counts from the last dimension."""
     reps = sizes("tile", dims)
-    return _repeat(x, reps=(1,) * (x.ndim - len(reps)) + reps)
+    return _repeat(input, reps=(1,) * (input.ndim - len(reps)) + reps)
 
 
 def tril(x: Tensor, diagonal: int = 0) -> Tensor:

@@ -200,43 +200,43 @@ def _unfit(op: str, wanted: str, x: Tensor, y: Tensor, hint: str = "Use matmul."
     return ShapeError(message(op, wanted, f"shapes {list(x._shape)} and {list(y._shape)}", hint))
 
 
-def mm(x: Tensor, y: Tensor) -> Tensor:
+def mm(x: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
-    if x.ndim != 2 or y.ndim != 2:
-        raise _unfit("mm", "two matrices", x, y)
+    if x.ndim != 2 or mat2.ndim != 2:
+        raise _unfit("mm", "two matrices", x, mat2)
     if entered:
-        x, y = lowered(x, y)
-    return _matmul(x, y)
+        x, mat2 = lowered(x, mat2)
+    return _matmul(x, mat2)
 
 
-def bmm(x: Tensor, y: Tensor) -> Tensor:
+def bmm(x: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices."""
-    if x.ndim != 3 or y.ndim != 3 or x._shape[0] != y._shape[0]:
-        raise _unfit("bmm", "two batches of as many matrices", x, y)
+    if x.ndim != 3 or mat2.ndim != 3 or x._shape[0] != mat2._shape[0]:
+        raise _unfit("bmm", "two batches of as many matrices", x, mat2)
     if entered:
-        x, y = lowered(x, y)
-    return _matmul(x, y)
+        x, mat2 = lowered(x, mat2)
+    return _matmul(x, mat2)
 
 
-def mv(x: Tensor, y: Tensor) -> Tensor:
+def mv(x: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector."""
-    if x.ndim != 2 or y.ndim != 1:
-        raise _unfit("mv", "a matrix and a vector", x, y)
+    if x.ndim != 2 or vec.ndim != 1:
+        raise _unfit("mv", "a matrix and a vector", x, vec)
     if entered:
-        x, y = lowered(x, y)
-    return _matmul(x, y)
+        x, vec = lowered(x, vec)
+    return _matmul(x, vec)
 
 
-def dot(x: Tensor, y: Tensor) -> Tensor:
+def dot(x: Tensor, tensor: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements.
 
     Example:
       >>> dot(tensor([1.0, 2.0]), tensor([3.0, 4.0]))
       tensor(11.)
     """
-    if x.ndim != 1 or y.ndim != 1:
-        raise _unfit("dot", "two vectors", x, y, "Use matmul, or (x * y).sum().")
-    return _matmul(x, y)
+    if x.ndim != 1 or tensor.ndim != 1:
+        raise _unfit("dot", "two vectors", x, tensor, "Use matmul, or (x * y).sum().")
+    return _matmul(x, tensor)
 
 
 def vdot(x: Tensor, y: Tensor) -> Tensor:
@@ -244,39 +244,39 @@ def vdot(x: Tensor, y: Tensor) -> Tensor:
     return dot(x.conj(), y)
 
 
-def outer(x: Tensor, y: Tensor) -> Tensor:
+def outer(x: Tensor, vec2: Tensor) -> Tensor:
     """The products of all pairs: [n], [m] -> [n, m]."""
-    if x.ndim != 1 or y.ndim != 1:
+    if x.ndim != 1 or vec2.ndim != 1:
         raise ShapeError(
-            message("outer", "two vectors", f"shapes {list(x._shape)} and {list(y._shape)}")
+            message("outer", "two vectors", f"shapes {list(x._shape)} and {list(vec2._shape)}")
         )
-    return x.unsqueeze(1) * y
+    return x.unsqueeze(1) * vec2
 
 
 ger = outer
 
 
-def addmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * (a @ b)."""
+def addmm(x: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2)."""
     if entered:
         (x,) = lowered(x)
-    product = mm(a, b)
+    product = mm(mat1, mat2)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
-def addmv(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * (a @ b), with b a vector."""
+def addmv(x: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (mat @ vec)."""
     if entered:
         (x,) = lowered(x)
-    product = mv(a, b)
+    product = mv(mat, vec)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
-def baddbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * (a @ b), for batches of matrices."""
+def baddbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (batch1 @ batch2), for batches of matrices."""
     if entered:
         (x,) = lowered(x)
-    product = bmm(a, b)
+    product = bmm(batch1, batch2)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 

@@ -44,15 +44,15 @@ __all__ = [
 # ---- small ones ----
 
 
-def positive(x: Tensor) -> Tensor:
+def positive(input: Tensor) -> Tensor:
     """The tensor itself.
 
     Raises:
       DTypeError: bools have no sign.
     """
-    if x.dtype.name == "bool":
+    if input.dtype.name == "bool":
         raise DTypeError(message("positive", "numbers", "bool", "Cast with .int()."))
-    return x
+    return input
 
 
 def isposinf(x: Tensor) -> Tensor:
@@ -89,28 +89,28 @@ def fill(x: Tensor, value: Any) -> Tensor:
     return full_like(x, value)
 
 
-def diagflat(x: Tensor, offset: int = 0) -> Tensor:
-    """A matrix with all elements of x on a diagonal.
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A matrix with all elements of input on a diagonal.
 
     Example:
       >>> diagflat(tensor([1, 2]))
       tensor([[1, 0],
               [0, 2]])
     """
-    return diag_embed(x.reshape((-1,)), offset)
+    return diag_embed(input.reshape((-1,)), offset)
 
 
-def addbmm(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * (the sum over the batch of a @ b)."""
+def addbmm(x: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * (the sum over the batch of batch1 @ batch2)."""
     if entered:
         (x,) = lowered(x)
-    product = bmm(a, b).sum(0)
+    product = bmm(batch1, batch2).sum(0)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
-def addr(x: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * x + alpha * outer(a, b)."""
-    product = outer(a, b)
+def addr(x: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * outer(vec1, vec2)."""
+    product = outer(vec1, vec2)
     return (x if beta == 1 else x * beta) + (product if alpha == 1 else product * alpha)
 
 
@@ -193,7 +193,7 @@ def index_reduce(
 
 
 def gradient(
-    x: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
+    input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
     """The derivative along each dim by central differences, second order inside.
 
@@ -211,9 +211,11 @@ def gradient(
     if edge_order not in (1, 2):
         raise ValueError(message("gradient", "edge_order 1 or 2", edge_order))
     dims = (
-        list(range(x.ndim))
+        list(range(input.ndim))
         if dim is None
-        else [wrap_dim("gradient", d, x.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
+        else [
+            wrap_dim("gradient", d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)
+        ]
     )
     one = isinstance(spacing, (int, float, complex)) or (
         isinstance(spacing, Tensor) and not spacing.ndim
@@ -221,7 +223,7 @@ def gradient(
     steps: list[Any] = [spacing] * len(dims) if one else [*spacing]  # type: ignore[misc]
     if len(steps) != len(dims):
         raise ValueError(message("gradient", f"{len(dims)} spacings", len(steps)))
-    y = x if x.dtype.is_inexact else x.float()
+    y = input if input.dtype.is_inexact else input.float()
     return tuple(_slope(y, d, h, edge_order) for d, h in zip(dims, steps, strict=True))
 
 

@@ -432,7 +432,7 @@ def dist(x: Tensor, y: Tensor, p: float = 2.0) -> Tensor:
 
 
 def cov(
-    x: Tensor,
+    input: Tensor,
     *,
     correction: int = 1,
     fweights: Tensor | None = None,
@@ -448,9 +448,9 @@ def cov(
       tensor([[ 1., -1.],
               [-1.,  1.]])
     """
-    if x.ndim > 2:
-        raise ShapeError(message("cov", "at most 2 dimensions", f"shape {list(x._shape)}"))
-    rows = x.reshape((1, x.numel())) if x.ndim < 2 else x
+    if input.ndim > 2:
+        raise ShapeError(message("cov", "at most 2 dimensions", f"shape {list(input._shape)}"))
+    rows = input.reshape((1, input.numel())) if input.ndim < 2 else input
     rows = rows if rows.dtype.is_inexact else rows.float()
     if fweights is not None and fweights.dtype.is_inexact:
         raise DTypeError(message("cov", "integers for fweights", fweights.dtype))
@@ -480,9 +480,9 @@ def cov(
     return out.reshape(()) if out.numel() == 1 else out
 
 
-def corrcoef(x: Tensor) -> Tensor:
+def corrcoef(input: Tensor) -> Tensor:
     """The correlation of variables (rows) over observations (columns)."""
-    c = cov(x)
+    c = cov(input)
     if not c.ndim:
         return c / c
     scale = c.diagonal()

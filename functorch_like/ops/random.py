@@ -313,7 +313,8 @@ def _drawn(
 
 
 def rand(
-    *size: Any,
+    *shape: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -324,12 +325,22 @@ def rand(
 
     Reference: Philox4x32-10, Salmon et al. 2011.
     """
-    t = _drawn(_UNIFORM, sizes("rand", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    t = _drawn(
+        _UNIFORM,
+        sizes("rand", shape if size is None else (size,)),
+        dtype,
+        device,
+        0.0,
+        1.0,
+        generator,
+        requires_grad,
+    )
     return t if out is None else store("rand", out, t)
 
 
 def randn(
-    *size: Any,
+    *shape: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -337,12 +348,21 @@ def randn(
     out: Tensor | None = None,
 ) -> Tensor:
     """Random numbers from the standard normal distribution."""
-    t = _drawn(_NORMAL, sizes("randn", size), dtype, device, 0.0, 1.0, generator, requires_grad)
+    t = _drawn(
+        _NORMAL,
+        sizes("randn", shape if size is None else (size,)),
+        dtype,
+        device,
+        0.0,
+        1.0,
+        generator,
+        requires_grad,
+    )
     return t if out is None else store("randn", out, t)
 
 
 def randint(
-    low: int,
+    low: Any = 0,
     high: Any = None,
     size: Any = None,
     *,
@@ -356,10 +376,14 @@ def randint(
     `randint(10, (3,))`, `randint(3, 10, (3,))`.
 
     Raises:
-      ValueError: the range is empty.
+      ValueError: the range is empty. TypeError: no size.
     """
     if size is None:
         low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if size is None:
+        raise TypeError(message("randint", "a size", "none", "Write randint(10, (3,))."))
     if high <= low:
         raise ValueError(message("randint", "low below high", f"{low} and {high}"))
     shape = sizes("randint", (size,))
@@ -411,10 +435,18 @@ def randn_like(
     return randn(x._shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
 
 
-def randint_like(x: Tensor, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:
+def randint_like(
+    x: Tensor,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
     """Random integers of the same shape."""
-    low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, x._shape, dtype=dtype or x.dtype, device=x.device)
+    dtype, device = dtype or x.dtype, device or x.device
+    return randint(low, high, x._shape, generator=generator, dtype=dtype, device=device)
 
 
 def normal(
@@ -426,9 +458,12 @@ def normal(
     return randn(size, generator=generator) * std + mean
 
 
-def bernoulli(p: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability in each element, else 0; no gradient."""
-    return (rand(p._shape, generator=generator, dtype=p.dtype, device=p.device) < p).to(p.dtype)
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """1 with the probability in each element, or with p for all, else 0; no gradient."""
+    drawn = rand(input._shape, generator=generator, dtype=input.dtype, device=input.device)
+    return (drawn < (input if p is None else p)).to(input.dtype)
 
 
 def _in_place(name: str, kind: int, check: Any, doc: str, defaults: tuple[float, float]) -> Any:

@@ -137,17 +137,17 @@ def block_diag(*tensors: Any) -> Tensor:
 # ---- splitting ----
 
 
-def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of nearly equal size, larger ones first, or the parts between indices; views.
 
     Example:
       >>> tensor_split(arange(5), 2)
       (tensor([0, 1, 2]), tensor([3, 4]))
     """
-    d = wrap_dim("tensor_split", dim, x.ndim)
-    if not x.ndim:
+    d = wrap_dim("tensor_split", dim, input.ndim)
+    if not input.ndim:
         raise ShapeError(message("tensor_split", "at least one dimension", "a 0-d tensor"))
-    n = x._shape[d]
+    n = input._shape[d]
     if isinstance(indices_or_sections, Tensor):
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
@@ -155,10 +155,10 @@ def tensor_split(x: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Ten
         if k <= 0:
             raise ValueError(message("tensor_split", "at least 1 section", k))
         bounds = [i * (n // k) + min(i, n % k) for i in range(k + 1)]
-        return tuple([x.narrow(d, a, b - a) for a, b in itertools.pairwise(bounds)])
+        return tuple([input.narrow(d, a, b - a) for a, b in itertools.pairwise(bounds)])
     cuts = [None, *indices_or_sections, None]
     lead = (slice(None),) * d
-    return tuple([x[(*lead, slice(a, b))] for a, b in itertools.pairwise(cuts)])
+    return tuple([input[(*lead, slice(a, b))] for a, b in itertools.pairwise(cuts)])
 
 
 def _split_along(op: str, x: Tensor, by: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -169,19 +169,19 @@ def _split_along(op: str, x: Tensor, by: Any, dim: int, least: int) -> tuple[Ten
     return tensor_split(x, by, dim)
 
 
-def hsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split() along dim 1 (vectors: dim 0), into parts of equal size."""
-    return _split_along("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
+    return _split_along("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
-def vsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split() along dim 0, into parts of equal size."""
-    return _split_along("vsplit", x, indices_or_sections, 0, 2)
+    return _split_along("vsplit", input, indices_or_sections, 0, 2)
 
 
-def dsplit(x: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """tensor_split() along dim 2, into parts of equal size."""
-    return _split_along("dsplit", x, indices_or_sections, 2, 3)
+    return _split_along("dsplit", input, indices_or_sections, 2, 3)
 
 
 # ---- repeating, turning ----
@@ -306,15 +306,15 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     return stack([g.reshape((g.numel(),)) for g in meshgrid(*xs)], 1)
 
 
-def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All combinations of r elements of a vector, in order: [count, r]."""
-    if x.ndim != 1:
-        raise ShapeError(message("combinations", "a vector", list(x._shape)))
+    if input.ndim != 1:
+        raise ShapeError(message("combinations", "a vector", list(input._shape)))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = list(choose(range(x._shape[0]), r))
+    rows = list(choose(range(input._shape[0]), r))
     if not rows or not r:
-        return empty(0, r, dtype=x.dtype, device=x.device) if r else x[:0]
-    return x[tensor(rows, device=x.device)]
+        return empty(0, r, dtype=input.dtype, device=input.device) if r else input[:0]
+    return input[tensor(rows, device=input.device)]
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

@@ -405,7 +405,7 @@ def _chosen(out: Sequence[Tensor], inverse: bool, counts: bool) -> Any:
 
 
 def unique(
-    x: Tensor,
+    input: Tensor,
     sorted: bool = True,  # torch's name
     return_inverse: bool = False,
     return_counts: bool = False,
@@ -423,17 +423,17 @@ def unique(
       (tensor([1, 3]), tensor([1, 2]))
     """
     if dim is None and not (return_inverse or return_counts):
-        return _unique_values(x)
+        return _unique_values(input)
     if dim is None:
-        return _chosen(_unique(x), return_inverse, return_counts)
-    d = wrap_dim("unique", dim, x.ndim)
-    slices = x.movedim(d, 0)
-    rows = slices.reshape((slices._shape[0], -1)) if x.numel() else slices
+        return _chosen(_unique(input), return_inverse, return_counts)
+    d = wrap_dim("unique", dim, input.ndim)
+    slices = input.movedim(d, 0)
+    rows = slices.reshape((slices._shape[0], -1)) if input.numel() else slices
     order = _order_of_rows(rows)
     values, starts, counts = _runs(slices.index_select(0, order), return_counts)
     if return_inverse:
         inverse = starts.cumsum(0) - 1
-        starts = zeros(order._shape, dtype=int64, device=x.device).scatter(0, order, inverse)
+        starts = zeros(order._shape, dtype=int64, device=input.device).scatter(0, order, inverse)
     return _chosen((values.movedim(0, d), starts, counts), return_inverse, return_counts)
 
 

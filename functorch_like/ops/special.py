@@ -434,46 +434,48 @@ def ldexp(x: Tensor, other: Tensor) -> Tensor:
 # ---- comparisons ----
 
 
-def isreal(x: Tensor) -> Tensor:
+def isreal(input: Tensor) -> Tensor:
     """Is the imaginary part 0?"""
-    return x.imag == 0 if x.dtype.is_complex else ones_like(x, dtype=bool_)
+    return input.imag == 0 if input.dtype.is_complex else ones_like(input, dtype=bool_)
 
 
 def isclose(
-    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
-    """Is |x - y| at most atol + rtol * |y|, or are both equal?
+    """Is |input - other| at most atol + rtol * |other|, or are both equal?
 
     Example:
       >>> isclose(tensor([1.0, 2.0]), tensor([1.0, 2.1]))
       tensor([ True, False])
     """
-    if x.dtype is not y.dtype:
-        raise DTypeError(message("isclose", f"operands of dtype {x.dtype}", y.dtype, "Cast one."))
+    if input.dtype is not other.dtype:
+        raise DTypeError(
+            message("isclose", f"operands of dtype {input.dtype}", other.dtype, "Cast one.")
+        )
     if rtol < 0 or atol < 0:
         raise ValueError(message("isclose", "tolerances of at least 0", f"{rtol} and {atol}"))
-    x, y = x.detach(), y.detach()
-    close = x == y
-    if equal_nan and x.dtype.is_inexact:
-        close = close | ((x != x) & (y != y))
-    if not x.dtype.is_inexact and rtol == 0 and atol == 0:
+    input, other = input.detach(), other.detach()
+    close = input == other
+    if equal_nan and input.dtype.is_inexact:
+        close = close | ((input != input) & (other != other))
+    if not input.dtype.is_inexact and rtol == 0 and atol == 0:
         return close
-    if not x.dtype.is_inexact:
-        x, y = x.to(float64), y.to(float64)
-    gap = (x - y).abs()
-    return close | ((gap <= atol + (rtol * y).abs()) & gap.isfinite())
+    if not input.dtype.is_inexact:
+        input, other = input.to(float64), other.to(float64)
+    gap = (input - other).abs()
+    return close | ((gap <= atol + (rtol * other).abs()) & gap.isfinite())
 
 
 def allclose(
-    x: Tensor, y: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Are all elements close? A Python bool; see isclose()."""
-    return bool(isclose(x, y, rtol, atol, equal_nan).all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
-def equal(x: Tensor, y: Tensor) -> bool:
+def equal(input: Tensor, other: Tensor) -> bool:
     """Have both the same shape and elements? A Python bool."""
-    return x._shape == y._shape and bool((x.detach() == y.detach()).all())
+    return input._shape == other._shape and bool((input.detach() == other.detach()).all())
 
 
 def isin(

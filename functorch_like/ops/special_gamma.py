@@ -91,8 +91,8 @@ _igammac = ordered(
 )
 
 
-def igamma(a: Any, x: Any) -> Tensor:
-    """The regularised lower incomplete gamma function P(a, x).
+def igamma(input: Any, other: Any) -> Tensor:
+    """The regularised lower incomplete gamma function P(a, x), a = input and x = other.
 
     The integral of t^(a-1) exp(-t) over (0, x), divided by Gamma(a). nan for negative arguments.
 
@@ -102,11 +102,13 @@ def igamma(a: Any, x: Any) -> Tensor:
       >>> igamma(tensor([1.0, 2.0]), tensor([1.0, 1.0]))
       tensor([0.6321, 0.2642])
     """
-    return _igamma(operand("igamma", a), operand("igamma", x))
+    return _igamma(operand("igamma", input), operand("igamma", other))
 
 
-def igammac(a: Any, x: Any) -> Tensor:
-    """The regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x), without cancellation.
+def igammac(input: Any, other: Any) -> Tensor:
+    """The regularised upper incomplete gamma function Q(a, x), a = input and x = other.
+
+    It is 1 - P(a, x) without cancellation.
 
     Notes: differentiable any number of times, by a too.
     Reference: DLMF 8.2.4.
@@ -114,7 +116,7 @@ def igammac(a: Any, x: Any) -> Tensor:
       >>> igammac(tensor([1.0, 2.0]), tensor([1.0, 1.0]))
       tensor([0.3679, 0.7358])
     """
-    return _igammac(operand("igammac", a), operand("igammac", x))
+    return _igammac(operand("igammac", input), operand("igammac", other))
 
 
 gammainc, gammaincc = igamma, igammac

@@ -128,14 +128,14 @@ def clamp_max(x: Any, max: Any) -> Tensor:
     return clamp(x, max=max)
 
 
-def addcmul(x: Any, y: Any, z: Any, *, value: Any = 1) -> Tensor:
-    """x + value * y * z, elementwise with broadcasting."""
-    return _addcmul(x, y if value == 1 else y * value, z)
+def addcmul(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 * tensor2, elementwise with broadcasting."""
+    return _addcmul(x, tensor1 if value == 1 else tensor1 * value, tensor2)
 
 
-def addcdiv(x: Any, y: Any, z: Any, *, value: Any = 1) -> Tensor:
-    """x + value * y / z, elementwise with broadcasting."""
-    return _addcdiv(x, y if value == 1 else y * value, z)
+def addcdiv(x: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 / tensor2, elementwise with broadcasting."""
+    return _addcdiv(x, tensor1 if value == 1 else tensor1 * value, tensor2)
 
 
 def lerp(x: Any, end: Any, weight: Any) -> Tensor:

@@ -120,7 +120,7 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(inverse)
 
 
-def permute(x: Tensor, *order: Any, dims: Any = None) -> Tensor:
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order, given as numbers or a tuple; a view.
 
     Raises:
@@ -131,47 +131,47 @@ def permute(x: Tensor, *order: Any, dims: Any = None) -> Tensor:
     """
     if dims is not None:
         order = (dims,)
-    view = x._try_permute(_permute, order)
+    view = input._try_permute(_permute, order)
     if view is not None:
         return view
-    n = x.ndim
-    return _permute(x, dims=tuple([wrap_dim("permute", d, n) for d in sizes("permute", order)]))
+    n = input.ndim
+    return _permute(input, dims=tuple([wrap_dim("permute", d, n) for d in sizes("permute", order)]))
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Two dimensions swapped; a view."""
-    view = x._try_transpose(_transpose, dim0, dim1)
+    view = input._try_transpose(_transpose, dim0, dim1)
     if view is not None:
         return view
-    n = x.ndim
+    n = input.ndim
     a, b = wrap_dim("transpose", dim0, n), wrap_dim("transpose", dim1, n)
-    return _transpose(x, a=a, b=b) if n else _alias(x)
+    return _transpose(input, a=a, b=b) if n else _alias(input)
 
 
 swapaxes = swapdims = transpose
 
 
-def t(x: Tensor) -> Tensor:
+def t(input: Tensor) -> Tensor:
     """A matrix transposed; vectors and 0-d tensors as they are."""
-    if x.ndim > 2:
+    if input.ndim > 2:
         raise ShapeError(
-            message("t", "at most 2 dimensions", f"{x.ndim}", "Use transpose() or permute().")
+            message("t", "at most 2 dimensions", f"{input.ndim}", "Use transpose() or permute().")
         )
-    return _transpose(x, a=0, b=1) if x.ndim == 2 else _alias(x)
+    return _transpose(input, a=0, b=1) if input.ndim == 2 else _alias(input)
 
 
-def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other positions, the rest in order; a view.
 
     Example:
       >>> movedim(zeros(2, 3, 4), 0, -1).shape
       Size([3, 4, 2])
     """
-    n = x.ndim
+    n = input.ndim
     if n and type(source) is int and type(destination) is int:
         order = [*range(n)]
         order.insert(wrap_dim("movedim", destination, n), order.pop(wrap_dim("movedim", source, n)))
-        return _permute(x, dims=tuple(order))
+        return _permute(input, dims=tuple(order))
     sources = [
         wrap_dim("movedim", d, n) for d in ((source,) if isinstance(source, int) else source)
     ]
@@ -192,7 +192,7 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
     order = [d for d in range(n) if d not in sources]
     for to, d in sorted(zip(targets, sources, strict=True)):
         order.insert(to, d)
-    return _permute(x, dims=tuple(order))
+    return _permute(input, dims=tuple(order))
 
 
 moveaxis = movedim
@@ -250,7 +250,7 @@ sampled(
 )
 
 
-def reshape(x: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where possible, else a copy.
 
     Raises:
@@ -260,11 +260,13 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
       tensor([[0, 1, 2],
               [3, 4, 5]])
     """
-    view = x._try_reshape(_reshape, shape)
+    view = input._try_reshape(_reshape, shape)
     if view is not None:
         return view
     shape = sizes("reshape", shape)
-    return _reshape(x, shape=_resolved("reshape", x.numel(), shape) if -1 in shape else shape)
+    return _reshape(
+        input, shape=_resolved("reshape", input.numel(), shape) if -1 in shape else shape
+    )
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:
@@ -286,7 +288,7 @@ def _view_dtype(x: Tensor, dtype: Any) -> Tensor:
     return wrap(lib.cb_view_dtype(x._memory("view"), dtype.code))
 
 
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim merged into one.
 
     Example:
@@ -294,28 +296,28 @@ def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
       Size([2, 12])
     """
     if start_dim == 0 and end_dim == -1:
-        return reshape(x, -1)
-    shape = x._shape
+        return reshape(input, -1)
+    shape = input._shape
     n = len(shape)
     a, b = wrap_dim("flatten", start_dim, n), wrap_dim("flatten", end_dim, n)
     if a > b:
         raise ValueError(
             message("flatten", "start_dim at most end_dim", f"{start_dim} and {end_dim}")
         )
-    return reshape(x, *shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :])
+    return reshape(input, *shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :])
 
 
-def ravel(x: Tensor) -> Tensor:
+def ravel(input: Tensor) -> Tensor:
     """All elements in one dimension."""
-    return reshape(x, -1)
+    return reshape(input, -1)
 
 
-def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension split into several; one size may be -1."""
-    shape = x._shape
+    shape = input._shape
     d = wrap_dim("unflatten", dim, len(shape))
     return _reshape(
-        x, shape=(*shape[:d], *_resolved("unflatten", shape[d], tuple(sizes)), *shape[d + 1 :])
+        input, shape=(*shape[:d], *_resolved("unflatten", shape[d], tuple(sizes)), *shape[d + 1 :])
     )
 
 
@@ -399,9 +401,9 @@ def expand_as(x: Tensor, other: Tensor) -> Tensor:
     return expand(x, other._shape)
 
 
-def broadcast_to(x: Tensor, size: Any) -> Tensor:
+def broadcast_to(input: Tensor, shape: Any) -> Tensor:
     """Expanded to a shape."""
-    return expand(x, size)
+    return expand(input, shape)
 
 
 def broadcast_shapes(*shapes: Any) -> Size:
@@ -474,20 +476,20 @@ sampled(
 )
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """A new dimension of size 1 at position dim."""
-    view = x._try_unsqueeze(_unsqueeze, dim)
+    view = input._try_unsqueeze(_unsqueeze, dim)
     if view is not None:
         return view
-    return _unsqueeze(x, dim=wrap_dim("unsqueeze", dim, x.ndim + 1))
+    return _unsqueeze(input, dim=wrap_dim("unsqueeze", dim, input.ndim + 1))
 
 
-def squeeze(x: Tensor, dim: Any = None) -> Tensor:
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Dimensions of size 1 removed: all of them, or those named that have size 1."""
-    view = x._try_squeeze(_squeeze, dim)
+    view = input._try_squeeze(_squeeze, dim)
     if view is not None:
         return view
-    shape = x._shape
+    shape = input._shape
     if dim is None:
         dims = tuple([d for d, s in enumerate(shape) if s == 1])
     else:
@@ -495,7 +497,7 @@ def squeeze(x: Tensor, dim: Any = None) -> Tensor:
             wrap_dim("squeeze", d, len(shape)) for d in ((dim,) if isinstance(dim, int) else dim)
         ]
         dims = tuple([d for d in named if d < len(shape) and shape[d] == 1])
-    return _squeeze(x, dims=dims)
+    return _squeeze(input, dims=dims)
 
 
 # ---- alias ----
@@ -547,14 +549,14 @@ sampled(
 )
 
 
-def view_as_real(x: Tensor) -> Tensor:
+def view_as_real(input: Tensor) -> Tensor:
     """A complex tensor's memory as real numbers, with a last dimension of size 2."""
-    return _as_real(x)
+    return _as_real(input)
 
 
-def view_as_complex(x: Tensor) -> Tensor:
+def view_as_complex(input: Tensor) -> Tensor:
     """Pairs along a last dimension of size 2, read as complex numbers."""
-    return _as_complex(x)
+    return _as_complex(input)
 
 
 # ---- writing through views: base and the value written to the view of it -> the new base ----

@@ -313,3 +313,14 @@ def test_generators_are_cloned_and_moved():
     assert ft.rand(4, generator=b).tolist() == first and b.get_offset() == a.get_offset() > at
     a.set_offset(at)
     assert ft.rand(4, generator=a).tolist() == first
+
+
+def test_sizes_by_keyword():
+    for make in (ft.zeros, ft.ones, ft.empty, ft.rand, ft.randn):
+        assert make(size=(2, 3)).shape == (2, 3)
+    for drawn in (ft.randint(3, size=(9,)), ft.randint(high=3, size=(9,)), ft.randint(0, 3, (9,))):
+        assert drawn.shape == (9,) and drawn.max() < 3
+    assert ft.pow(ft.tensor(3.0), exponent=2) == ft.tensor(3.0).pow(exponent=2) == 9
+    assert ft.bernoulli(ft.zeros(4), p=1.0).tolist() == [1] * 4
+    with pytest.raises(TypeError, match="randint: expected a size, got none"):
+        ft.randint(3)

@@ -423,16 +423,16 @@ geqrf_result = namedtuple("geqrf", "a tau")
 
 
 @wide
-def geqrf(A: Tensor) -> Any:
+def geqrf(input: Tensor) -> Any:
     """(a, tau): R on and above the diagonal of a, Householder reflectors below it.
 
     householder_product(a, tau) is Q; ormqr multiplies with it.
 
     Args:
-      A [..., m, n] floating or complex.
+      input [..., m, n] floating or complex.
     """
-    matrix("geqrf", A)
-    return geqrf_result(*_geqrf(A))
+    matrix("geqrf", input)
+    return geqrf_result(*_geqrf(input))
 
 
 def _reflectors(a: Tensor, k: int) -> list[Tensor]:

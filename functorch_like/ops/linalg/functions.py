@@ -151,10 +151,10 @@ def slogdet(A: Tensor) -> Any:
 
 
 @wide
-def logdet(A: Tensor) -> Tensor:
-    """log(det(A)): nan where the determinant is negative, -inf where it is 0."""
-    square("logdet", A)
-    sign, logabs = slogdet(A)
+def logdet(input: Tensor) -> Tensor:
+    """log(det(input)): nan where the determinant is negative, -inf where it is 0."""
+    square("logdet", input)
+    sign, logabs = slogdet(input)
     return logabs + sign.log()
 
 

@@ -15,9 +15,9 @@ __all__ = ["cholesky", "lu", "lu_solve", "pinverse", "qr", "svd"]
 svd_result = namedtuple("svd", "U S V")
 
 
-def cholesky(A: Tensor, upper: bool = False) -> Tensor:
-    """The lower triangular L with A = L L^H (U with A = U^H U if upper): linalg.cholesky."""
-    return factor.cholesky(A, upper=upper)
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """The lower triangular L with input = L L^H (U^H U if upper): linalg.cholesky."""
+    return factor.cholesky(input, upper=upper)
 
 
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
@@ -31,25 +31,25 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     return solve.lu_solve(LU_data, LU_pivots, b)
 
 
-def qr(A: Tensor, some: bool = True) -> Any:
-    """(Q, R) with A = Q R, reduced or, if not some, complete: see linalg.qr."""
-    return factor.qr(A, "reduced" if some else "complete")
+def qr(input: Tensor, some: bool = True) -> Any:
+    """(Q, R) with input = Q R, reduced or, if not some, complete: see linalg.qr."""
+    return factor.qr(input, "reduced" if some else "complete")
 
 
-def svd(A: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
-    """(U, S, V) with A = U diag(S) V^H, reduced or, if not some, complete: see linalg.svd.
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    """(U, S, V) with input = U diag(S) V^H, reduced or, if not some, complete: see linalg.svd.
 
     Without compute_uv, U and V are zeros.
     """
-    matrix("svd", A)
+    matrix("svd", input)
     if not compute_uv:
-        lead, (m, n) = A._shape[:-2], A._shape[-2:]
-        u, v = (zeros((*lead, k, k), dtype=A.dtype, device=A.device) for k in (m, n))
-        return svd_result(u, spectral.svdvals(A), v)
-    u, s, vh = spectral.svd(A, not some)
+        lead, (m, n) = input._shape[:-2], input._shape[-2:]
+        u, v = (zeros((*lead, k, k), dtype=input.dtype, device=input.device) for k in (m, n))
+        return svd_result(u, spectral.svdvals(input), v)
+    u, s, vh = spectral.svd(input, not some)
     return svd_result(u, s, vh.mH)
 
 
-def pinverse(A: Tensor, rcond: float = 1e-15) -> Tensor:
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverses of matrices: linalg.pinv with another default."""
-    return pseudo.pinv(A, rcond)
+    return pseudo.pinv(input, rcond)
