@@ -9,7 +9,8 @@ that replace a file whole or not at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from safetensors import SafetensorError, TensorSpec, deserialize, safe_open, serialize_file
@@ -39,7 +40,7 @@ _CODES: dict[str, str] = dict(
 
 def save(
     obj: Any,
-    path: str | os.PathLike[str],
+    path: Any,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write tensors, or a whole training state, to a safetensors file.
@@ -49,7 +50,8 @@ def save(
         state_dict(), which is taken; or nested dicts, lists and tuples with tensors, numbers and
         strings, such as {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
         "epoch": 3}; or a tensor.
-      path: the file; an existing one is replaced only once the new one is complete.
+      path: the file; an existing one is replaced only once the new one is complete. Or an object to
+        write bytes to: a file open in binary mode, io.BytesIO.
       metadata: strings to keep with the tensors; load_metadata gives them back.
     Raises:
       TypeError: a value of another type, or metadata that is no string.
@@ -64,6 +66,12 @@ def save(
       >>> ft.load(path)
       {'step': 3, 'betas': (0.9, 0.99), 'w': tensor([1., 1.])}
     """
+    if hasattr(path, "write"):
+        with _for_a_while() as name:
+            save(obj, name, metadata)
+            with open(name, "rb") as file:
+                path.write(file.read())
+        return
     tensors: Any = obj.state_dict() if hasattr(obj, "state_dict") else obj
     notes = dict(metadata or {})
     for key, value in notes.items():
@@ -108,13 +116,23 @@ def write_tensors(op: str, path: str, tensors: Mapping[str, Tensor], notes: dict
         os.chmod(draft, mode & 0o7777)  # the library makes files that only their owner may read
 
 
-def load(path: str | os.PathLike[str], device: Any = None, lazy: bool = False) -> Any:
+@contextmanager
+def _for_a_while() -> Iterator[str]:
+    """A name for a file that is gone afterwards."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        yield os.path.join(folder, "tensors")
+
+
+def load(path: Any, device: Any = None, lazy: bool = False) -> Any:
     """The tensors of a file by name, for model.load_state_dict; or the training state in it.
 
     Args:
       path: a safetensors file; a sharded model's index (`*.index.json`) or its directory; a NumPy
         .npz file; or a file of torch.save, whose tensors and plain values are read without torch
-        and without running anything.
+        and without running anything. Or an object to read such a file's bytes from, as one open in
+        binary mode.
       device: where to put the tensors; the CPU by default.
       lazy: give a LazyTensors, which reads a tensor when it is asked for; of safetensors only.
     Raises:
@@ -124,6 +142,15 @@ def load(path: str | os.PathLike[str], device: Any = None, lazy: bool = False) -
     from . import numpy_file, torch_file
     from .lazy import LazyTensors, open_sharded
 
+    if hasattr(path, "read"):
+        if lazy:
+            raise TypeError(
+                "load: expected a path with lazy=True, got an open file. Pass its name."
+            )
+        with _for_a_while() as name:
+            with open(name, "wb") as file:
+                file.write(path.read())
+            return load(name, device)
     name = os.fspath(path)
     if os.path.isdir(name) or name.endswith(".json"):
         tensors: Any = open_sharded(name)

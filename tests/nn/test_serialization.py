@@ -1,5 +1,6 @@
 """save and load: dtypes, metadata, atomic writes, the safetensors library, hostile files."""
 
+import io
 import json
 import os
 
@@ -277,3 +278,14 @@ def test_hostile_states_are_errors(tmp_path, text, match):
     save_file({"w": numpy.zeros(1)}, path, metadata={"__tree__": text})
     with pytest.raises(FileFormatError, match=match):
         nn.load(path)
+
+
+def test_open_files():
+    model, buffer = nn.Linear(2, 3), io.BytesIO()
+    ft.save(model, buffer)
+    buffer.seek(0)
+    assert (ft.load(buffer)["weight"] == model.weight).all()
+    with pytest.raises(TypeError, match="lazy=True"):
+        ft.load(buffer, lazy=True)
+    with pytest.raises(FileFormatError):
+        ft.load(io.BytesIO(b"no tensors"))
