@@ -1,6 +1,6 @@
 """Data: sets of samples, samplers that order them, a loader that makes batches, and real digits."""
 
-from nn.data.collate import default_collate
+from nn.data.collate import default_collate, default_convert
 from nn.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -30,6 +30,6 @@ __all__ = [
     "BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset", "DistributedSampler",
     "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler", "StackDataset", "Subset",
     "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "WorkerInfo",
-    "default_collate", "download", "file_sha256", "get_worker_info", "load_digits", "random_split",
-    "train_test_split",
+    "default_collate", "default_convert", "download", "file_sha256", "get_worker_info",
+    "load_digits", "random_split", "train_test_split",
 ]  # fmt: skip

@@ -222,8 +222,8 @@ def random_split(
         for i in range(size - sum(counts)):
             counts[i % len(counts)] += 1
     else:
-        counts = [int(count) for count in lengths]
-    if sum(counts) != size or any(count < 0 for count in counts):
+        counts = [int(count) for count in lengths if count == int(count) >= 0]
+    if sum(counts) != size or len(counts) != len(lengths):
         raise ValueError(
             f"random_split: expected lengths that sum to {size}, or to 1, got {list(lengths)}."
         )

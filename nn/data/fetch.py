@@ -57,7 +57,8 @@ class Fetch:
     def stream(self) -> Iterator[Any]:
         """The batches of a stream."""
         if self.batch_size is None:
-            yield from map(self.collate_fn, self.dataset)
+            for sample in self.dataset:
+                yield self.collate_fn(sample)
             return
         batch: list[Any] = []
         for sample in self.dataset:

@@ -16,12 +16,15 @@ from typing import Any
 import functorch_like as ft
 from functorch_like import Generator, Tensor, tree
 from functorch_like.ops.random import default_generator
-from nn.data.collate import default_collate
+from nn.data.collate import default_collate, default_convert
 from nn.data.dataset import IterableDataset, batch_getter
 from nn.data.fetch import Fetch
 from nn.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 __all__ = ["DataLoader"]
+
+# what others have been made of
+_FIXED = frozenset({"dataset", "batch_size", "sampler", "batch_sampler", "drop_last"})
 
 
 class DataLoader:
@@ -88,6 +91,7 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, prefetch_factor, persistent_workers, timeout)
+        _check_context(multiprocessing_context, num_workers)
         self._streamed = isinstance(dataset, IterableDataset)
         _check_order(self._streamed, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
@@ -126,7 +130,7 @@ class DataLoader:
             if collate_fn is not None
             else default_collate
             if self._batched
-            else _unchanged
+            else default_convert
         )
         self._get_batch = batch_getter(dataset) if self.collate_fn is default_collate else None
         if not self._batched:
@@ -172,7 +176,8 @@ class DataLoader:
         if self._get_batch is not None:
             return self._gather(self._get_batch, skip)
         tasks = _started(self._tasks(), skip)
-        return map(self._fetch().batch, tasks)
+        batch = self._fetch().batch
+        return (batch(task) for task in tasks)  # with map, a sample's StopIteration ends the pass
 
     def _counted(self, iterator: Iterator[Any], position: dict[str, Any]) -> Iterator[Any]:
         pinned = self.pin_memory and ft.cuda.is_available()
@@ -236,6 +241,14 @@ class DataLoader:
                 self._pool = pool
             else:
                 pool.close()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and name in self.__dict__:
+            raise ValueError(
+                f"DataLoader: expected {name} to stay as it was made, got a new one. Make another "
+                "DataLoader."
+            )
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}
@@ -342,6 +355,19 @@ def _check_workers(count: int, prefetch: int | None, persistent: bool, timeout: 
         raise ValueError(f"DataLoader: expected timeout >= 0, got {timeout}.")
 
 
-def _unchanged(sample: Any) -> Any:
-    """collate_fn of a loader without batches: NumPy arrays become tensors, the rest stays."""
-    return ft.tensor(sample) if hasattr(sample, "__array_interface__") else sample
+def _check_context(context: Any, count: int) -> None:
+    if context is None:
+        return
+    if count == 0:
+        raise ValueError(
+            "DataLoader: expected multiprocessing_context with num_workers above 0, got 0."
+        )
+    if isinstance(context, str) and context != "thread":
+        import multiprocessing
+
+        known = [*multiprocessing.get_all_start_methods(), "thread"]
+        if context not in known:
+            raise ValueError(
+                f"DataLoader: expected multiprocessing_context as one of {', '.join(known)}, got "
+                f"{context!r}."
+            )

@@ -22,6 +22,11 @@ __all__ = [
 ]
 
 
+def _check_count(sampler: str, name: str, count: Any) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count <= 0:
+        raise ValueError(f"{sampler}: expected {name} as an integer above 0, got {count!r}.")
+
+
 class Sampler:
     """Base of samplers: define __iter__() over indices and __len__()."""
 
@@ -62,8 +67,8 @@ class RandomSampler(Sampler):
         num_samples: int | None = None,
         generator: Generator | None = None,
     ) -> None:
-        if num_samples is not None and num_samples <= 0:
-            raise ValueError(f"RandomSampler: expected num_samples > 0, got {num_samples}.")
+        if num_samples is not None:
+            _check_count("RandomSampler", "num_samples", num_samples)
         self.data_source = data_source
         self.replacement = replacement
         self._num_samples = num_samples
@@ -193,7 +198,7 @@ class WeightedRandomSampler(Sampler):
     """Indices drawn with probabilities proportional to weights.
 
     Args:
-      weights [n]: not negative, not all zero.
+      weights [n]: finite, not negative, not all zero.
       num_samples: how many indices one pass gives.
       replacement: draw every index from all of them; without, at most n.
       generator: of the random numbers.
@@ -210,12 +215,18 @@ class WeightedRandomSampler(Sampler):
         if not isinstance(weights, Tensor):
             weights = ft.tensor([float(weight) for weight in weights], dtype=ft.float64)
         self.weights = weights.detach().to(ft.float64, copy=True)
-        usable = int((self.weights > 0).sum())
-        if not usable or not bool((self.weights >= 0).all()):
+        if self.weights.ndim != 1:
             raise ValueError(
-                "WeightedRandomSampler: expected weights >= 0 and one above 0, got others."
+                "WeightedRandomSampler: expected weights of one dimension, got shape "
+                f"{list(self.weights.shape)}."
             )
-        if num_samples <= 0 or (not replacement and num_samples > usable):
+        usable = int((self.weights > 0).sum())
+        if not usable or not bool(((self.weights >= 0) & self.weights.isfinite()).all()):
+            raise ValueError(
+                "WeightedRandomSampler: expected finite weights >= 0 and one above 0, got others."
+            )
+        _check_count("WeightedRandomSampler", "num_samples", num_samples)
+        if not replacement and num_samples > usable:
             raise ValueError(
                 f"WeightedRandomSampler: expected num_samples within 1..{usable} (the positive "
                 f"weights), got {num_samples}."
@@ -251,10 +262,7 @@ class BatchSampler(Sampler):
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
-            raise ValueError(
-                f"BatchSampler: expected batch_size as an integer above 0, got {batch_size!r}."
-            )
+        _check_count("BatchSampler", "batch_size", batch_size)
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last

@@ -1,6 +1,7 @@
 """nn.data: data sets, samplers, loader (fast and general way), collate, the digits."""
 
 import itertools
+from collections import defaultdict
 from typing import NamedTuple
 
 import pytest
@@ -134,6 +135,46 @@ def test_numpy_samples():
     )
 
 
+def test_collate_keeps_classes_and_fractions():
+    class Tagged(dict):
+        def __init__(self, *args, tag):
+            super().__init__(*args)
+            self.tag = tag
+
+    class Names(list):
+        pass
+
+    assert data.default_collate([1, 2.5]).tolist() == [1.0, 2.5]
+    assert data.default_collate([1, True]).dtype == ft.int64
+    tagged = data.default_collate([Tagged({"a": 1}, tag="t"), Tagged({"a": 2}, tag="u")])
+    assert type(tagged) is Tagged and tagged.tag == "t" and tagged["a"].tolist() == [1, 2]
+    counts = data.default_collate([defaultdict(int, a=1), defaultdict(int, a=2)])
+    assert type(counts) is defaultdict and counts["other"] == 0 and counts["a"].tolist() == [1, 2]
+    names = data.default_collate([Names(["a", 1]), Names(["b", 2])])
+    assert type(names) is Names and names[0] == ["a", "b"] and names[1].tolist() == [1, 2]
+
+
+def test_numpy_strings_and_samples_without_batches():
+    np = pytest.importorskip("numpy")
+    assert data.default_collate([np.str_("a"), np.str_("b")]) == ["a", "b"]
+    words = np.array(["a", "b"])
+    sample = {"x": np.ones(2), "pair": (np.float32(1), "b"), "words": words}
+    (batch,) = DataLoader([sample], batch_size=None)
+    assert isinstance(batch["x"], ft.Tensor) and batch["x"].tolist() == [1.0, 1.0]
+    assert isinstance(batch["pair"][0], ft.Tensor) and batch["pair"][1] == "b"
+    assert batch["words"] is words
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_samples_stop_iteration_does_not_end_the_pass(batch_size):
+    class Stops(Squares):
+        def __getitem__(self, i):
+            return next(iter([] if i == 2 else [i]))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(DataLoader(Stops(6), batch_size))
+
+
 def test_no_batches_and_streams():
     assert [x.item() for x, _ in DataLoader(numbers(3), batch_size=None)] == [0, 1, 2]
 
@@ -166,6 +207,10 @@ def test_samplers():
         lambda: data.WeightedRandomSampler([1.0, 0.0], 2, replacement=False),
         lambda: data.BatchSampler(range(3), 0, False),
         lambda: data.RandomSampler(range(3), num_samples=0),
+        lambda: data.RandomSampler(range(3), num_samples=1.5),
+        lambda: data.WeightedRandomSampler([1.0, float("inf")], 2),
+        lambda: data.WeightedRandomSampler([1.0, 1.0], 1.5),
+        lambda: data.WeightedRandomSampler(ft.ones(2, 2), 1),
     ):
         with pytest.raises(ValueError, match="expected"):
             make()
@@ -185,6 +230,8 @@ def test_loader_errors():
         ({"prefetch_factor": 2}, "prefetch_factor above 0 and with workers"),
         ({"persistent_workers": True}, "persistent_workers with num_workers above 0"),
         ({"timeout": -1}, "timeout >= 0"),
+        ({"multiprocessing_context": "fork"}, "multiprocessing_context with num_workers above 0"),
+        ({"num_workers": 1, "multiprocessing_context": "frok"}, "as one of .*thread, got 'frok'"),
     ]:
         with pytest.raises(ValueError, match=match):
             DataLoader(numbers(), **kwargs)
@@ -194,6 +241,12 @@ def test_loader_errors():
         data.Dataset()[0]
     with pytest.raises(ValueError, match="lengths that sum to 10"):
         data.random_split(numbers(), [5, 6])
+    with pytest.raises(ValueError, match="lengths that sum to 10"):
+        data.random_split(numbers(), [5.9, 5.9])
+    loader = DataLoader(numbers(), 2)
+    loader.collate_fn = list
+    with pytest.raises(ValueError, match="expected batch_size to stay as it was made"):
+        loader.batch_size = 3
 
 
 def test_digits():
