@@ -55,6 +55,11 @@ def replacing(path: str, op: str) -> Iterator[str]:
       OSError: the file cannot be written; an existing one is unchanged.
     """
     target = os.path.realpath(path)
+    if os.path.exists(target) and not (os.path.isfile(target) or os.path.isdir(target)):
+        raise OSError(
+            f"{op}: expected a path of a file, got {path} (a device, pipe or socket). Write to a "
+            "file."
+        )
     draft = f"{target}.{os.getpid()}.tmp"
     try:
         yield draft

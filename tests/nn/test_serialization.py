@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import stat
 
 import pytest
 
@@ -140,6 +141,15 @@ def test_an_existing_file_survives_a_failed_write(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert caught.value.errno == 28 and os.listdir(tmp_path) == ["x.safetensors"]
     assert nn.load(path)["a"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_devices_and_pipes_are_not_replaced(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=r"expected a path of a file, got .*pipe"):
+        nn.save({"a": ft.ones(2)}, path)
+    assert stat.S_ISFIFO(os.stat(path).st_mode) and os.listdir(tmp_path) == ["pipe"]
 
 
 def test_every_truncation_is_noticed(tmp_path):
