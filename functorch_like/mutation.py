@@ -131,6 +131,19 @@ def _refuse_leaf(name: str, root: Tensor) -> None:
         )
 
 
+def require_cast(name: str, source: Any, target: Any) -> None:
+    """Raises where a result of one dtype cannot be stored as another."""
+    if not can_cast(source, target):
+        raise DTypeError(
+            message(
+                name,
+                f"a result that can be stored as {target}",
+                source,
+                "Use the out-of-place form, or cast.",
+            )
+        )
+
+
 def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> None:
     """Gives a tensor a new value; everything that saved or views the old one still works.
 
@@ -148,15 +161,7 @@ def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> Non
             )
         )
     if new.dtype is not dtype:
-        if not can_cast(new.dtype, dtype):
-            raise DTypeError(
-                message(
-                    name,
-                    f"a result that can be stored as {dtype}",
-                    new.dtype,
-                    "Use the out-of-place form, or cast.",
-                )
-            )
+        require_cast(name, new.dtype, dtype)
         new = new.to(dtype)
     trace = state.trace if active else None
     carry = (lambda _old, new: new) if trace is None else trace.carry

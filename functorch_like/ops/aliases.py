@@ -16,7 +16,6 @@ from ..errors import ShapeError, TraceError, message
 from ..tensor import Tensor, recast, wrap
 from . import binary, fill, join, matmul, numeric, scan, special, ternary, views
 from .creation import arange, as_tensor, full
-from .index import _inplace
 
 __all__ = [
     "adjoint", "asarray", "get_device", "is_complex", "is_conj", "is_floating_point",
@@ -32,17 +31,17 @@ for _f in (
     special.nan_to_num, special.sinc, matmul.addmm, matmul.addmv, matmul.baddbmm, numeric.addbmm,
     numeric.addr, numeric.renorm, numeric.index_reduce, join.tril, join.triu,
 ):  # fmt: skip
-    setattr(Tensor, _f.__name__ + "_", _inplace(_f))
+    setattr(Tensor, _f.__name__ + "_", fill.in_place(_f))
 
 
 def mvlgamma_(x: Tensor, p: int) -> Tensor:
     """In-place mvlgamma()."""
-    return fill.copy_(x, special.mvlgamma(x, p))
+    return fill.assign("mvlgamma_", x, special.mvlgamma(x, p))
 
 
 def polygamma_(x: Tensor, n: int) -> Tensor:
     """In-place polygamma()."""
-    return fill.copy_(x, special.polygamma(n, x))
+    return fill.assign("polygamma_", x, special.polygamma(n, x))
 
 
 for _f in (mvlgamma_, polygamma_):

@@ -7,10 +7,12 @@ from typing import Any
 
 from cbackend import lib
 
+from ..errors import DTypeError, message
+from ..mutation import require_cast
 from ..op import NONDIFF, Op
 from ..tensor import Tensor
 from .creation import zeros_like
-from .family import binary, chain, mul_conj, operand, ternary, times_slope
+from .family import binary, chain, mul_conj, operand, result_type, ternary, times_slope
 from .slopes import div_grad, square_grad
 from .unary import exp, log, sign
 
@@ -112,6 +114,21 @@ _pull_factors = mul.op.pull  # type: ignore[attr-defined]
 mul.op.pull = _pull_mul  # type: ignore[attr-defined]
 
 
+def _scaled(op: str, input: Any, other: Any, alpha: Any) -> Tensor:
+    """alpha * other, for a result whose dtype alpha has no part in."""
+    other = operand(op, other)
+    if isinstance(alpha, Tensor):
+        return other * alpha
+    dtype = result_type(input, other)
+    if not dtype.is_complex and (
+        isinstance(alpha, complex) or (isinstance(alpha, float) and not dtype.is_floating_point)
+    ):
+        raise DTypeError(
+            message(op, f"alpha that {dtype} holds", alpha, "Cast a tensor with .to(dtype).")
+        )
+    return (other.to(dtype) * alpha).to(dtype)  # bools and an integer make integers
+
+
 def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """The sum: input + alpha * other, elementwise with broadcasting.
 
@@ -119,16 +136,16 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) ->
       >>> add(tensor([1.0, 2.0]), 10)
       tensor([11., 12.])
     """
-    return (
-        _add(input, other, out) if alpha == 1 else _add(input, operand("add", other) * alpha, out)
-    )
+    if alpha != 1:
+        other = _scaled("add", input, other, alpha)
+    return _add(input, other, out)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1, out: Tensor | None = None) -> Tensor:
     """The difference: input - alpha * other, elementwise with broadcasting."""
-    return (
-        _sub(input, other, out) if alpha == 1 else _sub(input, operand("sub", other) * alpha, out)
-    )
+    if alpha != 1:
+        other = _scaled("sub", input, other, alpha)
+    return _sub(input, other, out)
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -158,7 +175,9 @@ def _div_in_place(x: Tensor, y: Any, *, rounding_mode: str | None = None) -> Ten
     """In-place div()."""
     if rounding_mode is None:
         return _plain_div_in_place(x, y)
-    return x.copy_(div(x, y, rounding_mode=rounding_mode))
+    result = div(x, y, rounding_mode=rounding_mode)
+    require_cast("div_", result.dtype, x.dtype)
+    return x.copy_(result)
 
 
 _plain_div_in_place = Tensor.div_  # type: ignore[attr-defined]

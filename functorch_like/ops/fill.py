@@ -32,6 +32,24 @@ def copy_(x: Tensor, source: Any, non_blocking: bool = False) -> Tensor:
     return x
 
 
+def assign(name: str, x: Tensor, result: Tensor) -> Tensor:
+    """Overwrites x with the result of an in-place op, whose dtype x has to be able to store."""
+    mutation.require_cast(name, result.dtype, x.dtype)
+    return copy_(x, result)
+
+
+def in_place(function: Any) -> Any:
+    """The in-place form of a function: its result goes into its first argument."""
+    name = function.__name__ + "_"
+
+    def assigned(x: Tensor, *args: Any, **options: Any) -> Tensor:
+        return assign(name, x, function(x, *args, **options))
+
+    assigned.__name__ = name
+    assigned.__doc__ = f"In-place {function.__name__}()."
+    return assigned
+
+
 def fill_(x: Tensor, value: Any) -> Tensor:
     """Overwrites all elements with a number (or a 0-d tensor).
 
@@ -77,7 +95,7 @@ def masked_fill_(x: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def clamp_(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """In-place clamp()."""
-    return copy_(x, x.clamp(min, max))
+    return assign("clamp_", x, x.clamp(min, max))
 
 
 _CODES = {op: lib.cb_op_code(b"ternary", op.name.encode()) for op in (_addcmul, _addcdiv, _lerp)}

@@ -361,16 +361,6 @@ def argwhere(input: Tensor) -> Tensor:
 Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
 Tensor.__setitem__ = setitem  # type: ignore[attr-defined]
 
-
-def _inplace(function: Any) -> Any:
-    def in_place(x: Tensor, *args: Any, **options: Any) -> Tensor:
-        return x.copy_(function(x, *args, **options))
-
-    in_place.__name__ = function.__name__ + "_"
-    in_place.__doc__ = f"In-place {function.__name__}()."
-    return in_place
-
-
 for _f in (index_put, nonzero, nonzero_static, argwhere):
     setattr(Tensor, _f.__name__, _f)
 Tensor.index_put_ = index_put_  # type: ignore[attr-defined]

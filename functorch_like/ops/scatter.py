@@ -14,8 +14,9 @@ from ..trace import state
 from .creation import ones_like, zeros, zeros_like
 from .diagonals import _diagonal_write
 from .family import operand
+from .fill import in_place
 from .gather import _ALONG, _along_batch, _gather_dim, _scatter, _scatter_add, _scatter_impl
-from .index import _inplace, _parse, index_put, nonzero
+from .index import _parse, index_put, nonzero
 from .index_entries import _basic, _put, _write
 from .ternary import where
 from .views import broadcast_tensors
@@ -312,4 +313,4 @@ for _f in (
 ):  # fmt: skip
     setattr(Tensor, _f.__name__, _f)
 for _f in (scatter_reduce, index_fill, index_copy, put, masked_scatter):
-    setattr(Tensor, _f.__name__ + "_", _inplace(_f))
+    setattr(Tensor, _f.__name__ + "_", in_place(_f))

@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from .binary import xlogy
 from .creation import arange
 from .family import operand, result_type
+from .fill import in_place
 from .special import digamma, floating, lgamma, polygamma
 from .special_family import ordered, scipy_special
 from .ternary import where
@@ -231,15 +232,6 @@ def softplus_inverse(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tens
     return where(linear, x, x + log(-expm1(-beta * where(linear, 1, x))) / beta)
 
 
-def _in_place(function: Any) -> Any:
-    def assigned(x: Tensor, other: Any) -> Tensor:
-        return x.copy_(function(x, other))
-
-    assigned.__name__ = function.__name__ + "_"
-    assigned.__doc__ = f"In-place {function.__name__}()."
-    return assigned
-
-
 for _f in (igamma, igammac):
     setattr(Tensor, _f.__name__, _f)
-    setattr(Tensor, _f.__name__ + "_", _in_place(_f))
+    setattr(Tensor, _f.__name__ + "_", in_place(_f))

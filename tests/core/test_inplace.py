@@ -136,3 +136,25 @@ def test_fill_of_expanded_tensors(views):
     assert base.tolist() == [7, 7, 7]
     with pytest.raises(ValueError, match="one memory location"):
         base.expand(2, 3).copy_(ft.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("clamp_", (1.5,)), ("clamp_min_", (1.5,)), ("clamp_max_", (0.5,)), ("ldexp_", (1.5,)),
+        ("float_power_", (2,)), ("igamma_", (2,)), ("rad2deg_", ()), ("sinc_", ()), ("logit_", ()),
+        ("polygamma_", (1,)), ("addmm_", (ft.ones(2, 2), ft.ones(2, 2))),
+    ],
+)  # fmt: skip
+def test_integers_refuse_results_with_fractions(name, args):
+    x = ft.ones((2, 2), dtype=ft.int64)
+    with pytest.raises(TypeError, match=f"^{name}: expected a result that can be stored as"):
+        getattr(x, name)(*args)
+    assert x.tolist() == [[1, 1], [1, 1]]
+
+
+def test_rounded_quotients_are_stored_as_their_category():
+    x = ft.tensor([7, -7])
+    with pytest.raises(TypeError, match=r"^div_: expected a result that can be stored as"):
+        x.div_(ft.tensor([2.0, 2.0]), rounding_mode="trunc")
+    assert x.div_(2, rounding_mode="trunc").tolist() == [3, -3]

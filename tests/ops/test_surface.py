@@ -326,3 +326,16 @@ def test_torchs_names_of_keywords():
         assert isinstance(
             eval(text, {"ft": ft, "x": x, "image": image, "F": nn.functional}), ft.Tensor
         )
+
+
+def test_alpha_has_no_part_in_the_dtype():
+    bools, halves = ft.tensor([True, False]), ft.ones(2, dtype=ft.float16)
+    assert ft.add(bools, bools, alpha=2).dtype == ft.bool
+    total = ft.add(halves, bools, alpha=1.5)
+    assert total.dtype == ft.float16 and total.tolist() == [2.5, 1.0]
+    integers = ft.tensor([1, 2])
+    for function in (ft.add, ft.sub):
+        with pytest.raises(TypeError, match=r"expected alpha that int64 holds, got 1.5"):
+            function(integers, integers, alpha=1.5)
+        with pytest.raises(TypeError, match=r"expected alpha that float16 holds, got 1j"):
+            function(halves, halves, alpha=1j)
