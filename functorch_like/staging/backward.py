@@ -79,12 +79,11 @@ class Differentiable:
                     return staged
                 sources += [(b.tensor, b.tensor) for b, asked in trace.asked if asked]
                 cts = [trace.cotangent(results[i]) for i in smooth]
-                gradients = autograd.grad(
-                    [results[i] for i in smooth],
-                    [inside for inside, _ in sources],
-                    cts,
-                    allow_unused=True,
-                )
+                inside = [t for t, _ in sources]
+                with _Ends(inside):
+                    gradients = autograd.grad(
+                        [results[i] for i in smooth], inside, cts, allow_unused=True
+                    )
                 used = [i for i, g in enumerate(gradients) if g is not None]
                 if not used:
                     return staged
@@ -131,21 +130,15 @@ class Differentiable:
             chosen = [
                 (results[i], c) for i, c in zip(self.smooth, ct, strict=True) if c is not None
             ]
-            copies = [t._m for t in tensors if t.requires_grad]
-            edges = [m.edges for m in copies]
-            try:
-                for m in copies:
-                    m.edges = (None,)
+            sources = [tensors[e] if isinstance(e, int) else e for e in self.edges]
+            with _Ends([*[t for t in tensors if t.requires_grad], *sources]):
                 return autograd.grad(
                     [y for y, _ in chosen],
-                    [tensors[e] if isinstance(e, int) else e for e in self.edges],
+                    sources,
                     [c for _, c in chosen],
                     create_graph=True,
                     allow_unused=True,
                 )
-            finally:
-                for m, edge in zip(copies, edges, strict=True):
-                    m.edges = edge
         inputs = [
             _zeros(meta) if c is None else c.contiguous()
             for c, meta in zip(ct, self.like, strict=True)
@@ -154,6 +147,23 @@ class Differentiable:
         out = self.backward.run(inputs, 0, 0)
         assert out is not None, "the backward program takes what the forward one gives"
         return out[: len(self.edges)]
+
+
+class _Ends:
+    """Gradients go no further than these tensors: what is behind one gets its share from there."""
+
+    def __init__(self, tensors: Sequence[Tensor]):
+        metas = [t._m for t in tensors]
+        nodes = [m if isinstance(m, Node) else m.node for m in metas if m and m.op is not None]
+        self.edges = {node: node.edges for node in nodes}
+
+    def __enter__(self) -> None:
+        for node, edges in self.edges.items():
+            node.edges = (None,) * len(edges)
+
+    def __exit__(self, *exc: object) -> None:
+        for node, edges in self.edges.items():
+            node.edges = edges
 
 
 def _zeros(meta: Tensor) -> Tensor:

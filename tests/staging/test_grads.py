@@ -222,3 +222,19 @@ def test_a_captured_result_of_recorded_operations():
     assert _listed(w.grad, v.grad) == [[6.0, 6.0], [2.0, 2.0]]
     y = w * 5
     assert product(ft.ones(2)).item() == 30.0
+
+
+def test_gradients_that_meet_a_captured_result_and_what_it_was_made_of():
+    def gradients(staged):
+        w = ft.tensor([1.0, 2.0], requires_grad=True)
+        y, (a, b) = w * 2, (w * w).unbind(0)
+
+        def f(x):
+            return (x * y * w * y + a * b * b * w).sum()
+
+        f = ft.compile(f) if staged else f
+        (g,) = ft.autograd.grad(f(ft.ones(2)), [w], create_graph=True)
+        (again,) = ft.autograd.grad(f(ft.ones(2)), [w], retain_graph=True)
+        return _listed(g, again, *ft.autograd.grad((g * g).sum(), [w]))
+
+    assert gradients(True) == gradients(False)
