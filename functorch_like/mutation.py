@@ -17,6 +17,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from cbackend import lib
@@ -25,12 +26,25 @@ from . import op as op_module
 from .dtypes import can_cast
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
 from .tensor import Tensor, link_of, replace, sync
-from .trace import _PACKAGE, Meta, Trace, Untraced, active, state
+from .trace import _PACKAGE, Meta, Trace, Untraced, active, enable_grad, no_grad, state
 
 
 def root_of(t: Tensor) -> Tensor:
     """The tensor that t is a view of, through all views between; t itself if it is none."""
     while (view := getattr(t, "_b", None)) is not None:
+        t = view[0]
+    return t
+
+
+def _view_of(t: Tensor) -> Any:
+    """What t is a view of, see link_of(), unless it is a detached alias."""
+    link = link_of(t)
+    return None if link is None or link[1].name == "detach" else link
+
+
+def _attached(t: Tensor) -> Tensor:
+    """As root_of(), up to a detached alias."""
+    while (view := _view_of(t)) is not None:
         t = view[0]
     return t
 
@@ -164,14 +178,10 @@ def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> Non
         require_cast(name, new.dtype, dtype)
         new = new.to(dtype)
     trace = state.trace if active else None
-    carry = (lambda _old, new: new) if trace is None else trace.carry
-    if getattr(target, "_b", None) is None:
-        _claim(name, target)
-        replace(target, _laid_out(target, carry(target, new)))
-        return
+    carry = (lambda _old, new: new) if trace is None else partial(_carry, trace)
     links = []  # the views from the target up to, not including, the root
     t = target
-    while (view := link_of(t)) is not None:
+    while (view := _view_of(t)) is not None:
         links.append((t, view))
         if view[1].name not in VIEW_WRITES and view[1].name not in _REPEATING:
             raise ShapeError(
@@ -183,12 +193,19 @@ def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> Non
                 )
             )
         t = view[0]
-    root = t
+    root, link = t, link_of(t)
+    if link is not None and new.requires_grad and state.grad:
+        raise _aliased(name)
+    if not links:
+        _claim(name, root)
+        replace(root, _laid_out(root, carry(root, new)))
+        _write_through(name, root, link)
+        return
     repeating = [i for i, (_, view) in enumerate(links) if view[1].name in _REPEATING]
     below = links[: repeating[-1] + 1] if repeating else []
     if below:
         new = _written_at_places(name, target, below, new, uniform)
-    _claim(name, target)
+    _claim(name, target if target._v else root)
     if below and len(below) == len(links):
         new = _laid_out(root, new)
     for t, (base, op, params, _) in links[len(below) :]:
@@ -196,9 +213,34 @@ def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> Non
         new = VIEW_WRITES[op.name](base, t, **params)
         if base is root:
             new = _laid_out(root, new)
-        t._m.is_view = True
-        t._b = (base, op, params, _STALE)
     replace(root, carry(root, new))
+    for t, (base, op, params, _) in links[len(below) :]:
+        t._m.is_view = True  # type: ignore[union-attr]
+        t._b = (base, op, params, _STALE)
+    _write_through(name, root, link)
+
+
+def _write_through(name: str, target: Tensor, link: Any) -> None:
+    """What was written to a detached alias stands in its tensor too, unseen by that one's graph."""
+    if link is None:
+        return
+    base, op, params, _ = link
+    with no_grad():
+        rebind(name, base, target._alias())
+    target._m.is_view = True  # type: ignore[union-attr]
+    target._b = (base, op, params, base._m)
+
+
+def _carry(trace: Trace, old: Tensor, new: Tensor) -> Tensor:
+    """The new value of a tensor; one that is written under no_grad keeps its place in graphs."""
+    m = old._m
+    if state.grad or m is None or not m.requires_grad or m.op is None:
+        return trace.carry(old, new)
+    from .transforms.replay import another_shell
+    from .transforms.unrecorded import carried
+
+    with enable_grad():
+        return carried(another_shell(old), new)
 
 
 def _written_at_places(
@@ -252,7 +294,7 @@ def _claim(name: str, target: Tensor) -> None:
     if target._m is not None or not target._v:
         return
     family = [target]
-    while (view := getattr(family[-1], "_b", None)) is not None:
+    while (view := _view_of(family[-1])) is not None:
         family.append(view[0])
     root = family[-1]
     _refuse_leaf(name, root)
@@ -268,20 +310,24 @@ def _claim(name: str, target: Tensor) -> None:
     users = lib.cb_storage_users(root._v)
     if users > len(family):
         family = _views_of(root, users)
-    if users != len(family):
-        raise GradError(
-            message(
-                name,
-                "a tensor that shares its memory with views of it only, "
-                "before a recorded or traced value is written into it",
-                "one that also has a detached alias",
-                "Write to a clone().",
-            )
-        )
+    if users != len(family) and not (active and state.trace is not None and state.trace.functional):
+        raise _aliased(name)  # a functional trace knows aliases by their storage
     for t in family:
         if t is not root:
-            t._m = Meta()
+            t._m = t._m or Meta()
             t._m.is_view = True
+
+
+def _aliased(name: str) -> GradError:
+    return GradError(
+        message(
+            name,
+            "a tensor that shares its memory with views of it only, "
+            "before a recorded or traced value is written into it",
+            "one that also has a detached alias",
+            "Write to a clone().",
+        )
+    )
 
 
 def _views_of(root: Tensor, count: int) -> list[Tensor]:
@@ -294,7 +340,7 @@ def _views_of(root: Tensor, count: int) -> list[Tensor]:
         family += [
             t
             for t in gc.get_objects(generation)
-            if issubclass(type(t), Tensor) and t is not root and root_of(t) is root
+            if issubclass(type(t), Tensor) and t is not root and t._v and _attached(t) is root
         ]
         if len(family) == count:
             break

@@ -132,9 +132,15 @@ def contiguous(x: Tensor) -> Tensor:
 def detach(x: Tensor) -> Tensor:
     """The same memory, cut from the graph: no gradient flows through."""
     y = _detach(x)
-    if active and state.trace is not None and y._m is None:
+    trace = state.trace if active else None
+    if trace is None:
+        return y
+    if y._m is None:
         y._m = Meta()
-        y._m.inside = state.trace  # a leaf of its own may be made of it
+        y._m.inside = trace  # a leaf of its own may be made of it
+    elif trace.is_staging():  # no memory shows that it is the same
+        y._m.is_view = True
+        y._b = (x, _detach, {}, x._m)
     return y
 
 

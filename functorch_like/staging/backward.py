@@ -19,6 +19,7 @@ from ..ops.creation import zeros
 from ..tape import Node
 from ..tensor import Tensor
 from ..trace import next_sequence, state
+from .aliases import on_tape
 from .entry import Entry
 from .graph import Equation, Graph, Var
 from .passes import optimize
@@ -73,7 +74,7 @@ class Differentiable:
                 results = function(inputs)
                 for t in results:
                     t._current()
-                smooth = [i for i, t in enumerate(results) if _on_tape(t)]
+                smooth = [i for i, t in enumerate(results) if on_tape(t)]
                 staged = Staged(trace, results)
                 if not smooth:
                     return staged
@@ -170,26 +171,6 @@ def _zeros(meta: Tensor) -> Tensor:
     """Zeros where the tensor is that a staged value stands for."""
     place = device_from_code(meta._v.device >> 8)
     return zeros(meta._shape, dtype=meta.dtype, device=place)
-
-
-def _on_tape(t: Tensor) -> bool:
-    """Does the result require grad, with a graph that has not been used up by backward()?"""
-    m = t._m
-    if m is None or not m.requires_grad or m.op is None:
-        return False
-    seen, todo = set(), [m]
-    while todo:
-        m = todo.pop()
-        node = m if isinstance(m, Node) or m.op is None else m.node
-        if m.op is None or node in seen:
-            continue
-        seen.add(node)
-        if node.args is None:
-            return False
-        # one that saves nothing bears no trace of having been used up: those behind it tell
-        if node.clock < 0 or node.op.view:
-            todo += [edge for edge in node.edges if edge is not None]
-    return True
 
 
 def _divided(whole: Graph, n_arguments: int, n_results: int) -> tuple[Graph, Graph, int]:

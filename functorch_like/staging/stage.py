@@ -20,7 +20,7 @@ from cbackend import ffi, lib
 
 from ..dtypes import float64, uint8
 from ..errors import TraceError, message
-from ..op import Op, fail, wrap
+from ..op import TABLE, Op, fail, wrap
 from ..ops.creation import full
 from ..ops.family import number
 from ..ops.random import Generator
@@ -37,6 +37,7 @@ from ..trace import (
     next_sequence,
     state,
 )
+from .aliases import check_same_elements, shown, written_with
 from .graph import Equation, Graph, Var
 from .numbers import Recipe, StagedFloat, same
 from .rebinding import Binding
@@ -118,9 +119,13 @@ class StageTrace(Trace):
         self.arguments: list[tuple[Tensor, Var]] = []  # the tracers given out, and what they were
         self.equations: list[Equation] = []
         self.captured: dict[int, tuple[Tensor, Var]] = {}  # by the handle's address
+        # those among them that are found again: tensor, its memory, _m and _b
+        self.looked_up: list[tuple[Tensor, Tensor, Any, Any]] = []
         self.asked: list[tuple[Binding, Any]] = []  # asked_of() what was captured
         self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
         self.before: dict[int, Var] = {}  # their values before
+        self.writers: dict[int, Tensor] = {}  # by storage: the first one written, of several
+        self.shared: set[int] = set()  # ids of captured tensors that must go on sharing memory
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
         self.origins: dict[Leaf, Leaf] = {}  # of leaves, also of tensors that were written since
         self.read_grads: dict[int, tuple[GradOf, bool]] = {}  # what of .grad was read: was it None?
@@ -191,22 +196,32 @@ class StageTrace(Trace):
 
     def var_of(self, t: Tensor) -> Var:
         """The value behind any tensor."""
+        if self.writers and (writer := written_with(self, t)) is not None:
+            t = shown(self, t, writer)
         m = t._m
         if m is not None and m.trace is self:
             return (m.tracer or m).var
         if not t._v:
             assert m is not None and m.trace is not None
             raise m.trace.strayed("compile")
+        return self.captured_var(t)
+
+    def captured_var(self, t: Tensor) -> Var:
+        """What is in the memory of a tensor when a run starts."""
+        m = t._m
         address = int(ffi.cast(_address, t._v))
         known = self.captured.get(address)
         if known is None:
             meta = wrap(lib.cb_as_meta(t._v))
-            if self.owns(t):  # numbers, literals: a write gives the tensor another value
-                kept = t._alias()
+            kept = t._alias()  # t itself may be given another value
+            if self.owns(t):  # numbers, literals
                 var = Var(meta, value=kept)
             else:
-                kept = t if m is None or type(m) is Leaf else t._alias()
-                binding = Binding(t if m is None or m.trace is None else kept)
+                if m is None or m.trace is None:
+                    self.looked_up.append((t, kept, m, getattr(t, "_b", None)))
+                    binding = Binding(t)
+                else:
+                    binding = Binding(kept)
                 var = Var(meta, source=binding)
                 if binding.tensor is t and t.dtype.is_inexact:
                     self.asked.append((binding, asked_of(m)))
@@ -348,10 +363,14 @@ class StageTrace(Trace):
     def capture_write(self, t: Tensor) -> None:
         """A write to a tensor from outside: it is undone here and done at each run."""
         if id(t) not in self.written and t._v:
-            self.before[id(t)] = before = self.var_of(t)
-            if before in self.values:  # where it may be t itself, which changes now
-                self.values[before] = t._alias()
-            self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, getattr(t, "_b", None))
+            self.before[id(t)] = self.captured_var(t)
+            link = getattr(t, "_b", None)
+            self.written[id(t)] = (t, lib.cb_retain(t._v), t._m, link)
+            if link is None:
+                writer = self.writers.setdefault(lib.cb_storage_id(t._v), t)
+                if writer is not t:
+                    check_same_elements(self, t, writer)
+                    t._b = (writer, TABLE["detach"], {}, writer._m)
 
     def note_grad(self, meta: Any, reads: bool) -> bool:
         if type(meta) is not Leaf or meta.seq >= self.first:
@@ -398,6 +417,9 @@ class StageTrace(Trace):
             t._v, t._m, t._b = handle, meta, base
             if type(meta) is Leaf:
                 meta.successor = None
+        for t, kept, meta, base in self.looked_up:
+            if not t._v:  # a view that took up what was written to its base
+                t._v, t._m, t._b = lib.cb_retain(kept._v), meta, base
         for leaf, grad in self.leaves.items():
             leaf.grad = grad
 
@@ -472,7 +494,7 @@ class Staged:
 
     def settle(self, trace: StageTrace) -> None:
         """Takes up what the trace has captured by now."""
-        written = {id(t) for t in self.writes}
+        written = {id(t) for t in self.writes} | trace.shared
         for _, var in trace.captured.values():
             if isinstance(var.source, Binding):
                 var.source.fixed = id(var.source.tensor) in written

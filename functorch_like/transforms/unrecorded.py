@@ -27,12 +27,12 @@ _stopped = Op(
     batch=lambda _size, _batched, x: _stopped(x),
     registered=False,
 )
-_carried = Op(
+carried = Op(
     "carried",
     lambda _old, new: lib.cb_alias(new._v),
     vjp=lambda ct, _out, _old, _new: (ct, None),
     jvp=lambda tangents, out, _old, _new: zeros_like(out) if tangents[1] is None else tangents[1],
-    batch=lambda size, batched, *args: _carried(*fronted(size, batched, args)),
+    batch=lambda size, batched, *args: carried(*fronted(size, batched, args)),
     registered=False,
 )
 
@@ -64,7 +64,7 @@ class Unrecorded(Transparent):
         """The new value of a tensor that is written: to reverse mode what it was."""
         if (old._m is None and new._m is None) or not new.dtype.is_inexact:
             return new
-        return self.below(_carried, (another_shell(old), new), {})  # `old` is about to change
+        return self.below(carried, (another_shell(old), new), {})  # `old` is about to change
 
 
 def switched(trace: Trace, recording: bool) -> Trace:

@@ -186,3 +186,84 @@ def test_interrupts_at_any_instruction_that_makes_a_program():
             sys.settrace(before)
         assert ft.ones(2).tolist() == [1, 1], at
         assert f(ft.ones(2)).tolist() == [2, 2], at
+
+
+def _aliases():
+    """Programs about tensors that share memory: what they read and write, and how they do it."""
+    w = ft.arange(6.0).requires_grad_()
+    y, t = w * 2, ft.arange(6.0)
+    d, e, o, view, late = w.data, y.detach(), t.detach(), t[::2], t.detach()[1:]
+
+    def by_data():
+        w.data.mul_(2.0)
+        w.data[1:3] = w.data[2:4]
+        return (w * w).detach()
+
+    def made_inside():
+        z = t * 2
+        a = z.detach()
+        b = a[1:]
+        a.add_(1.0)
+        z.mul_(2.0)
+        b.sub_(1.0)
+        return z + a
+
+    def captured_data():
+        before = d + 0
+        d.mul_(2.0)
+        with ft.no_grad():
+            w.add_(1.0)
+        d[0] = 7.0
+        return before + w.detach() + d
+
+    def of_a_result():
+        inside = y[1:]
+        e.add_(1.0)
+        with ft.no_grad():
+            y.mul_(2.0)
+        return (y.sum() + e.sum() + inside.sum()).detach()
+
+    def views_of_aliases():
+        inside = late[1:]
+        view.add_(1.0)
+        o.mul_(2.0)
+        return late[:2] + o[1:3] + t[0] + inside[0]
+
+    def strided_view():
+        t[0] = view.sum()
+        return view + 0
+
+    steps = [by_data, made_inside, captured_data, of_a_result, views_of_aliases, strided_view]
+    return steps, (w, y, t, d, e, o, view, late)
+
+
+@pytest.mark.parametrize("which", range(6))
+def test_tensors_that_share_memory(which):
+    reports = []
+    for staged in (False, True):
+        steps, tensors = _aliases()
+        step = ft.compile(steps[which]) if staged else steps[which]
+        reports.append([[x.tolist() for x in (step(), *tensors)] for _ in range(3)])
+    assert reports[0] == reports[1]
+
+
+def test_another_tensor_in_the_place_of_an_alias():
+    t = ft.ones(2)
+    held = {"d": t.detach()}
+    f = ft.compile(lambda: t.mul_(2.0) + held["d"])
+    assert f().tolist() == [4.0, 4.0]
+    held["d"] = ft.ones(2)
+    assert f().tolist() == [5.0, 5.0]
+
+
+def test_aliases_that_show_other_elements_are_refused():
+    t = ft.ones(4)
+    part = t[1:].detach()
+
+    def step():
+        t.mul_(2.0)
+        return part + 0
+
+    with pytest.raises(ft.TraceError, match="share memory to be views of one"):
+        ft.compile(step)()
+    assert t.tolist() == [1.0] * 4

@@ -238,3 +238,22 @@ def test_gradients_that_meet_a_captured_result_and_what_it_was_made_of():
         return _listed(g, again, *ft.autograd.grad((g * g).sum(), [w]))
 
     assert gradients(True) == gradients(False)
+
+
+def test_writes_under_no_grad_keep_the_place_in_the_graph():
+    def make():
+        w = ft.ones(2, requires_grad=True)
+        outer = w * 3
+
+        def step():
+            y = w * 2
+            v = y.view(-1)
+            with ft.no_grad():
+                v.mul_(3.0)
+                outer.add_(1.0)
+            (y * y * v).sum().backward()
+            (outer * outer).sum().backward(retain_graph=True)
+
+        return step, lambda _: None, lambda: _listed(w, w.grad, outer)
+
+    _both(make, 3)
