@@ -1,4 +1,4 @@
-"""Captured tensors that share memory.
+"""Captured tensors that share memory, and what writes to them may leave behind.
 
 Detached aliases do not know of each other. While a function is staged, the first one that is
 written has the value of all of them: others are read from it, and written through to it.
@@ -8,16 +8,16 @@ written has the value of all of them: others are read from it, and written throu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cbackend import ffi, lib
 
-from ..errors import TraceError, message
+from ..errors import GradError, TraceError, message
 from ..mutation import root_of
 from ..op import dispatch
 from ..tape import Node
 from ..tensor import Tensor, link_of
-from ..trace import _user_site, line_of, state
+from ..trace import Meta, _user_site, line_of, state
 from .rebinding import Binding
 
 if TYPE_CHECKING:
@@ -83,6 +83,31 @@ def check_same_elements(trace: StageTrace, t: Tensor, writer: Tensor) -> None:
                 f"one of shape {list(t._shape)} beside a written one of shape "
                 f"{list(writer._shape)} (at {line_of(_user_site())})",
                 "Take it inside of the function as a view of the one that is written.",
+            )
+        )
+
+
+def check_written(t: Tensor, before: Meta | None) -> None:
+    """Raises where a write leaves a tensor from outside at another place in the tape's graph.
+
+    Args:
+      before: its meta before the function wrote to it.
+    """
+    if before is not None and before.requires_grad and before.op is not None:
+        m: Any = t._m
+        while m is not before and m is not None and m.op is not None and m.op.name == "carried":
+            m = m.edges[0]
+        moved = m is not before
+    else:
+        moved = on_tape(t)
+    if moved:
+        raise GradError(
+            message(
+                "compile",
+                "writes that are not recorded, to tensors from outside of the function",
+                f"one to a tensor of shape {list(t._shape)} whose gradient would lead through "
+                "the function",
+                "Return the new value, or write under no_grad().",
             )
         )
 

@@ -37,7 +37,7 @@ from ..trace import (
     next_sequence,
     state,
 )
-from .aliases import check_same_elements, shown, written_with
+from .aliases import check_same_elements, check_written, shown, written_with
 from .graph import Equation, Graph, Var
 from .numbers import Recipe, StagedFloat, same
 from .rebinding import Binding
@@ -465,8 +465,10 @@ class Staged:
         self.n_results = len(outputs)
         self.writes: list[Tensor | GradOf | int] = []
         self.before: dict[int, Var] = {}  # by output: the value that a write replaces
-        for t, *_ in trace.written.values():
+        for t, _, meta, link in trace.written.values():
             t._current()
+            if link is None:
+                check_written(t, meta)
             before = trace.before[id(t)]
             self.writes.append(before.source if isinstance(before.source, GradOf) else t)
             self.before[len(outputs)] = before
@@ -474,6 +476,7 @@ class Staged:
         for i, (t, var) in enumerate(trace.arguments):
             t._current()
             if trace.var_of(t) is not var:
+                check_written(t, None)
                 self.writes.append(i)
                 self.before[len(outputs)] = var
                 outputs.append(trace.var_of(t))

@@ -240,6 +240,28 @@ def test_gradients_that_meet_a_captured_result_and_what_it_was_made_of():
     assert gradients(True) == gradients(False)
 
 
+@pytest.mark.parametrize("what", ["result", "of a result", "view", "argument"])
+def test_recorded_writes_to_tensors_from_outside_are_refused(what):
+    w = ft.ones(2, requires_grad=True)
+    y, t = w * 2, ft.zeros(2)
+
+    def step(x):
+        if what == "result":
+            y.mul_(3.0)
+        elif what == "of a result":
+            t.copy_(w * 3)
+        elif what == "view":
+            y[:1].zero_()
+        else:
+            x.mul_(w)
+        return (w * y * t * x).sum()
+
+    with pytest.raises(ft.GradError, match=r"expected writes that are not recorded.*no_grad\(\)"):
+        ft.compile(step)(ft.ones(2))
+    assert _listed(y, t) == [[2.0, 2.0], [0.0, 0.0]]
+    assert y.grad_fn is not None and not t.requires_grad
+
+
 def test_writes_under_no_grad_keep_the_place_in_the_graph():
     def make():
         w = ft.ones(2, requires_grad=True)
