@@ -18,7 +18,6 @@ from ..op import dispatch
 from ..tape import Node
 from ..tensor import Tensor, link_of
 from ..trace import Meta, _user_site, line_of, state
-from .rebinding import Binding
 
 if TYPE_CHECKING:
     from .stage import StageTrace
@@ -42,7 +41,7 @@ def _is_old(trace: StageTrace, t: Tensor) -> bool:
     """Is it an earlier value of a captured tensor, kept by what read it before it was written?"""
     known = trace.captured.get(int(ffi.cast("uintptr_t", t._v)))
     source = None if known is None else known[1].source
-    return type(source) is Binding and source.tensor is not t
+    return source is not None and source() is not t
 
 
 def shown(trace: StageTrace, t: Tensor, writer: Tensor) -> Tensor:
