@@ -196,6 +196,8 @@ def rebind(name: str, target: Tensor, new: Tensor, uniform: bool = False) -> Non
     root, link = t, link_of(t)
     if link is not None and new.requires_grad and state.grad:
         raise _aliased(name)
+    if trace is not None and state.grad and (new.requires_grad or root.requires_grad):
+        _leave_aliases(trace, root)
     if not links:
         _claim(name, root)
         replace(root, _laid_out(root, carry(root, new)))
@@ -229,6 +231,17 @@ def _write_through(name: str, target: Tensor, link: Any) -> None:
         rebind(name, base, target._alias())
     target._m.is_view = True  # type: ignore[union-attr]
     target._b = (base, op, params, base._m)
+
+
+def _leave_aliases(trace: Trace | None, root: Tensor) -> None:
+    """A recorded write is a new value: detached aliases keep the one they show."""
+    while trace is not None:
+        for t in trace.aliases or ():
+            link = link_of(t)
+            if link is not None and _attached(link[0]) is root:
+                t._current()
+                t._m.is_view, t._b = False, None  # type: ignore[union-attr]
+        trace = trace.parent
 
 
 def _carry(trace: Trace, old: Tensor, new: Tensor) -> Tensor:

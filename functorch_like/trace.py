@@ -160,6 +160,7 @@ class Trace:
     finished = False
     parent: Trace | None = None  # the context below
     site: Any = None  # of the call that started the trace, see _user_site
+    aliases: list[Tensor] | None = None  # when staging: the detached aliases that were made
 
     def __enter__(self):
         self.parent = state.trace

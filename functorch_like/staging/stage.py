@@ -125,6 +125,7 @@ class StageTrace(Trace):
         self.written: dict[int, tuple[Tensor, Any, Any, Any]] = {}  # tensor, its _v, _m, _b before
         self.before: dict[int, Var] = {}  # their values before
         self.writers: dict[int, Tensor] = {}  # by storage: the first one written, of several
+        self.aliases = []
         self.shared: set[int] = set()  # ids of captured tensors that must go on sharing memory
         self.leaves: dict[Leaf, Tensor | None] = {}  # whose .grad changed, with what it was
         self.origins: dict[Leaf, Leaf] = {}  # of leaves, also of tensors that were written since
@@ -498,12 +499,10 @@ class Staged:
     def settle(self, trace: StageTrace) -> None:
         """Takes up what the trace has captured by now."""
         written = {id(t) for t in self.writes} | trace.shared
-        for _, var in trace.captured.values():
-            if isinstance(var.source, Binding):
-                var.source.fixed = id(var.source.tensor) in written
-        self.bindings = [
-            var.source for _, var in trace.captured.values() if isinstance(var.source, Binding)
-        ]
+        sources = [var.source for _, var in trace.captured.values()]
+        self.bindings = [b for b in sources if isinstance(b, Binding)]
+        for b in self.bindings:
+            b.fixed = id(b.tensor) in written
         self.generator, self.drawn, self.draws = trace.generator, trace.drawn, trace.draws
         self.read_grads, self.watched = list(trace.read_grads.values()), trace.watched
         self.asked = trace.asked

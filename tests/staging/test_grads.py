@@ -279,3 +279,23 @@ def test_writes_under_no_grad_keep_the_place_in_the_graph():
         return step, lambda _: None, lambda: _listed(w, w.grad, outer)
 
     _both(make, 3)
+
+
+def test_recorded_writes_leave_detached_aliases_behind():
+    def make():
+        w = ft.ones(2, requires_grad=True)
+
+        def step():
+            h = w * 2
+            whole, part = h.detach(), h[1:].detach()
+            with ft.no_grad():
+                h.add_(1.0)
+            h.mul_(w * 3)
+            (h * h).sum().backward()
+            with ft.no_grad():
+                h.zero_()
+            w.data.sub_(whole + part)
+
+        return step, lambda _: None, lambda: _listed(w, w.grad)
+
+    _both(make, 3)
