@@ -141,9 +141,10 @@ def detach(x: Tensor) -> Tensor:
     elif trace.is_staging():  # no memory shows that it is the same
         y._m.is_view = True
         y._b = (x, _detach, {}, x._m)
-        while trace.aliases is None:
-            trace = trace.parent  # type: ignore[assignment]
-        trace.aliases.append(y)
+        while (aliases := trace.aliases) is None:
+            trace = trace.parent
+            assert trace is not None
+        aliases.append(y)
     return y
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from cbackend import ffi, lib
 
 from ..errors import GradError, TraceError, message
-from ..mutation import root_of
 from ..op import dispatch
 from ..tape import Node
 from ..tensor import Tensor, link_of
@@ -28,7 +27,11 @@ def written_with(trace: StageTrace, t: Tensor) -> Tensor | None:
     v = t._v
     if not v:
         m = t._m
-        v = root_of(t)._v if m is not None and m.is_view else None
+        if m is None or not m.is_view:
+            return None
+        while not v and (link := getattr(t, "_b", None)) is not None:
+            t = link[0]
+            v = t._v
         if not v:
             return None
     elif _is_old(trace, t):

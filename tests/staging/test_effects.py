@@ -223,6 +223,13 @@ def _aliases():
             y.mul_(2.0)
         return (y.sum() + e.sum() + inside.sum()).detach()
 
+    def through_a_view_of_a_result():
+        inside = y[::2]
+        e.mul_(2.0)
+        with ft.no_grad():
+            inside.add_(inside.sum())
+        return (y + e).detach()
+
     def views_of_aliases():
         inside = late[1:]
         view.add_(1.0)
@@ -233,11 +240,19 @@ def _aliases():
         t[0] = view.sum()
         return view + 0
 
-    steps = [by_data, made_inside, captured_data, of_a_result, views_of_aliases, strided_view]
+    steps = [
+        by_data,
+        made_inside,
+        captured_data,
+        of_a_result,
+        through_a_view_of_a_result,
+        views_of_aliases,
+        strided_view,
+    ]
     return steps, (w, y, t, d, e, o, view, late)
 
 
-@pytest.mark.parametrize("which", range(6))
+@pytest.mark.parametrize("which", range(7))
 def test_tensors_that_share_memory(which):
     reports = []
     for staged in (False, True):
