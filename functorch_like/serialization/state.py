@@ -144,9 +144,7 @@ def load(path: Any, device: Any = None, lazy: bool = False) -> Any:
 
     if hasattr(path, "read"):
         if lazy:
-            raise TypeError(
-                "load: expected a path with lazy, got an open file. Pass its name."
-            )
+            raise TypeError("load: expected a path with lazy, got an open file. Pass its name.")
         with _for_a_while() as name:
             with open(name, "wb") as file:
                 file.write(path.read())
