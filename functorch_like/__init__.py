@@ -16,6 +16,7 @@ from .errors import (
     DeviceError, DimError, DTypeError, GradError, KernelError, LinAlgError, OutOfMemoryError,
     ShapeError, TraceError,
 )  # fmt: skip
+from .memory_format import *
 from .ops.activations import *
 from .ops.aliases import *
 from .ops.attention import *

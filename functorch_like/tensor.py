@@ -19,6 +19,7 @@ from cbackend import Handle, ffi, lib, plain, prepare, raise_error, wrap
 from . import op as op_module
 from .dtypes import DTYPES, device, device_from_code, dtype, get_default_dtype
 from .errors import DTypeError, GradError, ShapeError, TraceError, message
+from .memory_format import in_order
 from .size import Size, wrap_dim
 from .tape import Node
 from .trace import (
@@ -229,8 +230,10 @@ class Tensor(Handle):
         """The address of the first element."""
         return int(ffi.cast("uintptr_t", self._memory("data_ptr").data))
 
-    def is_contiguous(self) -> bool:
-        """Do the elements lie in row-major order without gaps?"""
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Do the elements lie in row-major order, or in a memory format's, without gaps?"""
+        if memory_format is not None:
+            return in_order("is_contiguous", self, memory_format).is_contiguous()
         self._current()
         if self._v:
             return bool(self._v.flags & 2)

@@ -368,13 +368,14 @@ class Module(Saved):
         return self
 
     def to(self: _Self, *args: Any, **kwargs: Any) -> _Self:
-        """Move parameters and buffers in place: to(device), to(dtype), to(device, dtype) or
-        to(tensor).
+        """Move parameters and buffers in place: to(device), to(dtype), to(device, dtype),
+        to(tensor) or to(memory_format=...).
 
-        dtype changes floating and complex ones only. Parameters stay the same objects, so an
-        optimizer made before still works.
+        dtype changes floating and complex ones only, a memory format those of its rank. Parameters
+        stay the same objects, so an optimizer made before still works.
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
+        layout = kwargs.pop("memory_format", None)
         for name in ("non_blocking", "copy"):
             kwargs.pop(name, None)
         if kwargs:
@@ -394,6 +395,8 @@ class Module(Saved):
         device = None if device is None else ft.device(device)
 
         def convert(tensor: ft.Tensor) -> ft.Tensor:
+            if layout is not None and tensor.ndim == len(layout.order):
+                tensor = tensor.contiguous(memory_format=layout)
             if dtype is not None and (tensor.is_floating_point() or tensor.is_complex()):
                 return tensor.to(dtype) if device is None else tensor.to(device, dtype)
             return tensor if device is None else tensor.to(device)

@@ -10,7 +10,7 @@ import functorch_like as ft
 torch = pytest.importorskip("torch")
 
 # what stands for nothing here, or for what functions of several outputs and dtypes have elsewhere
-IGNORED = {"*", "/", "", "out", "layout", "pin_memory", "memory_format", "requires_grad"}
+IGNORED = {"*", "/", "", "out", "layout", "pin_memory", "requires_grad"}
 # functions that torch has twice, with the names of torch.linalg, and names that are ambiguous there
 EXCUSED = {"det", "inverse", "matrix_power", "orgqr", "slogdet", "swapaxes", "true_divide"}
 EXCUSED |= {"gather", "is_conj", "is_inference", "result_type"}

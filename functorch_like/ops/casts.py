@@ -7,6 +7,7 @@ from typing import Any
 from cbackend import lib
 
 from ..dtypes import DTYPES, as_device, as_dtype, bool_, int64
+from ..memory_format import laid_out
 from ..op import NONDIFF, TABLE, Op, Spec
 from ..samples import call, sampled
 from ..tensor import Tensor
@@ -119,13 +120,16 @@ _detach = Op(
 sampled(_detach, _simple, kinds="bool int float complex", oracle=_same)
 
 
-def clone(x: Tensor) -> Tensor:
+def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with its own memory; gradients pass through."""
-    return _clone(x)
+    y = _clone(x)
+    return y if memory_format is None else laid_out("clone", y, memory_format)
 
 
-def contiguous(x: Tensor) -> Tensor:
-    """The tensor in row-major order: itself if it is already."""
+def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor in row-major order, or in a memory format's: itself if it is already."""
+    if memory_format is not None:
+        return laid_out("contiguous", x, memory_format)
     return x if x.is_contiguous() else _contiguous(x)
 
 
@@ -167,8 +171,9 @@ def to(
     device: Any = None,
     non_blocking: bool = False,
     copy: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
-    """The tensor with another dtype or device, or both; itself when nothing changes.
+    """The tensor with another dtype, device or memory format; itself when nothing changes.
 
     `x.to(float64)`, `x.to("cuda")`, `x.to(device, dtype)`, `x.to(other)` work as in torch.
 
@@ -189,7 +194,9 @@ def to(
         x = _to_device(x, code=place.code)
     if dtype is not None and (d := as_dtype(dtype)) is not x.dtype:
         x = (_cast if d.is_inexact else _cast_flat)(x, code=d.code)
-    return _clone(x) if copy and x is before else x
+    if copy and x is before:
+        x = _clone(x)
+    return x if memory_format is None else laid_out("to", x, memory_format)
 
 
 _DTYPE_NAMES = {d.name for d in DTYPES}

@@ -9,6 +9,7 @@ from cbackend import ffi, filled, lib
 from ..dtypes import as_device, as_dtype, bool_, complex64, get_default_dtype, iinfo, int64
 from ..errors import DTypeError, ShapeError, message
 from ..interop import from_array
+from ..memory_format import laid_out
 from ..op import wrap
 from ..out import store
 from ..tensor import Tensor
@@ -255,15 +256,18 @@ def empty(
     device: Any = None,
     requires_grad: bool = False,
     out: Tensor | None = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """A tensor with whatever was in memory.
 
     Raises:
       OutOfMemoryError: there is not that much memory.
     """
-    return _filled_with(
-        None, "empty", shape if size is None else (size,), dtype, device, requires_grad, out
-    )
+    given = shape if size is None else (size,)
+    if memory_format is not None:
+        t = _filled_with(None, "empty", given, dtype, device, False, out)
+        return finished("empty", t, requires_grad, memory_format)
+    return _filled_with(None, "empty", given, dtype, device, requires_grad, out)
 
 
 def full(
@@ -323,15 +327,27 @@ def ones(
 
 
 def empty_like(
-    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """A tensor of the same shape, with whatever was in memory."""
-    return empty(
-        x._shape, dtype=dtype or x.dtype, device=device or x.device, requires_grad=requires_grad
-    )
+    dtype, device = dtype or x.dtype, device or x.device
+    t = empty(x._shape, dtype=dtype, device=device)
+    return finished("empty_like", t, requires_grad, memory_format)
 
 
-def _like(x: Tensor, value: int, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def finished(op: str, t: Tensor, requires_grad: bool, memory_format: Any) -> Tensor:
+    """A new tensor laid out and, where it shall require grad, made a leaf."""
+    if memory_format is not None:
+        t = laid_out(op, t, memory_format)
+    return t.requires_grad_() if requires_grad else t
+
+
+def _like(x: Tensor, value: int, dtype: Any, device: Any) -> Tensor:
     code = -1 if dtype is None else as_dtype(dtype).code
     place = -1 if device is None else as_device(device).code
     t = filled(x, code, place, value)
@@ -340,21 +356,37 @@ def _like(x: Tensor, value: int, dtype: Any, device: Any, requires_grad: bool) -
         place = x._place if place < 0 else place
         shape = x._shape
         t = wrap(lib.cb_full(code, place, len(shape), shape, _ONE if value else _ZERO))
-    return t.requires_grad_() if requires_grad else t
+    return t
 
 
 def zeros_like(
-    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """A tensor of zeros of the same shape, dtype and device."""
-    return _like(x, 0, dtype, device, requires_grad)
+    t = _like(x, 0, dtype, device)
+    if not requires_grad and memory_format is None:
+        return t
+    return finished("zeros_like", t, requires_grad, memory_format)
 
 
 def ones_like(
-    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """A tensor of ones of the same shape, dtype and device."""
-    return _like(x, 1, dtype, device, requires_grad)
+    t = _like(x, 1, dtype, device)
+    if not requires_grad and memory_format is None:
+        return t
+    return finished("ones_like", t, requires_grad, memory_format)
 
 
 def full_like(
@@ -364,15 +396,11 @@ def full_like(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """A tensor of one value, of the same shape, dtype and device."""
-    return full(
-        x._shape,
-        fill_value,
-        dtype=dtype or x.dtype,
-        device=device or x.device,
-        requires_grad=requires_grad,
-    )
+    t = full(x._shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+    return finished("full_like", t, requires_grad, memory_format)
 
 
 def arange(

@@ -23,7 +23,7 @@ from ..out import store
 from ..samples import call, sampled
 from ..tensor import Tensor, wrap
 from ..trace import active, clock, state
-from .creation import sizes, tensor
+from .creation import finished, sizes, tensor
 from .views import broadcast_shapes
 
 __all__ = [
@@ -422,17 +422,33 @@ def randperm(
 
 
 def rand_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Uniform random numbers in [0, 1), of the same shape."""
-    return rand(x._shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    dtype, device = dtype or x.dtype, device or x.device
+    t = rand(x._shape, generator=generator, dtype=dtype, device=device)
+    return finished("rand_like", t, requires_grad, memory_format)
 
 
 def randn_like(
-    x: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+    x: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """Standard normal random numbers of the same shape."""
-    return randn(x._shape, generator=generator, dtype=dtype or x.dtype, device=device or x.device)
+    dtype, device = dtype or x.dtype, device or x.device
+    t = randn(x._shape, generator=generator, dtype=dtype, device=device)
+    return finished("randn_like", t, requires_grad, memory_format)
 
 
 def randint_like(
@@ -443,10 +459,12 @@ def randint_like(
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
+    memory_format: Any = None,
 ) -> Tensor:
     """Random integers of the same shape."""
     dtype, device = dtype or x.dtype, device or x.device
-    return randint(low, high, x._shape, generator=generator, dtype=dtype, device=device)
+    t = randint(low, high, x._shape, generator=generator, dtype=dtype, device=device)
+    return finished("randint_like", t, False, memory_format)
 
 
 def normal(
