@@ -101,6 +101,8 @@ def vjp(
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ShapeError(message("vjp", "v, or a function with one result", "neither"))
         v = ones_of(value)
+    elif isinstance(v, list) and isinstance(value, tuple):
+        v = tuple(v)
     pulled = back(v)
     return _result((value, pulled if isinstance(places, tuple) else pulled[0]), create_graph)
 

@@ -118,3 +118,9 @@ def test_names_of_autograd():
     assert ft.autograd.gradcheck(lambda x: x.sin(), (ft.rand(3).double().requires_grad_(),))
     assert ft.autograd.detect_anomaly is ft.detect_anomaly
     assert ft.autograd.functional is AF
+
+
+def test_cotangents_in_a_list():
+    x, v = ft.tensor([1.0, 2.0]), ft.ones(2)
+    value, pulled = AF.vjp(lambda x: (x * x, x), x, [v, v])
+    assert isinstance(value, tuple) and pulled.tolist() == [3.0, 5.0]
