@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from .op import Op
-from .tape import Node, below, latest
+from .tape import Node, below
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -64,7 +64,7 @@ def narrowing(roots: Sequence[tuple[Meta, Tensor]], wanted: set[Meta]) -> Narrow
     recorded, leaves = below([meta for meta, _ in roots])
     if leaves == wanted:
         return None
-    needed: set[Any] = {*wanted, *(leaf for leaf in leaves if latest(leaf) in wanted)}
+    needed: set[Any] = {*wanted, *(leaf for leaf in leaves if leaf.last() in wanted)}
     recorded.sort(key=_age)  # inputs were recorded before what was made of them
     for meta in recorded:
         edges = meta.edges if meta.index is None else meta.node.edges

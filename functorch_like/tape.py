@@ -272,16 +272,9 @@ def _moved_on(cts: dict[Meta, Any]) -> dict[Meta, Any]:
     """Cotangents of leaves that were written without being recorded go to what they are now."""
     moved: dict[Meta, Any] = {}
     for meta, ct in cts.items():
-        meta = latest(meta)
+        meta = meta.last()
         moved[meta] = moved[meta] + ct if meta in moved else ct
     return moved
-
-
-def latest(leaf: Meta) -> Meta:
-    """What a leaf is now, after writes that were not recorded."""
-    while leaf.successor is not None:
-        leaf = leaf.successor
-    return leaf
 
 
 def _uses_of_watched_leaves(roots: Sequence[tuple[Meta, Tensor]]) -> dict[Meta, int]:

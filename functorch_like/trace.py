@@ -89,6 +89,13 @@ class Meta:
         if other is not None and other.trace is not None:
             self.trace, self.tracer = other.trace, other.tracer or other  # type: ignore[assignment]
 
+    def last(self) -> Any:
+        """What a leaf is by now."""
+        meta: Any = self
+        while meta.successor is not None:
+            meta = meta.successor
+        return meta
+
 
 def asked_of(m: Meta | None) -> tuple[Any, ...]:
     """What a tensor with this meta wants of a backward pass."""
@@ -103,13 +110,6 @@ class Leaf(Record, Meta):
     def __init__(self) -> None:
         self.seq = 0
         self.hooks = self.successor = None
-
-    def last(self) -> Leaf:
-        """What the leaf is by now."""
-        leaf = self
-        while leaf.successor is not None:
-            leaf = leaf.successor
-        return leaf
 
 
 class TracerValue(Meta):

@@ -15,7 +15,6 @@ import functorch_like as ft
 
 if TYPE_CHECKING:
     from nn.module import Module
-    from nn.state_dict import Saved
 
 __all__ = ["RemovableHandle", "add_hook", "call_with_hooks", "hooks_of"]
 
@@ -41,16 +40,16 @@ class RemovableHandle:
 
 
 def add_hook(
-    module: Saved, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any
+    owner: Any, kind: str, hook: Callable[..., Any], prepend: bool = False, **options: Any
 ) -> RemovableHandle:
-    """Store a hook in the module's table and return its handle."""
+    """Store a hook in the table of a module or an optimizer and return its handle."""
     if not callable(hook):
         raise TypeError(
-            f"{type(module).__name__}: expected a callable hook, got {type(hook).__name__}."
+            f"{type(owner).__name__}: expected a callable hook, got {type(hook).__name__}."
         )
-    tables = module.__dict__.get("_hooks")
+    tables = owner.__dict__.get("_hooks")
     if tables is None:
-        tables = module.__dict__["_hooks"] = {}
+        tables = owner.__dict__["_hooks"] = {}
     table = tables.setdefault(kind, {})
     handle = RemovableHandle(table)
     if prepend:
@@ -63,9 +62,9 @@ def add_hook(
     return handle
 
 
-def hooks_of(module: Saved, kind: str) -> list[tuple[Callable[..., Any], dict[str, Any]]]:
-    """The module's hooks of one kind, in order; a copy, so that a hook may remove itself."""
-    tables = module._hooks
+def hooks_of(owner: Any, kind: str) -> list[tuple[Callable[..., Any], dict[str, Any]]]:
+    """Its hooks of one kind, in order; a copy, so that a hook may remove itself."""
+    tables = owner._hooks
     return list(tables[kind].values()) if tables and kind in tables else []
 
 

@@ -75,9 +75,9 @@ class LowRankMultivariateNormal(MultivariateNormal):
         unit = eye(w._shape[-1], dtype=w.dtype, device=w.device)
         return linalg.cholesky(unit + scaled)
 
-    def _log_scale(self) -> Tensor:
-        inner = self._inner().diagonal(0, -2, -1).log().sum(-1)
-        return inner + 0.5 * self.cov_diag.log().sum(-1)
+    def _log_scale(self, inner: Tensor | None = None) -> Tensor:
+        inner = self._inner() if inner is None else inner
+        return inner.diagonal(0, -2, -1).log().sum(-1) + 0.5 * self.cov_diag.log().sum(-1)
 
     def log_prob(self, value: Any) -> Tensor:
         apart = self._value(value) - self.loc
@@ -90,4 +90,5 @@ class LowRankMultivariateNormal(MultivariateNormal):
             inner.expand((*lead, k, k)), few.expand((*lead, k)).unsqueeze(-1), upper=False
         )
         square = (apart * scaled).sum(-1) - (z * z).sum((-2, -1))
-        return -0.5 * (square + self.event_shape[0] * math.log(2 * math.pi)) - self._log_scale()
+        norm = self.event_shape[0] * math.log(2 * math.pi)
+        return -0.5 * (square + norm) - self._log_scale(inner)

@@ -23,8 +23,10 @@ __all__ = [
 _C_ARRAYS = {"bool": "unsigned char", "int64": "int64_t", "float32": "float", "float64": "double"}
 
 
-def sizes(op: str, args: tuple[Any, ...]) -> tuple[int, ...]:
-    """A shape from `f(2, 3)`, `f((2, 3))`, `f([2, 3])` or `f(size)`."""
+def sizes(op: str, args: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    """A shape from `f(2, 3)`, `f((2, 3))`, `f([2, 3])`, `f(size)` or `f(size=size)`."""
+    if size is not None:
+        args = (size,)
     if len(args) == 1 and not isinstance(args[0], int):
         args = tuple(args[0]) if isinstance(args[0], (tuple, list)) else args
     for a in args:
@@ -347,7 +349,15 @@ def finished(op: str, t: Tensor, requires_grad: bool, memory_format: Any) -> Ten
     return t.requires_grad_() if requires_grad else t
 
 
-def _like(x: Tensor, value: int, dtype: Any, device: Any) -> Tensor:
+def _like(
+    op: str,
+    x: Tensor,
+    value: int,
+    dtype: Any,
+    device: Any,
+    requires_grad: bool,
+    memory_format: Any,
+) -> Tensor:
     code = -1 if dtype is None else as_dtype(dtype).code
     place = -1 if device is None else as_device(device).code
     t = filled(x, code, place, value)
@@ -356,6 +366,8 @@ def _like(x: Tensor, value: int, dtype: Any, device: Any) -> Tensor:
         place = x._place if place < 0 else place
         shape = x._shape
         t = wrap(lib.cb_full(code, place, len(shape), shape, _ONE if value else _ZERO))
+    if requires_grad or memory_format is not None:
+        return finished(op, t, requires_grad, memory_format)
     return t
 
 
@@ -368,10 +380,7 @@ def zeros_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of zeros of the same shape, dtype and device."""
-    t = _like(x, 0, dtype, device)
-    if not requires_grad and memory_format is None:
-        return t
-    return finished("zeros_like", t, requires_grad, memory_format)
+    return _like("zeros_like", x, 0, dtype, device, requires_grad, memory_format)
 
 
 def ones_like(
@@ -383,10 +392,7 @@ def ones_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of ones of the same shape, dtype and device."""
-    t = _like(x, 1, dtype, device)
-    if not requires_grad and memory_format is None:
-        return t
-    return finished("ones_like", t, requires_grad, memory_format)
+    return _like("ones_like", x, 1, dtype, device, requires_grad, memory_format)
 
 
 def full_like(

@@ -495,11 +495,11 @@ def binary(
         return reflected(x, y)
 
     if second != "other":
-        body = function.__code__
+        body, defaults = function.__code__, function.__defaults__
         names = tuple([second if v == "other" else v for v in body.co_varnames])
-        function = FunctionType(  # type: ignore[assignment]
-            body.replace(co_varnames=names), globals(), name, (None,), function.__closure__
-        )
+        body = body.replace(co_varnames=names)
+        named: Any = FunctionType(body, globals(), name, defaults, function.__closure__)
+        function = named
     _finish(function, op, doc, method)
     if method and inplace:
 

@@ -325,16 +325,8 @@ def rand(
 
     Reference: Philox4x32-10, Salmon et al. 2011.
     """
-    t = _drawn(
-        _UNIFORM,
-        sizes("rand", shape if size is None else (size,)),
-        dtype,
-        device,
-        0.0,
-        1.0,
-        generator,
-        requires_grad,
-    )
+    shape = sizes("rand", shape, size)
+    t = _drawn(_UNIFORM, shape, dtype, device, 0.0, 1.0, generator, requires_grad)
     return t if out is None else store("rand", out, t)
 
 
@@ -348,16 +340,8 @@ def randn(
     out: Tensor | None = None,
 ) -> Tensor:
     """Random numbers from the standard normal distribution."""
-    t = _drawn(
-        _NORMAL,
-        sizes("randn", shape if size is None else (size,)),
-        dtype,
-        device,
-        0.0,
-        1.0,
-        generator,
-        requires_grad,
-    )
+    shape = sizes("randn", shape, size)
+    t = _drawn(_NORMAL, shape, dtype, device, 0.0, 1.0, generator, requires_grad)
     return t if out is None else store("randn", out, t)
 
 

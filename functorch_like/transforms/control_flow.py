@@ -23,7 +23,7 @@ from ..ops.creation import tensor, zeros
 from ..ops.join import cat, flip, stack
 from ..ops.ternary import where
 from ..tensor import Tensor
-from ..trace import Trace, state, untaped
+from ..trace import Trace, Untraced, untaped
 from .jvp_trace import JvpTrace
 from .vjp_trace import VjpTrace
 from .vmap_trace import VmapTrace
@@ -56,17 +56,19 @@ def _ground(x: Tensor) -> _Ground | None:
             return None
 
 
-class _Plainly:
+class _Plainly(Untraced):
     """Runs a block outside of all transforms and without the tape."""
 
+    __slots__ = ("mode",)
+
     def __enter__(self) -> None:
-        self.saved, state.trace = state.trace, None
+        super().__enter__()
         self.mode = untaped()
         self.mode.__enter__()
 
     def __exit__(self, *exc: object) -> None:
         self.mode.__exit__(*exc)
-        state.trace = self.saved
+        super().__exit__(*exc)
 
 
 class _Choice:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import functorch_like as ft
 from functorch_like import Tensor, staging, tree
-from nn.hooks import RemovableHandle
+from nn.hooks import RemovableHandle, add_hook, hooks_of
 from nn.parameter import zero_grads
 from nn.state_dict import as_tensor
 
@@ -104,6 +104,7 @@ class Optimizer:
     #: cast on load
     counters: ClassVar[tuple[str, ...]] = ("step",)
     _parted = 0  # how often counters stopped to be shared
+    _hooks: dict[str, dict[int, Any]] | None = None  # of state dicts
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -365,39 +366,29 @@ class Optimizer:
         self, hook: Callable[..., None], prepend: bool = False
     ) -> RemovableHandle:
         """hook(optimizer) before every state_dict()."""
-        return self._hook("save_pre", hook, prepend)
+        return add_hook(self, "save_pre", hook, prepend)
 
     def register_state_dict_post_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """hook(optimizer, state_dict) after every state_dict(); may return another one."""
-        return self._hook("save_post", hook, prepend)
+        return add_hook(self, "save_post", hook, prepend)
 
     def register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], prepend: bool = False
     ) -> RemovableHandle:
         """hook(optimizer, state_dict) before load_state_dict(); may return another one."""
-        return self._hook("load_pre", hook, prepend)
+        return add_hook(self, "load_pre", hook, prepend)
 
     def register_load_state_dict_post_hook(
         self, hook: Callable[..., None], prepend: bool = False
     ) -> RemovableHandle:
         """hook(optimizer) after every load_state_dict()."""
-        return self._hook("load_post", hook, prepend)
-
-    def _hook(self, kind: str, hook: Callable[..., Any], prepend: bool) -> RemovableHandle:
-        table = self.__dict__.setdefault("_saving_hooks", {}).setdefault(kind, {})
-        handle = RemovableHandle(table)
-        rest = dict(table) if prepend else {}
-        for key in rest:
-            del table[key]
-        table[handle.id] = hook
-        table.update(rest)
-        return handle
+        return add_hook(self, "load_post", hook, prepend)
 
     def _hooked(self, kind: str, *state: Any) -> Any:
         """The state that the hooks of a kind make of this one, where they take one."""
-        for hook in list(self.__dict__.get("_saving_hooks", {}).get(kind, {}).values()):
+        for hook, _ in hooks_of(self, kind):
             changed = hook(self, *state)
             state = state if changed is None or not state else (changed,)
         return state[0] if state else None
